@@ -1,0 +1,95 @@
+// Package reqstate holds what Seawall's packages know about one request and share through its context: the request id, the
+// principal, the route pattern and the error that was answered. It is one value, so a request pays for one context layer.
+package reqstate
+
+import (
+	"context"
+	"net/http"
+	"sync"
+)
+
+// State is what is known about one request. Its methods may be called by several goroutines, also after the handler has
+// returned: http.TimeoutHandler leaves one behind that may still report an error.
+type State struct {
+	mu        sync.Mutex
+	requestID string
+	principal string
+	pattern   string
+	err       error
+}
+
+// stateContext is the context layer and the state in one allocation.
+type stateContext struct {
+	context.Context
+	state State
+}
+
+type stateKey struct{}
+
+func (c *stateContext) Value(key any) any {
+	if _, ok := key.(stateKey); ok {
+		return &c.state
+	}
+	return c.Context.Value(key)
+}
+
+// From returns the state that ctx carries, nil where there is none.
+func From(ctx context.Context) *State {
+	s, _ := ctx.Value(stateKey{}).(*State)
+	return s
+}
+
+// Ensure returns the request's state, and the request to pass on: r itself when it had a state already, else a shallow copy
+// whose context carries a new one.
+func Ensure(r *http.Request) (*http.Request, *State) {
+	if s := From(r.Context()); s != nil {
+		return r, s
+	}
+	c := &stateContext{Context: r.Context()}
+	return r.WithContext(c), &c.state
+}
+
+// RequestID is the request's id, "" while it has none. Like the other getters it may be called on nil.
+func (s *State) RequestID() string { return s.get(func() string { return s.requestID }) }
+
+// Principal is whom authentication found, "" while nobody said.
+func (s *State) Principal() string { return s.get(func() string { return s.principal }) }
+
+// Pattern is the route pattern that a mux matched, "" while none did.
+func (s *State) Pattern() string { return s.get(func() string { return s.pattern }) }
+
+// Err is the error that was last answered, nil while there was none.
+func (s *State) Err() error {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+func (s *State) SetRequestID(id string) { s.set(&s.requestID, id) }
+func (s *State) SetPrincipal(p string)  { s.set(&s.principal, p) }
+func (s *State) SetPattern(p string)    { s.set(&s.pattern, p) }
+
+// SetErr records the error that is being answered.
+func (s *State) SetErr(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+func (s *State) get(read func() string) string {
+	if s == nil {
+		return ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return read()
+}
+
+func (s *State) set(field *string, v string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*field = v
+}

@@ -1,0 +1,160 @@
+// Package track records what happened to a response: its status, its size, whether it was hijacked. Every middleware that
+// needs to know asks for the same tracker, which is made once per request and found again through the ResponseWriter.
+package track
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+)
+
+// Response is the record of one response, filled while the handler writes through the writer that Wrap returned.
+type Response struct {
+	w        http.ResponseWriter
+	method   string
+	status   int
+	bytes    int64
+	hijacked bool
+}
+
+// tracked is what a writer of this package has and no other can.
+type tracked interface{ tracker() *Response }
+
+// Wrap returns a writer that records, and its record. A writer that records already is returned as it is. A foreign writer
+// around one is wrapped anew, never looked through: it may buffer, and then only what is written to it tells what the handler did.
+//
+// The result has the optional interfaces that w has, in three shapes: those of net/http's HTTP/1 writer (http.Flusher,
+// http.Hijacker, io.ReaderFrom, io.StringWriter), those of its HTTP/2 writer and of recorders (http.Flusher,
+// io.StringWriter), and, for anything else, Unwrap and FlushError alone, for http.ResponseController.
+func Wrap(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *Response) {
+	if t, ok := w.(tracked); ok {
+		return w, t.tracker()
+	}
+	t := &Response{w: w, method: r.Method}
+	_, flush := w.(http.Flusher)
+	_, hijack := w.(http.Hijacker)
+	switch {
+	case flush && hijack:
+		return connWriter{flushWriter{t}}, t
+	case flush:
+		return flushWriter{t}, t
+	default:
+		return t, t
+	}
+}
+
+// Committed tells whether the status line of the response behind w has gone out, as far as w or a writer that it unwraps to
+// knows. False means that nobody knows of one.
+func Committed(w http.ResponseWriter) bool {
+	for {
+		if t, ok := w.(tracked); ok && t.tracker().Committed() {
+			return true
+		}
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return false
+		}
+		w = u.Unwrap()
+	}
+}
+
+// Status is the first status that was not informational, 0 while there is none.
+func (t *Response) Status() int { return t.status }
+
+// Bytes is the number of body bytes that the writer below took.
+func (t *Response) Bytes() int64 { return t.bytes }
+
+// Hijacked tells whether the connection was taken over.
+func (t *Response) Hijacked() bool { return t.hijacked }
+
+// Committed tells whether the response can no longer be replaced: its status has gone out or its connection is hijacked.
+func (t *Response) Committed() bool { return t.status != 0 || t.hijacked }
+
+func (t *Response) tracker() *Response          { return t }
+func (t *Response) Header() http.Header         { return t.w.Header() }
+func (t *Response) Unwrap() http.ResponseWriter { return t.w }
+
+func (t *Response) WriteHeader(status int) {
+	t.w.WriteHeader(status) // panics on a nonsense status: nothing has gone out then
+	if status >= 200 || status == http.StatusSwitchingProtocols {
+		t.commit(status)
+	}
+}
+
+func (t *Response) Write(p []byte) (int, error) {
+	t.commit(http.StatusOK)
+	n, err := t.w.Write(p)
+	t.bytes += int64(n)
+	return n, err
+}
+
+// FlushError is what http.ResponseController calls.
+func (t *Response) FlushError() error {
+	err := http.NewResponseController(t.w).Flush()
+	if !errors.Is(err, http.ErrNotSupported) {
+		t.commit(http.StatusOK)
+	}
+	return err
+}
+
+func (t *Response) commit(status int) {
+	if t.status == 0 {
+		t.status = status
+	}
+}
+
+// Complete tells whether a committed response lacks nothing, as far as can be known: its status or method allows no body, or
+// all bytes of its Content-Length were written.
+func (t *Response) Complete() bool {
+	switch {
+	case t.hijacked || t.status == 0:
+		return false
+	case t.method == http.MethodHead, t.status == http.StatusNoContent, t.status == http.StatusNotModified:
+		return true
+	}
+	want, err := strconv.ParseInt(t.Header().Get("Content-Length"), 10, 64)
+	return err == nil && want == t.bytes
+}
+
+// flushWriter is the shape of net/http's HTTP/2 writer and of httptest.ResponseRecorder. One pointer wide, so it fits an
+// interface without an allocation.
+type flushWriter struct{ *Response }
+
+func (f flushWriter) Flush() { _ = f.FlushError() }
+
+func (f flushWriter) WriteString(s string) (int, error) {
+	f.commit(http.StatusOK)
+	n, err := io.WriteString(f.w, s)
+	f.bytes += int64(n)
+	return n, err
+}
+
+// connWriter is the shape of net/http's HTTP/1 writer.
+type connWriter struct{ flushWriter }
+
+func (c connWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := c.w.(http.Hijacker).Hijack()
+	if err == nil {
+		c.hijacked = true
+	}
+	return conn, rw, err
+}
+
+// ReadFrom hands the copy to the writer below, so that a file still reaches the connection's own ReadFrom (sendfile).
+func (c connWriter) ReadFrom(src io.Reader) (n int64, err error) {
+	below, ok := c.w.(io.ReaderFrom)
+	if !ok {
+		return io.Copy(struct{ io.Writer }{c.Response}, src)
+	}
+	was := c.status
+	c.commit(http.StatusOK) // stays if src panics half-way
+	n, err = below.ReadFrom(src)
+	if n == 0 {
+		c.status = was // net/http sends nothing, not even a status, for a source that gave nothing
+	}
+	c.bytes += n
+	return n, err
+}
