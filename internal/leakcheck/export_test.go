@@ -1,0 +1,3 @@
+package leakcheck
+
+var Run = run

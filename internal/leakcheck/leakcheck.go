@@ -1,0 +1,70 @@
+// Package leakcheck fails a test binary that leaves goroutines behind.
+package leakcheck
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// patience is how long goroutines get to end after the last test.
+const patience = 5 * time.Second
+
+// Main is the body of a package's TestMain: it runs the tests, and when they pass but goroutines are left five seconds
+// later, it prints their stacks and exits with status 1.
+func Main(m *testing.M) { os.Exit(run(m.Run, patience, os.Stderr)) }
+
+func run(tests func() int, patience time.Duration, out io.Writer) int {
+	code := tests()
+	if code != 0 {
+		return code // a failed test may have left anything
+	}
+	left := wait(patience)
+	if len(left) == 0 {
+		return 0
+	}
+	fmt.Fprintf(out, "leakcheck: goroutines left behind by the tests: %d\n\n%s\n", len(left), strings.Join(left, "\n\n"))
+	return 1
+}
+
+// wait returns the goroutines that are left when none is, or when patience has run out.
+func wait(patience time.Duration) []string {
+	const step = 5 * time.Millisecond
+	left := others()
+	for waited := time.Duration(0); len(left) > 0 && waited < patience; waited += step {
+		time.Sleep(step)
+		left = others()
+	}
+	return left
+}
+
+// others returns the stack of each goroutine but the caller's and those that belong to the standard library for as long as
+// the process lives.
+func others() []string {
+	var left []string
+	for i, stack := range strings.Split(stacks(), "\n\n") {
+		if i > 0 && !permanent(stack) { // the caller's comes first
+			left = append(left, strings.TrimSpace(stack))
+		}
+	}
+	return left
+}
+
+// permanent tells whether a goroutine was started by the runtime, or is os/signal's. The testing package's own are gone
+// when the tests are over, also those of a fuzzing worker.
+func permanent(stack string) bool {
+	return strings.Contains(stack, "\ncreated by runtime.") || strings.Contains(stack, "\ncreated by os/signal.")
+}
+
+func stacks() string {
+	for size := 64 << 10; ; size *= 2 {
+		buf := make([]byte, size)
+		if n := runtime.Stack(buf, true); n < size {
+			return string(buf[:n])
+		}
+	}
+}

@@ -1,0 +1,312 @@
+package memhttp_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seawall-go/seawall/internal/memhttp"
+)
+
+// eachProtocol runs a test over HTTP/1.1 and over HTTP/2, each in a bubble of its own. A bubble fails by itself when a
+// goroutine is left that nothing can wake.
+func eachProtocol(t *testing.T, test func(t *testing.T, newServer func(http.Handler) *memhttp.Server)) {
+	t.Parallel()
+	t.Run("HTTP/1.1", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) { test(t, memhttp.New) })
+	})
+	t.Run("HTTP/2", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) { test(t, memhttp.NewHTTP2) })
+	})
+}
+
+func TestRequestReachesTheHandler(t *testing.T) {
+	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
+		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body)
+			check(t, err)
+			fmt.Fprintf(w, "%s %s %s", r.Proto, r.URL.Path, body)
+		}))
+		defer s.Close()
+		for range 3 {
+			resp, err := s.Client().Post(s.URL+"/v1/resources", "text/plain", strings.NewReader("hello"))
+			check(t, err)
+			body, err := io.ReadAll(resp.Body)
+			check(t, err)
+			check(t, resp.Body.Close())
+			equal(t, string(body), resp.Proto+" /v1/resources hello")
+		}
+	})
+}
+
+func TestManyClientsAtOnce(t *testing.T) {
+	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
+		payload := bytes.Repeat([]byte("x"), 200_000) // more than a connection holds
+		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body)
+			check(t, err)
+			w.Write(body)
+		}))
+		defer s.Close()
+		var wg sync.WaitGroup
+		for range 32 {
+			wg.Go(func() {
+				resp, err := s.Client().Post(s.URL, "text/plain", bytes.NewReader(payload))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer resp.Body.Close()
+				body, err := io.ReadAll(resp.Body)
+				if err != nil || !bytes.Equal(body, payload) {
+					t.Errorf("%d bytes came back, %v", len(body), err)
+				}
+			})
+		}
+		wg.Wait()
+		equal(t, s.Log(), "")
+	})
+}
+
+func TestResponseStreams(t *testing.T) {
+	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
+		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			for i := range 3 {
+				fmt.Fprintln(w, i)
+				w.(http.Flusher).Flush()
+				time.Sleep(time.Hour)
+			}
+		}))
+		defer s.Close()
+		began := time.Now()
+		resp, err := s.Client().Get(s.URL)
+		check(t, err)
+		defer resp.Body.Close()
+		lines := bufio.NewScanner(resp.Body)
+		for i := range 3 {
+			equal(t, lines.Scan(), true)
+			equal(t, lines.Text(), fmt.Sprint(i))
+			equal(t, time.Since(began), time.Duration(i)*time.Hour)
+		}
+	})
+}
+
+func TestClientThatHangsUpCancelsTheRequest(t *testing.T) {
+	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
+		var cause error
+		s := newServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+			cause = r.Context().Err()
+		}))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL, nil)
+		check(t, err)
+		_, err = s.Client().Do(req)
+		equal(t, errors.Is(err, context.DeadlineExceeded), true)
+		s.Close()
+		equal(t, cause, context.Canceled)
+	})
+}
+
+func TestAnswerBeforeTheBodyWasRead(t *testing.T) {
+	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
+		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+		}))
+		defer s.Close()
+		for range 20 { // the answer races with the writing of the body
+			resp, err := s.Client().Post(s.URL, "text/plain", bytes.NewReader(make([]byte, 1<<20)))
+			check(t, err)
+			equal(t, resp.StatusCode, http.StatusRequestEntityTooLarge)
+			check(t, resp.Body.Close())
+		}
+	})
+}
+
+func TestCloseWaitsForHandlersAndTheirResponses(t *testing.T) {
+	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
+		running := make(chan struct{})
+		returned := false
+		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			close(running)
+			time.Sleep(time.Hour)
+			returned = true
+			io.WriteString(w, "late")
+		}))
+		answer := make(chan string, 1)
+		go func() {
+			resp, err := s.Client().Get(s.URL)
+			if err != nil {
+				answer <- err.Error()
+				return
+			}
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			answer <- fmt.Sprint(string(body), err)
+		}()
+		<-running
+		s.Close()
+		equal(t, returned, true)
+		equal(t, <-answer, "late<nil>")
+		_, err := s.Client().Get(s.URL)
+		equal(t, err != nil, true)
+	})
+}
+
+func TestCloseDoesNotWaitForBodiesToBeRead(t *testing.T) {
+	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
+		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Write(make([]byte, 1000))
+		}))
+		for range 3 {
+			resp, err := s.Client().Get(s.URL)
+			check(t, err)
+			defer resp.Body.Close()
+		}
+		s.Close()
+	})
+}
+
+func TestCloseEndsConnectionsThatTheTestForgot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := memhttp.New(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		c, err := s.Dial(t.Context())
+		check(t, err)
+		_, err = io.WriteString(c, "POST / HTTP/1.1\r\nHost: api.example\r\nContent-Length: 10\r\n\r\nhalf")
+		check(t, err)
+		s.Close()
+		_, err = io.ReadAll(c)
+		check(t, err)
+	})
+}
+
+func TestHijackedConnectionEndsWithClose(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ended := make(chan error, 1)
+		s := memhttp.New(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			c, rw, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				ended <- err
+				return
+			}
+			io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+			go func() {
+				_, err := io.Copy(c, rw)
+				ended <- err
+			}()
+		}))
+		c, err := s.Dial(t.Context())
+		check(t, err)
+		_, err = io.WriteString(c, "GET / HTTP/1.1\r\nHost: api.example\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nping")
+		check(t, err)
+		in := bufio.NewReader(c)
+		resp, err := http.ReadResponse(in, nil)
+		check(t, err)
+		equal(t, resp.StatusCode, http.StatusSwitchingProtocols)
+		check(t, resp.Body.Close())
+		ping := make([]byte, 4)
+		_, err = io.ReadFull(in, ping)
+		check(t, err)
+		equal(t, string(ping), "ping")
+		s.Close()
+		equal(t, <-ended != nil, true)
+		check(t, c.Close())
+	})
+}
+
+func TestReplyCutOffOnTheWire(t *testing.T) {
+	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
+		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "10")
+			io.WriteString(w, "half")
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		}))
+		defer s.Close()
+		resp, err := s.Client().Get(s.URL)
+		check(t, err)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		equal(t, string(body), "half")
+		equal(t, err != nil, true)
+		equal(t, s.Log(), "") // an abort is not a panic that anybody needs to read of
+	})
+}
+
+func TestLogTellsWhatTheServerSaw(t *testing.T) {
+	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
+		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/panic" {
+				panic("broken invariant")
+			}
+			w.WriteHeader(http.StatusOK)
+			w.WriteHeader(http.StatusTeapot)
+		}))
+		resp, err := s.Client().Get(s.URL)
+		check(t, err)
+		check(t, resp.Body.Close())
+		_, err = s.Client().Get(s.URL + "/panic") //nolint:bodyclose // there is none
+		equal(t, err != nil, true)
+		s.Close()
+		if resp.ProtoMajor == 1 { // HTTP/2 ignores it in silence
+			equal(t, strings.Contains(s.Log(), "superfluous"), true)
+		}
+		equal(t, strings.Contains(s.Log(), "broken invariant"), true)
+	})
+}
+
+func TestRemoteAddrIsAnAddressAndPort(t *testing.T) {
+	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
+		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.RemoteAddr) }))
+		defer s.Close()
+		resp, err := s.Client().Get(s.URL)
+		check(t, err)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		check(t, err)
+		equal(t, string(body), "192.0.2.2:49152")
+	})
+}
+
+func TestOutsideOfABubble(t *testing.T) {
+	t.Parallel()
+	for _, newServer := range []func(http.Handler) *memhttp.Server{memhttp.New, memhttp.NewHTTP2} {
+		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }))
+		resp, err := s.Client().Get(s.URL)
+		check(t, err)
+		body, err := io.ReadAll(resp.Body)
+		check(t, err)
+		check(t, resp.Body.Close())
+		equal(t, string(body), "ok")
+		s.Close()
+		s.Close()
+	}
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func equal[T comparable](t *testing.T, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
