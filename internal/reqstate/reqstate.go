@@ -16,6 +16,8 @@ type State struct {
 	principal string
 	pattern   string
 	err       error
+	gone      bool
+	renderer  any
 }
 
 // stateContext is the context layer and the state in one allocation.
@@ -68,15 +70,43 @@ func (s *State) Err() error {
 	return s.err
 }
 
+// Gone tells whether the answer was given to a request whose own context was cancelled: it counts as 499.
+func (s *State) Gone() bool {
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gone
+}
+
+// Renderer is what SetRenderer was last given, nil for nothing.
+func (s *State) Renderer() any {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.renderer
+}
+
+// SetRenderer sets how errors of this request are rendered, and returns what it was before.
+func (s *State) SetRenderer(renderer any) (before any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, s.renderer = s.renderer, renderer
+	return before
+}
+
 func (s *State) SetRequestID(id string) { s.set(&s.requestID, id) }
 func (s *State) SetPrincipal(p string)  { s.set(&s.principal, p) }
 func (s *State) SetPattern(p string)    { s.set(&s.pattern, p) }
 
-// SetErr records the error that is being answered.
-func (s *State) SetErr(err error) {
+// SetErr records the error that is being answered, and whether the client had gone.
+func (s *State) SetErr(err error, gone bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.err = err
+	s.err, s.gone = err, gone
 }
 
 func (s *State) get(read func() string) string {

@@ -18,6 +18,7 @@ type Response struct {
 	status   int
 	bytes    int64
 	hijacked bool
+	encoded  bool
 }
 
 // tracked is what a writer of this package has and no other can.
@@ -33,7 +34,7 @@ func Wrap(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *Respons
 	if t, ok := w.(tracked); ok {
 		return w, t.tracker()
 	}
-	t := &Response{w: w, method: r.Method}
+	t := &Response{w: w, method: r.Method, encoded: w.Header().Get("Content-Encoding") != ""}
 	_, flush := w.(http.Flusher)
 	_, hijack := w.(http.Hijacker)
 	switch {
@@ -46,16 +47,32 @@ func Wrap(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *Respons
 	}
 }
 
-// Committed tells whether the status line of the response behind w has gone out, as far as w or a writer that it unwraps to
-// knows. False means that nobody knows of one.
-func Committed(w http.ResponseWriter) bool {
+// Find returns the record nearest to w among w and the writers that it unwraps to that are committed, else w's own, else nil.
+// A record further out than w may lag behind what was written to w, but what it says has gone out has.
+func Find(w http.ResponseWriter) *Response {
+	own, _ := w.(tracked)
 	for {
 		if t, ok := w.(tracked); ok && t.tracker().Committed() {
-			return true
+			return t.tracker()
 		}
 		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
 		if !ok {
-			return false
+			break
+		}
+		w = u.Unwrap()
+	}
+	if own == nil {
+		return nil
+	}
+	return own.tracker()
+}
+
+// Innermost follows Unwrap to the writer that net/http made, or as far as it leads.
+func Innermost(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
 		}
 		w = u.Unwrap()
 	}
@@ -105,6 +122,10 @@ func (t *Response) commit(status int) {
 		t.status = status
 	}
 }
+
+// Encoded tells whether a Content-Encoding was set before anything inside could: a writer further out encodes all bodies, and
+// its header must stay when the body is replaced.
+func (t *Response) Encoded() bool { return t.encoded }
 
 // Complete tells whether a committed response lacks nothing, as far as can be known: its status or method allows no body, or
 // all bytes of its Content-Length were written.

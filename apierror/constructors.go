@@ -1,0 +1,101 @@
+package apierror
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ParameterMissing says that a required parameter was not supplied: 400.
+func ParameterMissing(param string) *Error {
+	e := CodeParameterMissing.new()
+	e.message, e.param = "Missing required parameter: "+param+".", param
+	return e
+}
+
+// ParameterInvalid says that a parameter had the wrong type or value: 400. The problem completes a sentence that begins with
+// the parameter's name ("must be a whole number"); "" says only that it is invalid. It must not quote the value: what a client
+// sent may be a secret, or hostile.
+func ParameterInvalid(param, problem string) *Error {
+	e := CodeParameterInvalid.new()
+	e.message, e.param = "Invalid parameter: "+param+".", param
+	if problem != "" {
+		e.message = "Invalid parameter: " + param + " " + problem + "."
+	}
+	return e
+}
+
+// ResourceMissing says that no object exists with the given id: 404. The resource is the kind of object, such as "customer".
+func ResourceMissing(resource string) *Error {
+	e := CodeResourceMissing.new()
+	e.message = "No such " + resource + "."
+	return e
+}
+
+// AuthenticationFailed says that the API key is missing, malformed or revoked: 401. It does not say which: a caller with a
+// wrong key learns nothing.
+func AuthenticationFailed() *Error { return CodeAuthenticationFailed.new() }
+
+// PermissionDenied says that the key is valid but lacks the required scope: 403.
+func PermissionDenied() *Error { return CodePermissionDenied.new() }
+
+// IdempotencyConflict says that an Idempotency-Key was reused with another request: 409.
+func IdempotencyConflict() *Error {
+	e := CodeIdempotencyConflict.new()
+	e.param = "Idempotency-Key"
+	return e
+}
+
+// RateLimitExceeded says that the caller must wait: 429, with Retry-After in whole seconds, rounded up.
+func RateLimitExceeded(retryAfter time.Duration) *Error {
+	return CodeRateLimitExceeded.new().WithRetryAfter(retryAfter)
+}
+
+// Internal says that something went wrong on our side: 500 api_error. The cause is for the log; the client gets a fixed message.
+func Internal(cause error) *Error { return CodeAPIError.new().WithCause(cause) }
+
+// MethodNotAllowed says that the path exists and the method does not: 405, with the methods that do in Allow.
+func MethodNotAllowed(allow ...string) *Error {
+	return CodeMethodNotAllowed.new().WithHeader("Allow", strings.Join(allow, ", "))
+}
+
+// RequestTooLarge says that the body has more than limit bytes: 413. A limit of zero or less is not named.
+func RequestTooLarge(limit int64) *Error {
+	e := CodeRequestTooLarge.new()
+	if limit > 0 {
+		e.message = "The request body is larger than the " + strconv.FormatInt(limit, 10) + " bytes allowed."
+	}
+	return e
+}
+
+// UnsupportedMediaType says that the route does not read a body of this type: 415. The types that it reads go into Accept
+// (RFC 9110, section 15.5.16).
+func UnsupportedMediaType(want ...string) *Error {
+	e := CodeUnsupportedMediaType.new()
+	if len(want) > 0 {
+		list := strings.Join(want, ", ")
+		e.message = "The Content-Type must be " + list + "."
+		e = e.WithHeader("Accept", list)
+	}
+	e.param = "Content-Type"
+	return e
+}
+
+// IdempotencyInProgress says that the first request with the key still runs: 429 with Retry-After, so that clients repeat it.
+func IdempotencyInProgress(retryAfter time.Duration) *Error {
+	return CodeIdempotencyInProgress.new().WithRetryAfter(retryAfter)
+}
+
+// IdempotencyOutcomeUnknown says that the first request with the key failed after its point of no return: 409.
+func IdempotencyOutcomeUnknown() *Error { return CodeIdempotencyOutcomeUnknown.new() }
+
+// IdempotencyResponseUnavailable says that the first request was carried out, but its response was not kept: 409.
+func IdempotencyResponseUnavailable() *Error { return CodeIdempotencyResponseUnavailable.new() }
+
+// ServiceUnavailable says that the service cannot answer now: 503, with Retry-After in whole seconds, rounded up.
+func ServiceUnavailable(retryAfter time.Duration) *Error {
+	return CodeServiceUnavailable.new().WithRetryAfter(retryAfter)
+}
+
+// Timeout says that the server's own deadline passed: 504.
+func Timeout() *Error { return CodeTimeout.new() }

@@ -1,0 +1,184 @@
+package apierror
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// What an error may hold on the wire and in a log line, in bytes. Longer texts are cut at a rune.
+const (
+	maxMessage  = 4096
+	maxParam    = 256
+	maxCode     = 64
+	maxFields   = 100 // entries
+	maxMetadata = 50  // entries
+)
+
+// appendEnvelope appends {"error":{…}}.
+func appendEnvelope(b []byte, e *Error) []byte {
+	b = append(b, `{"error":{"type":`...)
+	b = appendString(b, string(e.typ), maxCode)
+	b = append(b, `,"code":`...)
+	b = appendString(b, string(e.code), maxCode)
+	b = append(b, `,"message":`...)
+	b = appendString(b, e.message, maxMessage)
+	b = appendMembers(b, e)
+	return append(b, "}}\n"...)
+}
+
+// appendMembers appends what the envelope and RFC 9457's form have in common.
+func appendMembers(b []byte, e *Error) []byte {
+	if e.param != "" {
+		b = append(b, `,"param":`...)
+		b = appendString(b, e.param, maxParam)
+	}
+	b = append(b, `,"request_id":`...)
+	b = appendString(b, e.requestID, maxParam)
+	if e.docURL != "" {
+		b = append(b, `,"doc_url":`...)
+		b = appendString(b, e.docURL, maxMessage)
+	}
+	if len(e.fields) > 0 {
+		b = append(b, `,"errors":[`...)
+		for i, f := range e.fields[:min(len(e.fields), maxFields)] {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(b, `{"code":`...)
+			b = appendString(b, string(f.Code), maxCode)
+			b = append(b, `,"param":`...)
+			b = appendString(b, f.Param, maxParam)
+			b = append(b, `,"message":`...)
+			b = appendString(b, f.Message, maxMessage)
+			b = append(b, '}')
+		}
+		b = append(b, ']')
+	}
+	if len(e.metadata) > 0 {
+		b = appendMetadata(b, e.metadata)
+	}
+	return b
+}
+
+func appendMetadata(b []byte, metadata map[string]string) []byte {
+	keys := make([]string, 0, len(metadata))
+	for k := range metadata {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	b = append(b, `,"metadata":{`...)
+	for i, k := range keys[:min(len(keys), maxMetadata)] {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, k, maxParam)
+		b = append(b, ':')
+		b = appendString(b, metadata[k], maxMessage)
+	}
+	return append(b, '}')
+}
+
+// appendProblem appends RFC 9457's problem details. type is the documentation of the code; instance is the request's id, a
+// relative URI reference (RFC 9457, section 3.1.5).
+func appendProblem(b []byte, e *Error, title string) []byte {
+	b = append(b, `{"type":`...)
+	b = appendString(b, cmp.Or(e.docURL, "about:blank"), maxMessage)
+	b = append(b, `,"title":`...)
+	b = appendString(b, title, maxMessage)
+	b = append(b, `,"status":`...)
+	b = strconv.AppendInt(b, int64(e.status), 10)
+	b = append(b, `,"detail":`...)
+	b = appendString(b, e.message, maxMessage)
+	b = append(b, `,"instance":`...)
+	b = appendString(b, e.requestID, maxParam)
+	b = append(b, `,"code":`...)
+	b = appendString(b, string(e.code), maxCode)
+	b = appendMembers(b, e)
+	return append(b, "}\n"...)
+}
+
+const hex = "0123456789abcdef"
+
+// appendString appends s as a JSON string of at most limit bytes of s. Invalid UTF-8 becomes U+FFFD, and what could end a script
+// element or a JavaScript string (< > & U+2028 U+2029) is escaped, so that the body is safe wherever it is pasted.
+func appendString(b []byte, s string, limit int) []byte {
+	s = truncate(s, limit)
+	b = append(b, '"')
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c < utf8.RuneSelf {
+			if c >= ' ' && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&' && c != 0x7f {
+				i++
+				continue
+			}
+			b = append(b, s[start:i]...)
+			switch c {
+			case '"', '\\':
+				b = append(b, '\\', c)
+			case '\n':
+				b = append(b, '\\', 'n')
+			case '\t':
+				b = append(b, '\\', 't')
+			default:
+				b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+			}
+			i++
+			start = i
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == utf8.RuneError && size == 1:
+			b = append(b, s[start:i]...)
+			b = append(b, `\ufffd`...)
+		case r == '\u2028', r == '\u2029':
+			b = append(b, s[start:i]...)
+			b = append(b, `\u202`...)
+			b = append(b, hex[r&15])
+		default:
+			i += size
+			continue
+		}
+		i += size
+		start = i
+	}
+	b = append(b, s[start:]...)
+	return append(b, '"')
+}
+
+// truncate cuts s to at most limit bytes, at a rune, and marks the cut.
+func truncate(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	const mark = "…"
+	cut := max(limit-len(mark), 0)
+	for cut > 0 && !utf8.RuneStart(s[cut]) && limit-cut < 2*utf8.UTFMax {
+		cut--
+	}
+	return s[:cut] + mark
+}
+
+// oneLine is s for a log line: cut, and with control and formatting characters escaped.
+func oneLine(s string, limit int) string {
+	s = truncate(s, limit)
+	plain := func(r rune) bool { return r != utf8.RuneError && unicode.IsPrint(r) }
+	if strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if plain(r) {
+			b.WriteRune(r)
+			continue
+		}
+		q := strconv.QuoteRune(r)
+		b.WriteString(q[1 : len(q)-1])
+	}
+	return b.String()
+}

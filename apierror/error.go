@@ -1,0 +1,343 @@
+package apierror
+
+import (
+	"errors"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Error is one failed request: on a server what goes out, on a client what came in. It never changes: the With… methods
+// return copies, so one Error may be a package variable and be used by many goroutines. It is only ever handled as *Error; the
+// methods of a nil *Error answer as those of the zero Error do, which is rendered as api_error.
+//
+// What the client sees (Message, Param, Fields, Metadata) and what the log sees (Cause) are different fields. Nothing of the
+// cause goes over the wire.
+type Error struct {
+	code       Code
+	typ        Type // "" where only a catalogue knows
+	status     int  // 0 where only a catalogue knows
+	message    string
+	param      string
+	requestID  string
+	docURL     string
+	fields     []Field
+	metadata   map[string]string
+	header     http.Header
+	retryAfter time.Duration
+	retryable  bool
+	vain       bool // NotRetryable was asked for: no Retry-After either
+	cause      error
+	origin     *origin // nil for an error that was made here
+}
+
+// Field is one of several parameters that are at fault, as in the "errors" member of the error object.
+type Field struct {
+	Code    Code
+	Param   string
+	Message string
+}
+
+// Code is the code, "" where a parsed response named none.
+func (e *Error) Code() Code {
+	if e == nil {
+		return ""
+	}
+	return e.code
+}
+
+// Type is the type. Where neither the error nor the built-in catalogue knows one it is api_error.
+func (e *Error) Type() Type {
+	if e == nil || e.typ == "" {
+		return TypeAPI
+	}
+	return e.typ
+}
+
+// Status is the HTTP status with which the error goes out, or with which it came in.
+func (e *Error) Status() int {
+	if e == nil || e.status == 0 {
+		return e.Type().status()
+	}
+	return e.status
+}
+
+// Message is the text for the caller's developer.
+func (e *Error) Message() string {
+	if e == nil {
+		return ""
+	}
+	return e.message
+}
+
+// Param is the parameter at fault, spelled as the caller spells it; "" where it is not one parameter.
+func (e *Error) Param() string {
+	if e == nil {
+		return ""
+	}
+	return e.param
+}
+
+// RequestID is the id of the request that failed. On the server it is known once the error was rendered.
+func (e *Error) RequestID() string {
+	if e == nil {
+		return ""
+	}
+	return e.requestID
+}
+
+// DocURL is the link to the code's documentation that the server sent, "" for none.
+func (e *Error) DocURL() string {
+	if e == nil {
+		return ""
+	}
+	return e.docURL
+}
+
+// Fields is a copy of the parameters at fault when there are several; the first of them is the error's own Param.
+func (e *Error) Fields() []Field {
+	if e == nil {
+		return nil
+	}
+	return slices.Clone(e.fields)
+}
+
+// Metadata is a copy of what the service says beyond the message; nil for nothing.
+func (e *Error) Metadata() map[string]string {
+	if e == nil {
+		return nil
+	}
+	return maps.Clone(e.metadata)
+}
+
+// RetryAfter is how long the server asks to wait before a repetition; 0 where it does not say.
+func (e *Error) RetryAfter() time.Duration {
+	if e == nil {
+		return 0
+	}
+	return e.retryAfter
+}
+
+// Retryable tells whether a repetition of the same request may have another result.
+func (e *Error) Retryable() bool { return e == nil || e.retryable || e.isZero() }
+
+// isZero tells whether nothing was said: such an error, as a nil one, goes out as api_error.
+func (e *Error) isZero() bool { return e.code == "" && e.typ == "" && e.status == 0 && !e.vain }
+
+// FromServer tells whether the error is another service's: Parse found an error object in a response. It is false for an error
+// that was made here, and for a response whose body some proxy wrote.
+func (e *Error) FromServer() bool { return e != nil && e.origin != nil && e.origin.object }
+
+// Cause is what WithCause was given: for the log alone. Nil where there is none.
+func (e *Error) Cause() error {
+	if e == nil {
+		return nil
+	}
+	return e.cause
+}
+
+// Unwrap returns the cause, so that errors.Is and errors.As find what is in it.
+func (e *Error) Unwrap() error { return e.Cause() }
+
+// Is answers errors.Is for a [Code] and for a [Type].
+func (e *Error) Is(target error) bool {
+	switch t := target.(type) {
+	case Code:
+		return e != nil && t != "" && e.code == t
+	case Type:
+		return e != nil && e.Type() == t
+	default:
+		return false
+	}
+}
+
+// Error is one line for a log: code, message, what else is known, and the cause. It is not for the client: use Message.
+func (e *Error) Error() string {
+	if e == nil {
+		return "apierror: nil *Error"
+	}
+	var b strings.Builder
+	if e.origin != nil {
+		b.WriteString(e.origin.request)
+		b.WriteString(strconv.Itoa(e.status))
+		b.WriteByte(' ')
+	}
+	b.WriteString(oneLine(string(e.code), maxCode))
+	if e.code == "" {
+		b.WriteString(oneLine(string(e.Type()), maxCode))
+	}
+	if e.message != "" {
+		b.WriteString(": ")
+		b.WriteString(oneLine(e.message, maxMessage))
+	}
+	separator := " ("
+	for _, detail := range [...]struct{ name, value string }{{"param ", e.param}, {"request ", e.requestID}} {
+		if detail.value != "" {
+			b.WriteString(separator)
+			b.WriteString(detail.name)
+			b.WriteString(oneLine(detail.value, maxParam))
+			separator = ", "
+		}
+	}
+	if separator == ", " {
+		b.WriteByte(')')
+	}
+	if e.cause != nil {
+		b.WriteString(": ")
+		b.WriteString(oneLine(causeText(e.cause), maxMessage))
+	}
+	return b.String()
+}
+
+// LogValue is a group of code, type, status, param, request_id and cause.
+func (e *Error) LogValue() slog.Value { return slog.GroupValue(e.attrs(nil)...) }
+
+// attrs are the attributes of a log record; redact, where there is one, writes the cause.
+func (e *Error) attrs(redact func(error) string) []slog.Attr {
+	attrs := make([]slog.Attr, 0, 6)
+	attrs = append(attrs,
+		slog.String("code", string(e.Code())),
+		slog.String("type", string(e.Type())),
+		slog.Int("status", e.Status()))
+	if p := e.Param(); p != "" {
+		attrs = append(attrs, slog.String("param", truncate(p, maxParam)))
+	}
+	if id := e.RequestID(); id != "" {
+		attrs = append(attrs, slog.String("request_id", id))
+	}
+	if cause := e.Cause(); cause != nil {
+		if redact == nil {
+			redact = causeText
+		}
+		attrs = append(attrs, slog.String("cause", truncate(redact(cause), maxMessage)))
+	}
+	return attrs
+}
+
+// causeText is the text of a cause, also of one whose Error method panics, as that of a typed nil may.
+func causeText(cause error) (text string) {
+	defer func() {
+		if recover() != nil {
+			text = "(an error whose Error method panicked)"
+		}
+	}()
+	return cause.Error()
+}
+
+// WithMessage returns a copy with another public message.
+func (e *Error) WithMessage(message string) *Error {
+	c := e.copy()
+	c.message = message
+	return c
+}
+
+// WithParam returns a copy that names the parameter at fault, as the caller spells it: "items[1].price". A header is named as
+// a header: "Idempotency-Key".
+func (e *Error) WithParam(param string) *Error {
+	c := e.copy()
+	c.param = param
+	return c
+}
+
+// WithCause returns a copy with a cause, for the log alone: its text never reaches the client.
+func (e *Error) WithCause(cause error) *Error {
+	c := e.copy()
+	c.cause = cause
+	return c
+}
+
+// WithRetryAfter returns a copy that asks the client to wait before it repeats the request. The header is in whole seconds, at
+// least one, rounded up. Zero or less asks for nothing (but a 429 and a 503 always carry the header).
+func (e *Error) WithRetryAfter(d time.Duration) *Error {
+	c := e.copy()
+	c.retryAfter = max(d, 0)
+	return c
+}
+
+// NotRetryable returns a copy that tells the client that a repetition is in vain, whatever the catalogue says of its code:
+// X-Should-Retry: false, and no Retry-After.
+func (e *Error) NotRetryable() *Error {
+	c := e.copy()
+	c.retryable, c.vain, c.retryAfter = false, true, 0
+	return c
+}
+
+// WithMetadata returns a copy with one more entry of the "metadata" member. The client sees it.
+func (e *Error) WithMetadata(key, value string) *Error {
+	c := e.copy()
+	c.metadata = maps.Clone(c.metadata)
+	if c.metadata == nil {
+		c.metadata = make(map[string]string, 1)
+	}
+	c.metadata[key] = value
+	return c
+}
+
+// WithField returns a copy with one more entry of the "errors" member, for when several parameters are at fault. The first one
+// is mirrored at the top: it becomes the error's code, param and message where the error has no param yet.
+func (e *Error) WithField(f Field) *Error {
+	c := e.copy()
+	if c.param == "" && len(c.fields) == 0 {
+		if d, ok := builtin.Lookup(f.Code); ok {
+			c.code, c.typ, c.status, c.retryable = d.Code, d.Type, d.Status, d.Retryable
+		}
+		c.param, c.message = f.Param, f.Message
+	}
+	c.fields = append(slices.Clip(c.fields), f)
+	return c
+}
+
+// WithHeader returns a copy that sets a response header, such as WWW-Authenticate or Location. The headers that every error
+// carries, and those that describe the body, are not to be set this way: the renderer's values win.
+func (e *Error) WithHeader(key, value string) *Error {
+	c := e.copy()
+	c.header = c.header.Clone()
+	if c.header == nil {
+		c.header = make(http.Header, 1)
+	}
+	c.header.Set(key, value)
+	return c
+}
+
+func (e *Error) copy() *Error {
+	if e == nil {
+		return CodeAPIError.new()
+	}
+	c := *e
+	return &c
+}
+
+func (e *Error) withRequestID(id string) *Error {
+	c := e.copy()
+	c.requestID = id
+	return c
+}
+
+// CodeOf returns the code of the outermost error in err's tree that has one, "" for none. It is what a switch wants:
+//
+//	switch apierror.CodeOf(err) {
+//	case apierror.CodeParameterMissing:
+func CodeOf(err error) Code {
+	var code Code
+	walk(err, func(err error) bool {
+		switch t := err.(type) {
+		case *Error:
+			code = t.Code()
+		case Code:
+			code = t
+		}
+		return code == ""
+	})
+	return code
+}
+
+var _ interface {
+	error
+	slog.LogValuer
+} = (*Error)(nil)
+
+var errNil = errors.New("apierror: Write was given a nil error")

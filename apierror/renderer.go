@@ -1,0 +1,158 @@
+package apierror
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+
+	"github.com/seawall-go/seawall/internal/reqstate"
+)
+
+// Renderer says how a service's errors look. The zero value, and a nil *Renderer, are the defaults. It must not be changed once
+// it is in use.
+type Renderer struct {
+	// Catalog holds the codes that the service sends. Nil is Default().
+	Catalog *Catalog
+
+	// Logger gets a record for each 5xx, with its cause, and for each error that could not be sent because the response had
+	// begun. Nil is slog.Default().
+	Logger *slog.Logger
+
+	// Map names errors of the service's own: sql.ErrNoRows may be resource_missing, say. It is asked first, with the error as
+	// the handler returned it, and returns nil for what it does not know. What it returns gets the original as its cause
+	// where it has none. If it panics, that is logged and the error is rendered without it.
+	Map func(error) *Error
+
+	// Redact writes a cause for the log. Nil is its Error method.
+	Redact func(cause error) string
+
+	// DocURL is the "doc_url" of a code; nil, or an empty result, sends none.
+	DocURL func(Code) string
+
+	// Challenge is the WWW-Authenticate header of a 401 that has none of its own (RFC 9110, section 11.6.1). "" is "Bearer".
+	Challenge string
+
+	// Strict sends only the nine statuses and the eight codes of the specification: an extension is folded into the nearest.
+	Strict bool
+
+	// Problem answers clients that prefer application/problem+json to application/json with RFC 9457's problem details.
+	Problem bool
+}
+
+// Handler makes rd the Renderer of every error that is written below next, and gives the request the state from which outer
+// middleware learns which error was answered. A Renderer further in wins for what is below it.
+func (rd *Renderer) Handler(next http.Handler) http.Handler {
+	if next == nil {
+		panic("apierror: Renderer.Handler of a nil http.Handler")
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r, state := reqstate.Ensure(r)
+		outer := state.SetRenderer(rd)
+		defer state.SetRenderer(outer)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// RequestIDFrom returns the id of the request that ctx belongs to, for logs and outbound calls; "" where there is none.
+func RequestIDFrom(ctx context.Context) string { return reqstate.From(ctx).RequestID() }
+
+// resolve returns the error that err goes out as, with every part of it decided.
+func (rd *Renderer) resolve(r *http.Request, err error) (e *Error, gone bool) {
+	e = rd.mapped(r, err)
+	if e == nil {
+		if canceled(r.Context(), err) {
+			e, gone = clientGone(err), true
+		} else {
+			e = From(err)
+		}
+	}
+	return rd.fill(e), gone
+}
+
+// mapped asks the service's hook.
+func (rd *Renderer) mapped(r *http.Request, err error) (e *Error) {
+	if rd.Map == nil {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			e = nil
+			rd.logger().LogAttrs(r.Context(), slog.LevelError, "apierror: Renderer.Map panicked", slog.Any("panic", v))
+		}
+	}()
+	e = rd.Map(err)
+	if e == nil {
+		return nil
+	}
+	if e.Cause() == nil && error(e) != err { //nolint:errorlint // the very same one
+		e = e.WithCause(err)
+	}
+	return From(e)
+}
+
+// fill returns a copy of e in which nothing is left open.
+func (rd *Renderer) fill(e *Error) *Error {
+	c := *e
+	d, ok := rd.catalog().Lookup(c.code)
+	if !ok {
+		d = Definition{Code: cmp.Or(c.code, CodeAPIError), Type: TypeAPI, Message: "The request failed."}
+	}
+	c.code = d.Code
+	c.typ = cmp.Or(c.typ, d.Type)
+	if !c.typ.known() {
+		c.typ = TypeAPI
+	}
+	if e.typ == "" && e.status == 0 && ok {
+		c.retryable = d.Retryable && !e.vain
+	}
+	c.status = cmp.Or(c.status, d.Status, c.typ.status())
+	if c.status < 400 || c.status > 599 {
+		c.status = http.StatusInternalServerError
+	}
+	c.message = cmp.Or(c.message, d.Message)
+	if rd.Strict {
+		c.fold()
+	}
+	if rd.DocURL != nil {
+		c.docURL = rd.DocURL(c.code)
+	}
+	return &c
+}
+
+// fold turns what the specification does not have into what it has.
+func (e *Error) fold() {
+	if d := fold(e.code, e.typ, e.status); !e.code.strict() {
+		e.code, e.typ, e.status = d.Code, d.Type, d.Status
+	}
+	e.fields = slices.Clone(e.fields)
+	for i, f := range e.fields {
+		if !f.Code.strict() {
+			e.fields[i].Code = CodeParameterInvalid
+		}
+	}
+}
+
+func (rd *Renderer) catalog() *Catalog {
+	if rd.Catalog != nil {
+		return rd.Catalog
+	}
+	return builtin
+}
+
+func (rd *Renderer) logger() *slog.Logger {
+	if rd.Logger != nil {
+		return rd.Logger
+	}
+	return slog.Default()
+}
+
+// log writes the record of an error that was answered. Only what is our fault is worth a line: the access log has the rest.
+func (rd *Renderer) log(r *http.Request, e *Error, level slog.Level, msg string) {
+	logger := rd.logger()
+	if !logger.Enabled(r.Context(), level) {
+		return
+	}
+	logger.LogAttrs(r.Context(), level, msg, slog.Attr{Key: "error", Value: slog.GroupValue(e.attrs(rd.Redact)...)})
+}

@@ -1,0 +1,184 @@
+package apierror
+
+import (
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/seawall-go/seawall/internal/reqid"
+	"github.com/seawall-go/seawall/internal/reqstate"
+	"github.com/seawall-go/seawall/internal/track"
+)
+
+// HandlerFunc is an http.Handler that may fail: it returns the error instead of writing it, and [Write] answers it. Nil means
+// that the handler has answered.
+//
+//	mux.Handle("POST /v1/resources", apierror.HandlerFunc(create))
+type HandlerFunc func(http.ResponseWriter, *http.Request) error
+
+// ServeHTTP calls f and answers the error that it returns. When f had begun its answer, see [Write].
+func (f HandlerFunc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w, _ = track.Wrap(w, r)
+	if err := f(w, r); err != nil {
+		Write(w, r, err)
+	}
+}
+
+// Write answers a failed request: the error object, its status and its headers, as the [Renderer] of the request says, or the
+// default one. What err goes out as is told at [From]; an error of the request's own cancelled context is answered with 503 and
+// counted as 499. A nil err is a mistake, answered as api_error.
+//
+// Nothing is ever written twice. When the response has begun already, as far as the ResponseWriter can tell (inside a
+// [HandlerFunc] and below any middleware of package seawall it can), the error is logged, and then
+//
+//   - a response that is complete (no body allowed, all of its Content-Length written), or that says itself that it failed (its
+//     status is 4xx or 5xx), stands;
+//   - any other is aborted: Write panics with [http.ErrAbortHandler], so that no client takes a part for the whole;
+//   - a hijacked connection is left alone.
+func Write(w http.ResponseWriter, r *http.Request, err error) {
+	state := reqstate.From(r.Context())
+	rd, _ := state.Renderer().(*Renderer)
+	if rd == nil {
+		rd = &Renderer{}
+	}
+	if err == nil {
+		err = errNil
+	}
+	e, gone := rd.resolve(r, err)
+	e.requestID = state.RequestID()
+	if e.requestID == "" {
+		e.requestID = reqid.New()
+		if state != nil {
+			state.SetRequestID(e.requestID)
+		}
+	}
+	if state != nil {
+		state.SetErr(e, gone)
+	}
+
+	t := track.Find(w)
+	switch {
+	case t == nil || !t.Committed():
+		rd.log(r, e, level(e, gone), "apierror: request failed")
+		rd.send(w, r, e, t != nil && t.Encoded())
+	case t.Hijacked():
+		rd.log(r, e, slog.LevelWarn, "apierror: request failed after its connection was hijacked")
+	case t.Complete() || t.Status() >= 400:
+		rd.log(r, e, slog.LevelWarn, "apierror: request failed after its response was complete")
+	default:
+		rd.log(r, e, slog.LevelError, "apierror: request failed in the middle of its response, which is aborted")
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func level(e *Error, gone bool) slog.Level {
+	switch {
+	case gone || e.status < 500:
+		return slog.LevelDebug
+	case e.status == http.StatusInternalServerError:
+		return slog.LevelError
+	default:
+		return slog.LevelWarn
+	}
+}
+
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// send writes the response. encoded says that a writer further out encodes the body.
+func (rd *Renderer) send(w http.ResponseWriter, r *http.Request, e *Error, encoded bool) {
+	problem := rd.Problem && prefersProblem(r.Header["Accept"])
+	rd.setHeaders(w.Header(), e, encoded, problem)
+	w.WriteHeader(e.status)
+	if r.Method == http.MethodHead {
+		return
+	}
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	b := (*buffer)[:0]
+	if problem {
+		b = appendProblem(b, e, rd.title(e.code))
+	} else {
+		b = appendEnvelope(b, e)
+	}
+	if cap(b) <= 1<<16 { // a giant is not kept
+		*buffer = b
+	}
+	if _, err := w.Write(b); err != nil {
+		rd.logger().LogAttrs(r.Context(), slog.LevelDebug, "apierror: the error could not be sent",
+			slog.String("request_id", e.requestID), slog.String("cause", causeText(err)))
+	}
+}
+
+// described are the headers of the body that will not come.
+var described = [...]string{
+	"Accept-Ranges", "Content-Digest", "Content-Disposition", "Content-Language", "Content-Length", "Content-Md5",
+	"Content-Range", "Digest", "Etag", "Expires", "Last-Modified", "Repr-Digest",
+}
+
+func (rd *Renderer) setHeaders(h http.Header, e *Error, encoded, problem bool) {
+	for key, values := range e.header {
+		h[key] = slices.Clone(values)
+	}
+	for _, key := range described {
+		delete(h, key)
+	}
+	if !encoded {
+		delete(h, "Content-Encoding")
+	}
+	// One array for all values: a header map holds slices, and each of its own would be an allocation.
+	values := make([]string, 0, 7)
+	set := func(key, value string) {
+		values = append(values, value)
+		h[key] = values[len(values)-1 : len(values) : len(values)]
+	}
+	contentType := "application/json"
+	if problem {
+		contentType = "application/problem+json"
+	}
+	set("Content-Type", contentType)
+	set("Cache-Control", "no-store")
+	set("X-Content-Type-Options", "nosniff")
+	set("Request-Id", e.requestID)
+	h["X-Request-Id"] = h["Request-Id"]
+	if !e.retryable {
+		set("X-Should-Retry", "false")
+	}
+	switch {
+	case e.vain:
+		delete(h, "Retry-After")
+	case e.retryAfter > 0:
+		set("Retry-After", wholeSeconds(e.retryAfter))
+	case (e.status == http.StatusTooManyRequests || e.status == http.StatusServiceUnavailable) && h["Retry-After"] == nil:
+		set("Retry-After", "1")
+	}
+	if e.status == http.StatusUnauthorized && h["Www-Authenticate"] == nil {
+		challenge := rd.Challenge
+		if challenge == "" {
+			challenge = "Bearer"
+		}
+		set("Www-Authenticate", challenge)
+	}
+	if rd.Problem {
+		h.Add("Vary", "Accept")
+	}
+}
+
+// wholeSeconds is d rounded up, at least 1.
+func wholeSeconds(d time.Duration) string {
+	seconds := int64(d / time.Second)
+	if d%time.Second > 0 || seconds == 0 {
+		seconds++
+	}
+	return strconv.FormatInt(seconds, 10)
+}
+
+// title is RFC 9457's "title": a text that does not change from occurrence to occurrence.
+func (rd *Renderer) title(code Code) string {
+	if d, ok := rd.catalog().Lookup(code); ok {
+		return d.Message
+	}
+	return string(code)
+}

@@ -1,0 +1,50 @@
+// Package retryafter reads the Retry-After header (RFC 9110, section 10.2.3).
+package retryafter
+
+import (
+	"math"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Parse returns how long after now the header asks to wait, and whether it says so in a form that can be understood: one line
+// with whole seconds, or with any of the three HTTP dates. A wait is never negative and never rounded down: a date carries no
+// fraction of a second, so it counts from now to its full second. A number too large for a time.Duration is the largest one;
+// "-1", "1.5" and two different lines are not understood.
+func Parse(h http.Header, now time.Time) (time.Duration, bool) {
+	lines := h["Retry-After"]
+	if len(lines) == 0 {
+		return 0, false
+	}
+	value := strings.TrimSpace(lines[0])
+	for _, other := range lines[1:] {
+		if strings.TrimSpace(other) != value {
+			return 0, false
+		}
+	}
+	if d, ok := seconds(value); ok {
+		return d, true
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0, false
+	}
+	return max(at.Sub(now), 0), true
+}
+
+// seconds reads 1*DIGIT. Forty digits are a long wait, not an overflow.
+func seconds(s string) (time.Duration, bool) {
+	if s == "" {
+		return 0, false
+	}
+	var n int64
+	for i := range len(s) {
+		c := s[i]
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = min(n*10+int64(c-'0'), math.MaxInt64/int64(time.Second))
+	}
+	return time.Duration(n) * time.Second, true
+}
