@@ -151,7 +151,8 @@ func (rd *Renderer) logger() *slog.Logger {
 // log writes the record of an error that was answered. Only what is our fault is worth a line: the access log has the rest.
 func (rd *Renderer) log(r *http.Request, e *Error, level slog.Level, msg string) {
 	logger := rd.logger()
-	if !logger.Enabled(r.Context(), level) {
+	_, logged := e.cause.(reqstate.Logged) //nolint:errorlint // package seawall's own mark, never wrapped
+	if logged || !logger.Enabled(r.Context(), level) {
 		return
 	}
 	logger.LogAttrs(r.Context(), level, msg, slog.Attr{Key: "error", Value: slog.GroupValue(e.attrs(rd.Redact)...)})

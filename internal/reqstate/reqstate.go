@@ -123,3 +123,8 @@ func (s *State) set(field *string, v string) {
 	defer s.mu.Unlock()
 	*field = v
 }
+
+// Logged is an error that has its line in the log already, so that who answers it writes none.
+type Logged string
+
+func (l Logged) Error() string { return string(l) }

@@ -1,0 +1,2 @@
+// Package seawall is the middleware chain.
+package seawall

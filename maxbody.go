@@ -1,0 +1,30 @@
+package seawall
+
+import (
+	"net/http"
+
+	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/track"
+)
+
+// MaxBody bounds the request's body to limit bytes; exactly limit is allowed. A request that announces more is answered with 413
+// before the handler runs. Else reading beyond the limit fails with *http.MaxBytesError, which goes out as 413 when the
+// handler returns it, wrapped or not, and the connection is closed. It panics unless limit is positive.
+func MaxBody(limit int64) Middleware {
+	if limit <= 0 {
+		panic("seawall: MaxBody needs a positive number of bytes")
+	}
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.ContentLength > limit {
+				apierror.Write(w, r, apierror.RequestTooLarge(limit))
+				return
+			}
+			if r.Body != nil && r.Body != http.NoBody {
+				// net/http closes the connection after a body that was too large only if it finds its own writer here.
+				r.Body = http.MaxBytesReader(track.Innermost(w), r.Body, limit)
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}

@@ -1,0 +1,59 @@
+package seawall
+
+import (
+	"net/http"
+
+	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/reqstate"
+)
+
+// NotFound serves mux, with its own 404 and 405 as error objects; the 405 keeps its Allow header. Its redirects, and whatever the
+// handlers answer, are left alone. It also makes the matched pattern known to [AccessLog].
+func NotFound(mux *http.ServeMux) http.Handler {
+	if mux == nil {
+		panic("seawall: NotFound of a nil *http.ServeMux")
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.RequestURI == "*" { // the mux answers it by itself, as text
+			apierror.Write(w, r, apierror.CodeParameterInvalid.Messagef("The request target * is for OPTIONS alone."))
+			return
+		}
+		h, pattern := mux.Handler(r)
+		if pattern == "" {
+			refuse(w, r, h)
+			return
+		}
+		if state := reqstate.From(r.Context()); state != nil {
+			state.SetPattern(pattern)
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// refuse answers as the handler that the mux chose for a request without a route does, in our form.
+func refuse(w http.ResponseWriter, r *http.Request, h http.Handler) {
+	answer := muxAnswer{header: make(http.Header)}
+	h.ServeHTTP(&answer, r)
+	switch answer.status {
+	case http.StatusNotFound:
+		apierror.Write(w, r, apierror.CodeResourceMissing.Messagef("The requested URL does not exist."))
+	case http.StatusMethodNotAllowed:
+		apierror.Write(w, r, apierror.MethodNotAllowed(answer.header.Values("Allow")...))
+	default: // a redirect
+		h.ServeHTTP(w, r)
+	}
+}
+
+// muxAnswer keeps status and headers of what a handler of net/http's own writes.
+type muxAnswer struct {
+	header http.Header
+	status int
+}
+
+func (a *muxAnswer) Header() http.Header         { return a.header }
+func (a *muxAnswer) Write(p []byte) (int, error) { return len(p), nil }
+func (a *muxAnswer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+}

@@ -1,0 +1,103 @@
+package seawall
+
+import (
+	"net/http"
+
+	"github.com/seawall-go/seawall/internal/reqid"
+	"github.com/seawall-go/seawall/internal/reqstate"
+)
+
+// RequestIDOptions are the options of [RequestID].
+type RequestIDOptions struct {
+	// Inbound tells whether an id that came with the request (Request-Id or X-Request-Id) may be used: because a gateway of
+	// ours set it, say. Nil trusts nobody: whoever chooses the id chooses what support finds in the logs. An id that is not 1 to
+	// 128 of A-Z a-z 0-9 . _ - is never used, nor one that came twice, nor two that differ.
+	Inbound func(*http.Request) bool
+}
+
+// RequestID gives every request an id: "req_" and 16 base62 characters from a cryptographic source. The id is in the request's
+// context ([apierror.RequestIDFrom]) and in the response's Request-Id and X-Request-Id headers before the handler runs, so
+// that successes carry it too. Inside another RequestID it keeps the outer id. Nil options are the defaults.
+func RequestID(o *RequestIDOptions) Middleware {
+	var inbound func(*http.Request) bool
+	if o != nil {
+		inbound = o.Inbound
+	}
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r, state := reqstate.Ensure(r)
+			id := state.RequestID()
+			if id == "" {
+				if inbound != nil && inbound(r) {
+					id = inboundID(r.Header)
+				}
+				if id == "" {
+					id = reqid.New()
+				}
+				state.SetRequestID(id)
+			}
+			setRequestID(w.Header(), id)
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// setRequestID sets both headers; they share one array, each slice at its full capacity, so that adding to one leaves the
+// other alone.
+func setRequestID(h http.Header, id string) {
+	value := []string{id}
+	h["Request-Id"], h["X-Request-Id"] = value, value
+}
+
+// inboundID is the one well-formed id of a request's headers, "" where there is none or more than one.
+func inboundID(h http.Header) string {
+	id := ""
+	for _, key := range [...]string{"Request-Id", "X-Request-Id"} {
+		switch values := h[key]; {
+		case len(values) == 0:
+		case len(values) > 1, !reqid.Valid(values[0]), id != "" && id != values[0]:
+			return ""
+		default:
+			id = values[0]
+		}
+	}
+	return id
+}
+
+// ForwardRequestID returns a RoundTripper that sends the id of the request on whose behalf a call is made (the one in the
+// outbound request's context) along as X-Request-Id, unless the call has one. Nil is http.DefaultTransport. An id
+// identifies, it does not authenticate: send it only to services that may see it.
+func ForwardRequestID(base http.RoundTripper) http.RoundTripper {
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	return forwarder{base}
+}
+
+type forwarder struct{ base http.RoundTripper }
+
+func (f forwarder) RoundTrip(r *http.Request) (*http.Response, error) {
+	id := reqstate.From(r.Context()).RequestID()
+	if id == "" || r.Header["X-Request-Id"] != nil {
+		return f.base.RoundTrip(r)
+	}
+	// A RoundTripper must not change the request that it was given.
+	out := *r
+	out.Header = r.Header.Clone()
+	if out.Header == nil {
+		out.Header = make(http.Header, 1)
+	}
+	out.Header["X-Request-Id"] = []string{id}
+	resp, err := f.base.RoundTrip(&out)
+	if resp != nil {
+		resp.Request = r
+	}
+	return resp, err
+}
+
+// CloseIdleConnections passes http.Client's call on.
+func (f forwarder) CloseIdleConnections() {
+	if c, ok := f.base.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
