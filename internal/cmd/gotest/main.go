@@ -44,13 +44,14 @@ func run(args []string, ci bool, stdout, stderr io.Writer) int {
 	}
 
 	rep := newReport(stdout, slices.Contains(testArgs, "-v"))
-	failed := false
 	for _, dir := range modules {
+		failed := rep.failed
 		if err := goTest(dir, testArgs, rep, stderr); err != nil {
 			fmt.Fprintf(stderr, "gotest: in %s: go test %s: %v\n", dir, strings.Join(testArgs, " "), err)
-			failed = true
+			rep.failed = max(rep.failed, failed+1)
 		}
 	}
+	unlisted := 0
 	for _, skip := range rep.skips {
 		reason, ok := allowed[skip.pkg+" "+skip.test]
 		switch {
@@ -58,17 +59,16 @@ func run(args []string, ci bool, stdout, stderr io.Writer) int {
 			fmt.Fprintf(stdout, "skipped, as listed (%s): %s %s\n", reason, skip.pkg, skip.test)
 		case ci:
 			fmt.Fprintf(stdout, "FAIL: skipped, and not listed in %q: %s %s\n%s", *skips, skip.pkg, skip.test, skip.output)
-			failed = true
+			unlisted++
 		default:
 			fmt.Fprintf(stdout, "skipped: %s %s\n%s", skip.pkg, skip.test, skip.output)
 		}
 	}
 	if rep.passed+rep.failed == 0 {
 		fmt.Fprintln(stdout, "FAIL: no test ran")
-		failed = true
 	}
 	fmt.Fprintf(stdout, "%d passed, %d failed, %d skipped\n", rep.passed, rep.failed, len(rep.skips))
-	if failed || rep.failed > 0 {
+	if rep.passed == 0 || rep.failed > 0 || unlisted > 0 {
 		return 1
 	}
 	return 0

@@ -62,10 +62,10 @@ func TestGotest(t *testing.T) {
 		"no list":                 {tests: passing, flags: []string{"-skips", "missing.txt"}, code: 2, says: []string{"missing.txt"}},
 		"no test":                 {tests: passing, args: []string{"-run", "Nothing"}, code: 1, says: []string{"no test ran"}},
 		"panic":                   {tests: passing + panics, code: 1, says: []string{"assignment to entry in nil map", "m_test.go", "1 failed"}},
-		"failure after the tests": {tests: passing + exits, code: 1, says: []string{"left behind", "FAIL\texample.com/m"}},
+		"failure after the tests": {tests: passing + exits, code: 1, says: []string{"left behind", "FAIL\texample.com/m", "\n1 passed, 1 failed, 0 skipped\n"}},
 		"time-out":                {tests: passing + hangs, args: []string{"-timeout=1s"}, code: 1, says: []string{"test timed out", "TestHangs"}},
-		"does not build":          {tests: broken, code: 1, says: []string{"undefined: undefined", "FAIL\texample.com/m [build failed]"}},
-		"no such flag":            {tests: passing, args: []string{"-nonsense"}, code: 1, says: []string{"nonsense"}},
+		"does not build":          {tests: broken, code: 1, says: []string{"undefined: undefined", "FAIL\texample.com/m [build failed]", "\n0 passed, 1 failed, 0 skipped\n"}},
+		"no such flag":            {tests: passing, args: []string{"-nonsense"}, code: 1, says: []string{"nonsense", "\n0 passed, 1 failed, 0 skipped\n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -24,8 +24,9 @@ type event struct {
 type report struct {
 	out            io.Writer
 	verbose        bool
-	passed, failed int // tests, subtests and examples
+	passed, failed int // tests, subtests and examples; what fails a package without failing a test of it counts as one
 	skips          []skip
+	failing        map[string]bool // packages with a failed test
 
 	// output is what was printed so far, by package and then by test, "" for the package itself. What is over is removed.
 	output map[string]map[string]*strings.Builder
@@ -34,7 +35,7 @@ type report struct {
 type skip struct{ pkg, test, output string }
 
 func newReport(out io.Writer, verbose bool) *report {
-	return &report{out: out, verbose: verbose, output: make(map[string]map[string]*strings.Builder)}
+	return &report{out: out, verbose: verbose, failing: make(map[string]bool), output: make(map[string]map[string]*strings.Builder)}
 }
 
 // read reports the events that come from r until its end.
@@ -74,6 +75,7 @@ func (r *report) testEvent(e event) {
 		}
 	case "fail":
 		r.failed++
+		r.failing[e.Package] = true
 		fmt.Fprint(r.out, r.take(e.Package, e.Test))
 	case "skip":
 		r.skips = append(r.skips, skip{e.Package, e.Test, r.take(e.Package, e.Test)})
@@ -93,6 +95,9 @@ func (r *report) packageEvent(e event) {
 			}
 		}
 	case "fail":
+		if !r.failing[e.Package] {
+			r.failed++
+		}
 		// Tests that have not ended hold the stacks of a panic or a time-out.
 		for _, test := range slices.Sorted(maps.Keys(r.output[e.Package])) {
 			if test != "" {

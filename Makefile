@@ -1,0 +1,45 @@
+# Everything that is done to this repository. Each target walks all its modules, as they are: without a workspace.
+
+GO       ?= go
+FUZZTIME ?= 30s
+BENCH    ?= .
+
+MODULES := $(patsubst %/go.mod,%,$(sort $(shell find . -name go.mod -not -path '*/.*/*' -not -path '*/testdata/*')))
+TOOLS   := $(CURDIR)/.tools/bin
+
+export GOWORK := off
+
+# $(call each,COMMAND) runs COMMAND in the folder of every module and stops at the first that fails.
+each = @set -e; for m in $(MODULES); do echo "== $$m: $(1)"; (cd "$$m" && $(1)); done
+
+.PHONY: help deps test test-core lint bench fuzz cover
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## install what the tests and the linter need and is missing
+	@sh scripts/deps.sh $(TOOLS) $(MODULES)
+
+test: ## run all tests with the race detector, then the allocation budgets without it
+	@mkdir -p $(TOOLS) && $(GO) build -o $(TOOLS)/gotest ./internal/cmd/gotest
+	$(TOOLS)/gotest -skips scripts/allowed-skips.txt $(MODULES) -- -race -shuffle=on ./...
+	$(TOOLS)/gotest -skips scripts/allowed-skips.txt $(MODULES) -- -v -count=1 -run=Alloc ./...
+
+test-core: ## run the tests of the core module; needs nothing but Go
+	$(GO) test -shuffle=on ./...
+
+lint: ## run the linters, govulncheck, and check that every go.mod is tidy
+	$(call each,test -z "$$(gofmt -l . | tee /dev/stderr)")
+	$(call each,$(GO) vet ./...)
+	$(call each,$(GO) mod tidy -diff)
+	$(call each,$(TOOLS)/golangci-lint run --config=$(CURDIR)/.golangci.yml ./...)
+	$(call each,sh $(CURDIR)/scripts/vulncheck.sh $(TOOLS)/govulncheck)
+
+bench: ## run the benchmarks (BENCH=regexp)
+	$(call each,$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem ./...)
+
+fuzz: ## run every fuzz target for FUZZTIME=30s
+	$(call each,sh $(CURDIR)/scripts/fuzz.sh $(FUZZTIME))
+
+cover: ## measure the coverage of each module; look closer with: go tool cover -html=coverage.out
+	$(call each,$(GO) test -coverpkg=./... -coverprofile=coverage.out ./... && $(GO) tool cover -func=coverage.out | tail -n 1)
