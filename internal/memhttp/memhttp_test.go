@@ -21,7 +21,7 @@ import (
 // eachProtocol runs a test over HTTP/1.1 and over HTTP/2, each in a bubble of its own. A bubble fails by itself when a
 // goroutine is left that nothing can wake.
 func eachProtocol(t *testing.T, test func(t *testing.T, newServer func(http.Handler) *memhttp.Server)) {
-	t.Parallel()
+	t.Helper()
 	t.Run("HTTP/1.1", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) { test(t, memhttp.New) })
@@ -33,6 +33,7 @@ func eachProtocol(t *testing.T, test func(t *testing.T, newServer func(http.Hand
 }
 
 func TestRequestReachesTheHandler(t *testing.T) {
+	t.Parallel()
 	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
 		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, err := io.ReadAll(r.Body)
@@ -52,6 +53,7 @@ func TestRequestReachesTheHandler(t *testing.T) {
 }
 
 func TestManyClientsAtOnce(t *testing.T) {
+	t.Parallel()
 	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
 		payload := bytes.Repeat([]byte("x"), 200_000) // more than a connection holds
 		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -81,6 +83,7 @@ func TestManyClientsAtOnce(t *testing.T) {
 }
 
 func TestResponseStreams(t *testing.T) {
+	t.Parallel()
 	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
 		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			for i := range 3 {
@@ -104,6 +107,7 @@ func TestResponseStreams(t *testing.T) {
 }
 
 func TestClientThatHangsUpCancelsTheRequest(t *testing.T) {
+	t.Parallel()
 	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
 		var cause error
 		s := newServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -122,6 +126,7 @@ func TestClientThatHangsUpCancelsTheRequest(t *testing.T) {
 }
 
 func TestAnswerBeforeTheBodyWasRead(t *testing.T) {
+	t.Parallel()
 	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
 		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusRequestEntityTooLarge)
@@ -137,6 +142,7 @@ func TestAnswerBeforeTheBodyWasRead(t *testing.T) {
 }
 
 func TestCloseWaitsForHandlersAndTheirResponses(t *testing.T) {
+	t.Parallel()
 	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
 		const clients = 64
 		running := make(chan struct{})
@@ -168,7 +174,7 @@ func TestCloseWaitsForHandlersAndTheirResponses(t *testing.T) {
 		for range clients {
 			equal(t, <-answers, "late<nil>")
 		}
-		_, err := s.Client().Get(s.URL) //nolint:bodyclose // there is none
+		_, err := s.Client().Get(s.URL)
 		equal(t, err != nil, true)
 	})
 }
@@ -230,6 +236,7 @@ func TestRequestsThatComeDuringCloseAreNotServed(t *testing.T) {
 }
 
 func TestCloseDoesNotWaitForBodiesToBeRead(t *testing.T) {
+	t.Parallel()
 	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
 		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Write(make([]byte, 1000))
@@ -293,6 +300,7 @@ func TestHijackedConnectionEndsWithClose(t *testing.T) {
 }
 
 func TestReplyCutOffOnTheWire(t *testing.T) {
+	t.Parallel()
 	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
 		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "10")
@@ -312,6 +320,7 @@ func TestReplyCutOffOnTheWire(t *testing.T) {
 }
 
 func TestLogTellsWhatTheServerSaw(t *testing.T) {
+	t.Parallel()
 	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
 		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/panic" {
@@ -325,7 +334,7 @@ func TestLogTellsWhatTheServerSaw(t *testing.T) {
 		check(t, resp.Body.Close())
 		const panics = 20 // each is in the log before its client knows
 		for i := range panics {
-			_, err = s.Client().Post(s.URL+"/panic", "", nil) //nolint:bodyclose // there is none; a GET would be repeated by net/http
+			_, err = s.Client().Post(s.URL+"/panic", "", nil) // a GET would be repeated by net/http
 			equal(t, err != nil, true)
 			equal(t, strings.Count(s.Log(), "broken invariant"), i+1)
 		}
@@ -338,6 +347,7 @@ func TestLogTellsWhatTheServerSaw(t *testing.T) {
 }
 
 func TestRemoteAddrIsAnAddressAndPort(t *testing.T) {
+	t.Parallel()
 	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
 		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.RemoteAddr) }))
 		defer s.Close()

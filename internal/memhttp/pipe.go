@@ -1,6 +1,7 @@
 package memhttp
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -73,7 +74,7 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 
 // wrap makes an error what a socket's would be. io.EOF goes bare, since readers compare it.
 func (c *conn) wrap(op string, err error) error {
-	if err == nil || err == io.EOF {
+	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
 	return &net.OpError{Op: op, Net: c.local.Network(), Source: c.local, Addr: c.remote, Err: err}

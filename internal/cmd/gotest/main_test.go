@@ -43,7 +43,7 @@ func TestGotest(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
 		tests string
-		flags []string
+		skips string
 		args  []string
 		ci    bool
 		code  int
@@ -55,11 +55,11 @@ func TestGotest(t *testing.T) {
 		"failing":                 {tests: passing + failing, code: 1, says: []string{"the reason", "--- FAIL: TestFailing/sub", "FAIL\texample.com/m", "\n1 passed, 2 failed, 0 skipped\n"}, not: []string{"measured"}},
 		"skip, at home":           {tests: passing + skipped, says: []string{"no moon", "\n1 passed, 0 failed, 1 skipped\n"}},
 		"skip, CI":                {tests: passing + skipped, ci: true, code: 1, says: []string{"FAIL: skipped", "example.com/m TestSkipped", "no moon", "\n1 passed, 0 failed, 1 skipped\n"}},
-		"skip, CI, listed":        {tests: passing + skipped, flags: []string{"-skips", "skips.txt"}, ci: true, says: []string{"as listed (the machine has no moon)", "\n1 passed, 0 failed, 1 skipped\n"}},
+		"skip, CI, listed":        {tests: passing + skipped, skips: "skips.txt", ci: true, says: []string{"as listed (the machine has no moon)", "\n1 passed, 0 failed, 1 skipped\n"}},
 		"skipped subtest, CI":     {tests: passing + group, ci: true, code: 1, says: []string{"example.com/m TestGroup/skipped", "no sun"}},
-		"skipped subtest, listed": {tests: passing + group, flags: []string{"-skips", "skips.txt"}, ci: true},
-		"wrong list":              {tests: passing, flags: []string{"-skips", "wrong.txt"}, code: 2, says: []string{"wrong.txt:1"}},
-		"no list":                 {tests: passing, flags: []string{"-skips", "missing.txt"}, code: 2, says: []string{"missing.txt"}},
+		"skipped subtest, listed": {tests: passing + group, skips: "skips.txt", ci: true},
+		"wrong list":              {tests: passing, skips: "wrong.txt", code: 2, says: []string{"wrong.txt:1"}},
+		"no list":                 {tests: passing, skips: "missing.txt", code: 2, says: []string{"missing.txt"}},
 		"no test":                 {tests: passing, args: []string{"-run", "Nothing"}, code: 1, says: []string{"no test ran"}},
 		"panic":                   {tests: passing + panics, code: 1, says: []string{"assignment to entry in nil map", "m_test.go", "1 failed"}},
 		"failure after the tests": {tests: passing + exits, code: 1, says: []string{"left behind", "FAIL\texample.com/m", "\n1 passed, 1 failed, 0 skipped\n"}},
@@ -70,13 +70,11 @@ func TestGotest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := module(t, row.tests)
-			for i, flag := range row.flags {
-				if strings.HasSuffix(flag, ".txt") {
-					row.flags[i] = filepath.Join(dir, flag)
-				}
+			var args []string
+			if row.skips != "" {
+				args = append(args, "-skips", filepath.Join(dir, row.skips))
 			}
-			args := append(row.flags, dir, "--")
-			args = append(append(args, row.args...), "./...")
+			args = append(append(append(args, dir, "--"), row.args...), "./...")
 			var out strings.Builder
 			if got := run(args, row.ci, &out, &out); got != row.code {
 				t.Errorf("status %d, want %d", got, row.code)

@@ -47,7 +47,7 @@ func (r *report) read(in io.Reader) error {
 		switch {
 		case len(line) == 0:
 		case json.Unmarshal(line, &e) != nil:
-			r.out.Write(line) // go test itself has something to say
+			fmt.Fprintf(r.out, "%s", line) // go test itself has something to say
 		case e.Test == "":
 			r.packageEvent(e)
 		default:
