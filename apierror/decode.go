@@ -38,8 +38,7 @@ type DecodeOptions struct {
 //	another media type than JSON       unsupported_media_type
 //	too many bytes                     request_too_large, and the connection is closed
 //
-// An error of a type's own UnmarshalJSON is returned as it is when it is an *Error, else it is parameter_invalid without a param:
-// encoding/json does not tell where it occurred.
+// What a type's own UnmarshalJSON or UnmarshalText refuses is parameter_invalid, or the *Error that it returned.
 func DecodeJSON(w http.ResponseWriter, r *http.Request, v any, o *DecodeOptions) error {
 	var opt DecodeOptions
 	if o != nil {
@@ -121,10 +120,7 @@ func decodeError(err error, body []byte, v any) error {
 	var syntax *json.SyntaxError
 	var wrongType *json.UnmarshalTypeError
 	var programmer *json.InvalidUnmarshalError
-	var own *Error
 	switch {
-	case errors.As(err, &own):
-		return err
 	case errors.As(err, &programmer):
 		return err
 	case errors.As(err, &syntax):
@@ -137,7 +133,22 @@ func decodeError(err error, body []byte, v any) error {
 	if name, ok := unknownField(err); ok {
 		return ParameterInvalid(pathOfUnknown(body, name, reflect.TypeOf(v)), "is not known").WithCause(err)
 	}
-	return CodeParameterInvalid.Messagef("A parameter in the request body has an invalid value.").WithCause(err)
+	return refusedError(err, pathOfInvalid(body, reflect.TypeOf(v)).String())
+}
+
+// refusedError is about a value that its type's own UnmarshalJSON or UnmarshalText refused, at a path where it was found.
+func refusedError(err error, param string) error {
+	var own *Error
+	switch {
+	case errors.As(err, &own) && own != nil && own.param == "" && param != "":
+		return own.WithParam(param)
+	case own != nil:
+		return err
+	case param != "":
+		return ParameterInvalid(param, "").WithCause(err)
+	default:
+		return CodeParameterInvalid.Messagef("A parameter in the request body has an invalid value.").WithCause(err)
+	}
 }
 
 func wrongTypeError(err *json.UnmarshalTypeError, body []byte) error {
@@ -179,13 +190,13 @@ func expected(t reflect.Type, got string) string {
 	if t == nil {
 		return "has the wrong type"
 	}
-	number := strings.HasPrefix(got, "number ") // a number that the type cannot hold
+	digits, number := strings.CutPrefix(got, "number ") // one that the type cannot hold
 	switch t.Kind() {
 	case reflect.Bool:
 		return "must be true or false"
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
 		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
-		if number && !strings.ContainsAny(got, ".eE") || strings.HasPrefix(got, "number -") && t.Kind() >= reflect.Uint {
+		if number && !strings.ContainsAny(digits, ".eE") {
 			return "is out of range"
 		}
 		return "must be a whole number"

@@ -1,7 +1,9 @@
 package apierror
 
 import (
+	"encoding/json"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -56,7 +58,7 @@ func (p path) follows(field string) bool {
 // an object or array. Not exact means that no value is there and the path is that of the one before.
 func pathAt(body []byte, offset int) (at path, exact bool) {
 	s := scanner{text: body}
-	s.visit = func(end int) bool {
+	s.visit = func(_, end int) bool {
 		if end > offset {
 			return false
 		}
@@ -67,13 +69,22 @@ func pathAt(body []byte, offset int) (at path, exact bool) {
 	return at, exact
 }
 
+// maxLookups bounds how often a hostile body can make the type of a value be looked up: a look-up is a microsecond.
+const maxLookups = 10_000
+
 // pathOfUnknown returns the path of the first member that has this name and no field in the type that the body is read into.
 func pathOfUnknown(body []byte, name string, t reflect.Type) string {
-	found := name
+	found, lookups := name, 0
 	s := scanner{text: body}
-	s.visit = func(int) bool {
+	s.visit = func(int, int) bool {
 		last := len(s.path) - 1
-		if last < 0 || s.path[last].index >= 0 || s.path[last].key != name || hasField(t, s.path[:last], name) {
+		if last < 0 || s.path[last].index >= 0 || s.path[last].key != name {
+			return true
+		}
+		if lookups++; lookups > maxLookups {
+			return false
+		}
+		if _, known := typeAt(t, s.path); known {
 			return true
 		}
 		found = s.path.String()
@@ -83,9 +94,36 @@ func pathOfUnknown(body []byte, name string, t reflect.Type) string {
 	return found
 }
 
-// hasField tells whether the type that p leads to takes a member of this name, as far as its fields show.
-func hasField(t reflect.Type, p path, name string) bool {
-	for _, s := range append(p[:len(p):len(p)], step{key: name, index: -1}) {
+// pathOfInvalid returns the path of the first literal that the type it is read into refuses by its own UnmarshalJSON or
+// UnmarshalText, nil where none does.
+func pathOfInvalid(body []byte, t reflect.Type) (at path) {
+	lookups := 0
+	s := scanner{text: body}
+	s.visit = func(start, end int) bool {
+		if s.text[start] == '{' || s.text[start] == '[' {
+			return true
+		}
+		if lookups++; lookups > maxLookups {
+			return false
+		}
+		target, ok := typeAt(t, s.path)
+		if !ok || target == nil {
+			return true
+		}
+		if json.Unmarshal(s.text[start:end], reflect.New(target).Interface()) == nil {
+			return true
+		}
+		at = slices.Clone(s.path)
+		return false
+	}
+	s.value()
+	return at
+}
+
+// typeAt is the type that the value at p is read into: nil where its fields do not show it, not ok where a struct on the way has no
+// such field.
+func typeAt(t reflect.Type, p path) (at reflect.Type, ok bool) {
+	for _, s := range p {
 		for t.Kind() == reflect.Pointer {
 			t = t.Elem()
 		}
@@ -93,16 +131,14 @@ func hasField(t reflect.Type, p path, name string) bool {
 		case reflect.Slice, reflect.Array, reflect.Map:
 			t = t.Elem()
 		case reflect.Struct:
-			field, ok := fieldNamed(t, s.key)
-			if !ok {
-				return false
+			if t, ok = fieldNamed(t, s.key); !ok {
+				return nil, false
 			}
-			t = field
 		default:
-			return true
+			return nil, true
 		}
 	}
-	return true
+	return t, true
 }
 
 func fieldNamed(t reflect.Type, key string) (reflect.Type, bool) {
@@ -122,16 +158,18 @@ func fieldNamed(t reflect.Type, key string) (reflect.Type, bool) {
 }
 
 // scanner walks over a text that encoding/json has found to begin with a valid value. visit is called for each value, with
-// path leading to it: for a literal with its end, for an object or array with its first byte's end, before its members.
+// path leading to it and where it stands in the text: an object or array with its first byte, before its members.
 type scanner struct {
 	text  []byte
 	pos   int
 	path  path
-	visit func(end int) (more bool)
+	visit func(start, end int) (more bool)
 }
 
 func (s *scanner) value() (more bool) {
-	switch s.peek() {
+	first := s.peek()
+	start := s.pos
+	switch first {
 	case '{':
 		return s.list('}', func(int) bool {
 			key := s.str()
@@ -148,13 +186,13 @@ func (s *scanner) value() (more bool) {
 			s.pos++
 		}
 	}
-	return s.visit(s.pos)
+	return s.visit(start, s.pos)
 }
 
 // list walks over the members of an object or array.
 func (s *scanner) list(end byte, member func(i int) bool) (more bool) {
 	s.pos++
-	if !s.visit(s.pos) {
+	if !s.visit(s.pos-1, s.pos) {
 		return false
 	}
 	for i := 0; ; i++ {
