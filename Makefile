@@ -29,7 +29,7 @@ test-core: ## run the tests of the core module; needs nothing but Go
 	$(GO) test -shuffle=on ./...
 
 lint: ## run the linters, govulncheck, and check that every go.mod is tidy
-	$(call each,test -z "$$(gofmt -l . | tee /dev/stderr)")
+	@echo "== gofmt -l ."; if gofmt -l . | grep .; then exit 1; fi
 	$(call each,$(GO) vet ./...)
 	$(call each,$(GO) mod tidy -diff)
 	$(call each,$(TOOLS)/golangci-lint run --config=$(CURDIR)/.golangci.yml ./...)

@@ -67,8 +67,3 @@ func TestLeaksFailTheBinary(t *testing.T) {
 		})
 	}
 }
-
-// FuzzNothing lets a worker process of the fuzzing engine run under Main.
-func FuzzNothing(f *testing.F) {
-	f.Fuzz(func(*testing.T, []byte) {})
-}

@@ -90,7 +90,7 @@ func (r *report) packageEvent(e event) {
 		fmt.Fprint(r.out, e.Output)
 	case "pass", "skip":
 		for line := range strings.Lines(r.take(e.Package, "")) {
-			if strings.HasPrefix(line, "ok ") || strings.HasPrefix(line, "? ") {
+			if strings.HasPrefix(line, "ok ") && !strings.Contains(line, "[no tests to run]") {
 				fmt.Fprint(r.out, line)
 			}
 		}
