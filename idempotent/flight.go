@@ -1,0 +1,67 @@
+package idempotent
+
+import "sync"
+
+// flights is the single flight within the process, in front of any store: of the requests that are the same (one ID, one
+// print) one asks the store and runs, and the others wait for what it learns. Requests with another print are not held up: the store tells
+// them that they conflict.
+type flights struct {
+	perKey, total int // bounds of those that wait; 0 is none
+
+	mu      sync.Mutex
+	flying  map[flightKey]*flight
+	waiting int
+}
+
+type flightKey struct {
+	id    ID
+	print Print
+}
+
+type flight struct {
+	key     flightKey
+	waiting int
+	done    chan struct{}
+	// verdict is set before done is closed: what the leader found or did. Besides what a store answers: Released when its
+	// handler failed, the zero State with err when the store did.
+	verdict Verdict
+	err     error
+}
+
+// join returns the flight for the key, and whether the caller leads it: then it must end it. It returns nil when too many are
+// waiting. Others must leave it.
+func (fs *flights) join(key flightKey) (f *flight, leads bool) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	f = fs.flying[key]
+	switch {
+	case f == nil:
+		f = &flight{key: key, done: make(chan struct{})}
+		fs.flying[key] = f
+		return f, true
+	case fs.perKey > 0 && f.waiting >= fs.perKey, fs.total > 0 && fs.waiting >= fs.total:
+		return nil, false
+	}
+	f.waiting++
+	fs.waiting++
+	return f, false
+}
+
+func (fs *flights) leave(f *flight) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	f.waiting--
+	fs.waiting--
+}
+
+// end tells those who wait, once; later calls do nothing.
+func (fs *flights) end(f *flight, v Verdict, err error) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.flying[f.key] != f {
+		return
+	}
+	delete(fs.flying, f.key)
+	f.verdict, f.err = v, err
+	close(f.done)
+}

@@ -1,0 +1,69 @@
+package idempotent
+
+import (
+	"errors"
+	"strings"
+)
+
+const maxKey = 255
+
+var (
+	errKeyLines  = errors.New("must be sent once")
+	errKeyEmpty  = errors.New("must not be empty")
+	errKeyLong   = errors.New("must be at most 255 characters")
+	errKeyChars  = errors.New("must be visible ASCII characters")
+	errKeyQuotes = errors.New("is not a well-formed quoted string")
+)
+
+// parseKey reads the lines of the Idempotency-Key field. A value that begins with a quote is a String of RFC 8941, section
+// 3.3.3 (draft-ietf-httpapi-idempotency-key-header-07, section 2.1), without parameters; any other is taken as it is, so that "abc" and abc are the same key.
+// Its errors complete the sentence "Idempotency-Key ..." and never hold the value.
+func parseKey(lines []string) (string, error) {
+	if len(lines) != 1 {
+		return "", errKeyLines
+	}
+	key := strings.Trim(lines[0], " \t")
+	if strings.HasPrefix(key, `"`) {
+		var err error
+		if key, err = unquote(key); err != nil {
+			return "", err
+		}
+	}
+	switch {
+	case key == "":
+		return "", errKeyEmpty
+	case len(key) > maxKey:
+		return "", errKeyLong
+	}
+	for i := range len(key) {
+		if key[i] <= ' ' || key[i] > '~' {
+			return "", errKeyChars
+		}
+	}
+	return key, nil
+}
+
+// unquote reads a String of RFC 8941: between quotes, with a backslash before a quote or a backslash and nothing else.
+func unquote(s string) (string, error) {
+	if len(s) < 2 || s[len(s)-1] != '"' {
+		return "", errKeyQuotes
+	}
+	s = s[1 : len(s)-1]
+	if !strings.ContainsAny(s, `\"`) {
+		return s, nil
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '"':
+			return "", errKeyQuotes
+		case '\\':
+			i++
+			if i == len(s) || s[i] != '"' && s[i] != '\\' {
+				return "", errKeyQuotes
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String(), nil
+}
