@@ -1,9 +1,12 @@
 package idempotent_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -139,6 +142,230 @@ func TestDuplicatesWaitAndGetOneAnswer(t *testing.T) {
 			}
 		}
 		require.Equal(t, n-1, replays)
+		require.EqualValues(t, 1, h.runs.Load())
+	})
+}
+
+func TestBeginEffectMeansAtMostOnce(t *testing.T) {
+	t.Parallel()
+	for name, fail := range map[string]func(w http.ResponseWriter){
+		"5xx":    func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) },
+		"panic":  func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+		"Goexit": func(http.ResponseWriter) { runtime.Goexit() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+				require.NoError(t, idempotent.BeginEffect(r.Context()))
+				fail(w)
+			}}
+			mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
+
+			call(mw, "k", "charge")
+			again := call(mw, "k", "charge")
+
+			require.Equal(t, http.StatusConflict, again.Status)
+			require.Contains(t, again.Body, "idempotency_outcome_unknown")
+			require.EqualValues(t, 1, h.runs.Load())
+		})
+	}
+}
+
+func TestFailureFreesTheKey(t *testing.T) {
+	t.Parallel()
+	for name, fail := range map[string]func(w http.ResponseWriter){
+		"500":    func(w http.ResponseWriter) { w.WriteHeader(http.StatusInternalServerError) },
+		"401":    func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) },
+		"403":    func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) },
+		"408":    func(w http.ResponseWriter) { w.WriteHeader(http.StatusRequestTimeout) },
+		"425":    func(w http.ResponseWriter) { w.WriteHeader(http.StatusTooEarly) },
+		"429":    func(w http.ResponseWriter) { w.WriteHeader(http.StatusTooManyRequests) },
+		"panic":  func(http.ResponseWriter) { panic("boom") },
+		"abort":  func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+		"Goexit": func(http.ResponseWriter) { runtime.Goexit() },
+		"short":  func(w http.ResponseWriter) { w.Header().Set("Content-Length", "9"); _, _ = io.WriteString(w, "cut") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := counter{serve: func(n int64, w http.ResponseWriter, _ *http.Request) {
+				if n == 1 {
+					fail(w)
+				}
+			}}
+			mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
+
+			call(mw, "k", "body")
+			again := call(mw, "k", "body")
+
+			require.Equal(t, http.StatusOK, again.Status)
+			require.False(t, again.replayed())
+			require.EqualValues(t, 2, h.runs.Load())
+		})
+	}
+}
+
+// call is one request without a server, which keeps what the handler panics with.
+func call(h http.Handler, key, body string) reply {
+	r := httptest.NewRequest(http.MethodPost, "/v1/resources", strings.NewReader(body))
+	r.Header.Set("Idempotency-Key", key)
+	w := httptest.NewRecorder()
+	done := make(chan struct{})
+	go func() { // for Goexit
+		defer close(done)
+		defer func() { _ = recover() }()
+		h.ServeHTTP(w, r)
+	}()
+	<-done
+	return reply{w.Code, w.Header(), w.Body.String()}
+}
+
+func TestLargeResponseIsSentWholeAndSealed(t *testing.T) {
+	t.Parallel()
+	body := strings.Repeat("x", 3<<20)
+	h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "/v1/resources/1")
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.Copy(w, strings.NewReader(body))
+	}}
+	s := serve(t, &h, idempotent.New(memory(), idempotent.Global, nil))
+
+	first := post(t, s, "k", "")
+	again := post(t, s, "k", "")
+
+	require.Equal(t, http.StatusCreated, first.Status)
+	require.Equal(t, len(body), len(first.Body))
+	require.Equal(t, "/v1/resources/1", first.Header.Get("Location"))
+	require.Equal(t, http.StatusConflict, again.Status)
+	require.Contains(t, again.Body, "idempotency_response_unavailable")
+	require.Equal(t, "/v1/resources/1", again.Header.Get("Location"))
+	require.EqualValues(t, 1, h.runs.Load())
+}
+
+func TestStreamGoesOutBeforeTheHandlerReturns(t *testing.T) {
+	t.Parallel()
+	proceed := make(chan struct{})
+	h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+		idempotent.Stream(r.Context())
+		_, _ = io.WriteString(w, "one")
+		_ = http.NewResponseController(w).Flush()
+		<-proceed
+		_, _ = io.WriteString(w, "two")
+	}}
+	s := serve(t, &h, idempotent.New(memory(), idempotent.Global, nil))
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL, nil)
+	req.Header.Set("Idempotency-Key", "k")
+
+	resp, err := s.Client().Do(req)
+	require.NoError(t, err)
+	part := make([]byte, 3)
+	_, err = io.ReadFull(resp.Body, part)
+	require.NoError(t, err)
+	close(proceed)
+	rest, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+
+	require.Equal(t, "one", string(part))
+	require.Equal(t, "two", string(rest))
+}
+
+func TestDuplicateGivesUpWaiting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := counter{serve: func(int64, http.ResponseWriter, *http.Request) { time.Sleep(time.Minute) }}
+		store := memory()
+		a := serve(t, &h, idempotent.New(store, idempotent.Global, nil))
+		b := serve(t, &h, idempotent.New(store, idempotent.Global, nil)) // as another process would
+		var wg sync.WaitGroup
+		wg.Go(func() { post(t, a, "k", "") })
+		synctest.Wait()
+
+		for _, s := range []*memhttp.Server{a, b} {
+			start := time.Now()
+			dup := post(t, s, "k", "")
+
+			require.Equal(t, http.StatusTooManyRequests, dup.Status)
+			require.Contains(t, dup.Body, "idempotency_in_progress")
+			require.Contains(t, []string{"1", "2"}, dup.Header.Get("Retry-After"))
+			require.InDelta(t, 10*time.Second, time.Since(start), float64(2*time.Second))
+		}
+		wg.Wait()
+		require.True(t, post(t, a, "k", "").replayed())
+		require.EqualValues(t, 1, h.runs.Load())
+	})
+}
+
+func TestWaitersOfAFailedLeaderDoNotRunInTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(3 * time.Second)
+			w.WriteHeader(http.StatusInternalServerError)
+		}}
+		store := memory()
+		a := serve(t, &h, idempotent.New(store, idempotent.Global, nil))
+		b := serve(t, &h, idempotent.New(store, idempotent.Global, nil))
+		var wg sync.WaitGroup
+		wg.Go(func() { require.Equal(t, http.StatusInternalServerError, post(t, a, "k", "").Status) })
+		synctest.Wait()
+		for i := range 40 {
+			wg.Go(func() {
+				r := post(t, []*memhttp.Server{a, b}[i%2], "k", "")
+				require.Equal(t, http.StatusServiceUnavailable, r.Status)
+				require.NotEmpty(t, r.Header.Get("Retry-After"))
+			})
+		}
+		wg.Wait()
+		require.EqualValues(t, 1, h.runs.Load())
+	})
+}
+
+func TestLongHandlerKeepsItsLease(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+			time.Sleep(5 * 30 * time.Second)
+			require.NoError(t, r.Context().Err())
+			_, _ = io.WriteString(w, "done")
+		}}
+		store := memory()
+		a := serve(t, &h, idempotent.New(store, idempotent.Global, nil))
+		b := serve(t, &h, idempotent.New(store, idempotent.Global, nil))
+		var wg sync.WaitGroup
+		wg.Go(func() { require.Equal(t, "done", post(t, a, "k", "").Body) })
+		synctest.Wait()
+		for h.runs.Load() == 1 {
+			r := post(t, b, "k", "")
+			if r.Status == http.StatusOK {
+				require.True(t, r.replayed())
+				break
+			}
+			time.Sleep(time.Second)
+		}
+		wg.Wait()
+		require.EqualValues(t, 1, h.runs.Load())
+	})
+}
+
+func TestClientGoneHandlerDoneRetryReplays(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+			time.Sleep(5 * time.Second)
+			require.NoError(t, r.Context().Err())
+			_, _ = io.WriteString(w, "done")
+		}}
+		s := serve(t, &h, idempotent.New(memory(), idempotent.Global, nil))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		req, _ := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+"/v1/resources", strings.NewReader(""))
+		req.Header.Set("Idempotency-Key", "k")
+		_, err := s.Client().Do(req)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+
+		again := post(t, s, "k", "")
+
+		require.True(t, again.replayed())
+		require.Equal(t, "done", again.Body)
 		require.EqualValues(t, 1, h.runs.Load())
 	})
 }
