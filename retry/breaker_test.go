@@ -1,0 +1,308 @@
+package retry_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/retry"
+)
+
+// once is a policy without retries, so that every call is one attempt.
+func once() *retry.Policy { return &retry.Policy{MaxAttempts: 1} }
+
+// do sends one request, closes the response and returns the error.
+func do(t testing.TB, tr http.RoundTripper, url string) error {
+	t.Helper()
+	resp, err := tr.RoundTrip(request(t, "GET", url, nil))
+	if resp != nil {
+		resp.Body.Close()
+	}
+	return err
+}
+
+// dead is a base that answers with status until the test changes it.
+type dead struct {
+	mu     sync.Mutex
+	status int
+	calls  int
+}
+
+func (d *dead) set(status int) { d.mu.Lock(); d.status = status; d.mu.Unlock() }
+
+func (d *dead) RoundTrip(r *http.Request) (*http.Response, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.calls++
+	return answer(d.status, ""), nil
+}
+
+func TestTheDefaultBreakerOpensProbesAndCloses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := &dead{status: 200}
+		tr := transport(base)
+		tr.Policy = once()
+		var changes []retry.BreakerState
+		tr.Observe = func(_ context.Context, e retry.Event) {
+			if e.Kind == retry.EventBreaker {
+				changes = append(changes, e.From, e.To)
+			}
+		}
+		for range 10 {
+			require.NoError(t, do(t, tr, target))
+		}
+		base.set(503)
+		for range 10 {
+			require.NoError(t, do(t, tr, target))
+		}
+		require.Equal(t, 20, base.calls)
+		opened := time.Now()
+
+		err := do(t, tr, target)
+
+		require.ErrorIs(t, err, retry.ErrCircuitOpen)
+		open, ok := errors.AsType[*retry.CircuitOpenError](err)
+		require.True(t, ok)
+		require.Equal(t, "api.example:443", open.Host)
+		require.Equal(t, opened.Add(5*time.Second), open.Until)
+		require.Equal(t, 20, base.calls)
+		require.NoError(t, do(t, tr, "https://api.example:8443/"), "another port is another circuit")
+		require.ErrorIs(t, do(t, tr, "https://API.example:443/"), retry.ErrCircuitOpen, "the same host, spelled otherwise")
+
+		time.Sleep(5 * time.Second)
+		require.NoError(t, do(t, tr, target), "the probe, answered 503")
+		require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
+
+		time.Sleep(5 * time.Second)
+		base.set(200)
+		for range 3 {
+			require.NoError(t, do(t, tr, target))
+		}
+		require.Equal(t, []retry.BreakerState{
+			"closed", "open", "open", "half-open", "half-open", "open", "open", "half-open", "half-open", "closed",
+		}, changes)
+	})
+}
+
+func TestWhatCountsAgainstAHost(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		answer func(*http.Request) (*http.Response, error)
+		opens  bool
+	}{
+		"500":             {status(500), true},
+		"503":             {status(503), true},
+		"transport error": {fails(errBroken), true},
+		"429":             {status(429), false},
+		"404":             {status(404), false},
+		"401":             {status(401), false},
+		"501":             {status(501), false},
+		"200":             {status(200), false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			tr := transport(scripted(tc.answer))
+			tr.Policy = once()
+			for range 40 {
+				_ = do(t, tr, target)
+			}
+			require.Equal(t, tc.opens, errors.Is(do(t, tr, target), retry.ErrCircuitOpen), name)
+		})
+	}
+}
+
+func TestACallersCancellationSaysNothingOfTheHost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := baseFunc(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})
+		tr := transport(base)
+		for range 40 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
+			cancel()
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.NotErrorIs(t, err, retry.ErrCircuitOpen)
+		}
+	})
+}
+
+func TestAttemptTimeoutsOpenTheBreaker(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, context.Cause(r.Context())
+		}))
+		tr.Policy = &retry.Policy{MaxAttempts: 1, AttemptTimeout: time.Millisecond}
+		for range 20 {
+			require.NotErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
+		}
+		require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
+	})
+}
+
+// open returns a transport whose breaker has been open for so long that the next attempt is a probe. Its base is what *next
+// says.
+func open(t *testing.T, b *retry.Breaker, next *http.RoundTripper) *retry.Transport {
+	failing := true
+	tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+		if failing {
+			return nil, errBroken
+		}
+		return (*next).RoundTrip(r)
+	}))
+	tr.Policy, tr.Breaker = once(), b
+	for range 20 {
+		require.Error(t, do(t, tr, target))
+	}
+	require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
+	time.Sleep(5 * time.Second)
+	failing = false
+	return tr
+}
+
+func TestAProbeThatSaysNothingFreesItsSlot(t *testing.T) {
+	t.Parallel()
+	ended := map[string]func(t *testing.T, tr *retry.Transport, next *http.RoundTripper){
+		"cancelled": func(t *testing.T, tr *retry.Transport, next *http.RoundTripper) {
+			*next = baseFunc(func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() })
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		},
+		"limited": func(t *testing.T, tr *retry.Transport, next *http.RoundTripper) {
+			*next = scripted(status(429))
+			require.NoError(t, do(t, tr, target))
+		},
+		"panicked": func(t *testing.T, tr *retry.Transport, next *http.RoundTripper) {
+			*next = baseFunc(func(*http.Request) (*http.Response, error) { panic("base") })
+			require.Panics(t, func() { _ = do(t, tr, target) })
+		},
+		"ended its goroutine": func(t *testing.T, tr *retry.Transport, next *http.RoundTripper) {
+			*next = baseFunc(func(*http.Request) (*http.Response, error) { runtime.Goexit(); return nil, nil })
+			done := make(chan struct{})
+			go func() { defer close(done); _ = do(t, tr, target) }()
+			<-done
+		},
+	}
+	for name, end := range ended {
+		synctest.Test(t, func(t *testing.T) {
+			var next http.RoundTripper
+			tr := open(t, nil, &next)
+
+			end(t, tr, &next)
+
+			next = scripted(status(200))
+			for range 3 {
+				require.NoError(t, do(t, tr, target), name)
+			}
+		})
+	}
+}
+
+func TestAProbeAnsweredWith404ClosesTheCircuit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var next http.RoundTripper = scripted(status(404))
+		tr := open(t, nil, &next)
+
+		require.NoError(t, do(t, tr, target))
+
+		var calls sync.WaitGroup
+		next = baseFunc(func(*http.Request) (*http.Response, error) { time.Sleep(time.Second); return answer(200, ""), nil })
+		for range 5 {
+			calls.Go(func() { require.NoError(t, do(t, tr, target)) }) // half-open would let one through
+		}
+		calls.Wait()
+	})
+}
+
+func TestAHungProbeIsGivenUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var next http.RoundTripper = baseFunc(func(*http.Request) (*http.Response, error) { <-release; return answer(200, ""), nil })
+		tr := open(t, &retry.Breaker{ProbeTimeout: 8 * time.Second}, &next)
+		probed := time.Now()
+		hung := make(chan error)
+		go func() { hung <- do(t, tr, target) }()
+		synctest.Wait()
+
+		next = scripted(status(200))
+		err := do(t, tr, target)
+		refused, ok := errors.AsType[*retry.CircuitOpenError](err)
+		require.True(t, ok, "one probe at a time: %v", err)
+		require.Equal(t, probed.Add(8*time.Second), refused.Until)
+
+		time.Sleep(8*time.Second + 1)
+		require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen, "the hung probe counts as failed: open again")
+		time.Sleep(5 * time.Second)
+		require.NoError(t, do(t, tr, target), "a new probe")
+		require.NoError(t, do(t, tr, target))
+
+		close(release)
+		require.NoError(t, <-hung)
+		require.NoError(t, do(t, tr, target), "the late answer changes nothing")
+	})
+}
+
+func TestABreakerCanBeTurnedOff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(fails(errBroken)))
+		tr.Breaker = &retry.Breaker{FailureRatio: -1}
+		for range 100 {
+			require.NotErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
+		}
+	})
+}
+
+func TestACircuitThatOpensHandsBackTheResponseWithoutAWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := &dead{status: 503}
+		tr := transport(base)
+		tr.Policy = &retry.Policy{MaxAttempts: 50, Budget: &retry.Budget{Tokens: -1}, Jitter: func(time.Duration) time.Duration { return 0 }}
+		ctx, report := retry.WithReport(t.Context())
+		start := time.Now()
+
+		resp, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
+
+		require.NoError(t, err)
+		require.Equal(t, 503, resp.StatusCode)
+		resp.Body.Close()
+		require.Equal(t, 20, base.calls)
+		require.Equal(t, retry.CircuitOpen, report.Reason())
+		require.Equal(t, start, time.Now())
+	})
+}
+
+func TestAnObserverMayUseTheTransport(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(fails(errBroken)))
+		tr.Policy = once()
+		asked := 0
+		tr.Observe = func(_ context.Context, e retry.Event) {
+			if e.Kind == retry.EventBreaker {
+				asked++
+				require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen) // asks gobreaker, whose own callback would deadlock
+			}
+		}
+		for range 20 {
+			require.Error(t, do(t, tr, target))
+		}
+		require.Equal(t, 1, asked)
+	})
+}

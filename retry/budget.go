@@ -1,0 +1,85 @@
+package retry
+
+import (
+	"sync"
+	"time"
+)
+
+// A Budget bounds how much load retries may add. It holds a bucket of tokens per host: a retry takes one, a success puts a
+// tenth of one back, and so does every second, so that a quiet client can still retry. In any time t the retries to a host
+// are at most Tokens + PerSuccess x successes + PerSecond x t. In an outage a client therefore sends a tenth more than it
+// would without retries, not three times as much. A first attempt never needs a token.
+//
+// The zero value is the default budget. One Budget may serve several Transports and calls of [Do] (all of which share the
+// bucket of the host ""). It must not be copied or changed after its first use. It takes about 300 bytes for every host.
+type Budget struct {
+	// Tokens is what a bucket holds at most, and at the start. 0 is 10; negative: no budget, retries are not bounded.
+	Tokens float64
+
+	// PerSuccess is what an answer below 400 puts back. 0 is 0.1; negative is nothing.
+	PerSuccess float64
+
+	// PerSecond is what a second puts back. 0 is 0.1; negative is nothing.
+	PerSecond float64
+
+	// MaxHosts bounds the number of buckets; the one used longest ago is forgotten, which is to say full. 0 is 1,024;
+	// negative: no limit.
+	MaxHosts int
+
+	mu    sync.Mutex
+	hosts lru[host, *bucket]
+}
+
+type bucket struct {
+	tokens float64
+	at     time.Time // when tokens was right
+}
+
+// take takes the token for a retry, if there is one.
+func (b *Budget) take(h host, now time.Time) bool {
+	if b.Tokens < 0 {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	bucket := b.bucket(h, now)
+	const rounding = 1e-9 // ten tenths are a little less than one
+	if bucket.tokens < 1-rounding {
+		return false
+	}
+	bucket.tokens = max(bucket.tokens-1, 0)
+	return true
+}
+
+// refund puts back the token of a retry that was not sent after all.
+func (b *Budget) refund(h host, now time.Time) { b.add(h, now, 1) }
+
+func (b *Budget) succeeded(h host, now time.Time) {
+	b.add(h, now, max(orDefault(b.PerSuccess, 0.1), 0))
+}
+
+func (b *Budget) add(h host, now time.Time, tokens float64) {
+	if b.Tokens < 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	bucket := b.bucket(h, now)
+	bucket.tokens = min(bucket.tokens+tokens, orDefault(b.Tokens, 10))
+}
+
+// bucket returns the bucket of h as it is at now.
+func (b *Budget) bucket(h host, now time.Time) *bucket {
+	most := orDefault(b.Tokens, 10)
+	k, ok := b.hosts.get(h)
+	if !ok {
+		k = &bucket{tokens: most, at: now}
+		b.hosts.put(h.clone(), k, limit(b.MaxHosts, defaultMaxHosts))
+		return k
+	}
+	if d := now.Sub(k.at); d > 0 {
+		k.tokens = min(k.tokens+d.Seconds()*max(orDefault(b.PerSecond, 0.1), 0), most)
+		k.at = now
+	}
+	return k
+}

@@ -1,0 +1,109 @@
+package retry_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/retry"
+)
+
+// calls sends n requests and tells how many attempts that made.
+func calls(t *testing.T, tr *retry.Transport, base *script, n int) int {
+	before := base.count()
+	for range n {
+		_ = do(t, tr, target)
+	}
+	return base.count() - before
+}
+
+// hopeful is a transport without a breaker, whose retries only the budget bounds.
+func hopeful(base *script, b *retry.Budget) *retry.Transport {
+	tr := transport(base)
+	tr.Breaker = &retry.Breaker{FailureRatio: -1}
+	tr.Policy = &retry.Policy{BaseDelay: -1, Budget: b}
+	return tr
+}
+
+func TestRetriesStayWithinTheBudget(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(503))
+		tr := hopeful(base, nil)
+
+		require.Equal(t, 100+10, calls(t, tr, base, 100), "the burst")
+		require.Equal(t, 100, calls(t, tr, base, 100), "first attempts are never refused")
+
+		time.Sleep(30 * time.Second)
+		require.Equal(t, 100+3, calls(t, tr, base, 100), "the floor: a tenth of a retry a second")
+
+		base.answers = scripted(status(200)).answers
+		require.Equal(t, 50, calls(t, tr, base, 50))
+		base.answers = scripted(status(503)).answers
+		require.Equal(t, 100+5, calls(t, tr, base, 100), "a tenth of the successes")
+
+		time.Sleep(time.Hour)
+		require.Equal(t, 100+10, calls(t, tr, base, 100), "never more than the burst")
+	})
+}
+
+func TestABudgetIsPerHost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(503))
+		tr := hopeful(base, nil)
+		require.Equal(t, 110, calls(t, tr, base, 100))
+
+		before := base.count()
+		require.NoError(t, do(t, tr, "https://other.example/"))
+		require.Equal(t, 3, base.count()-before)
+	})
+}
+
+func TestARefusedRetryHandsBackTheResponseAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(503, "Retry-After: 30"))
+		tr := hopeful(base, &retry.Budget{Tokens: 1, PerSecond: -1, PerSuccess: -1})
+		start := time.Now()
+		require.NoError(t, do(t, tr, target))
+		require.Equal(t, 30*time.Second, time.Since(start))
+		start = time.Now()
+		ctx, report := retry.WithReport(t.Context())
+
+		resp, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
+
+		require.NoError(t, err)
+		require.Equal(t, 503, resp.StatusCode)
+		require.Equal(t, retry.BudgetExhausted, report.Reason())
+		require.Zero(t, time.Since(start))
+		resp.Body.Close()
+	})
+}
+
+func TestABudgetCanBeTurnedOff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(503))
+		require.Equal(t, 300, calls(t, hopeful(base, &retry.Budget{Tokens: -1}), base, 100))
+	})
+}
+
+func TestABudgetOnePolicyOfAContextDoesNotEscape(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(503))
+		tr := hopeful(base, nil)
+		calls(t, tr, base, 100)
+		ctx := retry.WithPolicy(t.Context(), &retry.Policy{MaxAttempts: 9})
+		before := base.count()
+
+		resp, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
+
+		require.NoError(t, err)
+		resp.Body.Close()
+		require.Equal(t, 1, base.count()-before)
+	})
+}

@@ -1,0 +1,324 @@
+package retry
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"time"
+
+	"github.com/seawall-go/seawall/apierror"
+)
+
+// call is one RoundTrip.
+type call struct {
+	t       *Transport
+	req     *http.Request // the caller's: never changed
+	policy  Policy
+	budget  *Budget
+	breaker *Breaker
+	host    host
+	report  *Report
+	started time.Time
+
+	key        string // what to add to the header
+	sentKey    string // what goes out
+	repeatable bool   // as far as method and key go
+
+	body     requestBody
+	resp     *http.Response // in hand
+	last     Attempt
+	attempts []Attempt     // those that failed; with a report, all
+	changes  []stateChange // of the circuit, to be observed when no permit is held
+}
+
+func (t *Transport) newCall(req *http.Request) *call {
+	o := overridesOf(req.Context())
+	c := &call{
+		t:       t,
+		req:     req,
+		policy:  cmp.Or(o.policy, t.Policy).withDefaults(),
+		breaker: cmp.Or(t.Breaker, &t.breaker),
+		host:    hostOf(req.URL),
+		report:  o.report,
+		started: time.Now(),
+	}
+	if o.once {
+		c.policy.MaxAttempts = 1
+	}
+	c.budget = cmp.Or(c.policy.Budget, &t.budget)
+	c.body = newRequestBody(req, c.policy.RecordBody)
+	c.chooseKey(o.key)
+	return c
+}
+
+// chooseKey finds or makes the key, which a request that only reads does not need. As in net/http, a field without any line
+// calls the request idempotent and sends nothing; an empty line is a key that names nothing.
+func (c *call) chooseKey(fromContext string) {
+	if isSafe(c.req.Method) {
+		c.repeatable = true
+		return
+	}
+	if lines, present := callerKeys(c.req.Header); present {
+		if len(lines) > 0 {
+			c.sentKey = lines[0]
+		}
+		c.repeatable = len(lines) == 0 || lines[0] != ""
+		return
+	}
+	if fromContext != "" {
+		c.key = fromContext
+	} else if c.policy.Keys == GenerateKeys && takesKey(c.req.Method) {
+		c.key = newKey()
+	}
+	c.sentKey, c.repeatable = c.key, c.key != ""
+}
+
+// end runs however the call ends, by a panic of the base or of a hook too.
+func (c *call) end() {
+	c.body.end()
+	if c.resp != nil {
+		c.resp.Body.Close()
+	}
+}
+
+func (c *call) run() (*http.Response, error) {
+	for n := 1; ; n++ {
+		permit, reason, err := c.admit()
+		if err != nil {
+			return c.unsent(n, reason, err)
+		}
+		a := c.attempt(n, permit)
+		reason, err = c.decide(&a)
+		c.record(a, reason)
+		if reason != "" {
+			return c.finish(reason, err)
+		}
+		c.discard()
+		if err := sleep(c.req.Context(), a.Delay); err != nil {
+			return c.unsent(n+1, Canceled, err)
+		}
+	}
+}
+
+// admit waits until an attempt may be sent.
+func (c *call) admit() (permit, Reason, error) {
+	ctx := c.req.Context()
+	if err := ctx.Err(); err != nil {
+		return permit{}, Canceled, err
+	}
+	if c.policy.HoldHost {
+		if d := c.t.holds.wait(c.host, c.req, time.Now()); d > 0 {
+			if err := pause(ctx, d+c.policy.jitter(c.policy.BaseDelay)); err != nil {
+				return permit{}, noTime(ctx), err
+			}
+		}
+	}
+	p, changes, refused := c.breaker.allow(c.host, time.Now())
+	c.changes = append(c.changes, changes...)
+	if refused != nil {
+		return permit{}, CircuitOpen, refused
+	}
+	if err := paced(ctx, c.t.Pace); err != nil {
+		c.changes = append(c.changes, p.finish(neutral)...)
+		return permit{}, noTime(ctx), err
+	}
+	return p, "", nil
+}
+
+// noTime tells whether a wait ended because ctx did, or was not begun because ctx would have.
+func noTime(ctx context.Context) Reason {
+	if ctx.Err() != nil {
+		return Canceled
+	}
+	return DeadlineTooSoon
+}
+
+// attempt sends the request once. What comes back is in c.resp and in the record's Err.
+func (c *call) attempt(n int, p permit) Attempt {
+	a := Attempt{Number: n}
+	says := neutral // also of an attempt that ends by a panic or by runtime.Goexit
+	defer func() { c.changes = append(c.changes, p.finish(says)...) }()
+	req, err := c.next()
+	if err != nil {
+		a.Err = err
+		return a
+	}
+	start := time.Now()
+	c.resp, a.Err = c.send(req)
+	a.Elapsed = time.Since(start)
+	if c.resp != nil {
+		a.Status = c.resp.StatusCode
+		a.RequestID = requestID(c.resp.Header)
+	}
+	says = health(a.Status, a.Err != nil && c.fault() != "")
+	return a
+}
+
+// next returns the request for the next attempt: the caller's own where nothing about it has to change, so that a read costs
+// no copy.
+func (c *call) next() (*http.Request, error) {
+	body, err := c.body.next()
+	if err != nil {
+		return nil, err
+	}
+	if c.key == "" && body == c.req.Body {
+		return c.req, nil
+	}
+	req := c.req.WithContext(c.req.Context()) // a shallow copy
+	req.Body = body
+	req.GetBody = c.body.getBody()
+	if c.key != "" {
+		req.Header = maps.Clone(c.req.Header)
+		if req.Header == nil {
+			req.Header = make(http.Header)
+		}
+		req.Header[keyHeader] = []string{c.key}
+	}
+	return req, nil
+}
+
+// send is Base's RoundTrip, held to its contract and to AttemptTimeout.
+func (c *call) send(req *http.Request) (*http.Response, error) {
+	resp, err := roundTrip(c.t.base(), req, c.policy.AttemptTimeout)
+	switch {
+	case err != nil && resp != nil:
+		if resp.Body != nil {
+			resp.Body.Close()
+		}
+		return nil, err
+	case err == nil && resp == nil:
+		return nil, errors.New("retry: the base transport returned neither a response nor an error")
+	case resp != nil && resp.Body == nil:
+		resp.Body = http.NoBody
+	}
+	return resp, err
+}
+
+// fault tells why an error of the base transport is none of the host's, "" if it may be.
+func (c *call) fault() Reason {
+	switch {
+	case c.req.Context().Err() != nil:
+		return Canceled
+	case c.body.err() != nil:
+		return BodyFailed
+	case !sendable(c.req):
+		return InvalidRequest
+	}
+	return ""
+}
+
+// decide says why there is no further attempt, and with which error beside the attempt's own; or it sets when there is one, and
+// takes its token from the budget.
+func (c *call) decide(a *Attempt) (Reason, error) {
+	now := time.Now()
+	var asked time.Duration
+	switch {
+	case a.Err != nil:
+		if reason := c.fault(); reason != "" {
+			return reason, c.req.Context().Err()
+		}
+	case a.Status < 400:
+		c.budget.succeeded(c.host, now)
+		return Succeeded, nil
+	default:
+		asked = askedToWait(c.resp.Header, now)
+		e := parseError(c.resp, c.req)
+		a.Err, a.Code, a.RequestID = e, e.Code(), e.RequestID()
+		c.hold(*a, asked, now)
+	}
+	switch {
+	case a.Status != 0 && toldNotToRetry(c.resp.Header):
+		return ToldNotTo, nil
+	case !c.policy.worthRepeating(*a):
+		return NotRetryable, nil
+	case !c.repeatable && !neverSent(a.Err):
+		return NotIdempotent, nil
+	case !c.body.replayable():
+		return BodyNotReplayable, nil
+	}
+	delay, source, reason := c.policy.schedule(c.req.Context(), a.Number, asked)
+	if reason != "" {
+		return reason, nil
+	}
+	if until := c.breaker.openUntil(c.host); until.After(now.Add(delay)) {
+		return CircuitOpen, &CircuitOpenError{Host: c.host.String(), Until: until}
+	}
+	if !c.budget.take(c.host, now) {
+		return BudgetExhausted, nil
+	}
+	a.Delay, a.Source = delay, source
+	return "", nil
+}
+
+// hold makes a server's word, to be left alone for a while, good for other requests too.
+func (c *call) hold(a Attempt, asked time.Duration, now time.Time) {
+	limited := a.Status == http.StatusTooManyRequests && a.Code == apierror.CodeRateLimitExceeded
+	down := a.Status == http.StatusServiceUnavailable
+	if c.policy.HoldHost && (limited || down) && asked > 0 && asked <= c.policy.MaxRetryAfter {
+		c.t.holds.hold(c.host, c.req, now.Add(asked))
+	}
+}
+
+// record keeps an attempt and tells of it.
+func (c *call) record(a Attempt, reason Reason) {
+	c.last = a
+	if a.Err != nil || c.report != nil {
+		c.attempts = append(c.attempts, a)
+	}
+	c.observeBreaker()
+	c.t.observe(c.req, Event{Kind: EventAttempt, Attempt: a})
+	if reason == "" {
+		c.t.log(c.req, a, "", a.Err)
+	}
+}
+
+func (c *call) observeBreaker() {
+	changes := c.changes
+	c.changes = nil
+	for _, s := range changes {
+		c.t.observe(c.req, Event{Kind: EventBreaker, From: s.from, To: s.to})
+	}
+}
+
+// discard throws away the response in hand, before the wait: a connection should not wait with us.
+func (c *call) discard() {
+	if resp := c.resp; resp != nil {
+		c.resp = nil
+		discard(resp)
+	}
+}
+
+// unsent ends a call whose attempt n was not sent.
+func (c *call) unsent(n int, reason Reason, err error) (*http.Response, error) {
+	if n > 1 {
+		c.budget.refund(c.host, time.Now())
+	}
+	c.observeBreaker()
+	return c.finish(reason, err)
+}
+
+// finish hands back the response in hand, else an error. end is what ended the call, apart from the last attempt's error.
+func (c *call) finish(reason Reason, end error) (*http.Response, error) {
+	c.report.set(c.attempts, reason, c.sentKey)
+	var err error
+	if c.resp == nil {
+		ends := []error{end}
+		if reason == Canceled {
+			ends = append(ends, context.Cause(c.req.Context()))
+		}
+		err = newError(c.req, c.attempts, reason, ends...)
+	}
+	if reason != Succeeded {
+		c.t.log(c.req, c.last, reason, err)
+	}
+	c.t.observe(c.req, Event{Kind: EventCall, Attempt: c.last, Reason: reason, Elapsed: time.Since(c.started)})
+	if err != nil {
+		return nil, err
+	}
+	resp := c.resp
+	c.resp = nil
+	resp.Request = c.req
+	return resp, nil
+}

@@ -1,0 +1,133 @@
+package retry
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode"
+)
+
+// Error is the error of a call that ended without a response: of every error that [Transport] and [Do] return. It unwraps to
+// the last attempt's error and, where something else ended the call, to that: the context's error and its cause, or a
+// [*CircuitOpenError].
+type Error struct {
+	// Attempts are those that were made, in order; none where the first one was refused.
+	Attempts []Attempt
+	// Reason is why there was no further one.
+	Reason Reason
+
+	what string // "POST api.example.com"
+	text string // of the errors, without secrets
+	errs []error
+}
+
+// newError makes the error of a call that ended for reason; ends are the errors that ended it, apart from the last attempt's.
+func newError(req *http.Request, attempts []Attempt, reason Reason, ends ...error) *Error {
+	e := &Error{Attempts: attempts, Reason: reason}
+	if len(attempts) > 0 {
+		e.errs = append(e.errs, attempts[len(attempts)-1].Err)
+	}
+	var texts []string
+	for _, err := range ends {
+		if err != nil && !isAny(e.errs, err) {
+			e.errs = append(e.errs, err)
+		}
+	}
+	for _, err := range e.errs {
+		texts = append(texts, textOf(err, req))
+	}
+	e.text = strings.Join(texts, "; ")
+	if req != nil {
+		e.what = methodOf(req) + " " + oneLine(req.URL.Host) + ": "
+	}
+	return e
+}
+
+// isAny tells whether one of errs is, or wraps, err.
+func isAny(errs []error, err error) bool {
+	for _, e := range errs {
+		if errors.Is(e, err) {
+			return true
+		}
+	}
+	return false
+}
+
+// Error is one line. It names the method and the host, but neither userinfo nor query of the URL.
+func (e *Error) Error() string {
+	text := "retry: " + e.what + string(e.Reason)
+	if n := len(e.Attempts); n > 0 {
+		text += fmt.Sprintf(" (attempt %d)", n)
+	}
+	if e.text != "" {
+		text += ": " + e.text
+	}
+	return text
+}
+
+// Unwrap returns the last attempt's error, and what else ended the call.
+func (e *Error) Unwrap() []error { return e.errs }
+
+// Timeout tells whether the call ended for want of time, as [url.Error.Timeout] asks.
+func (e *Error) Timeout() bool {
+	for _, err := range e.errs {
+		if t, ok := errors.AsType[interface {
+			error
+			Timeout() bool
+		}](err); ok && t.Timeout() {
+			return true
+		}
+	}
+	return false
+}
+
+// LogValue is a group of reason, attempts and error.
+func (e *Error) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("reason", string(e.Reason)),
+		slog.Int("attempts", len(e.Attempts)),
+		slog.String("error", e.text))
+}
+
+// textOf is the text of err as one line, without the userinfo and query of the request's URL. A *url.Error would show the
+// whole URL of some other request, so it is left out too.
+func textOf(err error, req *http.Request) string {
+	if u, ok := err.(*url.Error); ok {
+		err = u.Err
+	}
+	text := err.Error()
+	if req != nil {
+		if q := req.URL.RawQuery; q != "" {
+			text = strings.ReplaceAll(text, "?"+q, "?…")
+		}
+		if user := req.URL.User.String(); user != "" {
+			text = strings.ReplaceAll(text, user+"@", "…@")
+		}
+	}
+	return oneLine(text)
+}
+
+// oneLine bounds a text and puts spaces for what would break a log's line.
+func oneLine(s string) string {
+	const most = 500
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, s)
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
+}
+
+func methodOf(req *http.Request) string {
+	if req.Method == "" {
+		return http.MethodGet
+	}
+	return oneLine(req.Method)
+}

@@ -1,0 +1,88 @@
+package retry
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// An Event is what [Transport.Observe] is told: every attempt when it has ended, every call when it has, and every change of
+// a circuit, from the call that caused it.
+type Event struct {
+	Kind   EventKind
+	Method string
+	Host   string // as in the URL
+
+	// Attempt is the one that ended; of a call, the last one, zero if there was none.
+	Attempt Attempt
+
+	// Reason is why the call ended.
+	Reason Reason
+
+	// Elapsed is how long the call took, waits included, up to the response's header.
+	Elapsed time.Duration
+
+	// From and To are the circuit's states.
+	From, To BreakerState
+}
+
+// An EventKind says what an [Event] tells.
+type EventKind string
+
+// The kinds of event, with the fields that are set beside Method and Host.
+const (
+	EventAttempt EventKind = "attempt" // Attempt
+	EventCall    EventKind = "call"    // Attempt, Reason, Elapsed
+	EventBreaker EventKind = "breaker" // From, To
+)
+
+func (t *Transport) observe(req *http.Request, e Event) {
+	if t.Observe == nil {
+		return
+	}
+	e.Method, e.Host = methodOf(req), req.URL.Host
+	t.Observe(req.Context(), e)
+}
+
+// log writes a line for an attempt that failed and for a call that ended in failure: at level Warn when the call is lost to a
+// fault of the server or the network, else at Info.
+func (t *Transport) log(req *http.Request, a Attempt, reason Reason, err error) {
+	level, message := slog.LevelInfo, "retrying request"
+	if reason != "" {
+		message = "request failed"
+		if reason != Canceled && (a.Status == 0 || retryableStatus(a.Status)) {
+			level = slog.LevelWarn
+		}
+	}
+	logger := t.Logger
+	if logger == nil {
+		logger = slog.Default()
+	}
+	ctx := req.Context()
+	if !logger.Enabled(ctx, level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 9)
+	attrs = append(attrs, slog.String("method", methodOf(req)), slog.String("host", oneLine(req.URL.Host)))
+	if a.Number > 0 {
+		attrs = append(attrs, slog.Int("attempt", a.Number))
+	}
+	if a.Status != 0 {
+		attrs = append(attrs, slog.Int("status", a.Status))
+	}
+	if a.Code != "" {
+		attrs = append(attrs, slog.String("code", oneLine(string(a.Code))))
+	}
+	if a.RequestID != "" {
+		attrs = append(attrs, slog.String("request_id", oneLine(a.RequestID)))
+	}
+	if reason != "" {
+		attrs = append(attrs, slog.String("reason", string(reason)))
+	} else {
+		attrs = append(attrs, slog.Duration("delay", a.Delay), slog.String("source", string(a.Source)))
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("error", textOf(err, req)))
+	}
+	logger.LogAttrs(ctx, level, message, attrs...)
+}

@@ -1,0 +1,112 @@
+package retry
+
+import (
+	"bytes"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/seawall-go/seawall/apierror"
+)
+
+// What is read of an error's body before it is handed on or thrown away: enough to know its code and to leave the connection
+// to the next attempt, not so much that a body without an end could hold that up.
+const (
+	drainBytes = 64 << 10
+	drainTime  = 50 * time.Millisecond
+)
+
+// drainedBody is a response's body whose beginning is read ahead, by a goroutine that ends with the body. Whoever reads it
+// gets that beginning and then the rest.
+type drainedBody struct {
+	src  io.ReadCloser
+	done chan struct{} // closed when head and err are there
+	head bytes.Reader
+	all  []byte // what head reads from
+	err  error  // nil: there is more in src
+}
+
+func (b *drainedBody) Read(p []byte) (int, error) {
+	<-b.done
+	switch {
+	case b.head.Len() > 0:
+		return b.head.Read(p)
+	case b.err != nil:
+		return 0, b.err
+	default:
+		return b.src.Read(p)
+	}
+}
+
+// Close ends a read that still goes on, by closing what it reads from.
+func (b *drainedBody) Close() error { return b.src.Close() }
+
+// drain reads ahead, and returns what there was within the bounds. When it returns nil, reading may still go on.
+func drain(resp *http.Response) []byte {
+	if resp.Body == http.NoBody || resp.ContentLength == 0 {
+		return nil
+	}
+	b := &drainedBody{src: resp.Body, done: make(chan struct{})}
+	resp.Body = b
+	go func() {
+		defer close(b.done)
+		b.all, b.err = io.ReadAll(io.LimitReader(b.src, drainBytes))
+		if b.err == nil && len(b.all) < drainBytes {
+			b.err = io.EOF
+		}
+		b.head.Reset(b.all)
+	}()
+	timer := time.NewTimer(drainTime)
+	defer timer.Stop()
+	select {
+	case <-b.done:
+		return b.all
+	case <-timer.C:
+		return nil
+	}
+}
+
+// discard leaves the connection to another request, where that takes no more than the bounds of a drain, and closes the body.
+func discard(resp *http.Response) {
+	if _, drained := resp.Body.(*drainedBody); !drained {
+		drain(resp)
+	}
+	resp.Body.Close()
+}
+
+// parseError reads the error in a response of 400 or above, and leaves the body readable.
+func parseError(resp *http.Response, req *http.Request) *apierror.Error {
+	var head []byte
+	if isJSON(resp.Header) {
+		head = drain(resp)
+	}
+	copied := *resp
+	copied.Request, copied.Body = req, io.NopCloser(bytes.NewReader(head))
+	e, _ := apierror.Parse(&copied).(*apierror.Error)
+	return e
+}
+
+func isJSON(h http.Header) bool {
+	mediaType, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
+	return mediaType == "application/json" || strings.HasSuffix(mediaType, "+json")
+}
+
+// toldNotToRetry tells whether any X-Should-Retry says false. No value of it makes anything retryable.
+func toldNotToRetry(h http.Header) bool {
+	for _, v := range h["X-Should-Retry"] {
+		if strings.EqualFold(strings.TrimSpace(v), "false") {
+			return true
+		}
+	}
+	return false
+}
+
+// requestID is the response's, from its header.
+func requestID(h http.Header) string {
+	if id := h.Get("Request-Id"); id != "" {
+		return id
+	}
+	return h.Get("X-Request-Id")
+}

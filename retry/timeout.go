@@ -1,0 +1,66 @@
+package retry
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// timeoutError is the error of an attempt that ran into AttemptTimeout. It is a net.Error.
+type timeoutError struct{ after time.Duration }
+
+func (e *timeoutError) Error() string   { return fmt.Sprintf("no response within %v", e.after) }
+func (e *timeoutError) Timeout() bool   { return true }
+func (e *timeoutError) Temporary() bool { return true }
+
+// roundTrip is base.RoundTrip, given up after timeout unless the response's header is there. The body may take longer.
+func roundTrip(base http.RoundTripper, req *http.Request, timeout time.Duration) (resp *http.Response, err error) {
+	if timeout <= 0 {
+		return base.RoundTrip(req)
+	}
+	ctx, cancel := context.WithCancelCause(req.Context())
+	late := &timeoutError{timeout}
+	timer := time.AfterFunc(timeout, func() { cancel(late) })
+	defer func() {
+		inTime := timer.Stop()
+		switch {
+		case resp != nil && resp.Body != nil && inTime && err == nil:
+			resp.Body = withCancel(resp.Body, cancel)
+			return
+		case resp != nil && resp.Body != nil:
+			resp.Body.Close()
+		}
+		cancel(nil)
+		if !inTime && req.Context().Err() == nil {
+			resp, err = nil, late
+		}
+	}()
+	return base.RoundTrip(req.WithContext(ctx))
+}
+
+// cancelingBody ends an attempt's context with the body.
+type cancelingBody struct {
+	io.ReadCloser
+	cancel context.CancelCauseFunc
+}
+
+func (b cancelingBody) Close() error {
+	defer b.cancel(nil)
+	return b.ReadCloser.Close()
+}
+
+// cancelingConn is the same for a response 101, whose body is also written to: it is the connection.
+type cancelingConn struct {
+	cancelingBody
+	io.Writer
+}
+
+func withCancel(body io.ReadCloser, cancel context.CancelCauseFunc) io.ReadCloser {
+	b := cancelingBody{body, cancel}
+	if w, ok := body.(io.Writer); ok {
+		return cancelingConn{b, w}
+	}
+	return b
+}
