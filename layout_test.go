@@ -1,0 +1,201 @@
+package seawall_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const modulePath = "github.com/seawall-go/seawall"
+
+// layout says what each package of the core module may import besides the standard library. A name that ends in /... covers
+// what is below it; the most specific line counts. Where tests is set, its tests too are held to the list.
+var layout = []struct {
+	pkg   string
+	may   []string
+	tests bool
+}{
+	{pkg: ".", may: []string{"apierror", "internal/..."}},
+	{pkg: "apierror", may: []string{"internal/..."}, tests: true},
+	{pkg: "ratelimit", may: []string{"apierror", "internal/...", "golang.org/x/time/rate"}},
+	{pkg: "ratelimit/ratelimittest", may: []string{"ratelimit"}},
+	{pkg: "idempotent", may: []string{"apierror", "internal/..."}},
+	{pkg: "idempotent/idempotenttest", may: []string{"idempotent"}},
+	{pkg: "retry", may: []string{"apierror", "internal/...", "github.com/sony/gobreaker/v2", "golang.org/x/time/rate"}},
+	{pkg: "internal/...", may: []string{"internal/..."}, tests: true},
+	{pkg: "examples/...", may: []string{".", "apierror", "ratelimit", "idempotent", "retry"}},
+}
+
+// goPackage is what "go list -json" tells of a package.
+type goPackage struct {
+	ImportPath, Name                   string
+	Standard                           bool
+	Imports, TestImports, XTestImports []string
+	Module                             struct{ Path string }
+}
+
+func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
+	t.Parallel()
+	packages := goList(t, ".", "-deps", "-test", "./...")
+	standard := map[string]bool{"C": true}
+	for _, p := range packages {
+		standard[p.ImportPath] = p.Standard
+	}
+	for _, p := range packages {
+		if p.Module.Path != modulePath || strings.Contains(p.ImportPath, " [") || strings.HasSuffix(p.ImportPath, ".test") {
+			continue // not ours, or a variant of a package for its test
+		}
+		rel := relative(p.ImportPath)
+		rule := -1
+		for i, line := range layout {
+			if matches(line.pkg, rel) && (rule < 0 || len(line.pkg) > len(layout[rule].pkg)) {
+				rule = i
+			}
+		}
+		require.GreaterOrEqual(t, rule, 0, "layout does not say what %s may import", rel)
+		imports := p.Imports
+		if layout[rule].tests {
+			imports = append(append(imports, p.TestImports...), p.XTestImports...)
+		}
+		for _, imported := range imports {
+			if standard[imported] || imported == p.ImportPath {
+				continue
+			}
+			require.True(t, matchesAny(layout[rule].may, relative(imported)), "%s must not import %s", rel, imported)
+		}
+	}
+}
+
+func TestCoreBringsNoOtherModules(t *testing.T) {
+	t.Parallel()
+	for _, p := range goList(t, ".", "-deps", "./...") {
+		switch p.Module.Path {
+		case "", modulePath, "golang.org/x/time", "github.com/sony/gobreaker/v2":
+		default:
+			t.Errorf("%s of module %s", p.ImportPath, p.Module.Path)
+		}
+	}
+}
+
+// A published module beside the core may use the core's public packages and its own driver, never another one of them.
+func TestNestedModulesStandAlone(t *testing.T) {
+	t.Parallel()
+	modules := nestedModules(t)
+	for _, dir := range modules {
+		if strings.HasPrefix(dir, "internal/") || strings.HasPrefix(dir, "examples/") {
+			continue // these are not published and may use everything
+		}
+		for _, p := range goList(t, dir, "./...") {
+			for _, imported := range p.Imports {
+				rel := relative(imported)
+				require.False(t, matches("internal/...", rel), "%s must not import %s", p.ImportPath, imported)
+				for _, other := range modules {
+					require.False(t, other != dir && matches(other+"/...", rel), "%s must not import %s", p.ImportPath, imported)
+				}
+			}
+		}
+	}
+}
+
+// Who imports only apierror gets one requirement and nothing to verify: not a line in go.sum.
+func TestAPIErrorAloneAddsNothingToGoSum(t *testing.T) {
+	t.Parallel()
+	root, err := os.Getwd()
+	require.NoError(t, err)
+	dir := t.TempDir()
+	goMod := "module example.com/consumer\n\ngo 1.26.0\n\nrequire " + modulePath + " v0.0.0\n\nreplace " + modulePath + " => " + root + "\n"
+	write := func(name, content string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666))
+	}
+	write("go.mod", goMod)
+	write("main.go", "package main\n\nimport _ \""+modulePath+"/apierror\"\n\nfunc main() {}\n")
+
+	goCommand(t, dir, "mod", "tidy")
+	goCommand(t, dir, "build", "-o", os.DevNull, ".")
+
+	sum, err := os.ReadFile(filepath.Join(dir, "go.sum"))
+	if err != nil {
+		require.ErrorIs(t, err, fs.ErrNotExist)
+	}
+	require.Empty(t, string(sum))
+	tidied, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+	require.NoError(t, err)
+	require.Equal(t, goMod, string(tidied))
+}
+
+// relative turns an import path of this repository into a path below its root. Others stay as they are.
+func relative(importPath string) string {
+	if importPath == modulePath {
+		return "."
+	}
+	return strings.TrimPrefix(importPath, modulePath+"/")
+}
+
+func matches(pattern, pkg string) bool {
+	if parent, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return pkg == parent || strings.HasPrefix(pkg, parent+"/")
+	}
+	return pkg == pattern
+}
+
+func matchesAny(patterns []string, pkg string) bool {
+	for _, pattern := range patterns {
+		if matches(pattern, pkg) {
+			return true
+		}
+	}
+	return false
+}
+
+// nestedModules returns the folders below the root that are modules of their own.
+func nestedModules(t *testing.T) []string {
+	t.Helper()
+	var dirs []string
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && path != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata"):
+			return fs.SkipDir
+		case d.Name() == "go.mod" && path != "go.mod":
+			dirs = append(dirs, filepath.ToSlash(filepath.Dir(path)))
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	return dirs
+}
+
+func goList(t *testing.T, dir string, args ...string) []goPackage {
+	t.Helper()
+	fields := "-json=ImportPath,Name,Standard,Imports,TestImports,XTestImports,Module"
+	out := goCommand(t, dir, append([]string{"list", fields}, args...)...)
+	var packages []goPackage
+	for dec := json.NewDecoder(bytes.NewReader(out)); dec.More(); {
+		var p goPackage
+		require.NoError(t, dec.Decode(&p))
+		packages = append(packages, p)
+	}
+	require.NotEmpty(t, packages)
+	return packages
+}
+
+// goCommand runs the go command on the module in dir, as it is and without the network, and returns what it printed.
+func goCommand(t *testing.T, dir string, args ...string) []byte {
+	t.Helper()
+	cmd := exec.Command("go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOPROXY=off")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	require.NoError(t, err, "go %s: %s", strings.Join(args, " "), &stderr)
+	return out
+}
