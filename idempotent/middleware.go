@@ -133,14 +133,15 @@ func (q *request) read(lines []string) error {
 	if err != nil {
 		return err
 	}
-	q.body = requestBody{client: q.r.Body, limit: q.MaxBody}
 	if q.r.Body == nil {
-		q.body.client = http.NoBody
+		q.r.Body = http.NoBody
 	}
+	q.body = requestBody{client: q.r.Body, limit: q.MaxBody}
 	fingerprint, err := q.Fingerprint(q.r, q.body.load)
 	if err != nil {
 		return err
 	}
+	q.body.client = q.r.Body // the fingerprint may have wrapped it
 	q.claim = Claim{
 		ID:        NewID(q.Namespace, principal, key),
 		Scope:     newScope(q.Namespace, principal),

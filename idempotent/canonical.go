@@ -1,0 +1,118 @@
+package idempotent
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// FingerprintJSON takes two requests for the same when their JSON bodies are, but for white space and the order of an
+// object's members. Strings and numbers count as they are written: 1 and 1.0 differ. A body that is not JSON, or not sent as JSON
+// (application/json or +json), counts byte for byte.
+func FingerprintJSON(r *http.Request, body func() ([]byte, error)) (Print, error) {
+	b, err := body()
+	if err != nil {
+		return Print{}, err
+	}
+	if t := mediaType(r.Header); t == "application/json" || strings.HasSuffix(t, "+json") {
+		b = canonicalJSON(b)
+	}
+	return PrintOf(r, b), nil
+}
+
+// canonicalJSON returns the same bytes for all spellings of a document, and others for every other document. Each object is
+// replaced by the hash of its members in the order of their names, so that the work stays linear however deep they nest.
+// It returns b itself where it cannot tell.
+func canonicalJSON(b []byte) []byte {
+	var compact bytes.Buffer
+	if json.Compact(&compact, b) != nil {
+		return b
+	}
+	c := canonicalizer{in: compact.Bytes()}
+	out := c.value(nil)
+	if c.ambiguous {
+		return b
+	}
+	return out
+}
+
+// canonicalizer reads valid, compact JSON.
+type canonicalizer struct {
+	in []byte
+	// ambiguous is set by names that one parser takes for equal and another does not: what such members mean may hang on their order.
+	ambiguous bool
+}
+
+// value takes the next value off the input and appends its canonical form.
+func (c *canonicalizer) value(out []byte) []byte {
+	switch c.in[0] {
+	case '{':
+		c.in = c.in[1:]
+		sum := c.members()
+		return append(append(out, '{'), sum[:]...)
+	case '[':
+		out = append(out, '[')
+		c.in = c.in[1:]
+		for !c.skip(']') {
+			out = append(c.value(out), ',')
+			c.skip(',')
+		}
+		return append(out, ']')
+	case '"':
+		return append(out, c.string()...)
+	default: // a number, true, false, null
+		n := bytes.IndexAny(c.in, ",]}")
+		if n < 0 {
+			n = len(c.in)
+		}
+		out = append(out, c.in[:n]...)
+		c.in = c.in[n:]
+		return out
+	}
+}
+
+// members takes the rest of an object off the input.
+func (c *canonicalizer) members() [32]byte {
+	type member struct{ name, value []byte }
+	var members []member
+	for !c.skip('}') {
+		name := c.string()
+		c.skip(':')
+		members = append(members, member{name, c.value(nil)})
+		c.skip(',')
+	}
+	slices.SortFunc(members, func(a, b member) int { return bytes.Compare(a.name, b.name) })
+	parts := make([]string, 0, 2*len(members))
+	for i, m := range members {
+		if bytes.IndexByte(m.name, '\\') >= 0 || i > 0 && bytes.Equal(members[i-1].name, m.name) {
+			c.ambiguous = true
+		}
+		parts = append(parts, string(m.name), string(m.value))
+	}
+	return hashOf(parts...)
+}
+
+// skip takes one character off the input, if it is the next.
+func (c *canonicalizer) skip(char byte) bool {
+	if c.in[0] != char {
+		return false
+	}
+	c.in = c.in[1:]
+	return true
+}
+
+// string takes a string off the input, with its quotes.
+func (c *canonicalizer) string() []byte {
+	for i := 1; ; i++ {
+		switch c.in[i] {
+		case '\\':
+			i++
+		case '"':
+			s := c.in[:i+1]
+			c.in = c.in[i+1:]
+			return s
+		}
+	}
+}
