@@ -1,6 +1,9 @@
 package seawall
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"time"
@@ -24,7 +27,8 @@ type AccessLogOptions struct {
 //
 //	method      GET
 //	pattern     the route, as the mux knows it: "GET /v1/resources/{id}"; "" where none matched
-//	status      the status that went out; 499 where the client had gone; 0 for a hijacked connection
+//	status      the status that went out; 499 where the request was cancelled before one did; 0 where none ever did, because
+//	            the connection was hijacked or cut off
 //	bytes       of the body
 //	duration    until the handler returned
 //	request_id  ""  outside of RequestID
@@ -61,15 +65,11 @@ func (o *AccessLogOptions) write(r *http.Request, state *reqstate.State, respons
 	if !logger.Enabled(r.Context(), slog.LevelInfo) {
 		return
 	}
-	pattern := state.Pattern()
-	if pattern == "" {
-		pattern = r.Pattern
-	}
 	attrs := make([]slog.Attr, 0, 10)
 	attrs = append(attrs,
 		slog.String("method", r.Method),
-		slog.String("pattern", pattern),
-		slog.Int("status", loggedStatus(state, response, aborted)),
+		slog.String("pattern", loggedPattern(r, state, response)),
+		slog.Int("status", loggedStatus(r, state, response, aborted)),
 		slog.Int64("bytes", response.Bytes()),
 		slog.Duration("duration", took),
 		slog.String("request_id", state.RequestID()))
@@ -88,24 +88,36 @@ func (o *AccessLogOptions) write(r *http.Request, state *reqstate.State, respons
 func (o *AccessLogOptions) extra(r *http.Request) (attrs []slog.Attr) {
 	defer func() {
 		if v := recover(); v != nil {
-			attrs = []slog.Attr{slog.Any("attrs_panic", v)}
+			attrs = []slog.Attr{slog.String("attrs_panic", panicText(v))}
 		}
 	}()
 	return o.Attrs(r)
 }
 
-// statusClientGone is how a request whose client had gone is counted. It never goes over the wire.
+func loggedPattern(r *http.Request, state *reqstate.State, response *track.Response) string {
+	if r.Method == http.MethodConnect && response.Status()/100 == 3 {
+		return "" // ServeMux gives the path itself as the pattern of a CONNECT that it redirects
+	}
+	return cmp.Or(state.Pattern(), r.Pattern)
+}
+
+// statusClientGone is how a request that was cancelled before it was answered is counted: the client has gone, as a rule. It
+// never goes over the wire.
 const statusClientGone = 499
 
-func loggedStatus(state *reqstate.State, response *track.Response, aborted bool) int {
+func loggedStatus(r *http.Request, state *reqstate.State, response *track.Response, aborted bool) int {
 	switch {
 	case response.Hijacked():
 		return 0
 	case state.Gone():
 		return statusClientGone
-	case response.Status() == 0 && !aborted:
-		return http.StatusOK // net/http says so for a handler that wrote nothing
-	default:
+	case response.Status() != 0:
 		return response.Status()
+	case errors.Is(r.Context().Err(), context.Canceled):
+		return statusClientGone
+	case aborted:
+		return 0
+	default:
+		return http.StatusOK // net/http says so for a handler that wrote nothing
 	}
 }

@@ -14,8 +14,8 @@ func NotFound(mux *http.ServeMux) http.Handler {
 		panic("seawall: NotFound of a nil *http.ServeMux")
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.RequestURI == "*" { // the mux answers it by itself, as text
-			apierror.Write(w, r, apierror.CodeParameterInvalid.Messagef("The request target * is for OPTIONS alone."))
+		if r.RequestURI == "*" { // the mux answers it by itself, without a body; net/http answers OPTIONS * before us
+			apierror.Write(w, r, apierror.CodeParameterInvalid.Messagef("The request target * names no resource."))
 			return
 		}
 		h, pattern := mux.Handler(r)

@@ -1,6 +1,8 @@
 package seawall
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -15,34 +17,54 @@ import (
 // *apierror.Error. Value and stack go into the log, with the request id; nothing of them goes over the wire. If the response had
 // begun, the connection is aborted, so that no client takes a part for the whole.
 //
+// It also answers a request that was cancelled and whose handler gave up without a word, as [apierror.Write] answers any
+// cancelled request: net/http would send an empty 200, and when it is the server that ends (its base context was cancelled),
+// the client is still there to take that for a success.
+//
 // [http.ErrAbortHandler] is no bug but a decision: it goes on up, unlogged. A nil logger is slog.Default().
 func Recover(logger *slog.Logger) Middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w, _ = track.Wrap(w, r)
+			w, response := track.Wrap(w, r)
+			returned := false
 			defer func() {
-				v := recover()
-				if v == nil {
+				if returned {
 					return
 				}
+				v := recover()                 // nil for panic(nil) under GODEBUG=panicnil=1
 				if v == http.ErrAbortHandler { //nolint:errorlint // the very value, as net/http compares it
 					panic(v)
 				}
-				logPanic(logger, r, v)
+				logPanic(logger, r, "a handler", v)
 				// The value is not in the error's tree: no hook may find an error in it and answer that.
 				apierror.Write(w, r, apierror.Internal(reqstate.Logged("panic")))
 			}()
 			next.ServeHTTP(w, r)
+			returned = true
+			if err := r.Context().Err(); errors.Is(err, context.Canceled) && !response.Committed() {
+				apierror.Write(w, r, err)
+			}
 		})
 	}
 }
 
-func logPanic(logger *slog.Logger, r *http.Request, v any) {
+// logPanic writes the record of a panic, in whose frame it still is.
+func logPanic(logger *slog.Logger, r *http.Request, where string, v any) {
 	if logger == nil {
 		logger = slog.Default()
 	}
-	logger.LogAttrs(r.Context(), slog.LevelError, "seawall: a handler panicked",
-		slog.String("panic", fmt.Sprint(v)),
+	logger.LogAttrs(r.Context(), slog.LevelError, "seawall: panic", slog.String("in", where),
+		slog.String("panic", panicText(v)),
 		slog.String("request_id", apierror.RequestIDFrom(r.Context())),
 		slog.String("stack", string(debug.Stack())))
+}
+
+// panicText is the text of a panic's value, also of one whose String method panics with the value itself: fmt gives up there.
+func panicText(v any) (text string) {
+	defer func() {
+		if recover() != nil {
+			text = fmt.Sprintf("(a %T whose text panics)", v)
+		}
+	}()
+	return fmt.Sprint(v)
 }

@@ -1,6 +1,7 @@
 package seawall
 
 import (
+	"log/slog"
 	"net/http"
 
 	"github.com/seawall-go/seawall/internal/reqid"
@@ -11,24 +12,27 @@ import (
 type RequestIDOptions struct {
 	// Inbound tells whether an id that came with the request (Request-Id or X-Request-Id) may be used: because a gateway of
 	// ours set it, say. Nil trusts nobody: whoever chooses the id chooses what support finds in the logs. An id that is not 1 to
-	// 128 of A-Z a-z 0-9 . _ - is never used, nor one that came twice, nor two that differ.
+	// 128 of A-Z a-z 0-9 . _ - is never used, nor one that came twice, nor two that differ. If it panics nobody is trusted.
 	Inbound func(*http.Request) bool
+
+	// Logger gets a record when Inbound panics. Nil is slog.Default().
+	Logger *slog.Logger
 }
 
 // RequestID gives every request an id: "req_" and 16 base62 characters from a cryptographic source. The id is in the request's
 // context ([apierror.RequestIDFrom]) and in the response's Request-Id and X-Request-Id headers before the handler runs, so
 // that successes carry it too. Inside another RequestID it keeps the outer id. Nil options are the defaults.
 func RequestID(o *RequestIDOptions) Middleware {
-	var inbound func(*http.Request) bool
+	var opt RequestIDOptions
 	if o != nil {
-		inbound = o.Inbound
+		opt = *o
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			r, state := reqstate.Ensure(r)
 			id := state.RequestID()
 			if id == "" {
-				if inbound != nil && inbound(r) {
+				if opt.trusts(r) {
 					id = inboundID(r.Header)
 				}
 				if id == "" {
@@ -40,6 +44,19 @@ func RequestID(o *RequestIDOptions) Middleware {
 			next.ServeHTTP(w, r)
 		})
 	}
+}
+
+// trusts asks the hook. It runs outside of Recover, which needs an id to log.
+func (o *RequestIDOptions) trusts(r *http.Request) (trusted bool) {
+	if o.Inbound == nil {
+		return false
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			logPanic(o.Logger, r, "RequestIDOptions.Inbound", v)
+		}
+	}()
+	return o.Inbound(r)
 }
 
 // setRequestID sets both headers; they share one array, each slice at its full capacity, so that adding to one leaves the
@@ -65,8 +82,8 @@ func inboundID(h http.Header) string {
 }
 
 // ForwardRequestID returns a RoundTripper that sends the id of the request on whose behalf a call is made (the one in the
-// outbound request's context) along as X-Request-Id, unless the call has one. Nil is http.DefaultTransport. An id
-// identifies, it does not authenticate: send it only to services that may see it.
+// outbound request's context) along as X-Request-Id, unless the call has that header, be it empty. Nil is
+// http.DefaultTransport. An id identifies, it does not authenticate: send it only to services that may see it.
 func ForwardRequestID(base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
@@ -78,7 +95,7 @@ type forwarder struct{ base http.RoundTripper }
 
 func (f forwarder) RoundTrip(r *http.Request) (*http.Response, error) {
 	id := reqstate.From(r.Context()).RequestID()
-	if id == "" || r.Header["X-Request-Id"] != nil {
+	if _, has := r.Header["X-Request-Id"]; has || id == "" {
 		return f.base.RoundTrip(r)
 	}
 	// A RoundTripper must not change the request that it was given.

@@ -68,7 +68,7 @@ func (s *Stack) Handler(h http.Handler) http.Handler {
 		renderer.Logger = s.Logger
 	}
 	return Chain(
-		RequestID(&RequestIDOptions{Inbound: s.InboundID}),
+		RequestID(&RequestIDOptions{Inbound: s.InboundID, Logger: s.Logger}),
 		renderer.Handler,
 		AccessLog(&AccessLogOptions{Logger: s.Logger, Attrs: s.LogAttrs}),
 		Recover(s.Logger),

@@ -29,21 +29,38 @@ type tracked interface{ tracker() *Response }
 //
 // The result has the optional interfaces that w has, in three shapes: those of net/http's HTTP/1 writer (http.Flusher,
 // http.Hijacker, io.ReaderFrom, io.StringWriter), those of its HTTP/2 writer and of recorders (http.Flusher,
-// io.StringWriter), and, for anything else, Unwrap and FlushError alone, for http.ResponseController.
+// io.StringWriter), and, for anything else, Unwrap and FlushError alone, for http.ResponseController. A writer that hides
+// http.Hijacker but unwraps to one gets it back: http.ResponseController would go past the record otherwise.
 func Wrap(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *Response) {
 	if t, ok := w.(tracked); ok {
 		return w, t.tracker()
 	}
 	t := &Response{w: w, method: r.Method, encoded: w.Header().Get("Content-Encoding") != ""}
 	_, flush := w.(http.Flusher)
-	_, hijack := w.(http.Hijacker)
+	hijack := hijacker(w) != nil
 	switch {
 	case flush && hijack:
 		return connWriter{flushWriter{t}}, t
 	case flush:
 		return flushWriter{t}, t
+	case hijack:
+		return hijackWriter{t}, t
 	default:
 		return t, t
+	}
+}
+
+// hijacker is the writer that http.ResponseController would hijack, nil for none.
+func hijacker(w http.ResponseWriter) http.Hijacker {
+	for {
+		if h, ok := w.(http.Hijacker); ok {
+			return h
+		}
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return nil
+		}
+		w = u.Unwrap()
 	}
 }
 
@@ -81,8 +98,14 @@ func Innermost(w http.ResponseWriter) http.ResponseWriter {
 // Status is the first status that was not informational, 0 while there is none.
 func (t *Response) Status() int { return t.status }
 
-// Bytes is the number of body bytes that the writer below took.
-func (t *Response) Bytes() int64 { return t.bytes }
+// Bytes is the number of body bytes that the writer below took. Of a response to HEAD it is 0: net/http takes them and
+// sends none.
+func (t *Response) Bytes() int64 {
+	if t.method == http.MethodHead {
+		return 0
+	}
+	return t.bytes
+}
 
 // Hijacked tells whether the connection was taken over.
 func (t *Response) Hijacked() bool { return t.hijacked }
@@ -153,16 +176,24 @@ func (f flushWriter) WriteString(s string) (int, error) {
 	return n, err
 }
 
-// connWriter is the shape of net/http's HTTP/1 writer.
-type connWriter struct{ flushWriter }
-
-func (c connWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := c.w.(http.Hijacker).Hijack()
+// hijack is Hijack, for the shapes that have it.
+func (t *Response) hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := hijacker(t.w).Hijack()
 	if err == nil {
-		c.hijacked = true
+		t.hijacked = true
 	}
 	return conn, rw, err
 }
+
+// hijackWriter is for a foreign writer that has nothing but Unwrap, around net/http's HTTP/1 writer.
+type hijackWriter struct{ *Response }
+
+func (h hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) { return h.hijack() }
+
+// connWriter is the shape of net/http's HTTP/1 writer.
+type connWriter struct{ flushWriter }
+
+func (c connWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) { return c.hijack() }
 
 // ReadFrom hands the copy to the writer below, so that a file still reaches the connection's own ReadFrom (sendfile).
 func (c connWriter) ReadFrom(src io.Reader) (n int64, err error) {

@@ -1,0 +1,174 @@
+package seawall_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/memhttp"
+)
+
+// protocols are the servers that every behaviour is tried on.
+var protocols = []struct {
+	name string
+	new  func(http.Handler) *memhttp.Server
+}{
+	{"h1", memhttp.New},
+	{"h2", memhttp.NewHTTP2},
+}
+
+// logs keeps what a logger writes.
+type logs struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// logger writes to l all that is not for debugging.
+func (l *logs) logger() *slog.Logger { return slog.New(slog.NewJSONHandler(l, nil)) }
+
+// access returns the lines of the access log, without time and duration.
+func (l *logs) access(t *testing.T) []map[string]any {
+	t.Helper()
+	access, _ := l.split(t)
+	return access
+}
+
+// others returns the messages of all other records.
+func (l *logs) others(t *testing.T) []string {
+	t.Helper()
+	_, others := l.split(t)
+	return others
+}
+
+func (l *logs) split(t *testing.T) (access []map[string]any, others []string) {
+	t.Helper()
+	for dec := json.NewDecoder(bytes.NewReader([]byte(l.String()))); dec.More(); {
+		var record map[string]any
+		require.NoError(t, dec.Decode(&record))
+		if record["msg"] != "request" {
+			others = append(others, record["msg"].(string))
+			continue
+		}
+		require.NotNil(t, record["duration"])
+		for _, key := range []string{"time", "level", "msg", "duration"} {
+			delete(record, key)
+		}
+		access = append(access, record)
+	}
+	return access, others
+}
+
+// answer is what a client got.
+type answer struct {
+	*http.Response
+	body []byte
+	err  error // of the request, or of reading the body
+}
+
+// do sends a request and reads the whole response.
+func do(client *http.Client, r *http.Request) answer {
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	resp, err := client.Do(r)
+	if err != nil {
+		return answer{err: err}
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return answer{Response: resp, body: body, err: err}
+}
+
+// get is do for a plain GET.
+func get(t *testing.T, s *memhttp.Server, path string) answer {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+path, nil)
+	require.NoError(t, err)
+	return do(s.Client(), r)
+}
+
+var requestIDForm = regexp.MustCompile(`^req_[0-9A-Za-z]{16}$`)
+
+// requireID asserts that both headers hold one id of ours, and returns it.
+func (a answer) requireID(t *testing.T) string {
+	t.Helper()
+	require.Len(t, a.Header["Request-Id"], 1)
+	require.Equal(t, a.Header["Request-Id"], a.Header["X-Request-Id"])
+	id := a.Header.Get("Request-Id")
+	require.Regexp(t, requestIDForm, id)
+	return id
+}
+
+// requireError asserts that the answer is an error object, whole and alone, with the headers that every error has.
+func (a answer) requireError(t *testing.T, status int, code apierror.Code) {
+	t.Helper()
+	require.NoError(t, a.err)
+	require.Equal(t, status, a.StatusCode)
+	require.Equal(t, "application/json", a.Header.Get("Content-Type"))
+	require.Equal(t, "no-store", a.Header.Get("Cache-Control"))
+	require.Equal(t, "nosniff", a.Header.Get("X-Content-Type-Options"))
+	id := a.requireID(t)
+	if a.Request.Method == http.MethodHead {
+		require.Empty(t, a.body)
+		return
+	}
+	var envelope struct {
+		Error struct {
+			Type      string `json:"type"`
+			Code      string `json:"code"`
+			Message   string `json:"message"`
+			RequestID string `json:"request_id"`
+		} `json:"error"`
+	}
+	require.NoError(t, json.Unmarshal(a.body, &envelope), "%q", a.body)
+	require.Equal(t, string(code), envelope.Error.Code)
+	require.NotEmpty(t, envelope.Error.Type)
+	require.NotEmpty(t, envelope.Error.Message)
+	require.Equal(t, id, envelope.Error.RequestID)
+}
+
+// requireBroken asserts that the client cannot take the answer for a whole one.
+func (a answer) requireBroken(t *testing.T) {
+	t.Helper()
+	require.Error(t, a.err, "a clean response: %q", a.body)
+}
+
+// foreign is a middleware's writer as most are: it hides every optional interface, and unwraps.
+type foreign struct{ http.ResponseWriter }
+
+func (f foreign) Unwrap() http.ResponseWriter { return f.ResponseWriter }
+
+// wrapped puts n foreign writers in between.
+func wrapped(n int) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			for range n {
+				w = foreign{w}
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+var errSecret = errors.New("secret cause: password=hunter2")
+
+var discard = slog.New(slog.DiscardHandler)
