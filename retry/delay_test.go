@@ -1,0 +1,277 @@
+package retry_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/retry"
+)
+
+func TestRetryAfterInAllItsForms(t *testing.T) {
+	t.Parallel()
+	const fallback = -1 // a back-off between 0 and 100 ms
+	const stop = -2     // no retry
+	// A bubble's clock starts at 2000-01-01 00:00:00 UTC.
+	for _, tc := range []struct {
+		lines []string
+		want  time.Duration
+	}{
+		{[]string{"1"}, time.Second},
+		{[]string{"120"}, 2 * time.Minute},
+		{[]string{" 7 "}, 7 * time.Second},
+		{[]string{"007"}, 7 * time.Second},
+		{[]string{"Sat, 01 Jan 2000 00:00:30 GMT"}, 30 * time.Second},
+		{[]string{"Saturday, 01-Jan-00 00:00:30 GMT"}, 30 * time.Second},
+		{[]string{"Sat Jan  1 00:00:30 2000"}, 30 * time.Second},
+
+		{[]string{"0"}, fallback},
+		{[]string{"-1"}, fallback},
+		{[]string{"-9999999999999999999999"}, fallback},
+		{[]string{"+1"}, fallback},
+		{[]string{"1.5"}, fallback},
+		{[]string{"1e3"}, fallback},
+		{[]string{"0x10"}, fallback},
+		{[]string{""}, fallback},
+		{[]string{"soon"}, fallback},
+		{[]string{"NaN"}, fallback},
+		{[]string{"Fri, 31 Dec 1999 23:59:59 GMT"}, fallback},
+		{[]string{"Sat, 01 Jan 2000 00:00:00 GMT"}, fallback},
+		{[]string{"Thu, 01 Jan 1970 00:00:00 GMT"}, fallback},
+		{[]string{"Sat, 32 Jan 2000 00:00:30 GMT"}, fallback},
+
+		{[]string{"121"}, stop},
+		{[]string{"10000000000"}, stop},
+		{[]string{strings.Repeat("9", 40)}, stop},
+		{[]string{"9223372036854775807"}, stop},
+		{[]string{"9223372036"}, stop},
+		{[]string{"Fri, 31 Dec 9999 23:59:59 GMT"}, stop},
+		{[]string{"Saturday, 01-Jan-01 00:00:30 GMT"}, stop},
+
+		{[]string{"3", "3"}, 3 * time.Second},
+		{[]string{"1", "60"}, time.Minute},
+		{[]string{"60", "1"}, time.Minute},
+		{[]string{"soon", "5"}, 5 * time.Second},
+		{[]string{"1", strings.Repeat("9", 40)}, stop},
+	} {
+		for _, code := range []int{429, 500, 503} {
+			synctest.Test(t, func(t *testing.T) {
+				base := scripted(func(*http.Request) (*http.Response, error) {
+					resp := answer(code, "")
+					resp.Header["Retry-After"] = tc.lines
+					return resp, nil
+				}, status(200))
+				start := time.Now()
+
+				resp, err := transport(base).RoundTrip(request(t, "GET", target, nil))
+
+				require.NoError(t, err)
+				resp.Body.Close()
+				waited := time.Since(start)
+				switch tc.want {
+				case stop:
+					require.Equal(t, code, resp.StatusCode, "%q", tc.lines)
+					require.Zero(t, waited, "%q", tc.lines)
+				case fallback:
+					require.Equal(t, 200, resp.StatusCode, "%q", tc.lines)
+					require.LessOrEqual(t, waited, 100*time.Millisecond, "%q", tc.lines)
+				default:
+					require.Equal(t, 200, resp.StatusCode, "%q", tc.lines)
+					require.GreaterOrEqual(t, waited, tc.want, "%q: never less", tc.lines)
+					require.LessOrEqual(t, waited, tc.want+100*time.Millisecond, "%q", tc.lines)
+				}
+			})
+		}
+	}
+}
+
+func TestADateIsNeverMetEarly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(999 * time.Millisecond)
+		at := time.Now().Truncate(time.Second).Add(3 * time.Second)
+		tr := transport(scripted(status(503, "Retry-After: "+at.UTC().Format(http.TimeFormat)), status(200)))
+		tr.Policy = &retry.Policy{Jitter: func(time.Duration) time.Duration { return 0 }}
+
+		require.NoError(t, do(t, tr, target))
+
+		require.False(t, time.Now().Before(at))
+	})
+}
+
+// ceilings runs a call that fails until it stops, and returns what each wait was drawn from.
+func ceilings(t *testing.T, p retry.Policy) (all []time.Duration) {
+	p.Jitter = func(ceiling time.Duration) time.Duration {
+		all = append(all, ceiling)
+		return ceiling
+	}
+	p.Budget = &retry.Budget{Tokens: -1}
+	tr := transport(scripted(fails(errBroken)))
+	tr.Breaker = &retry.Breaker{FailureRatio: -1}
+	tr.Policy = &p
+	start := time.Now()
+	require.Error(t, do(t, tr, target))
+	var sum time.Duration
+	for _, d := range all {
+		sum += d
+	}
+	require.Equal(t, sum, time.Since(start))
+	return all
+}
+
+func TestBackoffDoublesUpToItsLargest(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		require.Equal(t, []time.Duration{100 * ms, 200 * ms}, ceilings(t, retry.Policy{}))
+		require.Equal(t, []time.Duration{30 * ms, 60 * ms, 100 * ms, 100 * ms},
+			ceilings(t, retry.Policy{MaxAttempts: 5, BaseDelay: 30 * ms, MaxDelay: 100 * ms}))
+		require.Equal(t, []time.Duration{100 * ms, 100 * ms},
+			ceilings(t, retry.Policy{BaseDelay: time.Second, MaxDelay: 100 * ms}))
+		require.Empty(t, ceilings(t, retry.Policy{BaseDelay: -1}), "no wait, nothing to draw")
+		thousand := ceilings(t, retry.Policy{MaxAttempts: 1001})
+		require.Len(t, thousand, 1000)
+		require.Equal(t, 10*time.Second, thousand[999])
+	})
+}
+
+func TestBackoffWithoutALargestDoesNotOverflow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var last time.Duration
+		tr := transport(scripted(fails(errBroken)))
+		tr.Breaker = &retry.Breaker{FailureRatio: -1}
+		tr.Policy = &retry.Policy{
+			MaxAttempts: 1000, MaxDelay: -1, Budget: &retry.Budget{Tokens: -1},
+			Jitter: func(ceiling time.Duration) time.Duration {
+				require.GreaterOrEqual(t, ceiling, last)
+				last = ceiling
+				return -5 // confined to 0
+			},
+		}
+		start := time.Now()
+		require.Error(t, do(t, tr, target))
+		require.Equal(t, time.Duration(1<<63-1), last)
+		require.Zero(t, time.Since(start))
+	})
+}
+
+func TestJitterIsFull(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(fails(errBroken)))
+		tr.Breaker = &retry.Breaker{FailureRatio: -1}
+		tr.Policy = &retry.Policy{MaxAttempts: 2, BaseDelay: time.Second, Budget: &retry.Budget{Tokens: -1}}
+		tenths := make([]int, 10)
+		for range 2000 {
+			start := time.Now()
+			_ = do(t, tr, target)
+			waited := time.Since(start)
+			require.LessOrEqual(t, waited, time.Second)
+			tenths[min(int(waited/(100*time.Millisecond)), 9)]++
+		}
+		for i, n := range tenths {
+			require.InDelta(t, 200, n, 100, "tenth %d", i) // seven standard deviations
+		}
+	})
+}
+
+func TestNoWaitThatTheDeadlineForbids(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(503, "Retry-After: 10"))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		ctx, report := retry.WithReport(ctx)
+		start := time.Now()
+
+		resp, err := transport(base).RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
+
+		require.NoError(t, err)
+		require.Equal(t, 503, resp.StatusCode)
+		resp.Body.Close()
+		require.Equal(t, retry.DeadlineTooSoon, report.Reason())
+		require.Zero(t, time.Since(start))
+	})
+}
+
+func TestAClientsTimeoutIsADeadlineToo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		client := &http.Client{Transport: transport(scripted(status(503, "Retry-After: 10"))), Timeout: 9 * time.Second}
+		start := time.Now()
+		resp, err := client.Get(target)
+		require.NoError(t, err)
+		require.Equal(t, 503, resp.StatusCode)
+		resp.Body.Close()
+		require.Zero(t, time.Since(start))
+	})
+}
+
+func TestXShouldRetryFalseEndsIt(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		code     int
+		lines    []string
+		attempts int
+	}{
+		{503, []string{"false"}, 1},
+		{429, []string{"FALSE "}, 1},
+		{503, []string{"true", "false"}, 1},
+		{503, []string{"true"}, 3},
+		{503, []string{"no"}, 3},
+		{409, []string{"true"}, 1},
+		{501, []string{"true"}, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			base := scripted(func(*http.Request) (*http.Response, error) {
+				resp := answer(tc.code, "")
+				resp.Header["X-Should-Retry"] = tc.lines
+				return resp, nil
+			})
+			require.NoError(t, do(t, transport(base), target))
+			require.Equal(t, tc.attempts, base.count(), "%d %q", tc.code, tc.lines)
+		})
+	}
+}
+
+func TestAnAttemptTimeoutIsOneAttemptsEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+			if n++; n < 3 {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}
+			return answer(200, "slow body"), nil
+		}))
+		tr.Policy = &retry.Policy{AttemptTimeout: time.Second, BaseDelay: -1}
+		start := time.Now()
+
+		resp, err := tr.RoundTrip(request(t, "GET", target, nil))
+
+		require.NoError(t, err)
+		require.Equal(t, 2*time.Second, time.Since(start))
+		time.Sleep(time.Minute) // the body is not bounded
+		b := make([]byte, 100)
+		k, _ := resp.Body.Read(b)
+		require.Equal(t, "slow body", string(b[:k]))
+		resp.Body.Close()
+
+		n = -100
+		_, err = tr.RoundTrip(request(t, "GET", target, nil))
+		timeout, ok := errors.AsType[interface {
+			error
+			Timeout() bool
+		}](err)
+		require.True(t, ok && timeout.Timeout())
+		require.NotErrorIs(t, err, context.Canceled)
+	})
+}
