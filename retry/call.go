@@ -270,7 +270,7 @@ func (c *call) record(a Attempt, reason Reason) {
 	c.observeBreaker()
 	c.t.observe(c.req, Event{Kind: EventAttempt, Attempt: a})
 	if reason == "" {
-		c.t.log(c.req, a, "", a.Err)
+		c.t.log(c.req, a, "", nil)
 	}
 }
 
@@ -311,7 +311,7 @@ func (c *call) finish(reason Reason, end error) (*http.Response, error) {
 		err = newError(c.req, c.attempts, reason, ends...)
 	}
 	if reason != Succeeded {
-		c.t.log(c.req, c.last, reason, err)
+		c.t.log(c.req, c.last, reason, end)
 	}
 	c.t.observe(c.req, Event{Kind: EventCall, Attempt: c.last, Reason: reason, Elapsed: time.Since(c.started)})
 	if err != nil {

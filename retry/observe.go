@@ -45,8 +45,9 @@ func (t *Transport) observe(req *http.Request, e Event) {
 }
 
 // log writes a line for an attempt that failed and for a call that ended in failure: at level Warn when the call is lost to a
-// fault of the server or the network, else at Info.
-func (t *Transport) log(req *http.Request, a Attempt, reason Reason, err error) {
+// fault of the server or the network, else at Info. Of a response it has the status, code and request id: the error's own text may
+// hold a piece of the body. end is what ended the call, if it was not the attempt.
+func (t *Transport) log(req *http.Request, a Attempt, reason Reason, end error) {
 	level, message := slog.LevelInfo, "retrying request"
 	if reason != "" {
 		message = "request failed"
@@ -81,8 +82,11 @@ func (t *Transport) log(req *http.Request, a Attempt, reason Reason, err error) 
 	} else {
 		attrs = append(attrs, slog.Duration("delay", a.Delay), slog.String("source", string(a.Source)))
 	}
-	if err != nil {
-		attrs = append(attrs, slog.String("error", textOf(err, req)))
+	if end == nil && a.Status == 0 {
+		end = a.Err
+	}
+	if end != nil {
+		attrs = append(attrs, slog.String("error", textOf(end, req)))
 	}
 	logger.LogAttrs(ctx, level, message, attrs...)
 }

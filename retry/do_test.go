@@ -1,0 +1,134 @@
+package retry_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/retry"
+)
+
+func TestDoFollowsThePolicy(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	for _, tc := range []struct {
+		name   string
+		err    error
+		calls  int
+		reason retry.Reason
+	}{
+		{"any error", broken, 3, retry.AttemptsExhausted},
+		{"a permanent one", retry.Permanent(broken), 1, retry.ToldNotTo},
+		{"an API's 400", apierror.ParameterMissing("name"), 1, retry.NotRetryable},
+		{"an API's 503", apierror.ServiceUnavailable(time.Second), 3, retry.AttemptsExhausted},
+		{"one that says not to", apierror.ServiceUnavailable(0).NotRetryable(), 1, retry.ToldNotTo},
+		{"one that asks for too long", apierror.RateLimitExceeded(time.Hour), 1, retry.RetryAfterTooLong},
+		{"a Transport's", &retry.Error{Reason: retry.AttemptsExhausted}, 1, retry.NotRetryable},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			calls := 0
+			ctx, report := retry.WithReport(t.Context())
+
+			v, err := retry.Do(ctx, nil, func(context.Context) (int, error) {
+				calls++
+				return calls, tc.err
+			})
+
+			require.ErrorIs(t, err, tc.err)
+			require.Equal(t, tc.calls, calls, tc.name)
+			require.Equal(t, calls, v)
+			e, ok := errors.AsType[*retry.Error](err)
+			require.True(t, ok)
+			require.Equal(t, tc.reason, e.Reason, tc.name)
+			require.Equal(t, tc.reason, report.Reason())
+			require.Len(t, report.Attempts(), calls)
+		})
+	}
+}
+
+func TestDoWaitsAsLongAsTheServerAsks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		start := time.Now()
+		v, err := retry.Do(t.Context(), nil, func(context.Context) (string, error) {
+			if calls++; calls == 1 {
+				return "", apierror.RateLimitExceeded(7 * time.Second)
+			}
+			return "done", nil
+		})
+		require.NoError(t, err)
+		require.Equal(t, "done", v)
+		require.GreaterOrEqual(t, time.Since(start), 7*time.Second)
+	})
+}
+
+func TestDoStopsWithItsContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		broken, why := errors.New("broken"), errors.New("why")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Second, func() { cancel(why) })
+		start := time.Now()
+
+		_, err := retry.Do(ctx, &retry.Policy{BaseDelay: time.Minute, MaxDelay: time.Minute, Jitter: func(d time.Duration) time.Duration { return d }},
+			func(context.Context) (int, error) { return 0, broken })
+
+		require.ErrorIs(t, err, broken)
+		require.ErrorIs(t, err, why)
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, time.Second, time.Since(start))
+
+		_, err = retry.Do(ctx, nil, func(context.Context) (int, error) { t.Error("called"); return 0, nil })
+		require.ErrorIs(t, err, context.Canceled)
+	})
+}
+
+func TestDoBoundsEachAttempt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		calls := 0
+		_, err := retry.Do(t.Context(), &retry.Policy{AttemptTimeout: time.Second, BaseDelay: -1}, func(ctx context.Context) (int, error) {
+			calls++
+			<-ctx.Done()
+			return 0, context.Cause(ctx)
+		})
+		require.Error(t, err)
+		require.Equal(t, 3, calls)
+		require.Equal(t, 3*time.Second, time.Since(start))
+	})
+}
+
+func TestDoSpendsItsBudget(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &retry.Policy{BaseDelay: -1, Budget: &retry.Budget{Tokens: 4}}
+		calls := 0
+		for range 10 {
+			_, _ = retry.Do(t.Context(), p, func(context.Context) (int, error) { calls++; return 0, errors.New("broken") })
+		}
+		require.Equal(t, 14, calls)
+		for range 10 {
+			_, err := retry.Do(t.Context(), p, func(context.Context) (int, error) { return 0, nil })
+			require.NoError(t, err)
+		}
+		calls = 0
+		_, _ = retry.Do(t.Context(), p, func(context.Context) (int, error) { calls++; return 0, errors.New("broken") })
+		require.Equal(t, 2, calls)
+	})
+}
+
+func TestDoWithoutRetry(t *testing.T) {
+	t.Parallel()
+	calls := 0
+	_, err := retry.Do(retry.WithoutRetry(t.Context()), nil, func(context.Context) (int, error) { calls++; return 0, errors.New("broken") })
+	require.EqualError(t, err, "retry: attempts-exhausted (attempt 1): broken")
+	require.Equal(t, 1, calls)
+	require.NoError(t, retry.Permanent(nil))
+}

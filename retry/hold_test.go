@@ -1,0 +1,157 @@
+package retry_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/time/rate"
+
+	"github.com/seawall-go/seawall/retry"
+)
+
+// after sends a request with the key and tells how long the base had to wait for it.
+func after(t *testing.T, tr *retry.Transport, url, key string) time.Duration {
+	t.Helper()
+	req := request(t, "GET", url, nil)
+	req.Header.Set("Authorization", "Bearer "+key)
+	start := time.Now()
+	resp, err := tr.RoundTrip(req)
+	require.NoError(t, err)
+	resp.Body.Close()
+	return time.Since(start)
+}
+
+func limited(code string) func(*http.Request) (*http.Response, error) {
+	return func(*http.Request) (*http.Response, error) {
+		return answer(429, errorBody(code), "Content-Type: application/json", "Retry-After: 30"), nil
+	}
+}
+
+func TestHoldHost(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name  string
+		first func(*http.Request) (*http.Response, error)
+		hold  bool
+		want  time.Duration // the wait of another request
+	}{
+		{"a rate limit", limited("rate_limit_exceeded"), true, 30 * time.Second},
+		{"one key's matter", limited("idempotency_in_progress"), true, 0},
+		{"a 429 of something else", status(429, "Retry-After: 30"), true, 0},
+		{"a 503 that names a time", status(503, "Retry-After: 30"), true, 30 * time.Second},
+		{"a 503 that names none", status(503), true, 0},
+		{"a 500", status(500, "Retry-After: 30"), true, 0},
+		{"a time over the cap", status(503, "Retry-After: 9999"), true, 0},
+		{"not asked for", limited("rate_limit_exceeded"), false, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			tr := transport(scripted(tc.first, status(200)))
+			tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: tc.hold}
+			after(t, tr, target, "mine")
+
+			waited := after(t, tr, target, "mine")
+
+			require.GreaterOrEqual(t, waited, tc.want, tc.name)
+			require.LessOrEqual(t, waited, tc.want+100*time.Millisecond, tc.name)
+		})
+	}
+}
+
+func TestAHoldIsOneCallersAtOneHost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(limited("rate_limit_exceeded"), status(200)))
+		tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true}
+		after(t, tr, target, "mine")
+
+		require.Zero(t, after(t, tr, target, "theirs"))
+		require.Zero(t, after(t, tr, "https://other.example", "mine"))
+		require.NotZero(t, after(t, tr, target, "mine"))
+		require.Zero(t, after(t, tr, target, "mine"), "it is over")
+	})
+}
+
+func TestAHoldBeyondTheDeadlineFailsAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(limited("rate_limit_exceeded"), status(200))
+		tr := transport(base)
+		tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true}
+		after(t, tr, target, "mine")
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		ctx, report := retry.WithReport(ctx)
+		req := request(t, "GET", target, nil).WithContext(ctx)
+		req.Header.Set("Authorization", "Bearer mine")
+		start := time.Now()
+
+		_, err := tr.RoundTrip(req)
+
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, retry.DeadlineTooSoon, report.Reason())
+		require.Zero(t, time.Since(start))
+		require.Equal(t, 1, base.count())
+	})
+}
+
+func TestPaceDelaysEveryAttempt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var at []time.Duration
+		start := time.Now()
+		tr := transport(baseFunc(func(*http.Request) (*http.Response, error) {
+			at = append(at, time.Since(start))
+			return answer(503, ""), nil
+		}))
+		tr.Pace = rate.NewLimiter(1, 1)
+		tr.Policy = &retry.Policy{BaseDelay: -1}
+
+		require.NoError(t, do(t, tr, target))
+
+		require.Equal(t, []time.Duration{0, time.Second, 2 * time.Second}, at)
+	})
+}
+
+func TestAPaceBeyondTheDeadlineFailsAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(200))
+		tr := transport(base)
+		tr.Pace = rate.NewLimiter(rate.Every(time.Minute), 1)
+		require.NoError(t, do(t, tr, target))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+
+		_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
+
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Zero(t, time.Since(start))
+		require.Equal(t, 1, base.count())
+
+		time.Sleep(time.Minute)
+		require.NoError(t, do(t, tr, target))
+		require.Equal(t, time.Minute, time.Since(start), "the turn was given back")
+	})
+}
+
+func TestACancelledPaceFreesTheProbesSlot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var next http.RoundTripper = scripted(status(200))
+		tr := open(t, nil, &next)
+		tr.Pace = rate.NewLimiter(rate.Every(time.Minute), 1)
+		tr.Pace.Allow()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+
+		_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+
+		require.NoError(t, do(t, tr, target))
+	})
+}

@@ -1,0 +1,192 @@
+package retry_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/internal/memhttp"
+	"github.com/seawall-go/seawall/retry"
+)
+
+// counting makes the transport's connections known: how many there were, and how many are open.
+func counting(tr *http.Transport) (dialled, open *atomic.Int32) {
+	dialled, open = new(atomic.Int32), new(atomic.Int32)
+	dial := tr.DialContext
+	tr.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		dialled.Add(1)
+		open.Add(1)
+		return &countedConn{Conn: conn, open: open}, nil
+	}
+	return dialled, open
+}
+
+type countedConn struct {
+	net.Conn
+	open   *atomic.Int32
+	closed atomic.Bool
+}
+
+func (c *countedConn) Close() error {
+	if !c.closed.Swap(true) {
+		c.open.Add(-1)
+	}
+	return c.Conn.Close()
+}
+
+func TestFourAttemptsWithSmallErrorBodiesUseOneConnection(t *testing.T) {
+	t.Parallel()
+	for _, contentType := range []string{"application/json", "text/html"} {
+		h := func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", contentType)
+			w.WriteHeader(503)
+			_, _ = io.WriteString(w, strings.Repeat("x", 60<<10))
+		}
+		server(t, h, func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
+			dialled, _ := counting(s.Transport())
+			tr.Policy = &retry.Policy{MaxAttempts: 4}
+
+			resp, err := tr.RoundTrip(request(t, "GET", s.URL, nil))
+
+			require.NoError(t, err)
+			b, err := io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			require.Len(t, b, 60<<10)
+			resp.Body.Close()
+			require.Equal(t, int32(1), dialled.Load(), contentType)
+		})
+	}
+}
+
+// endless writes an error's body until the client has had enough.
+func endless(pause time.Duration) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(503)
+		for r.Context().Err() == nil {
+			if _, err := io.WriteString(w, `{"error":{`); err != nil {
+				return
+			}
+			_ = http.NewResponseController(w).Flush()
+			if pause > 0 {
+				time.Sleep(pause)
+			}
+		}
+	}
+}
+
+func TestAnEndlessErrorBodyHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	for name, pause := range map[string]time.Duration{"fast": 0, "slow": 10 * time.Millisecond, "stuck": time.Hour} {
+		server(t, endless(pause), func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
+			_, open := counting(s.Transport())
+			tr.Policy = &retry.Policy{BaseDelay: -1}
+			start := time.Now()
+
+			resp, err := tr.RoundTrip(request(t, "GET", s.URL, nil))
+
+			require.NoError(t, err)
+			require.Equal(t, 503, resp.StatusCode)
+			require.LessOrEqual(t, time.Since(start), 3*50*time.Millisecond, name)
+			b := make([]byte, 20)
+			n, err := resp.Body.Read(b)
+			require.NoError(t, err)
+			require.Equal(t, `{"error":{`, string(b[:min(n, 10)]), "the last response is readable from its start")
+			resp.Body.Close()
+			synctest.Wait()
+			require.Zero(t, open.Load(), name)
+		})
+	}
+}
+
+func TestThirtyDiscardedAttemptsLeaveNothing(t *testing.T) {
+	t.Parallel()
+	server(t, endless(time.Millisecond), func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
+		_, open := counting(s.Transport())
+		tr.Policy = &retry.Policy{MaxAttempts: 31, BaseDelay: -1, Budget: &retry.Budget{Tokens: -1}}
+		tr.Breaker = &retry.Breaker{FailureRatio: -1}
+
+		resp, err := tr.RoundTrip(request(t, "GET", s.URL, nil).WithContext(context.Background()))
+
+		require.NoError(t, err)
+		resp.Body.Close()
+		synctest.Wait()
+		require.Zero(t, open.Load())
+	})
+}
+
+func TestAConnectionIsNotHeldDuringTheWait(t *testing.T) {
+	t.Parallel()
+	server(t, endless(time.Hour), func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
+		_, open := counting(s.Transport())
+		tr.Policy = &retry.Policy{BaseDelay: time.Minute, Jitter: func(d time.Duration) time.Duration { return d }}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		go func() {
+			time.Sleep(time.Second)
+			cancel()
+		}()
+		time.AfterFunc(500*time.Millisecond, func() {
+			if open.Load() != 0 {
+				t.Error("a connection is open")
+			}
+		})
+
+		_, err := tr.RoundTrip(request(t, "GET", s.URL, nil).WithContext(ctx))
+
+		require.ErrorIs(t, err, context.Canceled)
+	})
+}
+
+func TestAWriteKilledAfterItWasExecutedHasOneEffect(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name            string
+		keys            retry.KeyMode
+		attempts, final int
+	}{
+		{"a key of ours", retry.GenerateKeys, 2, 201},
+		{"the caller's keys only, and none given", retry.CallerKeys, 1, 0},
+	} {
+		var seen []string
+		effects := make(map[string]int)
+		h := func(w http.ResponseWriter, r *http.Request) {
+			key := r.Header.Get("Idempotency-Key")
+			seen = append(seen, key)
+			if effects[key] == 0 {
+				effects[key]++
+				panic(http.ErrAbortHandler) // executed, and the connection dies
+			}
+			w.WriteHeader(201)
+		}
+		server(t, h, func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
+			tr.Policy = &retry.Policy{Keys: tc.keys}
+
+			resp, err := tr.RoundTrip(request(t, "POST", s.URL, strings.NewReader("charge")))
+
+			if tc.final == 0 {
+				require.ErrorIs(t, err, io.EOF)
+			} else {
+				require.NoError(t, err)
+				require.Equal(t, tc.final, resp.StatusCode)
+				resp.Body.Close()
+				require.NotEmpty(t, seen[0])
+				require.Equal(t, seen[0], seen[1])
+			}
+			require.Len(t, seen, tc.attempts, tc.name)
+			require.Len(t, effects, 1)
+		})
+	}
+}
