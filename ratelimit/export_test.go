@@ -1,0 +1,11 @@
+package ratelimit
+
+import "time"
+
+// TakeAt is Take at a time of the test's choosing.
+func (m *Memory) TakeAt(now time.Time, c Charge) (Decision, error) { return m.take(now, &c) }
+
+// TakeAllAt is TakeAll at a time of the test's choosing.
+func (m *Memory) TakeAllAt(now time.Time, charges []Charge, into []Decision) error {
+	return m.takeAll(now, charges, into)
+}

@@ -1,0 +1,173 @@
+package ratelimit
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/reqstate"
+)
+
+// KeyFunc says whose bucket a request is charged to. It returns [ErrNoKey] when the request does not tell, and any other error to have
+// the request refused with it, as apierror.Write answers it. An empty key counts as ErrNoKey.
+//
+// The functions of this package put the kind before the key ("principal:acct_1"), so that keys of two kinds are never the same one; a
+// function of your own should, too. Keys may be secrets: nothing in this package logs one or shows it to an Observe function.
+type KeyFunc func(*http.Request) (key string, err error)
+
+// ErrNoKey says that a request does not tell its key. What follows is in [Rule].KeyOptional; [First] goes on to its next function.
+var ErrNoKey = errors.New("ratelimit: the request has no key")
+
+// ByPrincipal is the account, user or key id that the service's authentication found (seawall.WithPrincipal). It is the right key for
+// whatever runs behind authentication: nobody can make one up.
+func ByPrincipal() KeyFunc {
+	return func(r *http.Request) (string, error) {
+		return kind("principal:", reqstate.From(r.Context()).Principal())
+	}
+}
+
+// ByAPIKey is the API key that the request presents: as a Bearer token, as the user of Basic authentication, or in X-API-Key. One key is
+// one bucket, however it is presented. A request that presents two different ones is refused with 401: authentication might look at
+// another one than the limit does.
+//
+// It does not know which keys exist. A key that is made up has a bucket of its own, and a full one: where no authentication runs
+// before, put a limit [ByRemoteAddr] in front.
+func ByAPIKey() KeyFunc {
+	return func(r *http.Request) (string, error) {
+		found := ""
+		for _, header := range [...]string{"Authorization", "X-Api-Key"} {
+			for _, value := range r.Header[header] {
+				key := strings.TrimSpace(value)
+				if header == "Authorization" {
+					key = credential(value)
+				}
+				if key != "" && found != "" && key != found {
+					return "", apierror.AuthenticationFailed()
+				}
+				if key != "" {
+					found = key
+				}
+			}
+		}
+		return kind("api_key:", found)
+	}
+}
+
+// credential is the API key in an Authorization header, "" if there is none (RFC 6750, section 2.1; RFC 7617, section 2).
+func credential(authorization string) string {
+	scheme, rest, _ := strings.Cut(strings.TrimSpace(authorization), " ")
+	rest = strings.TrimSpace(rest)
+	switch {
+	case strings.EqualFold(scheme, "Bearer"):
+		return rest
+	case strings.EqualFold(scheme, "Basic"):
+		pair, err := base64.StdEncoding.DecodeString(rest)
+		if err != nil {
+			return ""
+		}
+		user, _, _ := strings.Cut(string(pair), ":")
+		return user
+	default:
+		return ""
+	}
+}
+
+// ByHeader is the value of a header that the service's own proxy sets. Of one that the client may set, the client makes up as many as it
+// likes. Several lines are one value, in their order. It panics without a name.
+func ByHeader(name string) KeyFunc {
+	if name == "" {
+		panic("ratelimit: ByHeader without a name")
+	}
+	name = http.CanonicalHeaderKey(name)
+	prefix := "header:" + name + ":"
+	return func(r *http.Request) (string, error) {
+		if values := r.Header[name]; len(values) != 1 {
+			return kind(prefix, strings.Join(values, ", "))
+		}
+		return kind(prefix, r.Header[name][0])
+	}
+}
+
+// ByPattern is the pattern of mux that the request matches, such as "GET /v1/resources/{id}": a key by path would give each id a bucket
+// of its own. All requests without a route have one key. It is meant for [Join]: routes whose limits differ need buckets of their own.
+func ByPattern(mux *http.ServeMux) KeyFunc {
+	if mux == nil {
+		panic("ratelimit: ByPattern of a nil *http.ServeMux")
+	}
+	return func(r *http.Request) (string, error) {
+		_, pattern := mux.Handler(r)
+		return "pattern:" + pattern, nil
+	}
+}
+
+// Join is the combination of several keys. It has none if one of them has none.
+func Join(keys ...KeyFunc) KeyFunc {
+	check("Join", keys)
+	return func(r *http.Request) (string, error) {
+		joined := []byte("join:")
+		for _, f := range keys {
+			key, err := call(f, r)
+			if err != nil {
+				return "", err
+			}
+			// The length makes it unambiguous where a key ends.
+			joined = strconv.AppendInt(joined, int64(len(key)), 10)
+			joined = append(joined, ':')
+			joined = append(joined, key...)
+		}
+		return string(joined), nil
+	}
+}
+
+// First is the key of the first function that finds one.
+func First(keys ...KeyFunc) KeyFunc {
+	check("First", keys)
+	return func(r *http.Request) (string, error) {
+		for _, f := range keys {
+			if key, err := call(f, r); !errors.Is(err, ErrNoKey) {
+				return key, err
+			}
+		}
+		return "", ErrNoKey
+	}
+}
+
+func check(name string, keys []KeyFunc) {
+	if len(keys) == 0 {
+		panic("ratelimit: " + name + " of nothing")
+	}
+	for _, f := range keys {
+		if f == nil {
+			panic("ratelimit: " + name + " of a nil KeyFunc")
+		}
+	}
+}
+
+func kind(prefix, key string) (string, error) {
+	if key == "" {
+		return "", ErrNoKey
+	}
+	return prefix + key, nil
+}
+
+// maxKey is the length from which on a key is replaced by a hash: what a back end stores is not the caller's to blow up.
+const maxKey = 256
+
+// call returns the request's key. It is never empty.
+func call(f KeyFunc, r *http.Request) (string, error) {
+	key, err := f(r)
+	switch {
+	case err != nil:
+		return "", err
+	case key == "":
+		return "", ErrNoKey
+	case len(key) > maxKey:
+		sum := sha256.Sum256([]byte(key))
+		return "sha256:" + base64.RawURLEncoding.EncodeToString(sum[:]), nil
+	}
+	return key, nil
+}

@@ -1,0 +1,122 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Limiter decides. Implementations are safe for several goroutines; package ratelimittest checks one.
+type Limiter interface {
+	// Take takes c.Cost units from the bucket of (c.Policy, c.Key) if it holds as many, else none, in one atomic step. A bucket that
+	// was never seen is full.
+	//
+	//   - A cost of 0 looks and changes nothing: it is always allowed, and does not make a bucket.
+	//   - A cost over the burst can never be admitted: it is denied with a RetryAfter of 0, and changes nothing.
+	//   - When c.Limit is not the one that the bucket had, the units that are in it stay, as far as the new Burst holds them.
+	//
+	// The error is never about the caller being over a limit: it is that of c.Validate, [ErrFull], or trouble of the back end.
+	Take(ctx context.Context, c Charge) (Decision, error)
+}
+
+// MultiLimiter is a Limiter that can charge several buckets in one atomic step.
+type MultiLimiter interface {
+	Limiter
+
+	// TakeAll makes all of the charges if each is admitted, else none of them. The outcome of charges[i] goes into into[i], which
+	// tells whether that charge by itself is admitted; the two have the same length. After an error nothing is charged, and what is in
+	// into means nothing.
+	TakeAll(ctx context.Context, charges []Charge, into []Decision) error
+}
+
+// Charge asks for units of one bucket. The limit travels with it: which one a caller has, by plan or by route, is for the caller of
+// Take to know.
+type Charge struct {
+	Policy string // the name of the rule; together with Key it names the bucket
+	Key    string // whose bucket it is
+	Limit  Limit
+	Cost   int // units, usually 1; 0 looks without taking
+}
+
+// Validate returns an error for a negative cost and for what [Limit.Validate] refuses.
+func (c *Charge) Validate() error {
+	if c.Cost < 0 {
+		return errCost
+	}
+	return c.Limit.Validate()
+}
+
+// Decision is the outcome of a [Charge]. Its durations count from the moment of the decision.
+type Decision struct {
+	// Allowed tells whether the bucket holds the units that were asked for. They have been taken then; of several charges that are made
+	// together, only when all are allowed.
+	Allowed bool
+
+	// Limit is that of the charge.
+	Limit Limit
+
+	// Remaining is the number of whole units left.
+	Remaining int
+
+	// RetryAfter is, for a denial, the least whole number of seconds, at least one, after which the same charge is admitted if nobody
+	// else takes from the bucket. It is 0 when the charge was allowed, and for a cost over the burst: waiting does not help.
+	RetryAfter time.Duration
+
+	// RefillAfter is the time until there is one unit more than Remaining; 0 for a full bucket.
+	RefillAfter time.Duration
+
+	// ResetAfter is the time until the bucket is full; 0 when it is.
+	ResetAfter time.Duration
+}
+
+// ErrFull is the error of a limiter that has no room for another bucket and was told to refuse then: see [RefuseNew].
+var ErrFull = errors.New("ratelimit: no room for another key")
+
+// decide describes a bucket after a charge. A nil bucket is a full one.
+func decide(bucket *rate.Limiter, now time.Time, c *Charge, allowed bool) Decision {
+	burst := c.Limit.burst()
+	tokens := float64(burst)
+	if bucket != nil {
+		tokens = min(tokens, bucket.TokensAt(now)) // a peek under a smaller limit does not change the bucket's
+	}
+	d := Decision{Allowed: allowed, Limit: c.Limit, Remaining: max(int(tokens), 0)}
+	if d.Remaining < burst {
+		d.RefillAfter = c.Limit.refill(float64(d.Remaining+1) - tokens)
+		if d.RefillAfter == 0 { // package rate would admit it now
+			d.Remaining++
+			d.RefillAfter = c.Limit.refill(min(float64(d.Remaining+1), float64(burst)) - tokens)
+		}
+		d.ResetAfter = c.Limit.refill(float64(burst) - tokens)
+	}
+	if !allowed && c.Cost <= burst {
+		d.RetryAfter = retryAfter(bucket, now, c, tokens)
+	}
+	return d
+}
+
+// retryAfter is the least whole number of seconds, at least one, after which bucket admits the charge.
+func retryAfter(bucket *rate.Limiter, now time.Time, c *Charge, tokens float64) time.Duration {
+	admits := func(after time.Duration) bool {
+		return c.Limit.refill(float64(c.Cost)-bucket.TokensAt(now.Add(after))) == 0
+	}
+	wait := max(ceilSecond(c.Limit.refill(float64(c.Cost)-tokens)), time.Second)
+	// Floating point may miss a boundary of a second by a hair, to either side. The bucket itself knows.
+	switch {
+	case bucket == nil:
+	case wait > time.Second && admits(wait-time.Second):
+		wait -= time.Second
+	case !admits(wait):
+		wait += time.Second
+	}
+	return wait
+}
+
+// ceilSecond rounds up to whole seconds.
+func ceilSecond(d time.Duration) time.Duration {
+	if cut := d.Truncate(time.Second); cut < d {
+		return cut + time.Second
+	}
+	return d
+}

@@ -1,0 +1,256 @@
+package ratelimit
+
+import (
+	"context"
+	"hash/maphash"
+	"math/bits"
+	"time"
+)
+
+// Memory is a [MultiLimiter] that keeps its buckets in the memory of the process. Each is a rate.Limiter of golang.org/x/time/rate.
+//
+// A key takes 120 bytes and its place in the index four more, whatever its length: the table knows policy and key by a 128-bit hash under
+// random seeds of the process, so no key of a caller stays in memory. (That two of a million keys are taken for one has a chance of
+// about 1 in 10^27, and as nobody sees a hash, nobody can look for such a pair.) The index is there from the first key on: 4 bytes for
+// each key of the cap. No goroutine runs: buckets that are full again are dropped as new ones come.
+type Memory struct {
+	seeds    [2]maphash.Seed
+	atCap    AtCap
+	shards   []shard
+	overflow shard // the shared buckets of ShareOverflow, by policy
+}
+
+// MemoryOptions are options of [NewMemory].
+type MemoryOptions struct {
+	// MaxKeys is the largest number of keys that are kept at a time. 0 is 65,536, which is about 8 MB. The table has up to 32 parts that
+	// are full at an equal share each.
+	MaxKeys int
+
+	// AtCap says what happens to a new key when there is no room. 0 is EvictFullest.
+	AtCap AtCap
+}
+
+// AtCap says what [Memory] does with a new key when it holds as many as it may, and finds none among a few whose bucket is full again,
+// which can go without a trace.
+type AtCap int
+
+const (
+	// EvictFullest drops, of a few keys picked at random, the one whose bucket would be full the soonest. Its caller may get what
+	// was missing once more. The number of times is in [MemoryStats].
+	EvictFullest AtCap = iota
+
+	// ShareOverflow lets all new keys of a policy share one bucket, until there is room.
+	ShareOverflow
+
+	// RefuseNew is [ErrFull]. The middleware answers it with 503 service_unavailable.
+	RefuseNew
+)
+
+// MemoryStats are numbers about a [Memory].
+type MemoryStats struct {
+	Keys    int    // keys that are held now
+	Evicted uint64 // keys that were dropped although their bucket was not full: see EvictFullest
+	NoRoom  uint64 // charges of a new key that found no room: see ShareOverflow and RefuseNew
+}
+
+const (
+	defaultMaxKeys = 1 << 16
+	maxMaxKeys     = 1 << 30
+	maxShards      = 32   // with the overflow's they fit the bits of a uint64
+	minShard       = 1024 // keys; with fewer, shares would differ too much from one another
+	overflowKeys   = 64   // policies
+)
+
+// NewMemory returns an empty Memory. Nil options are the defaults.
+func NewMemory(o *MemoryOptions) *Memory {
+	if o == nil {
+		o = &MemoryOptions{}
+	}
+	keys := o.MaxKeys
+	switch {
+	case keys < 0 || keys > maxMaxKeys:
+		panic("ratelimit: MemoryOptions.MaxKeys must be 0 to 1<<30: without a cap, strangers could fill the memory")
+	case keys == 0:
+		keys = defaultMaxKeys
+	}
+	if o.AtCap < EvictFullest || o.AtCap > RefuseNew {
+		panic("ratelimit: MemoryOptions.AtCap is none of the three")
+	}
+	n := min(max(keys/minShard, 1), maxShards)
+	n = 1 << (bits.Len(uint(n)) - 1)
+	m := &Memory{
+		seeds:    [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+		atCap:    o.AtCap,
+		shards:   make([]shard, n),
+		overflow: shard{capacity: overflowKeys, evict: true},
+	}
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.evict = o.AtCap == EvictFullest
+		s.capacity = uint32(keys / n) //nolint:gosec // G115: at most maxMaxKeys
+		if i < keys%n {
+			s.capacity++
+		}
+	}
+	return m
+}
+
+// Take implements [Limiter]. It does not use the context: it never waits for anything but a lock that is held for nanoseconds.
+func (m *Memory) Take(_ context.Context, c Charge) (Decision, error) {
+	return m.take(time.Now(), &c)
+}
+
+func (m *Memory) take(now time.Time, c *Charge) (Decision, error) {
+	if err := c.Validate(); err != nil {
+		return Decision{}, err
+	}
+	id := m.id(c.Policy, c.Key)
+	d, v := m.shard(id).take(now, id, c)
+	if v == noRoom {
+		if m.atCap == RefuseNew {
+			return Decision{}, ErrFull
+		}
+		d, _ = m.overflow.take(now, m.id(c.Policy, ""), c)
+	}
+	return d, nil
+}
+
+func (s *shard) take(now time.Time, id bucketID, c *Charge) (Decision, verdict) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now = s.clock(now)
+	e, v := s.charge(now, id, c, true)
+	return e.decide(now, c, v), v
+}
+
+// decide describes the bucket after a charge. A nil entry is a full bucket.
+func (e *entry) decide(now time.Time, c *Charge, v verdict) Decision {
+	if e == nil {
+		return decide(nil, now, c, v != denied)
+	}
+	return decide(&e.bucket, now, c, v != denied)
+}
+
+// TakeAll implements [MultiLimiter]. Like Take it does not use the context.
+func (m *Memory) TakeAll(_ context.Context, charges []Charge, into []Decision) error {
+	return m.takeAll(time.Now(), charges, into)
+}
+
+func (m *Memory) takeAll(now time.Time, charges []Charge, into []Decision) error {
+	if len(charges) != len(into) {
+		return errInto
+	}
+	work := make([]charging, 0, 8) // on the stack
+	for i := range charges {
+		c := &charges[i]
+		if err := c.Validate(); err != nil {
+			return err
+		}
+		id := m.id(c.Policy, c.Key)
+		work = append(work, charging{Charge: c, id: id, shard: m.shard(id), verdict: unknown})
+	}
+	now, locked := m.lock(now, work)
+	defer m.unlock(locked)
+
+	// The buckets that are known come first, so that a denial by one of them makes none for strangers.
+	ok := m.chargeEach(now, work, false) && m.chargeEach(now, work, true)
+	for i := range work {
+		if w := &work[i]; !ok && w.verdict == admitted && w.Cost > 0 {
+			w.shard.refund(now, w.id, w.Cost)
+		}
+	}
+	for i := range work {
+		w := &work[i]
+		if w.verdict == noRoom {
+			return ErrFull
+		}
+		into[i] = w.shard.find(w.id).decide(now, w.Charge, w.verdict)
+	}
+	return nil
+}
+
+// charging is a charge on its way through takeAll.
+type charging struct {
+	*Charge
+	id      bucketID
+	shard   *shard
+	verdict verdict
+}
+
+// chargeEach makes the charges whose outcome is unknown, and tells whether none was refused.
+func (m *Memory) chargeEach(now time.Time, work []charging, create bool) bool {
+	ok := true
+	for i := range work {
+		w := &work[i]
+		if w.verdict != unknown {
+			continue
+		}
+		_, w.verdict = w.shard.charge(now, w.id, w.Charge, create)
+		if w.verdict == noRoom && m.atCap == ShareOverflow {
+			w.id, w.shard = m.id(w.Policy, ""), &m.overflow
+			_, w.verdict = w.shard.charge(now, w.id, w.Charge, create)
+		}
+		ok = ok && (w.verdict == admitted || w.verdict == unknown)
+	}
+	return ok
+}
+
+// lock locks the shards of the charges, and the overflow's where it may be needed: in one order, so that two callers cannot wait for
+// each other. It returns the time that counts for all of them.
+func (m *Memory) lock(now time.Time, work []charging) (time.Time, uint64) {
+	var shards uint64
+	for i := range work {
+		shards |= 1 << m.index(work[i].id)
+	}
+	if m.atCap == ShareOverflow {
+		shards |= 1 << len(m.shards)
+	}
+	for left := shards; left != 0; left &= left - 1 {
+		s := m.nth(bits.TrailingZeros64(left))
+		s.mu.Lock()
+		now = s.clock(now)
+	}
+	for left := shards; left != 0; left &= left - 1 {
+		m.nth(bits.TrailingZeros64(left)).clock(now)
+	}
+	return now, shards
+}
+
+func (m *Memory) unlock(shards uint64) {
+	for ; shards != 0; shards &= shards - 1 {
+		m.nth(bits.TrailingZeros64(shards)).mu.Unlock()
+	}
+}
+
+func (m *Memory) id(policy, key string) bucketID {
+	name := struct{ policy, key string }{policy, key}
+	return bucketID{maphash.Comparable(m.seeds[0], name), maphash.Comparable(m.seeds[1], name)}
+}
+
+func (m *Memory) index(id bucketID) int { return int(id[0] & uint64(len(m.shards)-1)) } //nolint:gosec // G115: under 32
+
+func (m *Memory) shard(id bucketID) *shard { return &m.shards[m.index(id)] }
+
+// nth is a shard by its bit in lock; the last is the overflow's.
+func (m *Memory) nth(i int) *shard {
+	if i == len(m.shards) {
+		return &m.overflow
+	}
+	return &m.shards[i]
+}
+
+// Stats returns how things stand. It looks at one part of the table after the other, while the others go on.
+func (m *Memory) Stats() MemoryStats {
+	var stats MemoryStats
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.Lock()
+		stats.Keys += int(s.live)
+		stats.Evicted += s.evicted
+		stats.NoRoom += s.noRoom
+		s.mu.Unlock()
+	}
+	return stats
+}
+
+var _ MultiLimiter = (*Memory)(nil)

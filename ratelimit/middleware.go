@@ -1,0 +1,295 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seawall-go/seawall/apierror"
+)
+
+// Options are options of [NewWithOptions].
+type Options struct {
+	// Shadow lets every request through: what would have been refused is only counted, by Observe. Nothing shows in the answers.
+	Shadow bool
+
+	// OnFailure says what happens when the limiter fails. 0 is FailLocal.
+	OnFailure OnFailure
+
+	// LegacyHeaders adds X-RateLimit-Limit, X-RateLimit-Remaining and X-RateLimit-Reset (in seconds from now).
+	LegacyHeaders bool
+
+	// Deny answers a request that is over a limit. RateLimit fields and Retry-After are set when it is called; d is the decision of the
+	// rule with the longest wait. Nil answers with 429 rate_limit_exceeded.
+	Deny func(w http.ResponseWriter, r *http.Request, d Decision)
+
+	// Observe is told the outcome of every request. Nil is nobody. It must be quick: the request waits for it.
+	Observe func(context.Context, Event)
+
+	// Logger gets a record when the limiter begins to fail, and one when it works again. Nil is slog.Default().
+	Logger *slog.Logger
+}
+
+// OnFailure says what the middleware does with a request when its Limiter returns an error. It is never a 429: the caller is not at fault.
+type OnFailure int
+
+const (
+	// FailLocal asks a [Memory] of the middleware's own instead. Every process gives each key the whole limit then.
+	FailLocal OnFailure = iota
+
+	// FailOpen lets the request through, without RateLimit fields.
+	FailOpen
+
+	// FailClosed answers with 503 service_unavailable.
+	FailClosed
+)
+
+// New returns a middleware that charges each request by all of the rules: when one of them denies it, none is charged. It panics on a
+// rule that cannot work (no key, an invalid limit, a name twice), without any rule, and for several rules when l is no [MultiLimiter].
+//
+// Every answer has the RateLimit and RateLimit-Policy fields of draft-ietf-httpapi-ratelimit-headers-10, whatever the handler makes of
+// the request. A denial is 429 rate_limit_exceeded with Retry-After; for a cost over the burst, which waiting does not help, with
+// X-Should-Retry: false instead.
+func New(l Limiter, rules ...Rule) func(http.Handler) http.Handler {
+	return NewWithOptions(l, nil, rules...)
+}
+
+// NewWithOptions is [New] with options. Nil options are the defaults.
+func NewWithOptions(l Limiter, o *Options, rules ...Rule) func(http.Handler) http.Handler {
+	g := newGate(l, o, rules)
+	return func(next http.Handler) http.Handler {
+		if next == nil {
+			panic("ratelimit: a middleware around a nil http.Handler")
+		}
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if g.admit(w, r) {
+				next.ServeHTTP(w, r)
+			}
+		})
+	}
+}
+
+// gate is the middleware without the handler.
+type gate struct {
+	Options
+	limiter  Limiter
+	multi    MultiLimiter // nil if the limiter is none
+	local    *Memory      // for FailLocal
+	failing  atomic.Bool
+	rules    []rule
+	sessions sync.Pool
+}
+
+func newGate(l Limiter, o *Options, rules []Rule) *gate {
+	if l == nil {
+		panic("ratelimit: New with a nil Limiter")
+	}
+	if len(rules) == 0 {
+		panic("ratelimit: New without a rule")
+	}
+	g := &gate{limiter: l, sessions: sync.Pool{New: func() any { return new(session) }}}
+	if o != nil {
+		g.Options = *o
+	}
+	g.multi, _ = l.(MultiLimiter)
+	if len(rules) > 1 && g.multi == nil {
+		panic("ratelimit: several rules need a MultiLimiter")
+	}
+	switch g.OnFailure {
+	case FailLocal:
+		g.local = NewMemory(nil)
+	case FailOpen, FailClosed:
+	default:
+		panic("ratelimit: Options.OnFailure is none of the three")
+	}
+	for _, r := range rules {
+		c := newRule(r)
+		if slices.ContainsFunc(g.rules, func(other rule) bool { return other.Name == c.Name }) {
+			panic("ratelimit: two rules are called " + strconv.Quote(c.Name))
+		}
+		g.rules = append(g.rules, c)
+	}
+	return g
+}
+
+// session is what is known about one request. It is used again for others, which spares an allocation for each of its slices.
+type session struct {
+	rules     []*rule
+	charges   []Charge
+	decisions []Decision
+}
+
+// admit tells whether the request may go on, and answers it otherwise.
+func (g *gate) admit(w http.ResponseWriter, r *http.Request) bool {
+	s := g.sessions.Get().(*session)
+	defer g.release(s)
+	for i := range g.rules {
+		c := &g.rules[i]
+		charge, ok, err := c.charge(r)
+		if err != nil {
+			return g.refuse(w, r, c.Name, err)
+		}
+		if ok {
+			s.rules, s.charges = append(s.rules, c), append(s.charges, charge)
+		}
+	}
+	if len(s.charges) == 0 {
+		return true
+	}
+	s.decisions = slices.Grow(s.decisions, len(s.charges))[:len(s.charges)]
+
+	failure := g.take(r.Context(), s)
+	if failure != nil && (g.OnFailure == FailClosed || errors.Is(failure, ErrFull) || r.Context().Err() != nil) {
+		return g.fail(w, r, s, failure)
+	}
+	if failure != nil && g.OnFailure == FailOpen {
+		g.observe(r, s, Allowed, failure)
+		return true
+	}
+	denial := s.denial()
+	outcome := Allowed
+	if denial != nil {
+		outcome = Denied
+	}
+	if g.Shadow {
+		g.observe(r, s, outcome, failure)
+		return true
+	}
+	s.setFields(w.Header())
+	if g.LegacyHeaders {
+		s.setLegacy(w.Header())
+	}
+	g.observe(r, s, outcome, failure)
+	if denial != nil {
+		g.deny(w, r, *denial)
+	}
+	return denial == nil
+}
+
+// release makes the session ready for another request. Keys may be secrets: none stays in it.
+func (g *gate) release(s *session) {
+	clear(s.charges)
+	clear(s.decisions)
+	s.rules, s.charges, s.decisions = s.rules[:0], s.charges[:0], s.decisions[:0]
+	g.sessions.Put(s)
+}
+
+// take asks the limiter, and with FailLocal the local one when it fails. The error is that of the former.
+func (g *gate) take(ctx context.Context, s *session) error {
+	err := takeFrom(ctx, g.limiter, g.multi, s)
+	g.logFailure(ctx, err)
+	if err == nil || g.local == nil || errors.Is(err, ErrFull) {
+		return err
+	}
+	clear(s.decisions)
+	_ = takeFrom(ctx, g.local, g.local, s) // fails for invalid charges alone, which these are not
+	return err
+}
+
+func takeFrom(ctx context.Context, l Limiter, multi MultiLimiter, s *session) (err error) {
+	if len(s.charges) > 1 {
+		return multi.TakeAll(ctx, s.charges, s.decisions)
+	}
+	s.decisions[0], err = l.Take(ctx, s.charges[0])
+	return err
+}
+
+// logFailure logs when the limiter begins to fail and when it works again: an outage is two records, not one for each request.
+func (g *gate) logFailure(ctx context.Context, err error) {
+	failing := err != nil && ctx.Err() == nil && !errors.Is(err, ErrFull)
+	if g.failing.Load() == failing || !g.failing.CompareAndSwap(!failing, failing) {
+		return
+	}
+	logger := g.Logger
+	if logger == nil {
+		logger = slog.Default()
+	}
+	if failing {
+		logger.LogAttrs(ctx, slog.LevelError, "ratelimit: the limiter fails", slog.String("cause", err.Error()))
+		return
+	}
+	logger.LogAttrs(ctx, slog.LevelInfo, "ratelimit: the limiter works again")
+}
+
+// denial is the decision to answer with: nil if every rule allows the request, else that of the longest wait. For ever is the longest.
+func (s *session) denial() *Decision {
+	var worst *Decision
+	for i := range s.decisions {
+		d := &s.decisions[i]
+		switch {
+		case d.Allowed:
+		case d.RetryAfter == 0:
+			return d
+		case worst == nil || d.RetryAfter > worst.RetryAfter:
+			worst = d
+		}
+	}
+	return worst
+}
+
+// deny answers a request that is over a limit.
+func (g *gate) deny(w http.ResponseWriter, r *http.Request, d Decision) {
+	if g.Deny == nil {
+		apierror.Write(w, r, d.err())
+		return
+	}
+	if d.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt(wholeSeconds(d.RetryAfter), 10))
+	}
+	g.Deny(w, r, d)
+}
+
+func (d *Decision) err() *apierror.Error {
+	if d.RetryAfter == 0 {
+		return apierror.RateLimitExceeded(0).NotRetryable()
+	}
+	return apierror.RateLimitExceeded(d.RetryAfter)
+}
+
+// refuse answers a request that a rule could not charge, unless it is in shadow mode. Nothing was charged.
+func (g *gate) refuse(w http.ResponseWriter, r *http.Request, policy string, err error) (goOn bool) {
+	outcome := NoKey
+	if errors.Is(err, ErrNoKey) {
+		err = apierror.AuthenticationFailed().WithCause(err)
+	} else if apierror.From(err).Status() >= 500 {
+		outcome = Failed
+	}
+	if g.Observe != nil {
+		g.Observe(r.Context(), Event{Policy: policy, Outcome: outcome, Shadow: g.Shadow, Err: err})
+	}
+	if !g.Shadow {
+		apierror.Write(w, r, err)
+	}
+	return g.Shadow
+}
+
+// fail answers a request that the limiter could not decide about, unless it is in shadow mode.
+func (g *gate) fail(w http.ResponseWriter, r *http.Request, s *session, err error) (goOn bool) {
+	clear(s.decisions)
+	g.observe(r, s, Failed, err)
+	if !g.Shadow {
+		apierror.Write(w, r, apierror.ServiceUnavailable(time.Second).WithCause(err))
+	}
+	return g.Shadow
+}
+
+func (g *gate) observe(r *http.Request, s *session, outcome Outcome, err error) {
+	if g.Observe == nil {
+		return
+	}
+	for i, c := range s.rules {
+		g.Observe(r.Context(), Event{
+			Policy:   c.Name,
+			Outcome:  outcome,
+			Decision: s.decisions[i],
+			Shadow:   g.Shadow && outcome != Allowed,
+			Err:      err,
+		})
+	}
+}

@@ -1,0 +1,108 @@
+package ratelimit
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+)
+
+// Rule is one limit on requests: whose bucket is charged, and how much it holds. Only Key is required.
+type Rule struct {
+	// Name is the policy's name in the RateLimit fields, in events, and in the name of the bucket: rules with the same name and the same
+	// Limiter share their buckets. 1 to 64 printable ASCII characters; "" is "default".
+	Name string
+
+	// Limit is what each key has. The zero Limit is 100 per second.
+	Limit Limit
+
+	// Key says whose bucket is charged. There is no default: what a caller is, only the service knows.
+	Key KeyFunc
+
+	// LimitFor, where it is set, is the limit of this request's key: that of the caller's plan, say. The zero Limit is the rule's. It
+	// should give one key one limit: where limits differ by route, the key must too (see [Join] and [ByPattern]). A limit that is not
+	// valid is a bug, and answered with 500 api_error.
+	LimitFor func(*http.Request) Limit
+
+	// Cost is the number of units that the request takes. Nil is 1. A cost of 0 is free; one over the burst is denied for good; a negative
+	// one is a bug, and answered with 500 api_error.
+	Cost func(*http.Request) int
+
+	// Skip exempts requests from the rule. Nil exempts none.
+	Skip func(*http.Request) bool
+
+	// KeyOptional lets requests without a key through, not counted by this rule. Without it they are refused with 401
+	// authentication_failed. For another key instead, see [First].
+	KeyOptional bool
+}
+
+// rule is a Rule that was checked, and what can be said about it beforehand.
+type rule struct {
+	Rule
+	policy string   // its item in RateLimit-Policy
+	quoted string   // its name in RateLimit
+	states []string // its item in RateLimit by remaining units, when the next unit comes within a second
+}
+
+// maxStates bounds rule.states.
+const maxStates = 1024
+
+func newRule(r Rule) rule {
+	if r.Name == "" {
+		r.Name = "default"
+	}
+	checkName(r.Name)
+	if r.Key == nil {
+		panic("ratelimit: the rule " + strconv.Quote(r.Name) + " has no Key")
+	}
+	if r.Limit == (Limit{}) {
+		r.Limit = PerSecond(100)
+	}
+	if err := r.Limit.Validate(); err != nil {
+		panic(fmt.Sprintf("%v (rule %q)", err, r.Name))
+	}
+	c := rule{Rule: r, quoted: quote(r.Name)}
+	c.policy = string(appendPolicy(nil, c.quoted, r.Limit))
+	for n := range min(r.Limit.burst(), maxStates-1) + 1 {
+		c.states = append(c.states, string(appendState(nil, c.quoted, n, 1)))
+	}
+	return c
+}
+
+func checkName(name string) {
+	if len(name) == 0 || len(name) > 64 {
+		panic("ratelimit: a name needs 1 to 64 characters: " + strconv.Quote(name))
+	}
+	for i := range len(name) {
+		if name[i] < ' ' || name[i] > '~' {
+			panic("ratelimit: a name needs printable ASCII characters: " + strconv.Quote(name))
+		}
+	}
+}
+
+// charge is what the request has to pay by this rule; ok is false if nothing.
+func (c *rule) charge(r *http.Request) (charge Charge, ok bool, err error) {
+	if c.Skip != nil && c.Skip(r) {
+		return Charge{}, false, nil
+	}
+	key, err := call(c.Key, r)
+	if err != nil {
+		if c.KeyOptional && errors.Is(err, ErrNoKey) {
+			err = nil
+		}
+		return Charge{}, false, err
+	}
+	charge = Charge{Policy: c.Name, Key: key, Limit: c.Limit, Cost: 1}
+	if c.LimitFor != nil {
+		if l := c.LimitFor(r); l != (Limit{}) {
+			charge.Limit = l
+		}
+	}
+	if c.Cost != nil {
+		charge.Cost = c.Cost(r)
+	}
+	if err := charge.Validate(); err != nil {
+		return Charge{}, false, fmt.Errorf("%w (rule %q)", err, c.Name)
+	}
+	return charge, true, nil
+}

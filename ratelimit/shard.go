@@ -1,0 +1,218 @@
+package ratelimit
+
+import (
+	"math/bits"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+const (
+	perBlock = 68 // entries of 120 bytes: a block fills one of the runtime's 8 KiB size class
+	sample   = 8  // entries that are looked at to find room at the cap
+	reclaim  = 2  // entries that are looked at, for full buckets, whenever one is made
+)
+
+// bucketID names a bucket: two 64-bit hashes, under seeds of their own, of the policy and the key.
+type bucketID [2]uint64
+
+// entry is a bucket in the table. 120 bytes.
+type entry struct {
+	bucket rate.Limiter
+	id     bucketID
+	shape  shape
+	next   uint32 // the slot that follows in the chain, or on the free list; 0 is the end
+}
+
+// shape is a Limit in 16 bytes, its Burst resolved. The zero shape is that of an entry on the free list.
+type shape struct {
+	window       time.Duration
+	quota, burst uint32
+}
+
+func shapeOf(l Limit) shape {
+	return shape{window: l.Window, quota: uint32(l.Quota), burst: uint32(l.burst())} //nolint:gosec // G115: Validate bounds them
+}
+
+// shard is one part of the table: a chained hash table over blocks of entries that never move. Slots are numbered from 1.
+type shard struct {
+	mu       sync.Mutex
+	now      time.Time // the latest that was seen: see clock
+	capacity uint32
+	evict    bool     // at the cap
+	heads    []uint32 // the first slot of each chain
+	blocks   []*[perBlock]entry
+	used     uint32 // slots handed out so far, including those on the free list
+	live     uint32
+	free     uint32 // the first slot of the free list
+	hand     uint32 // the slot that was last looked at for reclaiming
+	evicted  uint64
+	noRoom   uint64
+}
+
+type verdict uint8
+
+const (
+	denied verdict = iota
+	admitted
+	unknown // there is no such bucket, and none was to be made
+	noRoom
+)
+
+// clock returns the time that counts: it never runs backwards. An older one would rewind a rate.Limiter, which then mints the tokens of
+// the same time again; and a bucket that was dropped because it was full would be missing at an instant at which it was not yet full.
+func (s *shard) clock(now time.Time) time.Time {
+	if now.After(s.now) {
+		s.now = now
+	}
+	return s.now
+}
+
+// charge takes the units of c if the bucket has them. It makes a bucket where there is none, if create says so. The entry is nil where
+// the bucket is as good as full and not kept.
+func (s *shard) charge(now time.Time, id bucketID, c *Charge, create bool) (*entry, verdict) {
+	e := s.find(id)
+	switch {
+	case c.Cost == 0:
+		return e, admitted
+	case c.Cost > c.Limit.burst():
+		return e, denied
+	case e == nil && !create:
+		return nil, unknown
+	case e == nil:
+		if e = s.insert(now, id, c.Limit); e == nil {
+			return nil, noRoom
+		}
+	case e.shape != shapeOf(c.Limit):
+		e.bucket.SetLimitAt(now, c.Limit.rate())
+		e.bucket.SetBurstAt(now, c.Limit.burst())
+		e.shape = shapeOf(c.Limit)
+	}
+	if e.bucket.AllowN(now, c.Cost) {
+		return e, admitted
+	}
+	return e, denied
+}
+
+// refund gives back what was taken at the same instant. It is exact: taking whole units from a float64 that holds at least as many
+// rounds nothing, and neither does adding them again.
+func (s *shard) refund(now time.Time, id bucketID, cost int) {
+	if e := s.find(id); e != nil {
+		e.bucket.AllowN(now, -cost)
+	}
+}
+
+func (s *shard) find(id bucketID) *entry {
+	if s.heads == nil {
+		return nil
+	}
+	for slot := s.heads[s.chain(id)]; slot != 0; {
+		e := s.at(slot)
+		if e.id == id {
+			return e
+		}
+		slot = e.next
+	}
+	return nil
+}
+
+func (s *shard) at(slot uint32) *entry { return &s.blocks[(slot-1)/perBlock][(slot-1)%perBlock] }
+
+func (s *shard) chain(id bucketID) uint64 {
+	i, _ := bits.Mul64(id[1], uint64(len(s.heads)))
+	return i
+}
+
+// insert makes a full bucket. It returns nil when the cap is reached, nothing is to be evicted, and no full bucket was found to make room.
+func (s *shard) insert(now time.Time, id bucketID, l Limit) *entry {
+	if s.heads == nil {
+		s.heads = make([]uint32, s.capacity)
+	}
+	s.reclaim(now)
+	slot := s.vacant(now)
+	if slot == 0 {
+		s.noRoom++
+		return nil
+	}
+	s.live++
+	e, head := s.at(slot), &s.heads[s.chain(id)]
+	*e = entry{id: id, shape: shapeOf(l), next: *head}
+	*head = slot
+	// The zero Limiter was empty in the year 1. Given its limit then, it is full by now, as new.
+	e.bucket.SetBurstAt(time.Time{}, l.burst())
+	e.bucket.SetLimitAt(time.Time{}, l.rate())
+	return e
+}
+
+// vacant returns a slot that is in no chain, 0 if there is none.
+func (s *shard) vacant(now time.Time) uint32 {
+	if s.free == 0 {
+		if s.used < s.capacity {
+			if s.used%perBlock == 0 {
+				s.blocks = append(s.blocks, new([perBlock]entry))
+			}
+			s.used++
+			return s.used
+		}
+		slot, refill := s.fullest(now)
+		if refill > 0 {
+			if !s.evict {
+				return 0
+			}
+			s.evicted++
+		}
+		s.drop(slot)
+	}
+	slot := s.free
+	s.free = s.at(slot).next
+	return slot
+}
+
+// reclaim drops full buckets, which are like new ones. Two slots for each bucket that is made keep up with any flood.
+func (s *shard) reclaim(now time.Time) {
+	for range min(reclaim, s.used) {
+		s.hand = s.hand%s.used + 1
+		if e := s.at(s.hand); e.shape != (shape{}) && e.refill(now) == 0 {
+			s.drop(s.hand)
+		}
+	}
+}
+
+// fullest returns that entry of a sample that is full the soonest, and how long it takes: what its bucket still remembers is forgotten
+// then anyway. The least recently used one would be the wrong choice: with a flood of new keys a caller could evict the bucket that it
+// has drained. Every slot is in use.
+func (s *shard) fullest(now time.Time) (slot uint32, refill time.Duration) {
+	at := rand.Uint32N(s.used)
+	for range min(sample, s.used) {
+		at = at%s.used + 1
+		if r := s.at(at).refill(now); slot == 0 || r < refill {
+			slot, refill = at, r
+		}
+	}
+	return slot, refill
+}
+
+// refill is the time until the bucket is full, 0 if it is.
+func (e *entry) refill(now time.Time) time.Duration {
+	l := Limit{Quota: int(e.shape.quota), Window: e.shape.window}
+	missing := float64(e.shape.burst) - e.bucket.TokensAt(now)
+	if missing > 0 {
+		return max(l.refill(missing), 1)
+	}
+	return 0
+}
+
+// drop puts an entry on the free list.
+func (s *shard) drop(slot uint32) {
+	e := s.at(slot)
+	link := &s.heads[s.chain(e.id)]
+	for *link != slot {
+		link = &s.at(*link).next
+	}
+	*link = e.next
+	e.shape, e.next = shape{}, s.free
+	s.free = slot
+	s.live--
+}
