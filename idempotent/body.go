@@ -13,6 +13,7 @@ import (
 type requestBody struct {
 	client io.ReadCloser
 	limit  int64 // of load; negative is none
+	length int64 // what the client has announced; negative is unknown
 	bytes.Reader
 	buf    []byte
 	loaded bool
@@ -24,22 +25,39 @@ func (b *requestBody) load() ([]byte, error) {
 	if b.loaded {
 		return b.buf, nil
 	}
+	if b.limit >= 0 && b.length > b.limit {
+		return nil, apierror.RequestTooLarge(b.limit)
+	}
 	src := io.Reader(b.client)
 	if b.limit >= 0 {
 		src = io.LimitReader(src, b.limit+1)
 	}
-	buf, err := io.ReadAll(src)
+	// Room for what was announced, but no more than a little before it comes.
+	buf := bytes.NewBuffer(make([]byte, 0, min(max(b.length, 0), 16<<10)+bytes.MinRead))
+	_, err := buf.ReadFrom(src)
 	switch tooLarge := (*http.MaxBytesError)(nil); {
 	case errors.As(err, &tooLarge):
 		return nil, err // apierror knows it, and the limit in it
 	case err != nil:
 		return nil, apierror.CodeParameterInvalid.Messagef("The request body could not be read to its end.").WithCause(err)
-	case b.limit >= 0 && int64(len(buf)) > b.limit:
+	case b.limit >= 0 && int64(buf.Len()) > b.limit:
 		return nil, apierror.RequestTooLarge(b.limit)
 	}
-	b.buf, b.loaded = buf, true
+	b.loaded = true
+	b.set(buf.Bytes())
+	return b.buf, nil
+}
+
+func (b *requestBody) set(buf []byte) {
+	b.buf = buf
 	b.Reset(buf)
-	return buf, nil
+}
+
+// share gives up the own copy of a body that is the same, so that those who wait for one request hold its body once.
+func (b *requestBody) share(other []byte) {
+	if b.loaded && bytes.Equal(b.buf, other) {
+		b.set(other)
+	}
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {

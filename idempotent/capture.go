@@ -23,7 +23,7 @@ type capture struct {
 	requestID string
 	limit     int // of the body; negative is none
 	// seal is called once, before the first byte of a response goes out that will not be kept; its error refuses the rest.
-	// Nil where nothing may go out before the end.
+	// Where it is nil, nothing goes out before the end.
 	seal func(status int, location string) error
 
 	status   int         // 0 until the handler has written one
@@ -32,7 +32,7 @@ type capture struct {
 	buf      []byte      // the record: head and body, no checksum
 	headLen  int
 	end      int   // of the body in buf, once closed
-	streamed bool  // as soon as there is a status, nothing is held back
+	streamed bool  // nothing is held back
 	through  bool  // the head has gone out
 	passed   int64 // body bytes since
 	err      error // what every write gets from now on
@@ -72,9 +72,6 @@ func (c *capture) begin(status int) {
 	}
 	c.buf = appendHead(c.buf, status, c.requestID, c.header)
 	c.headLen = len(c.buf)
-	if c.streamed {
-		c.open()
-	}
 }
 
 // inform sends an interim response, which net/http takes from the header of the writer below.
@@ -125,7 +122,7 @@ func (c *capture) room(n int) error {
 	if c.err == nil && n > 0 && !bodyAllowed(c.status) {
 		return http.ErrBodyNotAllowed
 	}
-	if c.err == nil && !c.through && c.seal != nil && c.over(n) {
+	if c.streamed || c.over(n) {
 		c.open()
 	}
 	return c.err
@@ -134,8 +131,11 @@ func (c *capture) room(n int) error {
 // over tells whether n more bytes are too many to keep.
 func (c *capture) over(n int) bool { return c.limit >= 0 && len(c.buf)-c.headLen+n > c.limit }
 
-// open lets the response through, with what was held back of it.
+// open lets the response through, with what was held back of it, where that is possible.
 func (c *capture) open() {
+	if c.err != nil || c.through || c.seal == nil {
+		return
+	}
 	if c.err = c.seal(c.status, c.header.Get("Location")); c.err != nil {
 		return
 	}
@@ -165,7 +165,10 @@ func (c *capture) FlushError() error {
 	if c.status == 0 && c.err == nil {
 		c.begin(http.StatusOK)
 	}
-	if c.through {
+	if c.streamed {
+		c.open()
+	}
+	if c.through && c.err == nil {
 		return http.NewResponseController(c.w).Flush()
 	}
 	return c.err
@@ -206,18 +209,16 @@ func (c *capture) record() record {
 }
 
 // send answers with a record: a first answer (with the fields that are not kept) and a replay alike.
-func send(w http.ResponseWriter, rec *record, extra http.Header) error {
+func send(w http.ResponseWriter, rec *record, extra http.Header) {
 	h := w.Header()
 	copyFields(h, rec, extra)
 	if bodyAllowed(rec.status) {
 		h.Set("Content-Length", strconv.Itoa(len(rec.body)))
 	}
 	w.WriteHeader(rec.status)
-	if len(rec.body) == 0 {
-		return nil
+	if len(rec.body) > 0 {
+		w.Write(rec.body)
 	}
-	_, err := w.Write(rec.body)
-	return err
 }
 
 // copyFields puts the handler's fields over those that outer layers have set, as if it had set them itself; Vary it extends.

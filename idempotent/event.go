@@ -5,6 +5,7 @@ import "time"
 // A Result is how a request with a key was answered. Its text is fit for a metric's label.
 type Result string
 
+// The results.
 const (
 	Executed       Result = "executed"             // the handler ran, its response is recorded
 	RanSealed      Result = "sealed"               // the handler ran, its response was too large or streamed to be kept

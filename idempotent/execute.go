@@ -120,6 +120,10 @@ func (q *request) handle(n *run) *ended {
 		e.refusal = n.ctx.Err() // nothing was written because time was up: that is no empty success
 	case !whole && !c.through:
 		e.refusal = apierror.Internal(errShort)
+	case !c.through && c.over(0) && !q.body.broken && q.Keep(c.status): // an Executor's: nothing went out before
+		n.close()
+		e.outcome = q.sealed(c.status, c.header.Get("Location"))
+		return e
 	case !c.through && !q.body.broken && q.Keep(c.status):
 		n.close()
 		c.buf = appendSum(c.buf)

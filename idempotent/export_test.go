@@ -10,3 +10,6 @@ func ParseKey(lines []string) (string, error) { return parseKey(lines) }
 
 // CanonicalJSON is canonicalJSON.
 func CanonicalJSON(b []byte) []byte { return canonicalJSON(b) }
+
+// AppendSum is appendSum.
+func AppendSum(b []byte) []byte { return appendSum(b) }

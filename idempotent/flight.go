@@ -20,6 +20,7 @@ type flightKey struct {
 
 type flight struct {
 	key     flightKey
+	body    []byte // the leader's, nil if it is not in memory
 	waiting int
 	done    chan struct{}
 	// verdict is set before done is closed: what the leader found or did. Besides what a store answers: Released when its
@@ -30,16 +31,16 @@ type flight struct {
 
 // join returns the flight for the key, and whether the caller leads it: then it must end it. It returns nil when too many are
 // waiting. Others must leave it.
-func (fs *flights) join(key flightKey) (f *flight, leads bool) {
+func (fs *flights) join(key flightKey, body []byte) (f *flight, leads bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	f = fs.flying[key]
 	switch {
 	case f == nil:
-		f = &flight{key: key, done: make(chan struct{})}
+		f = &flight{key: key, body: body, done: make(chan struct{})}
 		fs.flying[key] = f
 		return f, true
-	case fs.perKey > 0 && f.waiting >= fs.perKey, fs.total > 0 && fs.waiting >= fs.total:
+	case fs.perKey > 0 && f.waiting >= fs.perKey, fs.full():
 		return nil, false
 	}
 	f.waiting++
@@ -51,6 +52,26 @@ func (fs *flights) leave(f *flight) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	f.waiting--
+	fs.waiting--
+}
+
+func (fs *flights) full() bool { return fs.total > 0 && fs.waiting >= fs.total }
+
+// poll counts a leader among those who wait, when another process runs; it tells whether there was a place. After true,
+// polled must be called.
+func (fs *flights) poll() bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.full() {
+		return false
+	}
+	fs.waiting++
+	return true
+}
+
+func (fs *flights) polled() {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
 	fs.waiting--
 }
 

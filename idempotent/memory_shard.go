@@ -102,7 +102,8 @@ func (s *shard) admit(scope ID, entries int, bytes int64, now time.Duration) err
 		}
 	}
 	for {
-		own, err := s.scopes[scope], error(nil)
+		own := s.scopes[scope]
+		var err error
 		switch {
 		case own != nil && scope != (ID{}) && own.over(entries, bytes, s.max.scopeEntries, s.max.scopeBytes):
 			err = ErrQuota

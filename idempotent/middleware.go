@@ -45,8 +45,8 @@ type middleware struct {
 }
 
 func (m *middleware) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	if !slices.Contains(m.Methods, r.Method) || m.Skip != nil && m.Skip(r) {
-		next.ServeHTTP(w, r)
+	if !slices.Contains(m.Methods, r.Method) || m.Skip != nil && m.Skip(r) || runFrom(r.Context()) != nil {
+		next.ServeHTTP(w, r) // the last: an outer middleware of this package has the key already
 		return
 	}
 	lines := r.Header[headerKey]
@@ -86,7 +86,7 @@ func (q *request) serve(lines []string) {
 	}
 	deadline := q.started.Add(q.Wait)
 	for {
-		f, leads := q.flights.join(flightKey{q.claim.ID, q.claim.Print})
+		f, leads := q.flights.join(flightKey{q.claim.ID, q.claim.Print}, q.body.buf)
 		switch {
 		case f == nil:
 			q.answer(Verdict{State: InFlight}, nil)
@@ -96,6 +96,7 @@ func (q *request) serve(lines []string) {
 			return
 		}
 		q.waited = true
+		q.body.share(f.body)
 		over := q.follow(f, deadline)
 		if over || f.verdict.State != InFlight {
 			v, err := Verdict{State: InFlight}, error(nil)
@@ -136,7 +137,7 @@ func (q *request) read(lines []string) error {
 	if q.r.Body == nil {
 		q.r.Body = http.NoBody
 	}
-	q.body = requestBody{client: q.r.Body, limit: q.MaxBody}
+	q.body = requestBody{client: q.r.Body, limit: q.MaxBody, length: q.r.ContentLength}
 	fingerprint, err := q.Fingerprint(q.r, q.body.load)
 	if err != nil {
 		return err
@@ -188,12 +189,12 @@ func (q *request) lead(f *flight, deadline time.Time) {
 			q.reply()
 			return
 		case err == nil && v.State == InFlight && q.pause(n, v.LeaseLeft, deadline):
-			q.waited = true
+			// and ask again
 		case err != nil && q.FailOpen && !errors.Is(err, ErrFull) && q.ended == nil:
 			q.flights.end(f, Verdict{}, err)
 			q.event.Result, q.event.Err = RanUnprotected, err
 			q.warn(q.r.Context(), "idempotent: a request runs unprotected, the store is failing", q.claim.ID, err)
-			r := q.r.Clone(q.r.Context())
+			r := q.r.WithContext(q.r.Context())
 			r.Body = &q.body
 			q.next.ServeHTTP(q.w, r)
 			return
@@ -212,10 +213,15 @@ func (q *request) ask(f *flight) (v Verdict, err error) {
 		return q.execute(ctx, f)
 	}
 	// A client that goes away in the middle must not leave a claim that nobody knows of.
-	err = q.try(context.WithoutCancel(ctx), q.StoreTimeout, func(ctx context.Context) (err error) {
+	ctx = context.WithoutCancel(ctx)
+	err = q.try(ctx, q.StoreTimeout, func(ctx context.Context) (err error) {
 		v, err = q.store.Acquire(ctx, q.claim)
 		return err
 	})
+	if err != nil && !errors.Is(err, ErrFull) && !q.FailOpen && q.ended == nil {
+		// It may have been acquired all the same, and would hold up the retry for as long as the lease.
+		_ = q.call(ctx, func(ctx context.Context) error { return q.store.Finish(ctx, q.claim.Own(), Outcome{State: Released}) })
+	}
 	return v, err
 }
 
@@ -225,7 +231,7 @@ func (q *request) answer(v Verdict, err error) {
 		q.event.Waited = time.Since(q.started)
 	}
 	q.event.Err = err
-	soon := time.Second + rand.N(time.Second)
+	soon := time.Duration(1+rand.IntN(2)) * time.Second
 	refuse := func(res Result, err error) {
 		q.event.Result = res
 		apierror.Write(q.w, q.r, err)
@@ -293,9 +299,11 @@ func (q *request) replay(v Verdict) {
 func (q *request) pause(n int, leaseLeft time.Duration, deadline time.Time) bool {
 	ctx := q.r.Context()
 	left := time.Until(deadline)
-	if left <= 0 || ctx.Err() != nil {
+	if left <= 0 || ctx.Err() != nil || !q.flights.poll() {
 		return false
 	}
+	defer q.flights.polled()
+	q.waited = true
 	const first, longest = 50 * time.Millisecond, time.Second
 	d := min(first<<min(n, 5), longest)
 	d = d/2 + rand.N(d)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,8 +53,8 @@ func send(t testing.TB, s *memhttp.Server, req *http.Request) reply {
 
 func serve(t testing.TB, h http.Handler, mw ...func(http.Handler) http.Handler) *memhttp.Server {
 	t.Helper()
-	for i := len(mw) - 1; i >= 0; i-- {
-		h = mw[i](h)
+	for _, mw := range slices.Backward(mw) {
+		h = mw(h)
 	}
 	s := memhttp.New(h)
 	t.Cleanup(s.Close)
@@ -233,7 +234,7 @@ func TestLargeResponseIsSentWholeAndSealed(t *testing.T) {
 	again := post(t, s, "k", "")
 
 	require.Equal(t, http.StatusCreated, first.Status)
-	require.Equal(t, len(body), len(first.Body))
+	require.Len(t, first.Body, len(body))
 	require.Equal(t, "/v1/resources/1", first.Header.Get("Location"))
 	require.Equal(t, http.StatusConflict, again.Status)
 	require.Contains(t, again.Body, "idempotency_response_unavailable")

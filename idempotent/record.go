@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -38,11 +39,9 @@ func DecodeResponse(b []byte) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
-	r := Response{Status: rec.status, RequestID: rec.requestID, Body: rec.body, Header: make(http.Header)}
-	for name, values := range rec.fields {
-		r.Header[name] = values
-	}
-	return r, nil
+	header := make(http.Header)
+	maps.Insert(header, rec.fields)
+	return Response{Status: rec.status, Header: header, Body: rec.body, RequestID: rec.requestID}, nil
 }
 
 // An encoded response is
@@ -145,12 +144,15 @@ func parseUnsummed(b []byte) (record, error) {
 
 // fields calls yield for each name, with its values in order.
 func (rec *record) fields(yield func(name string, values []string) bool) {
-	for i, j := 0, 0; i < len(rec.names); i = j {
-		for j = i + 1; j < len(rec.names) && rec.names[j] == rec.names[i]; j++ {
+	for i := 0; i < len(rec.names); {
+		end := i + 1
+		for end < len(rec.names) && rec.names[end] == rec.names[i] {
+			end++
 		}
-		if !yield(rec.names[i], rec.values[i:j:j]) {
+		if !yield(rec.names[i], rec.values[i:end:end]) {
 			return
 		}
+		i = end
 	}
 }
 

@@ -144,6 +144,12 @@ func (n *run) close() (marked bool) {
 	return n.marked
 }
 
+func (n *run) isClosed() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.closed
+}
+
 // keeper renews a lease until it is stopped. It has a goroutine only while it renews.
 type keeper struct {
 	run    *run
@@ -180,8 +186,10 @@ func (k *keeper) renew() {
 		k.until = sent.Add(n.Lease)
 		k.timer.Reset(n.Lease / 3)
 	case errors.Is(err, ErrLost) || !now.Before(k.until):
-		n.cancel(ErrLeaseLost)
-		n.warn(n.ctx, "idempotent: a lease was lost while the handler ran", n.lease.ID, err)
+		if !n.isClosed() { // else the record is being finished, or was
+			n.cancel(ErrLeaseLost)
+			n.warn(n.ctx, "idempotent: a lease was lost while the handler ran", n.lease.ID, err)
+		}
 	default:
 		k.timer.Reset(min(n.Lease/10, k.until.Sub(now)))
 	}

@@ -136,6 +136,7 @@ type Outcome struct {
 // A State is what Acquire found or what Finish leaves. The zero value is no state.
 type State uint8
 
+// The states.
 const (
 	Acquired State = iota + 1 // the caller owns the record and is to run (verdicts only)
 	InFlight                  // another owner is running (verdicts only)

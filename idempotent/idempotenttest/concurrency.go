@@ -92,11 +92,11 @@ var concurrency = []testCase{
 				}
 				return true
 			})
-			switch {
-			case v.State == idempotent.Acquired:
+			switch v.State {
+			case idempotent.Acquired:
 				f.lost("Finish", err)
 				f.want(rival(c), idempotent.InFlight)
-			case v.State == idempotent.Done:
+			case idempotent.Done:
 				f.ok("Finish", err)
 				f.wantOutcome(c, done("late"))
 			default:
@@ -119,10 +119,10 @@ var concurrency = []testCase{
 				}
 				return true
 			})
-			switch {
-			case v.State == idempotent.Acquired:
+			switch v.State {
+			case idempotent.Acquired:
 				f.lost("Mark", err)
-			case v.State == idempotent.Unknown:
+			case idempotent.Unknown:
 				f.ok("Mark", err)
 			default:
 				f.Fatalf("Acquire: %s", v.State)

@@ -76,18 +76,15 @@ func done(record string) idempotent.Outcome {
 	return idempotent.Outcome{State: idempotent.Done, Record: []byte(record), Retention: keep}
 }
 
-func sealed(record string) idempotent.Outcome {
-	return idempotent.Outcome{State: idempotent.Sealed, Record: []byte(record), Retention: keep}
-}
-
 var (
+	sealed   = idempotent.Outcome{State: idempotent.Sealed, Record: []byte("location"), Retention: keep}
 	unknown  = idempotent.Outcome{State: idempotent.Unknown, Retention: keep}
 	released = idempotent.Outcome{State: idempotent.Released}
 )
 
 // outcomes are one of each kind.
 func outcomes() []idempotent.Outcome {
-	return []idempotent.Outcome{done("response"), sealed("location"), unknown, released}
+	return []idempotent.Outcome{done("response"), sealed, unknown, released}
 }
 
 func (f *fixture) ctx() context.Context { return f.Context() }

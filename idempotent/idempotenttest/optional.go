@@ -23,7 +23,7 @@ var optional = []testCase{
 			func(c idempotent.Claim) { f.ok("Mark", f.mark(c)); f.advance(lease + time.Second) },
 		}
 		for _, enter := range enter {
-			for _, o := range []idempotent.Outcome{done("resolved"), sealed("location"), released} {
+			for _, o := range []idempotent.Outcome{done("resolved"), sealed, released} {
 				c := newClaim()
 				f.wantAcquired(c, 1)
 				enter(c)
@@ -49,7 +49,7 @@ var optional = []testCase{
 			"lease over": func(idempotent.Claim) { f.advance(lease + time.Second) },
 			"marked":     func(c idempotent.Claim) { f.ok("Mark", f.mark(c)) },
 			"done":       func(c idempotent.Claim) { f.ok("Finish", f.finish(c, done("response"))) },
-			"sealed":     func(c idempotent.Claim) { f.ok("Finish", f.finish(c, sealed("location"))) },
+			"sealed":     func(c idempotent.Claim) { f.ok("Finish", f.finish(c, sealed)) },
 		}
 		for name, enter := range enter {
 			c := newClaim()

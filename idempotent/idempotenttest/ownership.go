@@ -207,7 +207,7 @@ var mismatch = []testCase{
 			"marked":                    func(c idempotent.Claim) { f.ok("Mark", f.mark(c)) },
 			"marked, lease over":        func(c idempotent.Claim) { f.ok("Mark", f.mark(c)); f.advance(2 * lease) },
 			idempotent.Done.String():    func(c idempotent.Claim) { f.ok("Finish", f.finish(c, done("response"))) },
-			idempotent.Sealed.String():  func(c idempotent.Claim) { f.ok("Finish", f.finish(c, sealed("location"))) },
+			idempotent.Sealed.String():  func(c idempotent.Claim) { f.ok("Finish", f.finish(c, sealed)) },
 			idempotent.Unknown.String(): func(c idempotent.Claim) { f.ok("Finish", f.finish(c, unknown)) },
 		}
 		for name, enter := range states {
