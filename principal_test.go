@@ -1,0 +1,62 @@
+package seawall_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall"
+)
+
+func TestPrincipalOfNobody(t *testing.T) {
+	t.Parallel()
+	require.Empty(t, seawall.Principal(context.Background()))
+	require.Empty(t, serveOne(seawall.RequestID(nil)(showPrincipal), nil).Body.String())
+}
+
+var showPrincipal = plain(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, seawall.Principal(r.Context())) })
+
+// as is an authentication that always succeeds.
+func as(principal string) seawall.Middleware {
+	return func(next http.Handler) http.Handler {
+		return plain(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(w, seawall.WithPrincipal(r, principal)) })
+	}
+}
+
+func TestPrincipalAlone(t *testing.T) {
+	t.Parallel()
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	inside := seawall.WithPrincipal(r, "acct_1")
+	require.Equal(t, "acct_1", seawall.Principal(inside.Context()))
+	require.Empty(t, seawall.Principal(r.Context()), "the caller's request was changed")
+}
+
+// Below RequestID the principal is the whole request's: the access log, further out, knows it too.
+func TestPrincipalIsTheRequests(t *testing.T) {
+	t.Parallel()
+	var logs logs
+	stack := &seawall.Stack{
+		Logger:       logs.logger(),
+		Authenticate: as("acct_1"),
+		LogAttrs: func(r *http.Request) []slog.Attr {
+			return []slog.Attr{slog.String("principal", seawall.Principal(r.Context()))}
+		},
+	}
+	require.Equal(t, "acct_1", serveOne(stack.Handler(showPrincipal), nil).Body.String())
+	require.Equal(t, "acct_1", logs.access(t)[0]["principal"])
+
+	serveOne(seawall.RequestID(nil)(plain(func(_ http.ResponseWriter, r *http.Request) {
+		require.Same(t, r, seawall.WithPrincipal(r, "acct_2"))
+	})), nil)
+}
+
+func TestLastPrincipalCounts(t *testing.T) {
+	t.Parallel()
+	h := seawall.Chain(seawall.RequestID(nil), as("key_1"), as("acct_1"))(showPrincipal)
+	require.Equal(t, "acct_1", serveOne(h, nil).Body.String())
+}
