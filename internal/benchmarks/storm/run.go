@@ -1,0 +1,92 @@
+package storm
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const processes = 10
+
+// Second is what happened in one second of a run, by when a call was made.
+type Second struct {
+	Calls, Attempts, Succeeded int
+}
+
+// Run makes calls, at random with a mean of rate a second, for so many seconds, through processes of the client, and returns
+// what became of them when the last one has ended. It belongs into a bubble.
+func Run(ctx context.Context, c Client, s *Server, seed uint64, rate float64, seconds int) []Second {
+	var (
+		transports [processes]http.RoundTripper
+		rng        = rand.New(rand.NewPCG(seed, 3))
+		result     = make([]Second, seconds)
+		start      = time.Now()
+		mu         sync.Mutex
+		calls      sync.WaitGroup
+	)
+	for i := range transports {
+		transports[i] = c.New(s, seed+uint64(i))
+	}
+	count := func(f func(*Second)) {
+		now := int(time.Since(start) / time.Second)
+		if now < seconds {
+			mu.Lock()
+			defer mu.Unlock()
+			f(&result[now])
+		}
+	}
+	go func() { // the server's own count, second by second
+		before := 0
+		for i := range result {
+			time.Sleep(time.Until(start.Add(time.Duration(i+1)*time.Second - 1)))
+			now := s.Attempts()
+			mu.Lock()
+			result[i].Attempts = now - before
+			mu.Unlock()
+			before = now
+		}
+	}()
+	for {
+		time.Sleep(time.Duration(rng.ExpFloat64() / rate * float64(time.Second)))
+		at := int(time.Since(start) / time.Second)
+		if at >= seconds {
+			break
+		}
+		count(func(s *Second) { s.Calls++ })
+		transport := transports[rng.IntN(processes)]
+		calls.Go(func() {
+			if call(ctx, transport) {
+				mu.Lock()
+				defer mu.Unlock()
+				result[at].Succeeded++
+			}
+		})
+	}
+	calls.Wait()
+	return result
+}
+
+func call(ctx context.Context, transport http.RoundTripper) (succeeded bool) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://server.example/", nil)
+	if err != nil {
+		panic(err)
+	}
+	resp, err := transport.RoundTrip(r)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// Sum adds seconds up.
+func Sum(seconds []Second) (total Second) {
+	for _, s := range seconds {
+		total.Calls += s.Calls
+		total.Attempts += s.Attempts
+		total.Succeeded += s.Succeeded
+	}
+	return total
+}
