@@ -1,6 +1,7 @@
 package apierror
 
 import (
+	"iter"
 	"strconv"
 	"strings"
 )
@@ -62,7 +63,7 @@ func quality(element string) (mediaType string, q float64, ok bool) {
 }
 
 // elements iterates over the parts of a header's list, trimmed; a separator within a quoted string does not separate.
-func elements(s string, separator byte) func(yield func(string) bool) {
+func elements(s string, separator byte) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		start, quoted := 0, false
 		for i := 0; i < len(s); i++ {

@@ -49,6 +49,8 @@ func newBuiltin(defs []Definition) *Catalog {
 func fold(code Code, typ Type, status int) Definition {
 	to := CodeAPIError
 	switch {
+	case code.strict(): // whatever status and type somebody gave it
+		to = code
 	case code == CodeMethodNotAllowed:
 		to = CodeResourceMissing
 	case code == CodeIdempotencyInProgress:
@@ -61,7 +63,7 @@ func fold(code Code, typ Type, status int) Definition {
 		to = CodeIdempotencyConflict
 	case typ == TypeRateLimit:
 		to = CodeRateLimitExceeded
-	case typ == TypeInvalidRequest && status == 404:
+	case typ == TypeInvalidRequest && (status == 404 || status == 410):
 		to = CodeResourceMissing
 	case typ == TypeInvalidRequest:
 		to = CodeParameterInvalid

@@ -2,7 +2,6 @@ package apierror
 
 import (
 	"bytes"
-	"encoding"
 	"encoding/json"
 	"errors"
 	"io"
@@ -60,14 +59,14 @@ func DecodeJSON(w http.ResponseWriter, r *http.Request, v any, o *DecodeOptions)
 		decoder.DisallowUnknownFields()
 	}
 	if err := decoder.Decode(v); err != nil {
-		return decodeError(err, body, v)
+		return decodeError(err, body, reflect.TypeOf(v))
 	}
 	end := int(decoder.InputOffset())
 	if rest := bytes.TrimLeft(body[end:], " \t\r\n"); len(rest) > 0 {
 		return CodeParameterInvalid.Messagef("The request body has something after its JSON value, at byte %d.", len(body)-len(rest)+1)
 	}
-	if string(text) == "null" {
-		if problem := expected(reflect.TypeOf(v), ""); problem != "" {
+	if t := reflect.TypeOf(v).Elem(); string(text) == "null" && t.Kind() != reflect.Pointer && !unmarshalsItself(t) {
+		if problem := expected(t, ""); problem != "" {
 			return CodeParameterInvalid.Messagef("The request body %s.", problem)
 		}
 	}
@@ -107,8 +106,8 @@ func readRequest(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, e
 		b.Grow(int(min(r.ContentLength, 1<<16)) + bytes.MinRead)
 	}
 	if _, err := b.ReadFrom(from); err != nil {
-		if e := mapped(err); e != nil {
-			return nil, e.WithCause(err)
+		if e := From(err); e.code != CodeAPIError || CodeOf(err) != "" {
+			return nil, e
 		}
 		return nil, CodeParameterInvalid.Messagef("The request body could not be read to its end.").WithCause(err)
 	}
@@ -116,58 +115,48 @@ func readRequest(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, e
 }
 
 // decodeError says in the client's words what encoding/json found.
-func decodeError(err error, body []byte, v any) error {
-	var syntax *json.SyntaxError
-	var wrongType *json.UnmarshalTypeError
-	var programmer *json.InvalidUnmarshalError
-	switch {
-	case errors.As(err, &programmer):
+func decodeError(err error, body []byte, t reflect.Type) error {
+	if _, ok := errors.AsType[*json.InvalidUnmarshalError](err); ok {
 		return err
-	case errors.As(err, &syntax):
-		return CodeParameterInvalid.Messagef("The request body is not valid JSON, at byte %d.", syntax.Offset).WithCause(err)
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return CodeParameterInvalid.Messagef("The request body is not valid JSON: it ends at byte %d, in the middle.", len(body)).WithCause(err)
-	case errors.As(err, &wrongType):
-		return wrongTypeError(wrongType, body)
+	}
+	// An UnmarshalJSON may return a syntax error too, of its own part. So ask whether the body has one.
+	var value json.RawMessage
+	if err := json.NewDecoder(bytes.NewReader(body)).Decode(&value); err != nil {
+		return malformed(err, len(body))
 	}
 	if name, ok := unknownField(err); ok {
-		return ParameterInvalid(pathOfUnknown(body, name, reflect.TypeOf(v)), "is not known").WithCause(err)
+		if at := findUnknown(body, name, t); at != nil {
+			return ParameterInvalid(at.String(), "is not known").WithCause(err)
+		}
 	}
-	return refusedError(err, pathOfInvalid(body, reflect.TypeOf(v)).String())
+	wrongType, _ := errors.AsType[*json.UnmarshalTypeError](err)
+	found, _ := findRefusal(wrongType, body, t)
+	return refused(err, found.at, found.problem())
 }
 
-// refusedError is about a value that its type's own UnmarshalJSON or UnmarshalText refused, at a path where it was found.
-func refusedError(err error, param string) error {
-	var own *Error
-	switch {
-	case errors.As(err, &own) && own != nil && own.param == "" && param != "":
-		return own.WithParam(param)
-	case own != nil:
-		return err
+// refused says what is wrong with the value at a path. What the type's own UnmarshalJSON says of it goes out, if it is meant to.
+func refused(err error, at path, problem string) error {
+	switch param := at.String(); {
+	case CodeOf(err) != "":
+		e := From(err)
+		if e.param == "" && param != "" {
+			e = e.WithParam(param)
+		}
+		return e
 	case param != "":
-		return ParameterInvalid(param, "").WithCause(err)
+		return ParameterInvalid(param, problem).WithCause(err)
+	case problem != "":
+		return CodeParameterInvalid.Messagef("The request body %s.", problem).WithCause(err)
 	default:
-		return CodeParameterInvalid.Messagef("A parameter in the request body has an invalid value.").WithCause(err)
+		return CodeParameterInvalid.Messagef("The request body has a parameter of the wrong type or value.").WithCause(err)
 	}
 }
 
-func wrongTypeError(err *json.UnmarshalTypeError, body []byte) error {
-	at, exact := pathAt(body, int(err.Offset))
-	problem := expected(err.Type, err.Value)
-	switch {
-	case !at.follows(err.Field): // a type's own UnmarshalJSON counted the bytes of its own part
-		at = nil
-	case !exact: // the key of a map
-		problem = "has an invalid key"
+func malformed(err error, length int) error {
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return CodeParameterInvalid.Messagef("The request body is not valid JSON, at byte %d.", syntax.Offset).WithCause(err)
 	}
-	param := at.String()
-	if at == nil {
-		param = err.Field
-	}
-	if param == "" {
-		return CodeParameterInvalid.Messagef("The request body %s.", problem).WithCause(err)
-	}
-	return ParameterInvalid(param, problem).WithCause(err)
+	return CodeParameterInvalid.Messagef("The request body is not valid JSON: it ends at byte %d, in the middle.", length).WithCause(err)
 }
 
 // unknownField reads the one text of encoding/json that has no type of its own.
@@ -180,15 +169,14 @@ func unknownField(err error) (name string, ok bool) {
 	return name, unquoteErr == nil
 }
 
-var textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
-
-// expected completes "the parameter …": what JSON a Go type is read from. got is encoding/json's word for what came.
+// expected completes "the parameter …": what JSON a Go type is read from, "" where that cannot be said. got is encoding/json's
+// word for what came.
 func expected(t reflect.Type, got string) string {
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	if t == nil {
-		return "has the wrong type"
+		return ""
 	}
 	digits, number := strings.CutPrefix(got, "number ") // one that the type cannot hold
 	switch t.Kind() {
@@ -221,9 +209,7 @@ func expected(t reflect.Type, got string) string {
 		return "must be an array"
 	case reflect.Struct, reflect.Map:
 		return "must be an object"
-	case reflect.Interface:
-		return ""
 	default:
-		return "has the wrong type"
+		return ""
 	}
 }

@@ -2,6 +2,7 @@ package apierror
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,10 +13,13 @@ import (
 // What an error may hold on the wire and in a log line, in bytes. Longer texts are cut at a rune.
 const (
 	maxMessage  = 4096
+	maxTitle    = 512
+	maxURL      = 2048
 	maxParam    = 256
 	maxCode     = 64
-	maxFields   = 100 // entries
-	maxMetadata = 50  // entries
+	maxFields   = 100      // entries
+	maxMetadata = 50       // entries
+	maxBody     = 60 << 10 // fields and metadata beyond it are left out, so that Parse can read the rest
 )
 
 // appendEnvelope appends {"error":{…}}.
@@ -40,23 +44,10 @@ func appendMembers(b []byte, e *Error) []byte {
 	b = appendString(b, e.requestID, maxParam)
 	if e.docURL != "" {
 		b = append(b, `,"doc_url":`...)
-		b = appendString(b, e.docURL, maxMessage)
+		b = appendString(b, e.docURL, maxURL)
 	}
 	if len(e.fields) > 0 {
-		b = append(b, `,"errors":[`...)
-		for i, f := range e.fields[:min(len(e.fields), maxFields)] {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = append(b, `{"code":`...)
-			b = appendString(b, string(f.Code), maxCode)
-			b = append(b, `,"param":`...)
-			b = appendString(b, f.Param, maxParam)
-			b = append(b, `,"message":`...)
-			b = appendString(b, f.Message, maxMessage)
-			b = append(b, '}')
-		}
-		b = append(b, ']')
+		b = appendFields(b, e.fields)
 	}
 	if len(e.metadata) > 0 {
 		b = appendMetadata(b, e.metadata)
@@ -64,20 +55,43 @@ func appendMembers(b []byte, e *Error) []byte {
 	return b
 }
 
-func appendMetadata(b []byte, metadata map[string]string) []byte {
-	keys := make([]string, 0, len(metadata))
-	for k := range metadata {
-		keys = append(keys, k)
+func appendFields(b []byte, fields []Field) []byte {
+	b = append(b, `,"errors":[`...)
+	for i, f := range fields[:min(len(fields), maxFields)] {
+		before := len(b)
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"code":`...)
+		b = appendString(b, string(f.Code), maxCode)
+		b = append(b, `,"param":`...)
+		b = appendString(b, f.Param, maxParam)
+		b = append(b, `,"message":`...)
+		b = appendString(b, f.Message, maxMessage)
+		b = append(b, '}')
+		if len(b) > maxBody {
+			b = b[:before]
+			break
+		}
 	}
-	slices.Sort(keys)
+	return append(b, ']')
+}
+
+func appendMetadata(b []byte, metadata map[string]string) []byte {
 	b = append(b, `,"metadata":{`...)
+	keys := slices.Sorted(maps.Keys(metadata))
 	for i, k := range keys[:min(len(keys), maxMetadata)] {
+		before := len(b)
 		if i > 0 {
 			b = append(b, ',')
 		}
 		b = appendString(b, k, maxParam)
 		b = append(b, ':')
 		b = appendString(b, metadata[k], maxMessage)
+		if len(b) > maxBody {
+			b = b[:before]
+			break
+		}
 	}
 	return append(b, '}')
 }
@@ -86,9 +100,9 @@ func appendMetadata(b []byte, metadata map[string]string) []byte {
 // relative URI reference (RFC 9457, section 3.1.5).
 func appendProblem(b []byte, e *Error, title string) []byte {
 	b = append(b, `{"type":`...)
-	b = appendString(b, cmp.Or(e.docURL, "about:blank"), maxMessage)
+	b = appendString(b, cmp.Or(e.docURL, "about:blank"), maxURL)
 	b = append(b, `,"title":`...)
-	b = appendString(b, title, maxMessage)
+	b = appendString(b, title, maxTitle)
 	b = append(b, `,"status":`...)
 	b = strconv.AppendInt(b, int64(e.status), 10)
 	b = append(b, `,"detail":`...)
@@ -167,18 +181,19 @@ func truncate(s string, limit int) string {
 // oneLine is s for a log line: cut, and with control and formatting characters escaped.
 func oneLine(s string, limit int) string {
 	s = truncate(s, limit)
-	plain := func(r rune) bool { return r != utf8.RuneError && unicode.IsPrint(r) }
-	if strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+	if strings.IndexFunc(s, notPlain) < 0 {
 		return s
 	}
 	var b strings.Builder
 	for _, r := range s {
-		if plain(r) {
+		if notPlain(r) {
+			q := strconv.QuoteRune(r)
+			b.WriteString(q[1 : len(q)-1])
+		} else {
 			b.WriteRune(r)
-			continue
 		}
-		q := strconv.QuoteRune(r)
-		b.WriteString(q[1 : len(q)-1])
 	}
-	return b.String()
+	return truncate(b.String(), limit)
 }
+
+func notPlain(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }

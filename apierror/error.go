@@ -1,7 +1,8 @@
 package apierror
 
 import (
-	"errors"
+	"cmp"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -161,7 +162,7 @@ func (e *Error) Error() string {
 		return "apierror: nil *Error"
 	}
 	var b strings.Builder
-	if e.origin != nil {
+	if e.origin != nil && e.status != 0 {
 		b.WriteString(e.origin.request)
 		b.WriteString(strconv.Itoa(e.status))
 		b.WriteByte(' ')
@@ -200,8 +201,8 @@ func (e *Error) LogValue() slog.Value { return slog.GroupValue(e.attrs(nil)...) 
 func (e *Error) attrs(redact func(error) string) []slog.Attr {
 	attrs := make([]slog.Attr, 0, 6)
 	attrs = append(attrs,
-		slog.String("code", string(e.Code())),
-		slog.String("type", string(e.Type())),
+		slog.String("code", truncate(string(e.Code()), maxCode)),
+		slog.String("type", truncate(string(e.Type()), maxCode)),
 		slog.Int("status", e.Status()))
 	if p := e.Param(); p != "" {
 		attrs = append(attrs, slog.String("param", truncate(p, maxParam)))
@@ -210,9 +211,6 @@ func (e *Error) attrs(redact func(error) string) []slog.Attr {
 		attrs = append(attrs, slog.String("request_id", id))
 	}
 	if cause := e.Cause(); cause != nil {
-		if redact == nil {
-			redact = causeText
-		}
 		attrs = append(attrs, slog.String("cause", truncate(redact(cause), maxMessage)))
 	}
 	return attrs
@@ -222,7 +220,7 @@ func (e *Error) attrs(redact func(error) string) []slog.Attr {
 func causeText(cause error) (text string) {
 	defer func() {
 		if recover() != nil {
-			text = "(an error whose Error method panicked)"
+			text = fmt.Sprintf("(a %T whose Error method panicked)", cause)
 		}
 	}()
 	return cause.Error()
@@ -277,15 +275,20 @@ func (e *Error) WithMetadata(key, value string) *Error {
 	return c
 }
 
-// WithField returns a copy with one more entry of the "errors" member, for when several parameters are at fault. The first one
-// is mirrored at the top: it becomes the error's code, param and message where the error has no param yet.
+// WithField returns a copy with one more entry of the "errors" member, for when several parameters are at fault. The first entry
+// is mirrored at the top: an error without a param takes the field's code, param and message, and one that has a param, and no
+// entries yet, is the first entry itself.
 func (e *Error) WithField(f Field) *Error {
 	c := e.copy()
-	if c.param == "" && len(c.fields) == 0 {
+	switch {
+	case len(c.fields) > 0:
+	case c.param != "":
+		c.fields = []Field{{c.code, c.param, c.message}}
+	default:
 		if d, ok := builtin.Lookup(f.Code); ok {
-			c.code, c.typ, c.status, c.retryable = d.Code, d.Type, d.Status, d.Retryable
+			c.typ, c.status, c.retryable = d.Type, d.Status, d.Retryable && !c.vain
 		}
-		c.param, c.message = f.Param, f.Message
+		c.code, c.param, c.message = cmp.Or(f.Code, c.code), f.Param, cmp.Or(f.Message, c.message)
 	}
 	c.fields = append(slices.Clip(c.fields), f)
 	return c
@@ -311,33 +314,7 @@ func (e *Error) copy() *Error {
 	return &c
 }
 
-func (e *Error) withRequestID(id string) *Error {
-	c := e.copy()
-	c.requestID = id
-	return c
-}
-
-// CodeOf returns the code of the outermost error in err's tree that has one, "" for none. It is what a switch wants:
-//
-//	switch apierror.CodeOf(err) {
-//	case apierror.CodeParameterMissing:
-func CodeOf(err error) Code {
-	var code Code
-	walk(err, func(err error) bool {
-		switch t := err.(type) {
-		case *Error:
-			code = t.Code()
-		case Code:
-			code = t
-		}
-		return code == ""
-	})
-	return code
-}
-
 var _ interface {
 	error
 	slog.LogValuer
 } = (*Error)(nil)
-
-var errNil = errors.New("apierror: Write was given a nil error")

@@ -13,20 +13,21 @@ import (
 //   - the first *Error or [Code] in err's tree, as errors.As would find it, through wrapping (%w) and errors.Join. When it is
 //     about a parameter and the tree holds errors about other parameters, they are all named in Fields;
 //   - *http.MaxBytesError is request_too_large, context.DeadlineExceeded and os.ErrDeadlineExceeded are timeout;
-//   - anything else is api_error with err as its cause, and so is an *Error that Parse made of another service's response: its
-//     codes are that service's promises, not ours. To pass one on, make an error of your own with it as cause.
+//   - anything else is api_error, and so is an *Error that Parse made of another service's response: its codes are that
+//     service's promises, not ours. To pass one on, make an error of your own with it as cause.
+//
+// The result is the *Error itself where err is one. Otherwise its cause is err: what wrapped the *Error is for the log.
 func From(err error) *Error {
 	if err == nil {
 		return nil
 	}
-	var found *Error
-	var known *Error
-	walk(err, func(node error) bool {
+	var found, known *Error
+	walk(err, false, func(node error) (more bool) {
 		switch t := node.(type) {
 		case *Error:
 			found = t
 			if t == nil || t.isZero() || t.origin != nil {
-				found = Internal(err)
+				found = CodeAPIError.new()
 			}
 		case Code:
 			found = t.new()
@@ -37,14 +38,35 @@ func From(err error) *Error {
 		}
 		return found == nil
 	})
-	switch {
-	case found != nil:
-		return withFields(found, err)
-	case known != nil:
-		return known.WithCause(err)
-	default:
-		return Internal(err)
+	if e, ok := err.(*Error); ok && e == found {
+		return found
 	}
+	switch {
+	case found != nil && found.param != "":
+		found = withFields(found, err)
+	case found == nil && known != nil:
+		found = known
+	case found == nil:
+		found = CodeAPIError.new()
+	}
+	return found.WithCause(err)
+}
+
+// CodeOf returns the code of the outermost error in err's tree that has one, "" for none. It is what a switch wants:
+//
+//	switch apierror.CodeOf(err) {
+//	case apierror.CodeParameterMissing:
+func CodeOf(err error) (code Code) {
+	walk(err, false, func(node error) (more bool) {
+		switch t := node.(type) {
+		case *Error:
+			code = t.Code()
+		case Code:
+			code = t
+		}
+		return code == ""
+	})
+	return code
 }
 
 // mapped is what the errors of the standard library mean that a handler meets and hands on.
@@ -69,11 +91,11 @@ func is(err, target error) bool {
 
 // withFields gives an error about a parameter the other parameters that err's tree complains of.
 func withFields(first *Error, err error) *Error {
-	if first.param == "" || first.typ != TypeInvalidRequest || len(first.fields) > 0 {
+	if first.typ != TypeInvalidRequest || len(first.fields) > 0 {
 		return first
 	}
 	var fields []Field
-	walk(err, func(node error) bool {
+	walk(err, false, func(node error) bool {
 		if e, ok := node.(*Error); ok && e != nil && e.param != "" && e.typ == TypeInvalidRequest && e.origin == nil {
 			fields = append(fields, Field{Code: e.code, Param: e.param, Message: e.message})
 		}
@@ -88,19 +110,15 @@ func withFields(first *Error, err error) *Error {
 }
 
 // canceled tells whether err is about the cancellation of ctx itself: the client has gone, or the server's base context ended.
-func canceled(ctx context.Context, err error) bool {
-	return errors.Is(ctx.Err(), context.Canceled) && holdsCanceled(err)
-}
-
-func holdsCanceled(err error) (found bool) {
-	walk(err, func(node error) bool {
-		found = is(node, context.Canceled)
-		if e, ok := node.(*Error); ok {
-			found = holdsCanceled(e.Cause())
-		}
-		return !found
+func canceled(ctx context.Context, err error) (about bool) {
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		return false
+	}
+	walk(err, true, func(node error) (more bool) {
+		about = is(node, context.Canceled)
+		return !about
 	})
-	return found
+	return about
 }
 
 // clientGone is what goes out when the request's own context was cancelled. Nobody may be there to read it; who is (the
@@ -110,34 +128,45 @@ func clientGone(err error) *Error { return ServiceUnavailable(time.Second).WithC
 // maxNodes bounds walk, against trees that are deep, wide, or contain themselves.
 const maxNodes = 256
 
-// walk visits err and the errors that it wraps, in the order of errors.As, until visit returns false or maxNodes were seen.
-// It does not go into the cause of an *Error: that is for the log.
-func walk(err error, visit func(error) bool) {
-	left := maxNodes
-	var node func(error) bool
-	node = func(err error) bool {
-		for err != nil && left > 0 {
-			left--
-			if !visit(err) {
-				return false
-			}
-			switch t := err.(type) { //nolint:errorlint // this is the walk
-			case *Error:
-				return true
-			case interface{ Unwrap() error }:
-				err = t.Unwrap()
-			case interface{ Unwrap() []error }:
-				for _, e := range t.Unwrap() {
-					if !node(e) {
-						return false
-					}
-				}
-				return true
-			default:
-				return true
-			}
+// walk visits err and the errors that it wraps, in the order of errors.As, until visit returns false or maxNodes were seen. It
+// goes into the cause of an *Error only if asked: that is for the log. Where an Unwrap or Is method panics, as that of a typed
+// nil may, it ends.
+func walk(err error, causes bool, visit func(error) (more bool)) {
+	defer func() { _ = recover() }()
+	w := walker{left: maxNodes, causes: causes, visit: visit}
+	w.walk(err)
+}
+
+type walker struct {
+	left   int
+	causes bool
+	visit  func(error) (more bool)
+}
+
+func (w *walker) walk(err error) (more bool) {
+	for err != nil && w.left > 0 {
+		w.left--
+		if !w.visit(err) {
+			return false
 		}
-		return true
+		switch t := err.(type) {
+		case *Error:
+			if !w.causes {
+				return true
+			}
+			err = t.Cause()
+		case interface{ Unwrap() error }:
+			err = t.Unwrap()
+		case interface{ Unwrap() []error }:
+			for _, e := range t.Unwrap() {
+				if !w.walk(e) {
+					return false
+				}
+			}
+			return true
+		default:
+			return true
+		}
 	}
-	node(err)
+	return true
 }

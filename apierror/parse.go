@@ -6,8 +6,10 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -69,7 +71,7 @@ func Parse(resp *http.Response) error {
 		bodyID = e.readObject(resp.Header, text)
 	}
 	if e.message == "" {
-		e.message = foreignMessage(resp, text, readable)
+		e.message = foreignMessage(resp, text, readable && !e.origin.object)
 	}
 	e.requestID = oneLine(cmp.Or(headerID(resp.Header, "Request-Id"), bodyID, headerID(resp.Header, "X-Request-Id")), reqid.MaxLen)
 	return e
@@ -161,12 +163,13 @@ func (e *Error) readMembers(object map[string]json.RawMessage) (requestID string
 			}
 		}
 	}
-	for k, raw := range members(object["metadata"]) {
-		if v := stringOf(raw); v != "" && len(e.metadata) < maxMetadata {
+	metadata := members(object["metadata"])
+	for _, k := range slices.Sorted(maps.Keys(metadata)) {
+		if raw := metadata[k]; raw[0] == '"' && len(e.metadata) < maxMetadata {
 			if e.metadata == nil {
 				e.metadata = make(map[string]string)
 			}
-			e.metadata[k] = v
+			e.metadata[k] = stringOf(raw)
 		}
 	}
 	return stringOf(object["request_id"])

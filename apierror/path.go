@@ -1,9 +1,6 @@
 package apierror
 
 import (
-	"encoding/json"
-	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -29,13 +26,16 @@ func (p path) String() string {
 			if b.Len() > 0 {
 				b.WriteByte('.')
 			}
+			if s.key == "" {
+				b.WriteString(`""`) // else it would not be seen
+			}
 			b.WriteString(s.key)
 		}
 		if b.Len() > maxParam {
 			break
 		}
 	}
-	return b.String()
+	return truncate(b.String(), maxParam)
 }
 
 // follows tells whether the path goes along field, encoding/json's list of the Go fields that it was in: without indices and
@@ -54,116 +54,31 @@ func (p path) follows(field string) bool {
 	return field == ""
 }
 
-// pathAt returns the path of the value at which encoding/json stopped: its offset is the end of a literal, or the first byte within
-// an object or array. Not exact means that no value is there and the path is that of the one before.
-func pathAt(body []byte, offset int) (at path, exact bool) {
-	s := scanner{text: body}
-	s.visit = func(_, end int) bool {
-		if end > offset {
-			return false
+// pathAt returns the path of the value at which encoding/json stopped, and where that value begins. The offset is the end of a
+// literal, the first byte within an object or array, or the first byte within a key that a map does not take.
+func pathAt(text []byte, offset int) (at path, start int, found bool) {
+	s := scanner{text: text}
+	hit := func(from, end int) (more bool) {
+		if end == offset {
+			at, start, found = append(at, s.path...), from, true
 		}
-		at, exact = append(at[:0], s.path...), end == offset
-		return !exact
+		return end < offset
 	}
+	s.visit = hit
+	s.visitKey = func(from int) (more bool) { return hit(from, from+1) }
 	s.value()
-	return at, exact
-}
-
-// maxLookups bounds how often a hostile body can make the type of a value be looked up: a look-up is a microsecond.
-const maxLookups = 10_000
-
-// pathOfUnknown returns the path of the first member that has this name and no field in the type that the body is read into.
-func pathOfUnknown(body []byte, name string, t reflect.Type) string {
-	found, lookups := name, 0
-	s := scanner{text: body}
-	s.visit = func(int, int) bool {
-		last := len(s.path) - 1
-		if last < 0 || s.path[last].index >= 0 || s.path[last].key != name {
-			return true
-		}
-		if lookups++; lookups > maxLookups {
-			return false
-		}
-		if _, known := typeAt(t, s.path); known {
-			return true
-		}
-		found = s.path.String()
-		return false
-	}
-	s.value()
-	return found
-}
-
-// pathOfInvalid returns the path of the first literal that the type it is read into refuses by its own UnmarshalJSON or
-// UnmarshalText, nil where none does.
-func pathOfInvalid(body []byte, t reflect.Type) (at path) {
-	lookups := 0
-	s := scanner{text: body}
-	s.visit = func(start, end int) bool {
-		if s.text[start] == '{' || s.text[start] == '[' {
-			return true
-		}
-		if lookups++; lookups > maxLookups {
-			return false
-		}
-		target, ok := typeAt(t, s.path)
-		if !ok || target == nil {
-			return true
-		}
-		if json.Unmarshal(s.text[start:end], reflect.New(target).Interface()) == nil {
-			return true
-		}
-		at = slices.Clone(s.path)
-		return false
-	}
-	s.value()
-	return at
-}
-
-// typeAt is the type that the value at p is read into: nil where its fields do not show it, not ok where a struct on the way has no
-// such field.
-func typeAt(t reflect.Type, p path) (at reflect.Type, ok bool) {
-	for _, s := range p {
-		for t.Kind() == reflect.Pointer {
-			t = t.Elem()
-		}
-		switch t.Kind() {
-		case reflect.Slice, reflect.Array, reflect.Map:
-			t = t.Elem()
-		case reflect.Struct:
-			if t, ok = fieldNamed(t, s.key); !ok {
-				return nil, false
-			}
-		default:
-			return nil, true
-		}
-	}
-	return t, true
-}
-
-func fieldNamed(t reflect.Type, key string) (reflect.Type, bool) {
-	for _, f := range reflect.VisibleFields(t) {
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if !f.IsExported() || f.Tag.Get("json") == "-" || f.Anonymous && name == "" {
-			continue
-		}
-		if name == "" {
-			name = f.Name
-		}
-		if strings.EqualFold(name, key) {
-			return f.Type, true
-		}
-	}
-	return nil, false
+	return at, start, found
 }
 
 // scanner walks over a text that encoding/json has found to begin with a valid value. visit is called for each value, with
-// path leading to it and where it stands in the text: an object or array with its first byte, before its members.
+// path leading to it and where it stands in the text: an object or array with its first byte, before its members. visitKey,
+// which may be nil, is called for each key with path leading to its value.
 type scanner struct {
-	text  []byte
-	pos   int
-	path  path
-	visit func(start, end int) (more bool)
+	text     []byte
+	pos      int
+	path     path
+	visit    func(start, end int) (more bool)
+	visitKey func(start int) (more bool)
 }
 
 func (s *scanner) value() (more bool) {
@@ -171,26 +86,21 @@ func (s *scanner) value() (more bool) {
 	start := s.pos
 	switch first {
 	case '{':
-		return s.list('}', func(int) bool {
-			key := s.str()
-			s.peek()
-			s.pos++ // the colon
-			return s.member(step{key: key, index: -1})
-		})
+		return s.list('}', s.member)
 	case '[':
-		return s.list(']', func(i int) bool { return s.member(step{index: i}) })
+		return s.list(']', s.element)
 	case '"':
 		s.skipString()
 	default:
-		for s.pos < len(s.text) && !strings.ContainsRune(" \t\r\n,]}", rune(s.text[s.pos])) {
+		for s.pos < len(s.text) && strings.IndexByte(" \t\r\n,]}", s.text[s.pos]) < 0 {
 			s.pos++
 		}
 	}
 	return s.visit(start, s.pos)
 }
 
-// list walks over the members of an object or array.
-func (s *scanner) list(end byte, member func(i int) bool) (more bool) {
+// list walks over the members of an object or the elements of an array.
+func (s *scanner) list(end byte, item func(i int) bool) (more bool) {
 	s.pos++
 	if !s.visit(s.pos-1, s.pos) {
 		return false
@@ -206,15 +116,26 @@ func (s *scanner) list(end byte, member func(i int) bool) (more bool) {
 			s.pos++
 			s.peek()
 		}
-		if !member(i) {
+		if !item(i) {
 			return false
 		}
 	}
 }
 
-func (s *scanner) member(to step) (more bool) {
-	s.path = append(s.path, to)
+func (s *scanner) element(i int) (more bool) {
+	s.path = append(s.path, step{index: i})
 	more = s.value()
+	s.path = s.path[:len(s.path)-1]
+	return more
+}
+
+func (s *scanner) member(int) (more bool) {
+	start := s.pos
+	s.skipString()
+	s.path = append(s.path, step{key: stringOf(s.text[start:s.pos]), index: -1})
+	s.peek()
+	s.pos++ // the colon
+	more = (s.visitKey == nil || s.visitKey(start)) && s.value()
 	s.path = s.path[:len(s.path)-1]
 	return more
 }
@@ -230,12 +151,6 @@ func (s *scanner) peek() byte {
 		}
 	}
 	return 0
-}
-
-func (s *scanner) str() string {
-	start := s.pos
-	s.skipString()
-	return stringOf(s.text[start:s.pos])
 }
 
 func (s *scanner) skipString() {

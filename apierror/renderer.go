@@ -25,10 +25,10 @@ type Renderer struct {
 	// where it has none. If it panics, that is logged and the error is rendered without it.
 	Map func(error) *Error
 
-	// Redact writes a cause for the log. Nil is its Error method.
+	// Redact writes a cause for the log. Nil is its Error method. If it panics or returns "", the log has "(redacted)".
 	Redact func(cause error) string
 
-	// DocURL is the "doc_url" of a code; nil, or an empty result, sends none.
+	// DocURL is the "doc_url" of a code; nil, an empty result, or a panic sends none.
 	DocURL func(Code) string
 
 	// Challenge is the WWW-Authenticate header of a 401 that has none of its own (RFC 9110, section 11.6.1). "" is "Bearer".
@@ -49,8 +49,9 @@ func (rd *Renderer) Handler(next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r, state := reqstate.Ensure(r)
-		outer := state.SetRenderer(rd)
-		defer state.SetRenderer(outer)
+		if outer := state.SetRenderer(rd); outer != nil {
+			defer state.SetRenderer(outer)
+		}
 		next.ServeHTTP(w, r)
 	})
 }
@@ -68,28 +69,37 @@ func (rd *Renderer) resolve(r *http.Request, err error) (e *Error, gone bool) {
 			e = From(err)
 		}
 	}
-	return rd.fill(e), gone
+	e = rd.fill(e)
+	if rd.DocURL != nil {
+		e.docURL = guarded(rd, r, "DocURL", func() string { return rd.DocURL(e.code) })
+	}
+	return e, gone
 }
 
 // mapped asks the service's hook.
-func (rd *Renderer) mapped(r *http.Request, err error) (e *Error) {
+func (rd *Renderer) mapped(r *http.Request, err error) *Error {
 	if rd.Map == nil {
 		return nil
 	}
-	defer func() {
-		if v := recover(); v != nil {
-			e = nil
-			rd.logger().LogAttrs(r.Context(), slog.LevelError, "apierror: Renderer.Map panicked", slog.Any("panic", v))
-		}
-	}()
-	e = rd.Map(err)
+	e := guarded(rd, r, "Map", func() *Error { return rd.Map(err) })
 	if e == nil {
 		return nil
 	}
-	if e.Cause() == nil && error(e) != err { //nolint:errorlint // the very same one
+	if e.Cause() == nil && error(e) != err { //nolint:errorlint // no cause of itself
 		e = e.WithCause(err)
 	}
 	return From(e)
+}
+
+// guarded calls a hook. Of one that panics the result is the zero value.
+func guarded[T any](rd *Renderer, r *http.Request, hook string, call func() T) (result T) {
+	defer func() {
+		if v := recover(); v != nil {
+			rd.logger().LogAttrs(r.Context(), slog.LevelError, "apierror: a hook of the Renderer panicked",
+				slog.String("hook", hook), slog.Any("panic", v))
+		}
+	}()
+	return call()
 }
 
 // fill returns a copy of e in which nothing is left open.
@@ -115,17 +125,13 @@ func (rd *Renderer) fill(e *Error) *Error {
 	if rd.Strict {
 		c.fold()
 	}
-	if rd.DocURL != nil {
-		c.docURL = rd.DocURL(c.code)
-	}
 	return &c
 }
 
 // fold turns what the specification does not have into what it has.
 func (e *Error) fold() {
-	if d := fold(e.code, e.typ, e.status); !e.code.strict() {
-		e.code, e.typ, e.status = d.Code, d.Type, d.Status
-	}
+	d := fold(e.code, e.typ, e.status)
+	e.code, e.typ, e.status = d.Code, d.Type, d.Status
 	e.fields = slices.Clone(e.fields)
 	for i, f := range e.fields {
 		if !f.Code.strict() {
@@ -151,9 +157,9 @@ func (rd *Renderer) logger() *slog.Logger {
 // log writes the record of an error that was answered. Only what is our fault is worth a line: the access log has the rest.
 func (rd *Renderer) log(r *http.Request, e *Error, level slog.Level, msg string) {
 	logger := rd.logger()
-	_, logged := e.cause.(reqstate.Logged) //nolint:errorlint // package seawall's own mark, never wrapped
+	_, logged := e.cause.(reqstate.Logged) // package seawall's own mark, never wrapped
 	if logged || !logger.Enabled(r.Context(), level) {
 		return
 	}
-	logger.LogAttrs(r.Context(), level, msg, slog.Attr{Key: "error", Value: slog.GroupValue(e.attrs(rd.Redact)...)})
+	logger.LogAttrs(r.Context(), level, msg, e.attrs(rd.Redact)...)
 }

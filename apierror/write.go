@@ -1,6 +1,7 @@
 package apierror
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -85,6 +86,8 @@ func level(e *Error, gone bool) slog.Level {
 	}
 }
 
+var errNil = errors.New("apierror: Write was given a nil error")
+
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // send writes the response. encoded says that a writer further out encodes the body.
@@ -99,7 +102,7 @@ func (rd *Renderer) send(w http.ResponseWriter, r *http.Request, e *Error, encod
 	defer buffers.Put(buffer)
 	b := (*buffer)[:0]
 	if problem {
-		b = appendProblem(b, e, rd.title(e.code))
+		b = appendProblem(b, e, rd.title(e))
 	} else {
 		b = appendEnvelope(b, e)
 	}
@@ -114,13 +117,15 @@ func (rd *Renderer) send(w http.ResponseWriter, r *http.Request, e *Error, encod
 
 // described are the headers of the body that will not come.
 var described = [...]string{
-	"Accept-Ranges", "Content-Digest", "Content-Disposition", "Content-Language", "Content-Length", "Content-Md5",
-	"Content-Range", "Digest", "Etag", "Expires", "Last-Modified", "Repr-Digest",
+	"Accept-Ranges", "Content-Digest", "Content-Disposition", "Content-Language", "Content-Length", "Content-Location",
+	"Content-Md5", "Content-Range", "Digest", "Etag", "Expires", "Last-Modified", "Repr-Digest",
 }
 
 func (rd *Renderer) setHeaders(h http.Header, e *Error, encoded, problem bool) {
 	for key, values := range e.header {
-		h[key] = slices.Clone(values)
+		if key != "Content-Encoding" {
+			h[key] = slices.Clone(values)
+		}
 	}
 	for _, key := range described {
 		delete(h, key)
@@ -129,7 +134,7 @@ func (rd *Renderer) setHeaders(h http.Header, e *Error, encoded, problem bool) {
 		delete(h, "Content-Encoding")
 	}
 	// One array for all values: a header map holds slices, and each of its own would be an allocation.
-	values := make([]string, 0, 7)
+	values := make([]string, 0, 8)
 	set := func(key, value string) {
 		values = append(values, value)
 		h[key] = values[len(values)-1 : len(values) : len(values)]
@@ -143,6 +148,7 @@ func (rd *Renderer) setHeaders(h http.Header, e *Error, encoded, problem bool) {
 	set("X-Content-Type-Options", "nosniff")
 	set("Request-Id", e.requestID)
 	h["X-Request-Id"] = h["Request-Id"]
+	delete(h, "X-Should-Retry") // true is never sent, also if the handler set it
 	if !e.retryable {
 		set("X-Should-Retry", "false")
 	}
@@ -161,6 +167,9 @@ func (rd *Renderer) setHeaders(h http.Header, e *Error, encoded, problem bool) {
 		}
 		set("Www-Authenticate", challenge)
 	}
+	if e.status == http.StatusMethodNotAllowed && h["Allow"] == nil {
+		set("Allow", "") // RFC 9110, section 15.5.6: a must
+	}
 	if rd.Problem {
 		h.Add("Vary", "Accept")
 	}
@@ -176,9 +185,12 @@ func wholeSeconds(d time.Duration) string {
 }
 
 // title is RFC 9457's "title": a text that does not change from occurrence to occurrence.
-func (rd *Renderer) title(code Code) string {
-	if d, ok := rd.catalog().Lookup(code); ok {
+func (rd *Renderer) title(e *Error) string {
+	if e.docURL == "" { // the type is about:blank (section 4.2.1)
+		return http.StatusText(e.status)
+	}
+	if d, ok := rd.catalog().Lookup(e.code); ok {
 		return d.Message
 	}
-	return string(code)
+	return string(e.code)
 }

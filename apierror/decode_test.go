@@ -1,0 +1,542 @@
+package apierror_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seawall-go/seawall/apierror"
+)
+
+// order is read from requests. Its types have the ways in which encoding/json reads values.
+type order struct {
+	Name     string             `json:"name"`
+	Count    int8               `json:"count"`
+	Total    uint64             `json:"total"`
+	Rate     float64            `json:"rate"`
+	Paid     bool               `json:"paid"`
+	Note     *string            `json:"note"`
+	Quoted   int                `json:"quoted,string"`
+	Data     []byte             `json:"data"`
+	Pair     [2]int             `json:"pair"`
+	Items    []item             `json:"items"`
+	Tags     map[string]string  `json:"tags"`
+	Seats    map[int]bool       `json:"seats"`
+	Levels   map[level]int      `json:"levels"`
+	Due      time.Time          `json:"due"`
+	Level    level              `json:"level"`
+	Amount   money              `json:"amount"`
+	Prices   map[string][]money `json:"prices"`
+	Next     *order             `json:"next"`
+	Extra    any                `json:"extra"`
+	Shape    fmt.Stringer       `json:"shape"`
+	Payee    payee              `json:"payee"`
+	Scopes   scopes             `json:"scopes"`
+	Hidden   string             `json:"-"`
+	Untagged int
+	address           // its fields are members of order
+	Billing  *billing `json:"billing"` // shares a field's name with its parent
+	named    `json:"named"`
+}
+
+type (
+	item struct {
+		Price int    `json:"price"`
+		SKU   string `json:"sku"`
+	}
+	address struct {
+		City string `json:"city"`
+		Zip  int    `json:"zip"`
+	}
+	billing struct {
+		Count int `json:"count"`
+	}
+	named struct {
+		Inner int `json:"inner"`
+	}
+)
+
+// level is read from a text.
+type level int
+
+func (l *level) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "low":
+		*l = 1
+	case "high":
+		*l = 2
+	default:
+		return fmt.Errorf("main.level: no %q", text)
+	}
+	return nil
+}
+
+// money decodes its part of the body by itself, so the offsets in its errors are within that part.
+type money struct{ units int }
+
+func (m *money) UnmarshalJSON(b []byte) error {
+	var in struct {
+		Currency string `json:"currency"`
+		Units    int    `json:"units"`
+	}
+	if err := json.Unmarshal(b, &in); err != nil {
+		return err
+	}
+	if in.Units < 0 {
+		return errors.New("main.money: negative secret-4711")
+	}
+	m.units = in.Units
+	return nil
+}
+
+// payee says itself what the client is told.
+type payee struct{}
+
+func (*payee) UnmarshalJSON(b []byte) error {
+	switch string(b) {
+	case `"nobody"`:
+		return apierror.ParameterInvalid("", "").WithMessage("The payee is unknown.")
+	case `"closed"`:
+		return fmt.Errorf("payee: %w", apierror.CodePermissionDenied)
+	case `"other"`:
+		return apierror.ParameterMissing("payee.account")
+	}
+	return nil
+}
+
+// scopes parses JSON inside of a JSON string: its errors are about another text than the body.
+type scopes []int
+
+func (s *scopes) UnmarshalJSON(b []byte) error {
+	var text string
+	if err := json.Unmarshal(b, &text); err != nil {
+		return err
+	}
+	return json.Unmarshal([]byte(text), (*[]int)(s))
+}
+
+const jsonType = "application/json"
+
+func newRequest(contentType, body string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "/orders", strings.NewReader(body))
+	if contentType != "" {
+		r.Header.Set("Content-Type", contentType)
+	}
+	return r
+}
+
+func decodeOrder(t *testing.T, body string, o *apierror.DecodeOptions) error {
+	t.Helper()
+	var v order
+	return apierror.DecodeJSON(httptest.NewRecorder(), newRequest(jsonType, body), &v, o)
+}
+
+// A row's message is "Invalid parameter: <param> <problem>.", if the row names a param.
+var decodeTable = []struct {
+	name    string
+	body    string
+	param   string
+	problem string
+	message string
+}{
+	{name: "string for a whole number", body: `{"count":"7"}`, param: "count", problem: "must be a whole number"},
+	{name: "fraction for a whole number", body: `{"count":1.5}`, param: "count", problem: "must be a whole number"},
+	{name: "exponent for a whole number", body: `{"count":1e1}`, param: "count", problem: "must be a whole number"},
+	{name: "too large", body: `{"count":300}`, param: "count", problem: "is out of range"},
+	{name: "negative for unsigned", body: `{"total":-1}`, param: "total", problem: "is out of range"},
+	{name: "float overflow", body: `{"rate":1e999}`, param: "rate", problem: "is out of range"},
+	{name: "bool for a number", body: `{"rate":true}`, param: "rate", problem: "must be a number"},
+	{name: "number for a bool", body: `{"paid":1}`, param: "paid", problem: "must be true or false"},
+	{name: "number for a string", body: `{"name":1}`, param: "name", problem: "must be a string"},
+	{name: "object for a string", body: `{"name":{"a":1}}`, param: "name", problem: "must be a string"},
+	{name: "array for a string behind a pointer", body: `{"note":["x"]}`, param: "note", problem: "must be a string"},
+	{name: "number for base64", body: `{"data":5}`, param: "data", problem: "must be a string in base64"},
+	{name: "no base64", body: `{"data":"%%"}`, param: "data"},
+	{name: "object for an array", body: `{"pair":{}}`, param: "pair", problem: "must be an array"},
+	{name: "element of a fixed array", body: `{"pair":[1,"x"]}`, param: "pair[1]", problem: "must be a whole number"},
+	{name: "string for a slice", body: `{"items":"x"}`, param: "items", problem: "must be an array"},
+	{name: "object for a slice", body: `{"items":{"price":1}}`, param: "items", problem: "must be an array"},
+	{name: "array for a struct", body: `{"billing":[1]}`, param: "billing", problem: "must be an object"},
+	{name: "string for a struct in a slice", body: `{"items":[{"price":1},"x"]}`, param: "items[1]", problem: "must be an object"},
+	{name: "indexed path", body: `{"items":[{"price":1},{"price":"x"}]}`, param: "items[1].price", problem: "must be a whole number"},
+	{name: "indexed path, with blanks", body: " {\n \"items\" : [ { \"price\" : 1 } ,\n { \"price\" : \"x\" } ] } ", param: "items[1].price", problem: "must be a whole number"},
+	{name: "the first of two is named", body: `{"items":[{"price":"x"},{"price":"y"}],"name":1}`, param: "items[0].price", problem: "must be a whole number"},
+	{name: "the caller's spelling", body: `{"ITEMS":[{"Price":"x"}]}`, param: "ITEMS[0].Price", problem: "must be a whole number"},
+	{name: "escaped key", body: `{"na\u006de":1}`, param: "name", problem: "must be a string"},
+	{name: "braces and quotes in strings", body: `{"name":"}\\\"]{","tags":{"a\"]":"{"},"count":"x"}`, param: "count", problem: "must be a whole number"},
+	{name: "value of a map", body: `{"tags":{"a":"b","x.y":2}}`, param: "tags.x.y", problem: "must be a string"},
+	{name: "first key of a map", body: `{"seats":{"x":true}}`, param: "seats.x", problem: "is not a valid key"},
+	{name: "later key of a map", body: `{"seats":{"1":true,"x":true}}`, param: "seats.x", problem: "is not a valid key"},
+	{name: "key of a map that reads texts", body: `{"levels":{"low":1,"middle":2}}`, param: "levels.middle"},
+	{name: "value of a map that reads texts", body: `{"levels":{"low":1,"high":"x"}}`, param: "levels.high", problem: "must be a whole number"},
+	{name: "recursion", body: `{"next":{"next":{"items":[{},{"sku":0}]}}}`, param: "next.next.items[1].sku", problem: "must be a string"},
+	{name: "same name further down", body: `{"billing":{"count":300},"count":300}`, param: "count", problem: "is out of range"},
+	{name: "embedded struct", body: `{"city":"x","zip":"y"}`, param: "zip", problem: "must be a whole number"},
+	{name: "embedded struct with a name", body: `{"named":{"inner":"y"}}`, param: "named.inner", problem: "must be a whole number"},
+	{name: "field without a tag", body: `{"untagged":"y"}`, param: "untagged", problem: "must be a whole number"},
+	{name: "duplicate names", body: `{"count":1,"count":"x"}`, param: "count", problem: "must be a whole number"},
+	{name: "number beyond any", body: `{"extra":{"a":[0,1e999]}}`, param: "extra.a[1]", problem: "is out of range"},
+	{name: "an interface with methods", body: `{"shape":1}`, param: "shape"},
+	{name: "string option", body: `{"quoted":"x"}`, param: "quoted"},
+	{name: "string option kept, other refused", body: `{"quoted":"5","level":"x"}`, param: "level"},
+	{name: "time as a text", body: `{"due":"tomorrow"}`, param: "due"},
+	{name: "time as a number", body: `{"due":5}`, param: "due"},
+	{name: "text type as a number", body: `{"level":5}`, param: "level", problem: "must be a whole number"},
+	{name: "text type refuses", body: `{"name":"x","level":"middle"}`, param: "level"},
+	{name: "own UnmarshalJSON, offset of its own", body: `{"amount":{"currency":"EUR","units":"x"}}`, param: "amount.units", problem: "must be a whole number"},
+	{name: "own UnmarshalJSON, kind of its own", body: `{"amount":"x"}`, param: "amount", problem: "must be an object"},
+	{name: "own UnmarshalJSON, text of its own", body: `{"name":"n","amount":{"units":-1}}`, param: "amount"},
+	{name: "own UnmarshalJSON in a map of lists", body: `{"prices":{"a":[{"units":1}],"b":[{"units":2},{"units":[]}]}}`, param: "prices.b[1].units", problem: "must be a whole number"},
+	{name: "own UnmarshalJSON of another text, type", body: `{"scopes":"[1,2,true]"}`, param: "scopes"},
+	{name: "own UnmarshalJSON of another text, syntax", body: `{"name":"a","scopes":"[1,2"}`, param: "scopes"},
+	{name: "own UnmarshalJSON of another text, fine", body: `{"scopes":"[1,2]","count":"x"}`, param: "count", problem: "must be a whole number"},
+
+	{name: "unknown member", body: `{"nmae":"x"}`, param: "nmae", problem: "is not known"},
+	{name: "unknown nested member", body: `{"items":[{"price":1},{"colour":1}]}`, param: "items[1].colour", problem: "is not known"},
+	{name: "unknown member, known elsewhere", body: `{"items":[{"price":1,"name":1}],"name":"x"}`, param: "items[0].name", problem: "is not known"},
+	{name: "unknown member that a map has too", body: `{"tags":{"foo":"x"},"foo":1}`, param: "foo", problem: "is not known"},
+	{name: "the unexported embedded type is no member", body: `{"address":{}}`, param: "address", problem: "is not known"},
+	{name: "a field below a name", body: `{"inner":1}`, param: "inner", problem: "is not known"},
+	{name: "hidden field", body: `{"Hidden":"x"}`, param: "Hidden", problem: "is not known"},
+	{name: "empty name", body: `{"":1}`, param: `""`, problem: "is not known"},
+	{name: "unknown member within an object that decodes itself", body: `{"strict":1}`, param: "strict", problem: "is not known"},
+
+	{name: "array at the top", body: `[]`, message: "The request body must be an object."},
+	{name: "string at the top", body: `"x"`, message: "The request body must be an object."},
+	{name: "null at the top", body: ` null `, message: "The request body must be an object."},
+	{name: "syntax", body: `{"name":x}`, message: "The request body is not valid JSON, at byte 9."},
+	{name: "syntax after a wrong type", body: `{"count":"x",}`, message: "The request body is not valid JSON, at byte 14."},
+	{name: "cut off", body: `{"name":"x"`, message: "The request body is not valid JSON: it ends at byte 11, in the middle."},
+	{name: "no JSON", body: `name=x&count=1`, message: "The request body is not valid JSON, at byte 2."},
+	{name: "byte order mark", body: "\ufeff{}", message: "The request body is not valid JSON, at byte 1."},
+	{name: "too deep", body: strings.Repeat("[", 20_000), message: "The request body is not valid JSON, at byte 10001."},
+	{name: "second value", body: `{} {}`, message: "The request body has something after its JSON value, at byte 4."},
+	{name: "trailing comma", body: "{}\n,", message: "The request body has something after its JSON value, at byte 4."},
+	{name: "trailing NUL", body: "{}\x00", message: "The request body has something after its JSON value, at byte 3."},
+}
+
+func TestDecodeJSONNamesTheParameterAtFault(t *testing.T) {
+	t.Parallel()
+	for _, row := range decodeTable {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			err := decodeOrder(t, row.body, nil)
+
+			want := row.message
+			switch {
+			case row.problem != "":
+				want = "Invalid parameter: " + row.param + " " + row.problem + "."
+			case row.param != "":
+				want = "Invalid parameter: " + row.param + "."
+			}
+			e := asError(t, err)
+			equal(t, "code", e.Code(), apierror.CodeParameterInvalid)
+			equal(t, "status", e.Status(), 400)
+			equal(t, "param", e.Param(), row.param)
+			equal(t, "message", e.Message(), want)
+		})
+	}
+}
+
+// The reader that a server's handler has sees one value, so its message may name what it likes; the client's may not.
+func TestDecodeJSONMessagesHoldNoGoTypesAndNoValues(t *testing.T) {
+	t.Parallel()
+	for _, row := range decodeTable {
+		e := asError(t, decodeOrder(t, row.body, nil))
+		for _, secret := range []string{"main.", "apierror_test", "secret-4711", "json:", "int8", "uint64", "float64", "struct", "Go "} {
+			if strings.Contains(e.Message(), secret) {
+				t.Errorf("%s: %q is in the message %q", row.name, secret, e.Message())
+			}
+		}
+	}
+}
+
+func TestDecodeJSONKeepsWhatATypeSaysItself(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		body    string
+		code    apierror.Code
+		param   string
+		message string
+	}{
+		{`{"payee":"nobody"}`, apierror.CodeParameterInvalid, "payee", "The payee is unknown."},
+		{`{"next":{"payee":"nobody"}}`, apierror.CodeParameterInvalid, "next.payee", "The payee is unknown."},
+		{`{"payee":"other"}`, apierror.CodeParameterMissing, "payee.account", "Missing required parameter: payee.account."},
+		{`{"payee":"closed"}`, apierror.CodePermissionDenied, "payee", "The API key lacks permission for this resource."},
+	} {
+		e := asError(t, decodeOrder(t, row.body, nil))
+		equal(t, "code", e.Code(), row.code)
+		equal(t, "param", e.Param(), row.param)
+		equal(t, "message", e.Message(), row.message)
+	}
+}
+
+func TestDecodeJSONReadsWhatIsRight(t *testing.T) {
+	t.Parallel()
+	var v order
+	body := ` {"name":"n","count":-7,"quoted":"5","items":[{"price":3}],"due":"2026-01-02T03:04:05Z","level":"high",
+		"amount":{"units":4},"scopes":"[1]","extra":[null],"note":null,"city":"c","next":null} ` + "\r\n\t"
+	if err := apierror.DecodeJSON(httptest.NewRecorder(), newRequest(jsonType, body), &v, nil); err != nil {
+		t.Fatal(err)
+	}
+	if v.Name != "n" || v.Count != -7 || v.Quoted != 5 || v.Items[0].Price != 3 || v.Level != 2 || v.Amount.units != 4 || v.City != "c" {
+		t.Errorf("%+v", v)
+	}
+}
+
+func TestDecodeJSONReadsAnyTarget(t *testing.T) {
+	t.Parallel()
+	var (
+		raw     json.RawMessage
+		anyone  any
+		table   map[string]int
+		list    []int
+		text    string
+		pointer *order
+		when    time.Time
+	)
+	for _, row := range []struct {
+		v    any
+		body string
+		want string // the message; "" for none
+	}{
+		{&raw, `null`, ""},
+		{&raw, `{"a":[]}`, ""},
+		{&anyone, `null`, ""},
+		{&anyone, `[1e999]`, "Invalid parameter: [0] is out of range."},
+		{&pointer, `null`, ""},
+		{&pointer, `{"count":"x"}`, "Invalid parameter: count must be a whole number."},
+		{&pointer, `{"x":1}`, "Invalid parameter: x is not known."},
+		{&when, `null`, ""},
+		{&when, `1`, "The request body has a parameter of the wrong type or value."},
+		{&table, `null`, "The request body must be an object."},
+		{&table, `{"a":"x"}`, "Invalid parameter: a must be a whole number."},
+		{&list, `null`, "The request body must be an array."},
+		{&list, `[1,[2]]`, "Invalid parameter: [1] must be a whole number."},
+		{&list, `{}`, "The request body must be an array."},
+		{&text, `5`, "The request body must be a string."},
+		{new(fmt.Stringer), `5`, "The request body has a parameter of the wrong type or value."},
+	} {
+		err := apierror.DecodeJSON(httptest.NewRecorder(), newRequest(jsonType, row.body), row.v, nil)
+		message := ""
+		if err != nil {
+			message = asError(t, err).Message()
+		}
+		equal(t, fmt.Sprintf("%T of %s", row.v, row.body), message, row.want)
+	}
+}
+
+func TestDecodeJSONHandsAProgrammersMistakeBack(t *testing.T) {
+	t.Parallel()
+	for _, v := range []any{nil, order{}, (*order)(nil), 5} {
+		err := apierror.DecodeJSON(httptest.NewRecorder(), newRequest(jsonType, `{}`), v, nil)
+		if _, ok := errors.AsType[*json.InvalidUnmarshalError](err); !ok {
+			t.Errorf("%T: %v", v, err)
+		}
+		equal(t, "code", apierror.From(err).Code(), apierror.CodeAPIError)
+	}
+}
+
+func TestDecodeJSONOfNoBodyIsAMissingParameter(t *testing.T) {
+	t.Parallel()
+	without := httptest.NewRequest(http.MethodPost, "/", nil)
+	without.Body = nil
+	for _, r := range []*http.Request{
+		without,
+		httptest.NewRequest(http.MethodPost, "/", http.NoBody),
+		newRequest("", ""),
+		newRequest(jsonType, " \r\n\t"),
+	} {
+		e := asError(t, apierror.DecodeJSON(httptest.NewRecorder(), r, new(order), nil))
+		equal(t, "code", e.Code(), apierror.CodeParameterMissing)
+		equal(t, "param", e.Param(), "")
+		equal(t, "message", e.Message(), "The request body is empty.")
+	}
+}
+
+func TestDecodeJSONReadsJSONAlone(t *testing.T) {
+	t.Parallel()
+	for contentType, ok := range map[string]bool{
+		"application/json":                     true,
+		"Application/JSON; charset=UTF-8":      true,
+		`application/json; charset="utf-8"`:    true,
+		"application/merge-patch+json":         true,
+		"application/json; charset=iso-8859-1": false,
+		"application/json; charset":            false,
+		"text/plain":                           false,
+		"application/x-www-form-urlencoded":    false,
+		"multipart/form-data; boundary=x":      false,
+		"application/jsonp":                    false,
+		"text/plain; application/json":         false,
+		"application/json, text/plain":         false,
+		"":                                     false,
+	} {
+		err := apierror.DecodeJSON(httptest.NewRecorder(), newRequest(contentType, `{}`), new(order), nil)
+		if (err == nil) != ok {
+			t.Errorf("%s: %v", contentType, err)
+		}
+		if err == nil {
+			continue
+		}
+		e := asError(t, err)
+		equal(t, "code", e.Code(), apierror.CodeUnsupportedMediaType)
+		equal(t, "status", e.Status(), 415)
+		equal(t, "param", e.Param(), "Content-Type")
+		equal(t, "message", e.Message(), "The Content-Type must be application/json.")
+		lax := apierror.DecodeJSON(httptest.NewRecorder(), newRequest(contentType, `{}`), new(order), &apierror.DecodeOptions{AnyMediaType: true})
+		if lax != nil {
+			t.Errorf("%s: %v", contentType, lax)
+		}
+	}
+	doubled := newRequest(jsonType, `{}`)
+	doubled.Header.Add("Content-Type", "text/plain")
+	if err := apierror.DecodeJSON(httptest.NewRecorder(), doubled, new(order), nil); !errors.Is(err, apierror.CodeUnsupportedMediaType) {
+		t.Errorf("two Content-Types: %v", err)
+	}
+}
+
+func TestDecodeJSONAllowsUnknownMembersIfAsked(t *testing.T) {
+	t.Parallel()
+	if err := decodeOrder(t, `{"nmae":"x","items":[{"colour":1}]}`, &apierror.DecodeOptions{AllowUnknown: true}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDecodeJSONAcceptsExactlyTheLimit(t *testing.T) {
+	t.Parallel()
+	body := func(n int) string { return `{"name":"` + strings.Repeat("x", n-len(`{"name":""}`)) + `"}` }
+	for _, row := range []struct {
+		limit int64
+		size  int
+		ok    bool
+	}{
+		{100, 100, true},
+		{100, 101, false},
+		{0, 1 << 20, true},
+		{0, 1<<20 + 1, false},
+		{-1, 1<<20 + 1, true},
+	} {
+		for _, announced := range []bool{true, false} {
+			r := newRequest(jsonType, body(row.size))
+			if !announced {
+				r.ContentLength = -1
+			}
+			err := apierror.DecodeJSON(httptest.NewRecorder(), r, new(order), &apierror.DecodeOptions{MaxBytes: row.limit})
+			if (err == nil) != row.ok {
+				t.Errorf("%+v, announced %v: %v", row, announced, err)
+			}
+			if err == nil {
+				continue
+			}
+			e := asError(t, err)
+			equal(t, "code", e.Code(), apierror.CodeRequestTooLarge)
+			equal(t, "status", e.Status(), 413)
+			limit := row.limit
+			if limit == 0 {
+				limit = 1 << 20
+			}
+			equal(t, "message", e.Message(), fmt.Sprintf("The request body is larger than the %d bytes allowed.", limit))
+		}
+	}
+}
+
+// wrapper is a middleware's ResponseWriter that hides net/http's.
+type wrapper struct{ http.ResponseWriter }
+
+func (w wrapper) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func TestDecodeJSONClosesTheConnectionOfABodyThatIsTooLargeBehindWrappers(t *testing.T) {
+	t.Parallel()
+	create := apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		return apierror.DecodeJSON(w, r, new(order), &apierror.DecodeOptions{MaxBytes: 10})
+	})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		create.ServeHTTP(wrapper{wrapper{w}}, r)
+	}))
+	defer server.Close()
+	// io.MultiReader hides the length, so the server learns it only by reading.
+	body := io.MultiReader(strings.NewReader(`{"name":"` + strings.Repeat("x", 50) + `"}`))
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, body)
+	req.Header.Set("Content-Type", jsonType)
+
+	resp, err := server.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = apierror.Parse(resp)
+
+	if !errors.Is(err, apierror.CodeRequestTooLarge) {
+		t.Error(resp.Status, err)
+	}
+	if !resp.Close {
+		t.Error("the connection stays open")
+	}
+}
+
+type failingBody struct{ err error }
+
+func (b failingBody) Read([]byte) (int, error) { return 0, b.err }
+func (failingBody) Close() error               { return nil }
+
+func TestDecodeJSONOfABodyThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		err  error
+		code apierror.Code
+	}{
+		{io.ErrUnexpectedEOF, apierror.CodeParameterInvalid},
+		{fmt.Errorf("outer middleware: %w", &http.MaxBytesError{Limit: 5}), apierror.CodeRequestTooLarge},
+		{&net.OpError{Op: "read", Err: errTimeout{}}, apierror.CodeParameterInvalid},
+		{fmt.Errorf("read: %w", timeoutError(t)), apierror.CodeTimeout},
+		{fmt.Errorf("signature: %w", apierror.CodePermissionDenied), apierror.CodePermissionDenied},
+	} {
+		r := newRequest(jsonType, "{}")
+		r.Body = failingBody{row.err}
+		e := asError(t, apierror.DecodeJSON(httptest.NewRecorder(), r, new(order), nil))
+		equal(t, row.err.Error(), e.Code(), row.code)
+		if !errors.Is(e, row.err) {
+			t.Errorf("%v is not the cause of %v", row.err, e)
+		}
+	}
+}
+
+type errTimeout struct{}
+
+func (errTimeout) Error() string { return "slow" }
+
+// timeoutError is what net/http's server reads from a connection whose read deadline has passed.
+func timeoutError(t *testing.T) error {
+	t.Helper()
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	if err := a.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := a.Read(make([]byte, 1))
+	return err
+}
+
+// Both bodies took half a minute and more when each value's path was copied, and each member's type looked up.
+func TestDecodeJSONIsNotSlowForAHostileBody(t *testing.T) {
+	t.Parallel()
+	deep := 4000
+	wide := strings.Repeat("1,", 300_000) + "1"
+	err := decodeOrder(t, `{"extra":`+strings.Repeat("[", deep)+wide+strings.Repeat("]", deep)+`,"count":"x"}`, nil)
+	equal(t, "param", asError(t, err).Param(), "count")
+
+	nested := strings.Repeat(`{"next":`, deep) + `{"tags":{` + strings.Repeat(`"a":"",`, 80_000) + `"a":""},"a":1}` + strings.Repeat("}", deep)
+	err = decodeOrder(t, nested, nil)
+	equal(t, "code", asError(t, err).Code(), apierror.CodeParameterInvalid)
+
+	refused := strings.Repeat(`{"next":`, deep) + `{"pair":[` + wide + `],"level":"x"}` + strings.Repeat("}", deep)
+	err = decodeOrder(t, refused, nil)
+	equal(t, "code", asError(t, err).Code(), apierror.CodeParameterInvalid)
+}
