@@ -14,8 +14,8 @@ type requestBody struct {
 	client io.ReadCloser
 	limit  int64 // of load; negative is none
 	length int64 // what the client has announced; negative is unknown
-	bytes.Reader
 	buf    []byte
+	unread bytes.Reader // what is left of buf; not embedded, or its WriteTo would pass by the client
 	loaded bool
 	broken bool // a read from the client has failed
 }
@@ -50,7 +50,7 @@ func (b *requestBody) load() ([]byte, error) {
 
 func (b *requestBody) set(buf []byte) {
 	b.buf = buf
-	b.Reset(buf)
+	b.unread.Reset(buf)
 }
 
 // share gives up the own copy of a body that is the same, so that those who wait for one request hold its body once.
@@ -62,7 +62,7 @@ func (b *requestBody) share(other []byte) {
 
 func (b *requestBody) Read(p []byte) (int, error) {
 	if b.loaded {
-		return b.Reader.Read(p)
+		return b.unread.Read(p)
 	}
 	n, err := b.client.Read(p)
 	if err != nil && err != io.EOF {

@@ -1,9 +1,14 @@
 package idempotent_test
 
 import (
+	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/seawall-go/seawall/idempotent"
 	"github.com/seawall-go/seawall/idempotent/idempotenttest"
@@ -30,4 +35,230 @@ func TestMemoryKeepsTheRules(t *testing.T) {
 			idempotenttest.Run(t, func(*testing.T) (idempotent.Store, func(time.Duration)) { return newMemory(o) })
 		})
 	}
+}
+
+// claimOf is a claim for the n-th key of a principal.
+func claimOf(principal string, n int) idempotent.Claim {
+	return idempotent.Claim{
+		ID:        idempotent.NewID("", principal, fmt.Sprint(n)),
+		Scope:     idempotent.NewID("scope", principal, ""),
+		Token:     idempotent.NewToken(),
+		Lease:     time.Minute,
+		Retention: time.Hour,
+	}
+}
+
+// finished records a response of the given size, and returns the store's first refusal.
+func finished(t *testing.T, m *idempotent.Memory, c idempotent.Claim, size int) error {
+	t.Helper()
+	if _, err := m.Acquire(t.Context(), c); err != nil {
+		return err
+	}
+	return m.Finish(t.Context(), c.Own(), idempotent.Outcome{State: idempotent.Done, Record: make([]byte, size), Retention: time.Hour})
+}
+
+func stateOf(t *testing.T, m *idempotent.Memory, c idempotent.Claim) idempotent.State {
+	t.Helper()
+	c.Token = idempotent.NewToken()
+	v, err := m.Acquire(t.Context(), c)
+	if err != nil {
+		require.ErrorIs(t, err, idempotent.ErrFull)
+		return 0
+	}
+	return v.State
+}
+
+func TestFullMemoryRefuses(t *testing.T) {
+	t.Parallel()
+	m, advance := newMemory(&idempotent.MemoryOptions{MaxEntries: 10, ScopeEntries: -1})
+	for i := range 10 {
+		require.NoError(t, finished(t, m, claimOf("p", i), 0))
+	}
+
+	err := finished(t, m, claimOf("p", 10), 0)
+
+	require.ErrorIs(t, err, idempotent.ErrFull)
+	require.NotErrorIs(t, err, idempotent.ErrQuota)
+	for i := range 10 {
+		require.Equal(t, idempotent.Done, stateOf(t, m, claimOf("p", i)))
+	}
+	advance(time.Hour)
+	require.NoError(t, finished(t, m, claimOf("p", 10), 0), "what is over its retention makes room")
+}
+
+func TestMemoryBoundsBytes(t *testing.T) {
+	t.Parallel()
+	m, _ := newMemory(&idempotent.MemoryOptions{MaxEntries: 100, MaxBytes: 10_000, ScopeBytes: -1})
+	require.NoError(t, finished(t, m, claimOf("p", 0), 8_500))
+	c := claimOf("p", 1)
+	_, err := m.Acquire(t.Context(), c)
+	require.NoError(t, err)
+
+	err = m.Finish(t.Context(), c.Own(), idempotent.Outcome{State: idempotent.Done, Record: make([]byte, 1000), Retention: time.Hour})
+
+	require.ErrorIs(t, err, idempotent.ErrFull)
+	require.Equal(t, idempotent.InFlight, stateOf(t, m, c), "it is still running")
+	require.NoError(t, m.Finish(t.Context(), c.Own(), idempotent.Outcome{State: idempotent.Sealed, Record: make([]byte, 100), Retention: time.Hour}))
+	require.Equal(t, idempotent.Sealed, stateOf(t, m, c))
+}
+
+func TestEvictingMemoryForgetsTheOldestAnswerAndNothingElse(t *testing.T) {
+	t.Parallel()
+	m, _ := newMemory(&idempotent.MemoryOptions{MaxEntries: 10, ScopeEntries: -1, Evict: true})
+	running, unknown, sealed := claimOf("p", 100), claimOf("p", 101), claimOf("p", 102)
+	for _, c := range []idempotent.Claim{running, unknown, sealed} {
+		_, err := m.Acquire(t.Context(), c)
+		require.NoError(t, err)
+	}
+	require.NoError(t, m.Finish(t.Context(), unknown.Own(), idempotent.Outcome{State: idempotent.Unknown, Retention: time.Hour}))
+	require.NoError(t, m.Finish(t.Context(), sealed.Own(), idempotent.Outcome{State: idempotent.Sealed, Retention: time.Hour}))
+
+	for i := range 50 {
+		require.NoError(t, finished(t, m, claimOf("p", i), 0))
+		require.LessOrEqual(t, m.Stats().Entries, 10)
+	}
+
+	for i := 43; i < 50; i++ {
+		require.Equal(t, idempotent.Done, stateOf(t, m, claimOf("p", i)))
+	}
+	require.EqualValues(t, 43, m.Stats().Evicted)
+	require.Equal(t, idempotent.InFlight, stateOf(t, m, running))
+	require.Equal(t, idempotent.Unknown, stateOf(t, m, unknown))
+	require.Equal(t, idempotent.Sealed, stateOf(t, m, sealed))
+}
+
+func TestRunningRecordsAreNeverEvicted(t *testing.T) {
+	t.Parallel()
+	m, advance := newMemory(&idempotent.MemoryOptions{MaxEntries: 10, ScopeEntries: -1, Evict: true})
+	for i := range 10 {
+		_, err := m.Acquire(t.Context(), claimOf("p", i))
+		require.NoError(t, err)
+	}
+	for range 2 {
+		require.ErrorIs(t, finished(t, m, claimOf("p", 10), 0), idempotent.ErrFull)
+		advance(30 * time.Minute) // their leases are over, their retention is not
+	}
+	require.Equal(t, idempotent.Acquired, stateOf(t, m, claimOf("p", 0)))
+}
+
+func TestOnePrincipalCannotStarveAnother(t *testing.T) {
+	t.Parallel()
+	for name, evict := range map[string]bool{"refusing": false, "evicting": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m, _ := newMemory(&idempotent.MemoryOptions{MaxEntries: 100, MaxBytes: 1 << 20, Evict: evict})
+			require.NoError(t, finished(t, m, claimOf("victim", 0), 0))
+			refused := 0
+			for i := range 1000 {
+				if err := finished(t, m, claimOf("flood", i), 2000); err != nil {
+					require.ErrorIs(t, err, idempotent.ErrQuota)
+					require.ErrorIs(t, err, idempotent.ErrFull)
+					refused++
+				}
+			}
+			if evict {
+				require.Zero(t, refused)
+			} else {
+				require.Equal(t, 975, refused)
+			}
+			require.Equal(t, 26, m.Stats().Entries)
+			require.Equal(t, idempotent.Done, stateOf(t, m, claimOf("victim", 0)))
+			require.NoError(t, finished(t, m, claimOf("victim", 1), 0))
+		})
+	}
+}
+
+func TestFloodStaysWithinTheBounds(t *testing.T) {
+	t.Parallel()
+	const entries, bytes = 4096, 8 << 20
+	m, _ := newMemory(&idempotent.MemoryOptions{MaxEntries: entries, MaxBytes: bytes})
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 5000 {
+				_ = finished(t, m, claimOf(fmt.Sprint("principal ", g, " ", i%50), i), 4000)
+			}
+		})
+	}
+	wg.Wait()
+	s := m.Stats()
+	require.LessOrEqual(t, s.Entries, entries)
+	require.LessOrEqual(t, s.Bytes, int64(bytes))
+	require.Greater(t, s.Bytes, int64(bytes)*9/10, "the shards fill evenly")
+}
+
+func TestGlobalScopeHasNoQuota(t *testing.T) {
+	t.Parallel()
+	m, _ := newMemory(&idempotent.MemoryOptions{MaxEntries: 100})
+	for i := range 100 {
+		c := claimOf("", i)
+		c.Scope = idempotent.ID{}
+		require.NoError(t, finished(t, m, c, 0))
+	}
+}
+
+func TestMemoryGivesBackWhatItHeld(t *testing.T) {
+	t.Parallel()
+	m, advance := newMemory(nil)
+	for i := range 3000 {
+		c := claimOf(fmt.Sprint(i%7), i)
+		_, err := m.Acquire(t.Context(), c)
+		require.NoError(t, err)
+		state := []idempotent.State{idempotent.Done, idempotent.Sealed, idempotent.Unknown, idempotent.Released}[i%4]
+		require.NoError(t, m.Finish(t.Context(), c.Own(), idempotent.Outcome{State: state, Record: make([]byte, 100), Retention: time.Hour}))
+	}
+	require.Equal(t, 2250, m.Stats().Entries)
+	advance(time.Hour)
+	n, err := m.Sweep(t.Context(), 0)
+	require.NoError(t, err)
+	require.Equal(t, 2250, n)
+	require.Equal(t, idempotent.MemoryStats{}, m.Stats())
+}
+
+func TestTombstones(t *testing.T) {
+	t.Parallel()
+	m, advance := newMemory(&idempotent.MemoryOptions{Tombstones: 24 * time.Hour})
+	c := claimOf("p", 1)
+	require.NoError(t, finished(t, m, c, 1000))
+	advance(time.Hour)
+
+	require.Equal(t, idempotent.Expired, stateOf(t, m, c))
+	other := c
+	other.Print[0]++
+	require.Equal(t, idempotent.Mismatch, stateOf(t, m, other), "the print comes first here, too")
+	require.Equal(t, idempotent.MemoryStats{Entries: 1, Bytes: 512}, m.Stats())
+	require.ErrorIs(t, m.Renew(t.Context(), c.Own(), time.Minute), idempotent.ErrLost)
+	advance(24 * time.Hour)
+	require.Equal(t, idempotent.Acquired, stateOf(t, m, c))
+}
+
+func TestMemoryWithItsOwnClock(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := idempotent.NewMemory(nil)
+		c := claimOf("p", 1)
+		_, err := m.Acquire(t.Context(), c)
+		require.NoError(t, err)
+		time.Sleep(time.Minute - 1)
+		require.Equal(t, idempotent.InFlight, stateOf(t, m, c))
+		time.Sleep(1)
+		require.Equal(t, idempotent.Acquired, stateOf(t, m, c))
+		time.Sleep(time.Hour)
+		require.ErrorIs(t, m.Mark(t.Context(), c.Own()), idempotent.ErrLost)
+	})
+}
+
+func TestInvalidClaimsAreErrors(t *testing.T) {
+	t.Parallel()
+	m := idempotent.NewMemory(nil)
+	for _, spoil := range []func(c *idempotent.Claim){
+		func(c *idempotent.Claim) { c.Lease = 0 },
+		func(c *idempotent.Claim) { c.Retention = -1 },
+	} {
+		c := claimOf("p", 1)
+		spoil(&c)
+		_, err := m.Acquire(t.Context(), c)
+		require.Error(t, err)
+	}
+	require.Zero(t, m.Stats())
 }

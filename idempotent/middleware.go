@@ -240,7 +240,6 @@ func (q *request) answer(v Verdict, err error) {
 	case errors.Is(err, ErrQuota):
 		refuse(OverQuota, apierror.RateLimitExceeded(soon).WithCause(err))
 	case err != nil:
-		q.warn(q.r.Context(), "idempotent: the store failed", q.claim.ID, err)
 		refuse(StoreFailed, apierror.ServiceUnavailable(soon).WithCause(err))
 	case v.State == InFlight && errors.Is(q.r.Context().Err(), context.Canceled):
 		refuse(InProgress, q.r.Context().Err())

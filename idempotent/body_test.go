@@ -1,0 +1,93 @@
+package idempotent_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/idempotent"
+)
+
+func TestBodyOverTheLimitIsRefusedAndRecordsNothing(t *testing.T) {
+	t.Parallel()
+	var h counter
+	store := idempotent.NewMemory(nil)
+	mw := idempotent.New(store, idempotent.Global, &idempotent.Options{MaxBody: 10})(&h)
+	for _, body := range []io.Reader{strings.NewReader("12345678901"), iotest.OneByteReader(strings.NewReader("12345678901"))} {
+		r := httptest.NewRequest(http.MethodPost, "/", body) // with and without a length
+		r.Header.Set("Idempotency-Key", "k")
+		w := httptest.NewRecorder()
+		mw.ServeHTTP(w, r)
+		require.Equal(t, http.StatusRequestEntityTooLarge, w.Code)
+	}
+	require.Zero(t, store.Stats())
+	require.Equal(t, http.StatusCreated, call(mw, "k", "1234567890").Status, "exactly the limit is accepted")
+}
+
+func TestOuterLimitCountsToo(t *testing.T) {
+	t.Parallel()
+	var h counter
+	inner := idempotent.New(memory(), idempotent.Global, nil)(&h)
+	mw := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, 5)
+		inner.ServeHTTP(w, r)
+	})
+	require.Equal(t, http.StatusRequestEntityTooLarge, call(mw, "k", "123456").Status)
+	require.Equal(t, http.StatusCreated, call(mw, "k", "12345").Status)
+}
+
+func TestBodyCutShortRecordsNothing(t *testing.T) {
+	t.Parallel()
+	var h counter
+	store := idempotent.NewMemory(nil)
+	s := httptest.NewServer(idempotent.New(store, idempotent.Global, nil)(&h))
+	t.Cleanup(s.Close)
+	for _, head := range []string{"Content-Length: 10\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"} {
+		conn, err := net.Dial("tcp", s.Listener.Addr().String())
+		require.NoError(t, err)
+		_, err = fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\n%s", head)
+		require.NoError(t, err)
+		require.NoError(t, conn.(*net.TCPConn).CloseWrite())
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusBadRequest, resp.StatusCode)
+		require.NoError(t, resp.Body.Close())
+		require.NoError(t, conn.Close())
+	}
+	require.Zero(t, store.Stats())
+	require.Zero(t, h.runs.Load())
+}
+
+func TestHandlerReadsTheBody(t *testing.T) {
+	t.Parallel()
+	body := strings.Repeat("0123456789", 100_000)
+	h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+		got, err := io.ReadAll(r.Body)
+		require.NoError(t, err)
+		require.True(t, string(got) == body)
+		require.NoError(t, r.Body.Close())
+	}}
+	s := serve(t, &h, idempotent.New(memory(), idempotent.Global, nil))
+	require.Equal(t, http.StatusOK, post(t, s, "k", body).Status)
+	require.True(t, post(t, s, "k", body).replayed())
+}
+
+func TestRequestWithoutABody(t *testing.T) {
+	t.Parallel()
+	var h counter
+	mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, "/v1/resources/1", nil)
+	require.NoError(t, err)
+	r.Header.Set("Idempotency-Key", "k")
+	w := httptest.NewRecorder()
+	mw.ServeHTTP(w, r) // r.Body is nil
+	require.Equal(t, http.StatusCreated, w.Code)
+}

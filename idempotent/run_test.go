@@ -1,0 +1,324 @@
+package idempotent_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/idempotent"
+	"github.com/seawall-go/seawall/internal/reqstate"
+)
+
+func TestAtMostOnce(t *testing.T) {
+	t.Parallel()
+	h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }}
+	mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{AtMostOnce: true})(&h)
+
+	require.Equal(t, http.StatusInternalServerError, call(mw, "k", "").Status)
+	require.Contains(t, call(mw, "k", "").Body, "idempotency_outcome_unknown")
+	require.EqualValues(t, 1, h.runs.Load())
+}
+
+func TestEffectThatSucceedsIsReplayed(t *testing.T) {
+	t.Parallel()
+	h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+		require.NoError(t, idempotent.BeginEffect(r.Context()))
+		require.NoError(t, idempotent.BeginEffect(r.Context()))
+		w.WriteHeader(http.StatusPaymentRequired)
+	}}
+	mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
+	call(mw, "k", "")
+	again := call(mw, "k", "")
+	require.True(t, again.replayed())
+	require.Equal(t, http.StatusPaymentRequired, again.Status)
+}
+
+func TestEffectAfterTheHandlerIsRefused(t *testing.T) {
+	t.Parallel()
+	var late context.Context
+	h := counter{serve: func(_ int64, _ http.ResponseWriter, r *http.Request) { late = r.Context() }}
+	call(idempotent.New(memory(), idempotent.Global, nil)(&h), "k", "")
+	require.Error(t, idempotent.BeginEffect(late))
+}
+
+func TestWithoutAKeyNothingIsPromised(t *testing.T) {
+	t.Parallel()
+	h := counter{serve: func(_ int64, _ http.ResponseWriter, r *http.Request) {
+		idempotent.Stream(r.Context())
+		require.NoError(t, idempotent.BeginEffect(r.Context()))
+		require.Zero(t, idempotent.Attempt(r.Context()))
+		require.Empty(t, idempotent.DerivedKey(r.Context(), "charge"))
+	}}
+	mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
+	mw.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil))
+	require.EqualValues(t, 1, h.runs.Load())
+}
+
+func TestUnknownIsResolved(t *testing.T) {
+	t.Parallel()
+	h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+		require.NoError(t, idempotent.BeginEffect(r.Context()))
+		w.WriteHeader(http.StatusBadGateway)
+	}}
+	store := idempotent.NewMemory(nil)
+	scope := func(*http.Request) (string, error) { return "customer", nil }
+	mw := idempotent.New(store, scope, &idempotent.Options{Namespace: "payments"})(&h)
+	call(mw, "k", "")
+
+	err := store.Resolve(t.Context(), idempotent.NewID("payments", "customer", "k"), idempotent.Outcome{
+		State:     idempotent.Done,
+		Record:    idempotent.Response{Status: http.StatusCreated, Body: []byte("charged after all")}.Encode(),
+		Retention: time.Hour,
+	})
+
+	require.NoError(t, err)
+	again := call(mw, "k", "")
+	require.Equal(t, http.StatusCreated, again.Status)
+	require.Equal(t, "charged after all", again.Body)
+	require.True(t, again.replayed())
+	require.EqualValues(t, 1, h.runs.Load())
+}
+
+// crash is a process that dies while its handler runs: nothing reaches the store any more.
+func crash(store idempotent.Store) *faulty {
+	return &faulty{
+		Store:  store,
+		renew:  func(func() error) error { return errDown },
+		finish: func(idempotent.Outcome, func() error) error { return errDown },
+	}
+}
+
+func TestAttemptsAndDerivedKeys(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var attempts []int
+		keys := map[string]int{}
+		h := counter{serve: func(_ int64, _ http.ResponseWriter, r *http.Request) {
+			attempts = append(attempts, idempotent.Attempt(r.Context()))
+			keys[idempotent.DerivedKey(r.Context(), "charge")]++
+			keys[idempotent.DerivedKey(r.Context(), "mail")]++
+		}}
+		store := memory()
+		died := idempotent.New(crash(store), idempotent.Global, nil)(&h)
+		alive := idempotent.New(store, idempotent.Global, nil)(&h)
+
+		call(died, "k", "")
+		time.Sleep(time.Minute)
+		call(alive, "k", "")
+
+		require.Equal(t, []int{1, 2}, attempts)
+		require.Len(t, keys, 2)
+		for key, n := range keys {
+			require.Len(t, key, 32)
+			require.Equal(t, 2, n, "a derived key is the same in every attempt")
+		}
+		call(alive, "another", "")
+		require.Len(t, keys, 4)
+	})
+}
+
+func TestMarkedCrashIsUnknown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := counter{serve: func(_ int64, _ http.ResponseWriter, r *http.Request) {
+			require.NoError(t, idempotent.BeginEffect(r.Context()))
+		}}
+		store := memory()
+		died := idempotent.New(crash(store), idempotent.Global, nil)(&h)
+		alive := idempotent.New(store, idempotent.Global, nil)(&h)
+
+		call(died, "k", "")
+		time.Sleep(time.Minute)
+
+		require.Contains(t, call(alive, "k", "").Body, "idempotency_outcome_unknown")
+		require.Contains(t, call(alive, "k", "other").Body, "idempotency_conflict", "the print is remembered after a crash")
+		require.EqualValues(t, 1, h.runs.Load())
+	})
+}
+
+func TestWaiterTakesOverFromACrash(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var h counter
+		store := memory()
+		call(idempotent.New(crash(store), idempotent.Global, nil)(&h), "k", "")
+		time.Sleep(25 * time.Second)
+
+		r := call(idempotent.New(store, idempotent.Global, nil)(&h), "k", "")
+
+		require.Equal(t, "run 2: ", r.Body)
+		require.False(t, r.replayed())
+	})
+}
+
+func TestLostLeaseCancelsTheHandlerAndTheOthersAnswerCounts(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]func(w http.ResponseWriter){
+		"the zombie fails":    func(w http.ResponseWriter) { w.WriteHeader(http.StatusInternalServerError) },
+		"the zombie succeeds": func(w http.ResponseWriter) { _, _ = io.WriteString(w, "from the zombie") },
+		"the zombie is mute":  func(http.ResponseWriter) {},
+		"the zombie streams":  func(w http.ResponseWriter) { _, _ = w.Write(make([]byte, 2<<20)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var cause, effect error
+				zombie := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					<-r.Context().Done()
+					cause = context.Cause(r.Context())
+					effect = idempotent.BeginEffect(r.Context())
+					time.Sleep(2 * time.Second)
+					answer(w)
+				})
+				successor := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					require.Equal(t, 2, idempotent.Attempt(r.Context()))
+					time.Sleep(5 * time.Second)
+					_, _ = io.WriteString(w, "from the successor")
+				})
+				store := memory()
+				cut := &faulty{Store: store, renew: func(func() error) error { return errDown }}
+				var events seen
+				a := idempotent.New(cut, idempotent.Global, &idempotent.Options{Observe: events.observe})(zombie)
+				b := idempotent.New(store, idempotent.Global, nil)(successor)
+				var first, second reply
+				var wg sync.WaitGroup
+				wg.Go(func() { first = call(a, "k", "") })
+				wg.Go(func() {
+					time.Sleep(25 * time.Second)
+					second = call(b, "k", "")
+				})
+				wg.Wait()
+
+				require.ErrorIs(t, cause, idempotent.ErrLeaseLost)
+				require.ErrorIs(t, effect, idempotent.ErrLeaseLost)
+				require.Equal(t, "from the successor", second.Body)
+				require.Equal(t, "from the successor", first.Body, "its own client gets the recorded answer")
+				require.True(t, first.replayed())
+				require.Equal(t, []idempotent.Result{idempotent.Replayed}, events.results())
+				require.True(t, events.events[0].Lost)
+			})
+		})
+	}
+}
+
+func TestLateAnswerOfAnOwnerWhomNobodyReplaced(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(5 * time.Minute)
+			_, _ = io.WriteString(w, "late")
+		}}
+		store := memory()
+		cut := &faulty{Store: store, renew: func(func() error) error { return errDown }}
+		a := idempotent.New(cut, idempotent.Global, nil)(&h)
+		require.Equal(t, "late", call(a, "k", "").Body)
+		require.True(t, call(a, "k", "").replayed())
+	})
+}
+
+func TestChainsDeadlineReachesTheHandler(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for name, answer := range map[string]func(w http.ResponseWriter, r *http.Request){
+			"mute":  func(http.ResponseWriter, *http.Request) {},
+			"error": func(w http.ResponseWriter, r *http.Request) { apierror.Write(w, r, r.Context().Err()) },
+		} {
+			h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+				<-r.Context().Done()
+				require.ErrorIs(t, r.Context().Err(), context.DeadlineExceeded)
+				answer(w, r)
+			}}
+			chain := func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
+					defer cancel()
+					next.ServeHTTP(w, r.WithContext(ctx))
+				})
+			}
+			mw := chain(idempotent.New(memory(), idempotent.Global, nil)(&h))
+
+			r := call(mw, "k", "")
+
+			require.Equal(t, http.StatusGatewayTimeout, r.Status, name)
+			require.Contains(t, r.Body, "timeout")
+			require.False(t, call(mw, "k", "").replayed())
+			require.EqualValues(t, 2, h.runs.Load(), "no empty success was recorded")
+		}
+	})
+}
+
+func TestDisconnectCancelsWhereAsked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := counter{serve: func(n int64, _ http.ResponseWriter, r *http.Request) {
+			if n == 1 {
+				<-r.Context().Done()
+			}
+		}}
+		mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{CancelOnDisconnect: true})(&h)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/resources", nil)
+		r.Header.Set("Idempotency-Key", "k")
+		w := httptest.NewRecorder()
+
+		mw.ServeHTTP(w, r)
+
+		require.Equal(t, http.StatusServiceUnavailable, w.Code)
+		require.Equal(t, http.StatusOK, call(mw, "k", "").Status)
+		require.EqualValues(t, 2, h.runs.Load())
+	})
+}
+
+func TestHandlersContextKeepsItsValues(t *testing.T) {
+	t.Parallel()
+	type key struct{}
+	h := counter{serve: func(_ int64, _ http.ResponseWriter, r *http.Request) {
+		require.Equal(t, "value", r.Context().Value(key{}))
+		reqstate.From(r.Context()).SetErr(errors.New("for the access log"), false)
+	}}
+	mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
+	r := httptest.NewRequestWithContext(context.WithValue(t.Context(), key{}, "value"), http.MethodPost, "/", nil)
+	r, state := reqstate.Ensure(r)
+	r.Header.Set("Idempotency-Key", "k")
+	mw.ServeHTTP(httptest.NewRecorder(), r)
+	require.Error(t, state.Err())
+}
+
+func TestNestedMiddlewareIsOne(t *testing.T) {
+	t.Parallel()
+	var h counter
+	store := memory()
+	mw := idempotent.New(store, idempotent.Global, nil)(idempotent.New(store, idempotent.Global, nil)(&h))
+	require.Equal(t, http.StatusCreated, call(mw, "k", "").Status)
+	require.True(t, call(mw, "k", "").replayed())
+}
+
+func TestRenewalEndsWithTheRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var renewals atomic.Int64
+		store := &faulty{Store: memory(), renew: func(next func() error) error {
+			renewals.Add(1)
+			return next()
+		}}
+		for key, end := range map[string]func(){"returns": func() {}, "panics": func() { panic("boom") }} {
+			renewals.Store(0)
+			h := counter{serve: func(int64, http.ResponseWriter, *http.Request) { time.Sleep(25 * time.Second); end() }}
+			call(idempotent.New(store, idempotent.Global, nil)(&h), key, "")
+			require.EqualValues(t, 2, renewals.Load())
+			time.Sleep(time.Hour)
+			require.EqualValues(t, 2, renewals.Load())
+		}
+	})
+}

@@ -1,0 +1,351 @@
+package idempotent_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/idempotent"
+)
+
+var errDown = errors.New("connection refused")
+
+// faulty is a store whose operations pass through hooks. Call the next to have the operation done.
+type faulty struct {
+	idempotent.Store
+	acquire func(next func() (idempotent.Verdict, error)) (idempotent.Verdict, error)
+	renew   func(next func() error) error
+	mark    func(next func() error) error
+	finish  func(o idempotent.Outcome, next func() error) error
+}
+
+func (f *faulty) Acquire(ctx context.Context, c idempotent.Claim) (idempotent.Verdict, error) {
+	next := func() (idempotent.Verdict, error) { return f.Store.Acquire(ctx, c) }
+	if f.acquire == nil {
+		return next()
+	}
+	return f.acquire(next)
+}
+
+func (f *faulty) Renew(ctx context.Context, l idempotent.Lease, d time.Duration) error {
+	next := func() error { return f.Store.Renew(ctx, l, d) }
+	if f.renew == nil {
+		return next()
+	}
+	return f.renew(next)
+}
+
+func (f *faulty) Mark(ctx context.Context, l idempotent.Lease) error {
+	next := func() error { return f.Store.Mark(ctx, l) }
+	if f.mark == nil {
+		return next()
+	}
+	return f.mark(next)
+}
+
+func (f *faulty) Finish(ctx context.Context, l idempotent.Lease, o idempotent.Outcome) error {
+	next := func() error { return f.Store.Finish(ctx, l, o) }
+	if f.finish == nil {
+		return next()
+	}
+	return f.finish(o, next)
+}
+
+// seen collects events.
+type seen struct {
+	mu     sync.Mutex
+	events []idempotent.Event
+}
+
+func (s *seen) observe(_ context.Context, e idempotent.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events = append(s.events, e)
+}
+
+func (s *seen) results() (results []idempotent.Result) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.events {
+		results = append(results, e.Result)
+	}
+	return results
+}
+
+func TestLostRepliesAreNoticedByNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n atomic.Int64
+		lose := func(err error) error { // every other reply is lost, after the store has done what it was told
+			if err == nil && n.Add(1)%2 == 1 {
+				return errDown
+			}
+			return err
+		}
+		store := &faulty{
+			Store: memory(),
+			acquire: func(next func() (idempotent.Verdict, error)) (idempotent.Verdict, error) {
+				v, err := next()
+				return v, lose(err)
+			},
+			mark:   func(next func() error) error { return lose(next()) },
+			finish: func(_ idempotent.Outcome, next func() error) error { return lose(next()) },
+		}
+		h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+			require.NoError(t, idempotent.BeginEffect(r.Context()))
+			require.Equal(t, 1, idempotent.Attempt(r.Context()))
+			w.WriteHeader(http.StatusCreated)
+		}}
+		mw := idempotent.New(store, idempotent.Global, nil)(&h)
+
+		require.Equal(t, http.StatusCreated, call(mw, "k", "").Status)
+		require.True(t, call(mw, "k", "").replayed())
+		require.EqualValues(t, 1, h.runs.Load())
+	})
+}
+
+func TestStoreDownBeforeTheRun(t *testing.T) {
+	t.Parallel()
+	for name, fail := range map[string]func() (idempotent.Verdict, error){
+		"error":         func() (idempotent.Verdict, error) { return idempotent.Verdict{}, errDown },
+		"panic":         func() (idempotent.Verdict, error) { panic("driver bug") },
+		"no verdict":    func() (idempotent.Verdict, error) { return idempotent.Verdict{}, nil },
+		"wrong verdict": func() (idempotent.Verdict, error) { return idempotent.Verdict{State: 77}, nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var h counter
+				var events seen
+				store := &faulty{Store: memory(), acquire: func(func() (idempotent.Verdict, error)) (idempotent.Verdict, error) { return fail() }}
+				mw := idempotent.New(store, idempotent.Global, &idempotent.Options{Observe: events.observe})(&h)
+
+				r := call(mw, "k", "")
+
+				require.GreaterOrEqual(t, r.Status, 500)
+				if r.Status == http.StatusServiceUnavailable {
+					require.NotEmpty(t, r.Header.Get("Retry-After"))
+				}
+				require.NotContains(t, r.Body, "driver bug")
+				require.NotContains(t, r.Body, "refused")
+				require.Equal(t, []idempotent.Result{idempotent.StoreFailed}, events.results())
+				require.Zero(t, h.runs.Load())
+			})
+		})
+	}
+}
+
+func TestStoreThatNeverAnswersIsGivenUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var h counter
+		mw := idempotent.New(hanging{memory()}, idempotent.Global, nil)(&h)
+		start := time.Now()
+		require.Equal(t, http.StatusServiceUnavailable, call(mw, "k", "").Status)
+		require.LessOrEqual(t, time.Since(start), 2*time.Second)
+		require.Zero(t, h.runs.Load())
+	})
+}
+
+// hanging is a store that accepts and never answers.
+type hanging struct{ idempotent.Store }
+
+func (hanging) Acquire(ctx context.Context, _ idempotent.Claim) (idempotent.Verdict, error) {
+	<-ctx.Done()
+	return idempotent.Verdict{}, ctx.Err()
+}
+
+func (hanging) Finish(ctx context.Context, _ idempotent.Lease, _ idempotent.Outcome) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestClaimOfAnUnansweredAcquireIsFreedAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var h counter
+		down := true
+		store := &faulty{Store: memory(), acquire: func(next func() (idempotent.Verdict, error)) (idempotent.Verdict, error) {
+			v, err := next()
+			if down {
+				return idempotent.Verdict{}, errDown
+			}
+			return v, err
+		}}
+		mw := idempotent.New(store, idempotent.Global, nil)(&h)
+		require.Equal(t, http.StatusServiceUnavailable, call(mw, "k", "").Status)
+		down = false
+		start := time.Now()
+		require.Equal(t, http.StatusCreated, call(mw, "k", "").Status)
+		require.Zero(t, time.Since(start))
+	})
+}
+
+func TestFailOpenRunsUnprotected(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var h counter
+		var events seen
+		var err error
+		store := &faulty{Store: memory(), acquire: func(func() (idempotent.Verdict, error)) (idempotent.Verdict, error) {
+			return idempotent.Verdict{}, err
+		}}
+		mw := idempotent.New(store, idempotent.Global, &idempotent.Options{FailOpen: true, Observe: events.observe})(&h)
+
+		err = errDown
+		require.Equal(t, "run 1: body", call(mw, "k", "body").Body)
+		err = idempotent.ErrFull // has not failed: who fills the store must not disable it
+		require.Equal(t, http.StatusServiceUnavailable, call(mw, "k", "body").Status)
+
+		require.Equal(t, []idempotent.Result{idempotent.RanUnprotected, idempotent.StoreFailed}, events.results())
+	})
+}
+
+func TestStoreDownAfterTheRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := counter{serve: func(n int64, w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(time.Second)
+			w.WriteHeader(http.StatusCreated)
+		}}
+		var events seen
+		down := true
+		store := &faulty{Store: memory(), finish: func(_ idempotent.Outcome, next func() error) error {
+			if down {
+				return errDown
+			}
+			return next()
+		}}
+		mw := idempotent.New(store, idempotent.Global, &idempotent.Options{Observe: events.observe})(&h)
+		var duplicate reply
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			time.Sleep(time.Millisecond)
+			duplicate = call(mw, "k", "")
+		})
+
+		require.Equal(t, http.StatusCreated, call(mw, "k", "").Status, "the handler's answer goes out")
+		wg.Wait()
+		require.Equal(t, http.StatusCreated, duplicate.Status, "to those who waited for it, too")
+		require.Contains(t, events.results(), idempotent.RanUnrecorded)
+		require.EqualValues(t, 1, h.runs.Load())
+
+		down = false
+		require.Equal(t, http.StatusTooManyRequests, call(mw, "k", "").Status, "the claim stays until its lease is over")
+		time.Sleep(time.Minute)
+		require.Equal(t, http.StatusCreated, call(mw, "k", "").Status)
+		require.EqualValues(t, 2, h.runs.Load())
+	})
+}
+
+func TestFinishIsRepeatedUntilTheStoreIsBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var h counter
+		start := time.Now()
+		store := &faulty{Store: memory(), finish: func(_ idempotent.Outcome, next func() error) error {
+			if time.Since(start) < 2*time.Second {
+				return errDown
+			}
+			return next()
+		}}
+		mw := idempotent.New(store, idempotent.Global, nil)(&h)
+		require.Equal(t, http.StatusCreated, call(mw, "k", "").Status)
+		require.True(t, call(mw, "k", "").replayed())
+	})
+}
+
+func TestResponseWithoutRoomIsSealed(t *testing.T) {
+	t.Parallel()
+	var h counter
+	store := &faulty{Store: memory(), finish: func(o idempotent.Outcome, next func() error) error {
+		if o.State == idempotent.Done {
+			return idempotent.ErrFull
+		}
+		return next()
+	}}
+	mw := idempotent.New(store, idempotent.Global, nil)(&h)
+
+	require.Equal(t, http.StatusCreated, call(mw, "k", "").Status)
+	again := call(mw, "k", "")
+
+	require.Equal(t, http.StatusConflict, again.Status)
+	require.Contains(t, again.Body, "idempotency_response_unavailable")
+	require.Equal(t, "/v1/resources/1", again.Header.Get("Location"))
+	require.EqualValues(t, 1, h.runs.Load())
+}
+
+func TestFullStoreAndUsedUpShare(t *testing.T) {
+	t.Parallel()
+	for want, err := range map[int]error{
+		http.StatusServiceUnavailable: idempotent.ErrFull,
+		http.StatusTooManyRequests:    idempotent.ErrQuota,
+	} {
+		var h counter
+		store := &faulty{Store: memory(), acquire: func(func() (idempotent.Verdict, error)) (idempotent.Verdict, error) {
+			return idempotent.Verdict{}, err
+		}}
+		r := call(idempotent.New(store, idempotent.Global, nil)(&h), "k", "")
+		require.Equal(t, want, r.Status)
+		require.NotEmpty(t, r.Header.Get("Retry-After"))
+		require.Zero(t, h.runs.Load())
+	}
+}
+
+func TestMarkThatFailsForbidsTheEffect(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		down := true
+		store := &faulty{Store: memory(), mark: func(next func() error) error {
+			if down {
+				return errDown
+			}
+			return next()
+		}}
+		for _, o := range []*idempotent.Options{nil, {AtMostOnce: true}} {
+			down = true
+			effects := 0
+			h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+				if err := idempotent.BeginEffect(r.Context()); err != nil {
+					require.ErrorIs(t, err, errDown)
+					w.WriteHeader(http.StatusServiceUnavailable)
+					return
+				}
+				effects++
+			}}
+			mw := idempotent.New(store, idempotent.Global, o)(&h)
+			key := "k"
+			if o != nil {
+				key = "at-most-once"
+			}
+
+			require.Equal(t, http.StatusServiceUnavailable, call(mw, key, "").Status)
+			require.Zero(t, effects)
+			down = false
+			require.Equal(t, http.StatusOK, call(mw, key, "").Status)
+			require.Equal(t, 1, effects)
+		}
+	})
+}
+
+func TestPanicOfADriverLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var h counter
+		store := &faulty{
+			Store:  memory(),
+			finish: func(idempotent.Outcome, func() error) error { panic("driver bug") },
+			renew:  func(func() error) error { panic("driver bug") },
+		}
+		mw := idempotent.New(store, idempotent.Global, nil)(&h)
+		require.Equal(t, http.StatusCreated, call(mw, "k", "").Status)
+		require.EqualValues(t, 1, h.runs.Load())
+	})
+}
