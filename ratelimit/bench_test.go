@@ -1,7 +1,7 @@
 package ratelimit_test
 
 import (
-	"context"
+	"strconv"
 	"testing"
 
 	"golang.org/x/time/rate"
@@ -9,20 +9,60 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// BenchmarkBareAllow is what everything else is measured against: a rate.Limiter without a table.
+// What a decision costs, beside a bare rate.Limiter that has neither keys nor anything to say.
+
 func BenchmarkBareAllow(b *testing.B) {
-	l := rate.NewLimiter(1e6, 1000)
-	b.ReportAllocs()
-	for b.Loop() {
-		l.Allow()
+	for name, limit := range benchmarkLimits {
+		b.Run(name, func(b *testing.B) {
+			l := rate.NewLimiter(rate.Limit(limit.Quota), limit.Quota)
+			b.ReportAllocs()
+			for b.Loop() {
+				l.Allow()
+			}
+		})
 	}
 }
 
 func BenchmarkTake(b *testing.B) {
+	for name, limit := range benchmarkLimits {
+		b.Run(name, func(b *testing.B) {
+			m := ratelimit.NewMemory(nil)
+			c := ratelimit.Charge{Policy: "default", Key: "0123456789abcdef", Limit: limit, Cost: 1}
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = m.Take(b.Context(), c)
+			}
+		})
+	}
+}
+
+var benchmarkLimits = map[string]ratelimit.Limit{
+	"admitted": ratelimit.PerSecond(1_000_000_000),
+	"denied":   ratelimit.PerSecond(1),
+}
+
+// BenchmarkTakeNewKeys is a flood of keys that were never seen, at the cap.
+func BenchmarkTakeNewKeys(b *testing.B) {
 	m := ratelimit.NewMemory(nil)
-	c := ratelimit.Charge{Policy: "default", Key: "0123456789abcdef", Limit: ratelimit.PerSecond(1_000_000), Cost: 1}
+	c := ratelimit.Charge{Policy: "default", Limit: ratelimit.PerMinute(10), Cost: 1}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		c.Key = strconv.Itoa(i)
+		_, _ = m.Take(b.Context(), c)
+	}
+}
+
+func BenchmarkTakeAllOfThree(b *testing.B) {
+	m := ratelimit.NewMemory(nil)
+	limit := ratelimit.PerSecond(1_000_000_000)
+	charges := []ratelimit.Charge{
+		{Policy: "key", Key: "0123456789abcdef", Limit: limit, Cost: 1},
+		{Policy: "organisation", Key: "0123456789abcdef", Limit: limit, Cost: 1},
+		{Policy: "address", Key: "203.0.113.9", Limit: limit, Cost: 1},
+	}
+	into := make([]ratelimit.Decision, len(charges))
 	b.ReportAllocs()
 	for b.Loop() {
-		_, _ = m.Take(context.Background(), c)
+		_ = m.TakeAll(b.Context(), charges, into)
 	}
 }

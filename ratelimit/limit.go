@@ -44,6 +44,7 @@ var (
 	errBurst  = fmt.Errorf("ratelimit: a Limit's Burst must be 0 to %d", maxUnits)
 	errRefill = errors.New("ratelimit: a Limit must give back its Burst within ten years")
 	errCost   = errors.New("ratelimit: a Charge's Cost is negative")
+	errSame   = errors.New("ratelimit: TakeAll with two charges of one bucket")
 	errInto   = errors.New("ratelimit: TakeAll needs as many places for decisions as charges")
 )
 
@@ -57,6 +58,7 @@ func (l Limit) Validate() error {
 		return errWindow
 	case l.Burst < 0 || l.Burst > maxUnits:
 		return errBurst
+	case l.Burst <= l.Quota && l.Window <= maxRefill: // the usual case needs no arithmetic
 	case float64(l.burst())/float64(l.Quota)*float64(l.Window) > float64(maxRefill):
 		return errRefill
 	}
@@ -74,9 +76,9 @@ func (l Limit) rate() rate.Limit { return rate.Limit(float64(l.Quota) / l.Window
 
 // refill is how long n units take to come back, as package rate reckons: cut off to whole nanoseconds, so that 0 means that they are
 // there.
-func (l Limit) refill(n float64) time.Duration {
+func refill(n float64, r rate.Limit) time.Duration {
 	if n <= 0 {
 		return 0
 	}
-	return time.Duration(n / float64(l.rate()) * float64(time.Second))
+	return time.Duration(n / float64(r) * float64(time.Second))
 }

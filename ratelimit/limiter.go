@@ -26,8 +26,8 @@ type MultiLimiter interface {
 	Limiter
 
 	// TakeAll makes all of the charges if each is admitted, else none of them. The outcome of charges[i] goes into into[i], which
-	// tells whether that charge by itself is admitted; the two have the same length. After an error nothing is charged, and what is in
-	// into means nothing.
+	// tells whether that charge by itself is admitted; the two have the same length. Two charges of one bucket are an error: they are one
+	// charge with a larger cost. After an error nothing is charged, and what is in into means nothing.
 	TakeAll(ctx context.Context, charges []Charge, into []Decision) error
 }
 
@@ -75,42 +75,46 @@ type Decision struct {
 var ErrFull = errors.New("ratelimit: no room for another key")
 
 // decide describes a bucket after a charge. A nil bucket is a full one.
-func decide(bucket *rate.Limiter, now time.Time, c *Charge, allowed bool) Decision {
-	burst := c.Limit.burst()
+func (d *Decision) decide(bucket *rate.Limiter, now time.Time, c *Charge, allowed bool) {
+	burst, r := c.Limit.burst(), c.Limit.rate()
 	tokens := float64(burst)
 	if bucket != nil {
 		tokens = min(tokens, bucket.TokensAt(now)) // a peek under a smaller limit does not change the bucket's
 	}
-	d := Decision{Allowed: allowed, Limit: c.Limit, Remaining: max(int(tokens), 0)}
+	d.Allowed, d.Limit, d.Remaining = allowed, c.Limit, max(int(tokens), 0)
 	if d.Remaining < burst {
-		d.RefillAfter = c.Limit.refill(float64(d.Remaining+1) - tokens)
-		if d.RefillAfter == 0 { // package rate would admit it now
+		d.RefillAfter = refill(float64(d.Remaining+1)-tokens, r)
+		if d.RefillAfter == 0 { // package rate would admit one more
 			d.Remaining++
-			d.RefillAfter = c.Limit.refill(min(float64(d.Remaining+1), float64(burst)) - tokens)
+			d.RefillAfter = refill(float64(min(d.Remaining+1, burst))-tokens, r)
 		}
-		d.ResetAfter = c.Limit.refill(float64(burst) - tokens)
+		d.ResetAfter = refill(float64(burst)-tokens, r)
 	}
 	if !allowed && c.Cost <= burst {
-		d.RetryAfter = retryAfter(bucket, now, c, tokens)
+		d.RetryAfter = retryAfter(bucket, now, c.Cost, tokens, r)
 	}
-	return d
 }
 
-// retryAfter is the least whole number of seconds, at least one, after which bucket admits the charge.
-func retryAfter(bucket *rate.Limiter, now time.Time, c *Charge, tokens float64) time.Duration {
+// retryAfter is the least whole number of seconds, at least one, after which the bucket admits the cost.
+func retryAfter(bucket *rate.Limiter, now time.Time, cost int, tokens float64, r rate.Limit) time.Duration {
+	// Floating point may miss the boundary of a second by a hair, to either side: less than a microsecond for a bucket that is full
+	// within ten years. There, the bucket itself knows.
+	const hair = time.Microsecond
+	wait := refill(float64(cost)-tokens, r)
+	seconds := max(ceilSecond(wait), time.Second)
+	if off := wait - wait.Round(time.Second); off > hair || off < -hair || wait == 0 {
+		return seconds
+	}
 	admits := func(after time.Duration) bool {
-		return c.Limit.refill(float64(c.Cost)-bucket.TokensAt(now.Add(after))) == 0
+		return refill(float64(cost)-bucket.TokensAt(now.Add(after)), r) == 0
 	}
-	wait := max(ceilSecond(c.Limit.refill(float64(c.Cost)-tokens)), time.Second)
-	// Floating point may miss a boundary of a second by a hair, to either side. The bucket itself knows.
 	switch {
-	case bucket == nil:
-	case wait > time.Second && admits(wait-time.Second):
-		wait -= time.Second
-	case !admits(wait):
-		wait += time.Second
+	case seconds > time.Second && admits(seconds-time.Second):
+		return seconds - time.Second
+	case !admits(seconds):
+		return seconds + time.Second
 	}
-	return wait
+	return seconds
 }
 
 // ceilSecond rounds up to whole seconds.

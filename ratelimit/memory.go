@@ -4,7 +4,10 @@ import (
 	"context"
 	"hash/maphash"
 	"math/bits"
+	"slices"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Memory is a [MultiLimiter] that keeps its buckets in the memory of the process. Each is a rate.Limiter of golang.org/x/time/rate.
@@ -104,31 +107,38 @@ func (m *Memory) take(now time.Time, c *Charge) (Decision, error) {
 	if err := c.Validate(); err != nil {
 		return Decision{}, err
 	}
+	var d Decision
 	id := m.id(c.Policy, c.Key)
-	d, v := m.shard(id).take(now, id, c)
-	if v == noRoom {
-		if m.atCap == RefuseNew {
-			return Decision{}, ErrFull
-		}
-		d, _ = m.overflow.take(now, m.id(c.Policy, ""), c)
+	if m.shard(id).take(now, id, c, &d) {
+		return d, nil
 	}
+	if m.atCap == RefuseNew {
+		return d, ErrFull
+	}
+	m.overflow.take(now, m.id(c.Policy, ""), c, &d)
 	return d, nil
 }
 
-func (s *shard) take(now time.Time, id bucketID, c *Charge) (Decision, verdict) {
+// take is false if there is no room.
+func (s *shard) take(now time.Time, id bucketID, c *Charge, d *Decision) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now = s.clock(now)
 	e, v := s.charge(now, id, c, true)
-	return e.decide(now, c, v), v
+	if v == noRoom {
+		return false
+	}
+	e.decide(d, now, c, v)
+	return true
 }
 
 // decide describes the bucket after a charge. A nil entry is a full bucket.
-func (e *entry) decide(now time.Time, c *Charge, v verdict) Decision {
-	if e == nil {
-		return decide(nil, now, c, v != denied)
+func (e *entry) decide(d *Decision, now time.Time, c *Charge, v verdict) {
+	var bucket *rate.Limiter
+	if e != nil {
+		bucket = &e.bucket
 	}
-	return decide(&e.bucket, now, c, v != denied)
+	d.decide(bucket, now, c, v != denied)
 }
 
 // TakeAll implements [MultiLimiter]. Like Take it does not use the context.
@@ -147,6 +157,9 @@ func (m *Memory) takeAll(now time.Time, charges []Charge, into []Decision) error
 			return err
 		}
 		id := m.id(c.Policy, c.Key)
+		if slices.ContainsFunc(work, func(w charging) bool { return w.id == id }) {
+			return errSame
+		}
 		work = append(work, charging{Charge: c, id: id, shard: m.shard(id), verdict: unknown})
 	}
 	now, locked := m.lock(now, work)
@@ -164,7 +177,8 @@ func (m *Memory) takeAll(now time.Time, charges []Charge, into []Decision) error
 		if w.verdict == noRoom {
 			return ErrFull
 		}
-		into[i] = w.shard.find(w.id).decide(now, w.Charge, w.verdict)
+		into[i] = Decision{}
+		w.shard.find(w.id).decide(&into[i], now, w.Charge, w.verdict)
 	}
 	return nil
 }

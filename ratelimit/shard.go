@@ -196,12 +196,12 @@ func (s *shard) fullest(now time.Time) (slot uint32, refill time.Duration) {
 
 // refill is the time until the bucket is full, 0 if it is.
 func (e *entry) refill(now time.Time) time.Duration {
-	l := Limit{Quota: int(e.shape.quota), Window: e.shape.window}
 	missing := float64(e.shape.burst) - e.bucket.TokensAt(now)
-	if missing > 0 {
-		return max(l.refill(missing), 1)
+	if missing <= 0 {
+		return 0
 	}
-	return 0
+	l := Limit{Quota: int(e.shape.quota), Window: e.shape.window}
+	return max(refill(missing, l.rate()), 1)
 }
 
 // drop puts an entry on the free list.

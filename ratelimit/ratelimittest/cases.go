@@ -1,0 +1,178 @@
+package ratelimittest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/seawall-go/seawall/ratelimit"
+)
+
+// step is a charge of one unit, unless it says otherwise.
+type step struct {
+	after time.Duration // the clock moves before
+	key   string        // "" is one like any other
+	limit ratelimit.Limit
+	cost  int
+	peek  bool
+	times int // 0 is once
+
+	denied    bool
+	remaining int // after the last time
+	retry     int // seconds
+	reset     time.Duration
+	refill    time.Duration
+}
+
+func (s step) run(t *testing.T, l ratelimit.Limiter, name string, limit ratelimit.Limit) {
+	t.Helper()
+	c := ratelimit.Charge{Policy: "table", Key: s.key, Limit: limit, Cost: max(s.cost, 1)}
+	if s.limit != (ratelimit.Limit{}) {
+		c.Limit = s.limit
+	}
+	if s.peek {
+		c.Cost = 0
+	}
+	var d ratelimit.Decision
+	for range max(s.times, 1) {
+		d = take(t, l, c)
+		if d.Allowed == s.denied {
+			t.Fatalf("%s: allowed is %v: %+v", name, d.Allowed, d)
+		}
+	}
+	if d.Remaining != s.remaining {
+		t.Errorf("%s: %d remain, want %d", name, d.Remaining, s.remaining)
+	}
+	if want := time.Duration(s.retry) * time.Second; d.RetryAfter != want {
+		t.Errorf("%s: retry after %v, want %v", name, d.RetryAfter, want)
+	}
+	if s.refill != 0 && (d.RefillAfter-s.refill).Abs() > slack {
+		t.Errorf("%s: refill after %v, want %v", name, d.RefillAfter, s.refill)
+	}
+	if s.reset != 0 && (d.ResetAfter-s.reset).Abs() > slack {
+		t.Errorf("%s: reset after %v, want %v", name, d.ResetAfter, s.reset)
+	}
+}
+
+var cases = []struct {
+	name  string
+	limit ratelimit.Limit
+	steps []step
+}{
+	{"a burst, then what has come back", ratelimit.PerSecond(10), []step{
+		{remaining: 9, refill: 100 * time.Millisecond, reset: 100 * time.Millisecond},
+		{times: 9, remaining: 0, refill: 100 * time.Millisecond, reset: time.Second},
+		{denied: true, retry: 1},
+		{after: 99 * time.Millisecond, denied: true, retry: 1, refill: time.Millisecond},
+		{after: time.Millisecond, remaining: 0},
+		{denied: true, retry: 1},
+		{after: 950 * time.Millisecond, times: 9, remaining: 0, refill: 50 * time.Millisecond},
+		{denied: true, retry: 1},
+	}},
+	{"what the bucket does not hold is lost", ratelimit.PerSecond(2), []step{
+		{times: 2, remaining: 0},
+		{after: 1000 * time.Hour, times: 2, remaining: 0},
+		{denied: true, retry: 1},
+	}},
+	{"five a minute", ratelimit.PerMinute(5), []step{
+		{times: 5, remaining: 0, refill: 12 * time.Second, reset: time.Minute},
+		{denied: true, retry: 12},
+		{after: 500 * time.Millisecond, denied: true, retry: 12},
+		{after: 10500 * time.Millisecond, denied: true, retry: 1},
+		{after: time.Second, remaining: 0},
+		{denied: true, retry: 12},
+		{after: 36 * time.Second, remaining: 2},
+	}},
+	{"a thousand a day", ratelimit.Per(1000, 24*time.Hour), []step{
+		{cost: 1000, remaining: 0, reset: 24 * time.Hour},
+		{denied: true, retry: 87}, // 86.4
+		{after: 86 * time.Second, denied: true, retry: 1},
+		{after: 400 * time.Millisecond, remaining: 0},
+	}},
+	{"a window under a second", ratelimit.Per(5, 100*time.Millisecond), []step{
+		{times: 5, remaining: 0, reset: 100 * time.Millisecond},
+		{denied: true, retry: 1},
+		{after: 20 * time.Millisecond, remaining: 0},
+		{denied: true, retry: 1},
+	}},
+	{"a burst over the quota", ratelimit.Limit{Quota: 1, Window: time.Second, Burst: 5}, []step{
+		{times: 5, remaining: 0, refill: time.Second, reset: 5 * time.Second},
+		{denied: true, retry: 1},
+		{after: 2 * time.Second, times: 2, remaining: 0},
+		{denied: true, retry: 1},
+		{cost: 4, denied: true, retry: 4},
+	}},
+	{"a burst under the quota", ratelimit.Limit{Quota: 30, Window: time.Minute, Burst: 1}, []step{
+		{remaining: 0},
+		{denied: true, retry: 2},
+		{after: 2 * time.Second, remaining: 0},
+		{after: time.Hour, remaining: 0},
+		{denied: true, retry: 2},
+	}},
+	{"costs", ratelimit.PerMinute(60), []step{
+		{cost: 50, remaining: 10},
+		{cost: 20, denied: true, remaining: 10, retry: 10},
+		{cost: 10, remaining: 0},
+		{after: 15 * time.Second, cost: 20, denied: true, remaining: 15, retry: 5},
+		{after: 5 * time.Second, cost: 20, remaining: 0},
+	}},
+	{"a cost over the burst is denied for good and changes nothing", ratelimit.PerSecond(10), []step{
+		{cost: 11, denied: true, remaining: 10},
+		{cost: 10, remaining: 0},
+		{cost: 11, denied: true},
+		{after: 100 * time.Millisecond, remaining: 0},
+	}},
+	{"denials take nothing", ratelimit.PerMinute(6), []step{
+		{times: 6, remaining: 0},
+		{denied: true, times: 100, retry: 10},
+		{after: 4 * time.Second, denied: true, times: 100, retry: 6},
+		{after: 6 * time.Second, remaining: 0},
+	}},
+	{"peeks take nothing", ratelimit.PerMinute(6), []step{
+		{peek: true, remaining: 6},
+		{times: 6, remaining: 0},
+		{peek: true, times: 100, remaining: 0, refill: 10 * time.Second},
+		{denied: true, retry: 10},
+		{after: 5 * time.Second, peek: true, times: 100, remaining: 0, refill: 5 * time.Second},
+		{after: 5 * time.Second, peek: true, remaining: 1},
+		{remaining: 0},
+	}},
+	{"a larger plan gives no credit", ratelimit.PerMinute(10), []step{
+		{times: 10, remaining: 0},
+		{limit: ratelimit.PerMinute(60), denied: true, retry: 1},
+		{after: 5 * time.Second, limit: ratelimit.PerMinute(60), remaining: 4},
+	}},
+	{"a larger plan does not fill the bucket", ratelimit.PerMinute(10), []step{
+		{remaining: 9},
+		{limit: ratelimit.PerMinute(60), remaining: 8, reset: 52 * time.Second},
+	}},
+	{"a smaller plan forgives no debt", ratelimit.PerMinute(60), []step{
+		{cost: 55, remaining: 5},
+		{limit: ratelimit.PerMinute(10), cost: 5, remaining: 0},
+		{limit: ratelimit.PerMinute(10), denied: true, retry: 6},
+	}},
+	{"a smaller plan holds less", ratelimit.PerMinute(60), []step{
+		{remaining: 59},
+		{limit: ratelimit.PerMinute(10), remaining: 9},
+	}},
+	{"a smaller plan and back gives no credit", ratelimit.PerMinute(60), []step{
+		{remaining: 59},
+		{limit: ratelimit.PerMinute(10), cost: 10, remaining: 0},
+		{denied: true, retry: 1},
+		{limit: ratelimit.PerMinute(10), denied: true, retry: 6},
+	}},
+	{"the same quota in another window", ratelimit.PerMinute(10), []step{
+		{times: 10, remaining: 0},
+		{limit: ratelimit.PerHour(10), denied: true, retry: 360},
+		{after: time.Minute, limit: ratelimit.PerHour(10), denied: true, retry: 300},
+	}},
+	{"a peek under another plan changes nothing", ratelimit.PerMinute(60), []step{
+		{remaining: 59},
+		{limit: ratelimit.PerMinute(10), peek: true, remaining: 10},
+		{peek: true, remaining: 59},
+	}},
+	{"a denial for good under another plan changes nothing", ratelimit.PerMinute(60), []step{
+		{remaining: 59},
+		{limit: ratelimit.PerMinute(10), cost: 11, denied: true, remaining: 10},
+		{peek: true, remaining: 59},
+	}},
+}

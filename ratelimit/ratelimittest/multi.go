@@ -1,0 +1,171 @@
+package ratelimittest
+
+import (
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seawall-go/seawall/ratelimit"
+)
+
+var multiTests = []struct {
+	name string
+	test func(t *testing.T, l ratelimit.MultiLimiter, advance func(time.Duration))
+}{
+	{"several charges: all or none", allOrNone},
+	{"several charges: of none, nothing happens", ofNone},
+	{"several charges: each tells its own outcome", eachOutcome},
+	{"several charges: an error charges none", errorChargesNone},
+	{"several charges: many goroutines", multiConcurrent},
+}
+
+// takeAll makes charges that must not fail, and tells whether all were admitted.
+func takeAll(t *testing.T, l ratelimit.MultiLimiter, charges ...ratelimit.Charge) ([]ratelimit.Decision, bool) {
+	t.Helper()
+	into := make([]ratelimit.Decision, len(charges))
+	for i := range into { // what was there before must not matter
+		into[i] = ratelimit.Decision{Allowed: i%2 == 0, Remaining: -1, RetryAfter: 7, RefillAfter: 7, ResetAfter: 7}
+	}
+	if err := l.TakeAll(t.Context(), charges, into); err != nil {
+		t.Fatalf("TakeAll(%+v): %v", charges, err)
+	}
+	all := true
+	for i, d := range into {
+		consistent(t, charges[i], d)
+		all = all && d.Allowed
+	}
+	return into, all
+}
+
+func remains(t *testing.T, l ratelimit.Limiter, c ratelimit.Charge, want int) {
+	t.Helper()
+	c.Cost = 0
+	if d := take(t, l, c); d.Remaining != want {
+		t.Errorf("%d remain of %+v, want %d", d.Remaining, c, want)
+	}
+}
+
+func allOrNone(t *testing.T, l ratelimit.MultiLimiter, advance func(time.Duration)) {
+	key := ratelimit.Charge{Policy: "key", Key: "k", Limit: ratelimit.PerMinute(60), Cost: 1}
+	org := ratelimit.Charge{Policy: "organisation", Key: "o", Limit: ratelimit.PerMinute(6), Cost: 2}
+	for i := range 3 {
+		into, all := takeAll(t, l, key, org)
+		if !all || into[0].Remaining != 59-i || into[1].Remaining != 4-2*i {
+			t.Fatalf("time %d: %+v", i+1, into)
+		}
+	}
+	for range 10 { // whichever comes first
+		if into, all := takeAll(t, l, key, org); all || !into[0].Allowed || into[0].Remaining != 57 || into[1].RetryAfter != 20*time.Second {
+			t.Fatalf("%+v", into)
+		}
+		if _, all := takeAll(t, l, org, key); all {
+			t.Fatal("admitted")
+		}
+	}
+	remains(t, l, key, 57)
+	remains(t, l, org, 0)
+	advance(20 * time.Second)
+	if into, all := takeAll(t, l, org, key); !all || into[0].Remaining != 0 || into[1].Remaining != 59 {
+		t.Errorf("%+v", into)
+	}
+	// A bucket that was never seen is none the worse for a denial.
+	fresh := ratelimit.Charge{Policy: "key", Key: "fresh", Limit: ratelimit.PerMinute(2), Cost: 2}
+	if into, all := takeAll(t, l, fresh, org); all || !into[0].Allowed || into[0].Remaining != 2 {
+		t.Errorf("%+v", into)
+	}
+	if d := take(t, l, fresh); !d.Allowed {
+		t.Errorf("%+v", d)
+	}
+}
+
+func ofNone(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
+	if err := l.TakeAll(t.Context(), nil, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func eachOutcome(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
+	slow := ratelimit.Charge{Policy: "slow", Key: "k", Limit: ratelimit.PerHour(1), Cost: 1}
+	fast := ratelimit.Charge{Policy: "fast", Key: "k", Limit: ratelimit.PerMinute(10), Cost: 10}
+	never := ratelimit.Charge{Policy: "never", Key: "k", Limit: ratelimit.PerMinute(10), Cost: 11}
+	peek := ratelimit.Charge{Policy: "peek", Key: "k", Limit: ratelimit.PerMinute(10)}
+	take(t, l, slow)
+	take(t, l, fast)
+	into, _ := takeAll(t, l, peek, slow, never, fast)
+	for i, want := range []ratelimit.Decision{
+		{Allowed: true, Remaining: 10},
+		{RetryAfter: time.Hour},
+		{Remaining: 10},
+		{RetryAfter: time.Minute},
+	} {
+		if d := into[i]; d.Allowed != want.Allowed || d.Remaining != want.Remaining || d.RetryAfter != want.RetryAfter {
+			t.Errorf("decision %d is %+v", i, d)
+		}
+	}
+	// Peeks alone are always admitted.
+	slow.Cost, fast.Cost = 0, 0
+	if into, all := takeAll(t, l, slow, fast, peek); !all || into[0].Remaining != 0 || into[2].Remaining != 10 {
+		t.Errorf("%+v", into)
+	}
+}
+
+func errorChargesNone(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
+	good := ratelimit.Charge{Policy: "p", Key: "k", Limit: ratelimit.PerMinute(10), Cost: 1}
+	bad := good
+	bad.Key, bad.Cost = "bad", -1
+	for _, charges := range [][]ratelimit.Charge{{good, bad}, {bad, good}} {
+		if err := l.TakeAll(t.Context(), charges, make([]ratelimit.Decision, 2)); err == nil {
+			t.Error("a negative cost is no error")
+		}
+	}
+	if err := l.TakeAll(t.Context(), []ratelimit.Charge{good, good}, make([]ratelimit.Decision, 1)); err == nil {
+		t.Error("too few places for decisions are no error")
+	}
+	if err := l.TakeAll(t.Context(), []ratelimit.Charge{good, good}, make([]ratelimit.Decision, 2)); err == nil {
+		t.Error("two charges of one bucket are no error")
+	}
+	remains(t, l, good, 10)
+}
+
+// multiConcurrent has each goroutine charge a key of its own and one that all share, in either order.
+func multiConcurrent(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
+	shared := ratelimit.Charge{Policy: "shared", Key: "s", Limit: ratelimit.PerHour(100), Cost: 1}
+	own := func(i int) ratelimit.Charge {
+		return ratelimit.Charge{Policy: "own", Key: strconv.Itoa(i), Limit: ratelimit.PerHour(50), Cost: 1}
+	}
+	var admitted atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 32 {
+		wg.Go(func() {
+			charges := []ratelimit.Charge{own(i), shared}
+			if i%2 == 0 {
+				charges[0], charges[1] = charges[1], charges[0]
+			}
+			into := make([]ratelimit.Decision, 2)
+			for range 20 {
+				if err := l.TakeAll(t.Context(), charges, into); err != nil {
+					t.Error(err)
+					return
+				}
+				if into[0].Allowed && into[1].Allowed {
+					admitted.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := admitted.Load(); n != 100 {
+		t.Errorf("%d were admitted, want 100", n)
+	}
+	taken := 0
+	for i := range 32 {
+		c := own(i)
+		c.Cost = 0
+		taken += 50 - take(t, l, c).Remaining
+	}
+	if taken != 100 {
+		t.Errorf("%d were taken from the goroutines' own keys, want 100", taken)
+	}
+}

@@ -1,0 +1,197 @@
+package ratelimittest
+
+import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seawall-go/seawall/ratelimit"
+)
+
+func invalid(t *testing.T, l ratelimit.Limiter, _ func(time.Duration)) {
+	good := ratelimit.Charge{Policy: "p", Key: "k", Limit: ratelimit.PerSecond(10), Cost: 1}
+	for name, change := range map[string]func(*ratelimit.Charge){
+		"a negative cost":            func(c *ratelimit.Charge) { c.Cost = -3 },
+		"the zero limit":             func(c *ratelimit.Charge) { c.Limit = ratelimit.Limit{} },
+		"a negative quota":           func(c *ratelimit.Charge) { c.Limit.Quota = -1 },
+		"a negative burst":           func(c *ratelimit.Charge) { c.Limit.Burst = -1 },
+		"no window":                  func(c *ratelimit.Charge) { c.Limit.Window = 0 },
+		"a burst that never refills": func(c *ratelimit.Charge) { c.Limit = ratelimit.Limit{Quota: 1, Window: time.Hour, Burst: 1e9} },
+	} {
+		c := good
+		change(&c)
+		if d, err := l.Take(t.Context(), c); err == nil {
+			t.Errorf("%s is no error: %+v", name, d)
+		}
+	}
+	if d := take(t, l, good); d.Remaining != 9 {
+		t.Errorf("an error changed the bucket: %+v", d)
+	}
+}
+
+func apart(t *testing.T, l ratelimit.Limiter, _ func(time.Duration)) {
+	seen := map[[2]string]bool{}
+	for _, name := range [][2]string{
+		{"a", "bc"}, {"ab", "c"}, {"abc", ""}, {"", "abc"}, {"a:b", "c"}, {"a", "b:c"}, {"", ""}, {"a", "b c"}, {"a", "b\x00c"}, {"a", "b\nc"},
+		{"a", "{bc}"}, {"a", "\xff"}, {"a", "\xfe"}, {"A", "bc"}, {"a", "BC"},
+	} {
+		c := ratelimit.Charge{Policy: name[0], Key: name[1], Limit: ratelimit.PerHour(1), Cost: 1}
+		if seen[name] {
+			t.Fatalf("%q twice", name)
+		}
+		seen[name] = true
+		if d := take(t, l, c); !d.Allowed {
+			t.Errorf("%q shares its bucket with one before", name)
+		}
+		if d := take(t, l, c); d.Allowed {
+			t.Errorf("%q has no bucket", name)
+		}
+	}
+}
+
+func concurrent(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
+	c := ratelimit.Charge{Policy: "p", Key: "k", Limit: ratelimit.PerSecond(100), Cost: 1}
+	round := func() int64 {
+		var admitted atomic.Int64
+		var wg sync.WaitGroup
+		for range 64 {
+			wg.Go(func() {
+				for range 25 {
+					d, err := l.Take(t.Context(), c)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if d.Allowed {
+						admitted.Add(1)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		return admitted.Load()
+	}
+	if n := round(); n != 100 {
+		t.Errorf("%d of a burst of 100 were admitted", n)
+	}
+	advance(250 * time.Millisecond)
+	if n := round(); n != 25 {
+		t.Errorf("%d were admitted after a quarter of a second, want 25", n)
+	}
+}
+
+// model is a token bucket in integers. Its unit is such that a token is limit.Window of them, and limit.Quota come back each nanosecond.
+type model struct {
+	limit  ratelimit.Limit
+	burst  int64
+	tokens int64
+}
+
+func newModel(l ratelimit.Limit) *model {
+	m := &model{limit: l, burst: int64(l.Burst)}
+	if l.Burst == 0 {
+		m.burst = int64(l.Quota)
+	}
+	m.tokens = m.burst * int64(l.Window)
+	return m
+}
+
+func (m *model) advance(d time.Duration) {
+	m.tokens = min(m.tokens+int64(d)*int64(m.limit.Quota), m.burst*int64(m.limit.Window))
+}
+
+// wait is how long until the cost is there.
+func (m *model) wait(cost int) time.Duration {
+	missing := int64(cost)*int64(m.limit.Window) - m.tokens
+	q := int64(m.limit.Quota)
+	return time.Duration((max(missing, 0) + q - 1) / q)
+}
+
+// randomLimit returns a limit from several a second to a few a day.
+func randomLimit(rnd *rand.Rand) ratelimit.Limit {
+	windows := []time.Duration{100 * time.Millisecond, time.Second, 1500 * time.Millisecond, 7 * time.Second, time.Minute, time.Hour}
+	return ratelimit.Limit{
+		Quota:  1 + rnd.IntN(50),
+		Window: windows[rnd.IntN(len(windows))],
+		Burst:  rnd.IntN(100),
+	}
+}
+
+// schedules compares with the model wherever the outcome does not hang on less than a limiter has to reckon in.
+func schedules(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for i := range 20 {
+		limit := randomLimit(rnd)
+		m := newModel(limit)
+		c := ratelimit.Charge{Policy: "p", Key: string(rune('a' + i)), Limit: limit}
+		var behind time.Duration // how far the model may be from the limiter
+		for range 60 {
+			step := time.Duration(rnd.Int64N(int64(3 * limit.Window / time.Duration(limit.Quota))))
+			step = step.Truncate(time.Microsecond)
+			advance(step)
+			m.advance(step)
+			c.Cost = 1 + rnd.IntN(max(int(m.burst)/4, 1))
+			wait := m.wait(c.Cost)
+			d := take(t, l, c)
+			if wait > behind+slack || wait == 0 && behind == 0 {
+				if d.Allowed != (wait == 0) {
+					t.Fatalf("limit %+v, cost %d, wait %v: %+v", limit, c.Cost, wait, d)
+				}
+			}
+			if d.Allowed {
+				m.tokens -= int64(c.Cost) * int64(limit.Window)
+				if m.tokens < 0 { // a hair early
+					behind += time.Duration(-m.tokens / int64(limit.Quota))
+					m.tokens = 0
+				}
+			}
+		}
+	}
+}
+
+func retryAfter(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	denials := 0
+	for i := 0; denials < 100; i++ {
+		limit := randomLimit(rnd)
+		burst := int(newModel(limit).burst)
+		// Two buckets with one history: one is asked when it should be too early, the other in time.
+		early := ratelimit.Charge{Policy: "early", Key: string(rune(0x4e00 + i)), Limit: limit, Cost: 1}
+		inTime := early
+		inTime.Policy = "in time"
+		for range rnd.IntN(20) {
+			advance(time.Duration(rnd.Int64N(int64(limit.Window))).Truncate(time.Microsecond))
+			early.Cost = 1 + rnd.IntN(burst)
+			inTime.Cost = early.Cost
+			take(t, l, early)
+			take(t, l, inTime)
+		}
+		early.Cost, inTime.Cost = burst, burst
+		take(t, l, early)
+		d := take(t, l, inTime)
+		if d.Allowed {
+			early.Cost, inTime.Cost = 1+rnd.IntN(burst), 1+rnd.IntN(burst)
+			inTime.Cost = early.Cost
+			take(t, l, early)
+			d = take(t, l, inTime)
+		}
+		if d.Allowed {
+			t.Fatalf("an empty bucket admits %+v: %+v", inTime, d)
+		}
+		denials++
+		if d.RetryAfter > time.Second {
+			advance(d.RetryAfter - time.Second)
+			if e := take(t, l, early); e.Allowed {
+				t.Fatalf("admitted a second before the %v that it was to wait: %+v", d.RetryAfter, early)
+			}
+			advance(time.Second)
+		} else {
+			advance(d.RetryAfter)
+		}
+		if e := take(t, l, inTime); !e.Allowed {
+			t.Fatalf("denied after the %v that it was to wait: %+v: %+v", d.RetryAfter, inTime, e)
+		}
+	}
+}
