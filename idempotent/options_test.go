@@ -1,0 +1,343 @@
+package idempotent_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/idempotent"
+	"github.com/seawall-go/seawall/internal/reqstate"
+)
+
+// as sends a request of a principal.
+func as(h http.Handler, principal, key, body string) reply {
+	return call(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r, state := reqstate.Ensure(r)
+		state.SetPrincipal(principal)
+		h.ServeHTTP(w, r)
+	}), key, body)
+}
+
+func TestPrincipalsNeverMeet(t *testing.T) {
+	t.Parallel()
+	var h counter
+	mw := idempotent.New(memory(), idempotent.ByPrincipal, nil)(&h)
+
+	alice, bob := as(mw, "alice", "k", "hello"), as(mw, "bob", "k", "hello")
+
+	require.Equal(t, "run 1: hello", alice.Body)
+	require.Equal(t, "run 2: hello", bob.Body)
+	require.Equal(t, "run 1: hello", as(mw, "alice", "k", "hello").Body)
+	require.Equal(t, "run 2: hello", as(mw, "bob", "k", "hello").Body)
+	require.Equal(t, http.StatusCreated, as(mw, "carol", "k", "goodbye").Status, "not even a conflict tells of another's key")
+}
+
+func TestKeyWithoutAPrincipalIsRefused(t *testing.T) {
+	t.Parallel()
+	var h counter
+	mw := idempotent.New(memory(), idempotent.ByPrincipal, nil)(&h)
+	r := call(mw, "k", "")
+	require.Equal(t, http.StatusUnauthorized, r.Status)
+	require.Contains(t, r.Body, "authentication_failed")
+	require.Zero(t, h.runs.Load())
+}
+
+func TestScopeError(t *testing.T) {
+	t.Parallel()
+	var h counter
+	scope := func(*http.Request) (string, error) { return "", apierror.PermissionDenied() }
+	require.Equal(t, http.StatusForbidden, call(idempotent.New(memory(), scope, nil)(&h), "k", "").Status)
+	require.Zero(t, h.runs.Load())
+}
+
+func TestNamespacesNeverMeet(t *testing.T) {
+	t.Parallel()
+	var h counter
+	store := memory()
+	a := idempotent.New(store, idempotent.Global, &idempotent.Options{Namespace: "a"})(&h)
+	b := idempotent.New(store, idempotent.Global, &idempotent.Options{Namespace: "b"})(&h)
+	require.Equal(t, "run 1: ", call(a, "k", "").Body)
+	require.Equal(t, "run 2: ", call(b, "k", "").Body)
+}
+
+func TestPartsOfAnIDDoNotRunTogether(t *testing.T) {
+	t.Parallel()
+	ids := map[idempotent.ID]bool{}
+	for _, parts := range [][3]string{{"ab", "c", "d"}, {"a", "bc", "d"}, {"a", "b", "cd"}, {"", "abc", "d"}, {"abcd", "", ""}} {
+		ids[idempotent.NewID(parts[0], parts[1], parts[2])] = true
+	}
+	require.Len(t, ids, 5)
+}
+
+func TestAuthorizeBeforeAReplay(t *testing.T) {
+	t.Parallel()
+	h := counter{serve: func(n int64, w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", "/secret")
+		if r.URL.Path == "/large" {
+			idempotent.Stream(r.Context())
+		}
+		_, _ = io.WriteString(w, "secret")
+	}}
+	allowed := true
+	o := &idempotent.Options{Authorize: func(*http.Request) error {
+		if !allowed {
+			return apierror.PermissionDenied()
+		}
+		return nil
+	}}
+	mw := idempotent.New(memory(), idempotent.Global, o)(&h)
+	ask := func(path string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, path, nil)
+		r.Header.Set("Idempotency-Key", path)
+		w := httptest.NewRecorder()
+		mw.ServeHTTP(w, r)
+		return w
+	}
+	for _, path := range []string{"/small", "/large"} {
+		allowed = false
+		require.Equal(t, http.StatusOK, ask(path).Code, "the handler itself decides for the first")
+		again := ask(path)
+		require.Equal(t, http.StatusForbidden, again.Code)
+		require.NotContains(t, again.Body.String(), "secret")
+		require.Empty(t, again.Header().Get("Location"))
+		allowed = true
+		require.NotEqual(t, http.StatusForbidden, ask(path).Code)
+	}
+	require.EqualValues(t, 2, h.runs.Load())
+}
+
+func TestReject(t *testing.T) {
+	t.Parallel()
+	var h counter
+	reject := func(r *http.Request) bool { return r.URL.Path == "/v1/resources" }
+	mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{Reject: reject})(&h)
+	r := call(mw, "k", "")
+	require.Equal(t, http.StatusBadRequest, r.Status)
+	require.Contains(t, r.Body, `"param":"Idempotency-Key"`)
+	require.Zero(t, h.runs.Load())
+}
+
+func TestSkipAndMethods(t *testing.T) {
+	t.Parallel()
+	var h counter
+	skip := func(r *http.Request) bool { return r.URL.Path == "/v1/resources" }
+	skipping := idempotent.New(memory(), idempotent.Global, &idempotent.Options{Skip: skip})(&h)
+	call(skipping, "k", "")
+	require.False(t, call(skipping, "k", "").replayed())
+	puts := idempotent.New(memory(), idempotent.Global, &idempotent.Options{Methods: []string{http.MethodPut}})(&h)
+	call(puts, "k", "")
+	require.False(t, call(puts, "k", "").replayed())
+	require.EqualValues(t, 4, h.runs.Load())
+}
+
+func TestKeep(t *testing.T) {
+	t.Parallel()
+	h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }}
+	mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{Keep: func(int) bool { return true }})(&h)
+	call(mw, "k", "")
+	require.True(t, call(mw, "k", "").replayed())
+}
+
+func TestHookThatPanicsLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	boom := true
+	panics := func() {
+		if boom {
+			panic("hook")
+		}
+	}
+	for name, o := range map[string]*idempotent.Options{
+		"Keep":      {Keep: func(int) bool { panics(); return true }},
+		"Observe":   {Observe: func(context.Context, idempotent.Event) { panics() }},
+		"Authorize": {Authorize: func(*http.Request) error { panics(); return nil }},
+		"Skip":      {Skip: func(*http.Request) bool { panics(); return false }},
+		"Reject":    {Reject: func(*http.Request) bool { panics(); return false }},
+		"Fingerprint": {Fingerprint: func(r *http.Request, b func() ([]byte, error)) (idempotent.Print, error) {
+			panics()
+			return idempotent.FingerprintBody(r, b)
+		}},
+	} {
+		boom = true
+		var h counter
+		mw := idempotent.New(memory(), idempotent.Global, o)(&h)
+		call(mw, "k", "")
+		call(mw, "k", "")
+		boom = false
+		require.Equal(t, http.StatusCreated, call(mw, "k", "").Status, name)
+	}
+}
+
+func TestContradictionsPanic(t *testing.T) {
+	t.Parallel()
+	store := memory()
+	for name, f := range map[string]func(){
+		"no store":           func() { idempotent.New(nil, idempotent.Global, nil) },
+		"no scope":           func() { idempotent.New(store, nil, nil) },
+		"safe method":        func() { idempotent.New(store, idempotent.Global, &idempotent.Options{Methods: []string{"GET"}}) },
+		"preflight":          func() { idempotent.New(store, idempotent.Global, &idempotent.Options{Methods: []string{"OPTIONS"}}) },
+		"negative lease":     func() { idempotent.New(store, idempotent.Global, &idempotent.Options{Lease: -1}) },
+		"negative retention": func() { idempotent.New(store, idempotent.Global, &idempotent.Options{Retention: -1}) },
+		"negative time-out":  func() { idempotent.New(store, idempotent.Global, &idempotent.Options{StoreTimeout: -1}) },
+	} {
+		require.Panics(t, f, name)
+	}
+}
+
+func TestOptionsAreCopied(t *testing.T) {
+	t.Parallel()
+	var h counter
+	o := &idempotent.Options{Methods: []string{http.MethodPost}}
+	mw := idempotent.New(memory(), idempotent.Global, o)(&h)
+	o.Methods[0], o.Required, o.Namespace = "PUT", true, "other"
+	call(mw, "k", "")
+	require.True(t, call(mw, "k", "").replayed())
+}
+
+func TestWaitersAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := counter{serve: func(int64, http.ResponseWriter, *http.Request) { time.Sleep(5 * time.Second) }}
+		store := memory()
+		mw := idempotent.New(store, idempotent.Global, &idempotent.Options{WaitersPerKey: 3, MaxWaiters: 5})(&h)
+		elsewhere := idempotent.New(store, idempotent.Global, nil)(&h)
+		var mu sync.Mutex
+		early := map[string]int{}
+		var wg sync.WaitGroup
+		ask := func(h http.Handler, key string) {
+			wg.Go(func() {
+				start := time.Now()
+				r := call(h, key, "")
+				if r.Status == http.StatusTooManyRequests {
+					require.Zero(t, time.Since(start), "who cannot wait is told at once")
+					mu.Lock()
+					defer mu.Unlock()
+					early[key]++
+				}
+			})
+			synctest.Wait()
+		}
+		for _, key := range []string{"a", "b"} {
+			for range 6 { // one runs, three may wait; of b two
+				ask(mw, key)
+			}
+		}
+		ask(elsewhere, "c")
+		ask(mw, "c") // would poll
+		wg.Wait()
+		require.Equal(t, map[string]int{"a": 2, "b": 3, "c": 1}, early)
+		require.EqualValues(t, 3, h.runs.Load())
+	})
+}
+
+func TestNoWaiting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := counter{serve: func(int64, http.ResponseWriter, *http.Request) { time.Sleep(5 * time.Second) }}
+		mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{Wait: -1})(&h)
+		var wg sync.WaitGroup
+		wg.Go(func() { call(mw, "k", "") })
+		synctest.Wait()
+		start := time.Now()
+		require.Equal(t, http.StatusTooManyRequests, call(mw, "k", "").Status)
+		require.Zero(t, time.Since(start))
+		wg.Wait()
+	})
+}
+
+// sleepy is a store whose Waiter is broken.
+type sleepy struct {
+	idempotent.Store
+	mu   sync.Mutex
+	asks int
+	err  error
+}
+
+func (s *sleepy) Acquire(ctx context.Context, c idempotent.Claim) (idempotent.Verdict, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asks++
+	return s.Store.Acquire(ctx, c)
+}
+
+func (s *sleepy) Wait(context.Context, idempotent.ID) error { return s.err }
+
+func TestWaiterThatReturnsAtOnceMakesNoBusyLoop(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{nil, errors.New("no notifications today")} {
+		synctest.Test(t, func(t *testing.T) {
+			h := counter{serve: func(int64, http.ResponseWriter, *http.Request) { time.Sleep(8 * time.Second) }}
+			store := &sleepy{Store: memory(), err: err}
+			var wg sync.WaitGroup
+			wg.Go(func() { call(idempotent.New(store, idempotent.Global, nil)(&h), "k", "") })
+			synctest.Wait()
+			require.True(t, call(idempotent.New(store, idempotent.Global, nil)(&h), "k", "").replayed())
+			wg.Wait()
+			require.Less(t, store.asks, 50)
+		})
+	}
+}
+
+func TestClientOfAWaiterGoes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := counter{serve: func(int64, http.ResponseWriter, *http.Request) { time.Sleep(8 * time.Second) }}
+		store := memory()
+		a := idempotent.New(store, idempotent.Global, nil)(&h)
+		b := idempotent.New(store, idempotent.Global, nil)(&h)
+		var wg sync.WaitGroup
+		wg.Go(func() { call(a, "k", "") })
+		synctest.Wait()
+		for _, mw := range []http.Handler{a, b} { // one follows, one polls
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/resources", nil)
+			r.Header.Set("Idempotency-Key", "k")
+			w := httptest.NewRecorder()
+			start := time.Now()
+			mw.ServeHTTP(w, r)
+			cancel()
+			require.Equal(t, time.Second, time.Since(start))
+			require.Equal(t, http.StatusTooManyRequests, w.Code)
+		}
+		wg.Wait()
+	})
+}
+
+// When the one that polls for all loses its client, the others go on waiting.
+func TestWaitersOutliveTheOneThatPolls(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(8 * time.Second)
+			_, _ = io.WriteString(w, "done")
+		}}
+		store := memory()
+		a := idempotent.New(store, idempotent.Global, nil)(&h)
+		b := idempotent.New(store, idempotent.Global, nil)(&h)
+		var wg sync.WaitGroup
+		wg.Go(func() { call(a, "k", "") })
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		wg.Go(func() {
+			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/resources", nil)
+			r.Header.Set("Idempotency-Key", "k")
+			b.ServeHTTP(httptest.NewRecorder(), r)
+		})
+		synctest.Wait()
+		for range 5 {
+			wg.Go(func() { require.Equal(t, "done", call(b, "k", "").Body) })
+		}
+		synctest.Wait()
+		cancel()
+		wg.Wait()
+		require.EqualValues(t, 1, h.runs.Load())
+	})
+}
