@@ -1,0 +1,64 @@
+package h2test
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
+
+	"github.com/seawall-go/seawall/retry"
+)
+
+// A server may fail a stream in many ways. With a key the write is repeated after all of them; without one, after those alone
+// that say that it was not processed (RFC 9113, sections 6.8 and 8.7), which net/http itself repeats.
+func TestAWriteOverHTTP2(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name      string
+		fault     func(stream)
+		processed bool // as far as the client can know
+	}{
+		{"REFUSED_STREAM", reset(http2.ErrCodeRefusedStream), false},
+		{"GOAWAY before the stream", goAway(none, http2.ErrCodeNo), false},
+		{"GOAWAY after the stream", goAway(this, http2.ErrCodeNo), true},
+		{"GOAWAY after the stream, for an error", goAway(this, http2.ErrCodeInternal), true},
+		{"INTERNAL_ERROR", reset(http2.ErrCodeInternal), true},
+		{"CANCEL", reset(http2.ErrCodeCancel), true},
+		{"ENHANCE_YOUR_CALM", reset(http2.ErrCodeEnhanceYourCalm), true},
+		{"a connection that ends", hangUp, true},
+		{"503", answer("503"), true},
+	} {
+		for _, keys := range []retry.KeyMode{retry.GenerateKeys, retry.CallerKeys} {
+			synctest.Test(t, func(t *testing.T) {
+				s := &server{script: []func(stream){tc.fault, answer("201")}}
+				tr := &retry.Transport{
+					Base: s.transport(t), Policy: &retry.Policy{Keys: keys}, Logger: slog.New(slog.DiscardHandler),
+				}
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://api.example/v1/charges", strings.NewReader("charge"))
+				require.NoError(t, err)
+
+				resp, err := tr.RoundTrip(req)
+
+				again := keys == retry.GenerateKeys || !tc.processed
+				if again {
+					require.NoError(t, err, tc.name)
+					require.Equal(t, http.StatusCreated, resp.StatusCode, tc.name)
+					require.Len(t, s.requests, 2, tc.name)
+					require.Equal(t, s.requests[0].key, s.requests[1].key)
+					require.Equal(t, "charge", s.requests[1].body)
+				} else {
+					require.Len(t, s.requests, 1, tc.name)
+				}
+				require.Equal(t, keys == retry.GenerateKeys, s.requests[0].key != "")
+				if resp != nil {
+					require.Same(t, req, resp.Request)
+					resp.Body.Close()
+				}
+			})
+		}
+	}
+}
