@@ -16,6 +16,7 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
+
 var ok = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 
 // get sends a request with an API key and returns the answer.
@@ -24,6 +25,10 @@ func get(h http.Handler, key string) *httptest.ResponseRecorder {
 	if key != "" {
 		r.Header.Set("Authorization", "Bearer "+key)
 	}
+	return serve(h, r)
+}
+
+func serve(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w

@@ -1,0 +1,224 @@
+package ratelimit_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/reqstate"
+	"github.com/seawall-go/seawall/ratelimit"
+)
+
+func request(headers ...string) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, "/v1/resources/7", nil)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	return r
+}
+
+func basic(user, password string) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+}
+
+func TestByAPIKey(t *testing.T) {
+	t.Parallel()
+	const one = "api_key:sk_1"
+	for name, row := range map[string]struct {
+		headers []string
+		key     string
+		err     error
+	}{
+		// One key is one bucket, however it is presented.
+		"Bearer":                  {[]string{"Authorization", "Bearer sk_1"}, one, nil},
+		"bearer, in small":        {[]string{"Authorization", "bearer sk_1"}, one, nil},
+		"Bearer with more spaces": {[]string{"Authorization", " Bearer   sk_1 "}, one, nil},
+		"Basic user":              {[]string{"Authorization", basic("sk_1", "")}, one, nil},
+		"Basic user and password": {[]string{"Authorization", basic("sk_1", "a:b")}, one, nil},
+		"X-API-Key":               {[]string{"X-API-Key", "sk_1"}, one, nil},
+		"X-API-Key with spaces":   {[]string{"X-API-Key", "\tsk_1 "}, one, nil},
+		"twice the same":          {[]string{"Authorization", "Bearer sk_1", "X-API-Key", "sk_1"}, one, nil},
+
+		// Nothing is no key.
+		"nothing":             {nil, "", ratelimit.ErrNoKey},
+		"empty":               {[]string{"Authorization", ""}, "", ratelimit.ErrNoKey},
+		"a scheme alone":      {[]string{"Authorization", "Bearer"}, "", ratelimit.ErrNoKey},
+		"a scheme and spaces": {[]string{"Authorization", "Bearer   "}, "", ratelimit.ErrNoKey},
+		"no base64":           {[]string{"Authorization", "Basic %%%"}, "", ratelimit.ErrNoKey},
+		"no user":             {[]string{"Authorization", basic("", "secret")}, "", ratelimit.ErrNoKey},
+		"another scheme":      {[]string{"Authorization", "Digest sk_1"}, "", ratelimit.ErrNoKey},
+		"no scheme":           {[]string{"Authorization", "sk_1"}, "", ratelimit.ErrNoKey},
+		"an empty X-API-Key":  {[]string{"X-API-Key", " "}, "", ratelimit.ErrNoKey},
+		"another scheme beside a key": {
+			[]string{"Authorization", "Digest x", "X-API-Key", "sk_1"}, one, nil,
+		},
+
+		// Two keys: which of them authentication looks at, the limiter cannot know.
+		"two headers":              {[]string{"Authorization", "Bearer made_up", "X-API-Key", "sk_1"}, "", apierror.CodeAuthenticationFailed},
+		"two lines":                {[]string{"Authorization", "Bearer sk_1", "Authorization", "Bearer made_up"}, "", apierror.CodeAuthenticationFailed},
+		"two lines of X-API-Key":   {[]string{"X-API-Key", "sk_1", "X-API-Key", "made_up"}, "", apierror.CodeAuthenticationFailed},
+		"two schemes":              {[]string{"Authorization", "Bearer made_up", "Authorization", basic("sk_1", "")}, "", apierror.CodeAuthenticationFailed},
+		"an empty one and another": {[]string{"Authorization", "", "Authorization", "Bearer sk_1"}, one, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			key, err := ratelimit.ByAPIKey()(request(row.headers...))
+			require.ErrorIs(t, err, row.err)
+			require.Equal(t, row.key, key)
+		})
+	}
+}
+
+// TestKeysOfDifferentKindsNeverCollide collects keys that would be the same one if they were only values strung together.
+func TestKeysOfDifferentKindsNeverCollide(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.Handle("GET /v1/resources/{id}", http.NotFoundHandler())
+	of := func(value string) ratelimit.KeyFunc { return func(*http.Request) (string, error) { return value, nil } }
+	const value = "192.0.2.1"
+	r := request("X-Api-Key", value, "X-A", value, "X-B", value, "X-C", "A:"+value)
+	r, state := reqstate.Ensure(r)
+	state.SetPrincipal(value)
+	r.RemoteAddr = value + ":1234"
+	seen := map[string]string{}
+	for name, f := range map[string]ratelimit.KeyFunc{
+		"principal":       ratelimit.ByPrincipal(),
+		"API key":         ratelimit.ByAPIKey(),
+		"header A":        ratelimit.ByHeader("x-a"),
+		"header B":        ratelimit.ByHeader("X-B"),
+		"header C":        ratelimit.ByHeader("X-C"),
+		"address":         ratelimit.ByRemoteAddr(),
+		"pattern":         ratelimit.ByPattern(mux),
+		"join of one":     ratelimit.Join(of("a:b")),
+		"a:b and c":       ratelimit.Join(of("a:b"), of("c")),
+		"a and b:c":       ratelimit.Join(of("a"), of("b:c")),
+		"a, b and c":      ratelimit.Join(of("a"), of("b"), of("c")),
+		"a join in front": ratelimit.Join(ratelimit.Join(of("a"), of("b")), of("c")),
+		"a join behind":   ratelimit.Join(of("a"), ratelimit.Join(of("b"), of("c"))),
+		"digits":          ratelimit.Join(of("1"), of("1:1")),
+		"more digits":     ratelimit.Join(of("1:1"), of("1")),
+	} {
+		key, err := f(r)
+		require.NoError(t, err, name)
+		require.NotContains(t, seen, key, "%s and %s", name, seen[key])
+		seen[key] = name
+	}
+}
+
+func TestJoinNeedsEveryKey(t *testing.T) {
+	t.Parallel()
+	_, err := ratelimit.Join(ratelimit.ByRemoteAddr(), ratelimit.ByAPIKey())(request())
+	require.ErrorIs(t, err, ratelimit.ErrNoKey)
+}
+
+func TestFirst(t *testing.T) {
+	t.Parallel()
+	first := ratelimit.First(ratelimit.ByAPIKey(), ratelimit.ByRemoteAddr())
+
+	key, err := first(request("X-Api-Key", "sk_1"))
+	require.NoError(t, err)
+	require.Equal(t, "api_key:sk_1", key)
+
+	key, err = first(request())
+	require.NoError(t, err)
+	require.Equal(t, "addr:192.0.2.1", key)
+
+	_, err = ratelimit.First(ratelimit.ByAPIKey(), ratelimit.ByPrincipal())(request())
+	require.ErrorIs(t, err, ratelimit.ErrNoKey)
+
+	_, err = first(request("X-Api-Key", "sk_1", "X-Api-Key", "made_up"))
+	require.ErrorIs(t, err, apierror.CodeAuthenticationFailed, "a refusal is not a missing key")
+}
+
+func TestByPattern(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.Handle("GET /v1/resources/{id}", http.NotFoundHandler())
+	f := ratelimit.ByPattern(mux)
+	for path, want := range map[string]string{
+		"/v1/resources/1": "pattern:GET /v1/resources/{id}",
+		"/v1/resources/2": "pattern:GET /v1/resources/{id}",
+		"/made/up":        "pattern:",
+	} {
+		key, err := f(httptest.NewRequest(http.MethodGet, path, nil))
+		require.NoError(t, err)
+		require.Equal(t, want, key)
+	}
+}
+
+// keysTaken is a limiter that remembers which keys it was asked about.
+type keysTaken struct {
+	*ratelimit.Memory
+	keys []string
+}
+
+func (k *keysTaken) Take(_ context.Context, c ratelimit.Charge) (ratelimit.Decision, error) {
+	k.keys = append(k.keys, c.Key)
+	return ratelimit.Decision{Allowed: true}, nil
+}
+
+func TestLongKeysAreBounded(t *testing.T) {
+	t.Parallel()
+	l := &keysTaken{Memory: ratelimit.NewMemory(nil)}
+	h := ratelimit.New(l, ratelimit.Rule{Key: ratelimit.ByAPIKey()})(ok)
+	long := strings.Repeat("x", 1<<16)
+	for _, key := range []string{long, long + "y", long, "short"} {
+		require.Equal(t, http.StatusOK, get(h, key).Code)
+	}
+	for _, key := range l.keys {
+		require.LessOrEqual(t, len(key), 256)
+	}
+	require.Equal(t, l.keys[0], l.keys[2])
+	require.NotEqual(t, l.keys[0], l.keys[1])
+	require.Equal(t, "api_key:short", l.keys[3])
+}
+
+func TestErrorOfAKeyFuncIsTheAnswer(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		err  error
+		code int
+	}{
+		"an API error": {apierror.PermissionDenied(), 403},
+		"another":      {errors.New("no such tenant"), 500},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			limit := ratelimit.New(ratelimit.NewMemory(nil), ratelimit.Rule{
+				Key:         func(*http.Request) (string, error) { return "", row.err },
+				KeyOptional: true, // about missing keys alone
+			})
+			w := get(limit(ok), "")
+			require.Equal(t, row.code, w.Code)
+			require.NotContains(t, w.Body.String(), "tenant")
+		})
+	}
+}
+
+func TestKeyFunctionsPanicOnWhatCannotWork(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]func(){
+		"ByHeader":         func() { ratelimit.ByHeader("") },
+		"ByPattern":        func() { ratelimit.ByPattern(nil) },
+		"Join":             func() { ratelimit.Join() },
+		"First":            func() { ratelimit.First() },
+		"Join of nil":      func() { ratelimit.Join(nil) },
+		"First of nil":     func() { ratelimit.First(ratelimit.ByAPIKey(), nil) },
+		"ByForwardedFor":   func() { ratelimit.ByForwardedFor() },
+		"IPv6Bits":         func() { ratelimit.ByAddress(&ratelimit.AddressOptions{IPv6Bits: 129}) },
+		"an empty prefix":  func() { ratelimit.ByForwardedFor(prefixes("")...) },
+		"negative IPvBits": func() { ratelimit.ByAddress(&ratelimit.AddressOptions{IPv6Bits: -1}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			require.Panics(t, f)
+		})
+	}
+}
