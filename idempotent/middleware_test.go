@@ -126,7 +126,7 @@ func TestDuplicatesWaitAndGetOneAnswer(t *testing.T) {
 		}}
 		s := serve(t, &h, idempotent.New(memory(), idempotent.Global, nil))
 
-		const n = 64
+		const n = 100
 		replies := make([]reply, n)
 		var wg sync.WaitGroup
 		for i := range replies {
