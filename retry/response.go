@@ -96,7 +96,7 @@ func isJSON(h http.Header) bool {
 // toldNotToRetry tells whether any X-Should-Retry says false. No value of it makes anything retryable.
 func toldNotToRetry(h http.Header) bool {
 	for _, v := range h["X-Should-Retry"] {
-		if strings.EqualFold(strings.TrimSpace(v), "false") {
+		if strings.ToLower(strings.TrimSpace(v)) == "false" { // EqualFold would fold the long s too
 			return true
 		}
 	}
