@@ -195,9 +195,9 @@ func (e *Error) Error() string {
 }
 
 // LogValue is a group of code, type, status, param, request_id and cause.
-func (e *Error) LogValue() slog.Value { return slog.GroupValue(e.attrs(nil)...) }
+func (e *Error) LogValue() slog.Value { return slog.GroupValue(e.attrs(causeText)...) }
 
-// attrs are the attributes of a log record; redact, where there is one, writes the cause.
+// attrs are the attributes of a log record; redact writes the cause.
 func (e *Error) attrs(redact func(error) string) []slog.Attr {
 	attrs := make([]slog.Attr, 0, 6)
 	attrs = append(attrs,

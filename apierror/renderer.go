@@ -16,7 +16,7 @@ type Renderer struct {
 	// Catalog holds the codes that the service sends. Nil is Default().
 	Catalog *Catalog
 
-	// Logger gets a record for each 5xx, with its cause, and for each error that could not be sent because the response had
+	// Logger gets a record for each 5xx (code, type, status, param, request_id, cause), and for each error that could not be sent because the response had
 	// begun. Nil is slog.Default().
 	Logger *slog.Logger
 
@@ -161,5 +161,11 @@ func (rd *Renderer) log(r *http.Request, e *Error, level slog.Level, msg string)
 	if logged || !logger.Enabled(r.Context(), level) {
 		return
 	}
-	logger.LogAttrs(r.Context(), level, msg, e.attrs(rd.Redact)...)
+	redact := causeText
+	if rd.Redact != nil {
+		redact = func(cause error) string {
+			return cmp.Or(guarded(rd, r, "Redact", func() string { return rd.Redact(cause) }), "(redacted)")
+		}
+	}
+	logger.LogAttrs(r.Context(), level, msg, e.attrs(redact)...)
 }
