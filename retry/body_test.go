@@ -90,7 +90,7 @@ func TestARecordedBodyIsRepeatedUpToItsLimit(t *testing.T) {
 			resp.Body.Close()
 			require.Equal(t, tc.attempts, base.count(), "%d of %d", tc.size, tc.limit)
 			for _, sent := range base.sent {
-				require.True(t, sent == payload, "%d of %d: sent %d bytes", tc.size, tc.limit, len(sent))
+				require.Equal(t, payload, sent, "%d of %d", tc.size, tc.limit)
 			}
 		})
 	}

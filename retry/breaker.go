@@ -135,11 +135,11 @@ func (b *Breaker) allow(h host, now time.Time) (permit, []stateChange, *CircuitO
 	defer c.mu.Unlock()
 	done, err := c.breaker.Allow()
 	probeTimeout := orDefault(b.ProbeTimeout, 30*time.Second)
-	if err == gobreaker.ErrTooManyRequests && c.failProbes(now.Add(-probeTimeout)) {
+	if errors.Is(err, gobreaker.ErrTooManyRequests) && c.failProbes(now.Add(-probeTimeout)) {
 		done, err = c.breaker.Allow()
 	}
 	switch {
-	case err == gobreaker.ErrTooManyRequests && len(c.probes) > 0:
+	case errors.Is(err, gobreaker.ErrTooManyRequests) && len(c.probes) > 0:
 		return permit{}, c.takeChanges(), &CircuitOpenError{Host: h.String(), Until: c.probes[0].started.Add(probeTimeout)}
 	case err != nil:
 		return permit{}, c.takeChanges(), &CircuitOpenError{Host: h.String(), Until: c.until}
@@ -248,7 +248,7 @@ func (b *Breaker) newCircuit() *circuit {
 			ended := uint64(n.TotalSuccesses) + uint64(n.TotalFailures)
 			return ended >= least && float64(n.TotalFailures) >= ratio*float64(ended)
 		},
-		IsExcluded: func(err error) bool { return err == errNeutral },
+		IsExcluded: func(err error) bool { return errors.Is(err, errNeutral) },
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			c.state = BreakerState(to.String())
 			if to == gobreaker.StateOpen {

@@ -15,10 +15,13 @@ const never = time.Duration(math.MaxInt64)
 
 // backoff draws the wait that follows attempt n: between nothing and BaseDelay doubled n-1 times, at most MaxDelay.
 func (p *Policy) backoff(n int) time.Duration {
+	if p.BaseDelay == 0 {
+		return 0
+	}
 	ceiling := min(p.BaseDelay, p.MaxDelay)
 	for range n - 1 {
-		if ceiling == 0 || ceiling > p.MaxDelay/2 {
-			ceiling = min(ceiling, 1) * p.MaxDelay
+		if ceiling > p.MaxDelay/2 {
+			ceiling = p.MaxDelay
 			break
 		}
 		ceiling *= 2

@@ -95,7 +95,7 @@ func (e *Error) LogValue() slog.Value {
 // textOf is the text of err as one line, without the userinfo and query of the request's URL. A *url.Error would show the
 // whole URL of some other request, so it is left out too.
 func textOf(err error, req *http.Request) string {
-	if u, ok := err.(*url.Error); ok {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
 	text := err.Error()

@@ -54,7 +54,7 @@ func (l *lru[K, V]) get(key K) (value V, ok bool) {
 	return e.Value.(lruEntry[K, V]).value, true
 }
 
-func (l *lru[K, V]) put(key K, value V, max int) {
+func (l *lru[K, V]) put(key K, value V, most int) {
 	if e, ok := l.entries[key]; ok {
 		e.Value = lruEntry[K, V]{key, value}
 		l.order.MoveToFront(e)
@@ -64,7 +64,7 @@ func (l *lru[K, V]) put(key K, value V, max int) {
 		l.entries = make(map[K]*list.Element)
 	}
 	l.entries[key] = l.order.PushFront(lruEntry[K, V]{key, value})
-	for len(l.entries) > max {
+	for len(l.entries) > most {
 		last := l.order.Back()
 		delete(l.entries, l.order.Remove(last).(lruEntry[K, V]).key)
 	}

@@ -55,7 +55,7 @@ func (r *recorder) replayable() bool {
 func (r *recorder) failed() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.srcErr == io.EOF {
+	if errors.Is(r.srcErr, io.EOF) {
 		return nil
 	}
 	return r.srcErr

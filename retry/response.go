@@ -2,6 +2,7 @@ package retry
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -84,7 +85,7 @@ func parseError(resp *http.Response, req *http.Request) *apierror.Error {
 	}
 	copied := *resp
 	copied.Request, copied.Body = req, io.NopCloser(bytes.NewReader(head))
-	e, _ := apierror.Parse(&copied).(*apierror.Error)
+	e, _ := errors.AsType[*apierror.Error](apierror.Parse(&copied))
 	return e
 }
 

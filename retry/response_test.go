@@ -103,7 +103,7 @@ func TestAnEndlessErrorBodyHoldsNothingUp(t *testing.T) {
 			b := make([]byte, 20)
 			n, err := resp.Body.Read(b)
 			require.NoError(t, err)
-			require.Equal(t, `{"error":{`, string(b[:min(n, 10)]), "the last response is readable from its start")
+			require.True(t, strings.HasPrefix(string(b[:n]), `{"error":{`), "the last response is readable from its start")
 			resp.Body.Close()
 			synctest.Wait()
 			require.Zero(t, open.Load(), name)

@@ -130,7 +130,7 @@ func TestAWriteIsSentWithOneKey(t *testing.T) {
 			require.Equal(t, []string{keys[0], keys[0], keys[0]}, keys)
 			require.Equal(t, []string{"payload", "payload", "payload"}, base.sent)
 			require.Equal(t, before, req.Header, "the caller's header map")
-			require.True(t, body == req.Body, "the caller's Body field")
+			require.Equal(t, body, req.Body, "the caller's Body field")
 
 			resp, err = tr.RoundTrip(request(t, method, target, nil))
 			require.NoError(t, err)
