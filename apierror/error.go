@@ -124,10 +124,10 @@ func (e *Error) RetryAfter() time.Duration {
 }
 
 // Retryable tells whether a repetition of the same request may have another result.
-func (e *Error) Retryable() bool { return e == nil || e.retryable || e.isZero() }
+func (e *Error) Retryable() bool { return e == nil || e.retryable || e.isZero() && !e.vain }
 
 // isZero tells whether nothing was said: such an error, as a nil one, goes out as api_error.
-func (e *Error) isZero() bool { return e.code == "" && e.typ == "" && e.status == 0 && !e.vain }
+func (e *Error) isZero() bool { return e.code == "" && e.typ == "" && e.status == 0 }
 
 // FromServer tells whether the error is another service's: Parse found an error object in a response. It is false for an error
 // that was made here, and for a response whose body some proxy wrote.

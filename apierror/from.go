@@ -1,6 +1,7 @@
 package apierror
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -30,7 +31,7 @@ func From(err error) *Error {
 				found = CodeAPIError.new()
 			}
 		case Code:
-			found = t.new()
+			found = cmp.Or(t, CodeAPIError).new()
 		default:
 			if known == nil {
 				known = mapped(node)

@@ -16,8 +16,8 @@ type Renderer struct {
 	// Catalog holds the codes that the service sends. Nil is Default().
 	Catalog *Catalog
 
-	// Logger gets a record for each 5xx (code, type, status, param, request_id, cause), and for each error that could not be sent because the response had
-	// begun. Nil is slog.Default().
+	// Logger gets a record for each 5xx, with code, type, status, param, request_id and cause, and for each error that could
+	// not be sent because the response had begun. Nil is slog.Default().
 	Logger *slog.Logger
 
 	// Map names errors of the service's own: sql.ErrNoRows may be resource_missing, say. It is asked first, with the error as
