@@ -27,7 +27,8 @@ type MultiLimiter interface {
 
 	// TakeAll makes all of the charges if each is admitted, else none of them. The outcome of charges[i] goes into into[i], which
 	// tells whether that charge by itself is admitted; the two have the same length. Two charges of one bucket are an error: they are one
-	// charge with a larger cost. After an error nothing is charged, and what is in into means nothing.
+	// charge with a larger cost. After an error nothing is charged, and what is in into means nothing. An implementation keeps neither
+	// slice.
 	TakeAll(ctx context.Context, charges []Charge, into []Decision) error
 }
 

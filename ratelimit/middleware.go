@@ -64,14 +64,18 @@ func New(l Limiter, rules ...Rule) func(http.Handler) http.Handler {
 func NewWithOptions(l Limiter, o *Options, rules ...Rule) func(http.Handler) http.Handler {
 	g := newGate(l, o, rules)
 	return func(next http.Handler) http.Handler {
-		if next == nil {
-			panic("ratelimit: a middleware around a nil http.Handler")
-		}
+		checkHandler(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if g.admit(w, r) {
 				next.ServeHTTP(w, r)
 			}
 		})
+	}
+}
+
+func checkHandler(next http.Handler) {
+	if next == nil {
+		panic("ratelimit: a middleware around a nil http.Handler")
 	}
 }
 
@@ -133,7 +137,7 @@ func (g *gate) admit(w http.ResponseWriter, r *http.Request) bool {
 		c := &g.rules[i]
 		charge, ok, err := c.charge(r)
 		if err != nil {
-			return g.refuse(w, r, c.Name, err)
+			return refuseKey(w, r, c.Name, err, g.Shadow, g.Observe)
 		}
 		if ok {
 			s.rules, s.charges = append(s.rules, c), append(s.charges, charge)
@@ -145,10 +149,13 @@ func (g *gate) admit(w http.ResponseWriter, r *http.Request) bool {
 	s.decisions = slices.Grow(s.decisions, len(s.charges))[:len(s.charges)]
 
 	failure := g.take(r.Context(), s)
-	if failure != nil && (g.OnFailure == FailClosed || errors.Is(failure, ErrFull) || r.Context().Err() != nil) {
-		return g.fail(w, r, s, failure)
-	}
-	if failure != nil && g.OnFailure == FailOpen {
+	switch {
+	case failure == nil:
+	case r.Context().Err() != nil: // the caller has gone, or its time is up
+		return g.fail(w, r, s, r.Context().Err())
+	case g.OnFailure == FailClosed, errors.Is(failure, ErrFull):
+		return g.fail(w, r, s, apierror.ServiceUnavailable(time.Second).WithCause(failure))
+	case g.OnFailure == FailOpen:
 		g.observe(r, s, Allowed, failure)
 		return true
 	}
@@ -184,11 +191,13 @@ func (g *gate) release(s *session) {
 func (g *gate) take(ctx context.Context, s *session) error {
 	err := takeFrom(ctx, g.limiter, g.multi, s)
 	g.logFailure(ctx, err)
-	if err == nil || g.local == nil || errors.Is(err, ErrFull) {
-		return err
+	if err == nil {
+		return nil
 	}
-	clear(s.decisions)
-	_ = takeFrom(ctx, g.local, g.local, s) // fails for invalid charges alone, which these are not
+	clear(s.decisions) // of what the limiter may have left there
+	if g.local != nil && ctx.Err() == nil && !errors.Is(err, ErrFull) {
+		_ = takeFrom(ctx, g.local, g.local, s) // fails for invalid charges alone, which these are not
+	}
 	return err
 }
 
@@ -252,29 +261,28 @@ func (d *Decision) err() *apierror.Error {
 	return apierror.RateLimitExceeded(d.RetryAfter)
 }
 
-// refuse answers a request that a rule could not charge, unless it is in shadow mode. Nothing was charged.
-func (g *gate) refuse(w http.ResponseWriter, r *http.Request, policy string, err error) (goOn bool) {
+// refuseKey answers a request that could not be charged for err, unless in shadow mode: then it may go on.
+func refuseKey(w http.ResponseWriter, r *http.Request, policy string, err error, shadow bool, observe func(context.Context, Event)) (goOn bool) {
 	outcome := NoKey
 	if errors.Is(err, ErrNoKey) {
 		err = apierror.AuthenticationFailed().WithCause(err)
 	} else if apierror.From(err).Status() >= 500 {
 		outcome = Failed
 	}
-	if g.Observe != nil {
-		g.Observe(r.Context(), Event{Policy: policy, Outcome: outcome, Shadow: g.Shadow, Err: err})
+	if observe != nil {
+		observe(r.Context(), Event{Policy: policy, Outcome: outcome, Shadow: shadow, Err: err})
 	}
-	if !g.Shadow {
+	if !shadow {
 		apierror.Write(w, r, err)
 	}
-	return g.Shadow
+	return shadow
 }
 
 // fail answers a request that the limiter could not decide about, unless it is in shadow mode.
 func (g *gate) fail(w http.ResponseWriter, r *http.Request, s *session, err error) (goOn bool) {
-	clear(s.decisions)
 	g.observe(r, s, Failed, err)
 	if !g.Shadow {
-		apierror.Write(w, r, apierror.ServiceUnavailable(time.Second).WithCause(err))
+		apierror.Write(w, r, err)
 	}
 	return g.Shadow
 }

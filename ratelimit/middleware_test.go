@@ -16,7 +16,6 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-
 var ok = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 
 // get sends a request with an API key and returns the answer.

@@ -1,0 +1,430 @@
+package ratelimit_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/ratelimit"
+)
+
+// events collects what an Observe function is told.
+type events struct {
+	mu   sync.Mutex
+	list []ratelimit.Event
+}
+
+func (e *events) observe(_ context.Context, event ratelimit.Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.list = append(e.list, event)
+}
+
+// drain returns what came since the last time, as "policy outcome".
+func (e *events) drain() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []string
+	for _, event := range e.list {
+		s := event.Policy + " " + string(event.Outcome)
+		if event.Shadow {
+			s += " in shadow"
+		}
+		out = append(out, s)
+	}
+	e.list = nil
+	return out
+}
+
+func byKey(name string, l ratelimit.Limit) ratelimit.Rule {
+	return ratelimit.Rule{Name: name, Limit: l, Key: ratelimit.ByAPIKey()}
+}
+
+func TestSeveralRulesAllAdmitOrNoneIsCharged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var seen events
+		h := ratelimit.NewWithOptions(ratelimit.NewMemory(nil), &ratelimit.Options{Observe: seen.observe},
+			byKey("key", ratelimit.PerMinute(60)),
+			ratelimit.Rule{Name: "organisation", Limit: ratelimit.PerMinute(2), Key: ratelimit.ByHeader("X-Org")},
+		)(ok)
+		send := func() *httptest.ResponseRecorder { return serve(h, request("X-Api-Key", "sk_1", "X-Org", "acme")) }
+
+		require.Equal(t, 200, send().Code)
+		w := send()
+		require.Equal(t, 200, w.Code)
+		require.Equal(t, []string{`"key";q=60;w=60, "organisation";q=2;w=60`}, w.Header().Values("RateLimit-Policy"))
+		require.Equal(t, []string{`"key";r=58;t=1, "organisation";r=0;t=30`}, w.Header().Values("RateLimit"))
+		require.Equal(t, []string{"key allowed", "organisation allowed", "key allowed", "organisation allowed"}, seen.drain())
+
+		for range 3 {
+			w = send()
+			require.Equal(t, 429, w.Code)
+			require.Equal(t, `"key";r=58;t=1, "organisation";r=0;t=30`, w.Header().Get("RateLimit"), "the key is not charged")
+			require.Equal(t, []string{"30"}, w.Header().Values("Retry-After"))
+		}
+		require.Contains(t, seen.drain(), "key denied")
+	})
+}
+
+func TestRetryAfterIsTheLargestOfThoseThatDeny(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := ratelimit.New(ratelimit.NewMemory(nil),
+			byKey("a", ratelimit.PerMinute(1)), byKey("b", ratelimit.PerHour(1)), byKey("c", ratelimit.PerSecond(1)))(ok)
+		require.Equal(t, 200, get(h, "sk_1").Code)
+		w := get(h, "sk_1")
+		require.Equal(t, 429, w.Code)
+		require.Equal(t, []string{"3600"}, w.Header().Values("Retry-After"))
+	})
+}
+
+func TestStackedMiddlewareAppendsItsFields(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := ratelimit.NewMemory(nil)
+		inner := ratelimit.New(m, byKey("inner", ratelimit.PerMinute(1)))(ok)
+		h := ratelimit.New(m, byKey("outer", ratelimit.PerMinute(60)))(inner)
+		require.Equal(t, 200, get(h, "sk_1").Code)
+		w := get(h, "sk_1")
+		require.Equal(t, 429, w.Code)
+		require.Equal(t, []string{`"outer";q=60;w=60, "inner";q=1;w=60`}, w.Header().Values("RateLimit-Policy"))
+		require.Equal(t, []string{`"outer";r=58;t=1, "inner";r=0;t=60`}, w.Header().Values("RateLimit"))
+		require.Equal(t, []string{"60"}, w.Header().Values("Retry-After"))
+	})
+}
+
+func TestRulesThatDoNotApply(t *testing.T) {
+	t.Parallel()
+	h := ratelimit.New(ratelimit.NewMemory(nil),
+		ratelimit.Rule{Name: "skip", Key: ratelimit.ByAPIKey(), Skip: func(r *http.Request) bool { return r.Header.Get("X-Skip") != "" }},
+		ratelimit.Rule{Name: "optional", Key: ratelimit.ByHeader("X-Org"), KeyOptional: true},
+	)(ok)
+	for want, headers := range map[string][]string{
+		`"skip";q=100;w=1, "optional";q=100;w=1`: {"X-Api-Key", "sk_1", "X-Org", "acme"},
+		`"skip";q=100;w=1`:                       {"X-Api-Key", "sk_1"},
+		`"optional";q=100;w=1`:                   {"X-Skip", "1", "X-Org", "acme"},
+		``:                                       {"X-Skip", "1"},
+	} {
+		w := serve(h, request(headers...))
+		require.Equal(t, 200, w.Code)
+		require.Equal(t, want, w.Header().Get("RateLimit-Policy"))
+	}
+	require.Equal(t, 401, serve(h, request("X-Org", "acme")).Code)
+}
+
+func TestLimitsByPlanAndCostsByRoute(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := ratelimit.New(ratelimit.NewMemory(nil), ratelimit.Rule{
+			Limit: ratelimit.PerMinute(10),
+			Key:   ratelimit.ByAPIKey(),
+			LimitFor: func(r *http.Request) ratelimit.Limit {
+				if strings.HasPrefix(r.Header.Get("X-Api-Key"), "gold_") {
+					return ratelimit.PerMinute(60)
+				}
+				return ratelimit.Limit{}
+			},
+			Cost: func(r *http.Request) int { return len(r.Header.Values("X-Item")) },
+		})(ok)
+
+		w := serve(h, request("X-Api-Key", "sk_1", "X-Item", "1", "X-Item", "2"))
+		require.Equal(t, `"default";q=10;w=60`, w.Header().Get("RateLimit-Policy"))
+		require.Equal(t, `"default";r=8;t=6`, w.Header().Get("RateLimit"))
+
+		w = serve(h, request("X-Api-Key", "gold_1", "X-Item", "1"))
+		require.Equal(t, `"default";q=60;w=60`, w.Header().Get("RateLimit-Policy"))
+		require.Equal(t, `"default";r=59;t=1`, w.Header().Get("RateLimit"))
+
+		w = serve(h, request("X-Api-Key", "sk_1"))
+		require.Equal(t, 200, w.Code)
+		require.Equal(t, `"default";r=8;t=6`, w.Header().Get("RateLimit"), "a cost of 0 is free")
+	})
+}
+
+func TestCostOverTheBurstIsDeniedForGood(t *testing.T) {
+	t.Parallel()
+	h := ratelimit.New(ratelimit.NewMemory(nil), byKey("small", ratelimit.PerSecond(1)), ratelimit.Rule{
+		Key: ratelimit.ByAPIKey(), Limit: ratelimit.PerHour(10), Cost: func(*http.Request) int { return 11 },
+	})(ok)
+	w := get(h, "sk_1")
+	require.Equal(t, 429, w.Code)
+	require.Empty(t, w.Header().Values("Retry-After"))
+	require.Equal(t, "false", w.Header().Get("X-Should-Retry"))
+	require.Contains(t, w.Header().Get("RateLimit"), `"default";r=10;`)
+}
+
+func TestBugsOfTheServiceAreNotTheCallersFault(t *testing.T) {
+	t.Parallel()
+	for name, rule := range map[string]ratelimit.Rule{
+		"a limit that is not valid": {LimitFor: func(*http.Request) ratelimit.Limit { return ratelimit.Limit{Quota: -1, Window: time.Second} }},
+		"a negative cost":           {Cost: func(*http.Request) int { return -3 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var seen events
+			rule.Key = ratelimit.ByAPIKey()
+			h := ratelimit.NewWithOptions(ratelimit.NewMemory(nil), &ratelimit.Options{Observe: seen.observe}, rule)(ok)
+			w := get(h, "sk_1")
+			require.Equal(t, 500, w.Code)
+			require.NotContains(t, w.Body.String(), "ratelimit")
+			require.Equal(t, []string{"default failed"}, seen.drain())
+		})
+	}
+}
+
+func TestShadowModeDeniesNothingAndShowsNothing(t *testing.T) {
+	t.Parallel()
+	var seen events
+	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: ratelimit.RefuseNew})
+	h := ratelimit.NewWithOptions(m, &ratelimit.Options{Shadow: true, LegacyHeaders: true, Observe: seen.observe}, byKey("", ratelimit.PerHour(1)))(ok)
+	for _, row := range []struct{ key, event string }{
+		{"sk_1", "default allowed"},
+		{"sk_1", "default denied in shadow"},
+		{"", "default no_key in shadow"},
+		{"sk_2", "default failed in shadow"}, // no room
+	} {
+		w := get(h, row.key)
+		require.Equal(t, 200, w.Code)
+		require.Empty(t, w.Header())
+		require.Equal(t, []string{row.event}, seen.drain())
+	}
+}
+
+func TestLegacyHeaders(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		legacy := func(rules ...ratelimit.Rule) func(http.Handler) http.Handler {
+			return ratelimit.NewWithOptions(ratelimit.NewMemory(nil), &ratelimit.Options{LegacyHeaders: true}, rules...)
+		}
+		for name, h := range map[string]http.Handler{
+			"two rules":         legacy(byKey("a", ratelimit.PerSecond(100)), byKey("b", ratelimit.PerMinute(6)))(ok),
+			"stacked":           legacy(byKey("a", ratelimit.PerSecond(100)))(legacy(byKey("b", ratelimit.PerMinute(6)))(ok)),
+			"stacked otherwise": legacy(byKey("b", ratelimit.PerMinute(6)))(legacy(byKey("a", ratelimit.PerSecond(100)))(ok)),
+		} {
+			w := get(h, "sk_1")
+			require.Equal(t, "6", w.Header().Get("X-RateLimit-Limit"), name)
+			require.Equal(t, "5", w.Header().Get("X-RateLimit-Remaining"), name)
+			require.Equal(t, "10", w.Header().Get("X-RateLimit-Reset"), name)
+		}
+	})
+}
+
+func TestDenyHandlerGetsTheDecision(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := ratelimit.NewWithOptions(ratelimit.NewMemory(nil), &ratelimit.Options{
+			Deny: func(w http.ResponseWriter, _ *http.Request, d ratelimit.Decision) {
+				require.Equal(t, ratelimit.PerMinute(1), d.Limit)
+				require.Equal(t, time.Minute, d.RetryAfter)
+				w.WriteHeader(http.StatusTeapot)
+			},
+		}, byKey("a", ratelimit.PerMinute(1)), byKey("b", ratelimit.PerMinute(2)))(ok)
+		require.Equal(t, 200, get(h, "sk_1").Code)
+		w := get(h, "sk_1")
+		require.Equal(t, http.StatusTeapot, w.Code)
+		require.Equal(t, "60", w.Header().Get("Retry-After"))
+		require.Equal(t, `"a";r=0;t=60, "b";r=1;t=30`, w.Header().Get("RateLimit"))
+	})
+}
+
+// broken is a limiter whose back end is down for as long as err says so.
+type broken struct {
+	*ratelimit.Memory
+	err error
+}
+
+func (b *broken) Take(ctx context.Context, c ratelimit.Charge) (ratelimit.Decision, error) {
+	if b.err != nil {
+		return ratelimit.Decision{Remaining: -7}, b.err
+	}
+	return b.Memory.Take(ctx, c)
+}
+
+func (b *broken) TakeAll(ctx context.Context, charges []ratelimit.Charge, into []ratelimit.Decision) error {
+	if b.err != nil {
+		return b.err
+	}
+	return b.Memory.TakeAll(ctx, charges, into)
+}
+
+func TestLimiterThatFails(t *testing.T) {
+	t.Parallel()
+	errDown := errors.New("connection refused")
+	oneRule := []ratelimit.Rule{byKey("a", ratelimit.PerHour(2))}
+	twoRules := append(oneRule, byKey("b", ratelimit.PerHour(3)))
+	for name, row := range map[string]struct {
+		on     ratelimit.OnFailure
+		rules  []ratelimit.Rule
+		codes  []int
+		events []string
+	}{
+		"local":             {ratelimit.FailLocal, oneRule, []int{200, 200, 429}, []string{"a allowed", "a allowed", "a denied"}},
+		"local, two rules":  {ratelimit.FailLocal, twoRules, []int{200, 200, 429}, []string{"a allowed", "b allowed", "a allowed", "b allowed", "a denied", "b denied"}},
+		"open":              {ratelimit.FailOpen, oneRule, []int{200, 200, 200}, []string{"a allowed", "a allowed", "a allowed"}},
+		"closed":            {ratelimit.FailClosed, oneRule, []int{503, 503, 503}, []string{"a failed", "a failed", "a failed"}},
+		"closed, two rules": {ratelimit.FailClosed, twoRules, []int{503}, []string{"a failed", "b failed"}},
+		"open, two rules":   {ratelimit.FailOpen, twoRules, []int{200}, []string{"a allowed", "b allowed"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var seen events
+			var log strings.Builder
+			l := &broken{Memory: ratelimit.NewMemory(nil), err: errDown}
+			h := ratelimit.NewWithOptions(l, &ratelimit.Options{
+				OnFailure: row.on, Observe: seen.observe, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			}, row.rules...)(ok)
+			for _, code := range row.codes {
+				w := get(h, "sk_secret")
+				require.Equal(t, code, w.Code)
+				require.NotContains(t, w.Body.String(), "refused")
+				require.Equal(t, code == 503, w.Header().Get("Retry-After") == "1")
+				require.Equal(t, row.on == ratelimit.FailLocal, w.Header().Get("RateLimit") != "")
+			}
+			for _, event := range seen.list {
+				require.ErrorIs(t, event.Err, errDown)
+				require.GreaterOrEqual(t, event.Decision.Remaining, 0)
+			}
+			require.Equal(t, row.events, seen.drain())
+			require.Equal(t, 1, strings.Count(log.String(), "the limiter fails"), log.String())
+
+			l.err = nil
+			require.Equal(t, 200, get(h, "sk_secret").Code)
+			require.Equal(t, 1, strings.Count(log.String(), "works again"), log.String())
+			require.NotContains(t, log.String(), "sk_secret")
+		})
+	}
+}
+
+// A caller that has gone makes a back end fail, which says nothing about the back end.
+func TestCallerThatHasGone(t *testing.T) {
+	t.Parallel()
+	for _, on := range []ratelimit.OnFailure{ratelimit.FailLocal, ratelimit.FailOpen, ratelimit.FailClosed} {
+		var log strings.Builder
+		l := &broken{Memory: ratelimit.NewMemory(nil), err: context.Canceled}
+		ran := false
+		h := ratelimit.NewWithOptions(l, &ratelimit.Options{OnFailure: on, Logger: slog.New(slog.NewTextHandler(&log, nil))},
+			byKey("", ratelimit.PerHour(1)))(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran = true }))
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.Equal(t, 503, serve(h, request("X-Api-Key", "sk_1").WithContext(gone)).Code)
+
+		late, cancel := context.WithTimeout(t.Context(), -1)
+		defer cancel()
+		require.Equal(t, 504, serve(h, request("X-Api-Key", "sk_1").WithContext(late)).Code)
+		require.False(t, ran)
+		require.Empty(t, log.String())
+	}
+}
+
+func TestNoRoomIs503WhateverOnFailureSays(t *testing.T) {
+	t.Parallel()
+	for _, on := range []ratelimit.OnFailure{ratelimit.FailLocal, ratelimit.FailOpen, ratelimit.FailClosed} {
+		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: ratelimit.RefuseNew})
+		h := ratelimit.NewWithOptions(m, &ratelimit.Options{OnFailure: on}, byKey("", ratelimit.PerHour(1)))(ok)
+		require.Equal(t, 200, get(h, "sk_1").Code)
+		w := get(h, "sk_2")
+		require.Equal(t, 503, w.Code)
+		require.Equal(t, "1", w.Header().Get("Retry-After"))
+		require.Equal(t, 429, get(h, "sk_1").Code)
+	}
+}
+
+// TestPanicOfAHookIsOnlyThatOfItsRequest shows that nothing stays behind: the next request is served, and charged right.
+func TestPanicOfAHookIsOnlyThatOfItsRequest(t *testing.T) {
+	t.Parallel()
+	boom := true
+	check := func() {
+		if boom {
+			panic("boom")
+		}
+	}
+	base := byKey("", ratelimit.PerHour(2))
+	for name, change := range map[string]func(*ratelimit.Rule, *ratelimit.Options){
+		"Key": func(r *ratelimit.Rule, _ *ratelimit.Options) {
+			r.Key = func(*http.Request) (string, error) { check(); return "k", nil }
+		},
+		"LimitFor": func(r *ratelimit.Rule, _ *ratelimit.Options) {
+			r.LimitFor = func(*http.Request) ratelimit.Limit { check(); return ratelimit.Limit{} }
+		},
+		"Cost": func(r *ratelimit.Rule, _ *ratelimit.Options) { r.Cost = func(*http.Request) int { check(); return 1 } },
+		"Skip": func(r *ratelimit.Rule, _ *ratelimit.Options) {
+			r.Skip = func(*http.Request) bool { check(); return false }
+		},
+		"Observe": func(_ *ratelimit.Rule, o *ratelimit.Options) {
+			o.Observe = func(context.Context, ratelimit.Event) { check() }
+		},
+	} {
+		t.Run(name, func(t *testing.T) { //nolint:paralleltest // they share boom
+			rule, o := base, ratelimit.Options{}
+			change(&rule, &o)
+			h := ratelimit.NewWithOptions(ratelimit.NewMemory(nil), &o, rule)(ok)
+			boom = true
+			require.PanicsWithValue(t, "boom", func() { get(h, "sk_1") })
+			boom = false
+			if name != "Observe" { // it comes after the charge
+				require.Equal(t, 200, get(h, "sk_1").Code)
+			}
+			require.Equal(t, 200, get(h, "sk_1").Code)
+			require.Equal(t, 429, get(h, "sk_1").Code)
+		})
+	}
+}
+
+func TestNewPanicsOnWhatCannotWork(t *testing.T) {
+	t.Parallel()
+	good, m := byKey("", ratelimit.PerSecond(1)), ratelimit.NewMemory(nil)
+	with := func(change func(*ratelimit.Rule)) ratelimit.Rule {
+		r := good
+		change(&r)
+		return r
+	}
+	type single struct{ ratelimit.Limiter }
+	for name, f := range map[string]func(){
+		"no limiter":               func() { ratelimit.New(nil, good) },
+		"no rule":                  func() { ratelimit.New(m) },
+		"no key":                   func() { ratelimit.New(m, ratelimit.Rule{}) },
+		"a name twice":             func() { ratelimit.New(m, good, with(func(r *ratelimit.Rule) { r.Name = "default" })) },
+		"a name that is no ASCII":  func() { ratelimit.New(m, with(func(r *ratelimit.Rule) { r.Name = "é" })) },
+		"a name with a line break": func() { ratelimit.New(m, with(func(r *ratelimit.Rule) { r.Name = "a\nb" })) },
+		"a name without an end":    func() { ratelimit.New(m, with(func(r *ratelimit.Rule) { r.Name = strings.Repeat("x", 65) })) },
+		"a limit without a window": func() { ratelimit.New(m, with(func(r *ratelimit.Rule) { r.Limit = ratelimit.Limit{Quota: 1} })) },
+		"several rules":            func() { ratelimit.New(single{m}, good, with(func(r *ratelimit.Rule) { r.Name = "b" })) },
+		"OnFailure":                func() { ratelimit.NewWithOptions(m, &ratelimit.Options{OnFailure: 3}, good) },
+		"a nil handler":            func() { ratelimit.New(m, good)(nil) },
+		"MaxKeys":                  func() { ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: -1}) },
+		"AtCap":                    func() { ratelimit.NewMemory(&ratelimit.MemoryOptions{AtCap: 3}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			require.Panics(t, f)
+		})
+	}
+	require.NotPanics(t, func() { ratelimit.New(single{m}, good) })
+}
+
+func TestErrorsOfTheHandlerCarryTheFields(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := ratelimit.New(ratelimit.NewMemory(nil), byKey(`a "b" \c`, ratelimit.Per(3, 400*time.Millisecond)))(
+			apierror.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+				w.Header().Set("Retry-After", "7")
+				return apierror.ResourceMissing("thing")
+			}))
+		w := get(h, "sk_1")
+		require.Equal(t, 404, w.Code)
+		require.Equal(t, `"a \"b\" \\c";q=7;w=1`, w.Header().Get("RateLimit-Policy"))
+		require.Equal(t, `"a \"b\" \\c";r=2;t=1`, w.Header().Get("RateLimit"))
+		require.Equal(t, "7", w.Header().Get("Retry-After"), "what the handler says is its own")
+	})
+}
