@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -254,8 +255,8 @@ var behaviours = []behaviour{
 	{
 		name: "runtime error",
 		handler: plain(func(http.ResponseWriter, *http.Request) {
-			var m map[string]int
-			m["secret"] = 1
+			var w http.ResponseWriter
+			w.WriteHeader(http.StatusOK)
 		}),
 		status: 500, code: apierror.CodeAPIError, others: []string{logPanic},
 	},
@@ -363,7 +364,7 @@ var behaviours = []behaviour{
 		status: 200, logged: map[string]any{"code": "api_error", "bytes": 0.}, others: []string{logComplete},
 	},
 	{
-		name: "error after a refusal of the handler's own",
+		name:    "error after a refusal of the handler's own",
 		handler: failing(func(w http.ResponseWriter) { http.Error(w, "teapot", http.StatusTeapot) }, errSecret),
 		status:  418, body: "teapot\n", logged: map[string]any{"code": "api_error"}, others: []string{logComplete},
 	},
@@ -467,11 +468,11 @@ var behaviours = []behaviour{
 	},
 	{
 		name: "redirect to the clean path, where no route is", handler: mux("GET /v1/things", ok), request: path("/v1//hush"),
-		check: func(t *testing.T, a answer) { require.Equal(t, "/v1/hush?key=hush", a.Header.Get("Location")) },
+		check:  func(t *testing.T, a answer) { require.Equal(t, "/v1/hush?key=hush", a.Header.Get("Location")) },
 		status: 307,
 	},
 	{
-		name: "a handler's own 404", handler: mux("GET /v1/{thing}", http.HandlerFunc(http.NotFound)), request: path("/v1/hush"),
+		name: "a handler's own 404", handler: mux("GET /v1/{thing}", http.NotFoundHandler()), request: path("/v1/hush"),
 		status: 404, body: "404 page not found\n", logged: map[string]any{"pattern": "GET /v1/{thing}"},
 	},
 	{
@@ -527,7 +528,7 @@ var behaviours = []behaviour{
 		broken: true, status: 200, logged: map[string]any{"code": "timeout", "bytes": 6.}, others: []string{logAborted},
 	},
 	{
-		name: "exempt from the deadline",
+		name:  "exempt from the deadline",
 		stack: seawall.Stack{Timeout: time.Second, Skip: func(*http.Request) bool { return true }},
 		handler: plain(func(w http.ResponseWriter, r *http.Request) {
 			time.Sleep(time.Minute)
@@ -542,7 +543,7 @@ var behaviours = []behaviour{
 			part(w)
 			return errSecret // the response is long gone; the slot is still there
 		}), time.Second, "too slow"),
-		status: 503, body: "too slow", others: nil,
+		status: 503, body: "too slow", others: []string{logAborted},
 	},
 	{
 		name: "panic inside of http.TimeoutHandler", handler: http.TimeoutHandler(panicking("bug"), time.Second, "too slow"),
@@ -675,9 +676,7 @@ func (row behaviour) requireAccess(t *testing.T, method string, a answer, lines 
 		want["aborted"] = true
 		want["bytes"] = 0.
 	}
-	for key, value := range row.logged {
-		want[key] = value
-	}
+	maps.Copy(want, row.logged)
 	if a.Response != nil && a.Header.Get("Content-Encoding") != "" {
 		want["bytes"] = line["bytes"] // as they were before they were compressed
 	}

@@ -106,6 +106,14 @@ func get(t *testing.T, s *memhttp.Server, path string) answer {
 	return do(s.Client(), r)
 }
 
+// post is do for a POST without a body: unlike a GET, net/http's client never repeats it.
+func post(t *testing.T, s *memhttp.Server, path string) answer {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+path, nil)
+	require.NoError(t, err)
+	return do(s.Client(), r)
+}
+
 var requestIDForm = regexp.MustCompile(`^req_[0-9A-Za-z]{16}$`)
 
 // requireID asserts that both headers hold one id of ours, and returns it.
@@ -122,12 +130,18 @@ func (a answer) requireID(t *testing.T) string {
 func (a answer) requireError(t *testing.T, status int, code apierror.Code) {
 	t.Helper()
 	require.NoError(t, a.err)
+	a.requireErrorOf(t, a.Request.Method, status, code)
+}
+
+// requireErrorOf is requireError for an answer that does not know its request.
+func (a answer) requireErrorOf(t *testing.T, method string, status int, code apierror.Code) {
+	t.Helper()
 	require.Equal(t, status, a.StatusCode)
 	require.Equal(t, "application/json", a.Header.Get("Content-Type"))
 	require.Equal(t, "no-store", a.Header.Get("Cache-Control"))
 	require.Equal(t, "nosniff", a.Header.Get("X-Content-Type-Options"))
 	id := a.requireID(t)
-	if a.Request.Method == http.MethodHead {
+	if method == http.MethodHead {
 		require.Empty(t, a.body)
 		return
 	}

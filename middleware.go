@@ -1,6 +1,9 @@
 package seawall
 
-import "net/http"
+import (
+	"net/http"
+	"slices"
+)
 
 // Middleware wraps a handler. It is a plain function type, so chi's Use, otelhttp and hand-written functions fit.
 type Middleware = func(http.Handler) http.Handler
@@ -9,8 +12,8 @@ type Middleware = func(http.Handler) http.Handler
 // are left out; a chain of nothing is the handler itself.
 func Chain(outermostFirst ...Middleware) Middleware {
 	return func(next http.Handler) http.Handler {
-		for i := len(outermostFirst) - 1; i >= 0; i-- {
-			if m := outermostFirst[i]; m != nil {
+		for _, m := range slices.Backward(outermostFirst) {
+			if m != nil {
 				next = m(next)
 			}
 		}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/seawall-go/seawall"
@@ -21,9 +23,7 @@ func everyone(*http.Request) bool { return true }
 // serveOne calls h with a GET request that has the headers.
 func serveOne(h http.Handler, header http.Header) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	for key, values := range header {
-		r.Header[key] = values
-	}
+	maps.Copy(r.Header, header)
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w
@@ -155,9 +155,9 @@ func TestIDIsInTheResponseBeforeTheHandlerRuns(t *testing.T) {
 	t.Parallel()
 	serveOne(seawall.RequestID(nil)(plain(func(w http.ResponseWriter, r *http.Request) {
 		id := apierror.RequestIDFrom(r.Context())
-		require.Regexp(t, requestIDForm, id)
-		require.Equal(t, id, w.Header().Get("Request-Id"))
-		require.Equal(t, id, w.Header().Get("X-Request-Id"))
+		assert.Regexp(t, requestIDForm, id)
+		assert.Equal(t, id, w.Header().Get("Request-Id"))
+		assert.Equal(t, id, w.Header().Get("X-Request-Id"))
 	})), nil)
 }
 
@@ -278,7 +278,7 @@ func TestForwardRequestIDPassesFailuresOn(t *testing.T) {
 	t.Parallel()
 	within(func(ctx context.Context) {
 		out := httptest.NewRequest(http.MethodGet, "http://api.example/fail", nil).WithContext(ctx)
-		_, err := seawall.ForwardRequestID(&sent{}).RoundTrip(out) //nolint:bodyclose // there is none
+		_, err := seawall.ForwardRequestID(&sent{}).RoundTrip(out)
 		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	})
 }

@@ -1,0 +1,86 @@
+//go:build !race
+
+package seawall_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall"
+	"github.com/seawall-go/seawall/apierror"
+)
+
+// allocations measures what one request costs.
+func allocations(h http.Handler) float64 {
+	w, r := newSink(), httptest.NewRequest(http.MethodGet, "/v1/things/1", nil)
+	return testing.AllocsPerRun(1000, func() {
+		clear(w.header)
+		h.ServeHTTP(w, r)
+	})
+}
+
+// TestAllocBudgets is the price list: what a successful request pays for each part of the chain.
+func TestAllocBudgets(t *testing.T) {
+	routes := http.NewServeMux()
+	routes.Handle("GET /v1/things/{id}", quiet)
+	id := seawall.RequestID(nil)
+	for _, row := range []struct {
+		name   string
+		chain  seawall.Middleware
+		budget float64
+	}{
+		{"RequestID", id, 4},
+		{"RequestID, Renderer", seawall.Chain(id, (&apierror.Renderer{}).Handler), 4},
+		{"RequestID, Renderer, Recover: id, context, headers, tracker, slot", seawall.Chain(id, (&apierror.Renderer{}).Handler, seawall.Recover(nil)), 5},
+		{"RequestID, AccessLog (not enabled)", seawall.Chain(id, seawall.AccessLog(&seawall.AccessLogOptions{Logger: discard})), 5},
+		{"MaxInFlight", seawall.MaxInFlight(1), 0},
+		{"MaxBody", seawall.MaxBody(1), 0},
+	} {
+		got := allocations(row.chain(quiet))
+		t.Logf("%s: %v allocations (budget %v)", row.name, got, row.budget)
+		require.LessOrEqual(t, got, row.budget, row.name)
+	}
+
+	// What a part adds to a request that has its tracker and state already.
+	base := seawall.Chain(id, seawall.Recover(nil))
+	without := allocations(base(quiet))
+	for _, row := range []struct {
+		name   string
+		inner  seawall.Middleware
+		budget float64
+	}{
+		{"Recover", seawall.Recover(nil), 0},
+		{"Renderer.Handler", (&apierror.Renderer{}).Handler, 0},
+		{"HandlerFunc", func(http.Handler) http.Handler {
+			return apierror.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+				w.WriteHeader(http.StatusNoContent)
+				return nil
+			})
+		}, 0},
+		{"RequestID within RequestID", seawall.RequestID(nil), 1},
+		{"WithPrincipal", as("acct_1"), 0},
+		{"Timeout", seawall.Timeout(time.Minute), 5},
+	} {
+		got := allocations(base(row.inner(quiet))) - without
+		t.Logf("%s adds %v allocations (budget %v)", row.name, got, row.budget)
+		require.LessOrEqual(t, got, row.budget, row.name)
+	}
+
+	mux := allocations(routes)
+	got := allocations(seawall.NotFound(routes)) - mux
+	t.Logf("NotFound adds %v allocations to the mux's %v (budget %v)", got, mux, mux)
+	require.LessOrEqual(t, got, mux)
+}
+
+// A panic may cost what it wants, but a success below Recover costs nothing.
+func TestAllocRecoverOnSuccess(t *testing.T) {
+	outer := seawall.Recover(nil)
+	once, twice := allocations(outer(quiet)), allocations(outer(seawall.Recover(nil)(quiet)))
+	t.Logf("Recover makes the tracker: %v allocation; within another: %v more (budget 0)", once, twice-once)
+	require.Zero(t, twice-once)
+	require.LessOrEqual(t, once, 1.)
+}

@@ -1,0 +1,270 @@
+package seawall_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall"
+	"github.com/seawall-go/seawall/apierror"
+)
+
+// trace is the order in which things happened.
+type trace []string
+
+func (tr *trace) middleware(name string) seawall.Middleware {
+	return func(next http.Handler) http.Handler {
+		return plain(func(w http.ResponseWriter, r *http.Request) {
+			*tr = append(*tr, name)
+			next.ServeHTTP(w, r)
+			*tr = append(*tr, "/"+name)
+		})
+	}
+}
+
+func (tr *trace) handler() http.Handler {
+	return plain(func(http.ResponseWriter, *http.Request) { *tr = append(*tr, "handler") })
+}
+
+func TestChainOrder(t *testing.T) {
+	t.Parallel()
+	var got trace
+	serveOne(seawall.Chain(got.middleware("a"), nil, got.middleware("b"))(got.handler()), nil)
+	require.Equal(t, trace{"a", "b", "handler", "/b", "/a"}, got)
+}
+
+func TestChainOfNothing(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	require.Same(t, mux, seawall.Chain()(mux))
+	require.Same(t, mux, seawall.Chain(nil, nil)(mux))
+}
+
+// The parts that the service brings, from the outside in.
+func TestStackOrder(t *testing.T) {
+	t.Parallel()
+	var got trace
+	stack := &seawall.Stack{
+		Logger:       discard,
+		Idempotency:  got.middleware("idempotency"),
+		RateLimit:    got.middleware("rate limit"),
+		Authenticate: got.middleware("authenticate"),
+		AddressLimit: got.middleware("address limit"),
+		Skip:         func(r *http.Request) bool { return r.Header.Get("Skip") != "" },
+	}
+	h := stack.Handler(got.handler())
+
+	serveOne(h, nil)
+	require.Equal(t, trace{"address limit", "authenticate", "rate limit", "idempotency", "handler",
+		"/idempotency", "/rate limit", "/authenticate", "/address limit"}, got)
+
+	got = nil
+	serveOne(h, http.Header{"Skip": {"yes"}})
+	require.Equal(t, trace{"authenticate", "handler", "/authenticate"}, got)
+}
+
+// deadlines records which records were written under a deadline.
+type deadlines struct {
+	slog.Handler
+	of map[string]bool
+}
+
+func (d deadlines) Enabled(context.Context, slog.Level) bool { return true }
+func (d deadlines) Handle(ctx context.Context, record slog.Record) error {
+	_, d.of[record.Message] = ctx.Deadline()
+	return nil
+}
+
+// The parts that the Stack brings: each is shown to be outside of the next.
+func TestStackOrderOfItsOwn(t *testing.T) {
+	t.Parallel()
+	var logs logs
+	seen := deadlines{slog.DiscardHandler, map[string]bool{}}
+	inside, release := make(chan struct{}), make(chan struct{})
+	reached := 0
+	stack := &seawall.Stack{
+		Logger:      logs.logger(),
+		Renderer:    &apierror.Renderer{Logger: slog.New(seen)},
+		Timeout:     time.Hour,
+		MaxBody:     8,
+		MaxInFlight: 1,
+		AddressLimit: func(next http.Handler) http.Handler {
+			return plain(func(w http.ResponseWriter, r *http.Request) {
+				reached++
+				assert.Regexp(t, requestIDForm, apierror.RequestIDFrom(r.Context()))
+				close(inside)
+				<-release
+				panic("bug")
+			})
+		},
+	}
+	h := stack.Handler(ok)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		serveOne(h, nil)
+	}()
+	<-inside
+
+	large := httptest.NewRecorder()
+	h.ServeHTTP(large, httptest.NewRequest(http.MethodPost, "/", strings.NewReader("too large")))
+	require.Equal(t, http.StatusRequestEntityTooLarge, large.Code, "the body limit is outside of the bound on requests")
+	require.True(t, seen.of[logFailed], "the time-out is outside of the body limit")
+
+	require.Equal(t, http.StatusServiceUnavailable, serveOne(h, nil).Code)
+	require.Equal(t, 1, reached, "the bound on requests is outside of the address limit")
+
+	close(release)
+	<-done
+	lines := logs.access(t)
+	require.Len(t, lines, 3)
+	require.InDelta(t, 500, lines[2]["status"], 0, "the access log is outside of recovery")
+	require.Equal(t, "api_error", lines[2]["code"])
+	for _, line := range lines {
+		require.Regexp(t, requestIDForm, line["request_id"], "the request id is outside of the access log")
+	}
+}
+
+// What the service brings may panic too.
+func TestPanicsOfWhatTheServiceBrings(t *testing.T) {
+	t.Parallel()
+	bad := func(http.Handler) http.Handler { return panicking("bug") }
+	for name, stack := range map[string]seawall.Stack{
+		"AddressLimit": {AddressLimit: bad},
+		"Authenticate": {Authenticate: bad},
+		"RateLimit":    {RateLimit: bad},
+		"Idempotency":  {Idempotency: bad},
+		"Skip":         {Skip: func(*http.Request) bool { panic("bug") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			stack.Logger = discard
+			require.Equal(t, http.StatusInternalServerError, serveOne(stack.Handler(ok), nil).Code)
+		})
+	}
+}
+
+// The zero Stack is ids, log and recovery.
+func TestZeroStack(t *testing.T) {
+	t.Parallel()
+	w := serveOne((&seawall.Stack{Logger: discard}).Handler(showID), nil)
+	require.Equal(t, w.Header().Get("Request-Id"), w.Body.String())
+	require.Regexp(t, requestIDForm, w.Body.String())
+}
+
+func TestStackMayChangeOnceItsHandlerIsMade(t *testing.T) {
+	t.Parallel()
+	renderer := &apierror.Renderer{Strict: true}
+	stack := &seawall.Stack{
+		Logger: discard, Renderer: renderer, MaxBody: 1, Skip: func(*http.Request) bool { return false }, Authenticate: as("acct_1"),
+	}
+	h := stack.Handler(showPrincipal)
+	*stack = seawall.Stack{Skip: func(*http.Request) bool { return true }, Authenticate: as("acct_2")}
+	*renderer = apierror.Renderer{}
+
+	require.Equal(t, "acct_1", serveOne(h, nil).Body.String())
+	large := httptest.NewRecorder()
+	h.ServeHTTP(large, httptest.NewRequest(http.MethodPost, "/", strings.NewReader("large")))
+	require.Equal(t, http.StatusBadRequest, large.Code, "no longer strict, or no longer bounded")
+}
+
+// router is another framework's: it knows its own not found.
+type router map[string]http.Handler
+
+func (rt router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h, ok := rt[r.URL.Path]
+	if !ok {
+		http.Error(w, "no such page", http.StatusNotFound)
+		return
+	}
+	h.ServeHTTP(w, r)
+}
+
+func TestStackAroundAnotherRouter(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range protocols {
+		t.Run(protocol.name, func(t *testing.T) {
+			t.Parallel()
+			var logs logs
+			s := protocol.new((&seawall.Stack{Logger: logs.logger()}).Handler(router{
+				"/":     ok,
+				"/fail": failing(nil, apierror.CodePermissionDenied),
+			}))
+			defer s.Close()
+			require.Equal(t, "ok", string(get(t, s, "/").body))
+			get(t, s, "/fail").requireError(t, http.StatusForbidden, apierror.CodePermissionDenied)
+			a := get(t, s, "/nothing")
+			require.Equal(t, http.StatusNotFound, a.StatusCode)
+			require.Equal(t, "no such page\n", string(a.body))
+			a.requireID(t)
+		})
+	}
+}
+
+// A Stack in a Stack: one id, the inner one's way to render inside and the outer one's outside, and each its own log.
+func TestStackInAStack(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range protocols {
+		t.Run(protocol.name, func(t *testing.T) {
+			t.Parallel()
+			var innerLogs, outerLogs logs
+			inner := &seawall.Stack{Logger: innerLogs.logger(), Renderer: &apierror.Renderer{Strict: true}, InboundID: everyone}
+			outer := &seawall.Stack{Logger: outerLogs.logger()}
+			routes := http.NewServeMux()
+			routes.Handle("/inner/", inner.Handler(failing(nil, apierror.ServiceUnavailable(0))))
+			routes.Handle("/outer/", failing(nil, apierror.ServiceUnavailable(0)))
+			routes.Handle("/panic/", inner.Handler(panicking("bug")))
+			s := protocol.new(outer.Handler(routes))
+			defer s.Close()
+
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/inner/", nil)
+			require.NoError(t, err)
+			r.Header.Set("X-Request-Id", "from-outside")
+			a := do(s.Client(), r)
+			a.requireError(t, http.StatusInternalServerError, apierror.CodeAPIError) // folded, as the strict profile says
+			get(t, s, "/outer/").requireError(t, http.StatusServiceUnavailable, apierror.CodeServiceUnavailable)
+			get(t, s, "/panic/").requireError(t, http.StatusInternalServerError, apierror.CodeAPIError)
+
+			s.Close()
+			require.Len(t, innerLogs.access(t), 2)
+			require.Len(t, outerLogs.access(t), 3)
+			for i, pair := range [][2]int{{0, 0}, {1, 2}} {
+				in, out := innerLogs.access(t)[pair[0]], outerLogs.access(t)[pair[1]]
+				require.Equal(t, out, in, "pair %d", i)
+			}
+			require.Contains(t, innerLogs.others(t), logPanic)
+			require.NotContains(t, outerLogs.others(t), logPanic)
+			require.Empty(t, s.Log())
+		})
+	}
+}
+
+// A file still reaches the connection's own ReadFrom through all of a Stack: see internal/track for the counting.
+func TestStackKeepsReaderFrom(t *testing.T) {
+	t.Parallel()
+	stack := &seawall.Stack{
+		Logger: discard, Timeout: time.Minute, MaxBody: 1, MaxInFlight: 1, Authenticate: as("acct_1"),
+	}
+	for _, protocol := range protocols {
+		t.Run(protocol.name, func(t *testing.T) {
+			t.Parallel()
+			s := protocol.new(stack.Handler(apierror.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+				_, readerFrom := w.(io.ReaderFrom)
+				assert.Equal(t, protocol.name == "h1", readerFrom)
+				assert.Implements(t, (*http.Flusher)(nil), w)
+				assert.Implements(t, (*io.StringWriter)(nil), w)
+				return nil
+			})))
+			defer s.Close()
+			require.NoError(t, get(t, s, "/").err)
+		})
+	}
+}
