@@ -1,0 +1,51 @@
+package seawall_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall"
+	"github.com/seawall-go/seawall/apierror"
+)
+
+func TestErrorFrom(t *testing.T) {
+	t.Parallel()
+	require.Nil(t, seawall.ErrorFrom(context.Background()))
+	stack := &seawall.Stack{Logger: discard, Timeout: 1 << 40}
+	for name, row := range map[string]struct {
+		h    http.Handler
+		code apierror.Code // "" for none
+	}{
+		"success":       {ok, ""},
+		"error":         {failing(nil, apierror.CodePermissionDenied), apierror.CodePermissionDenied},
+		"panic":         {panicking("bug"), apierror.CodeAPIError},
+		"mux":           {http.NewServeMux(), apierror.CodeResourceMissing},
+		"canceled":      {canceled(failing(nil, context.Canceled)), apierror.CodeServiceUnavailable},
+		"one's own 404": {http.NotFoundHandler(), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var got *apierror.Error
+			outside := func(next http.Handler) http.Handler {
+				return plain(func(w http.ResponseWriter, r *http.Request) {
+					next.ServeHTTP(w, r)
+					got = seawall.ErrorFrom(r.Context())
+				})
+			}
+			w := serveOne(seawall.Chain(seawall.RequestID(nil), outside)(stack.Handler(row.h)), nil)
+			if row.code == "" {
+				require.Nil(t, got)
+				return
+			}
+			require.NotNil(t, got)
+			require.Equal(t, row.code, got.Code())
+			require.Equal(t, w.Header().Get("Request-Id"), got.RequestID())
+			if name == "canceled" {
+				require.ErrorIs(t, got.Cause(), context.Canceled)
+			}
+		})
+	}
+}
