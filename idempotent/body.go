@@ -28,24 +28,28 @@ func (b *requestBody) load() ([]byte, error) {
 	if b.limit >= 0 && b.length > b.limit {
 		return nil, apierror.RequestTooLarge(b.limit)
 	}
-	src := io.Reader(b.client)
-	if b.limit >= 0 {
-		src = io.LimitReader(src, b.limit+1)
-	}
 	// Room for what was announced, but no more than a little before it comes.
-	buf := bytes.NewBuffer(make([]byte, 0, min(max(b.length, 0), 16<<10)+bytes.MinRead))
-	_, err := buf.ReadFrom(src)
-	switch tooLarge := (*http.MaxBytesError)(nil); {
-	case errors.As(err, &tooLarge):
-		return nil, err // apierror knows it, and the limit in it
-	case err != nil:
-		return nil, apierror.CodeParameterInvalid.Messagef("The request body could not be read to its end.").WithCause(err)
-	case b.limit >= 0 && int64(buf.Len()) > b.limit:
-		return nil, apierror.RequestTooLarge(b.limit)
+	buf := make([]byte, 0, min(max(b.length, 0), 16<<10)+512)
+	for {
+		n, err := b.client.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case b.limit >= 0 && int64(len(buf)) > b.limit:
+			return nil, apierror.RequestTooLarge(b.limit)
+		case err == io.EOF:
+			b.loaded = true
+			b.set(buf)
+			return buf, nil
+		case err != nil:
+			if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+				return nil, err // apierror knows it, and the limit in it
+			}
+			return nil, apierror.CodeParameterInvalid.Messagef("The request body could not be read to its end.").WithCause(err)
+		}
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
 	}
-	b.loaded = true
-	b.set(buf.Bytes())
-	return b.buf, nil
 }
 
 func (b *requestBody) set(buf []byte) {

@@ -22,12 +22,13 @@ type capture struct {
 	header    http.Header
 	requestID string
 	limit     int // of the body; negative is none
-	// seal is called once, before the first byte of a response goes out that will not be kept; its error refuses the rest.
+	// seal is asked once, before the first byte of a response goes out that will not be kept; its error refuses the rest.
 	// Where it is nil, nothing goes out before the end.
-	seal func(status int, location string) error
+	seal interface{ seal() error }
 
 	status   int         // 0 until the handler has written one
-	declared string      // the handler's Content-Length
+	location string      // the handler's Location
+	declared string      // and its Content-Length
 	extra    http.Header // what the handler set and the record does not keep
 	buf      []byte      // the record: head and body, no checksum
 	headLen  int
@@ -58,7 +59,7 @@ func (c *capture) WriteHeader(status int) {
 // begin takes the head.
 func (c *capture) begin(status int) {
 	c.status = status
-	c.declared = c.header.Get("Content-Length")
+	c.location, c.declared = c.header.Get("Location"), c.header.Get("Content-Length")
 	for name, values := range c.header {
 		if !kept(name) && name != "Content-Length" && !strings.HasPrefix(name, http.TrailerPrefix) {
 			if c.extra == nil {
@@ -136,7 +137,7 @@ func (c *capture) open() {
 	if c.err != nil || c.through || c.seal == nil {
 		return
 	}
-	if c.err = c.seal(c.status, c.header.Get("Location")); c.err != nil {
+	if c.err = c.seal.seal(); c.err != nil {
 		return
 	}
 	c.through = true
@@ -198,11 +199,20 @@ func (c *capture) close() (whole bool) {
 	if c.err == nil {
 		c.err = errHandlerReturned
 	}
+	if c.declared == "" || !bodyAllowed(c.status) {
+		return true
+	}
 	declared, err := strconv.ParseInt(c.declared, 10, 64)
-	return err != nil || declared == size || !bodyAllowed(c.status)
+	return err != nil || declared == size
 }
 
-// record is what was captured of a response that was held back.
+// sum returns the record of a closed response that was held back.
+func (c *capture) sum() []byte {
+	c.buf = appendSum(c.buf)
+	return c.buf
+}
+
+// record is what was captured of such a response.
 func (c *capture) record() record {
 	rec, _ := parseUnsummed(c.buf[:c.end]) // just written
 	return rec

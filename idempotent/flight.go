@@ -3,8 +3,8 @@ package idempotent
 import "sync"
 
 // flights is the single flight within the process, in front of any store: of the requests that are the same (one ID, one
-// print) one asks the store and runs, and the others wait for what it learns. Requests with another print are not held up: the store tells
-// them that they conflict.
+// print) one asks the store and runs, and the others wait for what it learns. Requests with another print are not held up:
+// the store tells them that they conflict.
 type flights struct {
 	perKey, total int // bounds of those that wait; 0 is none
 
@@ -22,30 +22,30 @@ type flight struct {
 	key     flightKey
 	body    []byte // the leader's, nil if it is not in memory
 	waiting int
-	done    chan struct{}
+	done    chan struct{} // nil while nobody waits
 	// verdict is set before done is closed: what the leader found or did. Besides what a store answers: Released when its
 	// handler failed, the zero State with err when the store did.
 	verdict Verdict
 	err     error
 }
 
-// join returns the flight for the key, and whether the caller leads it: then it must end it. It returns nil when too many are
-// waiting. Others must leave it.
-func (fs *flights) join(key flightKey, body []byte) (f *flight, leads bool) {
+// join returns the flight that the caller must wait for, and then leave; or mine, which the caller leads, and must end; or nil when too many are waiting.
+func (fs *flights) join(mine *flight) *flight {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	f = fs.flying[key]
+	f := fs.flying[mine.key]
 	switch {
 	case f == nil:
-		f = &flight{key: key, body: body, done: make(chan struct{})}
-		fs.flying[key] = f
-		return f, true
-	case fs.perKey > 0 && f.waiting >= fs.perKey, fs.full():
-		return nil, false
+		fs.flying[mine.key] = mine
+		return mine
+	case fs.perKey > 0 && f.waiting >= fs.perKey || fs.full():
+		return nil
+	case f.done == nil:
+		f.done = make(chan struct{})
 	}
 	f.waiting++
 	fs.waiting++
-	return f, false
+	return f
 }
 
 func (fs *flights) leave(f *flight) {
@@ -84,5 +84,7 @@ func (fs *flights) end(f *flight, v Verdict, err error) {
 	}
 	delete(fs.flying, f.key)
 	f.verdict, f.err = v, err
-	close(f.done)
+	if f.done != nil {
+		close(f.done)
+	}
 }

@@ -1,7 +1,6 @@
 package idempotent
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -79,7 +78,7 @@ type shard struct {
 type usage struct {
 	entries int
 	bytes   int64
-	done    list.List // the DONE entries, oldest first
+	done    queue // the DONE entries
 }
 
 type entry struct {
@@ -91,8 +90,8 @@ type entry struct {
 	expires time.Duration // when the retention ends
 	record  []byte
 	changed chan struct{} // closed when it stops to be RUNNING; nil while nobody waits
-	inAll   *list.Element
-	inScope *list.Element
+	inAll   link
+	inScope link
 }
 
 // NewMemory returns an empty store. Nil options are the defaults.

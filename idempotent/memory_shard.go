@@ -1,6 +1,9 @@
 package idempotent
 
-import "time"
+import (
+	"bytes"
+	"time"
+)
 
 // sweepPause is the least time between two looks at all entries of a full shard, so that a flood does not pay for one each.
 const sweepPause = time.Second
@@ -45,11 +48,11 @@ func (s *shard) finish(e *entry, o Outcome, now time.Duration) error {
 		}
 	}
 	s.charge(e.claim.Scope, 0, size)
-	e.state, e.record = o.State, o.Record
+	e.state, e.record = o.State, bytes.Clone(o.Record) // the middleware's has room to spare, which would not be counted
 	e.expires = now + o.Retention
 	if o.State == Done {
-		e.inAll = s.all.done.PushBack(e)
-		e.inScope = s.scopes[e.claim.Scope].done.PushBack(e)
+		s.all.done.push(&e.inAll, e)
+		s.scopes[e.claim.Scope].done.push(&e.inScope, e)
 	}
 	e.wake()
 	return nil
@@ -64,10 +67,9 @@ func (e *entry) wake() {
 
 // strip gives back what e uses beyond its own entry.
 func (s *shard) strip(e *entry) {
-	if e.inAll != nil {
-		s.all.done.Remove(e.inAll)
-		s.scopes[e.claim.Scope].done.Remove(e.inScope)
-		e.inAll, e.inScope = nil, nil
+	s.all.done.remove(&e.inAll)
+	if u := s.scopes[e.claim.Scope]; u != nil {
+		u.done.remove(&e.inScope)
 	}
 	s.charge(e.claim.Scope, 0, -int64(len(e.record)))
 }
@@ -97,7 +99,7 @@ func (s *shard) charge(scope ID, entries int, bytes int64) {
 // admit makes room for so many more entries and bytes, or tells that there is none.
 func (s *shard) admit(scope ID, entries int, bytes int64, now time.Duration) error {
 	for range 2 { // pay off two old entries for each new one, so that a store at rest in size needs no sweep
-		if front := s.all.done.Front(); front == nil || !s.expire(front.Value.(*entry), now) {
+		if oldest := s.all.done.oldest(); oldest == nil || !s.expire(oldest, now) {
 			break
 		}
 	}
@@ -115,8 +117,8 @@ func (s *shard) admit(scope ID, entries int, bytes int64, now time.Duration) err
 		switch {
 		case s.swept+sweepPause <= now:
 			s.sweep(now, -1)
-		case s.max.evict && own.done.Len() > 0:
-			s.remove(own.done.Front().Value.(*entry))
+		case s.max.evict && own.done.oldest() != nil:
+			s.remove(own.done.oldest())
 			s.evicted++
 		default:
 			return err

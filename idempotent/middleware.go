@@ -29,6 +29,7 @@ func New(s Store, scope ScopeFunc, o *Options) func(http.Handler) http.Handler {
 	m := &middleware{Options: o.withDefaults(s, scope), store: s, scope: scope}
 	m.executor, _ = s.(Executor)
 	m.waiter, _ = s.(Waiter)
+	_, m.instant = s.(*Memory)
 	m.flights = flights{perKey: m.WaitersPerKey, total: m.MaxWaiters, flying: make(map[flightKey]*flight)}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.serve(w, r, next) })
@@ -40,6 +41,7 @@ type middleware struct {
 	store    Store
 	executor Executor // nil if the store is none
 	waiter   Waiter   // nil if the store is none
+	instant  bool     // the store answers at once, and needs no time-out
 	scope    ScopeFunc
 	flights  flights
 }
@@ -69,10 +71,11 @@ type request struct {
 	next    http.Handler
 	body    requestBody
 	claim   Claim
+	flight  flight // while it leads
 	started time.Time
 	waited  bool // another one's run was seen
 	woken   bool // by the store's Waiter, the last time
-	ended   *ended
+	ran     *run // its own run, when that is over
 	event   Event
 }
 
@@ -80,30 +83,23 @@ func (q *request) serve(lines []string) {
 	defer q.observe()
 	q.nameRequest()
 	if err := q.read(lines); err != nil {
-		q.event.Result, q.event.Err = Refused, err
-		apierror.Write(q.w, q.r, err)
+		q.refuse(Refused, err)
 		return
 	}
 	deadline := q.started.Add(q.Wait)
 	for {
-		f, leads := q.flights.join(flightKey{q.claim.ID, q.claim.Print}, q.body.buf)
-		switch {
-		case f == nil:
-			q.answer(Verdict{State: InFlight}, nil)
-			return
-		case leads:
-			q.lead(f, deadline)
+		q.flight = flight{key: flightKey{q.claim.ID, q.claim.Print}, body: q.body.buf}
+		f := q.flights.join(&q.flight)
+		if f == &q.flight {
+			q.lead(deadline)
 			return
 		}
-		q.waited = true
-		q.body.share(f.body)
-		over := q.follow(f, deadline)
-		if over || f.verdict.State != InFlight {
-			v, err := Verdict{State: InFlight}, error(nil)
-			if !over {
-				v, err = f.verdict, f.err
-			}
-			q.answer(v, err)
+		if f == nil || !q.follow(f, deadline) {
+			q.answer(Verdict{State: InFlight}, nil)
+			return
+		}
+		if f.verdict.State != InFlight { // else its leader has given up, and there is time left
+			q.answer(f.verdict, f.err)
 			return
 		}
 	}
@@ -138,7 +134,7 @@ func (q *request) read(lines []string) error {
 		q.r.Body = http.NoBody
 	}
 	q.body = requestBody{client: q.r.Body, limit: q.MaxBody, length: q.r.ContentLength}
-	fingerprint, err := q.Fingerprint(q.r, q.body.load)
+	fingerprint, err := q.fingerprint()
 	if err != nil {
 		return err
 	}
@@ -155,141 +151,149 @@ func (q *request) read(lines []string) error {
 	return nil
 }
 
-// follow waits for the leader of f. It tells whether the time is over instead.
-func (q *request) follow(f *flight, deadline time.Time) (over bool) {
-	defer q.flights.leave(f)
-	select {
-	case <-f.done:
-		return false
-	default:
+func (q *request) fingerprint() (Print, error) {
+	if q.Fingerprint != nil {
+		return q.Fingerprint(q.r, q.body.load)
 	}
+	body, err := q.body.load()
+	return PrintOf(q.r, body), err
+}
+
+// follow waits for the leader of f. It tells whether there is an answer, in time.
+func (q *request) follow(f *flight, deadline time.Time) bool {
+	defer q.flights.leave(f)
+	q.waited = true
+	q.body.share(f.body)
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
 	select {
 	case <-f.done:
-		return false
+		return true
 	case <-timer.C:
+		return false
 	case <-q.r.Context().Done():
+		return false
 	}
-	return true
 }
 
 // lead asks the store until it has an answer, or the right to run.
-func (q *request) lead(f *flight, deadline time.Time) {
-	defer q.flights.end(f, Verdict{}, errLeaderGone) // unless it was ended before
+func (q *request) lead(deadline time.Time) {
+	defer q.flights.end(&q.flight, Verdict{}, errLeaderGone) // unless it has ended
 	for n := 0; ; n++ {
 		asked := time.Now()
-		v, err := q.ask(f)
+		v, err := q.ask()
 		switch {
 		case err == nil && v.State == Acquired:
-			if q.executor == nil && !q.own(f, v.Attempt, asked) {
-				deadline = time.Now().Add(q.Wait)
-				continue // the answer of the one that it was lost to counts
+			if q.executor != nil || q.own(v.Attempt, asked) {
+				q.reply()
+				return
 			}
-			q.reply()
-			return
+			deadline = time.Now().Add(q.Wait) // it was lost to another one, whose answer counts
 		case err == nil && v.State == InFlight && q.pause(n, v.LeaseLeft, deadline):
 			// and ask again
-		case err != nil && q.FailOpen && !errors.Is(err, ErrFull) && q.ended == nil:
-			q.flights.end(f, Verdict{}, err)
-			q.event.Result, q.event.Err = RanUnprotected, err
-			q.warn(q.r.Context(), "idempotent: a request runs unprotected, the store is failing", q.claim.ID, err)
-			r := q.r.WithContext(q.r.Context())
-			r.Body = &q.body
-			q.next.ServeHTTP(q.w, r)
+		case err != nil && q.FailOpen && !errors.Is(err, ErrFull) && q.ran == nil:
+			q.flights.end(&q.flight, Verdict{}, err)
+			q.runUnprotected(err)
 			return
 		default:
-			q.flights.end(f, v, err)
+			q.flights.end(&q.flight, v, err)
 			q.answer(v, err)
 			return
 		}
 	}
 }
 
-// ask asks the store once, and again while its replies are lost.
-func (q *request) ask(f *flight) (v Verdict, err error) {
-	ctx := q.r.Context()
+func (q *request) runUnprotected(err error) {
+	q.event.Result, q.event.Err, q.event.Waited = RanUnprotected, err, time.Since(q.started)
+	q.warn("idempotent: a request runs unprotected, the store is failing", err)
+	r := q.r.WithContext(q.r.Context())
+	r.Body = &q.body
+	q.next.ServeHTTP(q.w, r)
+}
+
+// ask asks the store, or has it run the handler.
+func (q *request) ask() (v Verdict, err error) {
 	if q.executor != nil {
-		return q.execute(ctx, f)
+		return q.execute()
 	}
-	// A client that goes away in the middle must not leave a claim that nobody knows of.
-	ctx = context.WithoutCancel(ctx)
+	ctx := q.detached() // a client that goes away in the middle must not leave a claim that nobody knows of
 	err = q.try(ctx, q.StoreTimeout, func(ctx context.Context) (err error) {
 		v, err = q.store.Acquire(ctx, q.claim)
 		return err
 	})
-	if err != nil && !errors.Is(err, ErrFull) && !q.FailOpen && q.ended == nil {
+	if err != nil && !errors.Is(err, ErrFull) && !q.FailOpen && q.ran == nil {
 		// It may have been acquired all the same, and would hold up the retry for as long as the lease.
-		_ = q.call(ctx, func(ctx context.Context) error { return q.store.Finish(ctx, q.claim.Own(), Outcome{State: Released}) })
+		_ = q.call(ctx, q.StoreTimeout, func(ctx context.Context) error {
+			return q.store.Finish(ctx, q.claim.Own(), Outcome{State: Released})
+		})
 	}
 	return v, err
 }
 
-// answer answers a request whose handler is not run, or whose answer does not count.
+// answer answers a request whose handler is not run, or whose run does not count.
 func (q *request) answer(v Verdict, err error) {
-	if q.ended == nil {
+	if q.ran == nil {
 		q.event.Waited = time.Since(q.started)
-	}
-	q.event.Err = err
-	soon := time.Duration(1+rand.IntN(2)) * time.Second
-	refuse := func(res Result, err error) {
-		q.event.Result = res
-		apierror.Write(q.w, q.r, err)
 	}
 	switch {
 	case errors.Is(err, ErrQuota):
-		refuse(OverQuota, apierror.RateLimitExceeded(soon).WithCause(err))
+		q.refuse(OverQuota, apierror.RateLimitExceeded(soon()).WithCause(err))
 	case err != nil:
-		refuse(StoreFailed, apierror.ServiceUnavailable(soon).WithCause(err))
+		q.refuse(StoreFailed, apierror.ServiceUnavailable(soon()).WithCause(err))
 	case v.State == InFlight && errors.Is(q.r.Context().Err(), context.Canceled):
-		refuse(InProgress, q.r.Context().Err())
+		q.refuse(InProgress, q.r.Context().Err())
 	case v.State == InFlight:
-		refuse(InProgress, apierror.IdempotencyInProgress(soon))
+		q.refuse(InProgress, apierror.IdempotencyInProgress(soon()))
 	case v.State == Released:
-		refuse(LeaderFailed, apierror.ServiceUnavailable(soon).WithCause(errLeaderFailed))
+		q.refuse(LeaderFailed, apierror.ServiceUnavailable(soon()).WithCause(errLeaderFailed))
 	case v.State == Mismatch:
-		refuse(Conflict, apierror.IdempotencyConflict())
+		q.refuse(Conflict, apierror.IdempotencyConflict())
 	case v.State == Unknown:
-		refuse(OutcomeUnknown, apierror.IdempotencyOutcomeUnknown())
+		q.refuse(OutcomeUnknown, apierror.IdempotencyOutcomeUnknown())
 	case v.State == Expired:
-		refuse(Unavailable, apierror.IdempotencyResponseUnavailable())
+		q.refuse(Unavailable, apierror.IdempotencyResponseUnavailable())
 	case v.State == Done, v.State == Sealed:
 		q.replay(v)
 	default:
-		refuse(StoreFailed, apierror.Internal(fmt.Errorf("idempotent: the store answered the state %d", v.State)))
+		q.refuse(StoreFailed, apierror.Internal(fmt.Errorf("idempotent: the store answered the state %d", v.State)))
 	}
 }
+
+func (q *request) refuse(res Result, err error) {
+	q.event.Result, q.event.Err = res, err
+	apierror.Write(q.w, q.r, err)
+}
+
+// soon is how long a client is told to wait: one or two seconds, so that not all come back at once.
+func soon() time.Duration { return time.Duration(1+rand.IntN(2)) * time.Second }
 
 // replay answers with what was recorded.
 func (q *request) replay(v Verdict) {
 	rec, err := parseRecord(v.Record)
 	if err != nil {
-		q.event.Result, q.event.Err = StoreFailed, err
-		apierror.Write(q.w, q.r, apierror.Internal(err))
+		q.refuse(StoreFailed, apierror.Internal(err))
 		return
 	}
 	if q.Authorize != nil {
 		if err := q.Authorize(q.r); err != nil {
-			q.event.Result, q.event.Err = Refused, err
-			apierror.Write(q.w, q.r, err)
+			q.refuse(Refused, err)
 			return
 		}
 	}
 	q.event.Status = rec.status
 	if v.State == Sealed {
-		q.event.Result = Unavailable
 		e := apierror.IdempotencyResponseUnavailable()
 		for name, values := range rec.fields {
 			e = e.WithHeader(name, values[0]) // there is the Location at most
 		}
-		apierror.Write(q.w, q.r, e)
+		q.refuse(Unavailable, e)
 		return
 	}
 	q.event.Result = Replayed
-	h := q.w.Header()
-	h.Set(headerReplayed, "true")
+	values := []string{"true", rec.requestID} // one array for both
+	q.w.Header()[headerReplayed] = values[:1:1]
 	if rec.requestID != "" {
-		h.Set(headerOriginal, rec.requestID)
+		q.w.Header()[headerOriginal] = values[1:]
 	}
 	send(q.w, &rec, nil)
 }
@@ -330,14 +334,27 @@ func (q *request) observe() {
 	}
 }
 
-func (m *middleware) warn(ctx context.Context, msg string, id ID, err error) {
-	m.Logger.LogAttrs(ctx, slog.LevelWarn, msg, slog.String("idempotency_id", id.String()), slog.Any("error", err))
+func (q *request) warn(msg string, err error) {
+	q.Logger.LogAttrs(q.r.Context(), slog.LevelWarn, msg,
+		slog.String("request_id", reqstate.From(q.r.Context()).RequestID()),
+		slog.String("idempotency_id", q.claim.ID.String()), slog.Any("error", err))
 }
 
-// call runs one call of the store, with its time-out. A driver that panics has failed.
-func (m *middleware) call(ctx context.Context, op func(context.Context) error) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, m.StoreTimeout)
-	defer cancel()
+// detached is the context for calls of the store that a client's going away must not stop.
+func (q *request) detached() context.Context {
+	if q.instant {
+		return context.Background()
+	}
+	return context.WithoutCancel(q.r.Context())
+}
+
+// call runs one call of the store, with a time-out. A driver that panics has failed.
+func (m *middleware) call(ctx context.Context, timeout time.Duration, op func(context.Context) error) (err error) {
+	if !m.instant {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("idempotent: the store panicked: %v", p)
@@ -346,19 +363,22 @@ func (m *middleware) call(ctx context.Context, op func(context.Context) error) (
 	return op(ctx)
 }
 
-// try repeats a call of the store until it is answered or time is up: a failed call may have lost its reply only.
+// try repeats a call of the store until it is answered or patience is at its end: a call that failed may have lost no more than its reply.
 func (m *middleware) try(ctx context.Context, patience time.Duration, op func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	end := time.Now().Add(patience)
 	for pause := 10 * time.Millisecond; ; pause *= 2 {
-		err := m.call(ctx, op)
+		err := m.call(ctx, min(m.StoreTimeout, time.Until(end)), op)
 		if err == nil || errors.Is(err, ErrLost) || errors.Is(err, ErrFull) {
+			return err
+		}
+		jittered := pause/2 + rand.N(pause)
+		if time.Until(end) <= jittered {
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(pause/2 + rand.N(pause)):
+		case <-time.After(jittered):
 		}
 	}
 }

@@ -100,9 +100,6 @@ func (o *Options) withDefaults(s Store, scope ScopeFunc) Options {
 	if c.Lease < 0 || c.Retention < 0 || c.StoreTimeout < 0 {
 		panic("idempotent: Options.Lease, Retention and StoreTimeout cannot be negative")
 	}
-	if c.Fingerprint == nil {
-		c.Fingerprint = FingerprintBody
-	}
 	if c.Keep == nil {
 		c.Keep = KeepDefault
 	}

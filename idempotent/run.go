@@ -2,84 +2,41 @@ package idempotent
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
-// ErrLeaseLost is the cause with which a handler's context is cancelled (context.Cause) when its claim was taken over, or could not be
-// renewed before its lease was over, so that another process may take over. [BeginEffect] returns it too.
-var ErrLeaseLost = errors.New("idempotent: the lease was lost")
-
-// BeginEffect marks the point of no return: call it right before an effect outside of the store's own transaction, such as a charge, a
-// mail, a transfer. Once it has returned nil, the effect happens at most once: if the handler then fails, or its process
-// crashes, a retry is answered 409 idempotency_outcome_unknown, and does not run again until the record is resolved.
-//
-// When it returns an error, the effect must not begin; the handler returns the error as it is (503 service_unavailable). It
-// returns nil for a request without a key, for which nothing is promised. Several calls are one. It is not supported in an [Executor] (errors.ErrUnsupported).
-func BeginEffect(ctx context.Context) error {
-	if n := runFrom(ctx); n != nil {
-		return n.mark(ctx)
-	}
-	return nil
-}
-
-// Attempt is the number of this run of the handler for its key: 1, and more when earlier ones were cut off (a crash, a lost lease), so that a handler can
-// look for what they left. It is 0 for a request without a key.
-func Attempt(ctx context.Context) int {
-	if n := runFrom(ctx); n != nil {
-		return n.attempt
-	}
-	return 0
-}
-
-// DerivedKey is an idempotency key for a call to another service: the same in every attempt of this request, and another for every name. It
-// does not disclose the client's key. It is "" for a request without a key.
-func DerivedKey(ctx context.Context, name string) string {
-	n := runFrom(ctx)
-	if n == nil {
-		return ""
-	}
-	id := n.lease.ID
-	sum := hashOf("derived", string(id[:]), name)
-	return base64.RawURLEncoding.EncodeToString(sum[:24])
-}
-
-// Stream lets the response go out as it is written, instead of when it is recorded: for responses that cannot wait for their
-// end. Call it before the first write. A retry will be answered 409 idempotency_response_unavailable. It does
-// nothing for a request without a key and in an [Executor], whose responses wait for the commit.
-func Stream(ctx context.Context) {
-	if n := runFrom(ctx); n != nil && n.capture.seal != nil {
-		n.capture.streamed = true
-	}
-}
-
-// run is one run of a handler under a claim.
+// run is one run of the handler under the request's claim.
 type run struct {
-	*middleware
-	lease   Lease
+	*request
 	attempt int
 	capture capture
-	ctx     context.Context
+	ctx     runContext
 	cancel  context.CancelCauseFunc
 
 	mu     sync.Mutex
 	marked bool
 	closed bool // the outcome is decided
-	sealed bool // it was, and recorded
+
+	keeper  keeper
+	outcome Outcome
+	refusal error // is answered in place of the handler's response
+	sealed  bool  // the outcome is recorded already
 }
 
-type runKey struct{}
-
-// runContext is the context of a handler.
+// runContext is the handler's context.
 type runContext struct {
 	context.Context
 	run *run
 }
+
+type runKey struct{}
 
 func (c *runContext) Value(key any) any {
 	if _, ok := key.(runKey); ok {
@@ -93,47 +50,70 @@ func runFrom(ctx context.Context) *run {
 	return n
 }
 
-// detach returns ctx without its cancellation, with its deadline.
-func (m *middleware) detach(ctx context.Context) (context.Context, context.CancelFunc) {
-	if m.CancelOnDisconnect {
-		return ctx, func() {}
+// newRun prepares a run. The caller must call its cancel.
+func (q *request) newRun(ctx context.Context, attempt int) *run {
+	q.event.Attempt, q.event.Waited = attempt, time.Since(q.started)
+	n := &run{request: q, attempt: attempt}
+	ctx, n.cancel = context.WithCancelCause(ctx)
+	n.ctx = runContext{ctx, n}
+	n.capture = capture{
+		w:         q.w,
+		header:    make(http.Header),
+		requestID: reqstate.From(ctx).RequestID(),
+		limit:     q.MaxResponse,
 	}
-	deadline, ok := ctx.Deadline()
-	ctx = context.WithoutCancel(ctx)
-	if !ok {
-		return ctx, func() {}
-	}
-	return context.WithDeadline(ctx, deadline)
+	return n
 }
 
-// unavailable is what a handler may return as it is.
-func (n *run) unavailable(cause error) error {
-	return apierror.ServiceUnavailable(time.Second).WithCause(cause)
+// handle calls the handler and decides what its end means.
+func (n *run) handle() {
+	r := n.r.WithContext(&n.ctx)
+	r.Body = &n.body
+	c := &n.capture
+	n.next.ServeHTTP(c, r)
+
+	silent, refused := c.status == 0, c.err != nil && !c.through
+	whole := c.close()
+	n.event.Status = c.status
+	keep := !n.body.broken && n.Keep(c.status)
+	switch {
+	case refused: // by seal: the claim was lost, and the response with it
+		n.refusal = apierror.IdempotencyResponseUnavailable().WithCause(ErrLeaseLost)
+		n.decide(n.sealedOutcome())
+	case silent && errors.Is(context.Cause(&n.ctx), ErrLeaseLost):
+		n.refusal = unavailable(ErrLeaseLost)
+		n.fail()
+	case silent && n.ctx.Err() != nil:
+		n.refusal = n.ctx.Err() // nothing was written because time was up: that is no empty success
+		n.fail()
+	case !whole && !c.through:
+		n.refusal = apierror.Internal(errShort)
+		n.fail()
+	case !keep:
+		n.fail()
+	case c.through || c.over(0): // the latter in an Executor, where nothing goes out before the end
+		n.decide(n.sealedOutcome())
+	default:
+		n.decide(Outcome{State: Done, Record: c.sum(), Retention: n.Retention})
+	}
+	n.ran = n
 }
 
-func (n *run) mark(ctx context.Context) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	switch {
-	case n.executor != nil:
-		return apierror.Internal(fmt.Errorf("idempotent: BeginEffect within an Executor: %w", errors.ErrUnsupported))
-	case n.closed:
-		return apierror.Internal(errors.New("idempotent: BeginEffect after the handler has returned"))
-	case n.marked:
-		return nil
-	case errors.Is(context.Cause(n.ctx), ErrLeaseLost):
-		return n.unavailable(ErrLeaseLost)
+// fail decides that the response is not kept.
+func (n *run) fail() {
+	switch marked := n.close(); {
+	case n.sealed: // and has gone out
+		n.outcome = n.sealedOutcome()
+	case marked:
+		n.outcome = Outcome{State: Unknown, Retention: n.Retention}
+	default:
+		n.outcome = Outcome{State: Released}
 	}
-	err := n.try(ctx, n.StoreTimeout, func(ctx context.Context) error { return n.store.Mark(ctx, n.lease) })
-	switch {
-	case errors.Is(err, ErrLost):
-		n.cancel(ErrLeaseLost)
-		return n.unavailable(ErrLeaseLost)
-	case err != nil:
-		return n.unavailable(fmt.Errorf("idempotent: BeginEffect: %w", err))
-	}
-	n.marked = true
-	return nil
+}
+
+func (n *run) decide(o Outcome) {
+	n.close()
+	n.outcome = o
 }
 
 // close is the end of marking. It tells whether the run was marked.
@@ -150,56 +130,59 @@ func (n *run) isClosed() bool {
 	return n.closed
 }
 
-// keeper renews a lease until it is stopped. It has a goroutine only while it renews.
-type keeper struct {
-	run    *run
-	ctx    context.Context
-	cancel context.CancelFunc
-
-	mu      sync.Mutex
-	timer   *time.Timer
-	until   time.Time // when the lease is over if nothing is heard from the store
-	stopped bool
-}
-
-// keep starts to renew the run's lease, which began at the given time.
-func (n *run) keep(since time.Time) *keeper {
-	k := &keeper{run: n, until: since.Add(n.Lease)}
-	k.ctx, k.cancel = context.WithCancel(context.WithoutCancel(n.ctx))
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.timer = time.AfterFunc(n.Lease/3, k.renew)
-	return k
-}
-
-func (k *keeper) renew() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.stopped {
-		return
-	}
-	n, sent := k.run, time.Now()
-	err := n.call(k.ctx, func(ctx context.Context) error { return n.store.Renew(ctx, n.lease, n.Lease) })
-	now := time.Now()
+// mark is BeginEffect.
+func (n *run) mark(ctx context.Context) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	switch {
-	case err == nil:
-		k.until = sent.Add(n.Lease)
-		k.timer.Reset(n.Lease / 3)
-	case errors.Is(err, ErrLost) || !now.Before(k.until):
-		if !n.isClosed() { // else the record is being finished, or was
-			n.cancel(ErrLeaseLost)
-			n.warn(n.ctx, "idempotent: a lease was lost while the handler ran", n.lease.ID, err)
-		}
-	default:
-		k.timer.Reset(min(n.Lease/10, k.until.Sub(now)))
+	case n.executor != nil:
+		return apierror.Internal(fmt.Errorf("idempotent: BeginEffect within an Executor: %w", errors.ErrUnsupported))
+	case n.closed:
+		return apierror.Internal(errLate)
+	case n.marked:
+		return nil
+	case errors.Is(context.Cause(&n.ctx), ErrLeaseLost):
+		return unavailable(ErrLeaseLost)
 	}
+	err := n.try(ctx, n.StoreTimeout, func(ctx context.Context) error { return n.store.Mark(ctx, n.claim.Own()) })
+	switch {
+	case errors.Is(err, ErrLost):
+		n.cancel(ErrLeaseLost)
+		return unavailable(ErrLeaseLost)
+	case err != nil:
+		return unavailable(fmt.Errorf("idempotent: BeginEffect: %w", err))
+	}
+	n.marked = true
+	return nil
 }
 
-// stop ends the renewals and waits for one that is on its way.
-func (k *keeper) stop() {
-	k.cancel()
-	k.timer.Stop()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.stopped = true
+// unavailable is an error that a handler may return as it is.
+func unavailable(cause error) error { return apierror.ServiceUnavailable(soon()).WithCause(cause) }
+
+// seal records a response before it goes out, as one that is not kept. Its error stops the response.
+func (n *run) seal() error {
+	if n.body.broken || !n.Keep(n.capture.status) {
+		return nil
+	}
+	err := n.finish(n.sealedOutcome())
+	switch {
+	case errors.Is(err, ErrLost):
+		n.cancel(ErrLeaseLost)
+		return ErrLeaseLost
+	case err != nil:
+		n.warn("idempotent: a response is sent that could not be sealed", err)
+		return nil // it is tried again when the handler has returned
+	}
+	n.sealed = true
+	return nil
+}
+
+// sealedOutcome holds the status and the Location.
+func (n *run) sealedOutcome() Outcome {
+	h := make(http.Header)
+	if l := n.capture.location; l != "" && len(l) <= maxLocation {
+		h.Set("Location", l)
+	}
+	b := appendHead(nil, n.capture.status, n.capture.requestID, h)
+	return Outcome{State: Sealed, Record: appendSum(b), Retention: n.Retention}
 }

@@ -109,7 +109,9 @@ func TestNobodyIsToldAKeyOrABody(t *testing.T) {
 		}
 		open := o
 		open.FailOpen = true
-		store.acquire = func(func() (idempotent.Verdict, error)) (idempotent.Verdict, error) { return idempotent.Verdict{}, errDown }
+		store.acquire = func(func() (idempotent.Verdict, error)) (idempotent.Verdict, error) {
+			return idempotent.Verdict{}, errDown
+		}
 		ask(idempotent.New(store, idempotent.Global, &open)(handler), "/", key, body)
 		ask(idempotent.New(damaging{memory(), []byte(response)}, idempotent.Global, &o)(handler), "/", key, body)
 		tiny := o

@@ -24,8 +24,8 @@ import (
 //  5. A RUNNING record is never evicted to make room, nor is an UNKNOWN one.
 //
 // Any error that is not documented for an operation means that nobody knows whether it took effect. Implementations must be
-// safe for use by several goroutines, and must not keep or change a slice that they were given or have returned after the
-// call, unless they copy it; a store that shares one (as [Memory] does) relies on its callers not to change it either.
+// safe for use by several goroutines. They must not keep a slice that they were given after the call, nor may a caller change
+// one that it was returned.
 type Store interface {
 	// Acquire asks for the right to run. What it answers, by the state that it finds:
 	//
