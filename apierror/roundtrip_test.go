@@ -42,7 +42,8 @@ func catalog(t testing.TB) *apierror.Catalog {
 func TestEveryCodeSurvivesTheWire(t *testing.T) {
 	t.Parallel()
 	var sent error
-	rd := &apierror.Renderer{Catalog: catalog(t), DocURL: func(c apierror.Code) string { return "https://docs.example/errors#" + string(c) }}
+	rd := quiet()
+	rd.Catalog, rd.DocURL = catalog(t), func(c apierror.Code) string { return "https://docs.example/errors#" + string(c) }
 	server := httptest.NewServer(rd.Handler(apierror.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return sent })))
 	t.Cleanup(server.Close)
 	random := rand.New(rand.NewPCG(1, 2))
