@@ -366,7 +366,7 @@ func (m *middleware) call(ctx context.Context, timeout time.Duration, op func(co
 // try repeats a call of the store until it is answered or patience is at its end: a call that failed may have lost no more than its reply.
 func (m *middleware) try(ctx context.Context, patience time.Duration, op func(context.Context) error) error {
 	end := time.Now().Add(patience)
-	for pause := 10 * time.Millisecond; ; pause *= 2 {
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
 		err := m.call(ctx, min(m.StoreTimeout, time.Until(end)), op)
 		if err == nil || errors.Is(err, ErrLost) || errors.Is(err, ErrFull) {
 			return err
