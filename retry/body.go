@@ -31,19 +31,18 @@ func (b *requestBody) replayable() bool {
 	return !b.exists() || b.req.GetBody != nil || b.source != nil && b.source.replayable()
 }
 
-// next returns the body for the next attempt.
+// next returns the body for the next attempt, nil where the request can go out with the one that it has.
 func (b *requestBody) next() (io.ReadCloser, error) {
+	first := !b.taken
+	b.taken = true
 	switch {
 	case !b.exists():
-		return b.req.Body, nil
+		return nil, nil
 	case b.source != nil:
-		b.taken = true
 		return b.source.open(), nil
-	case !b.taken:
-		b.taken = true
-		if b.req.GetBody != nil && isNopCloser(b.req.Body) {
-			return b.req.Body, nil // net/http sends a body that it knows to be in memory with the header, in one write
-		}
+	case first && b.req.GetBody != nil && isNopCloser(b.req.Body):
+		return nil, nil // net/http sends a body that it knows to be in memory together with the header, in one write
+	case first:
 		b.sent = &onceCloser{ReadCloser: b.req.Body}
 	default:
 		body, err := b.req.GetBody()

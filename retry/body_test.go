@@ -314,3 +314,29 @@ func TestABlockedRecordedPipeDoesNotHoldUpACancelledCall(t *testing.T) {
 		reading.Wait() // closing the pipe ended the read
 	})
 }
+
+// listBody cannot be compared: == on two of them panics.
+type listBody struct {
+	io.Reader
+	_ []int
+}
+
+func (listBody) Close() error { return nil }
+
+func TestABodyThatCannotBeComparedIsSentAsAnyOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, body := range []io.ReadCloser{listBody{Reader: strings.NewReader("x")}, io.NopCloser(listBody{Reader: strings.NewReader("x")})} {
+			base := scripted(status(200))
+			req := request(t, "GET", target, nil)
+			req.Body = body
+			req.GetBody = func() (io.ReadCloser, error) { return body, nil }
+
+			resp, err := transport(base).RoundTrip(req)
+
+			require.NoError(t, err)
+			resp.Body.Close()
+			require.Equal(t, []string{"x"}, base.sent)
+		}
+	})
+}

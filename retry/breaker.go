@@ -126,7 +126,7 @@ type permit struct {
 }
 
 // allow asks for the leave to send an attempt to h. Changes of state are returned with either result.
-func (b *Breaker) allow(h host, now time.Time) (permit, []stateChange, *CircuitOpenError) {
+func (b *Breaker) allow(h host) (permit, []stateChange, *CircuitOpenError) {
 	if b.FailureRatio < 0 {
 		return permit{}, nil, nil
 	}
@@ -135,7 +135,7 @@ func (b *Breaker) allow(h host, now time.Time) (permit, []stateChange, *CircuitO
 	defer c.mu.Unlock()
 	done, err := c.breaker.Allow()
 	probeTimeout := orDefault(b.ProbeTimeout, 30*time.Second)
-	if errors.Is(err, gobreaker.ErrTooManyRequests) && c.failProbes(now.Add(-probeTimeout)) {
+	if errors.Is(err, gobreaker.ErrTooManyRequests) && c.failProbes(time.Now().Add(-probeTimeout)) {
 		done, err = c.breaker.Allow()
 	}
 	switch {
@@ -144,7 +144,7 @@ func (b *Breaker) allow(h host, now time.Time) (permit, []stateChange, *CircuitO
 	case err != nil:
 		return permit{}, c.takeChanges(), &CircuitOpenError{Host: h.String(), Until: c.until}
 	case c.state == BreakerHalfOpen:
-		p := &probe{started: now, done: done}
+		p := &probe{started: time.Now(), done: done}
 		c.probes = append(c.probes, p)
 		return permit{circuit: c, probe: p}, c.takeChanges(), nil
 	default:

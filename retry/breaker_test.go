@@ -306,3 +306,25 @@ func TestAnObserverMayUseTheTransport(t *testing.T) {
 		require.Equal(t, 1, asked)
 	})
 }
+
+func TestTheCircuitUsedLongestAgoIsForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(fails(errBroken)))
+		tr.Policy = &retry.Policy{BaseDelay: -1, Budget: &retry.Budget{Tokens: -1}}
+		tr.Breaker = &retry.Breaker{MinCalls: 3, MaxHosts: 2}
+		attempts := func(url string) int {
+			err := do(t, tr, url)
+			e, ok := errors.AsType[*retry.Error](err)
+			require.True(t, ok)
+			return len(e.Attempts)
+		}
+		require.Equal(t, 3, attempts("http://a.example"))
+		require.Equal(t, 0, attempts("http://a.example"), "open")
+		require.Equal(t, 3, attempts("http://b.example"))
+		require.Equal(t, 0, attempts("http://a.example"), "still known")
+		require.Equal(t, 3, attempts("http://c.example"))
+		require.Equal(t, 0, attempts("http://a.example"), "still known: it was used after b")
+		require.Equal(t, 3, attempts("http://b.example"), "forgotten, which is to say closed")
+	})
+}

@@ -107,3 +107,22 @@ func TestABudgetOnePolicyOfAContextDoesNotEscape(t *testing.T) {
 		require.Equal(t, 1, base.count()-before)
 	})
 }
+
+func TestTheBucketUsedLongestAgoIsForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(503))
+		tr := hopeful(base, &retry.Budget{Tokens: 2, PerSecond: -1, MaxHosts: 2})
+		attempts := func(url string) int {
+			before := base.count()
+			require.NoError(t, do(t, tr, url))
+			return base.count() - before
+		}
+		require.Equal(t, 3, attempts("http://a.example"))
+		require.Equal(t, 3, attempts("http://b.example"))
+		require.Equal(t, 1, attempts("http://a.example"), "spent")
+		require.Equal(t, 3, attempts("http://c.example"))
+		require.Equal(t, 1, attempts("http://a.example"), "still known: it was used after b")
+		require.Equal(t, 3, attempts("http://b.example"), "forgotten, which is to say full")
+	})
+}

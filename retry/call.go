@@ -21,6 +21,7 @@ type call struct {
 	host    host
 	report  *Report
 	started time.Time
+	now     time.Time // when the last attempt ended
 
 	key        string // what to add to the header
 	sentKey    string // what goes out
@@ -111,28 +112,32 @@ func (c *call) admit() (permit, Reason, error) {
 	if c.policy.HoldHost {
 		if d := c.t.holds.wait(c.host, c.req, time.Now()); d > 0 {
 			if err := pause(ctx, d+c.policy.jitter(c.policy.BaseDelay)); err != nil {
-				return permit{}, noTime(ctx), err
+				return permit{}, unpaused(ctx, err), err
 			}
 		}
 	}
-	p, changes, refused := c.breaker.allow(c.host, time.Now())
+	p, changes, refused := c.breaker.allow(c.host)
 	c.changes = append(c.changes, changes...)
 	if refused != nil {
 		return permit{}, CircuitOpen, refused
 	}
 	if err := paced(ctx, c.t.Pace); err != nil {
 		c.changes = append(c.changes, p.finish(neutral)...)
-		return permit{}, noTime(ctx), err
+		return permit{}, unpaused(ctx, err), err
 	}
 	return p, "", nil
 }
 
-// noTime tells whether a wait ended because ctx did, or was not begun because ctx would have.
-func noTime(ctx context.Context) Reason {
-	if ctx.Err() != nil {
+// unpaused tells why a pause was not made, or not to its end.
+func unpaused(ctx context.Context, err error) Reason {
+	switch {
+	case ctx.Err() != nil:
 		return Canceled
+	case errors.Is(err, context.DeadlineExceeded):
+		return DeadlineTooSoon
+	default:
+		return NotRetryable
 	}
-	return DeadlineTooSoon
 }
 
 // attempt sends the request once. What comes back is in c.resp and in the record's Err.
@@ -147,7 +152,8 @@ func (c *call) attempt(n int, p permit) Attempt {
 	}
 	start := time.Now()
 	c.resp, a.Err = c.send(req)
-	a.Elapsed = time.Since(start)
+	c.now = time.Now()
+	a.Elapsed = c.now.Sub(start)
 	if c.resp != nil {
 		a.Status = c.resp.StatusCode
 		a.RequestID = requestID(c.resp.Header)
@@ -163,12 +169,13 @@ func (c *call) next() (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.key == "" && body == c.req.Body {
+	if c.key == "" && body == nil {
 		return c.req, nil
 	}
 	req := c.req.WithContext(c.req.Context()) // a shallow copy
-	req.Body = body
-	req.GetBody = c.body.getBody()
+	if body != nil {
+		req.Body, req.GetBody = body, c.body.getBody()
+	}
 	if c.key != "" {
 		req.Header = maps.Clone(c.req.Header)
 		if req.Header == nil {
@@ -212,7 +219,6 @@ func (c *call) fault() Reason {
 // decide says why there is no further attempt, and with which error beside the attempt's own; or it sets when there is one, and
 // takes its token from the budget.
 func (c *call) decide(a *Attempt) (Reason, error) {
-	now := time.Now()
 	var asked time.Duration
 	switch {
 	case a.Err != nil:
@@ -220,13 +226,13 @@ func (c *call) decide(a *Attempt) (Reason, error) {
 			return reason, c.req.Context().Err()
 		}
 	case a.Status < 400:
-		c.budget.succeeded(c.host, now)
+		c.budget.succeeded(c.host, c.now)
 		return Succeeded, nil
 	default:
-		asked = askedToWait(c.resp.Header, now)
+		asked = askedToWait(c.resp.Header, c.now)
 		e := parseError(c.resp, c.req)
 		a.Err, a.Code, a.RequestID = e, e.Code(), e.RequestID()
-		c.hold(*a, asked, now)
+		c.hold(*a, asked)
 	}
 	switch {
 	case a.Status != 0 && toldNotToRetry(c.resp.Header):
@@ -242,10 +248,10 @@ func (c *call) decide(a *Attempt) (Reason, error) {
 	if reason != "" {
 		return reason, nil
 	}
-	if until := c.breaker.openUntil(c.host); until.After(now.Add(delay)) {
+	if until := c.breaker.openUntil(c.host); until.After(c.now.Add(delay)) {
 		return CircuitOpen, &CircuitOpenError{Host: c.host.String(), Until: until}
 	}
-	if !c.budget.take(c.host, now) {
+	if !c.budget.take(c.host, c.now) {
 		return BudgetExhausted, nil
 	}
 	a.Delay, a.Source = delay, source
@@ -253,11 +259,11 @@ func (c *call) decide(a *Attempt) (Reason, error) {
 }
 
 // hold makes a server's word, to be left alone for a while, good for other requests too.
-func (c *call) hold(a Attempt, asked time.Duration, now time.Time) {
+func (c *call) hold(a Attempt, asked time.Duration) {
 	limited := a.Status == http.StatusTooManyRequests && a.Code == apierror.CodeRateLimitExceeded
 	down := a.Status == http.StatusServiceUnavailable
 	if c.policy.HoldHost && (limited || down) && asked > 0 && asked <= c.policy.MaxRetryAfter {
-		c.t.holds.hold(c.host, c.req, now.Add(asked))
+		c.t.holds.hold(c.host, c.req, c.now.Add(asked))
 	}
 }
 
@@ -313,7 +319,9 @@ func (c *call) finish(reason Reason, end error) (*http.Response, error) {
 	if reason != Succeeded {
 		c.t.log(c.req, c.last, reason, end)
 	}
-	c.t.observe(c.req, Event{Kind: EventCall, Attempt: c.last, Reason: reason, Elapsed: time.Since(c.started)})
+	if c.t.Observe != nil {
+		c.t.observe(c.req, Event{Kind: EventCall, Attempt: c.last, Reason: reason, Elapsed: time.Since(c.started)})
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -215,6 +215,7 @@ func TestARequestThatCannotBeSentIsNotRetriedNorTheHostsFault(t *testing.T) {
 			func(r *http.Request) { r.Method = "BAD METHOD" },
 			func(r *http.Request) { r.Header = nil },
 			func(r *http.Request) { r.URL.Scheme = "gopher" },
+			func(r *http.Request) { r.ContentLength = 5 },
 		}
 		for i := range 40 {
 			ctx, report := retry.WithReport(t.Context())

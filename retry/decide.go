@@ -73,6 +73,9 @@ func sendable(req *http.Request) bool {
 	if scheme := req.URL.Scheme; scheme != "http" && scheme != "https" {
 		return false
 	}
+	if req.Body == nil && req.ContentLength > 0 {
+		return false
+	}
 	if req.URL.Host == "" || req.Header == nil || !isToken(cmp.Or(req.Method, http.MethodGet)) {
 		return false
 	}

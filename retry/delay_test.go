@@ -275,3 +275,21 @@ func TestAnAttemptTimeoutIsOneAttemptsEnd(t *testing.T) {
 		require.NotErrorIs(t, err, context.Canceled)
 	})
 }
+
+func TestAResponseThatComesWithTheTimeoutIsNotHandedBackDying(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		given := answer(200, "dying")
+		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return given, nil
+		}))
+		tr.Policy = &retry.Policy{MaxAttempts: 1, AttemptTimeout: time.Second}
+
+		resp, err := tr.RoundTrip(request(t, "GET", target, nil))
+
+		require.Nil(t, resp)
+		require.EqualError(t, err, "retry: GET api.example: attempts-exhausted (attempt 1): no response within 1s")
+		require.Equal(t, 1, given.Body.(*body).closed())
+	})
+}

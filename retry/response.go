@@ -24,16 +24,17 @@ const (
 type drainedBody struct {
 	src  io.ReadCloser
 	done chan struct{} // closed when head and err are there
-	head bytes.Reader
-	all  []byte // what head reads from
-	err  error  // nil: there is more in src
+	head []byte
+	err  error // nil: there is more in src
 }
 
 func (b *drainedBody) Read(p []byte) (int, error) {
 	<-b.done
 	switch {
-	case b.head.Len() > 0:
-		return b.head.Read(p)
+	case len(b.head) > 0:
+		n := copy(p, b.head)
+		b.head = b.head[n:]
+		return n, nil
 	case b.err != nil:
 		return 0, b.err
 	default:
@@ -53,17 +54,16 @@ func drain(resp *http.Response) []byte {
 	resp.Body = b
 	go func() {
 		defer close(b.done)
-		b.all, b.err = io.ReadAll(io.LimitReader(b.src, drainBytes))
-		if b.err == nil && len(b.all) < drainBytes {
+		b.head, b.err = io.ReadAll(io.LimitReader(b.src, drainBytes))
+		if b.err == nil && len(b.head) < drainBytes {
 			b.err = io.EOF
 		}
-		b.head.Reset(b.all)
 	}()
 	timer := time.NewTimer(drainTime)
 	defer timer.Stop()
 	select {
 	case <-b.done:
-		return b.all
+		return b.head
 	case <-timer.C:
 		return nil
 	}

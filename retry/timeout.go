@@ -1,6 +1,7 @@
 package retry
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -25,16 +26,17 @@ func roundTrip(base http.RoundTripper, req *http.Request, timeout time.Duration)
 	timer := time.AfterFunc(timeout, func() { cancel(late) })
 	defer func() {
 		inTime := timer.Stop()
+		hasBody := resp != nil && resp.Body != nil
 		switch {
-		case resp != nil && resp.Body != nil && inTime && err == nil:
+		case inTime && hasBody && err == nil:
 			resp.Body = withCancel(resp.Body, cancel)
 			return
-		case resp != nil && resp.Body != nil:
-			resp.Body.Close()
+		case !inTime && hasBody:
+			resp.Body.Close() // its context has ended
 		}
 		cancel(nil)
-		if !inTime && req.Context().Err() == nil {
-			resp, err = nil, late
+		if !inTime {
+			resp, err = nil, cmp.Or[error](req.Context().Err(), late)
 		}
 	}()
 	return base.RoundTrip(req.WithContext(ctx))
