@@ -1,0 +1,335 @@
+package ratelimit_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/time/rate"
+
+	"github.com/seawall-go/seawall/ratelimit"
+)
+
+// These tests are about the table of buckets: its clock, its cap, and what it forgets.
+
+func charge(key string, l ratelimit.Limit) ratelimit.Charge {
+	return ratelimit.Charge{Policy: "p", Key: key, Limit: l, Cost: 1}
+}
+
+// TestStaleClocksMintNothing has one caller that is a second behind the other. A bare rate.Limiter is rewound by it, and gives out the
+// tokens of the same second again and again.
+func TestStaleClocksMintNothing(t *testing.T) {
+	t.Parallel()
+	for name, late := range map[string]time.Duration{"a second": time.Second, "an hour": time.Hour, "a nanosecond": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := ratelimit.NewMemory(nil)
+			limit := ratelimit.Limit{Quota: 1, Window: time.Second, Burst: 10}
+			into := make([]ratelimit.Decision, 2)
+			admitted := 0
+			for i := range 1000 {
+				now := epoch.Add(time.Hour)
+				if i%2 == 0 {
+					now = now.Add(late)
+				}
+				if i%3 == 0 { // other keys, too, and several at a time
+					require.NoError(t, m.TakeAllAt(now, []ratelimit.Charge{charge("k", limit), charge(strconv.Itoa(i), limit)}, into))
+				} else {
+					d, err := m.TakeAt(now, charge("k", limit))
+					require.NoError(t, err)
+					into[0] = d
+				}
+				if into[0].Allowed {
+					admitted++
+				}
+			}
+			require.LessOrEqual(t, admitted, 10+int(min(late, 10*time.Second).Seconds()))
+		})
+	}
+}
+
+// TestDroppedBucketsDoNotComeBackYounger drops a full bucket and then looks at it with the clock of before, when it was not yet full.
+func TestDroppedBucketsDoNotComeBackYounger(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 2})
+	take := func(now time.Time, key string) ratelimit.Decision {
+		d, err := m.TakeAt(now, charge(key, ratelimit.PerSecond(10)))
+		require.NoError(t, err)
+		return d
+	}
+	for range 10 {
+		take(epoch, "k")
+	}
+	full := epoch.Add(time.Second)
+	take(full, "a")
+	take(full, "b") // k makes room
+	for range 10 {
+		require.True(t, take(epoch, "k").Allowed)
+	}
+	require.False(t, take(full, "k").Allowed)
+}
+
+// TestForgettingFullBucketsChangesNothing compares with a table that forgets nothing.
+func TestForgettingFullBucketsChangesNothing(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(5) {
+		rnd := rand.New(rand.NewPCG(seed, 0))
+		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 600, AtCap: ratelimit.AtCap(seed % 3)})
+		reference := map[string]*rate.Limiter{}
+		now := epoch
+		denials := 0
+		for range 20_000 {
+			now = now.Add(time.Duration(rnd.Int64N(int64(20 * time.Millisecond))))
+			i := int(float64(2000) * rnd.Float64() * rnd.Float64() * rnd.Float64()) // some keys are used more than others
+			limit := ratelimit.Limit{Quota: 1 + i%7, Window: time.Second, Burst: 1 + i%5}
+			c := charge(strconv.Itoa(i), limit)
+			c.Cost = rnd.IntN(3)
+			l := reference[c.Key]
+			if l == nil {
+				l = rate.NewLimiter(rate.Limit(limit.Quota), limit.Burst)
+				reference[c.Key] = l
+			}
+			d, err := m.TakeAt(now, c)
+			require.NoError(t, err)
+			require.Equal(t, l.AllowN(now, c.Cost), d.Allowed)
+			require.InDelta(t, l.TokensAt(now), d.Remaining, 1)
+			if !d.Allowed {
+				denials++
+			}
+		}
+		stats := m.Stats()
+		require.Zero(t, stats.Evicted)
+		require.Zero(t, stats.NoRoom)
+		require.Less(t, stats.Keys, 600, "of %d keys", len(reference))
+		require.Greater(t, len(reference), 1000)
+		require.Greater(t, denials, 100)
+	}
+}
+
+func TestEarlyEvictionsAreCounted(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 10})
+	for i := range 25 {
+		_, err := m.TakeAt(epoch, charge(strconv.Itoa(i), ratelimit.PerHour(1)))
+		require.NoError(t, err)
+	}
+	require.Equal(t, ratelimit.MemoryStats{Keys: 10, Evicted: 15}, m.Stats())
+
+	later := epoch.Add(time.Hour) // all of them are full
+	for i := range 25 {
+		_, err := m.TakeAt(later.Add(time.Duration(i)*time.Hour), charge("later "+strconv.Itoa(i), ratelimit.PerHour(1)))
+		require.NoError(t, err)
+	}
+	require.EqualValues(t, 15, m.Stats().Evicted)
+}
+
+func TestNothingIsKeptForWhatNeedsNoBucket(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(nil)
+	take := func(change func(*ratelimit.Charge)) {
+		c := charge("k", ratelimit.PerHour(10))
+		change(&c)
+		_, _ = m.TakeAt(epoch, c)
+		require.NoError(t, m.TakeAllAt(epoch, nil, nil))
+		_ = m.TakeAllAt(epoch, []ratelimit.Charge{c}, make([]ratelimit.Decision, 1))
+	}
+	take(func(c *ratelimit.Charge) { c.Cost = 0 })
+	take(func(c *ratelimit.Charge) { c.Cost = 11 })
+	take(func(c *ratelimit.Charge) { c.Cost = -1 })
+	take(func(c *ratelimit.Charge) { c.Limit = ratelimit.Limit{} })
+	require.Zero(t, m.Stats().Keys)
+
+	// Nor for a stranger whom a rule that is known already denies.
+	into := make([]ratelimit.Decision, 2)
+	org := charge("org", ratelimit.PerHour(1))
+	for i := range 10 {
+		require.NoError(t, m.TakeAllAt(epoch, []ratelimit.Charge{charge(strconv.Itoa(i), ratelimit.PerHour(10)), org}, into))
+	}
+	require.Equal(t, 2, m.Stats().Keys) // org, and the key that was admitted
+}
+
+// TestFloodOfNewKeysDoesNotResetABucket has an attacker drain its own bucket, and then try to push it out of the table.
+func TestFloodOfNewKeysDoesNotResetABucket(t *testing.T) {
+	t.Parallel()
+	for name, flood := range map[string]ratelimit.Limit{
+		"of the same limit":   ratelimit.PerHour(5),
+		"of a faster limit":   ratelimit.PerSecond(100),
+		"of a slow, wide one": ratelimit.PerHour(1000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const maxKeys = 1 << 14
+			m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: maxKeys})
+			own := charge("attacker", ratelimit.PerHour(5))
+			now := epoch
+			for i := range 6 {
+				d, err := m.TakeAt(now, own)
+				require.NoError(t, err)
+				require.Equal(t, i < 5, d.Allowed)
+			}
+			for i := range 3 * maxKeys {
+				now = now.Add(time.Microsecond)
+				_, err := m.TakeAt(now, charge(strconv.Itoa(i), flood))
+				require.NoError(t, err)
+			}
+			d, err := m.TakeAt(now, own)
+			require.NoError(t, err)
+			require.False(t, d.Allowed)
+			require.LessOrEqual(t, m.Stats().Keys, maxKeys)
+		})
+	}
+}
+
+func TestAtCap(t *testing.T) {
+	t.Parallel()
+	limit := ratelimit.PerHour(3)
+	type multi struct {
+		name string
+		take func(m *ratelimit.Memory, now time.Time, key string) (ratelimit.Decision, error)
+	}
+	for _, way := range []multi{
+		{"Take", func(m *ratelimit.Memory, now time.Time, key string) (ratelimit.Decision, error) {
+			return m.TakeAt(now, charge(key, limit))
+		}},
+		{"TakeAll", func(m *ratelimit.Memory, now time.Time, key string) (ratelimit.Decision, error) {
+			into := make([]ratelimit.Decision, 1)
+			err := m.TakeAllAt(now, []ratelimit.Charge{charge(key, limit)}, into)
+			return into[0], err
+		}},
+	} {
+		full := func(t *testing.T, atCap ratelimit.AtCap) *ratelimit.Memory {
+			m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 20, AtCap: atCap})
+			for i := range 20 {
+				d, err := way.take(m, epoch, strconv.Itoa(i))
+				require.NoError(t, err)
+				require.True(t, d.Allowed)
+			}
+			return m
+		}
+		t.Run(way.name+"/overflow", func(t *testing.T) {
+			t.Parallel()
+			m := full(t, ratelimit.ShareOverflow)
+			for i, want := range []bool{true, true, true, false, false} {
+				d, err := way.take(m, epoch, fmt.Sprint("new ", i))
+				require.NoError(t, err)
+				require.Equal(t, want, d.Allowed, "one bucket for all new keys")
+				require.Equal(t, !want, d.RetryAfter == 20*time.Minute)
+			}
+			d, err := way.take(m, epoch, "7")
+			require.NoError(t, err)
+			require.Equal(t, 1, d.Remaining, "a key that is known has its own")
+			require.Equal(t, ratelimit.MemoryStats{Keys: 20, NoRoom: 5}, m.Stats())
+
+			d, err = way.take(m, epoch.Add(2*time.Hour), "new 0")
+			require.NoError(t, err)
+			require.Equal(t, 2, d.Remaining, "there is room again")
+			require.EqualValues(t, 5, m.Stats().NoRoom)
+		})
+		t.Run(way.name+"/refuse", func(t *testing.T) {
+			t.Parallel()
+			m := full(t, ratelimit.RefuseNew)
+			_, err := way.take(m, epoch, "new")
+			require.ErrorIs(t, err, ratelimit.ErrFull)
+			d, err := way.take(m, epoch, "7")
+			require.NoError(t, err)
+			require.Equal(t, 1, d.Remaining)
+			_, err = way.take(m, epoch.Add(2*time.Hour), "new")
+			require.NoError(t, err)
+		})
+		t.Run(way.name+"/evict", func(t *testing.T) {
+			t.Parallel()
+			m := full(t, ratelimit.EvictFullest)
+			d, err := way.take(m, epoch, "new")
+			require.NoError(t, err)
+			require.Equal(t, 2, d.Remaining)
+			require.Equal(t, ratelimit.MemoryStats{Keys: 20, Evicted: 1}, m.Stats())
+		})
+	}
+}
+
+// TestTakeAllWithoutRoomChargesNothing: one of the keys is known, the other finds no room, or a shared bucket that is empty.
+func TestTakeAllWithoutRoomChargesNothing(t *testing.T) {
+	t.Parallel()
+	limit := ratelimit.PerHour(3)
+	for _, atCap := range []ratelimit.AtCap{ratelimit.ShareOverflow, ratelimit.RefuseNew} {
+		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: atCap})
+		_, err := m.TakeAt(epoch, charge("known", limit))
+		require.NoError(t, err)
+		for range 3 { // empties the overflow bucket
+			_, _ = m.TakeAt(epoch, charge("new", limit))
+		}
+		into := make([]ratelimit.Decision, 3)
+		err = m.TakeAllAt(epoch, []ratelimit.Charge{
+			charge("known", limit), charge("new", limit), {Policy: "q", Key: "k", Limit: limit, Cost: 1},
+		}, into)
+		if atCap == ratelimit.RefuseNew {
+			require.ErrorIs(t, err, ratelimit.ErrFull)
+		} else {
+			require.NoError(t, err)
+			require.Equal(t, []bool{true, false, true}, []bool{into[0].Allowed, into[1].Allowed, into[2].Allowed})
+		}
+		c := charge("known", limit)
+		c.Cost = 0
+		d, err := m.TakeAt(epoch, c)
+		require.NoError(t, err)
+		require.Equal(t, 2, d.Remaining)
+	}
+}
+
+// TestManyCallersOfASmallTable is for the race detector, and for what must hold in the end.
+func TestManyCallersOfASmallTable(t *testing.T) {
+	t.Parallel()
+	for _, atCap := range []ratelimit.AtCap{ratelimit.EvictFullest, ratelimit.ShareOverflow, ratelimit.RefuseNew} {
+		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 3000, AtCap: atCap})
+		var wg sync.WaitGroup
+		for g := range 8 {
+			wg.Go(func() {
+				rnd := rand.New(rand.NewPCG(uint64(g), 1))
+				into := make([]ratelimit.Decision, 3)
+				for range 3000 {
+					now := epoch.Add(time.Duration(rnd.Int64N(int64(time.Minute))))
+					key := func() ratelimit.Charge { return charge(strconv.Itoa(rnd.IntN(10_000)), ratelimit.PerMinute(5)) }
+					_, _ = m.TakeAt(now, key())
+					_ = m.TakeAllAt(now, []ratelimit.Charge{key(), key(), key()}, into)
+					if stats := m.Stats(); stats.Keys > 3000 {
+						t.Errorf("%d keys", stats.Keys)
+					}
+				}
+			})
+		}
+		wg.Wait()
+	}
+}
+
+func TestAMillionKeysStayWithinTheCap(t *testing.T) { //nolint:paralleltest // it measures the heap
+	heap := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	goroutines, before := runtime.NumGoroutine(), heap()
+	m := ratelimit.NewMemory(nil)
+	rnd := rand.New(rand.NewPCG(1, 1))
+	for i := range 1_000_000 {
+		key := fmt.Sprintf("%016x", rnd.Uint64())
+		_, err := m.TakeAt(epoch.Add(time.Duration(i)*time.Microsecond), charge(key, ratelimit.PerHour(10)))
+		require.NoError(t, err)
+		if i%10_000 == 0 {
+			require.LessOrEqual(t, m.Stats().Keys, 65_536)
+		}
+	}
+	require.Equal(t, goroutines, runtime.NumGoroutine())
+	grown := int64(heap()) - int64(before)
+	stats := m.Stats()
+	require.Equal(t, 65_536, stats.Keys)
+	require.EqualValues(t, 1_000_000-65_536, stats.Evicted)
+	require.LessOrEqual(t, grown, int64(16<<20))
+	t.Logf("%d keys in %d bytes: %.1f a key", stats.Keys, grown, float64(grown)/float64(stats.Keys))
+}
