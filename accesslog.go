@@ -36,7 +36,8 @@ type AccessLogOptions struct {
 //	aborted     true where the response was cut off; absent else
 //
 // The path, the query and the headers are not in it: they hold ids, keys and tokens. Nil options are the defaults. The pattern is
-// known where the mux is wrapped in [NotFound], as [Stack] does, or where no layer between copies the request.
+// known where the mux is wrapped in [NotFound], as [Stack] does, or where no layer between copies the request. An AccessLog inside
+// of another one writes a line of its own.
 func AccessLog(o *AccessLogOptions) Middleware {
 	var opt AccessLogOptions
 	if o != nil {

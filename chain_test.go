@@ -264,6 +264,10 @@ var behaviours = []behaviour{
 		name: "panic with a wrapped http.ErrAbortHandler is a bug", handler: panicking(fmt.Errorf("wrapped: %w", http.ErrAbortHandler)),
 		status: 500, code: apierror.CodeAPIError, others: []string{logPanic},
 	},
+	{
+		name: "a status that net/http refuses", handler: plain(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(0) }),
+		status: 500, code: apierror.CodeAPIError, others: []string{logPanic},
+	},
 	{name: "http.ErrAbortHandler", handler: panicking(http.ErrAbortHandler), broken: true, status: 0},
 	{
 		name: "panic of a request that asks for an upgrade", handler: panicking("bug"),
@@ -411,6 +415,14 @@ var behaviours = []behaviour{
 		check: func(t *testing.T, a answer) { require.True(t, a.Close, "no Connection: close") },
 	},
 	{
+		name: "body announced with exactly the limit", stack: seawall.Stack{MaxBody: 8}, handler: reading,
+		request: func(r *http.Request) {
+			r.Method, r.ContentLength = http.MethodPost, 8
+			r.Body = io.NopCloser(strings.NewReader("12345678"))
+		},
+		status: 200, body: "8",
+	},
+	{
 		name: "body announced over the limit", stack: seawall.Stack{MaxBody: 8}, handler: panicking("the handler ran"),
 		request: func(r *http.Request) {
 			r.Method, r.ContentLength = http.MethodPost, 9
@@ -445,6 +457,18 @@ var behaviours = []behaviour{
 	{
 		name: "panic below a compressor in between", handler: compress(true)(panicking("bug")), request: acceptGzip,
 		status: 500, code: apierror.CodeAPIError, others: []string{logPanic}, check: without("Content-Encoding"),
+	},
+
+	{
+		name: "panic below a compressor that ends its stream on the way up",
+		handler: plain(func(w http.ResponseWriter, _ *http.Request) {
+			gz := gzip.NewWriter(w)
+			defer gz.Close()
+			w.Header().Set("Content-Encoding", "gzip")
+			panic("bug")
+		}),
+		request: acceptGzip,
+		broken:  true, status: 200, logged: map[string]any{"code": "api_error", "bytes": 23.}, others: []string{logPanic},
 	},
 
 	// ServeMux.

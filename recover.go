@@ -14,8 +14,8 @@ import (
 )
 
 // Recover answers a panic with 500 api_error, whatever the value was: a panic is a bug, also when its value is an
-// *apierror.Error. Value and stack go into the log, with the request id; nothing of them goes over the wire. If the response had
-// begun, the connection is aborted, so that no client takes a part for the whole.
+// *apierror.Error. A record with the attributes in, panic, request_id and stack goes into the log; nothing of that goes over the
+// wire. If the response had begun, the connection is aborted, so that no client takes a part for the whole.
 //
 // It also answers a request that was cancelled and whose handler gave up without a word, as [apierror.Write] answers any
 // cancelled request: net/http would send an empty 200, and when it is the server that ends (its base context was cancelled),

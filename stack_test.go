@@ -247,8 +247,8 @@ func TestStackInAStack(t *testing.T) {
 	}
 }
 
-// A file still reaches the connection's own ReadFrom through all of a Stack: see internal/track for the counting.
-func TestStackKeepsReaderFrom(t *testing.T) {
+// What handlers get below all of a Stack.
+func TestStackKeepsInterfaces(t *testing.T) {
 	t.Parallel()
 	stack := &seawall.Stack{
 		Logger: discard, Timeout: time.Minute, MaxBody: 1, MaxInFlight: 1, Authenticate: as("acct_1"),
