@@ -1,0 +1,88 @@
+package apierror_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/seawall-go/seawall/apierror"
+)
+
+// These look like the types of github.com/go-playground/validator/v10: a slice of an interface with more methods than are needed.
+type (
+	validationErrors []fieldError
+	fieldError       interface {
+		Tag() string
+		ActualTag() string
+		Namespace() string
+		StructNamespace() string
+		Field() string
+		Value() any
+		Param() string
+		Error() string
+	}
+	violation struct{ namespace, field, tag, param string }
+)
+
+func (v violation) Tag() string             { return v.tag }
+func (v violation) ActualTag() string       { return v.tag }
+func (v violation) Namespace() string       { return v.namespace }
+func (v violation) StructNamespace() string { return "main.T" }
+func (v violation) Field() string           { return v.field }
+func (v violation) Value() any              { return "secret-4711" }
+func (v violation) Param() string           { return v.param }
+func (v violation) Error() string           { return "Key: 'T.X' Error:Field validation for 'X' failed" }
+
+func (validationErrors) Error() string { return "secret-4711" }
+
+// plain has what is asked for, and no more.
+type plain struct{ field, tag string }
+
+func (p plain) Field() string { return p.field }
+func (p plain) Tag() string   { return p.tag }
+
+func TestFromFieldsNamesAllParametersAtFault(t *testing.T) {
+	t.Parallel()
+	invalid := validationErrors{
+		violation{"Order.items[0].name", "name", "required", ""},
+		violation{"Order.items[1].price", "price", "gte", "10"},
+		violation{"city", "city", "required_with", "zip"},
+	}
+	err := apierror.FromFields(invalid, func(f fieldError) string {
+		if f.Tag() == "gte" {
+			return "must be at least " + f.Param()
+		}
+		return ""
+	})
+
+	e := asError(t, err)
+	equal(t, "code", e.Code(), apierror.CodeParameterMissing)
+	equal(t, "param", e.Param(), "items[0].name")
+	equal(t, "fields", fmt.Sprint(e.Fields()), "[{parameter_missing items[0].name Missing required parameter: items[0].name.} "+
+		"{parameter_invalid items[1].price Invalid parameter: items[1].price must be at least 10.} "+
+		"{parameter_missing city Missing required parameter: city.}]")
+
+	one := asError(t, apierror.FromFields([]plain{{"age", "max"}}, nil))
+	equal(t, "one", fmt.Sprint(one.Message(), len(one.Fields())), "Invalid parameter: age.0")
+	if err := apierror.FromFields(validationErrors{}, nil); err != nil {
+		t.Errorf("none: %v", err)
+	}
+}
+
+func TestFromFieldMapIsInTheOrderOfTheNames(t *testing.T) {
+	t.Parallel()
+	err := apierror.FromFieldMap(map[string]error{"b": io.EOF, "a": errors.New("secret-4711"), "c": nil}, func(name string, err error) string {
+		if errors.Is(err, io.EOF) {
+			return "must not be " + name
+		}
+		return ""
+	})
+	e := asError(t, err)
+	equal(t, "fields", fmt.Sprint(e.Fields()), "[{parameter_invalid a Invalid parameter: a.} {parameter_invalid b Invalid parameter: b must not be b.}]")
+
+	equal(t, "without a hook", asError(t, apierror.FromFieldMap(map[string]error{"a": io.EOF}, nil)).Message(), "Invalid parameter: a.")
+	if err := apierror.FromFieldMap(map[string]error{"a": nil}, nil); err != nil {
+		t.Errorf("none: %v", err)
+	}
+}

@@ -1,0 +1,95 @@
+package retryafter_test
+
+import (
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seawall-go/seawall/internal/leakcheck"
+	"github.com/seawall-go/seawall/internal/retryafter"
+)
+
+func TestMain(m *testing.M) { leakcheck.Main(m) }
+
+var now = time.Date(2026, 11, 23, 12, 0, 0, 250e6, time.UTC)
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	const longest = math.MaxInt64 / int64(time.Second) * int64(time.Second)
+	for _, row := range []struct {
+		name  string
+		lines []string
+		want  time.Duration
+		ok    bool
+	}{
+		{"none", nil, 0, false},
+		{"seconds", []string{"120"}, 2 * time.Minute, true},
+		{"zero", []string{"0"}, 0, true},
+		{"leading zeros", []string{"0005"}, 5 * time.Second, true},
+		{"blanks", []string{" 5\t"}, 5 * time.Second, true},
+		{"the same twice", []string{"5", " 5"}, 5 * time.Second, true},
+		{"two that differ", []string{"5", "6"}, 0, false},
+		{"the longest", []string{"9223372036"}, time.Duration(longest), true},
+		{"longer", []string{"9223372037"}, time.Duration(longest), true},
+		{"forty digits", []string{strings.Repeat("9", 40)}, time.Duration(longest), true},
+		{"a million digits", []string{strings.Repeat("1", 1e6)}, time.Duration(longest), true},
+		{"IMF-fixdate", []string{"Mon, 23 Nov 2026 12:00:10 GMT"}, 9750 * time.Millisecond, true},
+		{"RFC 850", []string{"Monday, 23-Nov-26 12:00:10 GMT"}, 9750 * time.Millisecond, true},
+		{"asctime", []string{"Mon Nov 23 12:00:10 2026"}, 9750 * time.Millisecond, true},
+		{"asctime, one digit", []string{"Tue Dec  1 12:00:00 2026"}, 8*24*time.Hour - 250*time.Millisecond, true},
+		{"past", []string{"Mon, 23 Nov 2026 11:00:00 GMT"}, 0, true},
+		{"long past", []string{"Mon, 01 Jan 0001 00:00:00 GMT"}, 0, true},
+		{"far future", []string{"Fri, 31 Dec 9999 23:59:59 GMT"}, math.MaxInt64, true},
+		{"empty", []string{""}, 0, false},
+		{"negative", []string{"-1"}, 0, false},
+		{"sign", []string{"+1"}, 0, false},
+		{"fraction", []string{"1.5"}, 0, false},
+		{"exponent", []string{"1e3"}, 0, false},
+		{"hexadecimal", []string{"0x10"}, 0, false},
+		{"underscore", []string{"1_000"}, 0, false},
+		{"unit", []string{"5s"}, 0, false},
+		{"list", []string{"5, 6"}, 0, false},
+		{"other digits", []string{"５"}, 0, false},
+		{"words", []string{"soon"}, 0, false},
+		{"another time zone", []string{"Mon, 23 Nov 2026 12:00:10 CET"}, 0, false},
+		{"ISO 8601", []string{"2026-11-23T12:00:10Z"}, 0, false},
+	} {
+		d, ok := retryafter.Parse(http.Header{"Retry-After": row.lines}, now)
+		if d != row.want || ok != row.ok {
+			t.Errorf("%s: %v, %v", row.name, d, ok)
+		}
+	}
+	if _, ok := retryafter.Parse(nil, now); ok {
+		t.Error("no header at all")
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, value := range []string{"120", "Mon, 23 Nov 2026 12:00:10 GMT", "Monday, 23-Nov-26 12:00:10 GMT", "Mon Nov 23 12:00:10 2026", "-1", "99999999999999999999", " 5 "} {
+		f.Add(value, value)
+	}
+	f.Fuzz(func(t *testing.T, a, b string) {
+		d, ok := retryafter.Parse(http.Header{"Retry-After": {a, b}}, now)
+		if d < 0 || !ok && d != 0 || ok && strings.TrimSpace(a) != strings.TrimSpace(b) {
+			t.Errorf("%v, %v", d, ok)
+		}
+		if n, err := strconv.ParseUint(a, 10, 32); err == nil && a[0] != '+' && a == b && d != min(time.Duration(n), math.MaxInt64/time.Second)*time.Second {
+			t.Errorf("%q: %v", a, d)
+		}
+	})
+}
+
+func BenchmarkParse(b *testing.B) {
+	for name, value := range map[string]string{"seconds": "120", "date": "Mon, 23 Nov 2026 12:00:10 GMT"} {
+		b.Run(name, func(b *testing.B) {
+			h := http.Header{"Retry-After": {value}}
+			b.ReportAllocs()
+			for b.Loop() {
+				retryafter.Parse(h, now)
+			}
+		})
+	}
+}
