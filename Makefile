@@ -12,10 +12,10 @@ export GOWORK := off
 # $(call each,COMMAND) runs COMMAND in the folder of every module and stops at the first that fails.
 each = @set -e; for m in $(MODULES); do echo "== $$m: $(1)"; (cd "$$m" && $(1)); done
 
-.PHONY: help deps test test-core lint bench fuzz cover
+.PHONY: help deps test test-core lint bench bench-peers fuzz cover
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## install what the tests and the linter need and is missing
 	@sh scripts/deps.sh $(TOOLS) $(MODULES)
@@ -37,6 +37,9 @@ lint: ## run the linters, govulncheck, and check that every go.mod is tidy
 
 bench: ## run the benchmarks (BENCH=regexp)
 	$(call each,$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem ./...)
+
+bench-peers: ## measure beside the peers, ten minutes at most, and write docs/BENCHMARKS.md
+	cd internal/benchmarks && $(GO) run ./peers/report
 
 fuzz: ## run every fuzz target for FUZZTIME=30s
 	$(call each,sh $(CURDIR)/scripts/fuzz.sh $(FUZZTIME))

@@ -100,7 +100,7 @@ type floor struct {
 }
 
 type answer struct {
-	print  [sha256.Size]byte
+	sum    [sha256.Size]byte
 	status int
 	header http.Header
 	body   []byte
@@ -112,13 +112,13 @@ func (f *floor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	print := sha256.Sum256(body)
+	sum := sha256.Sum256(body)
 	key := r.Header.Get("Idempotency-Key")
 	f.mu.Lock()
 	a, known := f.kept[key]
 	f.mu.Unlock()
 	switch {
-	case known && a.print != print:
+	case known && a.sum != sum:
 		http.Error(w, "conflict", http.StatusConflict)
 		return
 	case known:
@@ -126,7 +126,7 @@ func (f *floor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Set("Idempotent-Replayed", "true")
 		h.Set("Original-Request", "req_Hd92kLpQ7mXw3TzB")
 	default:
-		a = &answer{print: print, header: make(http.Header)}
+		a = &answer{sum: sum, header: make(http.Header)}
 		f.next.ServeHTTP(a, r)
 		f.mu.Lock()
 		f.kept[key] = a

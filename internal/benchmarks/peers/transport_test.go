@@ -65,10 +65,9 @@ func calls(fail int, next func(tb testing.TB) func() *http.Request) []contender 
 			}
 		}
 	}
-	return []contender{
+	contenders := []contender{
 		{"seawall", through(seawallTransport(fail > 0))},
-		{"bare", through(func(base http.RoundTripper) http.RoundTripper { return base })},
-		{"gobreaker", through(withBreaker)},
+		{"bare", through(func(base http.RoundTripper) http.RoundTripper { return bare{base} })},
 		{"rehttp+gobreaker", through(func(base http.RoundTripper) http.RoundTripper {
 			worth := rehttp.RetryAny(rehttp.RetryTimeoutErr(), rehttp.RetryStatusInterval(500, 600))
 			return rehttp.NewTransport(withBreaker(base), rehttp.RetryAll(rehttp.RetryMaxRetries(2), worth), rehttp.ConstDelay(0))
@@ -89,6 +88,23 @@ func calls(fail int, next func(tb testing.TB) func() *http.Request) []contender 
 			return doerTripper{c}
 		})},
 	}
+	if fail == 0 {
+		contenders = append(contenders, contender{"gobreaker", through(withBreaker)})
+	}
+	return contenders
+}
+
+// bare is no library: when an attempt fails it tries again.
+type bare struct{ base http.RoundTripper }
+
+func (b bare) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := b.base.RoundTrip(r)
+	if err == nil && resp.StatusCode == http.StatusServiceUnavailable {
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		return b.base.RoundTrip(r)
+	}
+	return resp, err
 }
 
 // seawallTransport is the zero Transport. When every other attempt fails, as it does in no service for long, its budget and its
