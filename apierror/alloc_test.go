@@ -1,0 +1,113 @@
+//go:build !race
+
+package apierror_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/reqstate"
+	"github.com/seawall-go/seawall/internal/track"
+)
+
+// bareWriter takes everything and keeps nothing: what is counted is ours.
+type bareWriter struct{ h http.Header }
+
+func (w *bareWriter) Header() http.Header         { return w.h }
+func (w *bareWriter) Write(p []byte) (int, error) { return len(p), nil }
+func (w *bareWriter) WriteHeader(int)             {}
+
+// belowAChain is a request as package seawall's chain hands it on: with a state, an id and a tracker.
+func belowAChain(ctx context.Context) (http.ResponseWriter, *http.Request) {
+	r, state := reqstate.Ensure(httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
+	state.SetRequestID("req_Hd92kLpQ7mXw3TzB")
+	state.SetRenderer(quiet())
+	w, _ := track.Wrap(&bareWriter{h: make(http.Header)}, r)
+	return w, r
+}
+
+func TestAllocsOfAnErrorRendered(t *testing.T) { //nolint:paralleltest // AllocsPerRun counts the whole process
+	const budget = 2 // the error with nothing left open, and one array for all header values
+	plain := errors.New("plain")
+	for name, err := range map[string]error{
+		"parameter missing": apierror.ParameterMissing("name"),
+		"wrapped":           fmt.Errorf("create: %w", apierror.ParameterMissing("name")),
+		"a code":            apierror.CodePermissionDenied,
+		"unauthorized":      apierror.AuthenticationFailed(),
+		"rate limited":      apierror.RateLimitExceeded(0),
+		"any error":         plain,
+	} {
+		w, r := belowAChain(t.Context())
+		fail := apierror.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return err })
+		n := testing.AllocsPerRun(1000, func() {
+			clear(w.Header())
+			w, _ := track.Wrap(w.(interface{ Unwrap() http.ResponseWriter }).Unwrap(), r) // its state is that of one response
+			fail.ServeHTTP(w, r)
+		}) - 1 // the tracker
+		t.Logf("Write of %s: %v", name, n)
+		limit := float64(budget)
+		switch name {
+		case "wrapped", "a code", "any error":
+			limit += 2 // the *Error that it goes out as, and its copy with the cause
+		}
+		if n > limit {
+			t.Errorf("Write of %s: %v is more than %v", name, n, limit)
+		}
+	}
+}
+
+func TestAllocsOfASuccess(t *testing.T) { //nolint:paralleltest // see above
+	w, r := belowAChain(t.Context())
+	body := []byte("ok")
+	succeed := apierror.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+		_, err := w.Write(body)
+		return err
+	})
+	n := testing.AllocsPerRun(1000, func() { succeed.ServeHTTP(w, r) })
+	t.Logf("HandlerFunc below a chain, success: %v", n)
+	if n > 0 {
+		t.Error("more than 0")
+	}
+}
+
+func TestAllocsOfLookingAtAnError(t *testing.T) { //nolint:paralleltest // see above
+	err := fmt.Errorf("call: %w", errors.Join(errors.New("x"), fmt.Errorf("api: %w", apierror.ParameterMissing("name"))))
+	for name, look := range map[string]func() bool{
+		"CodeOf":            func() bool { return apierror.CodeOf(err) == apierror.CodeParameterMissing },
+		"errors.Is, a code": func() bool { return errors.Is(err, apierror.CodeParameterMissing) },
+		"errors.Is, a type": func() bool { return errors.Is(err, apierror.TypeInvalidRequest) },
+		"errors.AsType":     func() bool { e, ok := errors.AsType[*apierror.Error](err); return ok && e.Param() == "name" },
+	} {
+		n := testing.AllocsPerRun(1000, func() {
+			if !look() {
+				t.Fatal("not found")
+			}
+		})
+		t.Logf("%s: %v", name, n)
+		if n > 0 {
+			t.Errorf("%s: more than 0", name)
+		}
+	}
+}
+
+func TestAllocsOfConstructors(t *testing.T) { //nolint:paralleltest // see above
+	for name, row := range map[string]struct {
+		budget float64
+		make   func() *apierror.Error
+	}{
+		"ParameterMissing": {2, func() *apierror.Error { return apierror.ParameterMissing("name") }}, // the error, its message
+		"PermissionDenied": {1, apierror.PermissionDenied},
+		"Timeout":          {1, apierror.Timeout},
+	} {
+		n := testing.AllocsPerRun(1000, func() { sink = row.make() })
+		t.Logf("%s: %v", name, n)
+		if n > row.budget {
+			t.Errorf("%s: more than %v", name, row.budget)
+		}
+	}
+}
