@@ -63,22 +63,21 @@ func ByAddress(o *AddressOptions) KeyFunc {
 			return "", fmt.Errorf("ratelimit: the peer's address is not an IP address: %.64q", r.RemoteAddr)
 		}
 		addr = client(addr, r.Header["X-Forwarded-For"], trusted)
+		var buffer [64]byte
+		key := append(buffer[:0], "addr:"...)
 		if addr.Is4() {
-			return "addr:" + addr.String(), nil
+			return string(addr.AppendTo(key)), nil
 		}
 		prefix, _ := addr.Prefix(bits) // in range: checked above
-		return "addr:" + prefix.String(), nil
+		return string(prefix.AppendTo(key)), nil
 	}
 }
 
 // client walks from the peer towards the client for as long as the address is a trusted proxy's.
 func client(addr netip.Addr, forwarded []string, trusted []netip.Prefix) netip.Addr {
-	trusts := func(addr netip.Addr) bool {
-		return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
-	}
 	for _, line := range slices.Backward(forwarded) {
 		for more := true; more; {
-			if !trusts(addr) {
+			if !contains(trusted, addr) {
 				return addr
 			}
 			var last string
@@ -97,23 +96,32 @@ func client(addr netip.Addr, forwarded []string, trusted []netip.Prefix) netip.A
 	return addr
 }
 
-// parseAddr reads an address with or without a port, an IPv6 address with or without brackets. The result is unmapped and has no zone.
-func parseAddr(s string) (netip.Addr, bool) {
-	addr, err := netip.ParseAddr(s)
-	if err != nil {
-		if inside, ok := strings.CutPrefix(s, "["); ok && strings.HasSuffix(inside, "]") {
-			addr, err = netip.ParseAddr(strings.TrimSuffix(inside, "]"))
-			if err == nil && !addr.Is6() {
-				return netip.Addr{}, false
-			}
-		} else {
-			var ap netip.AddrPort
-			ap, err = netip.ParseAddrPort(s)
-			addr = ap.Addr()
+func contains(prefixes []netip.Prefix, addr netip.Addr) bool {
+	for _, p := range prefixes {
+		if p.Contains(addr) {
+			return true
 		}
 	}
-	if err != nil {
-		return netip.Addr{}, false
+	return false
+}
+
+// parseAddr reads an address with or without a port, an IPv6 address with or without brackets. The result is unmapped and has no zone.
+func parseAddr(s string) (netip.Addr, bool) {
+	var addr netip.Addr
+	var err error
+	inside, bracketed := strings.CutPrefix(s, "[")
+	switch {
+	case strings.Count(s, ":") == 1, strings.Contains(s, "]:"):
+		var ap netip.AddrPort
+		ap, err = netip.ParseAddrPort(s)
+		addr = ap.Addr()
+	case bracketed && strings.HasSuffix(s, "]"):
+		addr, err = netip.ParseAddr(strings.TrimSuffix(inside, "]"))
+		if addr.Is4() {
+			return netip.Addr{}, false
+		}
+	default:
+		addr, err = netip.ParseAddr(s)
 	}
-	return addr.Unmap().WithZone(""), true
+	return addr.Unmap().WithZone(""), err == nil
 }

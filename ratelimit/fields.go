@@ -51,7 +51,8 @@ func (c *rule) state(d *Decision) string {
 	if seconds == 1 && d.Remaining < len(c.states) {
 		return c.states[d.Remaining]
 	}
-	return string(appendState(nil, c.quoted, d.Remaining, seconds))
+	var buffer [128]byte // on the stack
+	return string(appendState(buffer[:0], c.quoted, d.Remaining, seconds))
 }
 
 // policyOf is the rule's item in RateLimit-Policy.
@@ -59,14 +60,15 @@ func (c *rule) policyOf(l Limit) string {
 	if l == c.Limit {
 		return c.policy
 	}
-	return string(appendPolicy(nil, c.quoted, l))
+	var buffer [128]byte
+	return string(appendPolicy(buffer[:0], c.quoted, l))
 }
 
 // setFields sets both fields, after what an outer middleware has set: they are lists.
 func (s *session) setFields(h http.Header) {
 	values := make([]string, 2) // one array for both fields
-	for i := range s.rules {
-		c, d := s.rules[i], &s.decisions[i]
+	for i, c := range s.rules {
+		d := &s.decisions[i]
 		values[0] = listed(values[0], c.policyOf(d.Limit))
 		values[1] = listed(values[1], c.state(d))
 	}

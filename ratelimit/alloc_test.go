@@ -1,0 +1,104 @@
+//go:build !race
+
+package ratelimit_test
+
+import (
+	"encoding/binary"
+	"net/http"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/internal/reqstate"
+	"github.com/seawall-go/seawall/ratelimit"
+)
+
+// discard is a ResponseWriter that costs nothing itself.
+type discard struct{ header http.Header }
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d *discard) WriteHeader(int)             {}
+
+func TestAllocations(t *testing.T) { //nolint:paralleltest // AllocsPerRun counts those of the whole process
+	m := ratelimit.NewMemory(nil)
+	limit := ratelimit.PerSecond(1_000_000)
+	c := charge("0123456789abcdef", limit)
+	drained := charge("drained", ratelimit.PerHour(1))
+	three := []ratelimit.Charge{charge("a", limit), charge("b", limit), charge("c", limit)}
+	into := make([]ratelimit.Decision, 3)
+
+	r, state := reqstate.Ensure(request("X-Account", "acme", "Authorization", "Bearer sk_1", "X-Forwarded-For", "203.0.113.9, 10.0.0.2"))
+	state.SetPrincipal("acct_1")
+	r.RemoteAddr = "10.0.0.1:1"
+	key := func(f ratelimit.KeyFunc) func() {
+		return func() { _, _ = f(r) }
+	}
+	through := func(mw func(http.Handler) http.Handler) func() {
+		h, w := mw(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})), &discard{http.Header{}}
+		return func() {
+			clear(w.header)
+			h.ServeHTTP(w, r)
+		}
+	}
+	// An admitted request leaves a state that is known beforehand, unless the burst is over 1,023 or the next unit is far.
+	usual := ratelimit.Limit{Quota: 1_000_000, Window: time.Second, Burst: 1000}
+	rule := func(name string, l ratelimit.Limit, f ratelimit.KeyFunc) ratelimit.Rule {
+		return ratelimit.Rule{Name: name, Limit: l, Key: f}
+	}
+	byHeader, byPrincipal := ratelimit.ByHeader("X-Account"), ratelimit.ByPrincipal()
+
+	for _, row := range []struct {
+		name   string
+		budget float64
+		f      func()
+	}{
+		{"Take, admitted", 0, func() { _, _ = m.Take(t.Context(), c) }},
+		{"Take, denied", 0, func() { _, _ = m.Take(t.Context(), drained) }},
+		{"TakeAll of three", 0, func() { _ = m.TakeAll(t.Context(), three, into) }},
+		{"ByHeader", 1, key(ratelimit.ByHeader("X-Account"))},
+		{"ByAPIKey, Bearer", 1, key(ratelimit.ByAPIKey())},
+		{"ByPrincipal", 1, key(ratelimit.ByPrincipal())},
+		{"ByForwardedFor", 1, key(ratelimit.ByForwardedFor(proxies...))},
+		{"middleware, ByHeader", 2, through(ratelimit.New(m, rule("h", usual, byHeader)))},
+		{"middleware, ByPrincipal", 2, through(ratelimit.New(m, rule("p", usual, byPrincipal)))},
+		{"middleware, a large burst", 3, through(ratelimit.New(m, rule("l", limit, byHeader)))},
+		{"middleware, two rules", 5, through(ratelimit.New(m, rule("p2", usual, byPrincipal), rule("h2", usual, byHeader)))},
+		{"MaxConcurrent, ByPrincipal", 1, through(ratelimit.MaxConcurrent(10, ratelimit.ByPrincipal(), nil))},
+		{"Shed", 0, through(ratelimit.Shed(10, nil, nil))},
+	} {
+		row.f()
+		got := testing.AllocsPerRun(1000, row.f)
+		t.Logf("%-28s %v allocations, budget %v", row.name, got, row.budget)
+		if got > row.budget {
+			t.Errorf("%s: %v allocations, budget %v", row.name, got, row.budget)
+		}
+	}
+}
+
+// TestAllocatedBytesPerKey fills a table for a million keys of 16 bytes.
+func TestAllocatedBytesPerKey(t *testing.T) { //nolint:paralleltest // it measures the heap
+	const keys = 1_000_000
+	heap := func() int64 {
+		runtime.GC()
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return int64(stats.HeapAlloc)
+	}
+	before := heap()
+	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: keys + keys/50}) // the parts are not full at the same time
+	var key [16]byte
+	now := time.Now()
+	for i := range uint64(keys) {
+		binary.LittleEndian.PutUint64(key[:], i)
+		_, err := m.TakeAt(now, charge(string(key[:]), ratelimit.PerHour(10)))
+		require.NoError(t, err)
+	}
+	perKey := float64(heap()-before) / keys
+	require.Equal(t, ratelimit.MemoryStats{Keys: keys}, m.Stats())
+	t.Logf("%.1f bytes a key", perKey)
+	require.LessOrEqual(t, perKey, 136.0)
+}

@@ -1,0 +1,183 @@
+package ratelimit_test
+
+import (
+	"net/http"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/ratelimit"
+)
+
+// shedder drives a Shed by hand: requests stay until they are told to end.
+type shedder struct {
+	t     *testing.T
+	h     http.Handler
+	until chan struct{}
+}
+
+func newShedder(t *testing.T, capacity int, o *ratelimit.ShedOptions) *shedder {
+	s := &shedder{t: t, until: make(chan struct{})}
+	class := func(r *http.Request) ratelimit.Class {
+		n, err := strconv.Atoi(r.Header.Get("X-Class"))
+		require.NoError(t, err)
+		return ratelimit.Class(n)
+	}
+	s.h = ratelimit.Shed(capacity, class, o)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-s.until }))
+	return s
+}
+
+// admits sends one request that stays if it is admitted, and tells whether it was.
+func (s *shedder) admits(c ratelimit.Class) bool {
+	refused := make(chan int, 1)
+	go func() {
+		w := serve(s.h, request("X-Class", strconv.Itoa(int(c))))
+		if w.Code != http.StatusOK {
+			require.Equal(s.t, http.StatusServiceUnavailable, w.Code)
+			require.Equal(s.t, "1", w.Header().Get("Retry-After"))
+			require.Contains(s.t, w.Body.String(), `"code":"service_unavailable"`)
+		}
+		refused <- w.Code
+	}()
+	synctest.Wait()
+	select {
+	case <-refused:
+		return false
+	default:
+		return true
+	}
+}
+
+// fill admits requests of a class until one is refused.
+func (s *shedder) fill(c ratelimit.Class) (n int) {
+	for s.admits(c) {
+		n++
+	}
+	return n
+}
+
+func (s *shedder) end(n int) {
+	for range n {
+		s.until <- struct{}{}
+	}
+	synctest.Wait()
+}
+
+func TestShedRefusesTheLowestClassFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShedder(t, 100, nil)
+		require.Equal(t, 60, s.fill(ratelimit.Low))
+		require.Equal(t, 20, s.fill(ratelimit.Normal))
+		require.Equal(t, 10, s.fill(ratelimit.High))
+		require.Equal(t, 10, s.fill(ratelimit.Critical))
+		for c := ratelimit.Low; c <= ratelimit.Critical; c++ {
+			require.False(t, s.admits(c))
+		}
+		s.end(100)
+		require.True(t, s.admits(ratelimit.Low))
+		s.end(1)
+	})
+}
+
+func TestShedHasHysteresis(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShedder(t, 100, nil)
+		require.Equal(t, 80, s.fill(ratelimit.Normal))
+		s.end(9) // 71 run
+		require.False(t, s.admits(ratelimit.Normal))
+		s.end(1)
+		require.True(t, s.admits(ratelimit.Normal))
+		require.Equal(t, 9, s.fill(ratelimit.Normal))
+
+		require.False(t, s.admits(ratelimit.Low))
+		s.end(29) // 51
+		require.False(t, s.admits(ratelimit.Low))
+		s.end(1)
+		require.True(t, s.admits(ratelimit.Low))
+
+		require.Equal(t, 49, s.fill(ratelimit.Critical))
+		s.end(1)
+		require.True(t, s.admits(ratelimit.Critical), "critical requests wait for nothing but room")
+		s.end(100)
+	})
+}
+
+// TestShedNeverPrefersALowerClass admits and ends requests of random classes.
+func TestShedNeverPrefersALowerClass(t *testing.T) {
+	t.Parallel()
+	for _, capacity := range []int{1, 2, 3, 7, 100} {
+		for _, o := range []*ratelimit.ShedOptions{nil, {Reserve: -1, Hysteresis: -1}, {Reserve: 0.99, Hysteresis: 0.99}, {Reserve: 0.5}} {
+			synctest.Test(t, func(t *testing.T) {
+				s := newShedder(t, capacity, o)
+				running := 0
+				for i := range 60 {
+					below := false
+					for c := ratelimit.Low; c <= ratelimit.Critical; c++ {
+						admitted := s.admits(c)
+						if admitted {
+							s.end(1)
+						}
+						require.False(t, below && !admitted, "class %d is refused, the one below is not", c)
+						below = admitted
+					}
+					if i%3 != 2 && s.admits(ratelimit.Class(i%4)-1) {
+						running++
+					} else if running > 0 {
+						s.end(1)
+						running--
+					}
+					require.LessOrEqual(t, running, capacity)
+				}
+				s.end(running)
+			})
+		}
+	}
+}
+
+func TestShedWithoutAReserve(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShedder(t, 100, &ratelimit.ShedOptions{Reserve: -1, Hysteresis: -1})
+		require.Equal(t, 75, s.fill(ratelimit.Low))
+		require.Equal(t, 25, s.fill(ratelimit.Normal))
+		require.False(t, s.admits(ratelimit.Critical))
+		s.end(1)
+		require.True(t, s.admits(ratelimit.Normal))
+		s.end(100)
+	})
+}
+
+func TestShedTakesEveryClassForOneOfItsOwn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShedder(t, 100, nil)
+		require.Equal(t, 60, s.fill(-100))
+		require.Equal(t, 40, s.fill(100))
+		s.end(100)
+	})
+}
+
+func TestShedSkips(t *testing.T) {
+	t.Parallel()
+	h := ratelimit.Shed(1, nil, &ratelimit.ShedOptions{
+		RetryAfter: 3 * time.Second,
+		Skip:       func(r *http.Request) bool { return r.URL.Path == "/health" },
+	})
+	var inner http.Handler
+	outer := h(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { inner.ServeHTTP(w, r) }))
+	inner = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		inner = ok
+		refused := get(outer, "")
+		require.Equal(t, 503, refused.Code)
+		require.Equal(t, "3", refused.Header().Get("Retry-After"))
+		health := request()
+		health.URL.Path = "/health"
+		require.Equal(t, 200, serve(outer, health).Code)
+	})
+	require.Equal(t, 200, get(outer, "").Code)
+}
