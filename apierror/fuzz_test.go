@@ -61,7 +61,6 @@ func has(text []byte, path string) bool {
 	if path == "" {
 		return true
 	}
-	var object map[string]json.RawMessage
 	var array []json.RawMessage
 	switch first := bytes.TrimLeft(text, " \t\r\n"); {
 	case len(first) > 0 && first[0] == '{':
@@ -83,7 +82,7 @@ func has(text []byte, path string) bool {
 				return true
 			}
 		}
-		return object != nil
+		return false
 	case len(first) > 0 && first[0] == '[':
 		if json.Unmarshal(text, &array) != nil {
 			return false
