@@ -25,7 +25,7 @@ type AccessLogOptions struct {
 
 // AccessLog writes one line per request, when its handler has returned:
 //
-//	method      GET
+//	method      GET; of one that nobody has heard of the first 32 characters
 //	pattern     the route, as the mux knows it: "GET /v1/resources/{id}"; "" where none matched
 //	status      the status that went out; 499 where the request was cancelled before one did; 0 where none ever did, because
 //	            the connection was hijacked or cut off
@@ -68,7 +68,7 @@ func (o *AccessLogOptions) write(r *http.Request, state *reqstate.State, respons
 	}
 	attrs := make([]slog.Attr, 0, 10)
 	attrs = append(attrs,
-		slog.String("method", r.Method),
+		slog.String("method", loggedMethod(r)),
 		slog.String("pattern", loggedPattern(r, state, response)),
 		slog.Int("status", loggedStatus(r, state, response, aborted)),
 		slog.Int64("bytes", response.Bytes()),
@@ -93,6 +93,13 @@ func (o *AccessLogOptions) extra(r *http.Request) (attrs []slog.Attr) {
 		}
 	}()
 	return o.Attrs(r)
+}
+
+// maxMethod is longer than every registered method (RFC 9110, section 16.1), and shorter than what a stranger may send.
+const maxMethod = 32
+
+func loggedMethod(r *http.Request) string {
+	return r.Method[:min(len(r.Method), maxMethod)]
 }
 
 func loggedPattern(r *http.Request, state *reqstate.State, response *track.Response) string {

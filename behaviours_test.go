@@ -27,6 +27,16 @@ var behaviours = []behaviour{
 	{name: "HEAD", handler: ok, request: method(http.MethodHead), status: 200, logged: map[string]any{"bytes": 0.}},
 	{name: "204", handler: plain(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }), status: 204},
 
+	{
+		name: "a second status is the handler's mistake, and net/http's to complain of",
+		handler: plain(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusAccepted)
+			w.WriteHeader(http.StatusCreated)
+		}),
+		h1Only: "HTTP/2 does not complain",
+		status: 202, errorLog: "superfluous response.WriteHeader",
+	},
+
 	// Errors returned.
 	{name: "error", handler: failing(nil, apierror.ParameterMissing("name")), status: 400, code: apierror.CodeParameterMissing},
 	{name: "code", handler: failing(nil, apierror.CodePermissionDenied), status: 403, code: apierror.CodePermissionDenied},
@@ -169,6 +179,16 @@ var behaviours = []behaviour{
 		check: func(t *testing.T, a answer) {
 			require.Equal(t, "103 </style.css>; rel=preload", a.Request.Header.Get("Seen-By-The-Test"))
 		},
+	},
+
+	{
+		name:    "error in the middle of what a foreign writer holds back",
+		handler: holding(failing(part, apierror.CodeResourceMissing)),
+		broken:  true, status: 0, logged: map[string]any{"code": "resource_missing"}, others: []string{logAborted},
+	},
+	{
+		name: "error before a foreign writer that holds back has anything", handler: holding(failing(nil, apierror.CodeResourceMissing)),
+		status: 404, code: apierror.CodeResourceMissing,
 	},
 
 	// Failures after the whole response.

@@ -93,7 +93,11 @@ func (row behaviour) run(t *testing.T, newServer func(http.Handler) *memhttp.Ser
 		row.check(t, a)
 	}
 	require.NotContains(t, string(a.body), "secret")
-	require.Equal(t, row.errorLog, s.Log())
+	if row.errorLog == "" {
+		require.Empty(t, s.Log())
+	} else {
+		require.Contains(t, s.Log(), row.errorLog)
+	}
 	require.NotContains(t, logs.String(), "hush")
 	require.Equal(t, row.others, logs.others(t))
 	row.requireAccess(t, r.Method, a, logs.access(t))

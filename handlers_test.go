@@ -119,6 +119,26 @@ func compress(eager bool) seawall.Middleware {
 	}
 }
 
+// holding is a middleware that holds the response back until its handler has returned.
+func holding(next http.Handler) http.Handler {
+	return plain(func(w http.ResponseWriter, r *http.Request) {
+		h := &held{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(h, r)
+		w.WriteHeader(h.status)
+		w.Write(h.body)
+	})
+}
+
+type held struct {
+	http.ResponseWriter
+	status int
+	body   []byte
+}
+
+func (h *held) Unwrap() http.ResponseWriter { return h.ResponseWriter }
+func (h *held) WriteHeader(status int)      { h.status = status }
+func (h *held) Write(p []byte) (int, error) { h.body = append(h.body, p...); return len(p), nil }
+
 // acceptGzip asks for it by hand: the client then does not decode.
 func acceptGzip(r *http.Request) { r.Header.Set("Accept-Encoding", "gzip") }
 

@@ -54,6 +54,7 @@ func TestOddTargets(t *testing.T) {
 		"OPTIONS of a route":              {"OPTIONS /v1/things HTTP/1.1\r\nHost: x\r\n\r\n", 405, apierror.CodeMethodNotAllowed, ""},
 		"absolute form":                   {"GET http://hush.example/v1/things HTTP/1.1\r\nHost: x\r\n\r\n", 200, "", "GET /v1/things"},
 		"a method of its own":             {"HUSH /v1/things HTTP/1.1\r\nHost: x\r\n\r\n", 405, apierror.CodeMethodNotAllowed, ""},
+		"a method that never ends":        {strings.Repeat("X", 1<<18) + " /v1/things HTTP/1.1\r\nHost: x\r\n\r\n", 405, apierror.CodeMethodNotAllowed, ""},
 		"no path":                         {"GET ?key=hush HTTP/1.1\r\nHost: x\r\n\r\n", 400, "", nil},
 		"two ids, one with control bytes": {"GET /v1/things HTTP/1.1\r\nHost: x\r\nX-Request-Id: a\x01b\r\n\r\n", 400, "", nil},
 		"HTTP/1.0":                        {"GET /v1/hush HTTP/1.0\r\n\r\n", 404, apierror.CodeResourceMissing, ""},
@@ -80,6 +81,7 @@ func TestOddTargets(t *testing.T) {
 			}
 			require.Len(t, lines, 1)
 			require.Equal(t, row.pattern, lines[0]["pattern"])
+			require.LessOrEqual(t, len(lines[0]["method"].(string)), 32)
 			delete(lines[0], "method")
 			require.NotContains(t, lines[0], "hush")
 		})

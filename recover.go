@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 
 	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/internal/reqstate"
@@ -59,6 +60,9 @@ func logPanic(logger *slog.Logger, r *http.Request, where string, v any) {
 		slog.String("stack", string(debug.Stack())))
 }
 
+// maxPanicText bounds the text of a panic in the log: it may quote what a stranger sent.
+const maxPanicText = 4 << 10
+
 // panicText is the text of a panic's value, also of one whose String method panics with the value itself: fmt gives up there.
 func panicText(v any) (text string) {
 	defer func() {
@@ -66,5 +70,9 @@ func panicText(v any) (text string) {
 			text = fmt.Sprintf("(a %T whose text panics)", v)
 		}
 	}()
-	return fmt.Sprint(v)
+	text = fmt.Sprint(v)
+	if len(text) > maxPanicText {
+		text = strings.ToValidUTF8(text[:maxPanicText], "") + "..."
+	}
+	return text
 }
