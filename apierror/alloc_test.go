@@ -31,7 +31,9 @@ func belowAChain(ctx context.Context) (http.ResponseWriter, *http.Request) {
 	return w, r
 }
 
-func TestAllocsOfAnErrorRendered(t *testing.T) { //nolint:paralleltest // AllocsPerRun counts the whole process
+// The tests here are not parallel: AllocsPerRun counts the whole process.
+
+func TestAllocsOfAnErrorRendered(t *testing.T) {
 	const budget = 2 // the error with nothing left open, and one array for all header values
 	plain := errors.New("plain")
 	for name, err := range map[string]error{
@@ -61,7 +63,7 @@ func TestAllocsOfAnErrorRendered(t *testing.T) { //nolint:paralleltest // Allocs
 	}
 }
 
-func TestAllocsOfASuccess(t *testing.T) { //nolint:paralleltest // see above
+func TestAllocsOfASuccess(t *testing.T) {
 	w, r := belowAChain(t.Context())
 	body := []byte("ok")
 	succeed := apierror.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
@@ -75,7 +77,7 @@ func TestAllocsOfASuccess(t *testing.T) { //nolint:paralleltest // see above
 	}
 }
 
-func TestAllocsOfLookingAtAnError(t *testing.T) { //nolint:paralleltest // see above
+func TestAllocsOfLookingAtAnError(t *testing.T) {
 	err := fmt.Errorf("call: %w", errors.Join(errors.New("x"), fmt.Errorf("api: %w", apierror.ParameterMissing("name"))))
 	for name, look := range map[string]func() bool{
 		"CodeOf":            func() bool { return apierror.CodeOf(err) == apierror.CodeParameterMissing },
@@ -95,7 +97,7 @@ func TestAllocsOfLookingAtAnError(t *testing.T) { //nolint:paralleltest // see a
 	}
 }
 
-func TestAllocsOfConstructors(t *testing.T) { //nolint:paralleltest // see above
+func TestAllocsOfConstructors(t *testing.T) {
 	for name, row := range map[string]struct {
 		budget float64
 		make   func() *apierror.Error

@@ -198,7 +198,7 @@ var decodeTable = []struct {
 	{name: "own UnmarshalJSON of another text, syntax", body: `{"name":"a","scopes":"[1,2"}`, param: "scopes"},
 	{name: "own UnmarshalJSON of another text, fine", body: `{"scopes":"[1,2]","count":"x"}`, param: "count", problem: "must be a whole number"},
 
-	{name: "unknown member", body: `{"nmae":"x"}`, param: "nmae", problem: "is not known"},
+	{name: "unknown member", body: `{"label":"x"}`, param: "label", problem: "is not known"},
 	{name: "unknown nested member", body: `{"items":[{"price":1},{"colour":1}]}`, param: "items[1].colour", problem: "is not known"},
 	{name: "unknown member, known elsewhere", body: `{"items":[{"price":1,"name":1}],"name":"x"}`, param: "items[0].name", problem: "is not known"},
 	{name: "unknown member that a map has too", body: `{"tags":{"foo":"x"},"foo":1}`, param: "foo", problem: "is not known"},
@@ -404,7 +404,7 @@ func TestDecodeJSONReadsJSONAlone(t *testing.T) {
 
 func TestDecodeJSONAllowsUnknownMembersIfAsked(t *testing.T) {
 	t.Parallel()
-	if err := decodeOrder(t, `{"nmae":"x","items":[{"colour":1}]}`, &apierror.DecodeOptions{AllowUnknown: true}); err != nil {
+	if err := decodeOrder(t, `{"label":"x","items":[{"colour":1}]}`, &apierror.DecodeOptions{AllowUnknown: true}); err != nil {
 		t.Error(err)
 	}
 }

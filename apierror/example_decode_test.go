@@ -23,7 +23,7 @@ func ExampleDecodeJSON() {
 	})
 	for _, body := range []string{
 		`{"name":"n","items":[{"price":1},{"price":"2"}]}`,
-		`{"nmae":"n"}`,
+		`{"label":"n"}`,
 		`{"name":"n",}`,
 		``,
 	} {
@@ -35,7 +35,7 @@ func ExampleDecodeJSON() {
 	}
 	// Output:
 	// 400 parameter_invalid: Invalid parameter: items[1].price must be a whole number.
-	// 400 parameter_invalid: Invalid parameter: nmae is not known.
+	// 400 parameter_invalid: Invalid parameter: label is not known.
 	// 400 parameter_invalid: The request body is not valid JSON, at byte 13.
 	// 400 parameter_missing: The request body is empty.
 }

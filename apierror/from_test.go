@@ -116,7 +116,7 @@ func TestFromFindsWhatWriteRenders(t *testing.T) {
 
 			equal(t, "code", e.Code(), row.code)
 			equal(t, "FromServer", e.FromServer(), false)
-			w, _, _ := answer(t, &apierror.Renderer{}, t.Context(), row.err)
+			w, _, _ := answer(t.Context(), t, &apierror.Renderer{}, row.err)
 			equal(t, "status", w.Code, e.Status())
 			if !strings.Contains(w.Body.String(), `"code":"`+string(row.code)+`"`) || strings.Contains(w.Body.String(), "secret-4711") {
 				t.Errorf("body: %s", w.Body)
@@ -290,7 +290,7 @@ func TestLogValueHoldsWhatIsKnown(t *testing.T) {
 }
 
 // answer has the Renderer answer a request with err, and returns what came of it.
-func answer(t *testing.T, rd *apierror.Renderer, ctx context.Context, err error) (w *httptest.ResponseRecorder, state *reqstate.State, logged string) {
+func answer(ctx context.Context, t *testing.T, rd *apierror.Renderer, err error) (w *httptest.ResponseRecorder, state *reqstate.State, logged string) {
 	t.Helper()
 	var out bytes.Buffer
 	c := *rd
@@ -328,7 +328,7 @@ func TestACancelledRequestIsA503ThatCountsAsGone(t *testing.T) {
 		{"a cause that holds itself", cancelled, selfCause, "api_error", false},
 		{"a cycle", cancelled, cyclic(), "api_error", false},
 	} {
-		w, state, logged := answer(t, &apierror.Renderer{}, row.ctx, row.err)
+		w, state, logged := answer(row.ctx, t, &apierror.Renderer{}, row.err)
 
 		equal(t, row.name+": code", apierror.CodeOf(state.Err()), row.code)
 		equal(t, row.name+": gone", state.Gone(), row.gone)
@@ -379,7 +379,7 @@ func TestMapNamesAServicesOwnErrors(t *testing.T) {
 		{io.EOF, "api_error", "EOF"},
 		{apierror.ParameterMissing("a"), "parameter_missing", ""},
 	} {
-		w, state, logged := answer(t, rd, t.Context(), row.err)
+		w, state, logged := answer(t.Context(), t, rd, row.err)
 		e := asError(t, state.Err())
 		equal(t, row.err.Error()+": code", e.Code(), row.code)
 		if row.cause != "api_error: : short write" {
@@ -390,12 +390,12 @@ func TestMapNamesAServicesOwnErrors(t *testing.T) {
 			equal(t, row.err.Error()+": cause", cause, row.cause)
 		}
 		equal(t, row.err.Error()+": status", w.Code, e.Status())
-		equal(t, row.err.Error()+": the panic is logged", strings.Contains(logged, "hook=Map panic=secret-4711"), row.err == io.ErrShortBuffer)
+		equal(t, row.err.Error()+": the panic is logged", strings.Contains(logged, "hook=Map panic=secret-4711"), errors.Is(row.err, io.ErrShortBuffer))
 		if strings.Contains(w.Body.String(), "4711") {
 			t.Error(w.Body)
 		}
 	}
-	_, state, _ := answer(t, rd, cancelled, context.Canceled)
+	_, state, _ := answer(cancelled, t, rd, context.Canceled)
 	equal(t, "Map comes first", apierror.CodeOf(state.Err()), apierror.CodeTimeout)
 	equal(t, "Map comes first", state.Gone(), false)
 }

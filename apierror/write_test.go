@@ -431,7 +431,7 @@ func TestNothingIsWrittenTwice(t *testing.T) {
 		}, 200, "whole", "was complete"},
 		{"no content", "GET", func(w http.ResponseWriter) { w.WriteHeader(204) }, 204, "", "was complete"},
 		{"HEAD", "HEAD", func(w http.ResponseWriter) { w.WriteHeader(200) }, 200, "", "was complete"},
-		{"an error of its own", "GET", func(w http.ResponseWriter) { http.Error(w, "mine", 418) }, 418, "mine", "was complete"},
+		{"an error of its own", "GET", func(w http.ResponseWriter) { http.Error(w, "mine", http.StatusTeapot) }, 418, "mine", "was complete"},
 		{"another of ours", "GET", func(w http.ResponseWriter) {
 			apierror.Write(w, httptest.NewRequest(http.MethodGet, "/", nil), apierror.PermissionDenied())
 		}, 403, `{"error":{"type":"permission_error"`, "was complete"},

@@ -76,7 +76,7 @@ func FuzzParse(f *testing.F) {
 		if d < 0 || !ok && d != 0 || ok && strings.TrimSpace(a) != strings.TrimSpace(b) {
 			t.Errorf("%v, %v", d, ok)
 		}
-		if n, err := strconv.ParseUint(a, 10, 32); err == nil && a[0] != '+' && a == b && d != min(time.Duration(n), math.MaxInt64/time.Second)*time.Second {
+		if n, err := strconv.ParseUint(a, 10, 32); err == nil && a == b && uint64(d/time.Second) != n {
 			t.Errorf("%q: %v", a, d)
 		}
 	})
