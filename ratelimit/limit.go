@@ -74,11 +74,8 @@ func (l Limit) burst() int {
 
 func (l Limit) rate() rate.Limit { return rate.Limit(float64(l.Quota) / l.Window.Seconds()) }
 
-// refill is how long n units take to come back, as package rate reckons: cut off to whole nanoseconds, so that 0 means that they are
-// there.
-func refill(n float64, r rate.Limit) time.Duration {
-	if n <= 0 {
-		return 0
-	}
-	return time.Duration(n / float64(r) * float64(time.Second))
-}
+// perUnit is the time in which a unit comes back, in nanoseconds.
+func (l Limit) perUnit() float64 { return float64(l.Window) / float64(l.Quota) }
+
+// refill is how long n units take to come back, cut off to whole nanoseconds: 0 means that package rate would admit them now.
+func refill(n, perUnit float64) time.Duration { return time.Duration(max(n, 0) * perUnit) }

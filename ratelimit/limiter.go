@@ -77,37 +77,37 @@ var ErrFull = errors.New("ratelimit: no room for another key")
 
 // decide describes a bucket after a charge. A nil bucket is a full one.
 func (d *Decision) decide(bucket *rate.Limiter, now time.Time, c *Charge, allowed bool) {
-	burst, r := c.Limit.burst(), c.Limit.rate()
+	burst, perUnit := c.Limit.burst(), c.Limit.perUnit()
 	tokens := float64(burst)
 	if bucket != nil {
 		tokens = min(tokens, bucket.TokensAt(now)) // a peek under a smaller limit does not change the bucket's
 	}
 	d.Allowed, d.Limit, d.Remaining = allowed, c.Limit, max(int(tokens), 0)
 	if d.Remaining < burst {
-		d.RefillAfter = refill(float64(d.Remaining+1)-tokens, r)
-		if d.RefillAfter == 0 { // package rate would admit one more
+		d.RefillAfter = refill(float64(d.Remaining+1)-tokens, perUnit)
+		if d.RefillAfter == 0 {
 			d.Remaining++
-			d.RefillAfter = refill(float64(min(d.Remaining+1, burst))-tokens, r)
+			d.RefillAfter = refill(float64(min(d.Remaining+1, burst))-tokens, perUnit)
 		}
-		d.ResetAfter = refill(float64(burst)-tokens, r)
+		d.ResetAfter = refill(float64(burst)-tokens, perUnit)
 	}
 	if !allowed && c.Cost <= burst {
-		d.RetryAfter = retryAfter(bucket, now, c.Cost, tokens, r)
+		d.RetryAfter = retryAfter(bucket, now, c, refill(float64(c.Cost)-tokens, perUnit))
 	}
 }
 
-// retryAfter is the least whole number of seconds, at least one, after which the bucket admits the cost.
-func retryAfter(bucket *rate.Limiter, now time.Time, cost int, tokens float64, r rate.Limit) time.Duration {
+// retryAfter is the least whole number of seconds, at least one, after which the bucket admits the charge. Wait is that time more or less.
+func retryAfter(bucket *rate.Limiter, now time.Time, c *Charge, wait time.Duration) time.Duration {
 	// Floating point may miss the boundary of a second by a hair, to either side: less than a microsecond for a bucket that is full
 	// within ten years. There, the bucket itself knows.
 	const hair = time.Microsecond
-	wait := refill(float64(cost)-tokens, r)
 	seconds := max(ceilSecond(wait), time.Second)
-	if off := wait - wait.Round(time.Second); off > hair || off < -hair || wait == 0 {
+	if off := wait - wait.Round(time.Second); off > hair || off < -hair || bucket == nil {
 		return seconds
 	}
-	admits := func(after time.Duration) bool {
-		return refill(float64(cost)-bucket.TokensAt(now.Add(after)), r) == 0
+	admits := func(after time.Duration) bool { // as AllowN reckons, which would take the units
+		missing := float64(c.Cost) - bucket.TokensAt(now.Add(after))
+		return missing <= 0 || time.Duration(missing/float64(c.Limit.rate())*float64(time.Second)) == 0
 	}
 	switch {
 	case seconds > time.Second && admits(seconds-time.Second):

@@ -99,24 +99,24 @@ func NewMemory(o *MemoryOptions) *Memory {
 }
 
 // Take implements [Limiter]. It does not use the context: it never waits for anything but a lock that is held for nanoseconds.
-func (m *Memory) Take(_ context.Context, c Charge) (Decision, error) {
-	return m.take(time.Now(), &c)
+func (m *Memory) Take(_ context.Context, c Charge) (d Decision, err error) {
+	err = m.take(time.Now(), &c, &d)
+	return d, err
 }
 
-func (m *Memory) take(now time.Time, c *Charge) (Decision, error) {
+func (m *Memory) take(now time.Time, c *Charge, d *Decision) error {
 	if err := c.Validate(); err != nil {
-		return Decision{}, err
+		return err
 	}
-	var d Decision
 	id := m.id(c.Policy, c.Key)
-	if m.shard(id).take(now, id, c, &d) {
-		return d, nil
+	switch {
+	case m.shard(id).take(now, id, c, d):
+	case m.atCap == RefuseNew:
+		return ErrFull
+	default:
+		m.overflow.take(now, m.id(c.Policy, ""), c, d)
 	}
-	if m.atCap == RefuseNew {
-		return d, ErrFull
-	}
-	m.overflow.take(now, m.id(c.Policy, ""), c, &d)
-	return d, nil
+	return nil
 }
 
 // take is false if there is no room.

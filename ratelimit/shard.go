@@ -201,7 +201,7 @@ func (e *entry) refill(now time.Time) time.Duration {
 		return 0
 	}
 	l := Limit{Quota: int(e.shape.quota), Window: e.shape.window}
-	return max(refill(missing, l.rate()), 1)
+	return max(refill(missing, l.perUnit()), 1)
 }
 
 // drop puts an entry on the free list.
