@@ -1,7 +1,10 @@
 // Package reqid makes and checks request ids.
 package reqid
 
-import "crypto/rand"
+import (
+	"crypto/rand"
+	"sync"
+)
 
 const (
 	prefix   = "req_"
@@ -15,22 +18,39 @@ const (
 // New returns "req_" and 16 base62 characters (95 bits) from the system's cryptographic source. There is no time, counter or
 // host name in it.
 func New() string {
-	// Bytes from 248 on are thrown away, so that every character is as likely as another; with 24 bytes a second read is
-	// needed once in 20 million ids.
+	// Bytes from 248 on are thrown away, so that every character is as likely as another.
 	const unbiased = 256 - 256%len(alphabet)
 	var id [len(prefix) + length]byte
-	n := copy(id[:], prefix)
-	var random [24]byte
-	for n < len(id) {
-		rand.Read(random[:]) // never fails: crypto/rand ends the program where the system has no randomness
-		for _, b := range random {
-			if n < len(id) && int(b) < unbiased {
-				id[n] = alphabet[int(b)%len(alphabet)]
-				n++
-			}
+	stock := stocks.Get().(*stock)
+	for n := copy(id[:], prefix); n < len(id); {
+		if b := stock.take(); int(b) < unbiased {
+			id[n] = alphabet[int(b)%len(alphabet)]
+			n++
 		}
 	}
+	stocks.Put(stock)
 	return string(id[:])
+}
+
+// stock holds random bytes: asking the system for each id's own would take as long as the rest of a request's bookkeeping. They
+// are used once and erased. A process that is copied while it runs (a snapshot of a virtual machine) may make an id twice; what
+// must not repeat even then, such as a key, is no request id.
+type stock struct {
+	bytes [512]byte
+	left  int
+}
+
+var stocks = sync.Pool{New: func() any { return new(stock) }}
+
+func (s *stock) take() byte {
+	if s.left == 0 {
+		rand.Read(s.bytes[:]) // never fails: crypto/rand ends the program where the system has no randomness
+		s.left = len(s.bytes)
+	}
+	s.left--
+	b := s.bytes[s.left]
+	s.bytes[s.left] = 0
+	return b
 }
 
 // Valid tells whether an id that a peer sent may be used as it is: 1 to 128 of A-Z a-z 0-9 . _ -
