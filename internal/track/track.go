@@ -35,7 +35,8 @@ func Wrap(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *Respons
 	if t, ok := w.(tracked); ok {
 		return w, t.tracker()
 	}
-	t := &Response{w: w, method: r.Method, encoded: w.Header().Get("Content-Encoding") != ""}
+	encoding := w.Header()["Content-Encoding"]
+	t := &Response{w: w, method: r.Method, encoded: len(encoding) > 0 && encoding[0] != ""}
 	_, flush := w.(http.Flusher)
 	hijack := hijacker(w) != nil
 	switch {
