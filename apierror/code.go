@@ -3,6 +3,7 @@ package apierror
 import (
 	"fmt"
 	"net/http"
+	"time"
 )
 
 // Type groups errors into broad categories, as the "type" member of the error object does. It is an error itself, so that a
@@ -106,4 +107,11 @@ func (c Code) new() *Error {
 		return d.New()
 	}
 	return &Error{code: c, retryable: true} // a 500, as far as anyone knows
+}
+
+// after is new and WithRetryAfter, without the copy.
+func (c Code) after(d time.Duration) *Error {
+	e := c.new()
+	e.retryAfter = max(d, 0)
+	return e
 }

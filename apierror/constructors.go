@@ -48,7 +48,7 @@ func IdempotencyConflict() *Error {
 
 // RateLimitExceeded says that the caller must wait: 429, with Retry-After in whole seconds, rounded up.
 func RateLimitExceeded(retryAfter time.Duration) *Error {
-	return CodeRateLimitExceeded.new().WithRetryAfter(retryAfter)
+	return CodeRateLimitExceeded.after(retryAfter)
 }
 
 // Internal says that something went wrong on our side: 500 api_error. The cause is for the log; the client gets a fixed message.
@@ -83,7 +83,7 @@ func UnsupportedMediaType(want ...string) *Error {
 
 // IdempotencyInProgress says that the first request with the key still runs: 429 with Retry-After, so that clients repeat it.
 func IdempotencyInProgress(retryAfter time.Duration) *Error {
-	return CodeIdempotencyInProgress.new().WithRetryAfter(retryAfter)
+	return CodeIdempotencyInProgress.after(retryAfter)
 }
 
 // IdempotencyOutcomeUnknown says that the first request with the key failed after its point of no return: 409.
@@ -94,7 +94,7 @@ func IdempotencyResponseUnavailable() *Error { return CodeIdempotencyResponseUna
 
 // ServiceUnavailable says that the service cannot answer now: 503, with Retry-After in whole seconds, rounded up.
 func ServiceUnavailable(retryAfter time.Duration) *Error {
-	return CodeServiceUnavailable.new().WithRetryAfter(retryAfter)
+	return CodeServiceUnavailable.after(retryAfter)
 }
 
 // Timeout says that the server's own deadline passed: 504.

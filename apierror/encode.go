@@ -117,6 +117,14 @@ func appendProblem(b []byte, e *Error, title string) []byte {
 
 const hex = "0123456789abcdef"
 
+// verbatim are the bytes that appendString writes as they are.
+var verbatim = func() (ok [256]bool) {
+	for c := ' '; c < 0x7f; c++ {
+		ok[c] = !strings.ContainsRune(`"\<>&`, c)
+	}
+	return ok
+}()
+
 // appendString appends s as a JSON string of at most limit bytes of s. Invalid UTF-8 becomes U+FFFD, and what could end a script
 // element or a JavaScript string (< > & U+2028 U+2029) is escaped, so that the body is safe wherever it is pasted.
 func appendString(b []byte, s string, limit int) []byte {
@@ -125,11 +133,11 @@ func appendString(b []byte, s string, limit int) []byte {
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
+		if verbatim[c] {
+			i++
+			continue
+		}
 		if c < utf8.RuneSelf {
-			if c >= ' ' && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&' && c != 0x7f {
-				i++
-				continue
-			}
 			b = append(b, s[start:i]...)
 			switch c {
 			case '"', '\\':

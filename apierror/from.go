@@ -22,6 +22,9 @@ func From(err error) *Error {
 	if err == nil {
 		return nil
 	}
+	if e, ok := err.(*Error); ok && e != nil && !e.isZero() && e.origin == nil {
+		return e // as it is, as a rule: nothing wraps it, and its cause does not count
+	}
 	var found, known *Error
 	walk(err, false, func(node error) (more bool) {
 		switch t := node.(type) {
@@ -39,9 +42,6 @@ func From(err error) *Error {
 		}
 		return found == nil
 	})
-	if e, ok := err.(*Error); ok && e == found {
-		return found
-	}
 	switch {
 	case found != nil && found.param != "":
 		found = withFields(found, err)

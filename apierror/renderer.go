@@ -105,7 +105,11 @@ func guarded[T any](rd *Renderer, r *http.Request, hook string, call func() T) (
 // fill returns a copy of e in which nothing is left open.
 func (rd *Renderer) fill(e *Error) *Error {
 	c := *e
-	d, ok := rd.catalog().Lookup(c.code)
+	var d Definition
+	ok := false // most errors say all of it themselves
+	if e.code == "" || e.typ == "" || e.status == 0 || e.message == "" {
+		d, ok = rd.catalog().Lookup(c.code)
+	}
 	if !ok {
 		d = Definition{Code: cmp.Or(c.code, CodeAPIError), Type: TypeAPI, Message: "The request failed."}
 	}

@@ -115,10 +115,14 @@ func (rd *Renderer) send(w http.ResponseWriter, r *http.Request, e *Error, encod
 	}
 }
 
-// described are the headers of the body that will not come.
-var described = [...]string{
-	"Accept-Ranges", "Content-Digest", "Content-Disposition", "Content-Language", "Content-Length", "Content-Location",
-	"Content-Md5", "Content-Range", "Digest", "Etag", "Expires", "Last-Modified", "Repr-Digest",
+// describesBody tells whether a header is about the body that will not come.
+func describesBody(key string) bool {
+	switch key {
+	case "Accept-Ranges", "Content-Digest", "Content-Disposition", "Content-Language", "Content-Length", "Content-Location",
+		"Content-Md5", "Content-Range", "Digest", "Etag", "Expires", "Last-Modified", "Repr-Digest":
+		return true
+	}
+	return false
 }
 
 func (rd *Renderer) setHeaders(h http.Header, e *Error, encoded, problem bool) {
@@ -127,11 +131,10 @@ func (rd *Renderer) setHeaders(h http.Header, e *Error, encoded, problem bool) {
 			h[key] = slices.Clone(values)
 		}
 	}
-	for _, key := range described {
-		delete(h, key)
-	}
-	if !encoded {
-		delete(h, "Content-Encoding")
+	for key := range h {
+		if describesBody(key) || key == "Content-Encoding" && !encoded {
+			delete(h, key)
+		}
 	}
 	// One array for all values: a header map holds slices, and each of its own would be an allocation.
 	values := make([]string, 0, 8)
@@ -148,9 +151,10 @@ func (rd *Renderer) setHeaders(h http.Header, e *Error, encoded, problem bool) {
 	set("X-Content-Type-Options", "nosniff")
 	set("Request-Id", e.requestID)
 	h["X-Request-Id"] = h["Request-Id"]
-	delete(h, "X-Should-Retry") // true is never sent, also if the handler set it
 	if !e.retryable {
 		set("X-Should-Retry", "false")
+	} else {
+		delete(h, "X-Should-Retry") // true is never sent, also if the handler set it
 	}
 	switch {
 	case e.vain:
