@@ -187,9 +187,12 @@ var concurrency = []testCase{
 			for i := range claims {
 				i = (i + owner*3) % ids
 				c := rival(claims[i])
-				for {
+				for start := time.Now(); ; {
 					v := f.acquire(c)
 					if v.State == idempotent.InFlight {
+						if time.Since(start) > patience {
+							f.Fatalf("id %d: still %s", i, v.State)
+						}
 						continue
 					}
 					if v.State == idempotent.Acquired {

@@ -131,8 +131,8 @@ var optional = []testCase{
 		for i, limit := range []int{1, 2, 0, 0} {
 			n, err := s.Sweep(f.ctx(), limit)
 			f.ok("Sweep", err)
-			if want := []int{1, 2, 1, 0}[i]; n < want {
-				f.Errorf("Sweep %d removed %d, want %d", i, n, want)
+			if want := []int{1, 2, 1, 0}[i]; n < want || limit > 0 && n > limit {
+				f.Errorf("Sweep %d with the limit %d removed %d, want %d", i, limit, n, want)
 			}
 		}
 		f.want(rival(renewed), idempotent.InFlight)

@@ -1,0 +1,285 @@
+package modeltest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/seawall-go/seawall/idempotent"
+)
+
+// request is what a client asks for: one of a few bodies, all with the same key.
+type request struct{ body string }
+
+// reply is what it hears. A status of 0 is nothing: the process died, or the handler panicked.
+type reply struct {
+	status   int
+	body     string
+	replayed bool
+}
+
+// known is what the service may know about the key. Between requests, that is: while the first runs, it is what it was before.
+type known struct {
+	body   string // of the request that was answered; "" is nothing
+	answer string // "" is that nobody knows what became of it
+}
+
+// clientModel is what a client may see, after any order of what has happened.
+var clientModel = (&porcupine.NondeterministicModel{
+	Init: func() []any { return []any{known{}} },
+	Step: func(state, input, output any) (next []any) {
+		k, in, out := state.(known), input.(request), output.(reply)
+		nothing := k == known{}
+		switch {
+		case out.status == 0: // it may have done nothing, or have gone on to any end
+			next = append(next, k)
+			if nothing {
+				next = append(next, known{in.body, ""}, known{in.body, anyAnswer})
+			}
+		case out.status == http.StatusCreated && !out.replayed:
+			if nothing {
+				next = append(next, known{in.body, out.body})
+			}
+		case out.status == http.StatusCreated:
+			if k.body == in.body && (k.answer == out.body || k.answer == anyAnswer) {
+				next = append(next, known{in.body, out.body})
+			}
+		case strings.Contains(out.body, "idempotency_outcome_unknown"):
+			if k == (known{in.body, ""}) {
+				next = append(next, k)
+			}
+		case out.status == http.StatusBadGateway: // failed after its point of no return
+			if nothing {
+				next = append(next, known{in.body, ""})
+			}
+		case out.status == http.StatusConflict: // with a request that is known, or that runs now
+			if k.body != in.body {
+				next = append(next, k)
+			}
+		default: // 429, 500, 503: nothing was done
+			next = append(next, k)
+		}
+		return next
+	},
+	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%v: %+v", input, output) },
+}).ToModel()
+
+// anyAnswer is one that nobody has heard yet.
+const anyAnswer = "?"
+
+// unreliable is one process's way to the store: replies are lost, renewals fail, and the process may die at a Finish.
+type unreliable struct {
+	idempotent.Store
+	mu     sync.Mutex
+	random *rand.Rand
+}
+
+var errNoReply = errors.New("no reply")
+
+func (u *unreliable) chance(n int) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.random.IntN(n) == 0
+}
+
+func (u *unreliable) Acquire(ctx context.Context, c idempotent.Claim) (idempotent.Verdict, error) {
+	v, err := u.Store.Acquire(ctx, c)
+	if err == nil && u.chance(6) {
+		err = errNoReply
+	}
+	return v, err
+}
+
+func (u *unreliable) Renew(ctx context.Context, l idempotent.Lease, d time.Duration) error {
+	if u.chance(2) {
+		return errNoReply
+	}
+	return u.Store.Renew(ctx, l, d)
+}
+
+func (u *unreliable) Mark(ctx context.Context, l idempotent.Lease) error {
+	err := u.Store.Mark(ctx, l)
+	if err == nil && u.chance(6) {
+		err = errNoReply
+	}
+	return err
+}
+
+func (u *unreliable) Finish(ctx context.Context, l idempotent.Lease, o idempotent.Outcome) error {
+	if u.chance(8) {
+		runtime.Goexit() // the process dies before
+	}
+	err := u.Store.Finish(ctx, l, o)
+	if u.chance(16) {
+		runtime.Goexit() // or after
+	}
+	if err == nil && u.chance(6) {
+		err = errNoReply
+	}
+	return err
+}
+
+// service is a handler whose runs are numbered, and whose effects are counted.
+type service struct {
+	mu      sync.Mutex
+	random  *rand.Rand
+	runs    int
+	effects map[string]int // by body, of those behind BeginEffect
+}
+
+func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := readAll(r)
+	s.mu.Lock()
+	s.runs++
+	run := s.runs
+	behavior, slow := s.random.IntN(8), time.Duration(s.random.IntN(4))*lease*2/3
+	s.mu.Unlock()
+	time.Sleep(slow)
+	switch behavior {
+	case 0:
+		http.Error(w, "failed", http.StatusInternalServerError)
+		return
+	case 1:
+		panic(http.ErrAbortHandler)
+	case 2, 3, 4:
+		if idempotent.BeginEffect(r.Context()) != nil {
+			http.Error(w, "not begun", http.StatusServiceUnavailable)
+			return
+		}
+		s.mu.Lock()
+		s.effects[body]++
+		s.mu.Unlock()
+		if behavior == 2 {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		if behavior == 3 {
+			panic(http.ErrAbortHandler)
+		}
+	}
+	w.WriteHeader(http.StatusCreated)
+	fmt.Fprintf(w, "run %d", run)
+}
+
+func readAll(r *http.Request) (string, error) {
+	var b strings.Builder
+	buf := make([]byte, 64)
+	for {
+		n, err := r.Body.Read(buf)
+		b.Write(buf[:n])
+		if err != nil {
+			return b.String(), err
+		}
+	}
+}
+
+// clients runs requests with one key against three processes that share a store.
+func clients(t *testing.T, seed uint64) (ops []porcupine.Operation, effects map[string]int) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		store := idempotent.NewMemory(nil)
+		handler := &service{random: rand.New(rand.NewPCG(seed, 0)), effects: make(map[string]int)}
+		var processes []http.Handler
+		for i := range 3 {
+			u := &unreliable{Store: store, random: rand.New(rand.NewPCG(seed, uint64(1+i)))}
+			processes = append(processes, idempotent.New(u, idempotent.Global, &idempotent.Options{Lease: lease, Wait: lease})(handler))
+		}
+		var mu sync.Mutex
+		var stamp atomic.Int64
+		var wg sync.WaitGroup
+		for client := range 5 {
+			random := rand.New(rand.NewPCG(seed, uint64(10+client)))
+			wg.Go(func() {
+				for range 6 {
+					in := request{body: []string{"a", "a", "a", "a", "b"}[random.IntN(5)]}
+					process := processes[random.IntN(len(processes))]
+					called := stamp.Add(1)
+					out := send(process, in)
+					returned := stamp.Add(1)
+					mu.Lock()
+					ops = append(ops, porcupine.Operation{ClientId: client, Input: in, Call: called, Output: out, Return: returned})
+					mu.Unlock()
+					time.Sleep(time.Duration(random.IntN(3)) * lease / 2)
+				}
+			})
+		}
+		wg.Wait()
+		effects = handler.effects
+	})
+	// What a process that died has done may show at any time after it was asked.
+	for i := range ops {
+		if ops[i].Output.(reply).status == 0 {
+			ops[i].Return = 1 << 40
+		}
+	}
+	return ops, effects
+}
+
+// send lets a process serve a request. What was written before it died has been heard.
+func send(process http.Handler, in request) reply {
+	w := &heard{header: make(http.Header)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { _ = recover() }()
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(in.body))
+		r.Header.Set("Idempotency-Key", "k")
+		process.ServeHTTP(w, r)
+	}()
+	<-done
+	return reply{w.status, w.body.String(), w.header.Get("Idempotent-Replayed") == "true"}
+}
+
+type heard struct {
+	header http.Header
+	status int
+	body   strings.Builder
+}
+
+func (w *heard) Header() http.Header         { return w.header }
+func (w *heard) WriteHeader(status int)      { w.status = status }
+func (w *heard) Write(p []byte) (int, error) { return w.body.Write(p) }
+
+// histories is how many TestClientsSeeWhatTheModelAllows looks at.
+const histories = 400
+
+func TestClientsSeeWhatTheModelAllows(t *testing.T) {
+	t.Parallel()
+	n := histories
+	if os.Getenv(seeded) != "" {
+		n *= 10
+	}
+	operations, replays := 0, 0
+	for seed := range uint64(n) {
+		ops, effects := clients(t, seed)
+		operations += len(ops)
+		for _, op := range ops {
+			if op.Output.(reply).replayed {
+				replays++
+			}
+		}
+		if len(effects) > 1 || effects["a"] > 1 || effects["b"] > 1 {
+			t.Fatalf("history %d: %s: effects happened twice: %v", seed, caught, effects)
+		}
+		if !porcupine.CheckOperations(clientModel, ops) {
+			for _, op := range ops {
+				t.Log(op.ClientId, op.Call, op.Return, clientModel.DescribeOperation(op.Input, op.Output))
+			}
+			t.Fatalf("history %d: %s: no order explains it", seed, caught)
+		}
+	}
+	t.Logf("%d requests in %d histories, %d replays", operations, n, replays)
+}
