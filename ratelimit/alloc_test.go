@@ -4,8 +4,10 @@ package ratelimit_test
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"net/http"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -15,14 +17,7 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// discard is a ResponseWriter that costs nothing itself.
-type discard struct{ header http.Header }
-
-func (d *discard) Header() http.Header         { return d.header }
-func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
-func (d *discard) WriteHeader(int)             {}
-
-func TestAllocations(t *testing.T) { //nolint:paralleltest // AllocsPerRun counts those of the whole process
+func TestAllocations(t *testing.T) {
 	m := ratelimit.NewMemory(nil)
 	limit := ratelimit.PerSecond(1_000_000)
 	c := charge("0123456789abcdef", limit)
@@ -79,15 +74,8 @@ func TestAllocations(t *testing.T) { //nolint:paralleltest // AllocsPerRun count
 }
 
 // TestAllocatedBytesPerKey fills a table for a million keys of 16 bytes.
-func TestAllocatedBytesPerKey(t *testing.T) { //nolint:paralleltest // it measures the heap
+func TestAllocatedBytesPerKey(t *testing.T) {
 	const keys = 1_000_000
-	heap := func() int64 {
-		runtime.GC()
-		runtime.GC()
-		var stats runtime.MemStats
-		runtime.ReadMemStats(&stats)
-		return int64(stats.HeapAlloc)
-	}
 	before := heap()
 	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: keys + keys/50}) // the parts are not full at the same time
 	var key [16]byte
@@ -101,4 +89,37 @@ func TestAllocatedBytesPerKey(t *testing.T) { //nolint:paralleltest // it measur
 	require.Equal(t, ratelimit.MemoryStats{Keys: keys}, m.Stats())
 	t.Logf("%.1f bytes a key", perKey)
 	require.LessOrEqual(t, perKey, 136.0)
+}
+
+// heap is what is in use.
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
+}
+
+// TestAllocatedBytesOfAMillionStrangers has a table of the default size meet a million keys. The race detector would take minutes.
+func TestAllocatedBytesOfAMillionStrangers(t *testing.T) {
+	goroutines, before := runtime.NumGoroutine(), heap()
+	m := ratelimit.NewMemory(nil)
+	rnd := rand.New(rand.NewPCG(1, 1))
+	for i := range 1_000_000 {
+		key := strconv.FormatUint(rnd.Uint64(), 36)
+		_, err := m.TakeAt(epoch.Add(time.Duration(i)*time.Microsecond), charge(key, ratelimit.PerHour(10)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%10_000 == 0 {
+			require.LessOrEqual(t, m.Stats().Keys, 65_536)
+		}
+	}
+	require.Equal(t, goroutines, runtime.NumGoroutine())
+	grown := heap() - before
+	stats := m.Stats()
+	require.Equal(t, 65_536, stats.Keys)
+	require.EqualValues(t, 1_000_000-65_536, stats.Evicted)
+	require.LessOrEqual(t, grown, int64(16<<20))
+	t.Logf("%d keys in %d bytes: %.1f a key", stats.Keys, grown, float64(grown)/float64(stats.Keys))
 }

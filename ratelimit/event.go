@@ -3,6 +3,7 @@ package ratelimit
 // Outcome is what became of a request.
 type Outcome string
 
+// The outcomes.
 const (
 	Allowed Outcome = "allowed" // it went on to the handler
 	Denied  Outcome = "denied"  // it was over a limit: 429, or 503 by Shed

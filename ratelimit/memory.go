@@ -90,7 +90,7 @@ func NewMemory(o *MemoryOptions) *Memory {
 	for i := range m.shards {
 		s := &m.shards[i]
 		s.evict = o.AtCap == EvictFullest
-		s.capacity = uint32(keys / n) //nolint:gosec // G115: at most maxMaxKeys
+		s.capacity = uint32(keys / n)
 		if i < keys%n {
 			s.capacity++
 		}
@@ -241,7 +241,7 @@ func (m *Memory) id(policy, key string) bucketID {
 	return bucketID{maphash.Comparable(m.seeds[0], name), maphash.Comparable(m.seeds[1], name)}
 }
 
-func (m *Memory) index(id bucketID) int { return int(id[0] & uint64(len(m.shards)-1)) } //nolint:gosec // G115: under 32
+func (m *Memory) index(id bucketID) int { return int(id[0] & uint64(len(m.shards)-1)) }
 
 func (m *Memory) shard(id bucketID) *shard { return &m.shards[m.index(id)] }
 

@@ -262,7 +262,7 @@ func TestLimiterThatFails(t *testing.T) {
 	t.Parallel()
 	errDown := errors.New("connection refused")
 	oneRule := []ratelimit.Rule{byKey("a", ratelimit.PerHour(2))}
-	twoRules := append(oneRule, byKey("b", ratelimit.PerHour(3)))
+	twoRules := []ratelimit.Rule{oneRule[0], byKey("b", ratelimit.PerHour(3))}
 	for name, row := range map[string]struct {
 		on     ratelimit.OnFailure
 		rules  []ratelimit.Rule
@@ -343,33 +343,33 @@ func TestNoRoomIs503WhateverOnFailureSays(t *testing.T) {
 // TestPanicOfAHookIsOnlyThatOfItsRequest shows that nothing stays behind: the next request is served, and charged right.
 func TestPanicOfAHookIsOnlyThatOfItsRequest(t *testing.T) {
 	t.Parallel()
-	boom := true
-	check := func() {
-		if boom {
-			panic("boom")
-		}
-	}
 	base := byKey("", ratelimit.PerHour(2))
-	for name, change := range map[string]func(*ratelimit.Rule, *ratelimit.Options){
-		"Key": func(r *ratelimit.Rule, _ *ratelimit.Options) {
+	for name, change := range map[string]func(r *ratelimit.Rule, o *ratelimit.Options, check func()){
+		"Key": func(r *ratelimit.Rule, _ *ratelimit.Options, check func()) {
 			r.Key = func(*http.Request) (string, error) { check(); return "k", nil }
 		},
-		"LimitFor": func(r *ratelimit.Rule, _ *ratelimit.Options) {
+		"LimitFor": func(r *ratelimit.Rule, _ *ratelimit.Options, check func()) {
 			r.LimitFor = func(*http.Request) ratelimit.Limit { check(); return ratelimit.Limit{} }
 		},
-		"Cost": func(r *ratelimit.Rule, _ *ratelimit.Options) { r.Cost = func(*http.Request) int { check(); return 1 } },
-		"Skip": func(r *ratelimit.Rule, _ *ratelimit.Options) {
+		"Cost": func(r *ratelimit.Rule, _ *ratelimit.Options, check func()) {
+			r.Cost = func(*http.Request) int { check(); return 1 }
+		},
+		"Skip": func(r *ratelimit.Rule, _ *ratelimit.Options, check func()) {
 			r.Skip = func(*http.Request) bool { check(); return false }
 		},
-		"Observe": func(_ *ratelimit.Rule, o *ratelimit.Options) {
+		"Observe": func(_ *ratelimit.Rule, o *ratelimit.Options, check func()) {
 			o.Observe = func(context.Context, ratelimit.Event) { check() }
 		},
 	} {
-		t.Run(name, func(t *testing.T) { //nolint:paralleltest // they share boom
-			rule, o := base, ratelimit.Options{}
-			change(&rule, &o)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rule, o, boom := base, ratelimit.Options{}, true
+			change(&rule, &o, func() {
+				if boom {
+					panic("boom")
+				}
+			})
 			h := ratelimit.NewWithOptions(ratelimit.NewMemory(nil), &o, rule)(ok)
-			boom = true
 			require.PanicsWithValue(t, "boom", func() { get(h, "sk_1") })
 			boom = false
 			if name != "Observe" { // it comes after the charge

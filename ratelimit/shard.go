@@ -33,7 +33,7 @@ type shape struct {
 }
 
 func shapeOf(l Limit) shape {
-	return shape{window: l.Window, quota: uint32(l.Quota), burst: uint32(l.burst())} //nolint:gosec // G115: Validate bounds them
+	return shape{window: l.Window, quota: uint32(l.Quota), burst: uint32(l.burst())}
 }
 
 // shard is one part of the table: a chained hash table over blocks of entries that never move. Slots are numbered from 1.

@@ -2,8 +2,8 @@ package ratelimit_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
-	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -95,9 +95,10 @@ func TestForgettingFullBucketsChangesNothing(t *testing.T) {
 				reference[c.Key] = l
 			}
 			d, err := m.TakeAt(now, c)
-			require.NoError(t, err)
-			require.Equal(t, l.AllowN(now, c.Cost), d.Allowed)
-			require.InDelta(t, l.TokensAt(now), d.Remaining, 1)
+			allowed := l.AllowN(now, c.Cost)
+			if err != nil || d.Allowed != allowed || math.Abs(l.TokensAt(now)-float64(d.Remaining)) > 1 {
+				t.Fatalf("%+v: %+v, %v; the reference says %v and keeps %v", c, d, err, allowed, l.TokensAt(now))
+			}
 			if !d.Allowed {
 				denials++
 			}
@@ -174,8 +175,9 @@ func TestFloodOfNewKeysDoesNotResetABucket(t *testing.T) {
 			}
 			for i := range 3 * maxKeys {
 				now = now.Add(time.Microsecond)
-				_, err := m.TakeAt(now, charge(strconv.Itoa(i), flood))
-				require.NoError(t, err)
+				if _, err := m.TakeAt(now, charge(strconv.Itoa(i), flood)); err != nil {
+					t.Fatal(err)
+				}
 			}
 			d, err := m.TakeAt(now, own)
 			require.NoError(t, err)
@@ -285,18 +287,18 @@ func TestTakeAllWithoutRoomChargesNothing(t *testing.T) {
 func TestManyCallersOfASmallTable(t *testing.T) {
 	t.Parallel()
 	for _, atCap := range []ratelimit.AtCap{ratelimit.EvictFullest, ratelimit.ShareOverflow, ratelimit.RefuseNew} {
-		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 3000, AtCap: atCap})
+		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 2100, AtCap: atCap})
 		var wg sync.WaitGroup
 		for g := range 8 {
 			wg.Go(func() {
 				rnd := rand.New(rand.NewPCG(uint64(g), 1))
 				into := make([]ratelimit.Decision, 3)
-				for range 3000 {
+				for range 400 {
 					now := epoch.Add(time.Duration(rnd.Int64N(int64(time.Minute))))
 					key := func() ratelimit.Charge { return charge(strconv.Itoa(rnd.IntN(10_000)), ratelimit.PerMinute(5)) }
 					_, _ = m.TakeAt(now, key())
 					_ = m.TakeAllAt(now, []ratelimit.Charge{key(), key(), key()}, into)
-					if stats := m.Stats(); stats.Keys > 3000 {
+					if stats := m.Stats(); stats.Keys > 2100 {
 						t.Errorf("%d keys", stats.Keys)
 					}
 				}
@@ -304,32 +306,4 @@ func TestManyCallersOfASmallTable(t *testing.T) {
 		}
 		wg.Wait()
 	}
-}
-
-func TestAMillionKeysStayWithinTheCap(t *testing.T) { //nolint:paralleltest // it measures the heap
-	heap := func() uint64 {
-		runtime.GC()
-		runtime.GC()
-		var stats runtime.MemStats
-		runtime.ReadMemStats(&stats)
-		return stats.HeapAlloc
-	}
-	goroutines, before := runtime.NumGoroutine(), heap()
-	m := ratelimit.NewMemory(nil)
-	rnd := rand.New(rand.NewPCG(1, 1))
-	for i := range 1_000_000 {
-		key := fmt.Sprintf("%016x", rnd.Uint64())
-		_, err := m.TakeAt(epoch.Add(time.Duration(i)*time.Microsecond), charge(key, ratelimit.PerHour(10)))
-		require.NoError(t, err)
-		if i%10_000 == 0 {
-			require.LessOrEqual(t, m.Stats().Keys, 65_536)
-		}
-	}
-	require.Equal(t, goroutines, runtime.NumGoroutine())
-	grown := int64(heap()) - int64(before)
-	stats := m.Stats()
-	require.Equal(t, 65_536, stats.Keys)
-	require.EqualValues(t, 1_000_000-65_536, stats.Evicted)
-	require.LessOrEqual(t, grown, int64(16<<20))
-	t.Logf("%d keys in %d bytes: %.1f a key", stats.Keys, grown, float64(grown)/float64(stats.Keys))
 }
