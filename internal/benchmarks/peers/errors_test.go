@@ -83,7 +83,7 @@ func writing(r *http.Request, write http.HandlerFunc) func() { return serve(writ
 // identified is r as a handler behind seawall.RequestID sees it.
 func identified(r *http.Request) (seen *http.Request) {
 	keep := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = r })
-	seawall.RequestID(nil)(keep).ServeHTTP(&discard{header: make(http.Header)}, r)
+	seawall.RequestID(nil)(keep).ServeHTTP(newDiscard(), r)
 	return seen
 }
 

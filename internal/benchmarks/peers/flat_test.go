@@ -40,9 +40,7 @@ func BenchmarkKeys(b *testing.B) {
 			for range n {
 				op()
 			}
-			for b.Loop() {
-				op()
-			}
+			measure(b, op)
 		})
 	}
 }

@@ -27,20 +27,24 @@ func compare(b *testing.B, contenders []contender) {
 		b.Run(c.name, func(b *testing.B) {
 			op := c.setup(b)
 			b.ReportAllocs()
-			before := processorTime()
-			for b.Loop() {
-				op()
-			}
-			b.ReportMetric(float64(processorTime()-before)/float64(b.N), "cpu-ns/op")
+			measure(b, op)
 		})
 	}
 }
 
+func measure(b *testing.B, op func()) {
+	before := processorTime()
+	for b.Loop() {
+		op()
+	}
+	b.ReportMetric(float64(processorTime()-before)/float64(b.N), "cpu-ns/op")
+}
+
 // serve is the operation of a handler: it answers the same request again and again.
 func serve(h http.Handler, r *http.Request) func() {
-	w := &discard{header: make(http.Header)}
+	w := newDiscard()
 	return func() {
-		clear(w.header)
+		w.reset()
 		h.ServeHTTP(w, r)
 	}
 }
@@ -51,6 +55,9 @@ type discard struct {
 	status int
 }
 
+func newDiscard() *discard { return &discard{header: make(http.Header)} }
+
+func (d *discard) reset()                            { clear(d.header) }
 func (d *discard) Header() http.Header               { return d.header }
 func (d *discard) Write(p []byte) (int, error)       { return len(p), nil }
 func (d *discard) WriteString(s string) (int, error) { return len(s), nil }

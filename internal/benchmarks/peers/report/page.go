@@ -18,7 +18,8 @@ the plot. The benchmarks are in [internal/benchmarks/peers](../internal/benchmar
 
 How it is measured: every contender runs for a few tens of milliseconds, one after the other, and then all of them again, in
 reverse order, many times over. A ratio is taken within each round, so that what else the machine does meanwhile hits both sides.
-Times are medians over the rounds; what follows ± and the intervals are the 95 % confidence intervals of the median,
+Times are processor time, the garbage collector's included, where nothing else is said: what an operation costs, on a busy
+machine too. They are medians over the rounds; what follows ± and the intervals are the 95 % confidence intervals of the median,
 computed by golang.org/x/perf/benchmath, which assumes nothing of the distribution (or, of fewer than six rounds, the range). The ResponseWriter discards and the
 RoundTripper is in memory: what shows is the library. In a service the network and the handler dwarf all of it.
 `

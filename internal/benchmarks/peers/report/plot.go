@@ -11,12 +11,12 @@ import (
 
 // A panel is one curve: nanoseconds by a number that grows by orders of magnitude.
 type panel struct {
-	path, title, axis string
+	path, unit, title, axis string
 }
 
 var panels = []panel{
-	{"Keys", "by the number of keys that are known", "keys"},
-	{"Clients", "by the number of clients that send at once", "clients"},
+	{"Keys", timed, "by the number of keys that are known", "keys"},
+	{"Clients", elapsed, "by the number of clients that send at once", "clients"},
 }
 
 const (
@@ -52,7 +52,7 @@ func (p panel) draw(b *strings.Builder, res *results) {
 	slices.Sort(at)
 	highest := 0.0
 	for _, n := range at {
-		highest = max(highest, summarize(res.of(p.name(n), timed)).Hi*1e9)
+		highest = max(highest, summarize(res.of(p.name(n), p.unit)).Hi*1e9)
 	}
 	ceiling := math.Ceil(highest/500) * 500
 	x := func(n int) float64 {
@@ -68,7 +68,7 @@ func (p panel) draw(b *strings.Builder, res *results) {
 	}
 	var curve []string
 	for _, n := range at {
-		s := summarize(res.of(p.name(n), timed))
+		s := summarize(res.of(p.name(n), p.unit))
 		curve = append(curve, fmt.Sprintf("%.1f %.1f", x(n), y(s.Center*1e9)))
 		fmt.Fprintf(b, `<line class="interval" x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f"/><circle cx="%.1f" cy="%.1f" r="3.5"/>`,
 			x(n), x(n), y(s.Lo*1e9), y(s.Hi*1e9), x(n), y(s.Center*1e9))

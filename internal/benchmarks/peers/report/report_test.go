@@ -6,14 +6,14 @@ import (
 )
 
 const sample = `goos: linux
-BenchmarkGet/bare-2 	 100	 100 ns/op	 2 allocs/op
-BenchmarkGet/seawall-2 	 100	 260 ns/op	 3 allocs/op
-BenchmarkGet/gobreaker-2 	 100	 200 ns/op	 2 allocs/op
-BenchmarkGet/slow-2 	 100	 500 ns/op	 2 allocs/op
-BenchmarkGet/bare-2 	 100	 200 ns/op	 2 allocs/op
-BenchmarkGet/seawall-2 	 100	 400 ns/op	 3 allocs/op
-BenchmarkGet/gobreaker-2 	 100	 300 ns/op	 2 allocs/op
-BenchmarkGet/slow-2 	 100	 600 ns/op	 2 allocs/op
+BenchmarkGet/bare-2 	 100	 100 cpu-ns/op	 2 allocs/op
+BenchmarkGet/seawall-2 	 100	 260 cpu-ns/op	 3 allocs/op
+BenchmarkGet/gobreaker-2 	 100	 200 cpu-ns/op	 2 allocs/op
+BenchmarkGet/slow-2 	 100	 500 cpu-ns/op	 2 allocs/op
+BenchmarkGet/bare-2 	 100	 200 cpu-ns/op	 2 allocs/op
+BenchmarkGet/seawall-2 	 100	 400 cpu-ns/op	 3 allocs/op
+BenchmarkGet/gobreaker-2 	 100	 300 cpu-ns/op	 2 allocs/op
+BenchmarkGet/slow-2 	 100	 600 cpu-ns/op	 2 allocs/op
 `
 
 func TestArithmetic(t *testing.T) {
