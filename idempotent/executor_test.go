@@ -100,9 +100,9 @@ func (s txStore) Execute(ctx context.Context, c idempotent.Claim, run func(conte
 		return idempotent.Verdict{State: idempotent.InFlight}, nil
 	}
 	if row := s.get(c.ID.String()); row != "" {
-		print, rest, _ := strings.Cut(row, " ")
+		fingerprint, rest, _ := strings.Cut(row, " ")
 		state, record, _ := strings.Cut(rest, " ")
-		if print != c.Print.String() {
+		if fingerprint != c.Print.String() {
 			return idempotent.Verdict{State: idempotent.Mismatch}, nil
 		}
 		n, _ := strconv.Atoi(state)

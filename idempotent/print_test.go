@@ -170,3 +170,25 @@ func TestFingerprintHookErrors(t *testing.T) {
 	require.NotContains(t, r.Body, "secret")
 	require.Zero(t, h.runs.Load())
 }
+
+func FuzzContentDigest(f *testing.F) {
+	for _, seed := range []string{"", ",", digestOf("body"), "md5=:AAAA:, " + digestOf("body"), "sha-256=:AAAA:", "sha-512=::", "sha-256"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, field string) {
+		r := httptest.NewRequest(http.MethodPut, "/", strings.NewReader("body"))
+		r.Header.Set("Content-Digest", field)
+		read := false
+		_, err := idempotent.FingerprintDigest(r, func() ([]byte, error) { read = true; return nil, nil })
+		if err != nil || read {
+			return
+		}
+		body, err := io.ReadAll(r.Body) // nothing else than the digest of the body passes
+		if err == nil {
+			require.Equal(t, "body", string(body))
+			require.Contains(t, field, "=:")
+		} else {
+			require.ErrorIs(t, err, idempotent.ErrDigest)
+		}
+	})
+}

@@ -1,4 +1,4 @@
-package modeltest
+package modeltest_test
 
 import (
 	"errors"
@@ -126,6 +126,7 @@ func sleep(random *rand.Rand) {
 func pause() { time.Sleep(lease / 4) }
 
 func TestStoresFollowTheModel(t *testing.T) {
+	t.Parallel()
 	for name, newStore := range map[string]func(func() time.Duration) idempotent.Store{
 		"Memory": func(func() time.Duration) idempotent.Store { return idempotent.NewMemory(nil) },
 		"evicting": func(func() time.Duration) idempotent.Store {
@@ -152,6 +153,7 @@ func TestStoresFollowTheModel(t *testing.T) {
 }
 
 func TestCheckerCatchesStoreBugs(t *testing.T) {
+	t.Parallel()
 	for name, wrap := range storeBugs {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,4 +1,4 @@
-package modeltest
+package modeltest_test
 
 import (
 	"os"
