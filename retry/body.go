@@ -19,7 +19,7 @@ type requestBody struct {
 func newRequestBody(req *http.Request, record int64) requestBody {
 	b := requestBody{req: req}
 	if b.exists() && req.GetBody == nil && record > 0 {
-		b.source = &recorder{src: req.Body, limit: record}
+		b.source = &recorder{src: req.Body, limit: record, reading: make(chan struct{}, 1)}
 	}
 	return b
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -338,5 +339,58 @@ func TestABodyThatCannotBeComparedIsSentAsAnyOther(t *testing.T) {
 			resp.Body.Close()
 			require.Equal(t, []string{"x"}, base.sent)
 		}
+	})
+}
+
+// slow gives a byte at a time, and minds two readers.
+type slow struct {
+	content string
+	reading atomic.Int32
+	t       *testing.T
+}
+
+func (s *slow) Read(p []byte) (int, error) {
+	if s.reading.Add(1) != 1 {
+		s.t.Error("two attempts read the source at once")
+	}
+	defer s.reading.Add(-1)
+	time.Sleep(time.Millisecond)
+	if s.content == "" {
+		return 0, io.EOF
+	}
+	n := copy(p, s.content[:1])
+	s.content = s.content[n:]
+	return n, nil
+}
+
+func TestARecordingSurvivesAnAttemptThatStillReads(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const content = "0123456789"
+		var late sync.WaitGroup
+		attempts := 0
+		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+			if attempts++; attempts < 3 {
+				late.Go(func() {
+					_, err := io.ReadAll(r.Body)
+					require.Error(t, err, "an attempt that is over reads no further")
+				})
+				time.Sleep(3 * time.Millisecond)
+				return answer(503, ""), nil
+			}
+			b, err := io.ReadAll(r.Body)
+			require.NoError(t, err)
+			require.Equal(t, content, string(b))
+			r.Body.Close()
+			return answer(200, ""), nil
+		}))
+		tr.Policy = &retry.Policy{RecordBody: 100, BaseDelay: -1}
+
+		resp, err := tr.RoundTrip(request(t, "POST", target, &slow{content: content, t: t}))
+
+		require.NoError(t, err)
+		require.Equal(t, 200, resp.StatusCode)
+		resp.Body.Close()
+		late.Wait()
 	})
 }

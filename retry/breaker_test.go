@@ -328,3 +328,22 @@ func TestTheCircuitUsedLongestAgoIsForgotten(t *testing.T) {
 		require.Equal(t, 3, attempts("http://b.example"), "forgotten, which is to say closed")
 	})
 }
+
+func TestNeutralCallsNeitherFillNorDiluteTheCount(t *testing.T) {
+	t.Parallel()
+	for _, neutral := range []int{429, 404} {
+		synctest.Test(t, func(t *testing.T) {
+			base := &dead{status: neutral}
+			tr := transport(base)
+			tr.Policy = once()
+			for range 40 {
+				require.NoError(t, do(t, tr, target))
+			}
+			base.set(503)
+			for range 20 {
+				require.NoError(t, do(t, tr, target), "fewer than 20 calls have counted")
+			}
+			require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen, "of those that counted, all failed")
+		})
+	}
+}

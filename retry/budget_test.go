@@ -1,6 +1,7 @@
 package retry_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,5 +125,20 @@ func TestTheBucketUsedLongestAgoIsForgotten(t *testing.T) {
 		require.Equal(t, 3, attempts("http://c.example"))
 		require.Equal(t, 1, attempts("http://a.example"), "still known: it was used after b")
 		require.Equal(t, 3, attempts("http://b.example"), "forgotten, which is to say full")
+	})
+}
+
+func TestARetryThatIsNotSentCostsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(503, "Retry-After: 10"))
+		tr := hopeful(base, &retry.Budget{Tokens: 1, PerSecond: -1})
+		for range 3 {
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(time.Second, cancel)
+			_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
+			require.ErrorIs(t, err, context.Canceled)
+		}
+		require.Equal(t, 2, calls(t, tr, base, 1))
 	})
 }

@@ -207,8 +207,7 @@ func TestANilURLIsTheBasesToRefuse(t *testing.T) {
 
 func TestARequestThatCannotBeSentIsNotRetriedNorTheHostsFault(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tr := &retry.Transport{Logger: quiet(), Base: &http.Transport{}}
+	server(t, flaky(0), func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
 		bad := []func(*http.Request){
 			func(r *http.Request) { r.Header.Set("X-Name", "two\nlines") },
 			func(r *http.Request) { r.Header["Bad Name"] = []string{"x"} },
@@ -219,7 +218,7 @@ func TestARequestThatCannotBeSentIsNotRetriedNorTheHostsFault(t *testing.T) {
 		}
 		for i := range 40 {
 			ctx, report := retry.WithReport(t.Context())
-			req := request(t, "GET", target, nil).WithContext(ctx)
+			req := request(t, "GET", s.URL, nil).WithContext(ctx)
 			bad[i%len(bad)](req)
 
 			_, err := tr.RoundTrip(req)

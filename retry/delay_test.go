@@ -293,3 +293,32 @@ func TestAResponseThatComesWithTheTimeoutIsNotHandedBackDying(t *testing.T) {
 		require.Equal(t, 1, given.Body.(*body).closed())
 	})
 }
+
+func TestJitterIsConfinedToItsCeiling(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(fails(errBroken)))
+		tr.Policy = &retry.Policy{Jitter: func(time.Duration) time.Duration { return time.Hour }}
+		start := time.Now()
+		require.Error(t, do(t, tr, target))
+		require.Equal(t, 300*time.Millisecond, time.Since(start))
+	})
+}
+
+func TestAnAttemptsContextEndsWithTheBody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var during context.Context
+		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+			during = r.Context()
+			return answer(200, "x"), nil
+		}))
+		tr.Policy = &retry.Policy{AttemptTimeout: time.Second}
+		resp, err := tr.RoundTrip(request(t, "GET", target, nil))
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		require.NoError(t, during.Err())
+		resp.Body.Close()
+		require.ErrorIs(t, during.Err(), context.Canceled)
+	})
+}

@@ -132,3 +132,33 @@ func TestDoWithoutRetry(t *testing.T) {
 	require.Equal(t, 1, calls)
 	require.NoError(t, retry.Permanent(nil))
 }
+
+func TestARepetitionThatDoDoesNotMakeCostsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &retry.Policy{BaseDelay: time.Minute, MaxDelay: time.Minute, Budget: &retry.Budget{Tokens: 1, PerSecond: -1}}
+		p.Jitter = func(ceiling time.Duration) time.Duration { return ceiling }
+		failing := 0
+		fail := func(context.Context) (int, error) { failing++; return 0, errors.New("broken") }
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		time.AfterFunc(time.Second, cancel)
+		_, err := retry.Do(ctx, p, fail)
+		require.ErrorIs(t, err, context.Canceled)
+
+		_, _ = retry.Do(t.Context(), p, fail)
+		require.Equal(t, 1+2, failing)
+	})
+}
+
+func TestTheContextOfAnAttemptEndsWithIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var during context.Context
+		_, err := retry.Do(t.Context(), &retry.Policy{AttemptTimeout: time.Hour}, func(ctx context.Context) (int, error) {
+			during = ctx
+			return 0, ctx.Err()
+		})
+		require.NoError(t, err)
+		require.ErrorIs(t, during.Err(), context.Canceled)
+	})
+}

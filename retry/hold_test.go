@@ -3,6 +3,7 @@ package retry_test
 import (
 	"context"
 	"net/http"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -153,5 +154,41 @@ func TestACancelledPaceFreesTheProbesSlot(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 
 		require.NoError(t, do(t, tr, target))
+	})
+}
+
+func TestThoseHeldBackDoNotAllComeAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(limited("rate_limit_exceeded"), status(200)))
+		tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true, Jitter: func(ceiling time.Duration) time.Duration { return ceiling / 2 }}
+		after(t, tr, target, "mine")
+		require.Equal(t, 30*time.Second+50*time.Millisecond, after(t, tr, target, "mine"))
+	})
+}
+
+func TestAShorterHoldDoesNotEndALongerOne(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+			switch r.URL.Path {
+			case "/long":
+				time.Sleep(time.Millisecond)
+				return answer(503, "", "Retry-After: 30"), nil
+			case "/short":
+				time.Sleep(2 * time.Millisecond)
+				return answer(503, "", "Retry-After: 5"), nil
+			}
+			return answer(200, ""), nil
+		}))
+		tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true}
+		var calls sync.WaitGroup
+		for _, path := range []string{"/long", "/short"} {
+			calls.Go(func() { require.NoError(t, do(t, tr, "http://api.example"+path)) })
+		}
+		calls.Wait()
+		start := time.Now()
+		require.NoError(t, do(t, tr, "http://api.example/"))
+		require.Greater(t, time.Since(start), 29*time.Second)
 	})
 }

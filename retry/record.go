@@ -15,7 +15,7 @@ type recorder struct {
 	src   io.ReadCloser
 	limit int64
 
-	reading sync.Mutex // held while reading from src
+	reading chan struct{} // full while somebody reads from src: no mutex, since that may take its time
 
 	mu        sync.Mutex
 	head      []byte
@@ -93,8 +93,8 @@ func (b *recordedBody) Read(p []byte) (int, error) {
 	if n, err, ok := b.readHead(p); ok {
 		return n, err
 	}
-	b.rec.reading.Lock()
-	defer b.rec.reading.Unlock()
+	b.rec.reading <- struct{}{}
+	defer func() { <-b.rec.reading }()
 	if n, err, ok := b.readHead(p); ok { // an earlier attempt's reader was waiting for the same bytes
 		return n, err
 	}

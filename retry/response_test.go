@@ -190,3 +190,21 @@ func TestAWriteKilledAfterItWasExecutedHasOneEffect(t *testing.T) {
 		})
 	}
 }
+
+func TestALargeErrorComesBackWhole(t *testing.T) {
+	t.Parallel()
+	content := `{"error":{"message":"` + strings.Repeat("x", 200<<10) + `"}}`
+	h := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(400)
+		_, _ = io.WriteString(w, content)
+	}
+	server(t, h, func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
+		resp, err := tr.RoundTrip(request(t, "GET", s.URL, nil))
+		require.NoError(t, err)
+		b, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Len(t, b, len(content))
+		resp.Body.Close()
+	})
+}

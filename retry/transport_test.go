@@ -2,6 +2,7 @@ package retry_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -46,7 +47,7 @@ func TestTheLastResponseComesBackWhole(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503), status(502), status(500, "X-Last: yes"))
-		req := request(t, "GET", target, nil)
+		req := request(t, "POST", target, nil)
 
 		resp, err := transport(base).RoundTrip(req)
 
@@ -159,5 +160,14 @@ func TestACancelledBackOffReturnsAtOnce(t *testing.T) {
 		require.ErrorIs(t, err, why)
 		require.ErrorIs(t, err, apierror.CodeServiceUnavailable, "the last real error")
 		require.Equal(t, 1, base.given[0].closed())
+	})
+}
+
+func TestACertificateThatDoesNotVerifyIsNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(fails(&tls.CertificateVerificationError{Err: errBroken}))
+		require.ErrorIs(t, do(t, transport(base), target), errBroken)
+		require.Equal(t, 1, base.count())
 	})
 }
