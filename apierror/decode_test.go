@@ -1,6 +1,7 @@
 package apierror_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,6 +40,7 @@ type order struct {
 	Shape    fmt.Stringer       `json:"shape"`
 	Payee    payee              `json:"payee"`
 	Scopes   scopes             `json:"scopes"`
+	Legacy   legacy             `json:"legacy"`
 	Hidden   string             `json:"-"`
 	Untagged int
 	address           // its fields are members of order
@@ -122,6 +124,16 @@ func (s *scopes) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal([]byte(text), (*[]int)(s))
 }
 
+// legacy reads the members of an older version under their new names: the offsets in its errors fit the body, the names do not.
+type legacy struct{}
+
+func (*legacy) UnmarshalJSON(b []byte) error {
+	var in struct {
+		Qty int `json:"qty"`
+	}
+	return json.Unmarshal(bytes.ReplaceAll(b, []byte("amt"), []byte("qty")), &in)
+}
+
 const jsonType = "application/json"
 
 func newRequest(contentType, body string) *http.Request {
@@ -196,6 +208,7 @@ var decodeTable = []struct {
 	{name: "own UnmarshalJSON in a map of lists", body: `{"prices":{"a":[{"units":1}],"b":[{"units":2},{"units":[]}]}}`, param: "prices.b[1].units", problem: "must be a whole number"},
 	{name: "own UnmarshalJSON of another text, type", body: `{"scopes":"[1,2,true]"}`, param: "scopes"},
 	{name: "own UnmarshalJSON of another text, syntax", body: `{"name":"a","scopes":"[1,2"}`, param: "scopes"},
+	{name: "own UnmarshalJSON of another text, names", body: `{"legacy":{"amt":"x"}}`, param: "legacy"},
 	{name: "own UnmarshalJSON of another text, fine", body: `{"scopes":"[1,2]","count":"x"}`, param: "count", problem: "must be a whole number"},
 
 	{name: "unknown member", body: `{"label":"x"}`, param: "label", problem: "is not known"},

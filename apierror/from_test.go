@@ -96,6 +96,7 @@ func TestFromFindsWhatWriteRenders(t *testing.T) {
 		{"a copy of another's error", asError(t, upstream()).WithParam("p").WithMessage("m"), "api_error"},
 		{"another's error, re-coded", apierror.ServiceUnavailable(0).WithCause(upstream()), "service_unavailable"},
 		{"a cause is not searched", apierror.Internal(missing), "api_error"},
+		{"the first that is known", errors.Join(context.DeadlineExceeded, &http.MaxBytesError{Limit: 7}), "timeout"},
 		{"body too large", fmt.Errorf("read: %w", &http.MaxBytesError{Limit: 7}), "request_too_large"},
 		{"typed nil of net/http", maxBytes, "api_error"},
 		{"deadline of a context", fmt.Errorf("x: %w", context.DeadlineExceeded), "timeout"},
@@ -158,6 +159,9 @@ func TestFromMakesJoinedParameterErrorsFields(t *testing.T) {
 	equal(t, "another error comes first", len(apierror.From(errors.Join(apierror.PermissionDenied(), invalid, invalid)).Fields()), 0)
 	equal(t, "Idempotency-Key comes first", len(apierror.From(errors.Join(apierror.IdempotencyConflict(), invalid, invalid)).Fields()), 0)
 	equal(t, "at most", len(apierror.From(wide(1000)).Fields()), 100)
+	equal(t, "a cause is for the log", len(apierror.From(errors.Join(invalid.WithCause(apierror.ParameterMissing("c")))).Fields()), 0)
+	theirs := asError(t, upstream()).WithParam("theirs")
+	equal(t, "another's parameter", len(apierror.From(errors.Join(invalid, theirs)).Fields()), 0)
 	own := invalid.WithField(apierror.Field{Param: "c"})
 	equal(t, "has fields", len(apierror.From(errors.Join(own, invalid, invalid)).Fields()), 2)
 }
@@ -206,6 +210,7 @@ func TestCodeOfIsTheOutermostCode(t *testing.T) {
 		{errors.Join(typedNil, &apierror.Error{}, apierror.Timeout(), apierror.PermissionDenied()), "timeout"},
 		{fmt.Errorf("call: %w", upstream()), "resource_missing"},
 		{apierror.Timeout().WithCause(apierror.PermissionDenied()), "timeout"},
+		{new(apierror.Error).WithCause(apierror.PermissionDenied()), ""},
 	} {
 		equal(t, fmt.Sprint(row.err), apierror.CodeOf(row.err), row.want)
 	}

@@ -197,6 +197,28 @@ func TestHeadersOfAnErrorReplaceThoseOfTheBodyThatDoesNotCome(t *testing.T) {
 	}
 }
 
+// A writer further out that compresses all bodies has said so in the header, which must stay with what it writes.
+func TestTheEncodingOfAnOuterWriterStays(t *testing.T) {
+	t.Parallel()
+	for _, outer := range []string{"gzip", ""} {
+		w := httptest.NewRecorder()
+		if outer != "" {
+			w.Header().Set("Content-Encoding", outer)
+		}
+		quiet().Handler(apierror.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+			return apierror.Timeout().WithHeader("Content-Encoding", "br")
+		})).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		equal(t, "Content-Encoding", w.Header().Get("Content-Encoding"), outer)
+	}
+}
+
+func TestHEADIsAnsweredWithoutABody(t *testing.T) {
+	t.Parallel()
+	w := httptest.NewRecorder()
+	apierror.Write(w, httptest.NewRequest(http.MethodHead, "/", nil), apierror.CodePermissionDenied)
+	equal(t, "answer", fmt.Sprint(w.Code, w.Body.Len()), "403 0")
+}
+
 func TestHeadersThatFollowFromTheError(t *testing.T) {
 	t.Parallel()
 	own := func(status int, retryable bool) *apierror.Error {
@@ -355,7 +377,7 @@ func TestProblemDetailsByQuality(t *testing.T) {
 		"application/problem+json;q=1e-1":                                                       false,
 		"application/problem+json;q=NaN":                                                        false,
 		"application/problem+json;q=":                                                           false,
-		`text/x;a="\",application/problem+json"`:                                                false,
+		`text/x;a="\",application/problem+json,\""`:                                             false,
 		`text/x;a="b,c;q=0", application/problem+json`:                                          true,
 		"application/problem+json;profile=x;q=0.9, application/json;q=.8":                       true,
 		"text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8": false,
