@@ -34,58 +34,64 @@ func appendPolicy(b []byte, quoted string, l Limit) []byte {
 }
 
 // appendState appends an item of RateLimit: what remains, and the whole seconds, at least one, until there is more.
-func appendState(b []byte, quoted string, remaining int, seconds int64) []byte {
+func appendState(b []byte, quoted string, d *Decision) []byte {
 	b = append(b, quoted...)
 	b = append(b, ";r="...)
-	b = strconv.AppendInt(b, int64(remaining), 10)
+	b = strconv.AppendInt(b, int64(d.Remaining), 10)
 	b = append(b, ";t="...)
-	return strconv.AppendInt(b, seconds, 10)
-}
-
-// wholeSeconds is d in seconds, rounded up, at least 1.
-func wholeSeconds(d time.Duration) int64 { return max(int64(ceilSecond(d)/time.Second), 1) }
-
-// state is the rule's item in RateLimit.
-func (c *rule) state(d *Decision) string {
-	seconds := wholeSeconds(d.RefillAfter)
-	if seconds == 1 && d.Remaining < len(c.states) {
-		return c.states[d.Remaining]
-	}
-	var buffer [128]byte // on the stack
-	return string(appendState(buffer[:0], c.quoted, d.Remaining, seconds))
-}
-
-// policyOf is the rule's item in RateLimit-Policy.
-func (c *rule) policyOf(l Limit) string {
-	if l == c.Limit {
-		return c.policy
-	}
-	var buffer [128]byte
-	return string(appendPolicy(buffer[:0], c.quoted, l))
+	return strconv.AppendInt(b, max(int64(ceilSecond(d.RefillAfter)/time.Second), 1), 10)
 }
 
 // setFields sets both fields, after what an outer middleware has set: they are lists.
 func (s *session) setFields(h http.Header) {
-	values := make([]string, 2) // one array for both fields
-	for i, c := range s.rules {
-		d := &s.decisions[i]
-		values[0] = listed(values[0], c.policyOf(d.Limit))
-		values[1] = listed(values[1], c.state(d))
-	}
-	if outer := h[policyField]; len(outer) > 0 {
-		values[0] = listed(strings.Join(outer, ", "), values[0])
-	}
-	if outer := h[stateField]; len(outer) > 0 {
-		values[1] = listed(strings.Join(outer, ", "), values[1])
-	}
-	h[policyField], h[stateField] = values[:1:1], values[1:]
+	h[policyField] = s.value(s.policies(h[policyField]))
+	h[stateField] = s.value(s.states(h[stateField]))
 }
 
-func listed(list, item string) string {
-	if list == "" {
-		return item
+func (s *session) policies(outer []string) string {
+	if c := s.rules[0]; len(s.rules) == 1 && len(outer) == 0 && s.charges[0].Limit == c.Limit {
+		return c.policy // as nearly always
 	}
-	return list + ", " + item
+	b := appendList(s.text[:0], outer)
+	for i, c := range s.rules {
+		b = appendPolicy(separate(b), c.quoted, s.charges[i].Limit)
+	}
+	s.text = b
+	return string(b)
+}
+
+func (s *session) states(outer []string) string {
+	b := appendList(s.text[:0], outer)
+	for i, c := range s.rules {
+		b = appendState(separate(b), c.quoted, &s.decisions[i])
+	}
+	s.text = b
+	return string(b)
+}
+
+func appendList(b []byte, lines []string) []byte {
+	for _, line := range lines {
+		b = append(separate(b), line...)
+	}
+	return b
+}
+
+func separate(b []byte) []byte {
+	if len(b) > 0 {
+		b = append(b, ", "...)
+	}
+	return b
+}
+
+// value returns v as the values of a header. The slices of several requests share one array, which spares each an allocation.
+func (s *session) value(v string) []string {
+	if len(s.values) == 0 {
+		s.values = make([]string, 32)
+	}
+	one := s.values[:1:1]
+	s.values = s.values[1:]
+	one[0] = v
+	return one
 }
 
 // The older fields, which no standard defines.

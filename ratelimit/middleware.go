@@ -122,11 +122,13 @@ func newGate(l Limiter, o *Options, rules []Rule) *gate {
 	return g
 }
 
-// session is what is known about one request. It is used again for others, which spares an allocation for each of its slices.
+// session is what is known about one request. It is used again for others, which spares them the allocations.
 type session struct {
 	rules     []*rule
 	charges   []Charge
 	decisions []Decision
+	text      []byte   // for writing fields
+	values    []string // room for header values: see value
 }
 
 // admit tells whether the request may go on, and answers it otherwise.
@@ -249,7 +251,7 @@ func (g *gate) deny(w http.ResponseWriter, r *http.Request, d Decision) {
 		return
 	}
 	if d.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.FormatInt(wholeSeconds(d.RetryAfter), 10))
+		w.Header().Set("Retry-After", strconv.FormatInt(int64(ceilSecond(d.RetryAfter)/time.Second), 10))
 	}
 	g.Deny(w, r, d)
 }

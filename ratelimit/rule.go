@@ -39,13 +39,9 @@ type Rule struct {
 // rule is a Rule that was checked, and what can be said about it beforehand.
 type rule struct {
 	Rule
-	policy string   // its item in RateLimit-Policy
-	quoted string   // its name in RateLimit
-	states []string // its item in RateLimit by remaining units, when the next unit comes within a second
+	quoted string // its name in the fields
+	policy string // its item in RateLimit-Policy, but for LimitFor
 }
-
-// maxStates bounds rule.states.
-const maxStates = 1024
 
 func newRule(r Rule) rule {
 	if r.Name == "" {
@@ -63,9 +59,6 @@ func newRule(r Rule) rule {
 	}
 	c := rule{Rule: r, quoted: quote(r.Name)}
 	c.policy = string(appendPolicy(nil, c.quoted, r.Limit))
-	for n := range min(r.Limit.burst(), maxStates-1) + 1 {
-		c.states = append(c.states, string(appendState(nil, c.quoted, n, 1)))
-	}
 	return c
 }
 
