@@ -32,7 +32,7 @@ lint: ## run the linters, govulncheck, and check that every go.mod is tidy
 	@echo "== gofmt -l ."; if gofmt -l . | grep .; then exit 1; fi
 	$(call each,$(GO) vet ./...)
 	$(call each,$(GO) mod tidy -diff)
-	$(call each,$(TOOLS)/golangci-lint run --config=$(CURDIR)/.golangci.yml ./...)
+	$(call each,$(TOOLS)/golangci-lint run --allow-serial-runners --config=$(CURDIR)/.golangci.yml ./...)
 	$(call each,sh $(CURDIR)/scripts/vulncheck.sh $(TOOLS)/govulncheck)
 
 bench: ## run the benchmarks (BENCH=regexp)
