@@ -4,6 +4,7 @@ package retry_test
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"runtime"
 	"testing"
@@ -58,4 +59,38 @@ func bytesPerRun(runs uint64, f func()) uint64 {
 	}
 	runtime.ReadMemStats(&after)
 	return (after.TotalAlloc - before.TotalAlloc) / runs
+}
+
+// TestAllocationsPerHost measures what a host takes in the tables that a stranger may fill, if he chooses the URLs.
+func TestAllocationsPerHost(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		tr    func() *retry.Transport
+		bytes uint64
+	}{
+		{"budget", func() *retry.Transport {
+			return &retry.Transport{Breaker: &retry.Breaker{FailureRatio: -1}}
+		}, 400},
+		{"breaker", func() *retry.Transport {
+			return &retry.Transport{Policy: &retry.Policy{Budget: &retry.Budget{Tokens: -1}}}
+		}, 1300},
+	} {
+		const hosts = 1000
+		tr := tc.tr()
+		tr.Base = ok()
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		for i := range hosts {
+			resp, err := tr.RoundTrip(request(t, "GET", fmt.Sprintf("https://host%04d.example/a/long/path?and=query", i), nil))
+			require.NoError(t, err)
+			resp.Body.Close()
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		runtime.KeepAlive(tr)
+		perHost := (after.HeapAlloc - before.HeapAlloc) / hosts
+		t.Logf("%s: %d bytes a host", tc.name, perHost)
+		require.LessOrEqual(t, perHost, tc.bytes, tc.name)
+	}
 }
