@@ -35,9 +35,12 @@ type DecodeOptions struct {
 //	an unknown member                  parameter_invalid with param
 //	no JSON, or something after it     parameter_invalid, naming the byte
 //	another media type than JSON       unsupported_media_type
-//	too many bytes                     request_too_large, and the connection is closed
+//	too many bytes                     request_too_large, and the connection is closed if much is left to read
 //
-// What a type's own UnmarshalJSON or UnmarshalText refuses is parameter_invalid, or the *Error that it returned.
+// What a type's own UnmarshalJSON or UnmarshalText refuses is parameter_invalid, or the *Error or [Code] that it returned. It may be
+// called a second time, with nothing but the value that it refused, to find out where that is. What reading the body
+// fails with goes by [From]. A v that is no non-nil pointer is the program's mistake, handed back as *json.InvalidUnmarshalError.
+// After an error v may be filled in part.
 func DecodeJSON(w http.ResponseWriter, r *http.Request, v any, o *DecodeOptions) error {
 	var opt DecodeOptions
 	if o != nil {

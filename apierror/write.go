@@ -39,6 +39,9 @@ func (f HandlerFunc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 //     status is 4xx or 5xx), stands;
 //   - any other is aborted: Write panics with [http.ErrAbortHandler], so that no client takes a part for the whole;
 //   - a hijacked connection is left alone.
+//
+// Headers that are about a body which does not come now, such as Content-Length and ETag, are removed. A Content-Encoding stays if
+// it was there when the HandlerFunc or the middleware began, for then a writer further out encodes what is written.
 func Write(w http.ResponseWriter, r *http.Request, err error) {
 	state := reqstate.From(r.Context())
 	rd, _ := state.Renderer().(*Renderer)

@@ -3,6 +3,7 @@ package reqid_test
 import (
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/seawall-go/seawall/internal/leakcheck"
@@ -14,14 +15,20 @@ func TestMain(m *testing.M) { leakcheck.Main(m) }
 func TestNewIDsAreWellFormedAndDiffer(t *testing.T) {
 	t.Parallel()
 	form := regexp.MustCompile(`^req_[0-9A-Za-z]{16}$`)
-	seen := map[string]bool{}
-	for range 10_000 {
-		id := reqid.New()
-		if !form.MatchString(id) || !reqid.Valid(id) || seen[id] {
-			t.Fatal(id)
-		}
-		seen[id] = true
+	var seen sync.Map
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 2_000 {
+				id := reqid.New()
+				_, twice := seen.LoadOrStore(id, true)
+				if twice || !form.MatchString(id) || !reqid.Valid(id) {
+					t.Errorf("%s, twice: %v", id, twice)
+				}
+			}
+		})
 	}
+	wg.Wait()
 }
 
 // With 62 letters, 160,000 of them and an even chance for each, a count is more than 10 % away from 2,580 once in a million runs.
