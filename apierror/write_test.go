@@ -663,6 +663,7 @@ func TestOneErrorRenderedByManyGoroutines(t *testing.T) {
 		wg.Go(func() {
 			for range 20 {
 				w := write(rds[i%3], "application/problem+json", shared)
+				w.Header()["X-Own"][0] = "changed"
 				w.Header().Add("X-Own", "2")
 				w.Header()["Request-Id"][0] = "changed"
 				if !json.Valid(w.Body.Bytes()) {
