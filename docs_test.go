@@ -1,0 +1,42 @@
+package seawall_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	linked  = regexp.MustCompile(`\]\(([\w./-]+)\)`)                     // [text](docs/X.md)
+	quoted  = regexp.MustCompile("`([\\w./-]+\\.(?:go|md|sh|txt|yml))`") // `retry/decide.go`
+	fencing = regexp.MustCompile("(?ms)^```.*?^```$")
+)
+
+// A document names a file of this repository by a link or by its path in backquotes. Files move; what is said of them must follow.
+func TestDocumentsNameFilesThatExist(t *testing.T) {
+	t.Parallel()
+	documents, err := filepath.Glob("*.md")
+	require.NoError(t, err)
+	more, err := filepath.Glob("docs/*.md")
+	require.NoError(t, err)
+	for _, document := range append(documents, more...) {
+		text, err := os.ReadFile(document)
+		require.NoError(t, err)
+		prose := fencing.ReplaceAllString(string(text), "")
+		for _, match := range linked.FindAllStringSubmatch(prose, -1) {
+			path := filepath.Join(filepath.Dir(document), match[1])
+			require.True(t, exists(path), "%s links %s", document, match[1])
+		}
+		for _, match := range quoted.FindAllStringSubmatch(prose, -1) {
+			require.True(t, exists(match[1]), "%s names %s", document, match[1])
+		}
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
