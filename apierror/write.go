@@ -63,24 +63,30 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 		state.SetErr(e, gone)
 	}
 
+	log := func(level slog.Level, msg string) {
+		if gone { // that happens every day
+			level = slog.LevelDebug
+		}
+		rd.log(r, e, level, msg)
+	}
 	t := track.Find(w)
 	switch {
 	case t == nil || !t.Committed():
-		rd.log(r, e, level(e, gone), "apierror: request failed")
+		log(level(e), "apierror: request failed")
 		rd.send(w, r, e, t != nil && t.Encoded())
 	case t.Hijacked():
-		rd.log(r, e, slog.LevelWarn, "apierror: request failed after its connection was hijacked")
+		log(slog.LevelWarn, "apierror: request failed after its connection was hijacked")
 	case t.Complete() || t.Status() >= 400:
-		rd.log(r, e, slog.LevelWarn, "apierror: request failed after its response was complete")
+		log(slog.LevelWarn, "apierror: request failed after its response was complete")
 	default:
-		rd.log(r, e, slog.LevelError, "apierror: request failed in the middle of its response, which is aborted")
+		log(slog.LevelError, "apierror: request failed in the middle of its response, which is aborted")
 		panic(http.ErrAbortHandler)
 	}
 }
 
-func level(e *Error, gone bool) slog.Level {
+func level(e *Error) slog.Level {
 	switch {
-	case gone || e.status < 500:
+	case e.status < 500:
 		return slog.LevelDebug
 	case e.status == http.StatusInternalServerError:
 		return slog.LevelError

@@ -2,6 +2,7 @@ package apierror_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -493,6 +494,24 @@ func TestNothingIsWrittenTwice(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A client that leaves a stream is no fault of anyone: the response is cut off all the same, but nobody is to be woken up.
+func TestAClientThatLeavesAStreamIsADebugLine(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	var out bytes.Buffer
+	rd := &apierror.Renderer{Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	h := rd.Handler(apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		io.WriteString(w, "data: 1\n\n")
+		cancel()
+		return r.Context().Err()
+	}))
+	defer func() {
+		equal(t, "panic", recover(), any(http.ErrAbortHandler))
+		equal(t, "level", strings.Contains(out.String(), "level=DEBUG"), true)
+	}()
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
 }
 
 type safeBuffer struct {
