@@ -10,9 +10,10 @@ import (
 )
 
 const (
-	perBlock = 68 // entries of 120 bytes: a block fills one of the runtime's 8 KiB size class
-	sample   = 8  // entries that are looked at to find room at the cap
-	reclaim  = 2  // entries that are looked at, for full buckets, whenever one is made
+	perBlock = 68          // entries of 120 bytes: a block fills one of the runtime's 8 KiB size class
+	sample   = 8           // entries that are looked at to find room at the cap
+	reclaim  = 2           // entries that are looked at, for full buckets, whenever one is made
+	idle     = time.Minute // how long a bucket is full before it is dropped, while there is room
 )
 
 // bucketID names a bucket: two 64-bit hashes, under seeds of their own, of the policy and the key.
@@ -170,8 +171,12 @@ func (s *shard) vacant(now time.Time) uint32 {
 	return slot
 }
 
-// reclaim drops full buckets, which are like new ones. Two slots for each bucket that is made keep up with any flood.
+// reclaim drops full buckets, which are like new ones. Two slots for each bucket that is made keep up with any flood. While there is room
+// it spares those that were in use a short time ago, and will be again.
 func (s *shard) reclaim(now time.Time) {
+	if s.free != 0 || s.used < s.capacity {
+		now = now.Add(-idle)
+	}
 	for range min(reclaim, s.used) {
 		s.hand = s.hand%s.used + 1
 		if e := s.at(s.hand); e.shape != (shape{}) && e.refill(now) == 0 {
