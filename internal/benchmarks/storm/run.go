@@ -29,15 +29,7 @@ func Run(ctx context.Context, c Client, s *Server, seed uint64, rate float64, se
 	for i := range transports {
 		transports[i] = c.New(s, seed+uint64(i))
 	}
-	count := func(f func(*Second)) {
-		now := int(time.Since(start) / time.Second)
-		if now < seconds {
-			mu.Lock()
-			defer mu.Unlock()
-			f(&result[now])
-		}
-	}
-	go func() { // the server's own count, second by second
+	calls.Go(func() { // the server's own count, second by second
 		before := 0
 		for i := range result {
 			time.Sleep(time.Until(start.Add(time.Duration(i+1)*time.Second - 1)))
@@ -47,19 +39,20 @@ func Run(ctx context.Context, c Client, s *Server, seed uint64, rate float64, se
 			mu.Unlock()
 			before = now
 		}
-	}()
+	})
 	for {
 		time.Sleep(time.Duration(rng.ExpFloat64() / rate * float64(time.Second)))
 		at := int(time.Since(start) / time.Second)
 		if at >= seconds {
 			break
 		}
-		count(func(s *Second) { s.Calls++ })
 		transport := transports[rng.IntN(processes)]
 		calls.Go(func() {
-			if call(ctx, transport) {
-				mu.Lock()
-				defer mu.Unlock()
+			succeeded := call(ctx, transport)
+			mu.Lock()
+			defer mu.Unlock()
+			result[at].Calls++
+			if succeeded {
 				result[at].Succeeded++
 			}
 		})

@@ -26,9 +26,7 @@ const seed = 2026
 // TestStorm holds the clients' load to its ratios, in two experiments that share one plot.
 func TestStorm(t *testing.T) {
 	t.Parallel()
-	var load, recovery panel
-	t.Run("load", func(t *testing.T) { load = loadPanel(t) })             //nolint:paralleltest // the plot comes after it
-	t.Run("recovery", func(t *testing.T) { recovery = recoveryPanel(t) }) //nolint:paralleltest // the plot comes after it
+	load, recovery := loadPanel(t), recoveryPanel(t)
 	if *write {
 		require.NoError(t, os.WriteFile("../../../docs/retry-storm.svg", []byte(svg(load, recovery)), 0o644))
 	}
