@@ -41,6 +41,9 @@ type order struct {
 	Payee    payee              `json:"payee"`
 	Scopes   scopes             `json:"scopes"`
 	Legacy   legacy             `json:"legacy"`
+	Opaque   opaque             `json:"opaque"`
+	Twin     named              `json:"twin"`
+	TWIN     item               `json:"TWIN"`
 	Hidden   string             `json:"-"`
 	Untagged int
 	address           // its fields are members of order
@@ -134,6 +137,13 @@ func (*legacy) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(bytes.ReplaceAll(b, []byte("amt"), []byte("qty")), &in)
 }
 
+// opaque has fields that its own UnmarshalJSON does not go by.
+type opaque struct {
+	Kind string `json:"kind"`
+}
+
+func (*opaque) UnmarshalJSON([]byte) error { return nil }
+
 const jsonType = "application/json"
 
 func newRequest(contentType, body string) *http.Request {
@@ -218,6 +228,10 @@ var decodeTable = []struct {
 	{name: "the unexported embedded type is no member", body: `{"address":{}}`, param: "address", problem: "is not known"},
 	{name: "a field below a name", body: `{"inner":1}`, param: "inner", problem: "is not known"},
 	{name: "hidden field", body: `{"Hidden":"x"}`, param: "Hidden", problem: "is not known"},
+	{name: "hidden field's tag", body: `{"-":"x"}`, param: "-", problem: "is not known"},
+	{name: "below a type that decodes itself nothing is unknown", body: `{"opaque":{"label":1},"label":1}`, param: "label", problem: "is not known"},
+	{name: "below a type that decodes itself nothing is wrong", body: `{"opaque":{"kind":1},"level":"x"}`, param: "level"},
+	{name: "the exact name comes before another case", body: `{"TWIN":{"sku":1}}`, param: "TWIN.sku", problem: "must be a string"},
 	{name: "empty name", body: `{"":1}`, param: `""`, problem: "is not known"},
 	{name: "unknown member within an object that decodes itself", body: `{"strict":1}`, param: "strict", problem: "is not known"},
 

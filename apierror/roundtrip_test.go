@@ -134,9 +134,9 @@ func TestErrorsHandOutCopies(t *testing.T) {
 	equal(t, "more fields", len(more.Fields()), 3)
 	equal(t, "text", e.Error(), "parameter_missing: Missing required parameter: a. (param a)")
 	// Two copies of one error do not share what is added to them.
-	b, c := e.WithField(apierror.Field{Param: "b1"}), e.WithField(apierror.Field{Param: "c1"})
-	equal(t, "b", b.Fields()[2].Param, "b1")
-	equal(t, "c", c.Fields()[2].Param, "c1")
+	b, c := more.WithField(apierror.Field{Param: "b1"}), more.WithField(apierror.Field{Param: "c1"})
+	equal(t, "b", b.Fields()[3].Param, "b1")
+	equal(t, "c", c.Fields()[3].Param, "c1")
 }
 
 func TestCatalogRefusesNonsenseNamingBothPlaces(t *testing.T) {
