@@ -1,6 +1,7 @@
 package retry
 
 import (
+	"slices"
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
@@ -29,6 +30,17 @@ type Attempt struct {
 	// Delay is the wait before the next attempt, and Source where it came from. Both are zero for the last attempt.
 	Delay  time.Duration
 	Source DelaySource
+}
+
+// maxHistory bounds the record of a call without a limit on its attempts.
+const maxHistory = 100
+
+// remember adds an attempt to a record, which may cost it the oldest one.
+func remember(attempts []Attempt, a Attempt) []Attempt {
+	if len(attempts) == maxHistory {
+		attempts = slices.Delete(attempts, 0, 1)
+	}
+	return append(attempts, a)
 }
 
 // A DelaySource says what a delay was derived from.

@@ -394,3 +394,21 @@ func TestARecordingSurvivesAnAttemptThatStillReads(t *testing.T) {
 		late.Wait()
 	})
 }
+
+func TestAClosedRecordedBodyReadsNoMore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+			r.Body.Close()
+			_, err := r.Body.Read(make([]byte, 1))
+			require.Error(t, err)
+			return answer(503, ""), nil
+		}))
+		tr.Policy = &retry.Policy{RecordBody: 100}
+		req, bodies := post(t, "payload", false)
+		resp, err := tr.RoundTrip(req)
+		require.NoError(t, err)
+		resp.Body.Close()
+		require.Equal(t, 1, bodies()[0].closed())
+	})
+}

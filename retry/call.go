@@ -210,7 +210,7 @@ func (c *call) fault() Reason {
 		return Canceled
 	case c.body.err() != nil:
 		return BodyFailed
-	case !sendable(c.req):
+	case !sendable(c.req), !isFieldValue(c.key):
 		return InvalidRequest
 	}
 	return ""
@@ -271,7 +271,7 @@ func (c *call) hold(a Attempt, asked time.Duration) {
 func (c *call) record(a Attempt, reason Reason) {
 	c.last = a
 	if a.Err != nil || c.report != nil {
-		c.attempts = append(c.attempts, a)
+		c.attempts = remember(c.attempts, a)
 	}
 	c.observeBreaker()
 	c.t.observe(c.req, Event{Kind: EventAttempt, Attempt: a})

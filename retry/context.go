@@ -68,7 +68,7 @@ type Report struct {
 	key      string
 }
 
-// Attempts are those that the call has made so far.
+// Attempts are those that the call made, the last 100 at most; none while it goes on.
 func (r *Report) Attempts() []Attempt {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -215,8 +215,12 @@ func TestARequestThatCannotBeSentIsNotRetriedNorTheHostsFault(t *testing.T) {
 			func(r *http.Request) { r.Header = nil },
 			func(r *http.Request) { r.URL.Scheme = "gopher" },
 			func(r *http.Request) { r.ContentLength = 5 },
+			func(r *http.Request) {
+				r.Method = "POST"
+				*r = *r.WithContext(retry.WithIdempotencyKey(r.Context(), "two\nlines"))
+			},
 		}
-		for i := range 40 {
+		for i := range 60 {
 			ctx, report := retry.WithReport(t.Context())
 			req := request(t, "GET", s.URL, nil).WithContext(ctx)
 			bad[i%len(bad)](req)

@@ -29,7 +29,7 @@ func Do[T any](ctx context.Context, p *Policy, f func(context.Context) (T, error
 		value, a.Err = withTimeout(ctx, d.policy.AttemptTimeout, f)
 		a.Elapsed = time.Since(start)
 		reason := d.decide(&a)
-		d.attempts = append(d.attempts, a)
+		d.attempts = remember(d.attempts, a)
 		if reason != "" {
 			return value, d.finish(reason)
 		}

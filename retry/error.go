@@ -14,7 +14,7 @@ import (
 // the last attempt's error and, where something else ended the call, to that: the context's error and its cause, or a
 // [*CircuitOpenError].
 type Error struct {
-	// Attempts are those that were made, in order; none where the first one was refused.
+	// Attempts are those that were made, in order, the last 100 at most; none where the first one was refused.
 	Attempts []Attempt
 	// Reason is why there was no further one.
 	Reason Reason
@@ -59,13 +59,21 @@ func isAny(errs []error, err error) bool {
 // Error is one line. It names the method and the host, but neither userinfo nor query of the URL.
 func (e *Error) Error() string {
 	text := "retry: " + e.what + string(e.Reason)
-	if n := len(e.Attempts); n > 0 {
+	if n := e.made(); n > 0 {
 		text += fmt.Sprintf(" (attempt %d)", n)
 	}
 	if e.text != "" {
 		text += ": " + e.text
 	}
 	return text
+}
+
+// made is the number of attempts.
+func (e *Error) made() int {
+	if len(e.Attempts) == 0 {
+		return 0
+	}
+	return e.Attempts[len(e.Attempts)-1].Number
 }
 
 // Unwrap returns the last attempt's error, and what else ended the call.
@@ -88,7 +96,7 @@ func (e *Error) Timeout() bool {
 func (e *Error) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("reason", string(e.Reason)),
-		slog.Int("attempts", len(e.Attempts)),
+		slog.Int("attempts", e.made()),
 		slog.String("error", e.text))
 }
 

@@ -164,3 +164,15 @@ func TestRetryableDecidesInsteadOfTheStatus(t *testing.T) {
 		require.Equal(t, 4, base.count(), "it cannot repeat a write without a key")
 	})
 }
+
+func TestACancelledCallIsNoWarning(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		logger, out := logged()
+		tr := &retry.Transport{Base: scripted(status(503, "Retry-After: 9")), Logger: logger}
+		_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(cancelledIn(time.Second)(t.Context())))
+		require.ErrorIs(t, err, context.Canceled)
+		require.NotContains(t, out.String(), "WARN")
+		require.Contains(t, out.String(), `msg="request failed" method=GET host=api.example attempt=1 status=503 reason=canceled error="context canceled"`)
+	})
+}

@@ -4,11 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -17,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/memhttp"
 	"github.com/seawall-go/seawall/retry"
 )
 
@@ -96,8 +100,12 @@ func TestAnErrorIsOneLineWithoutSecrets(t *testing.T) {
 	tr.Policy = &retry.Policy{MaxAttempts: 1}
 
 	_, err := tr.RoundTrip(req)
-
 	require.ErrorIs(t, err, inner)
+	elsewhere := &url.Error{Op: "Get", URL: "https://login.example/token?client=hush", Err: errBroken}
+	tr.Base = scripted(fails(fmt.Errorf("signing: %w", elsewhere)))
+	_, signing := tr.RoundTrip(req)
+
+	require.NotContains(t, signing.Error(), "hush")
 	require.NotContains(t, err.Error(), "\n")
 	require.NotContains(t, err.Error(), "\u2028")
 	require.NotContains(t, err.Error(), "secret")
@@ -169,5 +177,60 @@ func TestACertificateThatDoesNotVerifyIsNotTriedAgain(t *testing.T) {
 		base := scripted(fails(&tls.CertificateVerificationError{Err: errBroken}))
 		require.ErrorIs(t, do(t, transport(base), target), errBroken)
 		require.Equal(t, 1, base.count())
+	})
+}
+
+func TestTheHistoryOfAnEndlessCallIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(fails(errBroken)))
+		tr.Breaker = &retry.Breaker{FailureRatio: -1}
+		tr.Policy = &retry.Policy{MaxAttempts: -1, Budget: &retry.Budget{Tokens: -1}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+
+		_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
+
+		e, ok := errors.AsType[*retry.Error](err)
+		require.True(t, ok)
+		require.Len(t, e.Attempts, 100)
+		require.Greater(t, e.Attempts[0].Number, 400)
+		require.Equal(t, e.Attempts[0].Number+99, e.Attempts[99].Number)
+	})
+}
+
+func TestOneTransportServesManyGoroutines(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int32
+	h := func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		if n.Add(1)%20 == 0 {
+			panic(http.ErrAbortHandler)
+		}
+		_, _ = w.Write(b)
+	}
+	server(t, h, func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
+		tr.Observe = func(context.Context, retry.Event) {}
+		tr.Policy = &retry.Policy{HoldHost: true, AttemptTimeout: time.Minute, Budget: &retry.Budget{Tokens: 1000}}
+		var calls sync.WaitGroup
+		for i := range 32 {
+			calls.Go(func() {
+				for j := range 20 {
+					want := fmt.Sprint(i, j)
+					ctx, report := retry.WithReport(t.Context())
+					resp, err := tr.RoundTrip(request(t, "POST", s.URL, strings.NewReader(want)).WithContext(ctx))
+					if err != nil {
+						t.Error(err, report.Attempts())
+						return
+					}
+					got, err := io.ReadAll(resp.Body)
+					resp.Body.Close()
+					if err != nil || string(got) != want {
+						t.Errorf("got %q, %v, want %q", got, err, want)
+					}
+				}
+			})
+		}
+		calls.Wait()
 	})
 }
