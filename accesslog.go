@@ -50,7 +50,7 @@ func AccessLog(o *AccessLogOptions) Middleware {
 			w, response := track.Wrap(w, r)
 			returned := false
 			defer func() { // no recover: a panic goes on up, with its stack
-				opt.write(r, state, response, time.Since(start), !returned)
+				opt.write(r, state, response, start, !returned)
 			}()
 			next.ServeHTTP(w, r)
 			returned = true
@@ -58,7 +58,8 @@ func AccessLog(o *AccessLogOptions) Middleware {
 	}
 }
 
-func (o *AccessLogOptions) write(r *http.Request, state *reqstate.State, response *track.Response, took time.Duration, aborted bool) {
+func (o *AccessLogOptions) write(r *http.Request, state *reqstate.State, response *track.Response, start time.Time, aborted bool) {
+	took := time.Since(start)
 	logger := o.Logger
 	if logger == nil {
 		logger = slog.Default()
@@ -83,7 +84,10 @@ func (o *AccessLogOptions) write(r *http.Request, state *reqstate.State, respons
 	if o.Attrs != nil {
 		attrs = append(attrs, o.extra(r)...)
 	}
-	logger.LogAttrs(r.Context(), slog.LevelInfo, "request", attrs...)
+	// Not by way of the Logger, which looks for the line of code that logs: it is always this one.
+	line := slog.NewRecord(start.Add(took), slog.LevelInfo, "request", 0)
+	line.AddAttrs(attrs...)
+	_ = logger.Handler().Handle(r.Context(), line)
 }
 
 func (o *AccessLogOptions) extra(r *http.Request) (attrs []slog.Attr) {
