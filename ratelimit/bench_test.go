@@ -1,6 +1,7 @@
 package ratelimit_test
 
 import (
+	"net/http"
 	"strconv"
 	"testing"
 
@@ -64,5 +65,20 @@ func BenchmarkTakeAllOfThree(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		_ = m.TakeAll(b.Context(), charges, into)
+	}
+}
+
+func BenchmarkMiddleware(b *testing.B) {
+	for name, limit := range benchmarkLimits {
+		b.Run(name, func(b *testing.B) {
+			h := ratelimit.New(ratelimit.NewMemory(nil), ratelimit.Rule{Limit: limit, Key: ratelimit.ByHeader("X-Account")})(
+				http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			r, w := request("X-Account", "0123456789abcdef"), &discard{http.Header{}}
+			b.ReportAllocs()
+			for b.Loop() {
+				clear(w.header)
+				h.ServeHTTP(w, r)
+			}
+		})
 	}
 }
