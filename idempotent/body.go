@@ -9,11 +9,15 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
+// errConsumed keeps requests with different bodies from looking the same.
+var errConsumed = errors.New("idempotent: an outer layer has read the request body and not put it back")
+
 // requestBody stands in for the body of a keyed request. Until it is loaded, reads come from the client.
 type requestBody struct {
 	client io.ReadCloser
 	limit  int64 // of load; negative is none
 	length int64 // what the client has announced; negative is unknown
+	parsed bool  // the request's form has been
 	buf    []byte
 	unread bytes.Reader // what is left of buf; not embedded, or its WriteTo would pass by the client
 	loaded bool
@@ -36,6 +40,8 @@ func (b *requestBody) load() ([]byte, error) {
 		switch {
 		case b.limit >= 0 && int64(len(buf)) > b.limit:
 			return nil, apierror.RequestTooLarge(b.limit)
+		case err == io.EOF && len(buf) == 0 && (b.length > 0 || b.parsed):
+			return nil, errConsumed
 		case err == io.EOF:
 			b.loaded = true
 			b.set(buf)

@@ -81,6 +81,26 @@ func TestHandlerReadsTheBody(t *testing.T) {
 	require.True(t, post(t, s, "k", body).replayed())
 }
 
+func TestBodyThatAnOuterLayerHasReadIsAMistake(t *testing.T) {
+	t.Parallel()
+	var h counter
+	inner := idempotent.New(memory(), idempotent.Global, nil)(&h)
+	mw := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = r.FormValue("token")
+		inner.ServeHTTP(w, r)
+	})
+	for _, length := range []int64{8, -1} {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("amount=1"))
+		r.ContentLength = length
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Idempotency-Key", "k")
+		w := httptest.NewRecorder()
+		mw.ServeHTTP(w, r)
+		require.Equal(t, http.StatusInternalServerError, w.Code, "two such requests would look the same")
+	}
+	require.Zero(t, h.runs.Load())
+}
+
 func TestRequestWithoutABody(t *testing.T) {
 	t.Parallel()
 	var h counter

@@ -231,15 +231,23 @@ func send(w http.ResponseWriter, rec *record, extra http.Header) {
 	}
 }
 
-// copyFields puts the handler's fields over those that outer layers have set, as if it had set them itself; Vary it extends.
+// copyFields puts the handler's fields in place of those that outer layers have set, as if it had set them itself, or behind
+// them where it would have added to them.
 func copyFields(to http.Header, rec *record, extra http.Header) {
 	for name, values := range rec.fields {
-		if name == "Vary" {
-			values = slices.Concat(to["Vary"], values)
-		}
-		to[name] = values
+		copyField(to, name, values)
 	}
-	maps.Copy(to, extra)
+	for name, values := range extra {
+		copyField(to, name, values)
+	}
+}
+
+func copyField(to http.Header, name string, values []string) {
+	switch name {
+	case "Vary", "Set-Cookie", "Ratelimit", "Ratelimit-Policy":
+		values = slices.Concat(to[name], values)
+	}
+	to[name] = values
 }
 
 func bodyAllowed(status int) bool {

@@ -32,6 +32,7 @@ func outer(next http.Handler) http.Handler {
 		h.Set("Access-Control-Allow-Origin", r.Header.Get("N"))
 		h.Set("X-Outer", r.Header.Get("N"))
 		h.Set("Vary", "Origin")
+		h.Set("Set-Cookie", "outer="+r.Header.Get("N"))
 		next.ServeHTTP(w, r)
 	})
 }
@@ -73,12 +74,13 @@ func TestReplayedHeader(t *testing.T) {
 		require.Equal(t, want, first.Header[name], name)
 		require.Equal(t, want, again.Header[name], name)
 	}
-	require.Equal(t, []string{"session=1"}, first.Header["Set-Cookie"], "the first client gets all that the handler has set")
+	require.Equal(t, []string{"outer=1", "session=1"}, first.Header["Set-Cookie"], "the first client gets all that was set")
+	require.Equal(t, []string{"outer=2"}, again.Header["Set-Cookie"])
 	require.Equal(t, []string{"1"}, first.Header["X-Outer"])
 	require.Equal(t, []string{"2"}, again.Header["X-Outer"], "outer layers speak for the new request")
 	require.Equal(t, []string{"2"}, again.Header["Ratelimit"])
 	require.Equal(t, []string{"2"}, again.Header["Access-Control-Allow-Origin"])
-	for _, name := range []string{"Set-Cookie", "Keep-Alive", "Proxy-Authenticate", "Access-Control-Expose-Headers", "X-Ratelimit-Limit", "Ratelimit-Policy"} {
+	for _, name := range []string{"Keep-Alive", "Proxy-Authenticate", "Access-Control-Expose-Headers", "X-Ratelimit-Limit", "Ratelimit-Policy"} {
 		require.NotContains(t, again.Header, name)
 	}
 	require.NotEqual(t, "Mon, 01 Jan 2001 00:00:00 GMT", again.Header.Get("Date"))

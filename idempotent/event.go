@@ -9,7 +9,7 @@ type Result string
 const (
 	Executed       Result = "executed"             // the handler ran, its response is recorded
 	RanSealed      Result = "sealed"               // the handler ran, its response was too large or streamed to be kept
-	RanReleased    Result = "released"             // the handler ran and failed; the key is free again
+	RanReleased    Result = "released"             // the handler failed, or could not begin; the key is free again
 	RanUnknown     Result = "unknown"              // the handler ran and failed after its point of no return
 	RanUnrecorded  Result = "unrecorded"           // the handler ran, and the store could not be told
 	RanUnprotected Result = "unprotected"          // the store was down and the handler ran without it (Options.FailOpen)
@@ -37,6 +37,7 @@ type Event struct {
 	Status int
 	// Lost says that the handler ran and its claim was meanwhile taken over: Result is what its client got then.
 	Lost bool
-	// Err is the store's or a hook's error, nil where there was none.
+	// Err is the error that was answered, with the store's as its cause, or the one of a recording that failed; nil where all
+	// went well.
 	Err error
 }

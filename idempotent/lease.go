@@ -45,7 +45,7 @@ func (k *keeper) renew() {
 		k.until = sent.Add(n.Lease)
 		k.timer.Reset(n.Lease / 3)
 	case errors.Is(err, ErrLost) || !now.Before(k.until):
-		if !n.isClosed() { // else the record is being finished, or was
+		if !n.done() {
 			n.cancel(ErrLeaseLost)
 			n.warn("idempotent: a lease was lost while the handler ran", err)
 		}

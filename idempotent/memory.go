@@ -12,6 +12,8 @@ const (
 	defaultEntries = 1 << 18
 	defaultBytes   = 256 << 20
 	maxShards      = 16
+	shardEntries   = 1 << 10 // at least
+	shardBytes     = 16 << 20
 
 	// entryBytes is what a record costs besides its response: the entry, its places in the map and the lists, rounded up.
 	entryBytes = 512
@@ -41,7 +43,7 @@ type MemoryOptions struct {
 //
 // Records that are over their retention are removed when they are met, or when room is needed; [Memory.Sweep] removes the rest.
 //
-// It is divided into shards, one for each 1,024 of MaxEntries up to 16, and each bound is divided evenly among them, by a
+// It is divided into at most 16 shards, of 1,024 entries and 16 MiB at least, and each bound is divided evenly among them, by a
 // hash of principal and key: no bound is ever exceeded (but by sealed records of at most 2 KiB each), and a large store may
 // be full a few percent early.
 type Memory struct {
@@ -102,11 +104,14 @@ func NewMemory(o *MemoryOptions) *Memory {
 	b := bounds{entries: o.MaxEntries, bytes: o.MaxBytes, scopeEntries: o.ScopeEntries, scopeBytes: o.ScopeBytes, evict: o.Evict, tombstones: o.Tombstones}
 	setDefault(&b.entries, defaultEntries)
 	setDefault(&b.bytes, defaultBytes)
-	setDefault(&b.scopeEntries, max(b.entries/4, 1))
-	setDefault(&b.scopeBytes, max(b.bytes/4, 1))
+	setDefault(&b.scopeEntries, (b.entries+3)/4)
+	setDefault(&b.scopeBytes, (b.bytes+3)/4)
 	n := maxShards
 	if b.entries > 0 {
-		n = min(max(b.entries/1024, 1), maxShards)
+		n = min(n, max(b.entries/shardEntries, 1))
+	}
+	if b.bytes > 0 {
+		n = min(n, max(int(b.bytes/shardBytes), 1))
 	}
 	b.entries, b.scopeEntries = b.entries/n, (b.scopeEntries+n-1)/n
 	b.bytes, b.scopeBytes = b.bytes/int64(n), (b.scopeBytes+int64(n)-1)/int64(n)
@@ -173,7 +178,11 @@ func (m *Memory) Acquire(ctx context.Context, c Claim) (Verdict, error) {
 	return Verdict{State: Acquired, Attempt: e.attempt}, nil
 }
 
+// own gives the record to the claim. A record stays in the scope in which it was made.
 func (e *entry) own(c Claim, now time.Duration) {
+	if e.attempt > 0 {
+		c.Scope = e.claim.Scope
+	}
 	e.claim = c
 	e.attempt++
 	e.lease, e.expires = now+c.Lease, now+c.Retention

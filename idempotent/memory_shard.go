@@ -117,7 +117,7 @@ func (s *shard) admit(scope ID, entries int, bytes int64, now time.Duration) err
 		switch {
 		case s.swept+sweepPause <= now:
 			s.sweep(now, -1)
-		case s.max.evict && own.done.oldest() != nil:
+		case s.max.evict && own.done.oldest() != nil && (s.max.bytes == 0 || bytes <= s.max.bytes/2): // or it would drive out all the rest
 			s.remove(own.done.oldest())
 			s.evicted++
 		default:

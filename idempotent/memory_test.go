@@ -170,7 +170,7 @@ func TestOnePrincipalCannotStarveAnother(t *testing.T) {
 
 func TestFloodStaysWithinTheBounds(t *testing.T) {
 	t.Parallel()
-	const entries, bytes = 4096, 8 << 20
+	const entries, bytes = 20_000, 64 << 20
 	m, _ := newMemory(&idempotent.MemoryOptions{MaxEntries: entries, MaxBytes: bytes})
 	var wg sync.WaitGroup
 	for g := range 8 {
@@ -185,6 +185,39 @@ func TestFloodStaysWithinTheBounds(t *testing.T) {
 	require.LessOrEqual(t, s.Entries, entries)
 	require.LessOrEqual(t, s.Bytes, int64(bytes))
 	require.Greater(t, s.Bytes, int64(bytes)*9/10, "the shards fill evenly")
+}
+
+func TestUnboundedMemoryHasNoQuota(t *testing.T) {
+	t.Parallel()
+	m, _ := newMemory(&idempotent.MemoryOptions{MaxEntries: -1, MaxBytes: -1})
+	for i := range 100 {
+		require.NoError(t, finished(t, m, claimOf("p", i), 100))
+	}
+}
+
+func TestOversizedRecordDrivesOutNothing(t *testing.T) {
+	t.Parallel()
+	m, _ := newMemory(&idempotent.MemoryOptions{MaxBytes: 100_000, ScopeBytes: -1, Evict: true})
+	for i := range 10 {
+		require.NoError(t, finished(t, m, claimOf("p", i), 1000))
+	}
+	require.ErrorIs(t, finished(t, m, claimOf("p", 10), 200_000), idempotent.ErrFull)
+	require.Zero(t, m.Stats().Evicted)
+}
+
+func TestRecordStaysInItsScope(t *testing.T) {
+	t.Parallel()
+	m, advance := newMemory(nil)
+	c := claimOf("p", 1)
+	_, err := m.Acquire(t.Context(), c)
+	require.NoError(t, err)
+	advance(2 * time.Minute)
+	c.Token, c.Scope = idempotent.NewToken(), idempotent.ID{9}
+	require.NoError(t, finished(t, m, c, 100))
+	advance(time.Hour)
+	_, err = m.Sweep(t.Context(), 0)
+	require.NoError(t, err)
+	require.Zero(t, m.Stats())
 }
 
 func TestGlobalScopeHasNoQuota(t *testing.T) {

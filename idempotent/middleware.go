@@ -3,9 +3,6 @@ package idempotent
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 	"time"
@@ -133,7 +130,12 @@ func (q *request) read(lines []string) error {
 	if q.r.Body == nil {
 		q.r.Body = http.NoBody
 	}
-	q.body = requestBody{client: q.r.Body, limit: q.MaxBody, length: q.r.ContentLength}
+	q.body = requestBody{
+		client: q.r.Body,
+		limit:  q.MaxBody,
+		length: q.r.ContentLength,
+		parsed: len(q.r.PostForm) > 0 || q.r.MultipartForm != nil,
+	}
 	fingerprint, err := q.fingerprint()
 	if err != nil {
 		return err
@@ -228,157 +230,4 @@ func (q *request) ask() (v Verdict, err error) {
 		})
 	}
 	return v, err
-}
-
-// answer answers a request whose handler is not run, or whose run does not count.
-func (q *request) answer(v Verdict, err error) {
-	if q.ran == nil {
-		q.event.Waited = time.Since(q.started)
-	}
-	switch {
-	case errors.Is(err, ErrQuota):
-		q.refuse(OverQuota, apierror.RateLimitExceeded(soon()).WithCause(err))
-	case err != nil:
-		q.refuse(StoreFailed, apierror.ServiceUnavailable(soon()).WithCause(err))
-	case v.State == InFlight && errors.Is(q.r.Context().Err(), context.Canceled):
-		q.refuse(InProgress, q.r.Context().Err())
-	case v.State == InFlight:
-		q.refuse(InProgress, apierror.IdempotencyInProgress(soon()))
-	case v.State == Released:
-		q.refuse(LeaderFailed, apierror.ServiceUnavailable(soon()).WithCause(errLeaderFailed))
-	case v.State == Mismatch:
-		q.refuse(Conflict, apierror.IdempotencyConflict())
-	case v.State == Unknown:
-		q.refuse(OutcomeUnknown, apierror.IdempotencyOutcomeUnknown())
-	case v.State == Expired:
-		q.refuse(Unavailable, apierror.IdempotencyResponseUnavailable())
-	case v.State == Done, v.State == Sealed:
-		q.replay(v)
-	default:
-		q.refuse(StoreFailed, apierror.Internal(fmt.Errorf("idempotent: the store answered the state %d", v.State)))
-	}
-}
-
-func (q *request) refuse(res Result, err error) {
-	q.event.Result, q.event.Err = res, err
-	apierror.Write(q.w, q.r, err)
-}
-
-// soon is how long a client is told to wait: one or two seconds, so that not all come back at once.
-func soon() time.Duration { return time.Duration(1+rand.IntN(2)) * time.Second }
-
-// replay answers with what was recorded.
-func (q *request) replay(v Verdict) {
-	rec, err := parseRecord(v.Record)
-	if err != nil {
-		q.refuse(StoreFailed, apierror.Internal(err))
-		return
-	}
-	if q.Authorize != nil {
-		if err := q.Authorize(q.r); err != nil {
-			q.refuse(Refused, err)
-			return
-		}
-	}
-	q.event.Status = rec.status
-	if v.State == Sealed {
-		e := apierror.IdempotencyResponseUnavailable()
-		for name, values := range rec.fields {
-			e = e.WithHeader(name, values[0]) // there is the Location at most
-		}
-		q.refuse(Unavailable, e)
-		return
-	}
-	q.event.Result = Replayed
-	values := []string{"true", rec.requestID} // one array for both
-	q.w.Header()[headerReplayed] = values[:1:1]
-	if rec.requestID != "" {
-		q.w.Header()[headerOriginal] = values[1:]
-	}
-	send(q.w, &rec, nil)
-}
-
-// pause waits before the store is asked again, the longer the more often it was asked. It tells whether there is time left to ask.
-func (q *request) pause(n int, leaseLeft time.Duration, deadline time.Time) bool {
-	ctx := q.r.Context()
-	left := time.Until(deadline)
-	if left <= 0 || ctx.Err() != nil || !q.flights.poll() {
-		return false
-	}
-	defer q.flights.polled()
-	q.waited = true
-	const first, longest = 50 * time.Millisecond, time.Second
-	d := min(first<<min(n, 5), longest)
-	d = d/2 + rand.N(d)
-	if leaseLeft > 0 {
-		d = min(d, leaseLeft)
-	}
-	ctx, cancel := context.WithTimeout(ctx, min(d, left))
-	defer cancel()
-	// A hint that turned out to be wrong is not asked for twice in a row, or a Waiter that always returns would make a busy loop.
-	if q.waiter != nil && !q.woken {
-		q.woken = q.waiter.Wait(ctx, q.claim.ID) == nil
-		if q.woken {
-			return true
-		}
-	}
-	q.woken = false
-	<-ctx.Done()
-	return q.r.Context().Err() == nil
-}
-
-// observe reports the request, when all is done, so that a hook that panics leaves nothing behind.
-func (q *request) observe() {
-	if q.Observe != nil {
-		q.Observe(q.r.Context(), q.event)
-	}
-}
-
-func (q *request) warn(msg string, err error) {
-	q.Logger.LogAttrs(q.r.Context(), slog.LevelWarn, msg,
-		slog.String("request_id", reqstate.From(q.r.Context()).RequestID()),
-		slog.String("idempotency_id", q.claim.ID.String()), slog.Any("error", err))
-}
-
-// detached is the context for calls of the store that a client's going away must not stop.
-func (q *request) detached() context.Context {
-	if q.instant {
-		return context.Background()
-	}
-	return context.WithoutCancel(q.r.Context())
-}
-
-// call runs one call of the store, with a time-out. A driver that panics has failed.
-func (m *middleware) call(ctx context.Context, timeout time.Duration, op func(context.Context) error) (err error) {
-	if !m.instant {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
-		defer cancel()
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("idempotent: the store panicked: %v", p)
-		}
-	}()
-	return op(ctx)
-}
-
-// try repeats a call of the store until it is answered or patience is at its end: a call that failed may have lost no more than its reply.
-func (m *middleware) try(ctx context.Context, patience time.Duration, op func(context.Context) error) error {
-	end := time.Now().Add(patience)
-	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
-		err := m.call(ctx, min(m.StoreTimeout, time.Until(end)), op)
-		if err == nil || errors.Is(err, ErrLost) || errors.Is(err, ErrFull) {
-			return err
-		}
-		jittered := pause/2 + rand.N(pause)
-		if time.Until(end) <= jittered {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(jittered):
-		}
-	}
 }

@@ -269,6 +269,54 @@ func TestStreamGoesOutBeforeTheHandlerReturns(t *testing.T) {
 	require.Equal(t, "two", string(rest))
 }
 
+func TestStreamOutlivesItsLease(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+			idempotent.Stream(r.Context())
+			for range 10 {
+				_, err := io.WriteString(w, "tick ")
+				require.NoError(t, err)
+				require.NoError(t, http.NewResponseController(w).Flush())
+				time.Sleep(time.Minute)
+			}
+			require.NoError(t, r.Context().Err(), "what is sealed has no lease to lose")
+			require.NoError(t, idempotent.BeginEffect(r.Context()), "nor is it run again")
+		}}
+		s := serve(t, &h, idempotent.New(memory(), idempotent.Global, nil))
+		first := post(t, s, "k", "")
+		require.Equal(t, strings.Repeat("tick ", 10), first.Body)
+		require.Equal(t, http.StatusConflict, post(t, s, "k", "").Status)
+		require.EqualValues(t, 1, h.runs.Load())
+	})
+}
+
+func TestStreamThatBreaksIsNotRunAgain(t *testing.T) {
+	t.Parallel()
+	h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+		idempotent.Stream(r.Context())
+		_, _ = io.WriteString(w, "half")
+		panic(http.ErrAbortHandler)
+	}}
+	mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
+	require.Equal(t, "half", call(mw, "k", "").Body)
+	require.Contains(t, call(mw, "k", "").Body, "idempotency_response_unavailable")
+	require.EqualValues(t, 1, h.runs.Load())
+}
+
+func TestLargeFailureIsSentAndNotKept(t *testing.T) {
+	t.Parallel()
+	h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusInternalServerError)
+		_, _ = io.WriteString(w, "0123456789")
+	}}
+	mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{MaxResponse: 5})(&h)
+	for range 2 {
+		require.Equal(t, "0123456789", call(mw, "k", "").Body)
+	}
+	require.EqualValues(t, 2, h.runs.Load())
+}
+
 func TestDuplicateGivesUpWaiting(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

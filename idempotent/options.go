@@ -88,6 +88,9 @@ func (o *Options) withDefaults(s Store, scope ScopeFunc) Options {
 	if _, ok := s.(Executor); ok && c.AtMostOnce {
 		panic("idempotent: AtMostOnce is not for an Executor: effects belong into its transaction")
 	}
+	if c.FailOpen && c.AtMostOnce {
+		panic("idempotent: AtMostOnce and FailOpen contradict each other")
+	}
 	if c.Methods = slices.Clone(c.Methods); c.Methods == nil {
 		c.Methods = []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
 	}

@@ -180,10 +180,13 @@ func TestContradictionsPanic(t *testing.T) {
 	t.Parallel()
 	store := memory()
 	for name, f := range map[string]func(){
-		"no store":           func() { idempotent.New(nil, idempotent.Global, nil) },
-		"no scope":           func() { idempotent.New(store, nil, nil) },
-		"safe method":        func() { idempotent.New(store, idempotent.Global, &idempotent.Options{Methods: []string{"GET"}}) },
-		"preflight":          func() { idempotent.New(store, idempotent.Global, &idempotent.Options{Methods: []string{"OPTIONS"}}) },
+		"no store":    func() { idempotent.New(nil, idempotent.Global, nil) },
+		"no scope":    func() { idempotent.New(store, nil, nil) },
+		"safe method": func() { idempotent.New(store, idempotent.Global, &idempotent.Options{Methods: []string{"GET"}}) },
+		"preflight":   func() { idempotent.New(store, idempotent.Global, &idempotent.Options{Methods: []string{"OPTIONS"}}) },
+		"no protection": func() {
+			idempotent.New(store, idempotent.Global, &idempotent.Options{FailOpen: true, AtMostOnce: true})
+		},
 		"negative lease":     func() { idempotent.New(store, idempotent.Global, &idempotent.Options{Lease: -1}) },
 		"negative retention": func() { idempotent.New(store, idempotent.Global, &idempotent.Options{Retention: -1}) },
 		"negative time-out":  func() { idempotent.New(store, idempotent.Global, &idempotent.Options{StoreTimeout: -1}) },

@@ -22,12 +22,12 @@ type run struct {
 
 	mu     sync.Mutex
 	marked bool
+	sealed bool // the record is, while the handler runs on
 	closed bool // the outcome is decided
 
 	keeper  keeper
 	outcome Outcome
 	refusal error // is answered in place of the handler's response
-	sealed  bool  // the outcome is recorded already
 }
 
 // runContext is the handler's context.
@@ -124,10 +124,11 @@ func (n *run) close() (marked bool) {
 	return n.marked
 }
 
-func (n *run) isClosed() bool {
+// done tells whether the record is finished, or about to be, so that there is no lease to lose.
+func (n *run) done() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.closed
+	return n.closed || n.sealed
 }
 
 // mark is BeginEffect.
@@ -139,7 +140,7 @@ func (n *run) mark(ctx context.Context) error {
 		return apierror.Internal(fmt.Errorf("idempotent: BeginEffect within an Executor: %w", errors.ErrUnsupported))
 	case n.closed:
 		return apierror.Internal(errLate)
-	case n.marked:
+	case n.marked || n.sealed: // the latter is not run again either
 		return nil
 	case errors.Is(context.Cause(&n.ctx), ErrLeaseLost):
 		return unavailable(ErrLeaseLost)
@@ -173,6 +174,8 @@ func (n *run) seal() error {
 		n.warn("idempotent: a response is sent that could not be sealed", err)
 		return nil // it is tried again when the handler has returned
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.sealed = true
 	return nil
 }

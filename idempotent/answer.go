@@ -1,0 +1,94 @@
+package idempotent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/reqstate"
+)
+
+// answer answers a request whose handler is not run, or whose run does not count.
+func (q *request) answer(v Verdict, err error) {
+	if q.ran == nil {
+		q.event.Waited = time.Since(q.started)
+	}
+	switch {
+	case errors.Is(err, ErrQuota):
+		q.refuse(OverQuota, apierror.RateLimitExceeded(soon()).WithCause(err))
+	case err != nil:
+		q.refuse(StoreFailed, apierror.ServiceUnavailable(soon()).WithCause(err))
+	case v.State == InFlight && errors.Is(q.r.Context().Err(), context.Canceled):
+		q.refuse(InProgress, q.r.Context().Err())
+	case v.State == InFlight:
+		q.refuse(InProgress, apierror.IdempotencyInProgress(soon()))
+	case v.State == Released:
+		q.refuse(LeaderFailed, apierror.ServiceUnavailable(soon()).WithCause(errLeaderFailed))
+	case v.State == Mismatch:
+		q.refuse(Conflict, apierror.IdempotencyConflict())
+	case v.State == Unknown:
+		q.refuse(OutcomeUnknown, apierror.IdempotencyOutcomeUnknown())
+	case v.State == Expired:
+		q.refuse(Unavailable, apierror.IdempotencyResponseUnavailable())
+	case v.State == Done, v.State == Sealed:
+		q.replay(v)
+	default:
+		q.refuse(StoreFailed, apierror.Internal(fmt.Errorf("idempotent: the store answered the state %d", v.State)))
+	}
+}
+
+func (q *request) refuse(res Result, err error) {
+	q.event.Result, q.event.Err = res, err
+	apierror.Write(q.w, q.r, err)
+}
+
+// soon is how long a client is told to wait: one or two seconds, so that not all come back at once.
+func soon() time.Duration { return time.Duration(1+rand.IntN(2)) * time.Second }
+
+// replay answers with what was recorded.
+func (q *request) replay(v Verdict) {
+	rec, err := parseRecord(v.Record)
+	if err != nil {
+		q.refuse(StoreFailed, apierror.Internal(err))
+		return
+	}
+	if q.Authorize != nil {
+		if err := q.Authorize(q.r); err != nil {
+			q.refuse(Refused, err)
+			return
+		}
+	}
+	q.event.Status = rec.status
+	if v.State == Sealed {
+		e := apierror.IdempotencyResponseUnavailable()
+		for name, values := range rec.fields {
+			e = e.WithHeader(name, values[0]) // there is the Location at most
+		}
+		q.refuse(Unavailable, e)
+		return
+	}
+	q.event.Result = Replayed
+	values := []string{"true", rec.requestID} // one array for both
+	q.w.Header()[headerReplayed] = values[:1:1]
+	if rec.requestID != "" {
+		q.w.Header()[headerOriginal] = values[1:]
+	}
+	send(q.w, &rec, nil)
+}
+
+// observe reports the request, when all is done, so that a hook that panics leaves nothing behind.
+func (q *request) observe() {
+	if q.Observe != nil {
+		q.Observe(q.r.Context(), q.event)
+	}
+}
+
+func (q *request) warn(msg string, err error) {
+	q.Logger.LogAttrs(q.r.Context(), slog.LevelWarn, msg,
+		slog.String("request_id", reqstate.From(q.r.Context()).RequestID()),
+		slog.String("idempotency_id", q.claim.ID.String()), slog.Any("error", err))
+}
