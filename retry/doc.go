@@ -41,7 +41,9 @@ know nothing of retries:
 		err = apierror.Parse(resp)
 	}
 
-If it had none, the error is an [*Error], under the client's [*net/url.Error]. It unwraps to what the network said, to the
+With a response's header the call is over: a body that breaks off later is an error of who reads it.
+
+If the last attempt had no response, the error is an [*Error], under the client's [*net/url.Error]. It unwraps to what the network said, to the
 context's error and cause if that ended the call, to [ErrCircuitOpen] if the breaker did. [Reason] enumerates the answers to
 "why did it not retry", and [WithReport] has them for a success too.
 

@@ -3,6 +3,7 @@ package retry
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -47,13 +48,18 @@ func (b *drainedBody) Close() error { return b.src.Close() }
 
 // drain reads ahead, and returns what there was within the bounds. When it returns nil, reading may still go on.
 func drain(resp *http.Response) []byte {
-	if resp.Body == http.NoBody || resp.ContentLength == 0 {
+	if resp.Body == http.NoBody {
 		return nil
 	}
 	b := &drainedBody{src: resp.Body, done: make(chan struct{})}
 	resp.Body = b
 	go func() {
 		defer close(b.done)
+		defer func() {
+			if p := recover(); p != nil {
+				b.err = fmt.Errorf("retry: reading the response panicked: %v", p)
+			}
+		}()
 		b.head, b.err = io.ReadAll(io.LimitReader(b.src, drainBytes))
 		if b.err == nil && len(b.head) < drainBytes {
 			b.err = io.EOF

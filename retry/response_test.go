@@ -208,3 +208,23 @@ func TestALargeErrorComesBackWhole(t *testing.T) {
 		resp.Body.Close()
 	})
 }
+
+func TestABodyThatPanicsFailsItsReader(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(baseFunc(func(*http.Request) (*http.Response, error) {
+			resp := answer(400, "", "Content-Type: application/json")
+			resp.Body = io.NopCloser(panicking{})
+			return resp, nil
+		}))
+		resp, err := tr.RoundTrip(request(t, "GET", target, nil))
+		require.NoError(t, err)
+		_, err = io.ReadAll(resp.Body)
+		require.ErrorContains(t, err, "panicked: bug")
+		resp.Body.Close()
+	})
+}
+
+type panicking struct{}
+
+func (panicking) Read([]byte) (int, error) { panic("bug") }
