@@ -118,11 +118,11 @@ var paths = []path{
 	{"Denied", "The same, denied: JSON error and request id, where the peers send a line of text", timed, []bar{
 		{"at most 0.6x the best peer", 0.6, against("Denied", timed, "httprate", "ulule", "tollbooth", "throttled", "sethvargo", "failsafe"), ""},
 	}},
-	{"Flood", "The same, five million keys of one request each, default settings", timed, []bar{
+	{"Flood", "The same, five million keys of one request each, default settings (ulule, tollbooth and sethvargo, which keep every key: one million)", timed, []bar{
 		{"at most 0.6x the best peer that has a bound on keys", 0.6, against("Flood", timed, "throttled"), ""},
 		{"peak resident memory at most 48 MB", 48e6, is("Flood/seawall", "peak-RSS-bytes"), ""},
 	}},
-	{"Memory", "Memory for each of a million keys", "B/key", []bar{
+	{"Memory", "Memory for each of a million keys (throttled keeps 65,536 of them, httprate a hash for a second or two)", "B/key", []bar{
 		{"at most 136 bytes", 136, is("Memory/seawall", "B/key"), ""},
 	}},
 	{"Chain", "Request id, tracker, error slot, recovery; a success", timed, []bar{
