@@ -27,7 +27,7 @@ type Attempt struct {
 	// Elapsed is the time from sending to the response's header, or to the error.
 	Elapsed time.Duration
 
-	// Delay is the wait before the next attempt, and Source where it came from. Both are zero for the last attempt.
+	// Delay is the wait that was to follow, and Source where it came from. Both are zero where no further attempt was meant.
 	Delay  time.Duration
 	Source DelaySource
 }

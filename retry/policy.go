@@ -48,7 +48,7 @@ type Policy struct {
 
 	// HoldHost makes a 429 rate_limit_exceeded and a 503 hold back every request of the Transport to that host with the
 	// same credentials (Authorization, X-Api-Key), for as long as their Retry-After says, where that is within
-	// MaxRetryAfter.
+	// MaxRetryAfter. Up to 1,024 such pairs are remembered.
 	HoldHost bool
 }
 
