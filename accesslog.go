@@ -18,6 +18,10 @@ type AccessLogOptions struct {
 	// Logger gets the lines, at level Info. Nil is slog.Default().
 	Logger *slog.Logger
 
+	// Mux names the route of a request that was answered before it came to the mux: refused by a limit, say, or replayed. Nil
+	// leaves the pattern of such requests empty.
+	Mux *http.ServeMux
+
 	// Attrs adds to a line what the service wants to see: a header, the path, the principal. It is called when the handler has
 	// returned. Nil adds nothing. If it panics the line says so.
 	Attrs func(*http.Request) []slog.Attr
@@ -30,14 +34,15 @@ type AccessLogOptions struct {
 //	status      the status that went out; 499 where the request was cancelled before one did; 0 where none ever did, because
 //	            the connection was hijacked or cut off
 //	bytes       of the body
-//	duration    until the handler returned
+//	duration    until the handler returned; slog's JSON handler writes nanoseconds
 //	request_id  ""  outside of RequestID
-//	code        of the error that was answered; absent for none
+//	code        of the error that was answered; absent for none, and for a replay
+//	replayed    true where an Idempotency-Key's first answer was given again; absent else
 //	aborted     true where the response was cut off; absent else
 //
 // The path, the query and the headers are not in it: they hold ids, keys and tokens. Nil options are the defaults. The pattern is
-// known where the mux is wrapped in [NotFound], as [Stack] does, or where no layer between copies the request. An AccessLog inside
-// of another one writes a line of its own.
+// known where the mux is wrapped in [NotFound], as [Stack] does, where it is named in the options, or where no layer between
+// copies the request. An AccessLog inside of another one writes a line of its own.
 func AccessLog(o *AccessLogOptions) Middleware {
 	var opt AccessLogOptions
 	if o != nil {
@@ -70,13 +75,16 @@ func (o *AccessLogOptions) write(r *http.Request, state *reqstate.State, respons
 	attrs := make([]slog.Attr, 0, 10)
 	attrs = append(attrs,
 		slog.String("method", loggedMethod(r)),
-		slog.String("pattern", loggedPattern(r, state, response)),
+		slog.String("pattern", o.pattern(r, state, response)),
 		slog.Int("status", loggedStatus(r, state, response, aborted)),
 		slog.Int64("bytes", response.Bytes()),
 		slog.Duration("duration", took),
 		slog.String("request_id", state.RequestID()))
 	if err := state.Err(); err != nil {
 		attrs = append(attrs, slog.String("code", string(apierror.CodeOf(err))))
+	}
+	if len(response.Header()["Idempotent-Replayed"]) > 0 {
+		attrs = append(attrs, slog.Bool("replayed", true))
 	}
 	if aborted {
 		attrs = append(attrs, slog.Bool("aborted", true))
@@ -106,11 +114,15 @@ func loggedMethod(r *http.Request) string {
 	return r.Method[:min(len(r.Method), maxMethod)]
 }
 
-func loggedPattern(r *http.Request, state *reqstate.State, response *track.Response) string {
+func (o *AccessLogOptions) pattern(r *http.Request, state *reqstate.State, response *track.Response) string {
 	if r.Method == http.MethodConnect && response.Status()/100 == 3 {
 		return "" // ServeMux gives the path itself as the pattern of a CONNECT that it redirects
 	}
-	return cmp.Or(state.Pattern(), r.Pattern)
+	pattern := cmp.Or(state.Pattern(), r.Pattern)
+	if pattern == "" && o.Mux != nil && r.Method != http.MethodConnect && r.RequestURI != "*" {
+		_, pattern = o.Mux.Handler(r)
+	}
+	return pattern
 }
 
 // statusClientGone is how a request that was cancelled before it was answered is counted: the client has gone, as a rule. It

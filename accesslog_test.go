@@ -15,6 +15,7 @@ import (
 
 	"github.com/seawall-go/seawall"
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/idempotent"
 )
 
 // textLogger writes lines as log/slog's TextHandler does, without the time.
@@ -202,5 +203,41 @@ func TestClientThatGoesAway(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// What is answered before it comes to the mux has a route all the same, and a replay is told from a run.
+func TestAccessLogOfWhatTheMuxNeverSaw(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.Handle("POST /v1/things/{id}", failing(nil, apierror.CodeResourceMissing))
+	var lines bytes.Buffer
+	h := (&seawall.Stack{
+		Logger: textLogger(&lines),
+		Authenticate: func(next http.Handler) http.Handler {
+			return plain(func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Authorization") == "" {
+					apierror.Write(w, r, apierror.AuthenticationFailed())
+					return
+				}
+				next.ServeHTTP(w, seawall.WithPrincipal(r, "acct_1"))
+			})
+		},
+		Idempotency: idempotent.New(idempotent.NewMemory(nil), idempotent.ByPrincipal, nil),
+	}).Handler(mux)
+	for _, row := range []struct {
+		path, authorization, want string
+	}{
+		{"/v1/things/1", "", `pattern="POST /v1/things/{id}" status=401 .* code=authentication_failed\n$`},
+		{"/v2/things", "", `pattern="" status=401 .* code=authentication_failed\n$`},
+		{"/v1/things/1", "yes", `pattern="POST /v1/things/{id}" status=404 .* code=resource_missing\n$`},
+		{"/v1/things/1", "yes", `pattern="POST /v1/things/{id}" status=404 .* replayed=true\n$`},
+	} {
+		lines.Reset()
+		r := httptest.NewRequest(http.MethodPost, row.path, nil)
+		r.Header.Set("Idempotency-Key", "k")
+		r.Header.Set("Authorization", row.authorization)
+		h.ServeHTTP(httptest.NewRecorder(), r)
+		require.Regexp(t, row.want, lines.String())
 	}
 }

@@ -50,8 +50,8 @@
 //	}
 //	http.ListenAndServe(addr, stack.Handler(mux))
 //
-// A field that is not set is a piece that is not there. Its Skip exempts requests from what would hurt them: health checks from
-// limits, streams from the time-out.
+// A field that is not set is a piece that is not there. Its Skip exempts health checks and the like from all bounds and limits, its
+// NoTimeout streams from the time-out alone.
 //
 // # The order, and why
 //
@@ -96,12 +96,14 @@
 // [MaxBody] cannot close the connection of a client that sends too much, and an error that is written by hand does not see what has
 // gone out already. A compressor may set Content-Encoding at once or with the status; the error object is compressed like any other body.
 //
-// Values. Authentication says whom it found with [WithPrincipal]; everything further in, and the access log, knows by [Principal].
+// Values. Authentication says whom it found with [WithPrincipal]; everything further in knows by [Principal], and so do
+// middleware and [AccessLogOptions].Attrs further out.
 //
 // # Streaming and other connections
 //
 // The ResponseWriter that handlers get has what the one below it has: http.Flusher everywhere, http.Hijacker and io.ReaderFrom
-// (sendfile) over HTTP/1, and everything that http.ResponseController does. Nothing is buffered, and no piece starts a goroutine. A hijacked
+// (sendfile) over HTTP/1, and everything that http.ResponseController does. Nothing is buffered, and no piece starts a goroutine. (But for a request with
+// an Idempotency-Key: package idempotent records an answer before it sends it, unless the handler says idempotent.Stream.) A hijacked
 // connection is the handler's: nobody writes to it, its status is logged as 0.
 //
 // [Timeout] interrupts nobody. A handler that watches its context ends in time; to have one that does not cut off, use

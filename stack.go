@@ -35,21 +35,39 @@ type Stack struct {
 	// LogAttrs adds to the lines of the access log: see AccessLogOptions.Attrs.
 	LogAttrs func(*http.Request) []slog.Attr
 
-	Timeout      time.Duration // see Timeout; 0 is none
-	MaxBody      int64         // bytes, see MaxBody; 0 is no bound
-	MaxInFlight  int           // requests, see MaxInFlight; 0 is no bound
-	AddressLimit Middleware    // such as ratelimit.New with ByRemoteAddr
-	Authenticate Middleware    // the service's own; it calls WithPrincipal
-	RateLimit    Middleware    // such as ratelimit.New with ByPrincipal
-	Idempotency  Middleware    // such as idempotent.New
+	// Timeout is the deadline of a request: see the function of that name. 0 is none.
+	Timeout time.Duration
 
-	// Skip exempts requests, such as health checks and streams, from the time-out, the bounds, the limits and idempotency; not
-	// from authentication. Nil exempts none.
+	// NoTimeout exempts requests from Timeout, and from nothing else: streams, which end when they end. Nil exempts none.
+	NoTimeout func(*http.Request) bool
+
+	// MaxBody bounds a request's body, in bytes: see the function of that name. 0 is no bound. Whoever reads a whole body has a
+	// bound of its own, 1 MiB if nothing else is said: apierror.DecodeJSON, and idempotent for requests with a key.
+	MaxBody int64
+
+	// MaxInFlight bounds the requests that run at once: see the function of that name. 0 is no bound.
+	MaxInFlight int
+
+	// AddressLimit is for ratelimit.New with ByRemoteAddr, say. Give its rule a name: clients see both limits.
+	AddressLimit Middleware
+
+	// Authenticate is the service's own. It calls WithPrincipal.
+	Authenticate Middleware
+
+	// RateLimit is for ratelimit.New with ByPrincipal, say.
+	RateLimit Middleware
+
+	// Idempotency is for idempotent.New.
+	Idempotency Middleware
+
+	// Skip exempts requests, such as health checks, from the time-out, the bounds, the limits and idempotency; not from
+	// authentication, which decides itself whom it lets through. Nil exempts none.
 	Skip func(*http.Request) bool
 }
 
 // Handler wraps h, which may be anything from a single handler to another framework's router. Of a *http.ServeMux it turns the
-// 404 and 405 into error objects, as [NotFound] does. It panics on a negative field; a later change of s changes nothing.
+// 404 and 405 into error objects, as [NotFound] does; one that is wrapped already needs a NotFound of its own inside the wrapping.
+// It panics on a negative field; a later change of s changes nothing.
 func (s *Stack) Handler(h http.Handler) http.Handler {
 	if h == nil {
 		panic("seawall: Stack.Handler of a nil http.Handler")
@@ -57,7 +75,8 @@ func (s *Stack) Handler(h http.Handler) http.Handler {
 	if s.Timeout < 0 || s.MaxBody < 0 || s.MaxInFlight < 0 {
 		panic("seawall: Stack with a negative Timeout, MaxBody or MaxInFlight")
 	}
-	if mux, ok := h.(*http.ServeMux); ok {
+	mux, _ := h.(*http.ServeMux)
+	if mux != nil {
 		h = NotFound(mux)
 	}
 	renderer := apierror.Renderer{}
@@ -70,7 +89,7 @@ func (s *Stack) Handler(h http.Handler) http.Handler {
 	return Chain(
 		RequestID(&RequestIDOptions{Inbound: s.InboundID, Logger: s.Logger}),
 		renderer.Handler,
-		AccessLog(&AccessLogOptions{Logger: s.Logger, Attrs: s.LogAttrs}),
+		AccessLog(&AccessLogOptions{Logger: s.Logger, Mux: mux, Attrs: s.LogAttrs}),
 		Recover(s.Logger),
 	)(s.guarded(h))
 }
@@ -79,7 +98,7 @@ func (s *Stack) Handler(h http.Handler) http.Handler {
 func (s *Stack) guarded(h http.Handler) http.Handler {
 	var guards []Middleware
 	if s.Timeout > 0 {
-		guards = append(guards, Timeout(s.Timeout))
+		guards = append(guards, unless(s.NoTimeout, Timeout(s.Timeout)))
 	}
 	if s.MaxBody > 0 {
 		guards = append(guards, MaxBody(s.MaxBody))
@@ -87,11 +106,11 @@ func (s *Stack) guarded(h http.Handler) http.Handler {
 	if s.MaxInFlight > 0 {
 		guards = append(guards, MaxInFlight(s.MaxInFlight))
 	}
-	full := Chain(append(guards, s.AddressLimit, s.Authenticate, s.RateLimit, s.Idempotency)...)(h)
+	guards = append(guards, s.AddressLimit, s.Authenticate, s.RateLimit, s.Idempotency)
 	if s.Skip == nil {
-		return full
+		return Chain(guards...)(h)
 	}
-	skip, exempt := s.Skip, Chain(s.Authenticate)(h)
+	skip, full, exempt := s.Skip, Chain(guards...)(h), Chain(s.Authenticate)(h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if skip(r) {
 			exempt.ServeHTTP(w, r)
@@ -99,4 +118,21 @@ func (s *Stack) guarded(h http.Handler) http.Handler {
 		}
 		full.ServeHTTP(w, r)
 	})
+}
+
+// unless is m for the requests that are not exempt.
+func unless(exempt func(*http.Request) bool, m Middleware) Middleware {
+	if exempt == nil {
+		return m
+	}
+	return func(next http.Handler) http.Handler {
+		within := m(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if exempt(r) {
+				next.ServeHTTP(w, r)
+				return
+			}
+			within.ServeHTTP(w, r)
+		})
+	}
 }
