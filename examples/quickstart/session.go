@@ -128,7 +128,7 @@ func (s *stage) errorObject(ctx context.Context) {
 	e, typed := errors.AsType[*apierror.Error](err)
 	s.check(typed && errors.Is(err, apierror.CodeParameterMissing) && errors.Is(err, apierror.TypeInvalidRequest), "the client's error is %v", err)
 	if typed {
-		s.say("   The client catches it by code (%s) and by type (%s),\n   and has param %q and the request id %s for support.\n",
+		s.say("   The Go client, calling again, catches it by code (%s) and by type (%s),\n   and has param %q, and the request id for support: %s.\n",
 			e.Code(), e.Type(), e.Param(), e.RequestID())
 	}
 }
@@ -150,8 +150,12 @@ func (s *stage) refusals(ctx context.Context) {
 		{"POST", "/v1/resources", keyOfAlice, `{"name":"` + strings.Repeat("a", big) + `"}`, 413, apierror.CodeRequestTooLarge},
 	} {
 		status, _, body := s.raw(ctx, c.method, c.path, c.key, c.body)
-		s.say("   %-6s %-19s %-12s %d %s\n", c.method, c.path, abridged(c.body), status, body)
-		s.check(status == c.status && strings.Contains(body, `"code":"`+string(c.code)+`"`), "%s %s was answered with %d %s", c.method, c.path, status, body)
+		var object struct {
+			Error struct{ Code, Message string }
+		}
+		_ = json.Unmarshal([]byte(body), &object) // an empty code fails the check
+		s.say("   %-6s %-19s %-12s %d %s: %s\n", c.method, c.path, abridged(c.body), status, object.Error.Code, object.Error.Message)
+		s.check(status == c.status && object.Error.Code == string(c.code), "%s %s was answered with %d %s", c.method, c.path, status, body)
 	}
 }
 
@@ -207,7 +211,7 @@ func (s *stage) burst(ctx context.Context) {
 		return
 	}
 	first := <-refusal
-	s.say("   %d requests were admitted in half a second (100 at once, and 100 a second), %d denied:\n   %s\n", admitted.Load(), denied.Load(), first)
+	s.say("   In half a second %d requests of one key were admitted (a burst of 100, then 100 a second), %d denied:\n   %s\n", admitted.Load(), denied.Load(), first)
 	s.say("   The retrying client was denied, waited %v (%s), and got through.\n", attempts[0].Delay.Round(time.Millisecond), attempts[0].Source)
 	s.check(attempts[0].Status == http.StatusTooManyRequests && attempts[0].Source == retry.FromRetryAfter && attempts[0].Delay >= time.Second,
 		"the client waited %v by %s after a %d", attempts[0].Delay, attempts[0].Source, attempts[0].Status)
@@ -256,7 +260,7 @@ func (s *stage) halfDone(ctx context.Context) {
 	if s.failed != nil {
 		return
 	}
-	s.say("   Attempt 1: %v\n   Attempt 2: %v\n", attempts[0].Err, attempts[1].Err)
+	s.say("   Attempt 1: %v\n   The client repeats it by itself, with the same key %s:\n   Attempt 2: %v\n", attempts[0].Err, report.IdempotencyKey(), attempts[1].Err)
 	s.say("   The provider was called once. Without BeginEffect the second attempt would have charged again.\n")
 }
 
@@ -283,14 +287,21 @@ func (s *stage) upstreams(ctx context.Context) {
 	s.check(err == nil && len(report.Attempts()) == 3, "the flapping upstream: %d attempts, %v", len(report.Attempts()), err)
 	s.say("   502, 502, 200: the caller of the flapping one sees a success.\n")
 
-	// The port is closed now. What was an upstream refuses every connection.
+	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		s.check(false, "%v", err)
+		return
+	}
+	_ = dead.Close() // whoever connects is refused
+	c = newClient("http://"+dead.Addr().String(), "", s.logger)
 	calls, sent := 0, 0
-	for calls < 100 && !errors.Is(err, retry.ErrCircuitOpen) {
+	var open *retry.CircuitOpenError
+	for calls < 100 && !errors.As(err, &open) {
 		_, err = c.call(ctx, http.MethodGet, "/", nil, &resource{})
 		calls, sent = calls+1, sent+len(report.Attempts())
 	}
-	s.check(errors.Is(err, retry.ErrCircuitOpen), "the breaker did not open in %d calls: %v", calls, err)
-	s.say("   The dead one was asked %d times by %d calls (retries have a budget), then the breaker opened:\n   %v\n", sent, calls, err)
+	s.check(open != nil, "the breaker did not open in %d calls: %v", calls, err)
+	s.say("   The dead one was asked %d times in all by %d calls (retries have a budget), then the breaker opened. From now on:\n   %v\n", sent, calls, open)
 }
 
 func (s *stage) panics(ctx context.Context) {
