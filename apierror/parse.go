@@ -156,7 +156,7 @@ func (e *Error) readMembers(object map[string]json.RawMessage) (requestID string
 	e.param = stringOf(object["param"])
 	e.docURL = cmp.Or(stringOf(object["doc_url"]), e.docURL)
 	var list []json.RawMessage
-	if json.Unmarshal(object["errors"], &list) == nil {
+	if raw := object["errors"]; len(raw) > 0 && json.Unmarshal(raw, &list) == nil {
 		for _, raw := range list[:min(len(list), maxFields)] {
 			if m := members(raw); m != nil {
 				e.fields = append(e.fields, Field{Code(stringOf(m["code"])), stringOf(m["param"]), stringOf(m["message"])})
@@ -177,7 +177,7 @@ func (e *Error) readMembers(object map[string]json.RawMessage) (requestID string
 
 // members are those of a JSON object; nil for anything else.
 func members(raw json.RawMessage) (m map[string]json.RawMessage) {
-	if json.Unmarshal(raw, &m) != nil {
+	if len(raw) == 0 || json.Unmarshal(raw, &m) != nil {
 		return nil
 	}
 	return m
@@ -185,7 +185,13 @@ func members(raw json.RawMessage) (m map[string]json.RawMessage) {
 
 // stringOf is a JSON string's value; "" for anything else.
 func stringOf(raw json.RawMessage) (s string) {
-	if len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &s) != nil {
+	if len(raw) == 0 || raw[0] != '"' {
+		return ""
+	}
+	if text := raw[1 : len(raw)-1]; bytes.IndexByte(text, '\\') < 0 && utf8.Valid(text) {
+		return string(text) // as it is, as a rule: the decoder that made raw of it has seen that it is whole
+	}
+	if json.Unmarshal(raw, &s) != nil {
 		return ""
 	}
 	return s
