@@ -1,10 +1,10 @@
 /*
-Package retry is the client's side of the specification: an [http.RoundTripper] that repeats what can be recovered, never carries
-a write out twice, never sleeps towards a certain failure, and in an outage adds a tenth, not a multiple, of load.
+Package retry is the client's side of the specification: an [http.RoundTripper] that repeats what can be recovered, a write only
+under an Idempotency-Key, never sleeps towards a certain failure, and in an outage adds a tenth, not a multiple, of load.
 
 	client := &http.Client{Transport: &retry.Transport{}}
 
-That is all there is to adopt. Requests are made as before; make the client once and share it.
+That is all there is to adopt, for calls to servers that honour Idempotency-Key; for others see [CallerKeys]. Requests are made as before; make the client once and share it.
 
 # What is repeated
 

@@ -11,7 +11,7 @@ import (
 type Event struct {
 	Kind   EventKind
 	Method string
-	Host   string // as in the URL
+	Host   string // as in the URL; that of a CircuitOpenError always has a port
 
 	// Attempt is the one that ended; of a call, the last one, zero if there was none.
 	Attempt Attempt
