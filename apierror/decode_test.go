@@ -555,7 +555,7 @@ func timeoutError(t *testing.T) error {
 func TestDecodeJSONIsNotSlowForAHostileBody(t *testing.T) {
 	t.Parallel()
 	deep := 4000
-	wide := strings.Repeat("1,", 300_000) + "1"
+	wide := strings.Repeat("1,", 100_000) + "1"
 	err := decodeOrder(t, `{"extra":`+strings.Repeat("[", deep)+wide+strings.Repeat("]", deep)+`,"count":"x"}`, nil)
 	equal(t, "param", asError(t, err).Param(), "count")
 
