@@ -185,7 +185,7 @@ func members(raw json.RawMessage) (m map[string]json.RawMessage) {
 
 // stringOf is a JSON string's value; "" for anything else.
 func stringOf(raw json.RawMessage) (s string) {
-	if len(raw) == 0 || raw[0] != '"' {
+	if len(raw) < 2 || raw[0] != '"' {
 		return ""
 	}
 	if text := raw[1 : len(raw)-1]; bytes.IndexByte(text, '\\') < 0 && utf8.Valid(text) {
