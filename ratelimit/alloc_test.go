@@ -120,3 +120,18 @@ func TestAllocatedBytesOfAMillionStrangers(t *testing.T) {
 	require.LessOrEqual(t, grown, int64(16<<20))
 	t.Logf("%d keys in %d bytes: %.1f a key", stats.Keys, grown, float64(grown)/float64(stats.Keys))
 }
+
+// TestAllocatedBytesOfMaxConcurrent has a million callers come and go.
+func TestAllocatedBytesOfMaxConcurrent(t *testing.T) {
+	h := ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey(), nil)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	before := heap()
+	r, w := request(), &discard{http.Header{}}
+	for i := range 1_000_000 {
+		r.Header["X-Api-Key"] = []string{strconv.Itoa(i)}
+		h.ServeHTTP(w, r)
+	}
+	grown := heap() - before
+	t.Logf("%d bytes", grown)
+	require.Less(t, grown, int64(1<<20))
+	require.NotNil(t, h)
+}

@@ -3,6 +3,7 @@ package ratelimit_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -154,14 +155,20 @@ func TestLimitsByPlanAndCostsByRoute(t *testing.T) {
 
 func TestCostOverTheBurstIsDeniedForGood(t *testing.T) {
 	t.Parallel()
-	h := ratelimit.New(ratelimit.NewMemory(nil), byKey("small", ratelimit.PerSecond(1)), ratelimit.Rule{
-		Key: ratelimit.ByAPIKey(), Limit: ratelimit.PerHour(10), Cost: func(*http.Request) int { return 11 },
+	h := ratelimit.New(ratelimit.NewMemory(nil), byKey("small", ratelimit.PerHour(1)), ratelimit.Rule{
+		Key: ratelimit.ByAPIKey(), Limit: ratelimit.PerHour(10), Cost: func(r *http.Request) int { return len(r.Header.Values("X-Item")) },
 	})(ok)
-	w := get(h, "sk_1")
-	require.Equal(t, 429, w.Code)
-	require.Empty(t, w.Header().Values("Retry-After"))
-	require.Equal(t, "false", w.Header().Get("X-Should-Retry"))
-	require.Contains(t, w.Header().Get("RateLimit"), `"default";r=10;`)
+	dear := request("X-Api-Key", "sk_1")
+	dear.Header["X-Item"] = make([]string, 11)
+	for range 2 {
+		w := serve(h, dear)
+		require.Equal(t, 429, w.Code)
+		require.Empty(t, w.Header().Values("Retry-After"))
+		require.Equal(t, "false", w.Header().Get("X-Should-Retry"))
+		require.Contains(t, w.Header().Get("RateLimit"), `"default";r=10;`)
+
+		get(h, "sk_1") // now another rule denies it, too, but only for an hour
+	}
 }
 
 func TestBugsOfTheServiceAreNotTheCallersFault(t *testing.T) {
@@ -411,6 +418,23 @@ func TestNewPanicsOnWhatCannotWork(t *testing.T) {
 		})
 	}
 	require.NotPanics(t, func() { ratelimit.New(single{m}, good) })
+}
+
+// What a handler does to one of the fields is not seen in the other, nor in another request's.
+func TestFieldsAreTheRequestsOwn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := ratelimit.New(ratelimit.NewMemory(nil), byKey("", ratelimit.PerMinute(60)))(
+			http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header()["Ratelimit-Policy"][0] = "changed"
+				w.Header().Add("RateLimit-Policy", "added")
+			}))
+		for i := range 40 {
+			before := get(h, "sk_1").Header()
+			require.Equal(t, []string{"changed", "added"}, before["Ratelimit-Policy"])
+			require.Equal(t, []string{fmt.Sprintf(`"default";r=%d;t=1`, 59-i)}, before["Ratelimit"])
+		}
+	})
 }
 
 func TestErrorsOfTheHandlerCarryTheFields(t *testing.T) {

@@ -53,6 +53,31 @@ func TestStaleClocksMintNothing(t *testing.T) {
 	}
 }
 
+// TestClockOfOneKeyIsThatOfAnother charges two keys together, of which one was seen a second later than the other.
+func TestClockOfOneKeyIsThatOfAnother(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(nil)
+	limit := ratelimit.Limit{Quota: 1, Window: time.Second, Burst: 10}
+	ahead := charge("ahead", ratelimit.PerSecond(1000))
+	_, err := m.TakeAt(epoch.Add(time.Second), ahead)
+	require.NoError(t, err)
+	for i := range 50 { // in most cases the two are in different parts of the table
+		c, admitted := charge(strconv.Itoa(i), limit), 0
+		into := make([]ratelimit.Decision, 2)
+		for range 20 {
+			require.NoError(t, m.TakeAllAt(epoch, []ratelimit.Charge{c, ahead}, into))
+			d, err := m.TakeAt(epoch, c)
+			require.NoError(t, err)
+			for _, d := range []ratelimit.Decision{into[0], d} {
+				if d.Allowed {
+					admitted++
+				}
+			}
+		}
+		require.LessOrEqual(t, admitted, 11)
+	}
+}
+
 // TestDroppedBucketsDoNotComeBackYounger drops a full bucket and then looks at it with the clock of before, when it was not yet full.
 func TestDroppedBucketsDoNotComeBackYounger(t *testing.T) {
 	t.Parallel()

@@ -38,6 +38,7 @@ func Run(t *testing.T, newLimiter func(t *testing.T) (ratelimit.Limiter, func(ti
 		{"what cannot be charged is an error", invalid},
 		{"buckets are apart", apart},
 		{"many goroutines take exactly what there is", concurrent},
+		{"units are there when they are due", due},
 		{"random schedules agree with integer arithmetic", schedules},
 		{"Retry-After is sufficient and minimal", retryAfter},
 	}

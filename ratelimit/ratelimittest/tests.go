@@ -82,6 +82,29 @@ func concurrent(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) 
 	}
 }
 
+// due looks at buckets at the very instants at which another unit comes back, where floating point may be a hair short.
+func due(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
+	for i, unit := range []time.Duration{time.Millisecond, 300 * time.Millisecond, 7 * time.Second, 12 * time.Second, 131 * time.Second} {
+		for quota := 1; quota < 30; quota += 4 {
+			c := ratelimit.Charge{
+				Policy: "due", Key: string(rune('a'+i)) + string(rune('a'+quota)), Limit: ratelimit.Per(quota, unit*time.Duration(quota)), Cost: quota,
+			}
+			take(t, l, c)
+			c.Cost = 0
+			for n := range quota {
+				advance(unit - time.Millisecond)
+				if d := take(t, l, c); d.Remaining != n {
+					t.Fatalf("a millisecond early: %+v: %+v, want %d to remain", c, d, n)
+				}
+				advance(time.Millisecond)
+				if d := take(t, l, c); d.Remaining != n+1 {
+					t.Fatalf("in time: %+v: %+v, want %d to remain", c, d, n+1)
+				}
+			}
+		}
+	}
+}
+
 // model is a token bucket in integers. Its unit is such that a token is limit.Window of them, and limit.Quota come back each nanosecond.
 type model struct {
 	limit  ratelimit.Limit
