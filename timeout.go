@@ -26,7 +26,7 @@ func Timeout(d time.Duration) Middleware {
 			w, response := track.Wrap(w, r)
 			next.ServeHTTP(w, r)
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) && !response.Committed() {
-				apierror.Write(w, r, apierror.Timeout())
+				apierror.Write(w, r, apierror.Timeout().WithCause(context.Cause(ctx)))
 			}
 		})
 	}

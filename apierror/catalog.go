@@ -1,32 +1,53 @@
 package apierror
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strconv"
 )
 
 // Definition is one entry of a catalogue: a code and all that follows from it. A service defines its own codes as package
-// variables, makes errors from them, and gives them to [NewCatalog]:
+// variables, returns them or makes errors from them, and gives them to [NewCatalog]:
 //
 //	var CardDeclined = apierror.Definition{
 //		Code: "card_declined", Type: apierror.TypeInvalidRequest, Status: 402, Message: "The card was declined.",
 //	}
 //
+//	return CardDeclined // it is an error itself, with the default message
 //	return CardDeclined.Messagef("The card was declined: %s.", reason)
+//
+// errors.Is(err, CardDeclined) finds either, and the error that a client parsed.
 type Definition struct {
 	Code        Code   // ^[a-z][a-z0-9_]{0,62}$
 	Type        Type   // one of the six
 	Status      int    // 400 to 599
 	Message     string // what the client reads when the error says nothing else
 	Description string // when it occurs; for the reference page
-	Retryable   bool   // false sends X-Should-Retry: false: a repetition has the same result
+
+	// NotRetryable says that a repetition has the same result although the status is one that clients repeat: 429, or a 5xx
+	// but 501. X-Should-Retry: false is sent then, as it is for every other status.
+	NotRetryable bool
 }
+
+// Error returns the code as it goes over the wire.
+func (d Definition) Error() string { return string(d.Code) }
 
 // New returns an error of this definition with its default message.
 func (d Definition) New() *Error {
-	return &Error{code: d.Code, typ: d.Type, status: d.Status, message: d.Message, retryable: d.Retryable}
+	return &Error{code: d.Code, typ: d.Type, status: d.Status, message: d.Message, retryable: d.retryable(), vain: d.NotRetryable}
+}
+
+func (d Definition) retryable() bool {
+	status := cmp.Or(d.Status, d.Type.status())
+	return !d.NotRetryable && (retryableStatus(status) || status < 400 || status > 599) // what is no error's goes out as 500
+}
+
+// retryableStatus tells which statuses a client of the specification repeats. 501 never heals.
+func retryableStatus(status int) bool {
+	return status == http.StatusTooManyRequests || status >= 500 && status != http.StatusNotImplemented
 }
 
 // Messagef returns an error of this definition whose public message is the formatted text.
@@ -53,11 +74,11 @@ func NewCatalog(defs ...Definition) (*Catalog, error) {
 	for i, d := range c.defs {
 		if first, ok := c.byCode[d.Code]; ok {
 			faults = append(faults, fmt.Errorf("apierror: %s is defined twice: by %s and by %s", quote(d.Code), place(first), place(i)))
-			continue
+		} else {
+			c.byCode[d.Code] = i
 		}
-		c.byCode[d.Code] = i
-		if err := d.check(); err != nil {
-			faults = append(faults, fmt.Errorf("apierror: %s: %w", place(i), err))
+		for _, fault := range d.faults() {
+			faults = append(faults, fmt.Errorf("apierror: the code %s (%s) %s", quote(d.Code), place(i), fault))
 		}
 	}
 	if len(faults) > 0 {
@@ -87,18 +108,21 @@ func (c *Catalog) Lookup(code Code) (Definition, bool) {
 // Definitions returns all definitions, the built-in ones first, each in the order in which it was given.
 func (c *Catalog) Definitions() []Definition { return slices.Clone(c.defs) }
 
-func (d Definition) check() error {
-	switch {
-	case !d.Code.wellFormed():
-		return fmt.Errorf("the code %s is not 1 to 63 of a-z, 0-9 and _ that begin with a letter", quote(d.Code))
-	case !d.Type.known():
-		return fmt.Errorf("the code %s has the unknown type %s", quote(d.Code), quote(d.Type))
-	case d.Status < 400 || d.Status > 599:
-		return fmt.Errorf("the code %s has the status %d, which is no 4xx or 5xx", quote(d.Code), d.Status)
-	case d.Message == "":
-		return fmt.Errorf("the code %s has no default message", quote(d.Code))
+// faults completes "the code …" with all that is wrong with a definition.
+func (d Definition) faults() (faults []string) {
+	if !d.Code.wellFormed() {
+		faults = append(faults, "is not 1 to 63 of a-z, 0-9 and _ that begin with a letter")
 	}
-	return nil
+	if !d.Type.known() {
+		faults = append(faults, "has the unknown type "+quote(d.Type))
+	}
+	if d.Status < 400 || d.Status > 599 {
+		faults = append(faults, fmt.Sprintf("has the status %d, which is no 4xx or 5xx", d.Status))
+	}
+	if d.Message == "" {
+		faults = append(faults, "has no default message")
+	}
+	return faults
 }
 
 func (c Code) wellFormed() bool {

@@ -49,6 +49,7 @@
 //		Message: "The card was declined.",
 //	}
 //
+//	return CardDeclined // with the default message
 //	return CardDeclined.Messagef("The card was declined: %s.", reason)
 //
 // [NewCatalog] puts them beside the built-in ones and refuses what cannot be right: a code that is defined twice, a status that is

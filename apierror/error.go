@@ -31,7 +31,7 @@ type Error struct {
 	header     http.Header
 	retryAfter time.Duration
 	retryable  bool
-	vain       bool // NotRetryable was asked for: no Retry-After either
+	vain       bool // a repetition was said to be in vain: no Retry-After either
 	cause      error
 	origin     *origin // nil for an error that was made here
 }
@@ -144,11 +144,13 @@ func (e *Error) Cause() error {
 // Unwrap returns the cause, so that errors.Is and errors.As find what is in it.
 func (e *Error) Unwrap() error { return e.Cause() }
 
-// Is answers errors.Is for a [Code] and for a [Type].
+// Is answers errors.Is for a [Code], a [Definition] and a [Type].
 func (e *Error) Is(target error) bool {
 	switch t := target.(type) {
 	case Code:
 		return e != nil && t != "" && e.code == t
+	case Definition:
+		return e.Is(t.Code)
 	case Type:
 		return e != nil && e.Type() == t
 	default:
@@ -286,7 +288,7 @@ func (e *Error) WithField(f Field) *Error {
 		c.fields = []Field{{c.code, c.param, c.message}}
 	default:
 		if d, ok := builtin.Lookup(f.Code); ok {
-			c.typ, c.status, c.retryable = d.Type, d.Status, d.Retryable && !c.vain
+			c.typ, c.status, c.retryable = d.Type, d.Status, d.retryable() && !c.vain
 		}
 		c.code, c.param, c.message = cmp.Or(f.Code, c.code), f.Param, cmp.Or(f.Message, c.message)
 	}

@@ -20,7 +20,7 @@ var (
 
 func ExampleDefinition() {
 	show(apierror.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
-		return cardDeclined.Messagef("The card was declined: %s.", "it has expired")
+		return cardDeclined.Messagef("The card was declined: %s.", "it has expired") // or cardDeclined itself
 	}))
 	// Output:
 	// 402 card_declined - The card was declined: it has expired.
@@ -32,7 +32,8 @@ func ExampleNewCatalog() {
 	fmt.Println(err)
 	// Output:
 	// apierror: "card_declined" is defined twice: by argument 1 of NewCatalog and by argument 2 of NewCatalog
-	// apierror: argument 3 of NewCatalog: the code "Teapot" is not 1 to 63 of a-z, 0-9 and _ that begin with a letter
+	// apierror: the code "Teapot" (argument 3 of NewCatalog) is not 1 to 63 of a-z, 0-9 and _ that begin with a letter
+	// apierror: the code "Teapot" (argument 3 of NewCatalog) has the status 200, which is no 4xx or 5xx
 }
 
 // Map names the errors of the service's own layers, in one place. With a catalogue a handler may return a bare code, too.
@@ -60,7 +61,7 @@ func ExampleRenderer() {
 // The strict profile sends only the codes and statuses of the specification.
 func ExampleRenderer_strict() {
 	rd := &apierror.Renderer{Catalog: ownCatalog, Strict: true}
-	for _, err := range []error{apierror.MethodNotAllowed(http.MethodGet), cardDeclined.New()} {
+	for _, err := range []error{apierror.MethodNotAllowed(http.MethodGet), cardDeclined} {
 		show(rd.Handler(apierror.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return err })))
 	}
 	// Output:

@@ -11,7 +11,7 @@ import (
 
 // From returns the error that Write would render for err with the default Renderer; nil for nil. In this order:
 //
-//   - the first *Error or [Code] in err's tree, as errors.As would find it, through wrapping (%w) and errors.Join. When it is
+//   - the first *Error, [Code] or [Definition] in err's tree, as errors.As would find it, through wrapping (%w) and errors.Join. When it is
 //     about a parameter and the tree holds errors about other parameters, they are all named in Fields;
 //   - *http.MaxBytesError is request_too_large, context.DeadlineExceeded and os.ErrDeadlineExceeded are timeout;
 //   - anything else is api_error, and so is an *Error that Parse made of another service's response: its codes are that
@@ -19,11 +19,23 @@ import (
 //
 // The result is the *Error itself where err is one. Otherwise its cause is err: what wrapped the *Error is for the log.
 func From(err error) *Error {
-	if err == nil {
-		return nil
-	}
-	if e, ok := err.(*Error); ok && e != nil && !e.isZero() && e.origin == nil {
-		return e // as it is, as a rule: nothing wraps it, and its cause does not count
+	e, _ := from(err)
+	return e
+}
+
+// from is From. named tells that err's tree says what it is: it is not api_error for want of anything better.
+func from(err error) (e *Error, named bool) {
+	switch t := err.(type) { // what nothing wraps is as it is, as a rule, and its cause does not count
+	case nil:
+		return nil, false
+	case *Error:
+		if t != nil && !t.isZero() && t.origin == nil {
+			return t, true
+		}
+	case Code:
+		return cmp.Or(t, CodeAPIError).new(), true
+	case Definition:
+		return t.New(), true
 	}
 	var found, known *Error
 	walk(err, false, func(node error) (more bool) {
@@ -35,6 +47,8 @@ func From(err error) *Error {
 			}
 		case Code:
 			found = cmp.Or(t, CodeAPIError).new()
+		case Definition:
+			found = t.New()
 		default:
 			if known == nil {
 				known = mapped(node)
@@ -48,9 +62,9 @@ func From(err error) *Error {
 	case found == nil && known != nil:
 		found = known
 	case found == nil:
-		found = CodeAPIError.new()
+		return Internal(err), false
 	}
-	return found.WithCause(err)
+	return found.WithCause(err), true
 }
 
 // CodeOf returns the code of the outermost error in err's tree that has one, "" for none. It is what a switch wants:
@@ -64,6 +78,8 @@ func CodeOf(err error) (code Code) {
 			code = t.Code()
 		case Code:
 			code = t
+		case Definition:
+			code = t.Code
 		}
 		return code == ""
 	})

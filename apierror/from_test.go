@@ -64,6 +64,7 @@ func upstream() error {
 func TestFromFindsWhatWriteRenders(t *testing.T) {
 	t.Parallel()
 	missing, denied := apierror.ParameterMissing("a"), apierror.PermissionDenied()
+	declined := apierror.Definition{Code: "card_declined", Type: apierror.TypeInvalidRequest, Status: 402, Message: "m"}
 	var typedNil *apierror.Error
 	var maxBytes *http.MaxBytesError
 	for _, row := range []struct {
@@ -75,6 +76,8 @@ func TestFromFindsWhatWriteRenders(t *testing.T) {
 		{"a code", apierror.CodePermissionDenied, "permission_denied"},
 		{"an unknown code", apierror.Code("card_declined"), "card_declined"},
 		{"a code that says nothing", apierror.Code(""), "api_error"},
+		{"a definition", declined, "card_declined"},
+		{"a wrapped definition", fmt.Errorf("x: %w", declined), "card_declined"},
 		{"wrapped", fmt.Errorf("x: %w", missing), "parameter_missing"},
 		{"wrapped twice by one", fmt.Errorf("x: %w, %w", io.EOF, missing), "parameter_missing"},
 		{"a wrapped code", fmt.Errorf("x: %w", apierror.CodeTimeout), "timeout"},
@@ -123,8 +126,13 @@ func TestFromFindsWhatWriteRenders(t *testing.T) {
 				t.Errorf("body: %s", w.Body)
 			}
 			// What the handler returned can be found in the error that is logged.
-			if direct, ok := row.err.(*apierror.Error); ok && e == direct {
+			switch direct := row.err.(type) {
+			case apierror.Code, apierror.Definition:
 				return
+			case *apierror.Error:
+				if e == direct {
+					return
+				}
 			}
 			if cause := e.Cause(); cause == nil || causeText(cause) != causeText(row.err) {
 				t.Errorf("cause: %v", cause)
@@ -326,12 +334,13 @@ func TestACancelledRequestIsA503ThatCountsAsGone(t *testing.T) {
 		{"its own, as a cause", cancelled, apierror.Internal(fmt.Errorf("query: %w", context.Canceled)), "service_unavailable", true},
 		{"its own, joined", cancelled, errors.Join(io.EOF, context.Canceled), "service_unavailable", true},
 		{"another's", t.Context(), context.Canceled, "api_error", false},
-		{"another error", cancelled, io.EOF, "api_error", false},
+		{"an error that nobody named", cancelled, io.EOF, "service_unavailable", true},
+		{"an internal error", cancelled, apierror.Internal(io.EOF), "api_error", false},
 		{"an error of ours", cancelled, apierror.ParameterMissing("a"), "parameter_missing", false},
 		{"own deadline", expired, context.DeadlineExceeded, "timeout", false},
 		{"own deadline, cancelled below", expired, context.Canceled, "api_error", false},
 		{"a cause that holds itself", cancelled, selfCause, "api_error", false},
-		{"a cycle", cancelled, cyclic(), "api_error", false},
+		{"a cycle", cancelled, cyclic(), "service_unavailable", true},
 	} {
 		w, state, logged := answer(row.ctx, t, &apierror.Renderer{}, row.err)
 
@@ -340,8 +349,10 @@ func TestACancelledRequestIsA503ThatCountsAsGone(t *testing.T) {
 		equal(t, row.name+": status", w.Code, asError(t, state.Err()).Status())
 		if row.gone {
 			equal(t, row.name+": Retry-After", w.Header().Get("Retry-After"), "1")
-			equal(t, row.name+": logged for debugging", strings.Contains(logged, "level=DEBUG"), true)
-			equal(t, row.name+": cause", errors.Is(asError(t, state.Err()), context.Canceled), true)
+			// A failure that may be of our own making is worth a line.
+			level := map[bool]string{true: "level=DEBUG", false: "level=WARN"}[strings.HasPrefix(row.name, "its own")]
+			equal(t, row.name+": logged", strings.Contains(logged, level), true)
+			equal(t, row.name+": cause", causeText(asError(t, state.Err()).Cause()), causeText(row.err))
 		}
 	}
 }
@@ -403,4 +414,22 @@ func TestMapNamesAServicesOwnErrors(t *testing.T) {
 	_, state, _ := answer(cancelled, t, rd, context.Canceled)
 	equal(t, "Map comes first", apierror.CodeOf(state.Err()), apierror.CodeTimeout)
 	equal(t, "Map comes first", state.Gone(), false)
+}
+
+// A definition is an error that handlers return and clients ask for.
+func TestADefinitionIsFoundAsItsCodeIs(t *testing.T) {
+	t.Parallel()
+	declined := apierror.Definition{Code: "card_declined", Type: apierror.TypeInvalidRequest, Status: 402, Message: "m"}
+	w := httptest.NewRecorder()
+	apierror.Write(w, httptest.NewRequest(http.MethodGet, "/", nil), fmt.Errorf("charging: %w", declined))
+	parsed := apierror.Parse(w.Result())
+	equal(t, "status", w.Code, 402)
+	for name, err := range map[string]error{
+		"itself": declined, "made": declined.Messagef("x"), "wrapped": fmt.Errorf("x: %w", declined.New()), "parsed": parsed,
+	} {
+		equal(t, name+": is it", errors.Is(err, declined), true)
+		equal(t, name+": is another", errors.Is(err, apierror.Definition{Code: "other"}), false)
+		equal(t, name+": code", apierror.CodeOf(err), declined.Code)
+	}
+	equal(t, "text", declined.Error(), "card_declined")
 }

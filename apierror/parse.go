@@ -240,7 +240,7 @@ func retryable(resp *http.Response) bool {
 	if strings.EqualFold(strings.TrimSpace(resp.Header.Get("X-Should-Retry")), "false") {
 		return false
 	}
-	return resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented
+	return retryableStatus(resp.StatusCode)
 }
 
 // headerID is a request id from a header, "" where the header is absent or doubled with different values.

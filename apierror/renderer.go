@@ -3,6 +3,7 @@ package apierror
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -63,10 +64,10 @@ func RequestIDFrom(ctx context.Context) string { return reqstate.From(ctx).Reque
 func (rd *Renderer) resolve(r *http.Request, err error) (e *Error, gone bool) {
 	e = rd.mapped(r, err)
 	if e == nil {
-		if canceled(r.Context(), err) {
+		var named bool
+		e, named = from(err)
+		if ctx := r.Context(); canceled(ctx, err) || !named && errors.Is(ctx.Err(), context.Canceled) {
 			e, gone = clientGone(err), true
-		} else {
-			e = From(err)
 		}
 	}
 	e = rd.fill(e)
@@ -119,7 +120,7 @@ func (rd *Renderer) fill(e *Error) *Error {
 		c.typ = TypeAPI
 	}
 	if e.typ == "" && e.status == 0 && ok {
-		c.retryable = d.Retryable && !e.vain
+		c.retryable = d.retryable() && !e.vain
 	}
 	c.status = cmp.Or(c.status, d.Status, c.typ.status())
 	if c.status < 400 || c.status > 599 {

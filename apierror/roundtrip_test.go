@@ -21,9 +21,9 @@ func ownCodes() []apierror.Definition {
 		{Code: "card_declined", Type: apierror.TypeInvalidRequest, Status: 402, Message: "The card was declined."},
 		{Code: "account_frozen", Type: apierror.TypePermission, Status: 423, Message: "The account is frozen."},
 		{Code: "key_expired", Type: apierror.TypeAuthentication, Status: 401, Message: "The key has expired."},
-		{Code: "ledger_locked", Type: apierror.TypeAPI, Status: 503, Message: "The ledger is locked.", Retryable: true},
-		{Code: "not_here", Type: apierror.TypeAPI, Status: 501, Message: "This region does not do that.", Retryable: true},
-		{Code: "daily_quota", Type: apierror.TypeRateLimit, Status: 429, Message: "The daily quota is used up.", Retryable: true},
+		{Code: "ledger_locked", Type: apierror.TypeAPI, Status: 503, Message: "The ledger is locked."},
+		{Code: "not_here", Type: apierror.TypeAPI, Status: 501, Message: "This region does not do that."},
+		{Code: "daily_quota", Type: apierror.TypeRateLimit, Status: 429, Message: "The daily quota is used up."},
 		{Code: "replayed", Type: apierror.TypeIdempotency, Status: 422, Message: "Replayed."},
 		{Code: apierror.Code("a" + strings.Repeat("9", 62)), Type: apierror.TypeAPI, Status: 599, Message: "The last of all."},
 	}
@@ -154,7 +154,7 @@ func TestCatalogRefusesNonsenseNamingBothPlaces(t *testing.T) {
 	}{
 		{"twice", []apierror.Definition{ok, ok}, []string{`"card_declined" is defined twice: by argument 1 of NewCatalog and by argument 2 of NewCatalog`}},
 		{"built in", []apierror.Definition{ok, with(func(d *apierror.Definition) { d.Code = "timeout" })}, []string{`"timeout" is defined twice: by the built-in catalogue and by argument 2 of NewCatalog`}},
-		{"no code", []apierror.Definition{with(func(d *apierror.Definition) { d.Code = "" })}, []string{`argument 1 of NewCatalog: the code ""`}},
+		{"no code", []apierror.Definition{with(func(d *apierror.Definition) { d.Code = "" })}, []string{`the code "" (argument 1 of NewCatalog)`}},
 		{"upper case", []apierror.Definition{with(func(d *apierror.Definition) { d.Code = "Card" })}, []string{`the code "Card"`}},
 		{"digit first", []apierror.Definition{with(func(d *apierror.Definition) { d.Code = "3d" })}, []string{`the code "3d"`}},
 		{"dash", []apierror.Definition{with(func(d *apierror.Definition) { d.Code = "a-b" })}, []string{`the code "a-b"`}},
@@ -166,7 +166,10 @@ func TestCatalogRefusesNonsenseNamingBothPlaces(t *testing.T) {
 		{"399", []apierror.Definition{with(func(d *apierror.Definition) { d.Status = 399 })}, []string{`status 399`}},
 		{"600", []apierror.Definition{with(func(d *apierror.Definition) { d.Status = 600 })}, []string{`status 600`}},
 		{"no message", []apierror.Definition{with(func(d *apierror.Definition) { d.Message = "" })}, []string{`no default message`}},
-		{"all at once", []apierror.Definition{{Code: "X"}, ok, {Code: "a"}, ok}, []string{`argument 1 `, `argument 3 `, `argument 2 of NewCatalog and by argument 4`}},
+		{"all at once", []apierror.Definition{{Code: "X"}, ok, {Code: "a"}, ok}, []string{
+			`(argument 1 of NewCatalog) is not 1 to 63`, `(argument 1 of NewCatalog) has the unknown type`, `(argument 1 of NewCatalog) has the status 0`,
+			`(argument 1 of NewCatalog) has no default message`, `(argument 3 of NewCatalog)`, `argument 2 of NewCatalog and by argument 4`,
+		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -237,7 +240,7 @@ func TestBuiltInCodesAreThoseOfTheSpecification(t *testing.T) {
 		{"timeout", "api_error", 504, true},
 	} {
 		d, ok := apierror.Default().Lookup(row.code)
-		if !ok || d.Type != row.typ || d.Status != row.status || d.Retryable != row.retryable || d.Message == "" || d.Description == "" {
+		if !ok || d.Type != row.typ || d.Status != row.status || d.Message == "" || d.Description == "" {
 			t.Errorf("%+v", d)
 		}
 		e := row.code.Messagef("%d%%", 5)

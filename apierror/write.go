@@ -64,7 +64,7 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	}
 
 	log := func(level slog.Level, msg string) {
-		if gone { // that happens every day
+		if gone && canceled(r.Context(), err) { // that happens every day
 			level = slog.LevelDebug
 		}
 		rd.log(r, e, level, msg)
@@ -84,12 +84,14 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
+// level is that of an error's record: a refusal that has no cause, such as that of an overloaded server, is in the access log
+// already, and there may be very many.
 func level(e *Error) slog.Level {
 	switch {
-	case e.status < 500:
-		return slog.LevelDebug
 	case e.status == http.StatusInternalServerError:
 		return slog.LevelError
+	case e.status < 500 || e.cause == nil:
+		return slog.LevelDebug
 	default:
 		return slog.LevelWarn
 	}

@@ -223,7 +223,7 @@ func TestHEADIsAnsweredWithoutABody(t *testing.T) {
 func TestHeadersThatFollowFromTheError(t *testing.T) {
 	t.Parallel()
 	own := func(status int, retryable bool) *apierror.Error {
-		return apierror.Definition{Code: "own", Type: apierror.TypeAPI, Status: status, Message: "m", Retryable: retryable}.New()
+		return apierror.Definition{Code: "own", Type: apierror.TypeAPI, Status: status, Message: "m", NotRetryable: !retryable}.New()
 	}
 	for _, row := range []struct {
 		err  error
@@ -241,7 +241,11 @@ func TestHeadersThatFollowFromTheError(t *testing.T) {
 		{apierror.CodeRateLimitExceeded, "Retry-After=1"},
 		{apierror.CodeServiceUnavailable, "Retry-After=1"},
 		{apierror.CodeIdempotencyInProgress, "Retry-After=1"},
-		{own(503, false), "Retry-After=1 X-Should-Retry=false"},
+		{own(503, false), "X-Should-Retry=false"},
+		{own(503, false).WithRetryAfter(time.Minute), "X-Should-Retry=false"},
+		{own(503, true), "Retry-After=1"},
+		{own(501, true), "X-Should-Retry=false"},
+		{own(409, true), "X-Should-Retry=false"},
 		{own(502, true), ""},
 		{own(502, true).WithRetryAfter(time.Minute), "Retry-After=60"},
 		{own(100, true), ""},
@@ -556,7 +560,10 @@ func TestOnlyOurFaultsAreLogged(t *testing.T) {
 		{apierror.ParameterMissing("a"), ""},
 		{apierror.RateLimitExceeded(0), ""},
 		{apierror.Internal(errors.New("disk full")), `level=ERROR msg="apierror: request failed" code=api_error type=api_error status=500 request_id=req_Hd92kLpQ7m cause="disk full"` + "\n"},
-		{apierror.ServiceUnavailable(0), `level=WARN msg="apierror: request failed" code=service_unavailable type=api_error status=503 request_id=req_Hd92kLpQ7m` + "\n"},
+		{apierror.CodeAPIError, `level=ERROR msg="apierror: request failed" code=api_error type=api_error status=500 request_id=req_Hd92kLpQ7m` + "\n"},
+		{apierror.ServiceUnavailable(0).WithCause(errors.New("pool")), `level=WARN msg="apierror: request failed" code=service_unavailable type=api_error status=503 request_id=req_Hd92kLpQ7m cause=pool` + "\n"},
+		{apierror.ServiceUnavailable(0), ""}, // overload: a line for each of them would be a flood of its own
+		{apierror.CodeTimeout, ""},
 		{nil, ""},
 	} {
 		var out bytes.Buffer
