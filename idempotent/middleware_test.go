@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -225,6 +226,7 @@ func TestLargeResponseIsSentWholeAndSealed(t *testing.T) {
 	body := strings.Repeat("x", 3<<20)
 	h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Location", "/v1/resources/1")
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		w.WriteHeader(http.StatusCreated)
 		_, _ = io.Copy(w, strings.NewReader(body))
 	}}
@@ -235,6 +237,7 @@ func TestLargeResponseIsSentWholeAndSealed(t *testing.T) {
 
 	require.Equal(t, http.StatusCreated, first.Status)
 	require.Len(t, first.Body, len(body))
+	require.Equal(t, strconv.Itoa(len(body)), first.Header.Get("Content-Length"))
 	require.Equal(t, "/v1/resources/1", first.Header.Get("Location"))
 	require.Equal(t, http.StatusConflict, again.Status)
 	require.Contains(t, again.Body, "idempotency_response_unavailable")

@@ -3,6 +3,7 @@ package idempotent_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -241,6 +242,26 @@ func TestWaitersAreBounded(t *testing.T) {
 	})
 }
 
+func TestPlacesOfWaitersAreGivenBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := counter{serve: func(int64, http.ResponseWriter, *http.Request) { time.Sleep(5 * time.Second) }}
+		store := memory()
+		elsewhere := idempotent.New(store, idempotent.Global, nil)(&h)
+		mw := idempotent.New(store, idempotent.Global, &idempotent.Options{WaitersPerKey: 1, MaxWaiters: 1})(&h)
+		for i := range 5 {
+			for j, first := range []http.Handler{mw, elsewhere} { // the second then follows, or polls
+				key := fmt.Sprint(i, "-", j)
+				var wg sync.WaitGroup
+				wg.Go(func() { call(first, key, "") })
+				synctest.Wait()
+				require.True(t, call(mw, key, "").replayed(), key)
+				wg.Wait()
+			}
+		}
+	})
+}
+
 func TestNoWaiting(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -308,7 +329,17 @@ func TestClientOfAWaiterGoes(t *testing.T) {
 			mw.ServeHTTP(w, r)
 			cancel()
 			require.Equal(t, time.Second, time.Since(start))
-			require.Equal(t, http.StatusTooManyRequests, w.Code)
+			require.Equal(t, http.StatusTooManyRequests, w.Code, "its time is up: it may come again")
+		}
+		for _, mw := range []http.Handler{a, b} {
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(time.Second, cancel)
+			r, state := reqstate.Ensure(httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/resources", nil))
+			r.Header.Set("Idempotency-Key", "k")
+			w := httptest.NewRecorder()
+			mw.ServeHTTP(w, r)
+			require.Equal(t, http.StatusServiceUnavailable, w.Code)
+			require.ErrorIs(t, state.Err(), context.Canceled, "it is gone, and counted so")
 		}
 		wg.Wait()
 	})

@@ -289,13 +289,16 @@ func TestFullStoreAndUsedUpShare(t *testing.T) {
 		http.StatusTooManyRequests:    idempotent.ErrQuota,
 	} {
 		var h counter
+		asked := 0
 		store := &faulty{Store: memory(), acquire: func(func() (idempotent.Verdict, error)) (idempotent.Verdict, error) {
+			asked++
 			return idempotent.Verdict{}, err
 		}}
 		r := call(idempotent.New(store, idempotent.Global, nil)(&h), "k", "")
 		require.Equal(t, want, r.Status)
 		require.NotEmpty(t, r.Header.Get("Retry-After"))
 		require.Zero(t, h.runs.Load())
+		require.Equal(t, 1, asked, "a refusal is an answer")
 	}
 }
 
