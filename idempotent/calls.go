@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// pause waits before the store is asked again, the longer the more often it was asked. It tells whether there is time left to ask.
+// pause waits before the store is asked again, the longer the more often it was asked. It tells whether there is time left
+// to ask.
 func (q *request) pause(n int, leaseLeft time.Duration, deadline time.Time) bool {
 	ctx := q.r.Context()
 	left := time.Until(deadline)
@@ -25,7 +26,8 @@ func (q *request) pause(n int, leaseLeft time.Duration, deadline time.Time) bool
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(d, left))
 	defer cancel()
-	// A hint that turned out to be wrong is not asked for twice in a row, or a Waiter that always returns would make a busy loop.
+	// A hint that turned out to be wrong is not asked for twice in a row, or a Waiter that always returns would make a busy
+	// loop.
 	if q.waiter != nil && !q.woken {
 		q.woken = q.waiter.Wait(ctx, q.claim.ID) == nil
 		if q.woken {
@@ -60,7 +62,8 @@ func (m *middleware) call(ctx context.Context, timeout time.Duration, op func(co
 	return op(ctx)
 }
 
-// try repeats a call of the store until it is answered or patience is at its end: a call that failed may have lost no more than its reply.
+// try repeats a call of the store until it is answered or patience is at its end: a call that failed may have lost no more
+// than its reply.
 func (m *middleware) try(ctx context.Context, patience time.Duration, op func(context.Context) error) error {
 	end := time.Now().Add(patience)
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {

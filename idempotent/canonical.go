@@ -9,8 +9,8 @@ import (
 )
 
 // FingerprintJSON takes two requests for the same when their JSON bodies are, but for white space and the order of an
-// object's members. Strings and numbers count as they are written: 1 and 1.0 differ. A body that is not JSON, or not sent as JSON
-// (application/json or +json), counts byte for byte.
+// object's members. Strings and numbers count as they are written: 1 and 1.0 differ. A body that is not JSON, or not sent
+// as JSON (application/json or +json), counts byte for byte.
 func FingerprintJSON(r *http.Request, body func() ([]byte, error)) (Print, error) {
 	b, err := body()
 	if err != nil {
@@ -41,7 +41,8 @@ func canonicalJSON(b []byte) []byte {
 // canonicalizer reads valid, compact JSON.
 type canonicalizer struct {
 	in []byte
-	// ambiguous is set by names that one parser takes for equal and another does not: what such members mean may hang on their order.
+	// ambiguous is set by names that one parser takes for equal and another does not: what such members mean may hang on
+	// their order.
 	ambiguous bool
 }
 

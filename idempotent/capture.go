@@ -15,8 +15,8 @@ import (
 // (request ids, CORS, rate limits) is never taken for the handler's, and it builds the record in place: the head when the
 // status is written, then the body behind it.
 //
-// A response that is not to be kept whole (over the limit, or streamed) goes straight through from the moment that this is known,
-// after seal was asked.
+// A response that is not to be kept whole (over the limit, or streamed) goes straight through from the moment that this is
+// known, after seal was asked.
 type capture struct {
 	w         http.ResponseWriter
 	header    http.Header

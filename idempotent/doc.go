@@ -42,13 +42,14 @@
 // # What is recorded
 //
 // The handler writes into a buffer. When it has returned, its response is recorded, and then sent, by the same code that
-// sends replays. Status, body and header are kept, multi-valued fields line by line; not kept are Set-Cookie, Date, hop-by-hop
-// fields, trailers, request ids, Access-Control-* and RateLimit*, which belong to one request, nor anything that outer layers have set. Flush
-// does nothing, connections cannot be hijacked, and informational (1xx) responses pass.
+// sends replays. Status, body and header are kept, multi-valued fields line by line; not kept are Set-Cookie, Date,
+// hop-by-hop fields, trailers, request ids, Access-Control-* and RateLimit*, which belong to one request, nor anything that
+// outer layers have set. Flush does nothing, connections cannot be hijacked, and informational (1xx) responses pass.
 //
-// 5xx, 401, 403, 408, 425 and 429 free the key instead ([Options].Keep). Those who waited for such a response get 503, rather than run one after another
-// what fails. A response over [Options].MaxResponse, and one that the handler chose to [Stream], goes to the client whole,
-// and the record says no more than that it ran: a repetition gets 409 idempotency_response_unavailable, with the Location if there was one.
+// 5xx, 401, 403, 408, 425 and 429 free the key instead ([Options].Keep). Those who waited for such a response get 503,
+// rather than run one after another what fails. A response over [Options].MaxResponse, and one that the handler chose to
+// [Stream], goes to the client whole, and the record says no more than that it ran: a repetition gets 409
+// idempotency_response_unavailable, with the Location if there was one.
 //
 // # The handler's context
 //
@@ -58,8 +59,9 @@
 //
 // # Stores
 //
-// [Memory] serves one process. Several processes need a [Store] that they share. Writing one is four atomic operations; docs/STORE_GUIDE.md is the guide,
-// and package idempotenttest the test. In front of any store, repetitions that reach the same process ask it once.
+// [Memory] serves one process. Several processes need a [Store] that they share. Writing one is four atomic operations;
+// docs/STORE_GUIDE.md is the guide, and package idempotenttest the test. In front of any store, repetitions that reach the
+// same process ask it once.
 //
 // # Cost
 //

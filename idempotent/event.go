@@ -24,7 +24,8 @@ const (
 	Refused        Result = "refused"              // 4xx before anything was recorded: a bad key, body, or caller
 )
 
-// An Event tells of one request with a key, once it has been decided (the response may still be on its way). It holds no key and no body.
+// An Event tells of one request with a key, once it has been decided (the response may still be on its way). It holds no
+// key and no body.
 type Event struct {
 	Result Result
 	// ID and Scope are hashes, zero where the request was refused before they were known.

@@ -109,7 +109,8 @@ func (q *request) settle() (decided bool) {
 	return true
 }
 
-// decided tells those who wait how the run has ended: they get what the first client gets, also when the store, by err, does not know of it.
+// decided tells those who wait how the run has ended: they get what the first client gets, also when the store, by err,
+// does not know of it.
 func (q *request) decided(err error) {
 	o := q.ran.outcome
 	q.flights.end(&q.flight, Verdict{State: o.State, Record: o.Record}, nil)

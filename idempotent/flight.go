@@ -29,7 +29,8 @@ type flight struct {
 	err     error
 }
 
-// join returns the flight that the caller must wait for, and then leave; or mine, which the caller leads, and must end; or nil when too many are waiting.
+// join returns the flight that the caller must wait for, and then leave; or mine, which the caller leads, and must end; or
+// nil when too many are waiting.
 func (fs *flights) join(mine *flight) *flight {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()

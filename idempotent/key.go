@@ -16,8 +16,8 @@ var (
 )
 
 // parseKey reads the lines of the Idempotency-Key field. A value that begins with a quote is a String of RFC 8941, section
-// 3.3.3 (draft-ietf-httpapi-idempotency-key-header-07, section 2.1), without parameters; any other is taken as it is, so that "abc" and abc are the same key.
-// Its errors complete the sentence "Idempotency-Key ..." and never hold the value.
+// 3.3.3 (draft-ietf-httpapi-idempotency-key-header-07, section 2.1), without parameters; any other is taken as it is, so
+// that "abc" and abc are the same key. Its errors complete the sentence "Idempotency-Key ..." and never hold the value.
 func parseKey(lines []string) (string, error) {
 	if len(lines) != 1 {
 		return "", errKeyLines

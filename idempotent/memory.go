@@ -38,8 +38,9 @@ type MemoryOptions struct {
 	Tombstones time.Duration
 }
 
-// Memory is a [Store] in the memory of one process: for services of one process, and for tests. Its records don't survive the process.
-// It also is a [Waiter], a [Sweeper] and a [Resolver]. Time is monotonic, so a step of the wall clock changes nothing.
+// Memory is a [Store] in the memory of one process: for services of one process, and for tests. Its records don't survive
+// the process. It also is a [Waiter], a [Sweeper] and a [Resolver]. Time is monotonic, so a step of the wall clock changes
+// nothing.
 //
 // Records that are over their retention are removed when they are met, or when room is needed; [Memory.Sweep] removes the rest.
 //
@@ -101,7 +102,11 @@ func NewMemory(o *MemoryOptions) *Memory {
 	if o == nil {
 		o = new(MemoryOptions)
 	}
-	b := bounds{entries: o.MaxEntries, bytes: o.MaxBytes, scopeEntries: o.ScopeEntries, scopeBytes: o.ScopeBytes, evict: o.Evict, tombstones: o.Tombstones}
+	b := bounds{
+		entries: o.MaxEntries, scopeEntries: o.ScopeEntries,
+		bytes: o.MaxBytes, scopeBytes: o.ScopeBytes,
+		evict: o.Evict, tombstones: o.Tombstones,
+	}
 	setDefault(&b.entries, defaultEntries)
 	setDefault(&b.bytes, defaultBytes)
 	setDefault(&b.scopeEntries, (b.entries+3)/4)

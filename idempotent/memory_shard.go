@@ -17,7 +17,8 @@ func (s *shard) find(id ID, now time.Duration) *entry {
 	return e
 }
 
-// expire ends an entry whose time is over, and tells whether it is gone. A tombstone takes its place first, where there are some.
+// expire ends an entry whose time is over, and tells whether it is gone. A tombstone takes its place first, where there are
+// some.
 func (s *shard) expire(e *entry, now time.Duration) (gone bool) {
 	if now < e.expires || e.state == InFlight && now < e.lease {
 		return false
@@ -103,6 +104,7 @@ func (s *shard) admit(scope ID, entries int, bytes int64, now time.Duration) err
 			break
 		}
 	}
+	fits := s.max.bytes == 0 || bytes <= s.max.bytes/2 // what does not would drive out all the rest
 	for {
 		own := s.scopes[scope]
 		var err error
@@ -117,7 +119,7 @@ func (s *shard) admit(scope ID, entries int, bytes int64, now time.Duration) err
 		switch {
 		case s.swept+sweepPause <= now:
 			s.sweep(now, -1)
-		case s.max.evict && own.done.oldest() != nil && (s.max.bytes == 0 || bytes <= s.max.bytes/2): // or it would drive out all the rest
+		case s.max.evict && fits && own.done.oldest() != nil:
 			s.remove(own.done.oldest())
 			s.evicted++
 		default:

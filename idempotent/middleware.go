@@ -20,8 +20,8 @@ const (
 
 // New returns a middleware that answers a repeated request with a key (the Idempotency-Key field) from the store instead of
 // running the handler again. The scope tells whose key it is; it belongs behind authentication and rate limits, so that
-// their refusals are never a key's answer. Nil options are the defaults. It panics without a store or a scope, and on options that
-// contradict each other.
+// their refusals are never a key's answer. Nil options are the defaults. It panics without a store or a scope, and on
+// options that contradict each other.
 func New(s Store, scope ScopeFunc, o *Options) func(http.Handler) http.Handler {
 	m := &middleware{Options: o.withDefaults(s, scope), store: s, scope: scope}
 	m.executor, _ = s.(Executor)

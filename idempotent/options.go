@@ -21,26 +21,30 @@ type Options struct {
 	// Reject refuses a key, with 400, for routes that cannot honour one (a stream, a websocket), rather than let the
 	// client believe that it is safe. Nil refuses none.
 	Reject func(*http.Request) bool
-	// Authorize is asked before a stored response, or what is known of it, is told: the principal may have lost a permission since the first request.
-	// Its error is answered by apierror.Write. Nil allows: the scope has been checked already.
+	// Authorize is asked before a stored response, or what is known of it, is told: the principal may have lost a
+	// permission since the first request. Its error is answered by apierror.Write. Nil allows: the scope has been checked
+	// already.
 	Authorize func(*http.Request) error
 
 	// Fingerprint tells one request from another. Nil is [FingerprintBody].
 	Fingerprint FingerprintFunc
 	// MaxBody bounds the request body that is held in memory, in bytes. 0 is 1 MiB; negative is no bound. Over it: 413.
 	MaxBody int64
-	// MaxResponse bounds the response body that is kept, in bytes. 0 is 1 MiB; negative is no bound. A longer one goes to the client
-	// whole, and a retry is answered 409 idempotency_response_unavailable.
+	// MaxResponse bounds the response body that is kept, in bytes. 0 is 1 MiB; negative is no bound. A longer one goes to
+	// the client whole, and a retry is answered 409 idempotency_response_unavailable.
 	MaxResponse int
-	// Keep tells which statuses are a key's answer. After any other a retry runs again, unless the handler called [BeginEffect]. Nil is [KeepDefault].
+	// Keep tells which statuses are a key's answer. After any other a retry runs again, unless the handler called
+	// [BeginEffect]. Nil is [KeepDefault].
 	Keep func(status int) bool
 	// AtMostOnce calls [BeginEffect] for every request before the handler, for routes whose effects must never be repeated.
 	AtMostOnce bool
-	// CancelOnDisconnect leaves the request's own cancellation in the handler's context. By default a handler with a key is not interrupted
-	// when its client goes away, so that the client's retry finds the answer; the deadline that the chain has set stays.
+	// CancelOnDisconnect leaves the request's own cancellation in the handler's context. By default a handler with a key is
+	// not interrupted when its client goes away, so that the client's retry finds the answer; the deadline that the chain
+	// has set stays.
 	CancelOnDisconnect bool
 
-	// Lease is how long a crashed process holds up a key, 30 s by default. It is renewed every third of it while the handler runs.
+	// Lease is how long a crashed process holds up a key, 30 s by default. It is renewed every third of it while the
+	// handler runs.
 	Lease time.Duration
 	// Retention is how long an answer is kept, 24 h by default, counted from its recording.
 	Retention time.Duration
@@ -50,8 +54,8 @@ type Options struct {
 	// negative is no bound. The next one is answered 429 idempotency_in_progress at once.
 	MaxWaiters    int
 	WaitersPerKey int
-	// StoreTimeout bounds a call of the store, 1 s by default, and never more than a third of the lease. Before the handler, a call and its repetitions
-	// take no longer together; the recording after it is tried three times as long.
+	// StoreTimeout bounds a call of the store, 1 s by default, and never more than a third of the lease. Before the
+	// handler, a call and its repetitions take no longer together; the recording after it is tried three times as long.
 	StoreTimeout time.Duration
 	// FailOpen runs the handler without any protection when the store fails, rather than answer 503. A store that is full
 	// has not failed.
@@ -59,7 +63,8 @@ type Options struct {
 
 	// Observe is told of every request with a key. It must not block. Nil tells nobody.
 	Observe func(context.Context, Event)
-	// Logger gets what needs attention: answers that could not be recorded, lost leases, a failing store. Nil is slog.Default().
+	// Logger gets what needs attention: answers that could not be recorded, lost leases, a failing store. Nil is
+	// slog.Default().
 	Logger *slog.Logger
 }
 

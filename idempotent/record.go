@@ -200,5 +200,6 @@ func kept(name string) bool {
 
 var notKept = []string{
 	"Set-Cookie", "Date", "Content-Length", "Request-Id", "X-Request-Id", "Idempotent-Replayed", "Original-Request",
-	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authentication-Info", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authentication-Info", "Proxy-Connection",
+	"Te", "Trailer", "Transfer-Encoding", "Upgrade",
 }

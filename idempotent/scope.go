@@ -18,8 +18,8 @@ type ScopeFunc func(r *http.Request) (principal string, err error)
 var errNoPrincipal = errors.New("idempotent: a request with an Idempotency-Key has no principal: " +
 	"authentication must come before this middleware and name one (seawall.WithPrincipal), or the route must use idempotent.Global")
 
-// ByPrincipal is a [ScopeFunc]: the principal that the service's authentication has named by seawall.WithPrincipal. A keyed request
-// without one is answered 401 authentication_failed, since strangers must not share keys.
+// ByPrincipal is a [ScopeFunc]: the principal that the service's authentication has named by seawall.WithPrincipal. A keyed
+// request without one is answered 401 authentication_failed, since strangers must not share keys.
 func ByPrincipal(r *http.Request) (string, error) {
 	if p := reqstate.From(r.Context()).Principal(); p != "" {
 		return p, nil

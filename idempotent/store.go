@@ -18,7 +18,8 @@ import (
 //  2. The caller makes the [Token] before it asks. A store that finds the caller's own token says that the operation has
 //     succeeded, so every operation may be repeated after a reply was lost.
 //  3. Ownership is the token, life is the lease. Every change compares the token and sets in one step. An owner whose lease
-//     is over and whom nobody replaced may still renew, mark and finish; one who was replaced gets [ErrLost] and changes nothing.
+//     is over and whom nobody replaced may still renew, mark and finish; one who was replaced gets [ErrLost] and changes
+//     nothing.
 //  4. There are two clocks: a short lease, after which a RUNNING record that was not marked may be taken over, and a long
 //     retention, after which a record of any state is absent again. No record ends before its lease does.
 //  5. A RUNNING record is never evicted to make room, nor is an UNKNOWN one.
@@ -125,8 +126,8 @@ type Verdict struct {
 type Outcome struct {
 	// State is Done, Sealed, Unknown or Released.
 	State State
-	// Record is opaque to the store: an encoded [Response] (see [Response.Encode]). For Done it is the whole response, for Sealed the status
-	// and the Location, for the others nil.
+	// Record is opaque to the store: an encoded [Response] (see [Response.Encode]). For Done it is the whole response, for
+	// Sealed the status and the Location, for the others nil.
 	Record []byte
 	// Retention is how long the finished record is kept, counted from this Finish. Positive, but for Released, where it is
 	// ignored.
@@ -197,11 +198,12 @@ type Resolver interface {
 // An Executor is a store that owns the execution, as a transaction does: the claim, the handler's effects and the record
 // commit together, or not at all. The middleware calls Execute in place of the four operations.
 type Executor interface {
-	// Execute answers what Acquire would, and when that is Acquired it has called run, once, with a context that derives from
-	// ctx, and has recorded the outcome that run returned, atomically with what run did through that context; Released rolls all of
-	// it back. An error means that the outcome was not recorded, and what run did through the context is undone; a store
-	// that loses the reply to its commit finds out which it was before it returns. A panic or a runtime.Goexit of run rolls back
-	// and goes on up. Execute bounds its own waiting, for another owner's transaction too (InFlight).
+	// Execute answers what Acquire would, and when that is Acquired it has called run, once, with a context that derives
+	// from ctx, and has recorded the outcome that run returned, atomically with what run did through that context; Released
+	// rolls all of it back. An error means that the outcome was not recorded, and what run did through the context is
+	// undone; a store that loses the reply to its commit finds out which it was before it returns. A panic or a
+	// runtime.Goexit of run rolls back and goes on up. Execute bounds its own waiting, for another owner's transaction too
+	// (InFlight).
 	//
 	// A claim that is not committed shows nobody its print, and a rollback erases it: rule 1 of [Store] holds once the first
 	// has committed, and a Mismatch is told only then. There is no lease; [BeginEffect] is not supported.

@@ -12,8 +12,8 @@ import (
 )
 
 // Run tests the stores that newStore makes, one for each case, empty, or at least without the ids of other cases, which are
-// random. The function advance moves the store's own clock forward, and nothing else's; the suite asks for up to some days. Stores for
-// the suite keep no tombstones, have room for 10,000 records, and close themselves with t.Cleanup.
+// random. The function advance moves the store's own clock forward, and nothing else's; the suite asks for up to some days.
+// Stores for the suite keep no tombstones, have room for 10,000 records, and close themselves with t.Cleanup.
 //
 // The optional interfaces [idempotent.Waiter], [idempotent.Sweeper] and [idempotent.Resolver] are tested where the store
 // has them. Run the suite with the race detector.
