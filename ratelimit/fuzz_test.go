@@ -50,6 +50,7 @@ func FuzzAPIKey(f *testing.F) {
 func FuzzJoin(f *testing.F) {
 	f.Add("a:b", "c", "a", "b:c")
 	f.Add("1", "1:1", "1:1", "1")
+	f.Add("x2:y", "z", "x", "y2:z")
 	f.Add("a", "b", "a", "b")
 	f.Fuzz(func(t *testing.T, a, b, c, d string) {
 		join := func(keys ...string) (string, error) {

@@ -103,6 +103,8 @@ func TestKeysOfDifferentKindsNeverCollide(t *testing.T) {
 		"a join in front": ratelimit.Join(ratelimit.Join(of("a"), of("b")), of("c")),
 		"a join behind":   ratelimit.Join(of("a"), ratelimit.Join(of("b"), of("c"))),
 		"digits":          ratelimit.Join(of("1"), of("1:1")),
+		"x2:y and z":      ratelimit.Join(of("x2:y"), of("z")),
+		"x and y2:z":      ratelimit.Join(of("x"), of("y2:z")),
 		"more digits":     ratelimit.Join(of("1:1"), of("1")),
 	} {
 		key, err := f(r)

@@ -78,6 +78,36 @@ func TestClockOfOneKeyIsThatOfAnother(t *testing.T) {
 	}
 }
 
+// TestRetryAfterOfSlowLimits looks at limits so slow that a float64 of seconds is some nanoseconds off, at instants at which that decides
+// about a whole second.
+func TestRetryAfterOfSlowLimits(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(5, 6))
+	for i := range 2000 {
+		c := charge(strconv.Itoa(i), ratelimit.Per(1+rnd.IntN(3), time.Duration(1+rnd.IntN(300_000_000))*time.Second))
+		c.Cost = c.Limit.Quota
+		early, inTime := ratelimit.NewMemory(nil), ratelimit.NewMemory(nil)
+		now := epoch
+		take := func(m *ratelimit.Memory) ratelimit.Decision {
+			d, err := m.TakeAt(now, c)
+			require.NoError(t, err)
+			return d
+		}
+		take(early)
+		take(inTime)
+		now = now.Add(time.Duration(rnd.Int64N(int64(c.Limit.Window/time.Second))) * time.Second)
+		d := take(early)
+		require.Equal(t, d, take(inTime))
+		require.False(t, d.Allowed)
+		now = now.Add(d.RetryAfter - time.Second)
+		if d.RetryAfter > time.Second {
+			require.False(t, take(early).Allowed, "a second before %v: %+v", d.RetryAfter, c)
+		}
+		now = now.Add(time.Second)
+		require.True(t, take(inTime).Allowed, "after %v: %+v", d.RetryAfter, c)
+	}
+}
+
 // TestDroppedBucketsDoNotComeBackYounger drops a full bucket and then looks at it with the clock of before, when it was not yet full.
 func TestDroppedBucketsDoNotComeBackYounger(t *testing.T) {
 	t.Parallel()
