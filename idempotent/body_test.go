@@ -29,6 +29,12 @@ func TestBodyOverTheLimitIsRefusedAndRecordsNothing(t *testing.T) {
 		mw.ServeHTTP(w, r)
 		require.Equal(t, http.StatusRequestEntityTooLarge, w.Code)
 	}
+	unread := httptest.NewRequest(http.MethodPost, "/", iotest.ErrReader(io.ErrUnexpectedEOF))
+	unread.ContentLength = 11
+	unread.Header.Set("Idempotency-Key", "k")
+	w := httptest.NewRecorder()
+	mw.ServeHTTP(w, unread)
+	require.Equal(t, http.StatusRequestEntityTooLarge, w.Code, "what is announced as too large is not read")
 	require.Zero(t, store.Stats())
 	require.Equal(t, http.StatusCreated, call(mw, "k", "1234567890").Status, "exactly the limit is accepted")
 }

@@ -248,6 +248,38 @@ func TestMemoryGivesBackWhatItHeld(t *testing.T) {
 	require.Equal(t, idempotent.MemoryStats{}, m.Stats())
 }
 
+func TestNewRecordsPayForOldOnes(t *testing.T) {
+	t.Parallel()
+	m, advance := newMemory(&idempotent.MemoryOptions{MaxEntries: 1000, ScopeEntries: -1})
+	for i := range 400 {
+		require.NoError(t, finished(t, m, claimOf("p", i), 0))
+	}
+	advance(time.Hour)
+	for i := range 200 {
+		require.NoError(t, finished(t, m, claimOf("q", i), 0))
+	}
+	require.Equal(t, 200, m.Stats().Entries)
+}
+
+func TestWaitersOfMemoryAreWoken(t *testing.T) {
+	t.Parallel()
+	for _, state := range []idempotent.State{idempotent.Done, idempotent.Sealed, idempotent.Unknown, idempotent.Released} {
+		synctest.Test(t, func(t *testing.T) {
+			m := idempotent.NewMemory(nil)
+			c := claimOf("p", 1)
+			_, err := m.Acquire(t.Context(), c)
+			require.NoError(t, err)
+			var wg sync.WaitGroup
+			for range 3 {
+				wg.Go(func() { require.NoError(t, m.Wait(t.Context(), c.ID)) })
+			}
+			synctest.Wait() // all of them wait
+			require.NoError(t, m.Finish(t.Context(), c.Own(), idempotent.Outcome{State: state, Retention: time.Hour}))
+			wg.Wait()
+		})
+	}
+}
+
 func TestTombstones(t *testing.T) {
 	t.Parallel()
 	m, advance := newMemory(&idempotent.MemoryOptions{Tombstones: 24 * time.Hour})
