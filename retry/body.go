@@ -1,6 +1,7 @@
 package retry
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"reflect"
@@ -31,6 +32,20 @@ func (b *requestBody) replayable() bool {
 	return !b.exists() || b.req.GetBody != nil || b.source != nil && b.source.replayable()
 }
 
+// rewind ends what the last attempt still reads, before another one. It is false if the body turned out not to be replayable
+// after all: a base that answers early may read on.
+func (b *requestBody) rewind() bool { return b.source == nil || b.source.rewind() }
+
+// abandon closes the reader of an attempt whose base did not return, by a panic or by runtime.Goexit.
+func (b *requestBody) abandon() {
+	switch {
+	case b.source != nil:
+		b.source.abandon()
+	case b.sent != nil:
+		b.sent.Close()
+	}
+}
+
 // next returns the body for the next attempt, nil where the request can go out with the one that it has.
 func (b *requestBody) next() (io.ReadCloser, error) {
 	first := !b.taken
@@ -46,6 +61,9 @@ func (b *requestBody) next() (io.ReadCloser, error) {
 		b.sent = &onceCloser{ReadCloser: b.req.Body}
 	default:
 		body, err := b.req.GetBody()
+		if err == nil && body == nil {
+			err = errors.New("retry: the request's GetBody returned neither a body nor an error")
+		}
 		if err != nil {
 			b.failed = err
 			return nil, err

@@ -395,6 +395,90 @@ func TestARecordingSurvivesAnAttemptThatStillReads(t *testing.T) {
 	})
 }
 
+func TestARecordingIsWholeOrNotRepeated(t *testing.T) {
+	t.Parallel()
+	// The base answers early and still reads: what comes during the wait is more than may be recorded, and belongs to the next
+	// attempt nevertheless.
+	synctest.Test(t, func(t *testing.T) {
+		content := strings.Repeat("a", 200) + "end"
+		r, w := io.Pipe()
+		go func() {
+			time.Sleep(time.Second)
+			_, _ = io.WriteString(w, content[:200])
+			_, _ = io.WriteString(w, content[200:])
+			w.Close()
+		}()
+		attempts := 0
+		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+			if attempts++; attempts == 1 {
+				go func() {
+					_, _ = io.Copy(io.Discard, r.Body)
+					r.Body.Close()
+				}()
+				return answer(503, "", "Retry-After: 5"), nil
+			}
+			b, err := io.ReadAll(r.Body)
+			require.NoError(t, err)
+			require.Equal(t, content, string(b))
+			r.Body.Close()
+			return answer(200, ""), nil
+		}))
+		tr.Policy = &retry.Policy{RecordBody: 100}
+
+		resp, err := tr.RoundTrip(request(t, "POST", target, r))
+
+		require.NoError(t, err)
+		require.Equal(t, 200, resp.StatusCode)
+		resp.Body.Close()
+		require.Equal(t, 2, attempts)
+	})
+}
+
+func TestARecordingGivenUpWhileItIsDecidedIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		budget := &retry.Budget{Tokens: 1, PerSecond: -1}
+		var sent io.Reader
+		base := baseFunc(func(r *http.Request) (*http.Response, error) {
+			sent = r.Body
+			return answer(503, ""), nil
+		})
+		tr := transport(base)
+		tr.Policy = &retry.Policy{RecordBody: 3, Budget: budget, Jitter: func(time.Duration) time.Duration {
+			_, _ = io.ReadAll(sent) // as the base's own goroutine may
+			return 0
+		}}
+		ctx, report := retry.WithReport(t.Context())
+		req, _ := post(t, "payload", false)
+
+		resp, err := tr.RoundTrip(req.WithContext(ctx))
+
+		require.NoError(t, err)
+		require.Equal(t, 503, resp.StatusCode)
+		resp.Body.Close()
+		require.Equal(t, retry.BodyNotReplayable, report.Reason())
+		another := scripted(status(503), status(200))
+		require.NoError(t, do(t, &retry.Transport{Base: another, Policy: &retry.Policy{Budget: budget}, Logger: quiet()}, target))
+		require.Equal(t, 2, another.count(), "the token was given back")
+	})
+}
+
+func TestAGetBodyWithoutABodyEndsTheCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(503))
+		req, _ := post(t, "payload", false)
+		req.GetBody = func() (io.ReadCloser, error) { return nil, nil }
+
+		_, err := transport(base).RoundTrip(req)
+
+		failed, ok := errors.AsType[*retry.Error](err)
+		require.True(t, ok, "%v", err)
+		require.Equal(t, retry.BodyFailed, failed.Reason)
+		require.Equal(t, 1, base.count())
+	})
+}
+
 func TestAClosedRecordedBodyReadsNoMore(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -111,7 +111,7 @@ func (c *call) admit() (permit, Reason, error) {
 	}
 	if c.policy.HoldHost {
 		if d := c.t.holds.wait(c.host, c.req, time.Now()); d > 0 {
-			if err := pause(ctx, d+c.policy.jitter(c.policy.BaseDelay)); err != nil {
+			if err := pause(ctx, d+min(c.policy.jitter(c.policy.BaseDelay), never-d)); err != nil {
 				return permit{}, unpaused(ctx, err), err
 			}
 		}
@@ -144,14 +144,22 @@ func unpaused(ctx context.Context, err error) Reason {
 func (c *call) attempt(n int, p permit) Attempt {
 	a := Attempt{Number: n}
 	says := neutral // also of an attempt that ends by a panic or by runtime.Goexit
-	defer func() { c.changes = append(c.changes, p.finish(says)...) }()
+	returned := false
+	defer func() {
+		c.changes = append(c.changes, p.finish(says)...)
+		if !returned {
+			c.body.abandon()
+		}
+	}()
 	req, err := c.next()
 	if err != nil {
+		returned = true
 		a.Err = err
 		return a
 	}
 	start := time.Now()
 	c.resp, a.Err = c.send(req)
+	returned = true
 	c.now = time.Now()
 	a.Elapsed = c.now.Sub(start)
 	if c.resp != nil {
@@ -253,6 +261,10 @@ func (c *call) decide(a *Attempt) (Reason, error) {
 	}
 	if !c.budget.take(c.host, c.now) {
 		return BudgetExhausted, nil
+	}
+	if !c.body.rewind() {
+		c.budget.refund(c.host, c.now)
+		return BodyNotReplayable, nil
 	}
 	a.Delay, a.Source = delay, source
 	return "", nil

@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -185,6 +187,59 @@ func TestAPanicLeaksNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestABaseThatDoesNotReturnLeavesNoBodyOpen(t *testing.T) {
+	t.Parallel()
+	for name, leave := range map[string]func(){"panic": func() { panic("base") }, "Goexit": runtime.Goexit} {
+		for _, record := range []int64{0, 100} {
+			tr := transport(baseFunc(func(*http.Request) (*http.Response, error) { leave(); return nil, nil }))
+			tr.Policy = &retry.Policy{RecordBody: record}
+			req, bodies := post(t, "payload", false)
+			var call sync.WaitGroup
+			call.Go(func() {
+				defer func() { _ = recover() }()
+				_, _ = tr.RoundTrip(req)
+			})
+			call.Wait()
+			require.Equal(t, 1, bodies()[0].closed(), "%s, recording %d", name, record)
+		}
+	}
+}
+
+func TestAnInterruptedRepetitionStillTellsWhatFailedBefore(t *testing.T) {
+	t.Parallel()
+	why := errors.New("shutting down")
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		_, err := transport(scripted(fails(errBroken), func(r *http.Request) (*http.Response, error) {
+			cancel(why)
+			return nil, r.Context().Err()
+		})).RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
+
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, err, why)
+		require.ErrorIs(t, err, errBroken)
+	})
+}
+
+func TestACallThatWasCancelledAfterATimeoutIsNoTimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}))
+		full := func(ceiling time.Duration) time.Duration { return ceiling }
+		tr.Policy = &retry.Policy{AttemptTimeout: time.Second, BaseDelay: 9 * time.Second, Jitter: full}
+
+		_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(cancelledIn(3 * time.Second)(t.Context())))
+
+		failed, ok := errors.AsType[*retry.Error](err)
+		require.True(t, ok)
+		require.Equal(t, retry.Canceled, failed.Reason)
+		require.False(t, failed.Timeout())
+	})
 }
 
 func TestAReadPassesThroughUncopied(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 
 // Error is the error of a call that ended without a response: of every error that [Transport] and [Do] return. It unwraps to
 // the last attempt's error and, where something else ended the call, to that: the context's error and its cause, or a
-// [*CircuitOpenError].
+// [*CircuitOpenError]. Where the context interrupted an attempt, the error of the one before it is there too.
 type Error struct {
 	// Attempts are those that were made, in order, the last 100 at most; none where the first one was refused.
 	Attempts []Attempt
@@ -22,6 +22,7 @@ type Error struct {
 	what string // "POST api.example.com"
 	text string // of the errors, without secrets
 	errs []error
+	ends []error // what ended the call, apart from the last attempt
 }
 
 // newError makes the error of a call that ended for reason; ends are the errors that ended it, apart from the last attempt's.
@@ -30,12 +31,21 @@ func newError(req *http.Request, attempts []Attempt, reason Reason, ends ...erro
 	if len(attempts) > 0 {
 		e.errs = append(e.errs, attempts[len(attempts)-1].Err)
 	}
-	var texts []string
+	last, interrupted := e.errs, false // interrupted: the last attempt ended by what ended the call, and says nothing else
 	for _, err := range ends {
-		if err != nil && !isAny(e.errs, err) {
+		if err == nil {
+			continue
+		}
+		e.ends = append(e.ends, err)
+		interrupted = interrupted || isAny(last, err)
+		if !isAny(e.errs, err) {
 			e.errs = append(e.errs, err)
 		}
 	}
+	if n := len(attempts); interrupted && n > 1 {
+		e.errs = append(e.errs, attempts[n-2].Err)
+	}
+	var texts []string
 	for _, err := range e.errs {
 		texts = append(texts, textOf(err, req))
 	}
@@ -76,12 +86,17 @@ func (e *Error) made() int {
 	return e.Attempts[len(e.Attempts)-1].Number
 }
 
-// Unwrap returns the last attempt's error, and what else ended the call.
+// Unwrap returns the last attempt's error, and what else ended the call; where that interrupted the attempt, also the error of
+// the one before it.
 func (e *Error) Unwrap() []error { return e.errs }
 
 // Timeout tells whether the call ended for want of time, as [url.Error.Timeout] asks.
 func (e *Error) Timeout() bool {
-	for _, err := range e.errs {
+	errs := e.ends
+	if len(errs) == 0 {
+		errs = e.errs
+	}
+	for _, err := range errs {
 		if t, ok := errors.AsType[interface {
 			error
 			Timeout() bool

@@ -167,6 +167,24 @@ func TestThoseHeldBackDoNotAllComeAtOnce(t *testing.T) {
 	})
 }
 
+func TestTheLongestHoldIsNotOverrunByItsJitter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(503, "Retry-After: Fri, 31 Dec 9999 23:59:59 GMT"))
+		tr := transport(base)
+		full := func(ceiling time.Duration) time.Duration { return ceiling }
+		tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true, MaxRetryAfter: -1, Jitter: full}
+		require.NoError(t, do(t, tr, target))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+
+		_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
+
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, 1, base.count())
+	})
+}
+
 func TestAShorterHoldDoesNotEndALongerOne(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -39,10 +39,20 @@ func (r *recorder) open() io.ReadCloser {
 
 // reopen is open for who does not ask whether the body is replayable.
 func (r *recorder) reopen() (io.ReadCloser, error) {
-	if !r.replayable() {
+	if !r.rewind() {
 		return nil, errors.New("retry: more of the request body was sent than is recorded")
 	}
 	return r.open(), nil
+}
+
+// rewind ends the current attempt's reader, so that it cannot give the recording up any more. It is false if it already has.
+func (r *recorder) rewind() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.over && r.current != nil {
+		r.current.closed = true
+	}
+	return !r.over
 }
 
 func (r *recorder) replayable() bool {
@@ -59,6 +69,16 @@ func (r *recorder) failed() error {
 		return nil
 	}
 	return r.srcErr
+}
+
+// abandon closes the current attempt's reader.
+func (r *recorder) abandon() {
+	r.mu.Lock()
+	current := r.current
+	r.mu.Unlock()
+	if current != nil {
+		current.Close()
+	}
 }
 
 // end closes the source as soon as the last attempt is through with it.
@@ -129,7 +149,7 @@ func (b *recordedBody) record(p []byte, err error) (int, error) {
 	if err != nil {
 		r.srcErr = err
 	}
-	if b == r.current && int64(len(r.head)+len(p)) > r.limit {
+	if !b.closed && int64(len(r.head)+len(p)) > r.limit {
 		r.over, r.head, b.at = true, nil, 0
 	}
 	if !r.over {
