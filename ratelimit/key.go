@@ -85,10 +85,7 @@ func ByHeader(name string) KeyFunc {
 	name = http.CanonicalHeaderKey(name)
 	prefix := "header:" + name + ":"
 	return func(r *http.Request) (string, error) {
-		if values := r.Header[name]; len(values) != 1 {
-			return kind(prefix, strings.Join(values, ", "))
-		}
-		return kind(prefix, r.Header[name][0])
+		return kind(prefix, strings.Join(r.Header[name], ", ")) // of one value, that is the value
 	}
 }
 

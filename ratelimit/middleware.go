@@ -97,7 +97,10 @@ func newGate(l Limiter, o *Options, rules []Rule) *gate {
 	if len(rules) == 0 {
 		panic("ratelimit: New without a rule")
 	}
-	g := &gate{limiter: l, sessions: sync.Pool{New: func() any { return new(session) }}}
+	g := &gate{limiter: l}
+	g.sessions.New = func() any {
+		return &session{charges: make([]Charge, len(rules)), decisions: make([]Decision, len(rules))}
+	}
 	if o != nil {
 		g.Options = *o
 	}
@@ -124,11 +127,11 @@ func newGate(l Limiter, o *Options, rules []Rule) *gate {
 
 // session is what is known about one request. It is used again for others, which spares them the allocations.
 type session struct {
-	rules     []*rule
-	charges   []Charge
-	decisions []Decision
-	text      []byte   // for writing fields
-	values    []string // room for header values: see value
+	rules     []*rule    // those that apply
+	charges   []Charge   // theirs; until that is known, room for all
+	decisions []Decision // theirs; the same
+	text      []byte     // for writing fields
+	values    []string   // room for header values: see value
 }
 
 // admit tells whether the request may go on, and answers it otherwise.
@@ -136,19 +139,19 @@ func (g *gate) admit(w http.ResponseWriter, r *http.Request) bool {
 	s := g.sessions.Get().(*session)
 	defer g.release(s)
 	for i := range g.rules {
-		c := &g.rules[i]
-		charge, ok, err := c.charge(r)
+		c, n := &g.rules[i], len(s.rules)
+		ok, err := c.charge(r, &s.charges[n])
 		if err != nil {
 			return refuseKey(w, r, c.Name, err, g.Shadow, g.Observe)
 		}
 		if ok {
-			s.rules, s.charges = append(s.rules, c), append(s.charges, charge)
+			s.rules = append(s.rules, c)
 		}
 	}
-	if len(s.charges) == 0 {
+	if len(s.rules) == 0 {
 		return true
 	}
-	s.decisions = slices.Grow(s.decisions, len(s.charges))[:len(s.charges)]
+	s.charges, s.decisions = s.charges[:len(s.rules)], s.decisions[:len(s.rules)]
 
 	failure := g.take(r.Context(), s)
 	switch {
@@ -183,9 +186,10 @@ func (g *gate) admit(w http.ResponseWriter, r *http.Request) bool {
 
 // release makes the session ready for another request. Keys may be secrets: none stays in it.
 func (g *gate) release(s *session) {
+	all := len(g.rules)
+	s.rules, s.charges, s.decisions = s.rules[:0], s.charges[:all], s.decisions[:all]
 	clear(s.charges)
 	clear(s.decisions)
-	s.rules, s.charges, s.decisions = s.rules[:0], s.charges[:0], s.decisions[:0]
 	g.sessions.Put(s)
 }
 

@@ -28,7 +28,7 @@ type Rule struct {
 	// one is a bug, and answered with 500 api_error.
 	Cost func(*http.Request) int
 
-	// Skip exempts requests from the rule. Nil exempts none.
+	// Skip exempts requests from the rule, such as CORS preflights, which carry no key. Nil exempts none.
 	Skip func(*http.Request) bool
 
 	// KeyOptional lets requests without a key through, not counted by this rule. Without it they are refused with 401
@@ -73,29 +73,29 @@ func checkName(name string) {
 	}
 }
 
-// charge is what the request has to pay by this rule; ok is false if nothing.
-func (c *rule) charge(r *http.Request) (charge Charge, ok bool, err error) {
+// charge fills in what the request has to pay by this rule; false if nothing.
+func (c *rule) charge(r *http.Request, to *Charge) (bool, error) {
 	if c.Skip != nil && c.Skip(r) {
-		return Charge{}, false, nil
+		return false, nil
 	}
 	key, err := call(c.Key, r)
 	if err != nil {
 		if c.KeyOptional && errors.Is(err, ErrNoKey) {
 			err = nil
 		}
-		return Charge{}, false, err
+		return false, err
 	}
-	charge = Charge{Policy: c.Name, Key: key, Limit: c.Limit, Cost: 1}
+	to.Policy, to.Key, to.Limit, to.Cost = c.Name, key, c.Limit, 1
 	if c.LimitFor != nil {
 		if l := c.LimitFor(r); l != (Limit{}) {
-			charge.Limit = l
+			to.Limit = l
 		}
 	}
 	if c.Cost != nil {
-		charge.Cost = c.Cost(r)
+		to.Cost = c.Cost(r)
 	}
-	if err := charge.Validate(); err != nil {
-		return Charge{}, false, fmt.Errorf("%w (rule %q)", err, c.Name)
+	if err := to.Validate(); err != nil {
+		return false, fmt.Errorf("%w (rule %q)", err, c.Name)
 	}
-	return charge, true, nil
+	return true, nil
 }

@@ -86,7 +86,8 @@ func TestRetryAfterOfSlowLimits(t *testing.T) {
 	for i := range 2000 {
 		c := charge(strconv.Itoa(i), ratelimit.Per(1+rnd.IntN(3), time.Duration(1+rnd.IntN(300_000_000))*time.Second))
 		c.Cost = c.Limit.Quota
-		early, inTime := ratelimit.NewMemory(nil), ratelimit.NewMemory(nil)
+		small := &ratelimit.MemoryOptions{MaxKeys: 1}
+		early, inTime := ratelimit.NewMemory(small), ratelimit.NewMemory(small)
 		now := epoch
 		take := func(m *ratelimit.Memory) ratelimit.Decision {
 			d, err := m.TakeAt(now, c)
