@@ -3,6 +3,7 @@ package idempotent_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -156,6 +157,30 @@ func TestUploadIsReadByTheHandlerAndChecked(t *testing.T) {
 	}
 	require.Equal(t, http.StatusRequestEntityTooLarge, upload("n", "md5=:AAAA:", strings.NewReader(large)).Status, "no digest that is known: the body counts")
 	require.Equal(t, http.StatusCreated, upload("n", "md5=:AAAA:, "+digestOf(large), strings.NewReader(large)).Status)
+}
+
+func TestDigestIsCheckedAtTheLastByte(t *testing.T) {
+	t.Parallel()
+	r := httptest.NewRequest(http.MethodPut, "/", strings.NewReader("body"))
+	r.Header.Set("Content-Digest", digestOf("BODY"))
+	_, err := idempotent.FingerprintDigest(r, nil)
+	require.NoError(t, err)
+	_, err = io.ReadFull(r.Body, make([]byte, 4)) // never sees the end
+	require.ErrorIs(t, err, idempotent.ErrDigest)
+}
+
+func TestStrongestDigestCounts(t *testing.T) {
+	t.Parallel()
+	sum := sha512.Sum512([]byte("BODY"))
+	wrong := "sha-512=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
+	for _, field := range []string{wrong + ", " + digestOf("body"), digestOf("body") + "," + wrong} {
+		r := httptest.NewRequest(http.MethodPut, "/", strings.NewReader("body"))
+		r.Header.Set("Content-Digest", field)
+		_, err := idempotent.FingerprintDigest(r, nil)
+		require.NoError(t, err)
+		_, err = io.ReadAll(r.Body)
+		require.ErrorIs(t, err, idempotent.ErrDigest)
+	}
 }
 
 func TestFingerprintHookErrors(t *testing.T) {

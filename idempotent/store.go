@@ -198,12 +198,12 @@ type Resolver interface {
 // An Executor is a store that owns the execution, as a transaction does: the claim, the handler's effects and the record
 // commit together, or not at all. The middleware calls Execute in place of the four operations.
 type Executor interface {
-	// Execute answers what Acquire would, and when that is Acquired it has called run, once, with a context that derives
-	// from ctx, and has recorded the outcome that run returned, atomically with what run did through that context; Released
-	// rolls all of it back. An error means that the outcome was not recorded, and what run did through the context is
-	// undone; a store that loses the reply to its commit finds out which it was before it returns. A panic or a
-	// runtime.Goexit of run rolls back and goes on up. Execute bounds its own waiting, for another owner's transaction too
-	// (InFlight).
+	// Execute answers what Acquire would, and when that is Acquired it has called run, once, on the calling goroutine, with
+	// a context that derives from ctx, and has recorded the outcome that run returned, atomically with what run did through
+	// that context; Released rolls all of it back. An error means that the outcome was not recorded, and what run did
+	// through the context is undone; a store that loses the reply to its commit finds out which it was before it returns. A
+	// panic or a runtime.Goexit of run rolls back and goes on up. Execute bounds its own waiting, for another owner's
+	// transaction too (InFlight).
 	//
 	// A claim that is not committed shows nobody its print, and a rollback erases it: rule 1 of [Store] holds once the first
 	// has committed, and a Mismatch is told only then. There is no lease; [BeginEffect] is not supported.

@@ -150,6 +150,10 @@ func TestStoreThatNeverAnswersIsGivenUp(t *testing.T) {
 		start := time.Now()
 		require.Equal(t, http.StatusServiceUnavailable, call(mw, "k", "").Status)
 		require.LessOrEqual(t, time.Since(start), 2*time.Second)
+
+		start = time.Now()
+		call(idempotent.New(hanging{memory()}, idempotent.Global, &idempotent.Options{Lease: 300 * time.Millisecond})(&h), "k", "")
+		require.LessOrEqual(t, time.Since(start), 200*time.Millisecond, "a call must not take as long as the lease")
 		require.Zero(t, h.runs.Load())
 	})
 }
