@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seawall-go/seawall/idempotent"
+	"github.com/seawall-go/seawall/idempotent/idempotenttest"
 )
 
 // database is a toy with transactions: they commit all or nothing, and a row that one is writing makes others wait.
@@ -114,6 +115,18 @@ func (s txStore) Execute(ctx context.Context, c idempotent.Claim, run func(conte
 		return idempotent.Verdict{State: idempotent.Acquired, Attempt: 1}, t.end(false)
 	}
 	return idempotent.Verdict{State: idempotent.Acquired, Attempt: 1}, t.end(true)
+}
+
+func TestToyIsAnExecutor(t *testing.T) {
+	t.Parallel()
+	idempotenttest.RunExecutor(t, func(*testing.T) (idempotent.Executor, func(context.Context), func() int) {
+		db := newDatabase()
+		effect := func(ctx context.Context) {
+			tx := ctx.Value(txKey{}).(*tx)
+			tx.writes["balance"] = tx.get("balance") + "+1"
+		}
+		return txStore{database: db}, effect, func() int { return strings.Count(db.get("balance"), "+1") }
+	})
 }
 
 // transfer writes within the store's transaction, and then answers.
