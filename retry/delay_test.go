@@ -3,6 +3,8 @@ package retry_test
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -320,5 +322,38 @@ func TestAnAttemptsContextEndsWithTheBody(t *testing.T) {
 		require.NoError(t, during.Err())
 		resp.Body.Close()
 		require.ErrorIs(t, during.Err(), context.Canceled)
+	})
+}
+
+// halfCloser is a connection of which one direction can be ended.
+type halfCloser struct {
+	net.Conn
+	ended bool
+}
+
+func (c *halfCloser) CloseWrite() error {
+	c.ended = true
+	return nil
+}
+
+func TestAProtocolSwitchUnderATimeoutCanStillBeHalfClosed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		conn, peer := net.Pipe()
+		defer peer.Close()
+		half := &halfCloser{Conn: conn}
+		for body, want := range map[io.ReadCloser]error{half: nil, conn: http.ErrNotSupported} {
+			tr := transport(baseFunc(func(*http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: 101, Body: body}, nil
+			}))
+			tr.Policy = &retry.Policy{AttemptTimeout: time.Second}
+			resp, err := tr.RoundTrip(request(t, "GET", target, nil))
+			require.NoError(t, err)
+			closer, ok := resp.Body.(interface{ CloseWrite() error })
+			require.True(t, ok)
+			require.ErrorIs(t, closer.CloseWrite(), want)
+			resp.Body.Close()
+		}
+		require.True(t, half.ended)
 	})
 }

@@ -59,6 +59,14 @@ type cancelingConn struct {
 	io.Writer
 }
 
+// CloseWrite ends one direction, as net/http's own body does where the connection can.
+func (c cancelingConn) CloseWrite() error {
+	if half, ok := c.ReadCloser.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return fmt.Errorf("CloseWrite: %w", http.ErrNotSupported)
+}
+
 func withCancel(body io.ReadCloser, cancel context.CancelCauseFunc) io.ReadCloser {
 	b := cancelingBody{body, cancel}
 	if w, ok := body.(io.Writer); ok {
