@@ -89,7 +89,7 @@ func calls(fail int, next func(tb testing.TB) func() *http.Request) []contender 
 		})},
 	}
 	if fail == 0 {
-		contenders = append(contenders, contender{"gobreaker", through(withBreaker)})
+		contenders = append(contenders, contender{"gobreaker", through(withBreaker)}, contender{"gobreaker-window", through(withWindow)})
 	}
 	return contenders
 }
@@ -129,6 +129,27 @@ func withBreaker(base http.RoundTripper) http.RoundTripper {
 type breakerTransport struct {
 	base    http.RoundTripper
 	breaker *gobreaker.CircuitBreaker[*http.Response]
+}
+
+// withWindow is gobreaker as a Transport needs it: the outcome is reported when it is known, and counts for some seconds.
+func withWindow(base http.RoundTripper) http.RoundTripper {
+	settings := gobreaker.Settings{Name: "HTTP", Interval: 10 * time.Second, BucketPeriod: time.Second}
+	return &windowTransport{base, gobreaker.NewTwoStepCircuitBreaker[struct{}](settings)}
+}
+
+type windowTransport struct {
+	base    http.RoundTripper
+	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+}
+
+func (t *windowTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	done, err := t.breaker.Allow()
+	if err != nil {
+		return nil, err
+	}
+	resp, err := t.base.RoundTrip(r)
+	done(err)
+	return resp, err
 }
 
 var errStatus = errors.New("status 5xx")
