@@ -122,10 +122,19 @@ func TestToyIsAnExecutor(t *testing.T) {
 	idempotenttest.RunExecutor(t, func(*testing.T) (idempotent.Executor, func(context.Context), func() int) {
 		db := newDatabase()
 		effect := func(ctx context.Context) {
-			tx := ctx.Value(txKey{}).(*tx)
-			tx.writes["balance"] = tx.get("balance") + "+1"
+			ctx.Value(txKey{}).(*tx).writes["effect "+idempotent.NewToken().String()] = "done"
 		}
-		return txStore{database: db}, effect, func() int { return strings.Count(db.get("balance"), "+1") }
+		effects := func() (n int) {
+			db.mu.Lock()
+			defer db.mu.Unlock()
+			for row := range db.committed {
+				if strings.HasPrefix(row, "effect ") {
+					n++
+				}
+			}
+			return n
+		}
+		return txStore{database: db}, effect, effects
 	})
 }
 
