@@ -1,6 +1,7 @@
 package ratelimit_test
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"testing"
@@ -34,6 +35,21 @@ func BenchmarkTake(b *testing.B) {
 				_, _ = m.Take(b.Context(), c)
 			}
 		})
+	}
+}
+
+// BenchmarkTakeManyKeys goes through keys that do not fit the nearest cache.
+func BenchmarkTakeManyKeys(b *testing.B) {
+	m := ratelimit.NewMemory(nil)
+	c := ratelimit.Charge{Policy: "default", Limit: ratelimit.PerSecond(1_000_000), Cost: 1}
+	keys := make([]string, 10_000)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("key_%012d", i)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		c.Key = keys[i%len(keys)]
+		_, _ = m.Take(b.Context(), c)
 	}
 }
 

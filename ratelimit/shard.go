@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	perBlock = 68          // entries of 120 bytes: a block fills one of the runtime's 8 KiB size class
+	perBlock = 68          // entries: with a word of the runtime's own, they fill one of its 8 KiB size class
 	sample   = 8           // entries that are looked at to find room at the cap
 	reclaim  = 2           // entries that are looked at, for full buckets, whenever one is made
 	idle     = time.Minute // how long a bucket is full before it is dropped, while there is room
@@ -21,10 +21,10 @@ type bucketID [2]uint64
 
 // entry is a bucket in the table. 120 bytes.
 type entry struct {
-	bucket rate.Limiter
 	id     bucketID
 	shape  shape
 	next   uint32 // the slot that follows in the chain, or on the free list; 0 is the end
+	bucket rate.Limiter
 }
 
 // shape is a Limit in 16 bytes, its Burst resolved. The zero shape is that of an entry on the free list.
