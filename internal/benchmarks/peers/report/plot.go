@@ -11,12 +11,12 @@ import (
 
 // A panel is one curve: nanoseconds by a number that grows by orders of magnitude.
 type panel struct {
-	path, unit, title, axis string
+	path, title, axis string
 }
 
 var panels = []panel{
-	{"Keys", timed, "by the number of keys that are known", "keys"},
-	{"Clients", elapsed, "by the number of clients that send at once", "clients"},
+	{"Keys", "by the number of keys that are known", "keys"},
+	{"Clients", "by the number of clients that send at once", "clients"},
 }
 
 const (
@@ -49,10 +49,13 @@ func (p panel) draw(b *strings.Builder, res *results) {
 			at = append(at, v)
 		}
 	}
+	if len(at) == 0 {
+		return
+	}
 	slices.Sort(at)
 	highest := 0.0
 	for _, n := range at {
-		highest = max(highest, summarize(res.of(p.name(n), p.unit)).Hi*1e9)
+		highest = max(highest, summarize(res.of(p.name(n), timed)).Hi*1e9)
 	}
 	ceiling := math.Ceil(highest/500) * 500
 	x := func(n int) float64 {
@@ -60,7 +63,7 @@ func (p panel) draw(b *strings.Builder, res *results) {
 	}
 	y := func(ns float64) float64 { return panelHeight - bottom - (panelHeight-top-bottom)*ns/ceiling }
 
-	fmt.Fprintf(b, `<text x="%d" y="20">ns per request, %s</text>`+"\n", left, p.title)
+	fmt.Fprintf(b, `<text x="%d" y="20">ns of processor time a request, %s</text>`+"\n", left, p.title)
 	for i := range 6 {
 		ns := ceiling * float64(i) / 5
 		fmt.Fprintf(b, `<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/><text x="%d" y="%.1f" text-anchor="end">%.0f</text>`+"\n",
@@ -68,7 +71,7 @@ func (p panel) draw(b *strings.Builder, res *results) {
 	}
 	var curve []string
 	for _, n := range at {
-		s := summarize(res.of(p.name(n), p.unit))
+		s := summarize(res.of(p.name(n), timed))
 		curve = append(curve, fmt.Sprintf("%.1f %.1f", x(n), y(s.Center*1e9)))
 		fmt.Fprintf(b, `<line class="interval" x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f"/><circle cx="%.1f" cy="%.1f" r="3.5"/>`,
 			x(n), x(n), y(s.Lo*1e9), y(s.Hi*1e9), x(n), y(s.Center*1e9))
