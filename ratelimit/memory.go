@@ -33,16 +33,16 @@ type MemoryOptions struct {
 	AtCap AtCap
 }
 
-// AtCap says what [Memory] does with a new key when it holds as many as it may, and finds none among a few whose bucket is full again,
-// which can go without a trace.
+// AtCap says what [Memory] does with a new key when it is full. Before that, it looks at a few keys for one whose bucket is full again:
+// that one can go without a trace.
 type AtCap int
 
 const (
-	// EvictFullest drops, of a few keys picked at random, the one whose bucket would be full the soonest. Its caller may get what
-	// was missing once more. The number of times is in [MemoryStats].
+	// EvictFullest drops, of those few keys, the one whose bucket would be full the soonest. Its caller gets the units that were missing
+	// early. MemoryStats counts it.
 	EvictFullest AtCap = iota
 
-	// ShareOverflow lets all new keys of a policy share one bucket, until there is room.
+	// ShareOverflow lets the new keys of a policy share one bucket, for as long as there is no room.
 	ShareOverflow
 
 	// RefuseNew is [ErrFull]. The middleware answers it with 503 service_unavailable.

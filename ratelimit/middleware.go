@@ -138,21 +138,12 @@ type session struct {
 func (g *gate) admit(w http.ResponseWriter, r *http.Request) bool {
 	s := g.sessions.Get().(*session)
 	defer g.release(s)
-	for i := range g.rules {
-		c, n := &g.rules[i], len(s.rules)
-		ok, err := c.charge(r, &s.charges[n])
-		if err != nil {
-			return refuseKey(w, r, c.Name, err, g.Shadow, g.Observe)
-		}
-		if ok {
-			s.rules = append(s.rules, c)
-		}
+	if policy, err := g.charges(r, s); err != nil {
+		return refuseKey(w, r, policy, err, g.Shadow, g.Observe)
 	}
 	if len(s.rules) == 0 {
 		return true
 	}
-	s.charges, s.decisions = s.charges[:len(s.rules)], s.decisions[:len(s.rules)]
-
 	failure := g.take(r.Context(), s)
 	switch {
 	case failure == nil:
@@ -182,6 +173,22 @@ func (g *gate) admit(w http.ResponseWriter, r *http.Request) bool {
 		g.deny(w, r, *denial)
 	}
 	return denial == nil
+}
+
+// charges collects what the rules that apply charge. After an error, policy is the name of the rule that it comes from.
+func (g *gate) charges(r *http.Request, s *session) (policy string, err error) {
+	for i := range g.rules {
+		c := &g.rules[i]
+		applies, err := c.charge(r, &s.charges[len(s.rules)])
+		if err != nil {
+			return c.Name, err
+		}
+		if applies {
+			s.rules = append(s.rules, c)
+		}
+	}
+	s.charges, s.decisions = s.charges[:len(s.rules)], s.decisions[:len(s.rules)]
+	return "", nil
 }
 
 // release makes the session ready for another request. Keys may be secrets: none stays in it.
@@ -217,7 +224,10 @@ func takeFrom(ctx context.Context, l Limiter, multi MultiLimiter, s *session) (e
 
 // logFailure logs when the limiter begins to fail and when it works again: an outage is two records, not one for each request.
 func (g *gate) logFailure(ctx context.Context, err error) {
-	failing := err != nil && ctx.Err() == nil && !errors.Is(err, ErrFull)
+	if err != nil && ctx.Err() != nil || errors.Is(err, ErrFull) {
+		return // says nothing about the limiter
+	}
+	failing := err != nil
 	if g.failing.Load() == failing || !g.failing.CompareAndSwap(!failing, failing) {
 		return
 	}

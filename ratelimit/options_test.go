@@ -305,6 +305,11 @@ func TestLimiterThatFails(t *testing.T) {
 			require.Equal(t, row.events, seen.drain())
 			require.Equal(t, 1, strings.Count(log.String(), "the limiter fails"), log.String())
 
+			gone, cancel := context.WithCancel(t.Context())
+			cancel()
+			serve(h, request("X-Api-Key", "sk_secret").WithContext(gone))
+			require.Zero(t, strings.Count(log.String(), "works again"), "a caller that has gone says nothing about the limiter")
+
 			l.err = nil
 			require.Equal(t, 200, get(h, "sk_secret").Code)
 			require.Equal(t, 1, strings.Count(log.String(), "works again"), log.String())

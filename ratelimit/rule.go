@@ -9,8 +9,8 @@ import (
 
 // Rule is one limit on requests: whose bucket is charged, and how much it holds. Only Key is required.
 type Rule struct {
-	// Name is the policy's name in the RateLimit fields, in events, and in the name of the bucket: rules with the same name and the same
-	// Limiter share their buckets. 1 to 64 printable ASCII characters; "" is "default".
+	// Name is the policy's name in the RateLimit fields and in events, and tells buckets apart: rules of the same name that use the same
+	// Limiter share them, so rules with different limits need different names. 1 to 64 printable ASCII characters; "" is "default".
 	Name string
 
 	// Limit is what each key has. The zero Limit is 100 per second.

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	perBlock = 68          // entries: with a word of the runtime's own, they fill one of its 8 KiB size class
+	perBlock = 68          // entries, which fill 8 KiB with the word that the runtime puts before them
 	sample   = 8           // entries that are looked at to find room at the cap
 	reclaim  = 2           // entries that are looked at, for full buckets, whenever one is made
 	idle     = time.Minute // how long a bucket is full before it is dropped, while there is room
