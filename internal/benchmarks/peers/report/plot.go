@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -10,13 +9,11 @@ import (
 )
 
 // A panel is one curve: nanoseconds by a number that grows by orders of magnitude.
-type panel struct {
-	path, title, axis string
-}
+type panel struct{ path, axis string }
 
 var panels = []panel{
-	{"Keys", "by the number of keys that are known", "keys"},
-	{"Clients", "by the number of clients that send at once", "clients"},
+	{"Keys", "keys that are known"},
+	{"Clients", "clients that send at once"},
 }
 
 const (
@@ -32,38 +29,45 @@ func plot(res *results) string {
 	b.WriteString("<style>text{fill:#57606a}path,line{stroke:#57606a;fill:none}.grid{stroke-opacity:.25}" +
 		".curve{stroke:#0969da;stroke-width:2}.interval{stroke:#0969da}circle{fill:#0969da}" +
 		"@media(prefers-color-scheme:dark){text{fill:#9198a1}path,line{stroke:#9198a1}.curve,.interval{stroke:#4493f8}circle{fill:#4493f8}}</style>\n")
+	ceiling := 0.0
+	for _, p := range panels {
+		for _, n := range p.at(res) {
+			ceiling = max(ceiling, math.Ceil(summarize(res.of(p.name(n), timed)).Hi*1e9/500)*500)
+		}
+	}
 	for i, p := range panels {
 		fmt.Fprintf(&b, `<g transform="translate(%d 0)">`+"\n", i*panelWidth)
-		p.draw(&b, res)
+		p.draw(&b, res, ceiling)
 		b.WriteString("</g>\n")
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
 }
 
-func (p panel) draw(b *strings.Builder, res *results) {
+// at are the numbers for which there are measurements.
+func (p panel) at(res *results) []int {
 	var at []int
-	for name := range maps.Keys(res.values) {
+	for name := range res.values {
 		if n, ok := strings.CutPrefix(name, p.path+"/"); ok {
 			v, _ := strconv.Atoi(n)
 			at = append(at, v)
 		}
 	}
+	slices.Sort(at)
+	return at
+}
+
+func (p panel) draw(b *strings.Builder, res *results, ceiling float64) {
+	at := p.at(res)
 	if len(at) == 0 {
 		return
 	}
-	slices.Sort(at)
-	highest := 0.0
-	for _, n := range at {
-		highest = max(highest, summarize(res.of(p.name(n), timed)).Hi*1e9)
-	}
-	ceiling := math.Ceil(highest/500) * 500
 	x := func(n int) float64 {
 		return left + (panelWidth-left-30)*math.Log(float64(n))/math.Log(float64(max(at[len(at)-1], 2)))
 	}
 	y := func(ns float64) float64 { return panelHeight - bottom - (panelHeight-top-bottom)*ns/ceiling }
 
-	fmt.Fprintf(b, `<text x="%d" y="20">ns of processor time a request, %s</text>`+"\n", left, p.title)
+	fmt.Fprintf(b, `<text x="%d" y="20">processor time of a request, in ns</text>`+"\n", left)
 	for i := range 6 {
 		ns := ceiling * float64(i) / 5
 		fmt.Fprintf(b, `<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/><text x="%d" y="%.1f" text-anchor="end">%.0f</text>`+"\n",
