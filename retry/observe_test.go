@@ -176,3 +176,21 @@ func TestACancelledCallIsNoWarning(t *testing.T) {
 		require.Contains(t, out.String(), `msg="request failed" method=GET host=api.example attempt=1 status=503 reason=canceled error="context canceled"`)
 	})
 }
+
+func TestALogLineHoldsNoSecrets(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const url = "https://user:secret@api.example.com/p?q=secret"
+		logger, out := logged()
+		tr := &retry.Transport{Logger: logger, Base: scripted(fails(errors.New(`Get "` + url + `": reset`)))}
+		req := request(t, "POST", url, strings.NewReader("secret"))
+		req.Header.Set("Idempotency-Key", "secret")
+		req.Header.Set("Authorization", "secret")
+
+		_, err := tr.RoundTrip(req)
+
+		require.Error(t, err)
+		require.Contains(t, out.String(), "reset")
+		require.NotContains(t, out.String(), "secret")
+	})
+}
