@@ -373,7 +373,11 @@ func TestManyCallersOfASmallTable(t *testing.T) {
 				into := make([]ratelimit.Decision, 3)
 				for range 400 {
 					now := epoch.Add(time.Duration(rnd.Int64N(int64(time.Minute))))
-					key := func() ratelimit.Charge { return charge(strconv.Itoa(rnd.IntN(10_000)), ratelimit.PerMinute(5)) }
+					key := func() ratelimit.Charge {
+						c := charge(strconv.Itoa(rnd.IntN(10_000)), ratelimit.PerMinute(1+rnd.IntN(5)))
+						c.Policy = strconv.Itoa(rnd.IntN(100))
+						return c
+					}
 					_, _ = m.TakeAt(now, key())
 					_ = m.TakeAllAt(now, []ratelimit.Charge{key(), key(), key()}, into)
 					if stats := m.Stats(); stats.Keys > 2100 {
