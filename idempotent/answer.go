@@ -88,7 +88,9 @@ func (q *request) observe() {
 }
 
 func (q *request) warn(msg string, err error) {
-	q.Logger.LogAttrs(q.r.Context(), slog.LevelWarn, msg,
-		slog.String("request_id", reqstate.From(q.r.Context()).RequestID()),
-		slog.String("idempotency_id", q.claim.ID.String()), slog.Any("error", err))
+	attrs := []slog.Attr{slog.String("request_id", reqstate.From(q.r.Context()).RequestID()), slog.Any("error", err)}
+	if q.claim.ID != (ID{}) {
+		attrs = append(attrs, slog.String("idempotency_id", q.claim.ID.String()))
+	}
+	q.Logger.LogAttrs(q.r.Context(), slog.LevelWarn, msg, attrs...)
 }

@@ -16,6 +16,7 @@ var (
 	errLeaderGone   = errors.New("idempotent: the first request with this key ended without an answer")
 	errShort        = errors.New("idempotent: the handler wrote less, or more, than its Content-Length")
 	errLate         = errors.New("idempotent: BeginEffect after the handler has returned")
+	errUnknown      = errors.New("idempotent: whether it took effect is not known; the key is refused until the record is resolved")
 	errNotRun       = errors.New("idempotent: the Executor acquired, and did not run the handler")
 )
 
@@ -121,6 +122,7 @@ func (q *request) decided(err error) {
 		q.event.Result = RanSealed
 	case Unknown:
 		q.event.Result = RanUnknown
+		q.warn("idempotent: a request failed after its point of no return", errUnknown)
 	default:
 		q.event.Result = RanReleased
 	}

@@ -267,7 +267,8 @@ func (o Outcome) check(allowed ...State) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("idempotent: Memory: invalid outcome: %s for %s", o.State, o.Retention)
+	return fmt.Errorf("idempotent: Memory: an outcome of state %s kept for %s: the state must be one of %s, and kept for longer than 0",
+		o.State, o.Retention, allowed)
 }
 
 // Wait implements [Waiter].

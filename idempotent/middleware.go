@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
@@ -41,6 +42,7 @@ type middleware struct {
 	instant  bool     // the store answers at once, and needs no time-out
 	scope    ScopeFunc
 	flights  flights
+	nameless atomic.Bool // a request without a principal was seen
 }
 
 func (m *middleware) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -125,6 +127,9 @@ func (q *request) read(lines []string) error {
 	}
 	principal, err := q.scope(q.r)
 	if err != nil {
+		if errors.Is(err, errNoPrincipal) && q.nameless.CompareAndSwap(false, true) { // a mistake of the service's, as a rule
+			q.warn("idempotent: a request is refused", errNoPrincipal)
+		}
 		return err
 	}
 	if q.r.Body == nil {

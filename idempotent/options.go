@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -63,8 +64,8 @@ type Options struct {
 
 	// Observe is told of every request with a key. It must not block. Nil tells nobody.
 	Observe func(context.Context, Event)
-	// Logger gets what needs attention: answers that could not be recorded, lost leases, a failing store. Nil is
-	// slog.Default().
+	// Logger gets what needs attention: outcomes that are unknown, answers that could not be recorded, lost leases, a failing
+	// store, and the first request that has no principal. Nil is slog.Default().
 	Logger *slog.Logger
 }
 
@@ -103,6 +104,9 @@ func (o *Options) withDefaults(s Store, scope ScopeFunc) Options {
 		switch m {
 		case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodConnect:
 			panic("idempotent: Options.Methods holds " + m + ", which takes no key")
+		}
+		if m != strings.ToUpper(m) {
+			panic("idempotent: Options.Methods holds " + m + ": methods are case-sensitive, and upper case") // RFC 9110, section 9.1
 		}
 	}
 	if c.Lease < 0 || c.Retention < 0 || c.StoreTimeout < 0 {

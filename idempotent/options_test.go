@@ -1,12 +1,15 @@
 package idempotent_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -184,6 +187,7 @@ func TestContradictionsPanic(t *testing.T) {
 		"no store":    func() { idempotent.New(nil, idempotent.Global, nil) },
 		"no scope":    func() { idempotent.New(store, nil, nil) },
 		"safe method": func() { idempotent.New(store, idempotent.Global, &idempotent.Options{Methods: []string{"GET"}}) },
+		"lower case":  func() { idempotent.New(store, idempotent.Global, &idempotent.Options{Methods: []string{"post"}}) },
 		"preflight":   func() { idempotent.New(store, idempotent.Global, &idempotent.Options{Methods: []string{"OPTIONS"}}) },
 		"no protection": func() {
 			idempotent.New(store, idempotent.Global, &idempotent.Options{FailOpen: true, AtMostOnce: true})
@@ -374,4 +378,34 @@ func TestWaitersOutliveTheOneThatPolls(t *testing.T) {
 		wg.Wait()
 		require.EqualValues(t, 1, h.runs.Load())
 	})
+}
+
+// What only a person can mend is in the log, under the request's id: once where every request would say it again.
+func TestLoggerTellsWhatAPersonMustMend(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	o := &idempotent.Options{Logger: slog.New(slog.NewTextHandler(&out, nil))}
+	post := func(scope idempotent.ScopeFunc, h http.Handler) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		r.Header.Set("Idempotency-Key", "k")
+		idempotent.New(memory(), scope, o)(h).ServeHTTP(w, r)
+		return w
+	}
+
+	w := post(idempotent.Global, apierror.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+		require.NoError(t, idempotent.BeginEffect(r.Context()))
+		return apierror.CodeAPIError
+	}))
+	require.Contains(t, out.String(), `level=WARN msg="idempotent: a request failed after its point of no return" request_id=`+w.Header().Get("Request-Id"))
+	require.Contains(t, out.String(), "idempotency_id=")
+
+	out.Reset()
+	mw := idempotent.New(memory(), idempotent.ByPrincipal, o)(http.NotFoundHandler())
+	for range 3 {
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		r.Header.Set("Idempotency-Key", "k")
+		mw.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	require.Equal(t, 1, strings.Count(out.String(), "seawall.WithPrincipal"), out.String())
 }
