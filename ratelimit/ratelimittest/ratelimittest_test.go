@@ -1,0 +1,236 @@
+package ratelimittest_test
+
+import (
+	"context"
+	"errors"
+	"math/big"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seawall-go/seawall/internal/leakcheck"
+	"github.com/seawall-go/seawall/ratelimit"
+	"github.com/seawall-go/seawall/ratelimit/ratelimittest"
+)
+
+// The suite is run against a limiter that is as simple as can be, and against the same one with each of these faults.
+var faults = []string{
+	"a peek takes", "a denial takes", "a cost over the burst is taken", "a negative cost gives", "nothing comes back", "more than the burst comes back",
+	"Retry-After is rounded down", "Retry-After is rounded up twice", "policy and key run together", "a new plan fills the bucket",
+	"a new plan empties the bucket", "a denial keeps the old plan", "a denial of several takes", "only the first of several counts", "two at once take the same",
+}
+
+const (
+	envFault = "RATELIMITTEST_FAULT"
+	none     = "none"
+)
+
+func TestMain(m *testing.M) { leakcheck.Main(m) }
+
+func TestTheSuiteFindsEachFault(t *testing.T) {
+	t.Parallel()
+	for _, fault := range append([]string{none}, faults...) {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.Command(os.Args[0], "-test.run=^TestLimiterOfTheEnvironment$")
+			cmd.Env = append(os.Environ(), envFault+"="+fault)
+			out, err := cmd.CombinedOutput()
+			var exit *exec.ExitError
+			if found := errors.As(err, &exit); found != (fault != none) {
+				t.Errorf("the suite found a fault: %v, %v\n%s", found, err, out)
+			}
+		})
+	}
+}
+
+func TestLimiterOfTheEnvironment(t *testing.T) {
+	t.Parallel()
+	fault := os.Getenv(envFault)
+	if fault == "" {
+		fault = none
+	}
+	ratelimittest.Run(t, func(*testing.T) (ratelimit.Limiter, func(time.Duration)) {
+		l := &exact{fault: fault, buckets: map[[2]string]bucket{}}
+		return l, l.advance
+	})
+}
+
+// exact is a limiter in rational numbers.
+type exact struct {
+	fault   string
+	mu      sync.Mutex
+	now     time.Duration
+	buckets map[[2]string]bucket
+}
+
+type bucket struct {
+	tokens *big.Rat
+	limit  ratelimit.Limit
+	at     time.Duration
+}
+
+func (e *exact) advance(d time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.now += d
+}
+
+func (e *exact) Take(_ context.Context, c ratelimit.Charge) (ratelimit.Decision, error) {
+	into := make([]ratelimit.Decision, 1)
+	err := e.TakeAll(context.Background(), []ratelimit.Charge{c}, into)
+	return into[0], err
+}
+
+func (e *exact) TakeAll(_ context.Context, charges []ratelimit.Charge, into []ratelimit.Decision) error {
+	if e.fault != "two at once take the same" {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+	}
+	if len(charges) != len(into) {
+		return errors.New("lengths differ")
+	}
+	all := true
+	seen := map[[2]string]bool{}
+	for i, c := range charges {
+		if err := c.Validate(); err != nil && (c.Cost >= 0 || e.fault != "a negative cost gives") {
+			return err
+		}
+		if seen[e.name(c)] {
+			return errors.New("two charges of one bucket")
+		}
+		seen[e.name(c)] = true
+		into[i].Allowed = e.allows(c)
+		all = all && (into[i].Allowed || i > 0 && e.fault == "only the first of several counts")
+	}
+	if e.fault == "two at once take the same" {
+		runtime.Gosched()
+	}
+	for i, c := range charges {
+		take := all && c.Cost != 0
+		switch {
+		case e.fault == "a peek takes" && c.Cost == 0, e.fault == "a denial takes" && !into[i].Allowed && len(charges) == 1:
+			c.Cost, take = 1, true
+		case e.fault == "a denial of several takes" && len(charges) > 1 && into[i].Allowed:
+			take = true
+		}
+		if !take && c.Cost > 0 && c.Cost <= burst(c.Limit) && e.fault != "a denial keeps the old plan" && e.knows(c) {
+			c.Cost, take = 0, true // from now on, units come back by the new limit
+		}
+		if take {
+			e.put(c)
+		}
+	}
+	for i, c := range charges {
+		into[i] = e.decide(c, into[i].Allowed)
+	}
+	return nil
+}
+
+func (e *exact) knows(c ratelimit.Charge) bool {
+	if e.fault == "two at once take the same" {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+	}
+	_, ok := e.buckets[e.name(c)]
+	return ok
+}
+
+func (e *exact) put(c ratelimit.Charge) {
+	tokens := e.tokens(c)
+	if e.fault == "two at once take the same" {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+	}
+	e.buckets[e.name(c)] = bucket{tokens.Sub(tokens, rat(c.Cost)), c.Limit, e.now}
+}
+
+func (e *exact) name(c ratelimit.Charge) [2]string {
+	if e.fault == "policy and key run together" {
+		return [2]string{c.Policy + c.Key}
+	}
+	return [2]string{c.Policy, c.Key}
+}
+
+func (e *exact) allows(c ratelimit.Charge) bool {
+	if c.Cost > burst(c.Limit) {
+		return e.fault == "a cost over the burst is taken"
+	}
+	return c.Cost == 0 || e.tokens(c).Cmp(rat(c.Cost)) >= 0
+}
+
+// tokens are what the charge finds in its bucket.
+func (e *exact) tokens(c ratelimit.Charge) *big.Rat {
+	if e.fault == "two at once take the same" {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+	}
+	b, ok := e.buckets[e.name(c)]
+	if !ok {
+		return rat(burst(c.Limit))
+	}
+	back := new(big.Rat).SetFrac64(int64(e.now-b.at), int64(b.limit.Window))
+	back.Mul(back, rat(b.limit.Quota))
+	if e.fault == "nothing comes back" {
+		back = rat(0)
+	}
+	tokens := back.Add(back, b.tokens)
+	if e.fault != "more than the burst comes back" {
+		tokens = least(tokens, rat(burst(b.limit)))
+	}
+	switch {
+	case b.limit != c.Limit && e.fault == "a new plan fills the bucket":
+		return rat(burst(c.Limit))
+	case b.limit != c.Limit && e.fault == "a new plan empties the bucket":
+		return rat(0)
+	case e.fault == "more than the burst comes back":
+		return tokens
+	}
+	return least(tokens, rat(burst(c.Limit)))
+}
+
+func (e *exact) decide(c ratelimit.Charge, allowed bool) ratelimit.Decision {
+	tokens := e.tokens(c)
+	whole := int(new(big.Int).Div(tokens.Num(), tokens.Denom()).Int64())
+	d := ratelimit.Decision{Allowed: allowed, Limit: c.Limit, Remaining: max(whole, 0)}
+	d.ResetAfter = until(burst(c.Limit), tokens, c.Limit)
+	d.RefillAfter = min(until(d.Remaining+1, tokens, c.Limit), d.ResetAfter)
+	if !allowed && c.Cost <= burst(c.Limit) {
+		wait := until(c.Cost, tokens, c.Limit)
+		up := wait + time.Second - 1
+		switch e.fault {
+		case "Retry-After is rounded down":
+			up = wait
+		case "Retry-After is rounded up twice":
+			up += time.Second
+		}
+		d.RetryAfter = max(up.Truncate(time.Second), time.Second)
+	}
+	return d
+}
+
+// until is the time until there are n, rounded up.
+func until(n int, tokens *big.Rat, l ratelimit.Limit) time.Duration {
+	missing := new(big.Rat).Sub(rat(n), tokens)
+	missing.Mul(missing, new(big.Rat).SetFrac64(int64(l.Window), int64(l.Quota)))
+	up := new(big.Int).Add(missing.Num(), new(big.Int).Sub(missing.Denom(), big.NewInt(1)))
+	return max(time.Duration(up.Div(up, missing.Denom()).Int64()), 0)
+}
+
+func burst(l ratelimit.Limit) int {
+	if l.Burst == 0 {
+		return l.Quota
+	}
+	return l.Burst
+}
+
+func rat(n int) *big.Rat { return new(big.Rat).SetInt64(int64(n)) }
+
+func least(a, b *big.Rat) *big.Rat {
+	if a.Cmp(b) < 0 {
+		return a
+	}
+	return b
+}
