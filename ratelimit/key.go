@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -22,11 +23,18 @@ type KeyFunc func(*http.Request) (key string, err error)
 // ErrNoKey says that a request does not tell its key. What follows is in [Rule].KeyOptional; [First] goes on to its next function.
 var ErrNoKey = errors.New("ratelimit: the request has no key")
 
+// errNoPrincipal is the ErrNoKey of ByPrincipal: a mistake of the service's, as a rule.
+var errNoPrincipal = fmt.Errorf("%w: it has no principal; authentication must come before and name one (seawall.WithPrincipal)", ErrNoKey)
+
 // ByPrincipal is the account, user or key id that the service's authentication found (seawall.WithPrincipal). It is the right key for
 // whatever runs behind authentication: nobody can make one up.
 func ByPrincipal() KeyFunc {
 	return func(r *http.Request) (string, error) {
-		return kind("principal:", reqstate.From(r.Context()).Principal())
+		key, err := kind("principal:", reqstate.From(r.Context()).Principal())
+		if err != nil {
+			err = errNoPrincipal
+		}
+		return key, err
 	}
 }
 

@@ -32,7 +32,8 @@ type Options struct {
 	// Observe is told the outcome of every request. Nil is nobody. It must be quick: the request waits for it.
 	Observe func(context.Context, Event)
 
-	// Logger gets a record when the limiter begins to fail, and one when it works again. Nil is slog.Default().
+	// Logger gets a record when the limiter begins to fail, one when it works again, and one for the first request that ByPrincipal
+	// finds no principal for. Nil is slog.Default().
 	Logger *slog.Logger
 }
 
@@ -86,6 +87,7 @@ type gate struct {
 	multi    MultiLimiter // nil if the limiter is none
 	local    *Memory      // for FailLocal
 	failing  atomic.Bool
+	nameless atomic.Bool // a request without a principal was seen
 	rules    []rule
 	sessions sync.Pool
 }
@@ -139,6 +141,9 @@ func (g *gate) admit(w http.ResponseWriter, r *http.Request) bool {
 	s := g.sessions.Get().(*session)
 	defer g.release(s)
 	if policy, err := g.charges(r, s); err != nil {
+		if errors.Is(err, errNoPrincipal) && g.nameless.CompareAndSwap(false, true) {
+			g.logger().LogAttrs(r.Context(), slog.LevelWarn, "ratelimit: a request has no key", slog.String("cause", err.Error()))
+		}
 		return refuseKey(w, r, policy, err, g.Shadow, g.Observe)
 	}
 	if len(s.rules) == 0 {
@@ -231,15 +236,18 @@ func (g *gate) logFailure(ctx context.Context, err error) {
 	if g.failing.Load() == failing || !g.failing.CompareAndSwap(!failing, failing) {
 		return
 	}
-	logger := g.Logger
-	if logger == nil {
-		logger = slog.Default()
-	}
 	if failing {
-		logger.LogAttrs(ctx, slog.LevelError, "ratelimit: the limiter fails", slog.String("cause", err.Error()))
+		g.logger().LogAttrs(ctx, slog.LevelError, "ratelimit: the limiter fails", slog.String("cause", err.Error()))
 		return
 	}
-	logger.LogAttrs(ctx, slog.LevelInfo, "ratelimit: the limiter works again")
+	g.logger().LogAttrs(ctx, slog.LevelInfo, "ratelimit: the limiter works again")
+}
+
+func (g *gate) logger() *slog.Logger {
+	if g.Logger != nil {
+		return g.Logger
+	}
+	return slog.Default()
 }
 
 // denial is the decision to answer with: nil if every rule allows the request, else that of the longest wait. For ever is the longest.

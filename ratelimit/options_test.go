@@ -1,6 +1,7 @@
 package ratelimit_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -456,4 +457,24 @@ func TestErrorsOfTheHandlerCarryTheFields(t *testing.T) {
 		require.Equal(t, `"a \"b\" \\c";r=2;t=1`, w.Header().Get("RateLimit"))
 		require.Equal(t, "7", w.Header().Get("Retry-After"), "what the handler says is its own")
 	})
+}
+
+// A service whose authentication names nobody is told why all of its callers get a 401: once.
+func TestMissingPrincipalIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	o := &ratelimit.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	h := ratelimit.NewWithOptions(ratelimit.NewMemory(nil), o, ratelimit.Rule{Key: ratelimit.ByPrincipal()})(http.NotFoundHandler())
+	for range 3 {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		require.Equal(t, http.StatusUnauthorized, w.Code)
+	}
+	require.Equal(t, 1, strings.Count(log.String(), "seawall.WithPrincipal"), log.String())
+
+	log.Reset()
+	anonymous := ratelimit.Rule{Key: ratelimit.First(ratelimit.ByPrincipal(), ratelimit.ByRemoteAddr())}
+	h = ratelimit.NewWithOptions(ratelimit.NewMemory(nil), o, anonymous)(http.NotFoundHandler())
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+	require.Empty(t, log.String())
 }
