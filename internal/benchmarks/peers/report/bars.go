@@ -131,7 +131,7 @@ var paths = []path{
 	}},
 	{"Error", "An error, rendered", timed, []bar{
 		{"at most 0.5x json.NewEncoder of the same object", 0.5, against("Error", timed, "json.Encoder"), "the floor, six headers and a body without any error value, is at 0.5x by itself. Profile: headers 40 %, the two immutable errors (the handler's, and the one that knows its request) 35 %, the body 12 %."},
-		{"at most 1.1x http.Error's line of text", 1.1, against("Error", timed, "http.Error"), "http.Error sets two headers and no body to speak of; the floor of ours sets six and is over the bar by itself. The rest is the error value: see above."},
+		{"at most 1.1x http.Error's line of text", 1.1, against("Error", timed, "http.Error"), "http.Error sets two headers; the floor of ours sets six and is over the bar by itself. The rest is the error value: see above."},
 	}},
 	{"Get", "Transport, GET, success at once", timed, []bar{
 		{"adds at most 1.5x what gobreaker alone adds", 1.5, addedAgainst("Get", "gobreaker"), "profile: gobreaker, in the two-step form and with the rolling window that a Transport needs (gobreaker-window below), 21 %, the call's record 25 %, four readings of the clock 20 %, the tables of hosts 15 %."},
@@ -142,7 +142,7 @@ var paths = []path{
 		{"at most 0.7x go-retryablehttp", 0.7, against("Post", timed, "go-retryablehttp"), "see the line above."},
 	}},
 	{"Retry", "Transport, one 503, then success, no delay", timed, []bar{
-		{"at most 0.8x rehttp with gobreaker", 0.8, against("Retry", timed, "rehttp+gobreaker"), "profile: reading the error object of the 503, for its code and request id, 65 %, where the peers throw it away; the goroutine and the timer that bound how long that may take 10 %. Every real retry waits ten thousand times as long."},
+		{"at most 0.8x rehttp with gobreaker", 0.8, against("Retry", timed, "rehttp+gobreaker"), "profile: reading the error object of the 503, for its code and request id, 65 %, where the peers throw it away; the goroutine and the timer that bound how long that may take 10 %. A real retry waits thousands of times as long."},
 	}},
 	{"Replay", "Idempotency, a replay of 1 KiB", timed, []bar{
 		{"at most 1.6x the floor", 1.6, against("Replay", timed, "floor"), "profile: reading and hashing the body 39 %, as the floor does; checking and parsing the record 10 %; the identity's hash, the token and the single flight 10 %; readings of the clock 7 %; the collector 20 %."},
