@@ -2,12 +2,15 @@ package idempotent_test
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"mime/multipart"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -117,4 +120,33 @@ func TestRequestWithoutABody(t *testing.T) {
 	w := httptest.NewRecorder()
 	mw.ServeHTTP(w, r) // r.Body is nil
 	require.Equal(t, http.StatusCreated, w.Code)
+}
+
+func TestTemporaryFilesOfAFormAreRemoved(t *testing.T) { // not parallel: it sets the environment
+	t.Setenv("TMPDIR", t.TempDir())
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		require.NoError(t, r.ParseMultipartForm(10))
+		files, err := os.ReadDir(os.TempDir())
+		require.NoError(t, err)
+		require.NotEmpty(t, files)
+		w.WriteHeader(http.StatusCreated)
+	})
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	part, err := form.CreateFormFile("file", "file")
+	require.NoError(t, err)
+	_, err = part.Write(make([]byte, 64<<10))
+	require.NoError(t, err)
+	require.NoError(t, form.Close())
+	s := serve(t, h, idempotent.New(memory(), idempotent.Global, nil))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL, &body)
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", form.FormDataContentType())
+	req.Header.Set("Idempotency-Key", "k")
+
+	require.Equal(t, http.StatusCreated, send(t, s, req).Status)
+
+	files, err := os.ReadDir(os.TempDir())
+	require.NoError(t, err)
+	require.Empty(t, files)
 }

@@ -104,7 +104,13 @@ func (q *request) settle() (decided bool) {
 	if errors.Is(err, ErrLost) {
 		q.event.Lost = true
 		q.warn("idempotent: a claim was lost while the handler ran", err)
-		return false
+		if !n.capture.through {
+			return false
+		}
+		// Its own client has this answer already. Those who wait ask for the other one's.
+		q.event.Result, q.event.Err = RanUnrecorded, err
+		q.flights.end(&q.flight, Verdict{State: InFlight}, nil)
+		return true
 	}
 	q.decided(err)
 	return true

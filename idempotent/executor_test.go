@@ -254,3 +254,12 @@ func TestExecutorHasNoPointOfNoReturn(t *testing.T) {
 		idempotent.New(txStore{database: newDatabase()}, idempotent.Global, &idempotent.Options{AtMostOnce: true})
 	})
 }
+
+func TestPanicInAnExecutorIsReported(t *testing.T) {
+	t.Parallel()
+	var events seen
+	h := transfer(func(int64, http.ResponseWriter, *http.Request) { panic("a bug") })
+	mw := idempotent.New(txStore{database: newDatabase()}, idempotent.Global, &idempotent.Options{Observe: events.observe})(h)
+	call(mw, "k", "")
+	require.Equal(t, []idempotent.Result{idempotent.RanReleased}, events.results())
+}

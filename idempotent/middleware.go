@@ -46,8 +46,12 @@ type middleware struct {
 }
 
 func (m *middleware) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	if !slices.Contains(m.Methods, r.Method) || m.Skip != nil && m.Skip(r) || runFrom(r.Context()) != nil {
-		next.ServeHTTP(w, r) // the last: an outer middleware of this package has the key already
+	if !slices.Contains(m.Methods, r.Method) || m.Skip != nil && m.Skip(r) {
+		next.ServeHTTP(w, r)
+		return
+	}
+	if n := runFrom(r.Context()); n != nil {
+		m.serveWithin(n, w, r, next)
 		return
 	}
 	lines := r.Header[headerKey]
@@ -60,6 +64,25 @@ func (m *middleware) serve(w http.ResponseWriter, r *http.Request, next http.Han
 	default:
 		next.ServeHTTP(w, r)
 	}
+}
+
+// serveWithin serves a request whose key an outer middleware of this package has already. What this one is stricter in counts.
+func (m *middleware) serveWithin(n *run, w http.ResponseWriter, r *http.Request, next http.Handler) {
+	if m.Reject != nil && len(r.Header[headerKey]) > 0 && m.Reject(r) {
+		apierror.Write(w, r, errRejected())
+		return
+	}
+	if m.AtMostOnce {
+		if err := n.mark(r.Context()); err != nil {
+			apierror.Write(w, r, err)
+			return
+		}
+	}
+	next.ServeHTTP(w, r)
+}
+
+func errRejected() error {
+	return apierror.ParameterInvalid(headerKey, "is not supported by this endpoint")
 }
 
 // request is one request with a key.
@@ -119,7 +142,7 @@ func (q *request) nameRequest() {
 // read makes the claim. Nothing is recorded before it has succeeded.
 func (q *request) read(lines []string) error {
 	if q.Reject != nil && q.Reject(q.r) {
-		return apierror.ParameterInvalid(headerKey, "is not supported by this endpoint")
+		return errRejected()
 	}
 	key, err := parseKey(lines)
 	if err != nil {
@@ -186,6 +209,7 @@ func (q *request) follow(f *flight, deadline time.Time) bool {
 // lead asks the store until it has an answer, or the right to run.
 func (q *request) lead(deadline time.Time) {
 	defer q.flights.end(&q.flight, Verdict{}, errLeaderGone) // unless it has ended
+	lost := false
 	for n := 0; ; n++ {
 		asked := time.Now()
 		v, err := q.ask()
@@ -195,10 +219,17 @@ func (q *request) lead(deadline time.Time) {
 				q.reply()
 				return
 			}
-			deadline = time.Now().Add(q.Wait) // it was lost to another one, whose answer counts
+			switch {
+			case !lost:
+				lost, deadline = true, time.Now().Add(q.Wait) // to another one, whose answer counts
+			case !q.pause(n, 0, deadline): // the store forgets what it is told: that is no one else's answer
+				q.decided(ErrLost)
+				q.reply()
+				return
+			}
 		case err == nil && v.State == InFlight && q.pause(n, v.LeaseLeft, deadline):
 			// and ask again
-		case err != nil && q.FailOpen && !errors.Is(err, ErrFull) && q.ran == nil:
+		case err != nil && q.FailOpen && !errors.Is(err, ErrFull) && q.ran == nil && !q.waited:
 			q.flights.end(&q.flight, Verdict{}, err)
 			q.runUnprotected(err)
 			return
@@ -215,6 +246,7 @@ func (q *request) runUnprotected(err error) {
 	q.warn("idempotent: a request runs unprotected, the store is failing", err)
 	r := q.r.WithContext(q.r.Context())
 	r.Body = &q.body
+	defer q.removeFiles(r)
 	q.next.ServeHTTP(q.w, r)
 }
 

@@ -59,7 +59,8 @@ type Options struct {
 	// handler, a call and its repetitions take no longer together; the recording after it is tried three times as long.
 	StoreTimeout time.Duration
 	// FailOpen runs the handler without any protection when the store fails, rather than answer 503. A store that is full
-	// has not failed, and duplicates that wait for the same answer of the store still get 503.
+	// has not failed, and duplicates that wait for the same answer of the store, or have seen that another one runs, still
+	// get 503.
 	FailOpen bool
 
 	// Observe is told of every request with a key. It must not block. Nil tells nobody.

@@ -53,6 +53,7 @@ func runFrom(ctx context.Context) *run {
 // newRun prepares a run. The caller must call its cancel.
 func (q *request) newRun(ctx context.Context, attempt int) *run {
 	q.event.Attempt, q.event.Waited = attempt, time.Since(q.started)
+	q.event.Result = RanReleased // if nothing else is decided: a panic rolls an Executor back
 	n := &run{request: q, attempt: attempt}
 	ctx, n.cancel = context.WithCancelCause(ctx)
 	n.ctx = runContext{ctx, n}
@@ -69,6 +70,7 @@ func (q *request) newRun(ctx context.Context, attempt int) *run {
 func (n *run) handle() {
 	r := n.r.WithContext(&n.ctx)
 	r.Body = &n.body
+	defer n.removeFiles(r)
 	c := &n.capture
 	n.next.ServeHTTP(c, r)
 
@@ -97,6 +99,14 @@ func (n *run) handle() {
 		n.decide(Outcome{State: Done, Record: c.sum(), Retention: n.Retention})
 	}
 	n.ran = n
+}
+
+// removeFiles removes the temporary files of a form that the handler has parsed, as net/http does for its own request, but not
+// for this copy.
+func (q *request) removeFiles(r *http.Request) {
+	if f := r.MultipartForm; f != nil && f != q.r.MultipartForm {
+		_ = f.RemoveAll()
+	}
 }
 
 // fail decides that the response is not kept.

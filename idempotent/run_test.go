@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -320,5 +321,56 @@ func TestRenewalEndsWithTheRun(t *testing.T) {
 			time.Sleep(time.Hour)
 			require.EqualValues(t, 2, renewals.Load())
 		}
+	})
+}
+
+func TestInnerMiddlewareMayBeStricter(t *testing.T) {
+	t.Parallel()
+	outer := idempotent.New(memory(), idempotent.Global, nil)
+	h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }}
+
+	careful := outer(idempotent.New(memory(), idempotent.Global, &idempotent.Options{AtMostOnce: true})(&h))
+	require.Equal(t, http.StatusInternalServerError, call(careful, "k", "").Status)
+	require.Contains(t, call(careful, "k", "").Body, "idempotency_outcome_unknown")
+	require.EqualValues(t, 1, h.runs.Load())
+
+	reject := func(*http.Request) bool { return true }
+	rejecting := outer(idempotent.New(memory(), idempotent.Global, &idempotent.Options{Reject: reject})(&h))
+	require.Equal(t, http.StatusBadRequest, call(rejecting, "other", "").Status)
+	require.EqualValues(t, 1, h.runs.Load())
+}
+
+// A response that is not kept goes out as it is written. When its claim turns out to be lost, nothing may come behind it.
+func TestAnswerThatHasGoneOutIsNotFollowedByAnothers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		large := strings.Repeat("x", 2<<20)
+		h := counter{serve: func(n int64, w http.ResponseWriter, _ *http.Request) {
+			if n == 1 {
+				time.Sleep(time.Minute)
+				w.WriteHeader(http.StatusBadGateway)
+				_, _ = io.WriteString(w, large)
+				return
+			}
+			_, _ = io.WriteString(w, "from the successor")
+		}}
+		store := &faulty{Store: memory(), renew: func(func() error) error { return errDown }}
+		var events seen
+		a := idempotent.New(store, idempotent.Global, &idempotent.Options{Observe: events.observe})(&h)
+		b := idempotent.New(store, idempotent.Global, nil)(&h)
+		var first, second, waiter reply
+		var wg sync.WaitGroup
+		wg.Go(func() { first = call(a, "k", "") })
+		time.Sleep(40 * time.Second)
+		second = call(b, "k", "")
+		time.Sleep(15 * time.Second)
+		waiter = call(a, "k", "") // waits for the first
+		wg.Wait()
+
+		require.Equal(t, http.StatusBadGateway, first.Status)
+		require.Len(t, first.Body, len(large))
+		require.Equal(t, "from the successor", second.Body)
+		require.Equal(t, "from the successor", waiter.Body)
+		require.ElementsMatch(t, []idempotent.Result{idempotent.RanUnrecorded, idempotent.Replayed}, events.results())
 	})
 }

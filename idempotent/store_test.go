@@ -356,3 +356,46 @@ func TestPanicOfADriverLeavesNothingBehind(t *testing.T) {
 		require.EqualValues(t, 1, h.runs.Load())
 	})
 }
+
+func TestStoreThatForgetsMakesNoBusyLoop(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var h counter
+		var events seen
+		asked := 0
+		store := &faulty{Store: memory(), finish: func(idempotent.Outcome, func() error) error {
+			if asked++; asked > 1000 {
+				panic("a busy loop")
+			}
+			return idempotent.ErrLost
+		}}
+		mw := idempotent.New(store, idempotent.Global, &idempotent.Options{Observe: events.observe})(&h)
+
+		require.Equal(t, http.StatusCreated, call(mw, "k", "").Status, "the handler's answer goes out")
+		require.Less(t, asked, 50)
+		require.Equal(t, []idempotent.Result{idempotent.RanUnrecorded}, events.results())
+		require.EqualValues(t, 1, h.runs.Load())
+	})
+}
+
+func TestFailOpenDoesNotRunBesideOneThatItHasSeen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := counter{serve: func(int64, http.ResponseWriter, *http.Request) { time.Sleep(8 * time.Second) }}
+		var down atomic.Bool
+		store := &faulty{Store: memory(), acquire: func(next func() (idempotent.Verdict, error)) (idempotent.Verdict, error) {
+			if down.Load() {
+				return idempotent.Verdict{}, errDown
+			}
+			return next()
+		}}
+		o := &idempotent.Options{FailOpen: true}
+		var wg sync.WaitGroup
+		wg.Go(func() { call(idempotent.New(store, idempotent.Global, o)(&h), "k", "") })
+		synctest.Wait()
+		time.AfterFunc(time.Second, func() { down.Store(true) })
+		require.Equal(t, http.StatusServiceUnavailable, call(idempotent.New(store, idempotent.Global, o)(&h), "k", "").Status)
+		wg.Wait()
+		require.EqualValues(t, 1, h.runs.Load())
+	})
+}
