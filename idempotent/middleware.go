@@ -50,12 +50,11 @@ func (m *middleware) serve(w http.ResponseWriter, r *http.Request, next http.Han
 		next.ServeHTTP(w, r)
 		return
 	}
-	if n := runFrom(r.Context()); n != nil {
-		m.serveWithin(n, w, r, next)
-		return
-	}
 	lines := r.Header[headerKey]
+	n := runFrom(r.Context())
 	switch {
+	case n != nil && (len(lines) == 0 || slices.Equal(lines, n.r.Header[headerKey])):
+		m.serveWithin(n, w, r, next)
 	case len(lines) > 0:
 		q := &request{middleware: m, w: w, r: r, next: next, started: time.Now()}
 		q.serve(lines)
@@ -67,6 +66,7 @@ func (m *middleware) serve(w http.ResponseWriter, r *http.Request, next http.Han
 }
 
 // serveWithin serves a request whose key an outer middleware of this package has already. What this one is stricter in counts.
+// A request with a key of its own is another one, which the handler has made from the first without a network in between.
 func (m *middleware) serveWithin(n *run, w http.ResponseWriter, r *http.Request, next http.Handler) {
 	if m.Reject != nil && len(r.Header[headerKey]) > 0 && m.Reject(r) {
 		apierror.Write(w, r, errRejected())

@@ -374,3 +374,20 @@ func TestAnswerThatHasGoneOutIsNotFollowedByAnothers(t *testing.T) {
 		require.ElementsMatch(t, []idempotent.Result{idempotent.RanUnrecorded, idempotent.Replayed}, events.results())
 	})
 }
+
+// A handler that calls another service of the same process gives it a key of its own, and that is honoured.
+func TestRequestWithinARequestHasItsOwnKey(t *testing.T) {
+	t.Parallel()
+	var charges counter
+	bank := idempotent.New(memory(), idempotent.Global, nil)(&charges)
+	shop := idempotent.New(memory(), idempotent.Global, nil)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sub := httptest.NewRequestWithContext(r.Context(), http.MethodPost, "/charges", nil)
+		sub.Header.Set("Idempotency-Key", idempotent.DerivedKey(r.Context(), "charge"))
+		bank.ServeHTTP(httptest.NewRecorder(), sub)
+		w.WriteHeader(http.StatusInternalServerError)
+	}))
+	for range 2 { // a failure: the key is free again
+		require.Equal(t, http.StatusInternalServerError, call(shop, "k", "").Status)
+	}
+	require.EqualValues(t, 1, charges.runs.Load())
+}
