@@ -30,17 +30,10 @@ func RequestID(o *RequestIDOptions) Middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			r, state := reqstate.Ensure(r)
-			id := state.RequestID()
-			if id == "" {
-				if opt.trusts(r) {
-					id = inboundID(r.Header)
-				}
-				if id == "" {
-					id = reqid.New()
-				}
-				state.SetRequestID(id)
+			if state.RequestID() == "" && opt.trusts(r) {
+				state.SetRequestID(inboundID(r.Header))
 			}
-			setRequestID(w.Header(), id)
+			reqid.SetHeaders(w.Header(), state.EnsureRequestID(reqid.New))
 			next.ServeHTTP(w, r)
 		})
 	}
@@ -57,13 +50,6 @@ func (o *RequestIDOptions) trusts(r *http.Request) (trusted bool) {
 		}
 	}()
 	return o.Inbound(r)
-}
-
-// setRequestID sets both headers; they share one array, each slice at its full capacity, so that adding to one leaves the
-// other alone.
-func setRequestID(h http.Header, id string) {
-	value := []string{id}
-	h["Request-Id"], h["X-Request-Id"] = value, value
 }
 
 // inboundID is the one well-formed id of a request's headers, "" where there is none or more than one.

@@ -5,12 +5,11 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strconv"
 	"sync"
-	"time"
 
 	"github.com/seawall-go/seawall/internal/reqid"
 	"github.com/seawall-go/seawall/internal/reqstate"
+	"github.com/seawall-go/seawall/internal/retryafter"
 	"github.com/seawall-go/seawall/internal/track"
 )
 
@@ -52,13 +51,7 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 		err = errNil
 	}
 	e, gone := rd.resolve(r, err)
-	e.requestID = state.RequestID()
-	if e.requestID == "" {
-		e.requestID = reqid.New()
-		if state != nil {
-			state.SetRequestID(e.requestID)
-		}
-	}
+	e.requestID = state.EnsureRequestID(reqid.New)
 	if state != nil {
 		state.SetErr(e, gone)
 	}
@@ -171,7 +164,7 @@ func (rd *Renderer) setHeaders(h http.Header, e *Error, encoded, problem bool) {
 	case e.vain:
 		delete(h, "Retry-After")
 	case e.retryAfter > 0:
-		set("Retry-After", wholeSeconds(e.retryAfter))
+		set("Retry-After", retryafter.Format(e.retryAfter))
 	case (e.status == http.StatusTooManyRequests || e.status == http.StatusServiceUnavailable) && h["Retry-After"] == nil:
 		set("Retry-After", "1")
 	}
@@ -188,15 +181,6 @@ func (rd *Renderer) setHeaders(h http.Header, e *Error, encoded, problem bool) {
 	if rd.Problem {
 		h.Add("Vary", "Accept")
 	}
-}
-
-// wholeSeconds is d rounded up, at least 1.
-func wholeSeconds(d time.Duration) string {
-	seconds := int64(d / time.Second)
-	if d%time.Second > 0 || seconds == 0 {
-		seconds++
-	}
-	return strconv.FormatInt(seconds, 10)
 }
 
 // title is RFC 9457's "title": a text that does not change from occurrence to occurrence.

@@ -132,10 +132,7 @@ func (q *request) nameRequest() {
 	r, state := reqstate.Ensure(q.r)
 	q.r = r
 	if state.RequestID() == "" {
-		id := reqid.New()
-		state.SetRequestID(id)
-		q.w.Header().Set("Request-Id", id)
-		q.w.Header().Set("X-Request-Id", id)
+		reqid.SetHeaders(q.w.Header(), state.EnsureRequestID(reqid.New))
 	}
 }
 

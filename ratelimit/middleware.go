@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/retryafter"
 )
 
 // Options are options of [NewWithOptions].
@@ -273,7 +274,7 @@ func (g *gate) deny(w http.ResponseWriter, r *http.Request, d Decision) {
 		return
 	}
 	if d.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.FormatInt(int64(ceilSecond(d.RetryAfter)/time.Second), 10))
+		w.Header().Set("Retry-After", retryafter.Format(d.RetryAfter))
 	}
 	g.Deny(w, r, d)
 }

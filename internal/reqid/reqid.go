@@ -1,8 +1,9 @@
-// Package reqid makes and checks request ids.
+// Package reqid makes and checks request ids, and puts them into headers.
 package reqid
 
 import (
 	"crypto/rand"
+	"net/http"
 	"sync"
 )
 
@@ -71,4 +72,11 @@ func Valid(id string) bool {
 		}
 	}
 	return true
+}
+
+// SetHeaders puts an id into both headers. They share one array, each slice at its full capacity, so that adding to one leaves
+// the other alone.
+func SetHeaders(h http.Header, id string) {
+	value := []string{id}
+	h["Request-Id"], h["X-Request-Id"] = value, value
 }

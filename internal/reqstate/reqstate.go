@@ -52,50 +52,35 @@ func Ensure(r *http.Request) (*http.Request, *State) {
 }
 
 // RequestID is the request's id, "" while it has none. Like the other getters it may be called on nil.
-func (s *State) RequestID() string { return s.get(func() string { return s.requestID }) }
+func (s *State) RequestID() string { return get(s, func(s *State) string { return s.requestID }) }
 
 // Principal is whom authentication found, "" while nobody said.
-func (s *State) Principal() string { return s.get(func() string { return s.principal }) }
+func (s *State) Principal() string { return get(s, func(s *State) string { return s.principal }) }
 
 // Pattern is the route pattern that a mux matched, "" while none did.
-func (s *State) Pattern() string { return s.get(func() string { return s.pattern }) }
+func (s *State) Pattern() string { return get(s, func(s *State) string { return s.pattern }) }
 
 // Err is the error that was last answered, nil while there was none.
-func (s *State) Err() error {
-	if s == nil {
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.err
-}
+func (s *State) Err() error { return get(s, func(s *State) error { return s.err }) }
 
 // Gone tells whether the answer was given to a request whose own context was cancelled: it counts as 499.
-func (s *State) Gone() bool {
-	if s == nil {
-		return false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.gone
-}
+func (s *State) Gone() bool { return get(s, func(s *State) bool { return s.gone }) }
 
 // Renderer is what SetRenderer was last given, nil for nothing.
-func (s *State) Renderer() any {
+func (s *State) Renderer() any { return get(s, func(s *State) any { return s.renderer }) }
+
+// EnsureRequestID returns the request's id. Where there is none it makes one, which is the request's from then on, also for
+// others who ask at the same time. On nil it makes one that nobody keeps.
+func (s *State) EnsureRequestID(mint func() string) string {
 	if s == nil {
-		return nil
+		return mint()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.renderer
-}
-
-// SetRenderer sets how errors of this request are rendered, and returns what it was before.
-func (s *State) SetRenderer(renderer any) (before any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	before, s.renderer = s.renderer, renderer
-	return before
+	if s.requestID == "" {
+		s.requestID = mint()
+	}
+	return s.requestID
 }
 
 func (s *State) SetRequestID(id string) { s.set(&s.requestID, id) }
@@ -109,13 +94,22 @@ func (s *State) SetErr(err error, gone bool) {
 	s.err, s.gone = err, gone
 }
 
-func (s *State) get(read func() string) string {
+// SetRenderer sets how errors of this request are rendered, and returns what it was before.
+func (s *State) SetRenderer(renderer any) (before any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, s.renderer = s.renderer, renderer
+	return before
+}
+
+// get reads what a state holds; of nil, which holds nothing, it is the zero value.
+func get[T any](s *State, read func(*State) T) (none T) {
 	if s == nil {
-		return ""
+		return none
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return read()
+	return read(s)
 }
 
 func (s *State) set(field *string, v string) {

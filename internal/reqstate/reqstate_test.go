@@ -3,9 +3,11 @@ package reqstate_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/seawall-go/seawall/internal/leakcheck"
@@ -92,5 +94,28 @@ func TestLogged(t *testing.T) {
 	var err error = reqstate.Logged("panic")
 	if err.Error() != "panic" {
 		t.Error(err)
+	}
+}
+
+func TestEnsureRequestIDMakesOneIDForAll(t *testing.T) {
+	t.Parallel()
+	_, s := reqstate.Ensure(httptest.NewRequest(http.MethodGet, "/", nil))
+	var made atomic.Int64
+	mint := func() string { return fmt.Sprint("req_", made.Add(1)) }
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			if id := s.EnsureRequestID(mint); id != "req_1" {
+				t.Error(id)
+			}
+		})
+	}
+	wg.Wait()
+	if made.Load() != 1 || s.RequestID() != "req_1" {
+		t.Error(made.Load(), s.RequestID())
+	}
+	var nobody *reqstate.State
+	if id := nobody.EnsureRequestID(mint); id != "req_2" {
+		t.Error(id)
 	}
 }

@@ -1,9 +1,10 @@
-// Package retryafter reads the Retry-After header (RFC 9110, section 10.2.3).
+// Package retryafter reads and writes the Retry-After header (RFC 9110, section 10.2.3).
 package retryafter
 
 import (
 	"math"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -47,4 +48,9 @@ func seconds(s string) (time.Duration, bool) {
 		n = min(n*10+int64(c-'0'), math.MaxInt64/int64(time.Second))
 	}
 	return time.Duration(n) * time.Second, true
+}
+
+// Format returns a wait as the header's whole seconds: rounded up, and at least 1.
+func Format(d time.Duration) string {
+	return strconv.FormatInt(int64((max(d, 1)-1)/time.Second)+1, 10)
 }

@@ -93,3 +93,14 @@ func BenchmarkParse(b *testing.B) {
 		})
 	}
 }
+
+func TestFormatRoundsUpToAtLeastOneSecond(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		math.MinInt64: "1", -1: "1", 0: "1", 1: "1", time.Second: "1", time.Second + 1: "2", time.Hour: "3600", math.MaxInt64: "9223372037",
+	} {
+		if got := retryafter.Format(d); got != want {
+			t.Errorf("%v: %s, not %s", d, got, want)
+		}
+	}
+}
