@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"iter"
 	"net"
 	"net/http"
 	"strconv"
@@ -51,49 +52,49 @@ func Wrap(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *Respons
 	}
 }
 
+// chain iterates over w and the writers that it unwraps to, towards the one that net/http made.
+func chain(w http.ResponseWriter) iter.Seq[http.ResponseWriter] {
+	return func(yield func(http.ResponseWriter) bool) {
+		for yield(w) {
+			u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+			if !ok {
+				return
+			}
+			w = u.Unwrap()
+		}
+	}
+}
+
 // hijacker is the writer that http.ResponseController would hijack, nil for none.
 func hijacker(w http.ResponseWriter) http.Hijacker {
-	for {
+	for w := range chain(w) {
 		if h, ok := w.(http.Hijacker); ok {
 			return h
 		}
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return nil
-		}
-		w = u.Unwrap()
 	}
+	return nil
 }
 
 // Find returns the record nearest to w among w and the writers that it unwraps to that are committed, else w's own, else nil.
 // A record further out than w may lag behind what was written to w, but what it says has gone out has.
 func Find(w http.ResponseWriter) *Response {
-	own, _ := w.(tracked)
-	for {
+	for w := range chain(w) {
 		if t, ok := w.(tracked); ok && t.tracker().Committed() {
 			return t.tracker()
 		}
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			break
-		}
-		w = u.Unwrap()
 	}
-	if own == nil {
-		return nil
+	if own, ok := w.(tracked); ok {
+		return own.tracker()
 	}
-	return own.tracker()
+	return nil
 }
 
 // Innermost follows Unwrap to the writer that net/http made, or as far as it leads.
-func Innermost(w http.ResponseWriter) http.ResponseWriter {
-	for {
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return w
-		}
-		w = u.Unwrap()
+func Innermost(w http.ResponseWriter) (innermost http.ResponseWriter) {
+	for w := range chain(w) {
+		innermost = w
 	}
+	return innermost
 }
 
 // Status is the first status that was not informational, 0 while there is none.
