@@ -52,7 +52,11 @@ func RateLimitExceeded(retryAfter time.Duration) *Error {
 }
 
 // Internal says that something went wrong on our side: 500 api_error. The cause is for the log; the client gets a fixed message.
-func Internal(cause error) *Error { return CodeAPIError.new().WithCause(cause) }
+func Internal(cause error) *Error {
+	e := CodeAPIError.new()
+	e.cause = cause
+	return e
+}
 
 // MethodNotAllowed says that the path exists and the method does not: 405, with the methods that do in Allow.
 func MethodNotAllowed(allow ...string) *Error {
