@@ -72,10 +72,10 @@ func (q *request) replay(v Verdict) {
 		return
 	}
 	q.event.Result = Replayed
-	values := []string{"true", rec.requestID} // one array for both
-	q.w.Header()[headerReplayed] = values[:1:1]
+	h := q.w.Header()
+	h[headerReplayed] = rec.list("true")
 	if rec.requestID != "" {
-		q.w.Header()[headerOriginal] = values[1:]
+		h[headerOriginal] = rec.list(rec.requestID)
 	}
 	send(q.w, &rec, nil)
 }

@@ -68,10 +68,7 @@ func (c *capture) begin(status int) {
 			c.extra[name] = slices.Clone(values)
 		}
 	}
-	if c.buf == nil {
-		c.buf = make([]byte, 0, 2<<10)
-	}
-	c.buf = appendHead(c.buf, status, c.requestID, c.header)
+	c.buf = newHead(status, c.requestID, c.header)
 	c.headLen = len(c.buf)
 }
 
@@ -125,6 +122,9 @@ func (c *capture) room(n int) error {
 	}
 	if c.streamed || c.over(n) {
 		c.open()
+	}
+	if c.err == nil && len(c.buf) == c.headLen {
+		c.buf = slices.Grow(c.buf, max(n, 512)+sumLen) // most handlers write once
 	}
 	return c.err
 }
@@ -223,7 +223,7 @@ func send(w http.ResponseWriter, rec *record, extra http.Header) {
 	h := w.Header()
 	copyFields(h, rec, extra)
 	if bodyAllowed(rec.status) {
-		h.Set("Content-Length", strconv.Itoa(len(rec.body)))
+		h["Content-Length"] = rec.list(strconv.Itoa(len(rec.body)))
 	}
 	w.WriteHeader(rec.status)
 	if len(rec.body) > 0 {

@@ -1,6 +1,8 @@
 package idempotent
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"net/http"
 	"strings"
@@ -27,15 +29,16 @@ type FingerprintFunc func(r *http.Request, body func() ([]byte, error)) (Print, 
 // PrintOf returns the print of a request whose content is taken to be the given bytes, for functions of one's own. The
 // method, the escaped path, the raw query and the media type (without its parameters) are part of it.
 func PrintOf(r *http.Request, content []byte) Print {
-	h := hashers.Get().(*hasher)
-	defer hashers.Put(h)
-	h.sha.Reset()
-	h.string(r.Method)
-	h.string(r.URL.EscapedPath())
-	h.string(r.URL.RawQuery)
-	h.string(mediaType(r.Header))
-	h.bytes(content)
-	return h.sum()
+	b := make([]byte, 0, 512)
+	b = appendPart(b, r.Method)
+	b = appendPart(b, r.URL.EscapedPath())
+	b = appendPart(b, r.URL.RawQuery)
+	b = appendPart(b, mediaType(r.Header))
+	b = binary.BigEndian.AppendUint64(b, uint64(len(content)))
+	h := sha256.New()
+	h.Write(b)
+	h.Write(content)
+	return Print(h.Sum(b[:0]))
 }
 
 // FingerprintBody takes two requests for the same when their bodies are, byte for byte.

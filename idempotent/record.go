@@ -7,7 +7,6 @@ import (
 	"hash/crc32"
 	"maps"
 	"net/http"
-	"slices"
 	"strings"
 )
 
@@ -28,7 +27,7 @@ func (r Response) Encode() []byte {
 	if !finalStatus(r.Status) {
 		panic(fmt.Sprintf("idempotent: Response.Encode: invalid status %d", r.Status))
 	}
-	b := appendHead(nil, r.Status, r.RequestID, r.Header)
+	b := newHead(r.Status, r.RequestID, r.Header)
 	b = append(b, r.Body...)
 	return appendSum(b)
 }
@@ -64,27 +63,29 @@ var errCorrupt = errors.New("idempotent: the stored record is corrupt")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// appendHead appends all that comes before the body.
-func appendHead(b []byte, status int, requestID string, h http.Header) []byte {
-	start := len(b)
-	b = append(b, recordVersion, 0, 0, 0, 0)
+// newHead returns all that comes before the body, with room for little more.
+func newHead(status int, requestID string, h http.Header) []byte {
+	names, lines, size := make([]string, 0, 16), 0, prefixLen+len(requestID)+16
+	for name, values := range h {
+		if !kept(name) {
+			continue
+		}
+		names, lines = append(names, name), lines+len(values)
+		for _, v := range values {
+			size += len(name) + len(v) + 4
+		}
+	}
+	b := make([]byte, prefixLen, size)
+	b[0] = recordVersion
 	b = binary.AppendUvarint(b, uint64(status))
 	b = appendString(b, requestID)
-	lines := 0
-	for name, values := range h {
-		if kept(name) {
-			lines += len(values)
-		}
-	}
 	b = binary.AppendUvarint(b, uint64(lines))
-	for name, values := range h {
-		if kept(name) {
-			for _, v := range values {
-				b = appendString(appendString(b, name), v)
-			}
+	for _, name := range names {
+		for _, v := range h[name] {
+			b = appendString(appendString(b, name), v)
 		}
 	}
-	binary.BigEndian.PutUint32(b[start+1:], uint32(len(b)-start-prefixLen))
+	binary.BigEndian.PutUint32(b[1:], uint32(len(b)-prefixLen))
 	return b
 }
 
@@ -100,8 +101,8 @@ func appendSum(b []byte) []byte {
 type record struct {
 	status    int
 	requestID string
-	names     []string // one a line
-	values    []string
+	lines     string   // the field lines, as they are encoded
+	values    []string // one array for the values of all of the answer's fields
 	body      []byte
 }
 
@@ -130,30 +131,42 @@ func parseUnsummed(b []byte) (record, error) {
 	rec := record{body: b[prefixLen+n:]}
 	rec.status = int(head.uvarint(999))
 	rec.requestID = head.string()
-	lines := head.uvarint(uint64(len(head.rest)) / 2) // a line takes two bytes at least
-	all := make([]string, 2*lines)
-	rec.names, rec.values = all[:lines:lines], all[lines:]
-	for i := range rec.names {
-		rec.names[i], rec.values[i] = head.string(), head.string()
+	lines := int(head.uvarint(uint64(len(head.rest)) / 2)) // a line takes two bytes at least
+	rec.lines = head.rest
+	for range 2 * lines {
+		head.string()
 	}
 	if head.bad || head.rest != "" || !finalStatus(rec.status) {
 		return record{}, errCorrupt
 	}
+	rec.values = make([]string, 0, lines+3) // and Content-Length, Idempotent-Replayed, Original-Request
 	return rec, nil
 }
 
 // fields calls yield for each name, with its values in order.
 func (rec *record) fields(yield func(name string, values []string) bool) {
-	for i := 0; i < len(rec.names); {
-		end := i + 1
-		for end < len(rec.names) && rec.names[end] == rec.names[i] {
-			end++
+	var name string
+	from := len(rec.values)
+	for left := (reader{rest: rec.lines}); left.rest != ""; {
+		next, value := left.string(), left.string()
+		if n := len(rec.values); next != name && n > from {
+			if !yield(name, rec.values[from:n:n]) {
+				return
+			}
+			from = n
 		}
-		if !yield(rec.names[i], rec.values[i:end:end]) {
-			return
-		}
-		i = end
+		name, rec.values = next, append(rec.values, value)
 	}
+	if n := len(rec.values); n > from {
+		yield(name, rec.values[from:n:n])
+	}
+}
+
+// list returns the values of a field that has one.
+func (rec *record) list(value string) []string {
+	rec.values = append(rec.values, value)
+	n := len(rec.values)
+	return rec.values[n-1 : n : n]
 }
 
 // reader takes values off a string. After the first that is not there, bad is set and all is zero.
@@ -193,13 +206,12 @@ func finalStatus(status int) bool { return status >= 200 && status <= 999 }
 // connection.
 func kept(name string) bool {
 	name = http.CanonicalHeaderKey(name)
-	return !slices.Contains(notKept, name) && !strings.HasPrefix(name, "Access-Control-") &&
-		!strings.HasPrefix(name, "Ratelimit") && !strings.HasPrefix(name, "X-Ratelimit") &&
-		!strings.HasPrefix(name, http.TrailerPrefix)
-}
-
-var notKept = []string{
-	"Set-Cookie", "Date", "Content-Length", "Request-Id", "X-Request-Id", "Idempotent-Replayed", "Original-Request",
-	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authentication-Info", "Proxy-Connection",
-	"Te", "Trailer", "Transfer-Encoding", "Upgrade",
+	switch name {
+	case "Set-Cookie", "Date", "Content-Length", "Request-Id", "X-Request-Id", headerReplayed, headerOriginal,
+		"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authentication-Info", "Proxy-Connection",
+		"Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		return false
+	}
+	return !strings.HasPrefix(name, "Access-Control-") && !strings.HasPrefix(name, "Ratelimit") &&
+		!strings.HasPrefix(name, "X-Ratelimit") && !strings.HasPrefix(name, http.TrailerPrefix)
 }

@@ -196,6 +196,6 @@ func (n *run) sealedOutcome() Outcome {
 	if l := n.capture.location; l != "" && len(l) <= maxLocation {
 		h.Set("Location", l)
 	}
-	b := appendHead(nil, n.capture.status, n.capture.requestID, h)
+	b := newHead(n.capture.status, n.capture.requestID, h)
 	return Outcome{State: Sealed, Record: appendSum(b), Retention: n.Retention}
 }

@@ -40,7 +40,7 @@ func TestCheckerCatchesMiddlewareBugs(t *testing.T) {
 		},
 		"body left out of the print": {
 			"print.go",
-			"\th.bytes(content)\n",
+			"\th.Write(content)\n",
 			"",
 		},
 		"failures kept": {
