@@ -55,9 +55,9 @@
 //
 // # Memory
 //
-// [Memory] keeps 65,536 keys by default, in 8 MB; a key takes 124 bytes of it, however long it is. A bucket that is full is like a new one, so
-// forgetting it changes nothing. When there are more keys in use than that, it forgets the one that would be full the soonest, of a few
-// picked at random, and counts it: see [MemoryStats]. So a flood of new keys does not push out a bucket that was drained.
+// [Memory] keeps 65,536 keys by default, in 8 MB; a key takes 124 bytes of it, however long it is. A bucket that is full, by every limit that
+// it had, is like a new one: it is forgotten. When there are more keys in use than that, it forgets the one that would be full the soonest,
+// of a few picked at random, and counts it: see [MemoryStats]. So a flood of new keys does not push out a bucket that was drained.
 //
 // # Limiters elsewhere
 //

@@ -17,6 +17,8 @@ type Limiter interface {
 	//   - A cost over the burst can never be admitted: it is denied with a RetryAfter of 0, and changes nothing.
 	//   - When c.Limit is not the one that the bucket had, the units that are in it stay, as far as the new Burst holds them, and from then
 	//     on they come back by c.Limit: also when this charge is denied, or RetryAfter would not be true.
+	//   - A bucket may be forgotten once it is full, by all limits that it had since it was made: else a caller with two limits would
+	//     drain the large one, fill up the small one, and find the large one full.
 	//
 	// The error is never about the caller being over a limit: it is that of c.Validate, [ErrFull], or trouble of the back end.
 	Take(ctx context.Context, c Charge) (Decision, error)

@@ -24,6 +24,7 @@ type entry struct {
 	id     bucketID
 	shape  shape
 	next   uint32 // the slot that follows in the chain, or on the free list; 0 is the end
+	owes   uint32 // the second, counted from shard.since, at which the bucket is full by the limits that it had before, too
 	bucket rate.Limiter
 }
 
@@ -41,6 +42,7 @@ func shapeOf(l Limit) shape {
 type shard struct {
 	mu       sync.Mutex
 	now      time.Time // the latest that was seen: see clock
+	since    time.Time // when the first bucket was made
 	capacity uint32
 	evict    bool     // at the cap
 	heads    []uint32 // the first slot of each chain
@@ -87,6 +89,7 @@ func (s *shard) charge(now time.Time, id bucketID, c *Charge, create bool) (*ent
 			return nil, noRoom
 		}
 	case e.shape != shapeOf(c.Limit):
+		e.owes = uint32(ceilSecond(now.Sub(s.since)+s.refill(e, now)) / time.Second)
 		e.bucket.SetLimitAt(now, c.Limit.rate())
 		e.bucket.SetBurstAt(now, c.Limit.burst())
 		e.shape = shapeOf(c.Limit)
@@ -130,6 +133,7 @@ func (s *shard) chain(id bucketID) uint64 {
 func (s *shard) insert(now time.Time, id bucketID, l Limit) *entry {
 	if s.heads == nil {
 		s.heads = make([]uint32, s.capacity)
+		s.since = now
 	}
 	s.reclaim(now)
 	slot := s.vacant(now)
@@ -179,7 +183,7 @@ func (s *shard) reclaim(now time.Time) {
 	}
 	for range min(reclaim, s.used) {
 		s.hand = s.hand%s.used + 1
-		if e := s.at(s.hand); e.shape != (shape{}) && e.refill(now) == 0 {
+		if e := s.at(s.hand); e.shape != (shape{}) && s.refill(e, now) == 0 {
 			s.drop(s.hand)
 		}
 	}
@@ -192,21 +196,23 @@ func (s *shard) fullest(now time.Time) (slot uint32, refill time.Duration) {
 	at := rand.Uint32N(s.used)
 	for range min(sample, s.used) {
 		at = at%s.used + 1
-		if r := s.at(at).refill(now); slot == 0 || r < refill {
+		if r := s.refill(s.at(at), now); slot == 0 || r < refill {
 			slot, refill = at, r
 		}
 	}
 	return slot, refill
 }
 
-// refill is the time until the bucket is full, 0 if it is.
-func (e *entry) refill(now time.Time) time.Duration {
+// refill is the time until the bucket is full and may be forgotten, 0 if it is. Full by its own limit is not enough: one that was drained
+// under a large limit, and is full under a small one, would come back as a full one of the large limit.
+func (s *shard) refill(e *entry, now time.Time) time.Duration {
+	owed := max(time.Duration(e.owes)*time.Second-now.Sub(s.since), 0)
 	missing := float64(e.shape.burst) - e.bucket.TokensAt(now)
 	if missing <= 0 {
-		return 0
+		return owed
 	}
 	l := Limit{Quota: int(e.shape.quota), Window: e.shape.window}
-	return max(refill(missing, l.perUnit()), 1)
+	return max(owed, refill(missing, l.perUnit()), 1)
 }
 
 // drop puts an entry on the free list.

@@ -168,6 +168,47 @@ func TestForgettingFullBucketsChangesNothing(t *testing.T) {
 	}
 }
 
+// TestAnotherPlanAndBackDoesNotRefillABucket drains a bucket, has it filled up under a plan that holds little, and goes back to the one
+// that holds much. While the table drops full buckets, this one is not to be among them: it would come back as a full one of the large plan.
+func TestAnotherPlanAndBackDoesNotRefillABucket(t *testing.T) {
+	t.Parallel()
+	large, small := ratelimit.PerHour(1000), ratelimit.PerSecond(1)
+	for name, row := range map[string]struct {
+		options *ratelimit.MemoryOptions
+		flood   int
+	}{
+		"with room":  {nil, 1000},
+		"at the cap": {&ratelimit.MemoryOptions{MaxKeys: 16, AtCap: ratelimit.RefuseNew}, 100},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := ratelimit.NewMemory(row.options)
+			now := epoch
+			take := func(key string, l ratelimit.Limit, cost int) ratelimit.Decision {
+				d, err := m.TakeAt(now, ratelimit.Charge{Policy: "p", Key: key, Limit: l, Cost: cost})
+				require.NoError(t, err)
+				return d
+			}
+			flood := func() {
+				for i := range row.flood {
+					_, _ = m.TakeAt(now, charge(fmt.Sprint(now.Unix(), i), small))
+				}
+			}
+			require.True(t, take("k", large, 1000).Allowed)
+			now = now.Add(time.Second)
+			require.False(t, take("k", small, 1).Allowed)
+			now = now.Add(2 * time.Minute)
+			flood()
+			require.False(t, take("k", large, 500).Allowed)
+
+			now = now.Add(time.Hour) // it is full by both
+			flood()
+			now = now.Add(time.Second)
+			require.True(t, take("k", large, 1000).Allowed)
+		})
+	}
+}
+
 // TestBucketsThatAreFullForAMinuteGo shows that a table under its cap does not grow with the number of keys that it has ever seen, and that
 // keys in use are not dropped only to be made again.
 func TestBucketsThatAreFullForAMinuteGo(t *testing.T) {
