@@ -11,7 +11,7 @@ import (
 // Limit is a token bucket: it holds Burst units, Quota units flow in every Window, evenly, and what it does not hold is lost. In any
 // span of time W it admits at most Burst + Quota·W/Window units: with 100 a second, 100 at once and up to 200 in the first second.
 type Limit struct {
-	// Quota is the number of units that come back every Window: 1 to 1e9.
+	// Quota is the number of units that come back every Window: 1 to 1e9, and no more than one a nanosecond.
 	Quota int
 
 	// Window is the time in which Quota units come back.
@@ -41,6 +41,7 @@ const (
 var (
 	errQuota  = fmt.Errorf("ratelimit: a Limit's Quota must be 1 to %d", maxUnits)
 	errWindow = errors.New("ratelimit: a Limit's Window must be positive")
+	errRate   = errors.New("ratelimit: a Limit must not give back more than a unit a nanosecond")
 	errBurst  = fmt.Errorf("ratelimit: a Limit's Burst must be 0 to %d", maxUnits)
 	errRefill = errors.New("ratelimit: a Limit must give back its Burst within ten years")
 	errCost   = errors.New("ratelimit: a Charge's Cost is negative")
@@ -48,14 +49,16 @@ var (
 	errInto   = errors.New("ratelimit: TakeAll needs as many places for decisions as charges")
 )
 
-// Validate returns an error for a limit that no bucket can keep: a field that is out of its range, or a Burst that needs more than
-// ten years to come back.
+// Validate returns an error for a limit that no bucket can keep: a field that is out of its range, more than a unit a nanosecond, or a
+// Burst that needs more than ten years to come back.
 func (l Limit) Validate() error {
 	switch {
 	case l.Quota < 1 || l.Quota > maxUnits:
 		return errQuota
 	case l.Window <= 0:
 		return errWindow
+	case int64(l.Quota) > int64(l.Window):
+		return errRate
 	case l.Burst < 0 || l.Burst > maxUnits:
 		return errBurst
 	case l.Burst <= l.Quota && l.Window <= maxRefill: // the usual case needs no arithmetic

@@ -168,6 +168,35 @@ func TestForgettingFullBucketsChangesNothing(t *testing.T) {
 	}
 }
 
+// TestNoMoreThanTheBurstAtOneInstant also asks for limits that are faster than any clock: package rate takes less than a nanosecond's
+// wait for none, in which those would give back units without end.
+func TestNoMoreThanTheBurstAtOneInstant(t *testing.T) {
+	t.Parallel()
+	for _, l := range []ratelimit.Limit{
+		{Quota: 1e9, Window: time.Second, Burst: 10},
+		{Quota: 1, Window: 1, Burst: 10},
+		{Quota: 1e9, Window: math.MaxInt64, Burst: 10},
+		{Quota: 2, Window: 1, Burst: 10},
+		{Quota: 1e9, Window: 1, Burst: 10},
+		{Quota: 1e9, Window: time.Second - 1, Burst: 10},
+	} {
+		m := ratelimit.NewMemory(nil)
+		admitted := 0
+		for range 1000 {
+			d, err := m.TakeAt(epoch, charge("k", l))
+			if fast := int64(l.Quota) > int64(l.Window); fast {
+				require.Error(t, err, "%+v", l)
+			} else {
+				require.NoError(t, err, "%+v", l)
+			}
+			if d.Allowed {
+				admitted++
+			}
+		}
+		require.LessOrEqual(t, admitted, 10, "%+v", l)
+	}
+}
+
 // TestAnotherPlanAndBackDoesNotRefillABucket drains a bucket, has it filled up under a plan that holds little, and goes back to the one
 // that holds much. While the table drops full buckets, this one is not to be among them: it would come back as a full one of the large plan.
 func TestAnotherPlanAndBackDoesNotRefillABucket(t *testing.T) {
