@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"math/bits"
 	"net/http"
 	"strconv"
 	"strings"
@@ -13,9 +14,6 @@ const (
 	stateField  = "Ratelimit"
 )
 
-// maxInteger is the largest Integer of RFC 9651, section 3.3.1.
-const maxInteger = 999_999_999_999_999
-
 // quote returns a String of RFC 9651, section 3.3.3.
 func quote(name string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
@@ -24,11 +22,12 @@ func quote(name string) string {
 // appendPolicy appends an item of RateLimit-Policy: the quota of a window. A window that is not of whole seconds is made one, and the
 // quota with it.
 func appendPolicy(b []byte, quoted string, l Limit) []byte {
-	window := max(ceilSecond(l.Window), time.Second)
-	quota := float64(l.Quota) * (float64(window) / float64(l.Window))
+	window := ceilSecond(l.Window)
+	hi, lo := bits.Mul64(uint64(l.Quota), uint64(window))
+	quota, _ := bits.Div64(hi, lo, uint64(l.Window)) // fits: there is no more than a unit a nanosecond
 	b = append(b, quoted...)
 	b = append(b, ";q="...)
-	b = strconv.AppendInt(b, int64(min(quota, maxInteger)), 10)
+	b = strconv.AppendUint(b, quota, 10)
 	b = append(b, ";w="...)
 	return strconv.AppendInt(b, int64(window/time.Second), 10)
 }

@@ -121,10 +121,11 @@ func retryAfter(bucket *rate.Limiter, now time.Time, c *Charge, wait time.Durati
 	return seconds
 }
 
-// ceilSecond rounds up to whole seconds.
+// ceilSecond rounds up to whole seconds, as far as a Duration goes.
 func ceilSecond(d time.Duration) time.Duration {
-	if cut := d.Truncate(time.Second); cut < d {
-		return cut + time.Second
+	cut := d.Truncate(time.Second)
+	if up := cut + time.Second; cut < d && up > cut {
+		return up
 	}
-	return d
+	return cut
 }

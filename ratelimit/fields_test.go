@@ -1,0 +1,54 @@
+package ratelimit_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/ratelimit"
+)
+
+func TestPolicyInWholeSecondsIsTheSameRate(t *testing.T) {
+	t.Parallel()
+	for ms := 1; ms < 2500; ms += 3 {
+		for _, quota := range []int{ms, 7 * ms, 1} {
+			h := ratelimit.New(ratelimit.NewMemory(nil), byKey("", ratelimit.Per(quota, time.Duration(ms)*time.Millisecond)))(ok)
+			seconds := (ms + 999) / 1000
+			want := fmt.Sprintf(`"default";q=%d;w=%d`, quota*seconds*1000/ms, seconds)
+			require.Equal(t, want, get(h, "sk_1").Header().Get("RateLimit-Policy"), "%d in %d ms", quota, ms)
+		}
+	}
+}
+
+// The largest Duration is what package rate and others mean by "never".
+func TestTheLargestDurationIsALongTime(t *testing.T) {
+	t.Parallel()
+	const never, seconds = time.Duration(math.MaxInt64), "9223372036"
+
+	slow := ratelimit.Limit{Quota: 1e9, Window: never, Burst: 1}
+	w := get(ratelimit.New(ratelimit.NewMemory(nil), byKey("", slow))(ok), "sk_1")
+	require.Contains(t, w.Header().Get("RateLimit-Policy"), ";w="+seconds)
+
+	says := answers{Limit: slow, RetryAfter: never, RefillAfter: never, ResetAfter: never}
+	w = get(ratelimit.NewWithOptions(says, &ratelimit.Options{LegacyHeaders: true}, byKey("", slow))(ok), "sk_1")
+	require.Equal(t, `"default";r=0;t=`+seconds, w.Header().Get("RateLimit"))
+	require.Equal(t, seconds, w.Header().Get("X-RateLimit-Reset"))
+
+	var h http.Handler
+	h = ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey(), &ratelimit.ConcurrentOptions{RetryAfter: never})(
+		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { w = get(h, "sk_1") }))
+	get(h, "sk_1")
+	require.Equal(t, seconds, w.Header().Get("Retry-After"))
+}
+
+// answers is a limiter that always says the same.
+type answers ratelimit.Decision
+
+func (a answers) Take(context.Context, ratelimit.Charge) (ratelimit.Decision, error) {
+	return ratelimit.Decision(a), nil
+}
