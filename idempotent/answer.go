@@ -15,7 +15,7 @@ import (
 // answer answers a request whose handler is not run, or whose run does not count.
 func (q *request) answer(v Verdict, err error) {
 	if q.ran == nil {
-		q.event.Waited = time.Since(q.started)
+		q.stopWaiting()
 	}
 	switch {
 	case errors.Is(err, ErrQuota):
@@ -80,12 +80,15 @@ func (q *request) replay(v Verdict) {
 	send(q.w, &rec, nil)
 }
 
-// observe reports the request, when all is done, so that a hook that panics leaves nothing behind.
-func (q *request) observe() {
+// stopWaiting is the moment of the answer, or of the run.
+func (q *request) stopWaiting() {
 	if q.Observe != nil {
-		q.Observe(q.r.Context(), q.event)
+		q.event.Waited = time.Since(q.started)
 	}
 }
+
+// observe reports the request, when all is done, so that a hook that panics leaves nothing behind.
+func (q *request) observe() { q.Observe(q.r.Context(), q.event) }
 
 func (q *request) warn(msg string, err error) {
 	attrs := []slog.Attr{slog.String("request_id", reqstate.From(q.r.Context()).RequestID()), slog.Any("error", err)}

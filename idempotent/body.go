@@ -19,7 +19,7 @@ type requestBody struct {
 	length int64 // what the client has announced; negative is unknown
 	parsed bool  // the request's form has been
 	buf    []byte
-	unread bytes.Reader // what is left of buf; not embedded, or its WriteTo would pass by the client
+	unread []byte // what is left of buf
 	loaded bool
 	broken bool // a read from the client has failed
 }
@@ -32,8 +32,12 @@ func (b *requestBody) load() ([]byte, error) {
 	if b.limit >= 0 && b.length > b.limit {
 		return nil, apierror.RequestTooLarge(b.limit)
 	}
-	// Room for what was announced, but no more than a little before it comes.
-	buf := make([]byte, 0, min(max(b.length, 0), 16<<10)+512)
+	// Room for what was announced and for seeing its end, but no more than a little before it comes.
+	size := int64(512)
+	if b.length > 0 {
+		size = min(b.length, 16<<10) + 1
+	}
+	buf := make([]byte, 0, size)
 	for {
 		n, err := b.client.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
@@ -44,7 +48,7 @@ func (b *requestBody) load() ([]byte, error) {
 			return nil, errConsumed
 		case err == io.EOF:
 			b.loaded = true
-			b.set(buf)
+			b.buf, b.unread = buf, buf
 			return buf, nil
 		case err != nil:
 			if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
@@ -58,21 +62,21 @@ func (b *requestBody) load() ([]byte, error) {
 	}
 }
 
-func (b *requestBody) set(buf []byte) {
-	b.buf = buf
-	b.unread.Reset(buf)
-}
-
 // share gives up the own copy of a body that is the same, so that those who wait for one request hold its body once.
 func (b *requestBody) share(other []byte) {
 	if b.loaded && bytes.Equal(b.buf, other) {
-		b.set(other)
+		b.buf, b.unread = other, other
 	}
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
+	if b.loaded && len(b.unread) == 0 {
+		return 0, io.EOF
+	}
 	if b.loaded {
-		return b.unread.Read(p)
+		n := copy(p, b.unread)
+		b.unread = b.unread[n:]
+		return n, nil
 	}
 	n, err := b.client.Read(p)
 	if err != nil && err != io.EOF {

@@ -65,6 +65,9 @@ func (m *middleware) call(ctx context.Context, timeout time.Duration, op func(co
 // try repeats a call of the store until it is answered or patience is at its end: a call that failed may have lost no more
 // than its reply.
 func (m *middleware) try(ctx context.Context, patience time.Duration, op func(context.Context) error) error {
+	if m.instant { // whose errors stay
+		return m.call(ctx, patience, op)
+	}
 	end := time.Now().Add(patience)
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
 		err := m.call(ctx, min(m.StoreTimeout, time.Until(end)), op)

@@ -31,7 +31,7 @@ func (q *request) own(attempt int, asked time.Time) (decided bool) {
 		if err := q.finish(Outcome{State: Released}); err != nil {
 			q.warn("idempotent: a claim could not be released", err)
 		}
-		q.flights.end(&q.flight, Verdict{State: Released}, nil)
+		q.land(Verdict{State: Released}, nil)
 		return true
 	}
 	ctx, cancel := q.detach()
@@ -109,7 +109,7 @@ func (q *request) settle() (decided bool) {
 		}
 		// Its own client has this answer already. Those who wait ask for the other one's.
 		q.event.Result, q.event.Err = RanUnrecorded, err
-		q.flights.end(&q.flight, Verdict{State: InFlight}, nil)
+		q.land(Verdict{State: InFlight}, nil)
 		return true
 	}
 	q.decided(err)
@@ -120,7 +120,7 @@ func (q *request) settle() (decided bool) {
 // does not know of it.
 func (q *request) decided(err error) {
 	o := q.ran.outcome
-	q.flights.end(&q.flight, Verdict{State: o.State, Record: o.Record}, nil)
+	q.land(Verdict{State: o.State, Record: o.Record}, nil)
 	switch o.State {
 	case Done:
 		q.event.Result = Executed

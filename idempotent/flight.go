@@ -19,10 +19,10 @@ type flightKey struct {
 }
 
 type flight struct {
-	key     flightKey
 	body    []byte // the leader's, nil if it is not in memory
 	waiting int
 	done    chan struct{} // nil while nobody waits
+	ended   bool          // for its leader alone
 	// verdict is set before done is closed: what the leader found or did. Besides what a store answers: Released when its
 	// handler failed, the zero State with err when the store did.
 	verdict Verdict
@@ -31,13 +31,13 @@ type flight struct {
 
 // join returns the flight that the caller must wait for, and then leave; or mine, which the caller leads, and must end; or
 // nil when too many are waiting.
-func (fs *flights) join(mine *flight) *flight {
+func (fs *flights) join(key flightKey, mine *flight) *flight {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	f := fs.flying[mine.key]
+	f := fs.flying[key]
 	switch {
 	case f == nil:
-		fs.flying[mine.key] = mine
+		fs.flying[key] = mine
 		return mine
 	case fs.perKey > 0 && f.waiting >= fs.perKey || fs.full():
 		return nil
@@ -76,14 +76,15 @@ func (fs *flights) polled() {
 	fs.waiting--
 }
 
-// end tells those who wait, once; later calls do nothing.
-func (fs *flights) end(f *flight, v Verdict, err error) {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	if fs.flying[f.key] != f {
+// end tells those who wait, once; later calls of the leader do nothing.
+func (fs *flights) end(key flightKey, f *flight, v Verdict, err error) {
+	if f.ended {
 		return
 	}
-	delete(fs.flying, f.key)
+	f.ended = true
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	delete(fs.flying, key)
 	f.verdict, f.err = v, err
 	if f.done != nil {
 		close(f.done)

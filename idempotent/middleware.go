@@ -56,7 +56,7 @@ func (m *middleware) serve(w http.ResponseWriter, r *http.Request, next http.Han
 	case n != nil && (len(lines) == 0 || slices.Equal(lines, n.r.Header[headerKey])):
 		m.serveWithin(n, w, r, next)
 	case len(lines) > 0:
-		q := &request{middleware: m, w: w, r: r, next: next, started: time.Now()}
+		q := &request{middleware: m, w: w, r: r, next: next}
 		q.serve(lines)
 	case m.Required:
 		apierror.Write(w, r, apierror.ParameterMissing(headerKey))
@@ -93,27 +93,31 @@ type request struct {
 	next    http.Handler
 	body    requestBody
 	claim   Claim
-	flight  flight // while it leads
-	started time.Time
-	waited  bool // another one's run was seen
-	woken   bool // by the store's Waiter, the last time
-	ran     *run // its own run, when that is over
+	flight  flight    // while it leads
+	started time.Time // only if there is someone to observe it
+	waited  bool      // another one's run was seen
+	woken   bool      // by the store's Waiter, the last time
+	ran     *run      // its own run, when that is over
 	event   Event
 }
 
 func (q *request) serve(lines []string) {
-	defer q.observe()
+	if q.Observe != nil {
+		q.started = time.Now()
+		defer q.observe()
+	}
 	q.nameRequest()
 	if err := q.read(lines); err != nil {
 		q.refuse(Refused, err)
 		return
 	}
-	deadline := q.started.Add(q.Wait)
-	for {
-		q.flight = flight{key: flightKey{q.claim.ID, q.claim.Print}, body: q.body.buf}
-		f := q.flights.join(&q.flight)
+	asked := time.Now()
+	deadline := asked.Add(q.Wait)
+	for ; ; asked = time.Now() {
+		q.flight = flight{body: q.body.buf}
+		f := q.flights.join(q.flightKey(), &q.flight)
 		if f == &q.flight {
-			q.lead(deadline)
+			q.lead(asked, deadline)
 			return
 		}
 		if f == nil || !q.follow(f, deadline) {
@@ -203,12 +207,16 @@ func (q *request) follow(f *flight, deadline time.Time) bool {
 	}
 }
 
+func (q *request) flightKey() flightKey { return flightKey{q.claim.ID, q.claim.Print} }
+
+// land ends the flight that the request leads.
+func (q *request) land(v Verdict, err error) { q.flights.end(q.flightKey(), &q.flight, v, err) }
+
 // lead asks the store until it has an answer, or the right to run.
-func (q *request) lead(deadline time.Time) {
-	defer q.flights.end(&q.flight, Verdict{}, errLeaderGone) // unless it has ended
+func (q *request) lead(asked, deadline time.Time) {
+	defer q.land(Verdict{}, errLeaderGone) // unless it has ended
 	lost := false
-	for n := 0; ; n++ {
-		asked := time.Now()
+	for n := 0; ; n, asked = n+1, time.Now() {
 		v, err := q.ask()
 		switch {
 		case err == nil && v.State == Acquired:
@@ -227,11 +235,11 @@ func (q *request) lead(deadline time.Time) {
 		case err == nil && v.State == InFlight && q.pause(n, v.LeaseLeft, deadline):
 			// and ask again
 		case err != nil && q.FailOpen && !errors.Is(err, ErrFull) && q.ran == nil && !q.waited:
-			q.flights.end(&q.flight, Verdict{}, err)
+			q.land(Verdict{}, err)
 			q.runUnprotected(err)
 			return
 		default:
-			q.flights.end(&q.flight, v, err)
+			q.land(v, err)
 			q.answer(v, err)
 			return
 		}
@@ -239,7 +247,8 @@ func (q *request) lead(deadline time.Time) {
 }
 
 func (q *request) runUnprotected(err error) {
-	q.event.Result, q.event.Err, q.event.Waited = RanUnprotected, err, time.Since(q.started)
+	q.stopWaiting()
+	q.event.Result, q.event.Err = RanUnprotected, err
 	q.warn("idempotent: a request runs unprotected, the store is failing", err)
 	r := q.r.WithContext(q.r.Context())
 	r.Body = &q.body

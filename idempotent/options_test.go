@@ -281,6 +281,39 @@ func TestNoWaiting(t *testing.T) {
 	})
 }
 
+// Wait is for the first to end, not for the duplicate's own body to come.
+func TestASlowBodyLeavesTimeToWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := counter{serve: func(int64, http.ResponseWriter, *http.Request) { time.Sleep(20 * time.Second) }}
+		mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{Wait: 10 * time.Second})(&h)
+		var wg sync.WaitGroup
+		wg.Go(func() { call(mw, "k", "body") })
+		synctest.Wait()
+		r := httptest.NewRequest(http.MethodPost, "/v1/resources", slow{strings.NewReader("body"), 15 * time.Second})
+		r.Header.Set("Idempotency-Key", "k")
+		w := httptest.NewRecorder()
+
+		mw.ServeHTTP(w, r)
+
+		require.Equal(t, "true", w.Header().Get("Idempotent-Replayed"))
+		wg.Wait()
+	})
+}
+
+// slow is a body that takes its time to begin.
+type slow struct {
+	*strings.Reader
+	delay time.Duration
+}
+
+func (s slow) Read(p []byte) (int, error) {
+	if int64(s.Len()) == s.Size() {
+		time.Sleep(s.delay)
+	}
+	return s.Reader.Read(p)
+}
+
 // sleepy is a store whose Waiter is broken.
 type sleepy struct {
 	idempotent.Store

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/internal/reqstate"
@@ -52,7 +51,8 @@ func runFrom(ctx context.Context) *run {
 
 // newRun prepares a run. The caller must call its cancel.
 func (q *request) newRun(ctx context.Context, attempt int) *run {
-	q.event.Attempt, q.event.Waited = attempt, time.Since(q.started)
+	q.stopWaiting()
+	q.event.Attempt = attempt
 	q.event.Result = RanReleased // if nothing else is decided: a panic rolls an Executor back
 	n := &run{request: q, attempt: attempt}
 	ctx, n.cancel = context.WithCancelCause(ctx)
