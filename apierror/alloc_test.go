@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/seawall-go/seawall/apierror"
@@ -94,6 +96,24 @@ func TestAllocsOfLookingAtAnError(t *testing.T) {
 		if n > 0 {
 			t.Errorf("%s: more than 0", name)
 		}
+	}
+}
+
+func TestAllocsOfParse(t *testing.T) {
+	const budget = 10 // the error, what it says and where it came from, the body to be read again
+	resp := response(http.StatusBadRequest, jsonType, "", "Request-Id", "req_Hd92kLpQ7mXw3TzB")
+	body := strings.NewReader("")
+	closer := io.NopCloser(body)
+	n := testing.AllocsPerRun(1000, func() {
+		body.Reset(`{"error":{"type":"invalid_request_error","code":"parameter_missing","message":"No name.","param":"name","request_id":"req_Hd92kLpQ7mXw3TzB"}}`)
+		resp.Body = closer
+		if apierror.Parse(resp) == nil {
+			t.Fatal("no error")
+		}
+	})
+	t.Logf("Parse: %v", n)
+	if n > budget {
+		t.Errorf("Parse: more than %v", budget)
 	}
 }
 

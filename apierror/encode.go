@@ -42,15 +42,16 @@ func appendMembers(b []byte, e *Error) []byte {
 	}
 	b = append(b, `,"request_id":`...)
 	b = appendString(b, e.requestID, maxParam)
-	if e.docURL != "" {
+	d := e.details()
+	if d.docURL != "" {
 		b = append(b, `,"doc_url":`...)
-		b = appendString(b, e.docURL, maxURL)
+		b = appendString(b, d.docURL, maxURL)
 	}
-	if len(e.fields) > 0 {
-		b = appendFields(b, e.fields)
+	if len(d.fields) > 0 {
+		b = appendFields(b, d.fields)
 	}
-	if len(e.metadata) > 0 {
-		b = appendMetadata(b, e.metadata)
+	if len(d.metadata) > 0 {
+		b = appendMetadata(b, d.metadata)
 	}
 	return b
 }
@@ -100,7 +101,7 @@ func appendMetadata(b []byte, metadata map[string]string) []byte {
 // relative URI reference (RFC 9457, section 3.1.5).
 func appendProblem(b []byte, e *Error, title string) []byte {
 	b = append(b, `{"type":`...)
-	b = appendString(b, cmp.Or(e.docURL, "about:blank"), maxURL)
+	b = appendString(b, cmp.Or(e.DocURL(), "about:blank"), maxURL)
 	b = append(b, `,"title":`...)
 	b = appendString(b, title, maxTitle)
 	b = append(b, `,"status":`...)

@@ -25,15 +25,37 @@ type Error struct {
 	message    string
 	param      string
 	requestID  string
-	docURL     string
-	fields     []Field
-	metadata   map[string]string
-	header     http.Header
 	retryAfter time.Duration
 	retryable  bool
 	vain       bool // a repetition was said to be in vain: no Retry-After either
 	cause      error
-	origin     *origin // nil for an error that was made here
+	more       *details // shared by copies, so it is never written to; nil for none
+}
+
+// details are what few errors have. The others are smaller for it: each request that fails copies one.
+type details struct {
+	docURL   string
+	fields   []Field
+	metadata map[string]string
+	header   http.Header
+	origin   origin
+}
+
+var noDetails details
+
+// details are not to be written to.
+func (e *Error) details() *details {
+	if e == nil || e.more == nil {
+		return &noDetails
+	}
+	return e.more
+}
+
+// ownDetails gives e, a copy that nobody else has seen, details that may be written to.
+func (e *Error) ownDetails() *details {
+	d := *e.details()
+	e.more = &d
+	return &d
 }
 
 // Field is one of several parameters that are at fault, as in the "errors" member of the error object.
@@ -92,28 +114,13 @@ func (e *Error) RequestID() string {
 }
 
 // DocURL is the link to the code's documentation that the server sent, "" for none.
-func (e *Error) DocURL() string {
-	if e == nil {
-		return ""
-	}
-	return e.docURL
-}
+func (e *Error) DocURL() string { return e.details().docURL }
 
 // Fields is a copy of the parameters at fault when there are several; the first of them is the error's own Param.
-func (e *Error) Fields() []Field {
-	if e == nil {
-		return nil
-	}
-	return slices.Clone(e.fields)
-}
+func (e *Error) Fields() []Field { return slices.Clone(e.details().fields) }
 
 // Metadata is a copy of what the service says beyond the message; nil for nothing.
-func (e *Error) Metadata() map[string]string {
-	if e == nil {
-		return nil
-	}
-	return maps.Clone(e.metadata)
-}
+func (e *Error) Metadata() map[string]string { return maps.Clone(e.details().metadata) }
 
 // RetryAfter is how long the server asks to wait before a repetition; 0 where it does not say.
 func (e *Error) RetryAfter() time.Duration {
@@ -131,7 +138,10 @@ func (e *Error) isZero() bool { return e.code == "" && e.typ == "" && e.status =
 
 // FromServer tells whether the error is another service's: Parse found an error object in a response. It is false for an error
 // that was made here, and for a response whose body some proxy wrote.
-func (e *Error) FromServer() bool { return e != nil && e.origin != nil && e.origin.object }
+func (e *Error) FromServer() bool { return e.details().origin.object }
+
+// parsed tells whether the error is of a response.
+func (e *Error) parsed() bool { return e.details().origin.parsed }
 
 // Cause is what WithCause was given: for the log alone. Nil where there is none.
 func (e *Error) Cause() error {
@@ -164,8 +174,8 @@ func (e *Error) Error() string {
 		return "apierror: nil *Error"
 	}
 	var b strings.Builder
-	if e.origin != nil && e.status != 0 {
-		b.WriteString(e.origin.request)
+	if e.parsed() && e.status != 0 {
+		b.WriteString(e.more.origin.line())
 		b.WriteString(strconv.Itoa(e.status))
 		b.WriteByte(' ')
 	}
@@ -269,11 +279,12 @@ func (e *Error) NotRetryable() *Error {
 // WithMetadata returns a copy with one more entry of the "metadata" member. The client sees it.
 func (e *Error) WithMetadata(key, value string) *Error {
 	c := e.copy()
-	c.metadata = maps.Clone(c.metadata)
-	if c.metadata == nil {
-		c.metadata = make(map[string]string, 1)
+	d := c.ownDetails()
+	d.metadata = maps.Clone(d.metadata)
+	if d.metadata == nil {
+		d.metadata = make(map[string]string, 1)
 	}
-	c.metadata[key] = value
+	d.metadata[key] = value
 	return c
 }
 
@@ -282,17 +293,18 @@ func (e *Error) WithMetadata(key, value string) *Error {
 // entries yet, is the first entry itself.
 func (e *Error) WithField(f Field) *Error {
 	c := e.copy()
+	fields := c.details().fields
 	switch {
-	case len(c.fields) > 0:
+	case len(fields) > 0:
 	case c.param != "":
-		c.fields = []Field{{c.code, c.param, c.message}}
+		fields = []Field{{c.code, c.param, c.message}}
 	default:
 		if d, ok := builtin.Lookup(f.Code); ok {
 			c.typ, c.status, c.retryable = d.Type, d.Status, d.retryable() && !c.vain
 		}
 		c.code, c.param, c.message = cmp.Or(f.Code, c.code), f.Param, cmp.Or(f.Message, c.message)
 	}
-	c.fields = append(slices.Clip(c.fields), f)
+	c.ownDetails().fields = append(slices.Clip(fields), f)
 	return c
 }
 
@@ -300,11 +312,12 @@ func (e *Error) WithField(f Field) *Error {
 // carries, and those that describe the body, are not to be set this way: the renderer's values win.
 func (e *Error) WithHeader(key, value string) *Error {
 	c := e.copy()
-	c.header = c.header.Clone()
-	if c.header == nil {
-		c.header = make(http.Header, 1)
+	d := c.ownDetails()
+	d.header = d.header.Clone()
+	if d.header == nil {
+		d.header = make(http.Header, 1)
 	}
-	c.header.Set(key, value)
+	d.header.Set(key, value)
 	return c
 }
 

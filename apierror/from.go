@@ -29,7 +29,7 @@ func from(err error) (e *Error, named bool) {
 	case nil:
 		return nil, false
 	case *Error:
-		if t != nil && !t.isZero() && t.origin == nil {
+		if t != nil && !t.isZero() && !t.parsed() {
 			return t, true
 		}
 	case Code:
@@ -42,7 +42,7 @@ func from(err error) (e *Error, named bool) {
 		switch t := node.(type) {
 		case *Error:
 			found = t
-			if t == nil || t.isZero() || t.origin != nil {
+			if t == nil || t.isZero() || t.parsed() {
 				found = CodeAPIError.new()
 			}
 		case Code:
@@ -108,12 +108,12 @@ func is(err, target error) bool {
 
 // withFields gives an error about a parameter the other parameters that err's tree complains of.
 func withFields(first *Error, err error) *Error {
-	if first.typ != TypeInvalidRequest || len(first.fields) > 0 {
+	if first.typ != TypeInvalidRequest || len(first.details().fields) > 0 {
 		return first
 	}
 	var fields []Field
 	walk(err, false, func(node error) bool {
-		if e, ok := node.(*Error); ok && e != nil && e.param != "" && e.typ == TypeInvalidRequest && e.origin == nil {
+		if e, ok := node.(*Error); ok && e != nil && e.param != "" && e.typ == TypeInvalidRequest && !e.parsed() {
 			fields = append(fields, Field{Code: e.code, Param: e.param, Message: e.message})
 		}
 		return len(fields) < maxFields
@@ -122,7 +122,7 @@ func withFields(first *Error, err error) *Error {
 		return first
 	}
 	c := first.copy()
-	c.fields = fields
+	c.ownDetails().fields = fields
 	return c
 }
 

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
+	"mime"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -18,6 +22,7 @@ import (
 func FuzzParse(f *testing.F) {
 	for _, body := range []string{
 		`{"error":{"type":"invalid_request_error","code":"parameter_missing","message":"m","param":"p","request_id":"req_1","errors":[{"code":"c"}],"metadata":{"a":"b"}}}`,
+		`{"error":{"code":"a","cod\u0065":"b","Code":"c","param":"p","param":1,"errors":[{"param":"]}\\\""}, 1e999, []],"metadata":{"a":"b","a":2,"\u0062":"\ud800"}}} }`,
 		`{"error":null}`, `[]`, "\ufeff{}", "<html>\x00", strings.Repeat("[", 20_000), `{"error":{"code":"a`, "\x1f\x8b\x08\x00", gzipped(`{"error":{"code":"a"}}`),
 	} {
 		f.Add(404, "application/json", "", "req_1", "120", []byte(body))
@@ -36,6 +41,9 @@ func FuzzParse(f *testing.F) {
 		if e.Status() != status || e.Type() == "" || e.Message() == "" {
 			t.Errorf("%+v", e)
 		}
+		if encoding == "" && len(body) < 64<<10 {
+			readAs(t, e, contentType, id, body)
+		}
 		if e.RetryAfter() < 0 || len(e.RequestID()) > 128 || len(e.Error()) > 20_000 {
 			t.Errorf("not bounded: %v", e)
 		}
@@ -53,6 +61,62 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("relayed as %s", code)
 		}
 	})
+}
+
+// readAs compares an error with what encoding/json makes of the body that it was parsed from.
+func readAs(t *testing.T, e *apierror.Error, contentType, id string, body []byte) {
+	var top any
+	d := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(body, []byte("\ufeff"))))
+	d.UseNumber() // whatever its size
+	_ = d.Decode(&top)
+	text := func(object any, names ...string) (s string) {
+		for _, name := range names {
+			if m, ok := object.(map[string]any); ok && s == "" {
+				s, _ = m[name].(string)
+			}
+		}
+		return s
+	}
+	outer, _ := top.(map[string]any)
+	object, envelope := outer["error"].(map[string]any)
+	message, requestID, docURL := text(object, "message"), text(object, "request_id"), text(object, "doc_url")
+	fromServer := text(object, "code", "type") != ""
+	if mediaType, _, _ := mime.ParseMediaType(contentType); !envelope && mediaType == "application/problem+json" {
+		object = outer
+		message, requestID, docURL = text(outer, "detail", "title"), text(outer, "request_id", "instance"), text(outer, "doc_url")
+		if link := text(outer, "type"); docURL == "" && link != "about:blank" {
+			docURL = link
+		}
+		fromServer = message != "" || text(outer, "code") != ""
+	}
+	var fields []apierror.Field
+	list, _ := object["errors"].([]any)
+	for _, one := range list[:min(len(list), 100)] {
+		if _, ok := one.(map[string]any); ok {
+			fields = append(fields, apierror.Field{Code: apierror.Code(text(one, "code")), Param: text(one, "param"), Message: text(one, "message")})
+		}
+	}
+	metadata := map[string]string{}
+	all, _ := object["metadata"].(map[string]any)
+	for _, k := range slices.Sorted(maps.Keys(all)) {
+		if s, ok := all[k].(string); ok && len(metadata) < 50 {
+			metadata[k] = s
+		}
+	}
+	equal(t, "FromServer", e.FromServer(), fromServer)
+	if message != "" {
+		equal(t, "message", e.Message(), message)
+	}
+	if id == "" && len(requestID) <= 128 && strings.IndexFunc(requestID, func(r rune) bool { return r < '!' || r > '~' }) < 0 {
+		equal(t, "request id", e.RequestID(), requestID)
+	}
+	if fromServer {
+		equal(t, "code", e.Code(), apierror.Code(text(object, "code")))
+		equal(t, "param", e.Param(), text(object, "param"))
+		equal(t, "doc_url", e.DocURL(), docURL)
+		equal(t, "errors", fmt.Sprintf("%q", e.Fields()), fmt.Sprintf("%q", fields))
+		equal(t, "metadata", maps.Equal(e.Metadata(), metadata), true)
+	}
 }
 
 // has tells whether the path leads to a value in the JSON text. A key may hold dots and brackets, so all ways to read the path are

@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -25,10 +26,34 @@ const (
 	maxSnippet = 200      // runes of a foreign body that go into the message
 )
 
-// origin is where a parsed error came from.
+// origin is where a parsed error came from. It is zero for an error that was made here.
 type origin struct {
-	request string // "POST https://api.example.com/v1/resources: "
-	object  bool   // the body held an error object
+	parsed bool
+	object bool // the body held an error object
+
+	method, scheme, host, path string // of the request; method is "" where it is not known
+}
+
+// originOf keeps of the request's URL what is no secret: not userinfo, query or fragment.
+func originOf(resp *http.Response) origin {
+	o := origin{parsed: true}
+	if r := resp.Request; r != nil && r.URL != nil {
+		o.method = cmp.Or(r.Method, http.MethodGet)
+		o.scheme, o.host, o.path = r.URL.Scheme, r.URL.Host, r.URL.EscapedPath()
+	}
+	return o
+}
+
+// line is "POST https://api.example.com/v1/resources: ".
+func (o *origin) line() string {
+	if o.method == "" {
+		return ""
+	}
+	target := o.path
+	if o.host != "" {
+		target = o.scheme + "://" + o.host + target
+	}
+	return oneLine(o.method+" "+target, maxMessage) + ": "
 }
 
 // Parse turns a client's response into a typed error. It returns nil for a status under 400 and leaves that body alone.
@@ -50,7 +75,7 @@ type origin struct {
 //	}
 func Parse(resp *http.Response) error {
 	if resp == nil {
-		return &Error{typ: TypeAPI, message: "There was no response.", retryable: true, origin: &origin{}}
+		return &Error{typ: TypeAPI, message: "There was no response.", retryable: true, more: &details{origin: origin{parsed: true}}}
 	}
 	if resp.StatusCode < 400 {
 		return nil
@@ -61,9 +86,11 @@ func Parse(resp *http.Response) error {
 		status:    resp.StatusCode,
 		retryable: retryable(resp),
 		cause:     cause,
-		origin:    &origin{request: requestLine(resp)},
+		more:      &details{origin: originOf(resp)},
 	}
-	e.retryAfter, _ = retryafter.Parse(resp.Header, time.Now())
+	if resp.Header["Retry-After"] != nil {
+		e.retryAfter, _ = retryafter.Parse(resp.Header, time.Now())
+	}
 
 	text, readable := decoded(resp.Header, body)
 	var bodyID string
@@ -71,7 +98,7 @@ func Parse(resp *http.Response) error {
 		bodyID = e.readObject(resp.Header, text)
 	}
 	if e.message == "" {
-		e.message = foreignMessage(resp, text, readable && !e.origin.object)
+		e.message = foreignMessage(resp, text, readable && !e.FromServer())
 	}
 	e.requestID = oneLine(cmp.Or(headerID(resp.Header, "Request-Id"), bodyID, headerID(resp.Header, "X-Request-Id")), reqid.MaxLen)
 	return e
@@ -83,14 +110,22 @@ func readBody(resp *http.Response) (body []byte, err error) {
 		resp.Body = http.NoBody
 		return nil, nil
 	}
-	body, err = io.ReadAll(io.LimitReader(resp.Body, maxParsed))
-	if err == nil && len(body) == maxParsed {
+	var b bytes.Buffer // with the room that an error object needs, and that ReadFrom wants to have left
+	b.Grow(int(min(max(resp.ContentLength, bytes.MinRead), maxParsed)) + bytes.MinRead)
+	_, err = b.ReadFrom(io.LimitReader(resp.Body, maxParsed))
+	if err == nil && b.Len() == maxParsed {
 		_, _ = io.CopyN(io.Discard, resp.Body, maxDrained)
 	}
 	_ = resp.Body.Close()
-	resp.Body = io.NopCloser(bytes.NewReader(body))
+	body = b.Bytes()
+	resp.Body = &reread{*bytes.NewReader(body)}
 	return body, err
 }
+
+// reread is a body that was read already.
+type reread struct{ bytes.Reader }
+
+func (*reread) Close() error { return nil }
 
 // decoded undoes a Content-Encoding that the transport left: that of a caller who asked for it. readable is false where the
 // body is not text.
@@ -112,85 +147,148 @@ func decoded(h http.Header, body []byte) (text []byte, readable bool) {
 
 // readObject fills e from the error object or the problem details in a body, and returns the request id in it.
 func (e *Error) readObject(h http.Header, text []byte) (requestID string) {
-	text = bytes.TrimPrefix(text, []byte("\ufeff"))
-	var top map[string]json.RawMessage
-	if json.NewDecoder(bytes.NewReader(text)).Decode(&top) != nil {
+	text = bytes.TrimLeft(bytes.TrimPrefix(text, []byte("\ufeff")), " \t\r\n")
+	if !isObject(text) {
 		return ""
 	}
-	mediaType, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
-	object := members(top["error"])
-	if object == nil && mediaType == "application/problem+json" {
-		return e.readProblem(top)
+	if !json.Valid(text) {
+		text = first(text) // a proxy may have added something
 	}
-	code, typ := stringOf(object["code"]), stringOf(object["type"])
-	e.message = stringOf(object["message"])
+	top := objectIn(text)
+	if !isObject(top.error) && isProblem(h) {
+		return e.readProblem(&top)
+	}
+	object := objectIn(top.error)
+	code, typ := stringOf(object.code), stringOf(object.typ)
+	e.message = stringOf(object.message)
 	if code == "" && typ == "" {
-		return stringOf(object["request_id"])
+		return stringOf(object.requestID)
 	}
-	e.origin.object = true
+	e.more.origin.object = true
 	e.code = Code(code)
 	if d, ok := builtin.Lookup(e.code); ok {
 		e.typ = d.Type
 	}
 	e.typ = cmp.Or(Type(typ), e.typ)
-	return e.readMembers(object)
+	return e.readMembers(&object)
+}
+
+func isObject(text []byte) bool { return len(text) > 0 && text[0] == '{' }
+
+func isProblem(h http.Header) bool {
+	mediaType, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
+	return mediaType == "application/problem+json"
 }
 
 // readProblem reads RFC 9457's form. Its type is a link, so ours follows from the code.
-func (e *Error) readProblem(top map[string]json.RawMessage) (requestID string) {
-	e.message = cmp.Or(stringOf(top["detail"]), stringOf(top["title"]))
-	e.code = Code(stringOf(top["code"]))
-	e.origin.object = e.code != "" || e.message != ""
+func (e *Error) readProblem(top *object) (requestID string) {
+	e.message = cmp.Or(stringOf(top.detail), stringOf(top.title))
+	e.code = Code(stringOf(top.code))
+	e.more.origin.object = e.code != "" || e.message != ""
 	if d, ok := builtin.Lookup(e.code); ok {
 		e.typ = d.Type
 	}
-	e.docURL = stringOf(top["type"])
-	if e.docURL == "about:blank" {
-		e.docURL = ""
+	if link := stringOf(top.typ); link != "about:blank" {
+		e.more.docURL = link
 	}
-	return cmp.Or(e.readMembers(top), stringOf(top["instance"]))
+	return cmp.Or(e.readMembers(top), stringOf(top.instance))
 }
 
 // readMembers reads what both forms have.
-func (e *Error) readMembers(object map[string]json.RawMessage) (requestID string) {
-	e.param = stringOf(object["param"])
-	e.docURL = cmp.Or(stringOf(object["doc_url"]), e.docURL)
-	var list []json.RawMessage
-	if raw := object["errors"]; len(raw) > 0 && json.Unmarshal(raw, &list) == nil {
-		for _, raw := range list[:min(len(list), maxFields)] {
-			if m := members(raw); m != nil {
-				e.fields = append(e.fields, Field{Code(stringOf(m["code"])), stringOf(m["param"]), stringOf(m["message"])})
-			}
-		}
-	}
-	metadata := members(object["metadata"])
-	for _, k := range slices.Sorted(maps.Keys(metadata)) {
-		if raw := metadata[k]; raw[0] == '"' && len(e.metadata) < maxMetadata {
-			if e.metadata == nil {
-				e.metadata = make(map[string]string)
-			}
-			e.metadata[k] = stringOf(raw)
-		}
-	}
-	return stringOf(object["request_id"])
+func (e *Error) readMembers(o *object) (requestID string) {
+	e.param = stringOf(o.param)
+	e.more.docURL = cmp.Or(stringOf(o.docURL), e.more.docURL)
+	e.more.fields = fieldsIn(o.errors)
+	e.more.metadata = metadataIn(o.metadata)
+	return stringOf(o.requestID)
 }
 
-// members are those of a JSON object; nil for anything else.
-func members(raw json.RawMessage) (m map[string]json.RawMessage) {
-	if len(raw) == 0 || json.Unmarshal(raw, &m) != nil {
+// object holds, as JSON, the members that matter of an error object, of the object around it, or of problem details. Of
+// duplicates it is the last, as with encoding/json, but a name in another case is another member.
+type object struct {
+	error, typ, code, message, param, requestID, docURL, errors, metadata, detail, title, instance []byte
+}
+
+func objectIn(text []byte) (o object) {
+	for key, value := range children(text, '{') {
+		if bytes.IndexByte(key, '\\') >= 0 { // the same name in another spelling
+			key = strconv.AppendQuote(nil, stringOf(key))
+		}
+		switch string(key) {
+		case `"error"`:
+			o.error = value
+		case `"type"`:
+			o.typ = value
+		case `"code"`:
+			o.code = value
+		case `"message"`:
+			o.message = value
+		case `"param"`:
+			o.param = value
+		case `"request_id"`:
+			o.requestID = value
+		case `"doc_url"`:
+			o.docURL = value
+		case `"errors"`:
+			o.errors = value
+		case `"metadata"`:
+			o.metadata = value
+		case `"detail"`:
+			o.detail = value
+		case `"title"`:
+			o.title = value
+		case `"instance"`:
+			o.instance = value
+		}
+	}
+	return o
+}
+
+func fieldsIn(text []byte) (fields []Field) {
+	left := maxFields
+	for _, value := range children(text, '[') {
+		if left--; left < 0 {
+			break
+		}
+		if isObject(value) {
+			o := objectIn(value)
+			fields = append(fields, Field{Code(stringOf(o.code)), stringOf(o.param), stringOf(o.message)})
+		}
+	}
+	return fields
+}
+
+func metadataIn(text []byte) (metadata map[string]string) {
+	if text == nil {
 		return nil
 	}
-	return m
+	values := make(map[string][]byte)
+	for key, value := range children(text, '{') {
+		values[stringOf(key)] = value
+	}
+	for _, k := range slices.Sorted(maps.Keys(values)) {
+		if values[k][0] == '"' && len(metadata) < maxMetadata {
+			if metadata == nil {
+				metadata = make(map[string]string)
+			}
+			metadata[k] = stringOf(values[k])
+		}
+	}
+	return metadata
 }
 
 // stringOf is a JSON string's value; "" for anything else.
-func stringOf(raw json.RawMessage) (s string) {
+func stringOf(raw []byte) string {
 	if len(raw) < 2 || raw[0] != '"' {
 		return ""
 	}
 	if text := raw[1 : len(raw)-1]; bytes.IndexByte(text, '\\') < 0 && utf8.Valid(text) {
-		return string(text) // as it is, as a rule: the decoder that made raw of it has seen that it is whole
+		return string(text) // as it is, as a rule: encoding/json has seen that it is whole
 	}
+	return unquoted(raw)
+}
+
+func unquoted(raw []byte) (s string) {
 	if json.Unmarshal(raw, &s) != nil {
 		return ""
 	}
@@ -255,17 +353,4 @@ func headerID(h http.Header, key string) string {
 		}
 	}
 	return strings.TrimSpace(values[0])
-}
-
-// requestLine names the request without what may be secret in its URL: userinfo, query and fragment.
-func requestLine(resp *http.Response) string {
-	if resp.Request == nil || resp.Request.URL == nil {
-		return ""
-	}
-	u := resp.Request.URL
-	target := u.EscapedPath()
-	if u.Host != "" {
-		target = u.Scheme + "://" + u.Host + target
-	}
-	return oneLine(cmp.Or(resp.Request.Method, http.MethodGet)+" "+target, maxMessage) + ": "
 }

@@ -1,6 +1,7 @@
 package apierror
 
 import (
+	"iter"
 	"strconv"
 	"strings"
 )
@@ -92,9 +93,7 @@ func (s *scanner) value() (more bool) {
 	case '"':
 		s.skipString()
 	default:
-		for s.pos < len(s.text) && strings.IndexByte(" \t\r\n,]}", s.text[s.pos]) < 0 {
-			s.pos++
-		}
+		s.skipLiteral()
 	}
 	return s.visit(start, s.pos)
 }
@@ -164,4 +163,63 @@ func (s *scanner) skipString() {
 		}
 	}
 	s.pos = len(s.text)
+}
+
+func (s *scanner) skipLiteral() {
+	for s.pos < len(s.text) && strings.IndexByte(" \t\r\n,]}", s.text[s.pos]) < 0 {
+		s.pos++
+	}
+}
+
+// skip passes over a value with all that is in it, and returns its text.
+func (s *scanner) skip() []byte {
+	s.peek()
+	start, depth := s.pos, 0
+	for {
+		switch s.peek() {
+		case 0:
+			return s.text[start:s.pos]
+		case '{', '[':
+			depth++
+			s.pos++
+		case '}', ']':
+			depth--
+			s.pos++
+		case ',', ':':
+			s.pos++
+		case '"':
+			s.skipString()
+		default:
+			s.skipLiteral()
+		}
+		if depth == 0 {
+			return s.text[start:s.pos]
+		}
+	}
+}
+
+// children iterates over the members of an object, if open is '{', or over the elements of an array, if it is '[': the key, as it
+// is spelled in the text, and the value. Anything else has none. encoding/json must have found the text valid.
+func children(text []byte, open byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(key, value []byte) bool) {
+		s := scanner{text: text}
+		if s.peek() != open {
+			return
+		}
+		for more := true; more; more = s.peek() == ',' {
+			s.pos++
+			if c := s.peek(); c == '}' || c == ']' { // it is empty
+				return
+			}
+			var key []byte
+			if open == '{' {
+				key = s.skip()
+				s.peek()
+				s.pos++ // the colon
+			}
+			if !yield(key, s.skip()) {
+				return
+			}
+		}
+	}
 }

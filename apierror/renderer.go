@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"slices"
 
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
@@ -72,7 +71,10 @@ func (rd *Renderer) resolve(r *http.Request, err error) (e *Error, gone bool) {
 	}
 	e = rd.fill(e)
 	if rd.DocURL != nil {
-		e.docURL = guarded(rd, r, "DocURL", func() string { return rd.DocURL(e.code) })
+		url := guarded(rd, r, "DocURL", func() string { return rd.DocURL(e.code) })
+		if url != e.DocURL() {
+			e.ownDetails().docURL = url
+		}
 	}
 	return e, gone
 }
@@ -137,12 +139,16 @@ func (rd *Renderer) fill(e *Error) *Error {
 func (e *Error) fold() {
 	d := fold(e.code, e.typ, e.status)
 	e.code, e.typ, e.status = d.Code, d.Type, d.Status
-	e.fields = slices.Clone(e.fields)
-	for i, f := range e.fields {
+	if e.more == nil {
+		return
+	}
+	fields := e.Fields()
+	for i, f := range fields {
 		if !f.Code.strict() {
-			e.fields[i].Code = CodeParameterInvalid
+			fields[i].Code = CodeParameterInvalid
 		}
 	}
+	e.ownDetails().fields = fields
 }
 
 func (rd *Renderer) catalog() *Catalog {

@@ -130,7 +130,7 @@ func describesBody(key string) bool {
 }
 
 func (rd *Renderer) setHeaders(h http.Header, e *Error, encoded, problem bool) {
-	for key, values := range e.header {
+	for key, values := range e.details().header {
 		if key != "Content-Encoding" {
 			h[key] = slices.Clone(values)
 		}
@@ -185,7 +185,7 @@ func (rd *Renderer) setHeaders(h http.Header, e *Error, encoded, problem bool) {
 
 // title is RFC 9457's "title": a text that does not change from occurrence to occurrence.
 func (rd *Renderer) title(e *Error) string {
-	if e.docURL == "" { // the type is about:blank (section 4.2.1)
+	if e.DocURL() == "" { // the type is about:blank (section 4.2.1)
 		return http.StatusText(e.status)
 	}
 	if d, ok := rd.catalog().Lookup(e.code); ok {
