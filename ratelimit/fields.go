@@ -36,10 +36,13 @@ func appendPolicy(b []byte, quoted string, l Limit) []byte {
 func appendState(b []byte, quoted string, d *Decision) []byte {
 	b = append(b, quoted...)
 	b = append(b, ";r="...)
-	b = strconv.AppendInt(b, int64(d.Remaining), 10)
+	b = strconv.AppendInt(b, int64(d.remaining()), 10)
 	b = append(b, ";t="...)
 	return strconv.AppendInt(b, max(int64(ceilSecond(d.RefillAfter)/time.Second), 1), 10)
 }
+
+// remaining is Remaining in the range that it may have, whatever the limiter says.
+func (d *Decision) remaining() int { return min(max(d.Remaining, 0), maxUnits) }
 
 // setFields sets both fields, after what an outer middleware has set: they are lists.
 func (s *session) setFields(h http.Header) {
@@ -104,11 +107,11 @@ const (
 func (s *session) setLegacy(h http.Header) {
 	for i := range s.decisions {
 		d := &s.decisions[i]
-		if before, err := strconv.Atoi(h.Get(legacyRemaining)); err == nil && before <= d.Remaining {
+		if before, err := strconv.Atoi(h.Get(legacyRemaining)); err == nil && before <= d.remaining() {
 			continue
 		}
-		h.Set(legacyLimit, strconv.Itoa(d.Limit.Quota))
-		h.Set(legacyRemaining, strconv.Itoa(d.Remaining))
-		h.Set(legacyReset, strconv.FormatInt(int64(ceilSecond(d.ResetAfter)/time.Second), 10))
+		h.Set(legacyLimit, strconv.Itoa(s.charges[i].Limit.Quota))
+		h.Set(legacyRemaining, strconv.Itoa(d.remaining()))
+		h.Set(legacyReset, strconv.FormatInt(max(int64(ceilSecond(d.ResetAfter)/time.Second), 0), 10))
 	}
 }

@@ -46,6 +46,26 @@ func TestTheLargestDurationIsALongTime(t *testing.T) {
 	require.Equal(t, seconds, w.Header().Get("Retry-After"))
 }
 
+// A limiter of somebody else's may be wrong, but a client that reads the fields should not stumble over it.
+func TestFieldsAreSoundWhateverTheLimiterSays(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		says             answers
+		remaining, reset string
+	}{
+		{answers{Allowed: true, Remaining: -3, RefillAfter: -time.Hour, ResetAfter: -time.Hour}, "0", "0"},
+		{answers{Allowed: true, Remaining: math.MinInt, RefillAfter: math.MinInt64, ResetAfter: math.MinInt64}, "0", "0"},
+		{answers{Allowed: true, Remaining: math.MaxInt}, "1000000000", "0"},
+	} {
+		w := get(ratelimit.NewWithOptions(row.says, &ratelimit.Options{LegacyHeaders: true}, byKey("", ratelimit.PerMinute(9)))(ok), "sk_1")
+		require.Equal(t, `"default";q=9;w=60`, w.Header().Get("RateLimit-Policy"))
+		require.Equal(t, `"default";r=`+row.remaining+`;t=1`, w.Header().Get("RateLimit"))
+		require.Equal(t, "9", w.Header().Get("X-RateLimit-Limit"), "a decision without a limit")
+		require.Equal(t, row.remaining, w.Header().Get("X-RateLimit-Remaining"))
+		require.Equal(t, row.reset, w.Header().Get("X-RateLimit-Reset"))
+	}
+}
+
 // answers is a limiter that always says the same.
 type answers ratelimit.Decision
 
