@@ -68,6 +68,7 @@ func Shed(capacity int, class func(*http.Request) Class, o *ShedOptions) func(ht
 	if class == nil {
 		class = func(*http.Request) Class { return Normal }
 	}
+	capacity = min(capacity, 1<<30) // no process runs more, and shares of the largest int would not fit an int
 	s := &shed{
 		class:  class,
 		skip:   o.Skip,

@@ -1,6 +1,7 @@
 package ratelimit_test
 
 import (
+	"math"
 	"net/http"
 	"strconv"
 	"testing"
@@ -150,6 +151,22 @@ func TestShedWithoutAReserve(t *testing.T) {
 		require.True(t, s.admits(ratelimit.Normal))
 		s.end(100)
 	})
+}
+
+// A capacity without an end switches shedding off, and must not come out as none.
+func TestShedOfTheLargestCapacityRefusesNothing(t *testing.T) {
+	t.Parallel()
+	for _, o := range []*ratelimit.ShedOptions{nil, {Reserve: -1, Hysteresis: -1}, {Reserve: 0.5, Hysteresis: 0.9}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newShedder(t, math.MaxInt, o)
+			for range 10 {
+				for c := ratelimit.Low; c <= ratelimit.Critical; c++ {
+					require.True(t, s.admits(c), "class %d of %+v", c, o)
+				}
+			}
+			s.end(40)
+		})
+	}
 }
 
 func TestShedTakesEveryClassForOneOfItsOwn(t *testing.T) {
