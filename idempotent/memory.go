@@ -79,22 +79,25 @@ type shard struct {
 
 // usage is what a scope, or the whole shard, uses.
 type usage struct {
+	scope   ID
 	entries int
 	bytes   int64
 	done    queue // the DONE entries
 }
 
 type entry struct {
-	claim   Claim
-	state   State // InFlight for RUNNING, Done, Sealed, Unknown, Expired
+	id      ID
+	print   Print
+	token   Token
+	scope   *usage // nil for the one without a name
+	state   State  // InFlight for RUNNING, Done, Sealed, Unknown, Expired
 	marked  bool
 	attempt int
 	lease   time.Duration // when it ends
 	expires time.Duration // when the retention ends
 	record  []byte
 	changed chan struct{} // closed when it stops to be RUNNING; nil while nobody waits
-	inAll   link
-	inScope link
+	links   [queues]link  // its places in the queues of DONE entries
 }
 
 // NewMemory returns an empty store. Nil options are the defaults.
@@ -163,15 +166,15 @@ func (m *Memory) Acquire(ctx context.Context, c Claim) (Verdict, error) {
 		if err := s.admit(c.Scope, 1, entryBytes, now); err != nil {
 			return Verdict{}, err
 		}
-		e = &entry{state: InFlight}
+		e = &entry{id: c.ID, print: c.Print, scope: s.usage(c.Scope), state: InFlight}
 		s.entries[c.ID] = e
-		s.charge(c.Scope, 1, entryBytes)
+		s.charge(e.scope, 1, entryBytes)
 		e.own(c, now)
-	case e.claim.Print != c.Print:
+	case e.print != c.Print:
 		return Verdict{State: Mismatch}, nil
 	case e.state != InFlight:
 		return Verdict{State: e.state, Record: e.record}, nil
-	case e.claim.Token == c.Token:
+	case e.token == c.Token:
 		e.lease = now + c.Lease
 	case now < e.lease:
 		return Verdict{State: InFlight, LeaseLeft: e.lease - now}, nil
@@ -185,10 +188,7 @@ func (m *Memory) Acquire(ctx context.Context, c Claim) (Verdict, error) {
 
 // own gives the record to the claim. A record stays in the scope in which it was made.
 func (e *entry) own(c Claim, now time.Duration) {
-	if e.attempt > 0 {
-		c.Scope = e.claim.Scope
-	}
-	e.claim = c
+	e.token = c.Token
 	e.attempt++
 	e.lease, e.expires = now+c.Lease, now+c.Retention
 }
@@ -211,7 +211,7 @@ func (m *Memory) change(ctx context.Context, l Lease, f func(e *entry, now time.
 	s, now := m.lock(l.ID)
 	defer s.mu.Unlock()
 	e := s.find(l.ID, now)
-	if e == nil || e.state != InFlight || e.claim.Token != l.Token {
+	if e == nil || e.state != InFlight || e.token != l.Token {
 		return ErrLost
 	}
 	f(e, now)
@@ -232,7 +232,7 @@ func (m *Memory) Finish(ctx context.Context, l Lease, o Outcome) error {
 	switch {
 	case e == nil && o.State == Released:
 		return nil
-	case e == nil || e.claim.Token != l.Token:
+	case e == nil || e.token != l.Token:
 		return ErrLost
 	case e.state != InFlight:
 		return nil
@@ -257,7 +257,7 @@ func (m *Memory) Resolve(ctx context.Context, id ID, o Outcome) error {
 	if err := s.finish(e, o, now); err != nil {
 		return err
 	}
-	e.claim.Token = NewToken() // the owner has lost
+	e.token = NewToken() // the owner has lost
 	return nil
 }
 

@@ -44,16 +44,21 @@ func (s *shard) finish(e *entry, o Outcome, now time.Duration) error {
 	}
 	size := int64(len(o.Record))
 	if o.State == Done {
-		if err := s.admit(e.claim.Scope, 0, size, now); err != nil {
+		if err := s.admit(e.scope.name(), 0, size, now); err != nil {
 			return err
 		}
 	}
-	s.charge(e.claim.Scope, 0, size)
-	e.state, e.record = o.State, bytes.Clone(o.Record) // the middleware's has room to spare, which would not be counted
+	s.charge(e.scope, 0, size)
+	e.state, e.record = o.State, o.Record
+	if !o.owned || cap(o.Record) > len(o.Record)+len(o.Record)/8 { // what it has to spare is not counted
+		e.record = bytes.Clone(o.Record)
+	}
 	e.expires = now + o.Retention
 	if o.State == Done {
-		s.all.done.push(&e.inAll, e)
-		s.scopes[e.claim.Scope].done.push(&e.inScope, e)
+		s.all.done.push(e)
+		if e.scope != nil {
+			e.scope.done.push(e)
+		}
 	}
 	e.wake()
 	return nil
@@ -68,39 +73,57 @@ func (e *entry) wake() {
 
 // strip gives back what e uses beyond its own entry.
 func (s *shard) strip(e *entry) {
-	s.all.done.remove(&e.inAll)
-	if u := s.scopes[e.claim.Scope]; u != nil {
-		u.done.remove(&e.inScope)
+	if e.state == Done {
+		s.all.done.remove(e)
+		if e.scope != nil {
+			e.scope.done.remove(e)
+		}
 	}
-	s.charge(e.claim.Scope, 0, -int64(len(e.record)))
+	s.charge(e.scope, 0, -int64(len(e.record)))
 }
 
 func (s *shard) remove(e *entry) {
 	s.strip(e)
-	s.charge(e.claim.Scope, -1, -entryBytes)
-	delete(s.entries, e.claim.ID)
+	s.charge(e.scope, -1, -entryBytes)
+	delete(s.entries, e.id)
 	e.wake()
 }
 
-func (s *shard) charge(scope ID, entries int, bytes int64) {
+// usage returns what a scope uses, for an entry that is about to be charged to it; nil for the one without a name.
+func (s *shard) usage(scope ID) *usage {
 	u := s.scopes[scope]
-	if u == nil {
-		u = new(usage)
+	if u == nil && scope != (ID{}) {
+		u = &usage{scope: scope, done: queue{links: ofScope}}
 		s.scopes[scope] = u
 	}
-	for _, u := range [...]*usage{u, &s.all} {
-		u.entries += entries
-		u.bytes += bytes
+	return u
+}
+
+// name is the scope's hash, zero for the one without a name.
+func (u *usage) name() ID {
+	if u == nil {
+		return ID{}
 	}
+	return u.scope
+}
+
+func (s *shard) charge(u *usage, entries int, bytes int64) {
+	s.all.entries += entries
+	s.all.bytes += bytes
+	if u == nil {
+		return
+	}
+	u.entries += entries
+	u.bytes += bytes
 	if u.entries == 0 {
-		delete(s.scopes, scope)
+		delete(s.scopes, u.scope)
 	}
 }
 
 // admit makes room for so many more entries and bytes, or tells that there is none.
 func (s *shard) admit(scope ID, entries int, bytes int64, now time.Duration) error {
 	for range 2 { // pay off two old entries for each new one, so that a store at rest in size needs no sweep
-		if oldest := s.all.done.oldest(); oldest == nil || !s.expire(oldest, now) {
+		if oldest := s.all.done.first; oldest == nil || !s.expire(oldest, now) {
 			break
 		}
 	}
@@ -109,7 +132,7 @@ func (s *shard) admit(scope ID, entries int, bytes int64, now time.Duration) err
 		own := s.scopes[scope]
 		var err error
 		switch {
-		case own != nil && scope != (ID{}) && own.over(entries, bytes, s.max.scopeEntries, s.max.scopeBytes):
+		case own != nil && own.over(entries, bytes, s.max.scopeEntries, s.max.scopeBytes):
 			err = ErrQuota
 		case s.all.over(entries, bytes, s.max.entries, s.max.bytes):
 			err, own = ErrFull, &s.all
@@ -119,8 +142,8 @@ func (s *shard) admit(scope ID, entries int, bytes int64, now time.Duration) err
 		switch {
 		case s.swept+sweepPause <= now:
 			s.sweep(now, -1)
-		case s.max.evict && fits && own.done.oldest() != nil:
-			s.remove(own.done.oldest())
+		case s.max.evict && fits && own.done.first != nil:
+			s.remove(own.done.first)
 			s.evicted++
 		default:
 			return err

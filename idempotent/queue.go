@@ -1,46 +1,43 @@
 package idempotent
 
 // queue holds entries in the order in which they came. The links are the entries' own, so that it allocates nothing.
-type queue struct{ first, last *link }
+type queue struct {
+	links       int // which of an entry's links are this queue's
+	first, last *entry
+}
+
+// The queues that an entry can be in.
+const (
+	ofAll = iota
+	ofScope
+	queues
+)
 
 // link is an entry's place in one queue.
-type link struct {
-	entry      *entry // nil while it is in none
-	prev, next *link
-}
+type link struct{ prev, next *entry }
 
-func (q *queue) push(l *link, e *entry) {
-	*l = link{entry: e, prev: q.last}
+func (q *queue) push(e *entry) {
+	e.links[q.links] = link{prev: q.last}
 	if q.last == nil {
-		q.first = l
+		q.first = e
 	} else {
-		q.last.next = l
+		q.last.links[q.links].next = e
 	}
-	q.last = l
+	q.last = e
 }
 
-// remove takes a link out, if it is in the queue.
-func (q *queue) remove(l *link) {
-	if l.entry == nil {
-		return
-	}
+// remove takes out an entry, which is in the queue.
+func (q *queue) remove(e *entry) {
+	l := &e.links[q.links]
 	if l.prev == nil {
 		q.first = l.next
 	} else {
-		l.prev.next = l.next
+		l.prev.links[q.links].next = l.next
 	}
 	if l.next == nil {
 		q.last = l.prev
 	} else {
-		l.next.prev = l.prev
+		l.next.links[q.links].prev = l.prev
 	}
 	*l = link{}
-}
-
-// oldest is the entry that came first of those that are left, nil for none.
-func (q *queue) oldest() *entry {
-	if q.first == nil {
-		return nil
-	}
-	return q.first.entry
 }

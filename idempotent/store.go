@@ -132,6 +132,8 @@ type Outcome struct {
 	// Retention is how long the finished record is kept, counted from this Finish. Positive, but for Released, where it is
 	// ignored.
 	Retention time.Duration
+	// owned says that nobody else will write to Record, so that [Memory] may keep it without a copy.
+	owned bool
 }
 
 // A State is what Acquire found or what Finish leaves. The zero value is no state.
