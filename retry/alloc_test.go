@@ -5,8 +5,10 @@ package retry_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -32,10 +34,11 @@ func TestAllocations(t *testing.T) {
 		count float64
 		bytes uint64
 	}{
-		{"GET", &retry.Transport{Base: base}, get, 2, 1 << 10},
-		{"GET, no breaker", &retry.Transport{Base: base, Breaker: &retry.Breaker{FailureRatio: -1}}, get, 1, 1 << 10},
-		{"POST with the caller's key", &retry.Transport{Base: base}, keyed, 2, 1 << 10},
-		{"POST with a new key", &retry.Transport{Base: base}, post, 7, 2 << 10}, // request, header map, its line, the key
+		{"GET", &retry.Transport{Base: base}, get, 1, 64},
+		{"GET, no breaker", &retry.Transport{Base: base, Breaker: &retry.Breaker{FailureRatio: -1}}, get, 0, 16},
+		{"POST with the caller's key", &retry.Transport{Base: base}, keyed, 1, 64},
+		{"POST with a new key", &retry.Transport{Base: base}, post, 5, 1 << 10}, // request with the header's line, header map, key
+		{"GET, 503 first", faltering(base), get, 14, 2 << 10},                   // three of them are the base's
 	} {
 		send := func() {
 			resp, err := tc.tr.RoundTrip(tc.req)
@@ -51,6 +54,24 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
+// faltering is a transport whose attempts fail by turns, with an error that nobody asks about.
+func faltering(base http.RoundTripper) *retry.Transport {
+	header := http.Header{"Content-Type": {"application/json"}}
+	body := []byte(errorBody("service_unavailable"))
+	failed := false
+	return &retry.Transport{
+		Base: baseFunc(func(r *http.Request) (*http.Response, error) {
+			if failed = !failed; !failed {
+				return base.RoundTrip(r)
+			}
+			return &http.Response{StatusCode: 503, Header: header, Body: io.NopCloser(bytes.NewReader(body))}, nil
+		}),
+		Policy:  &retry.Policy{BaseDelay: -1, Budget: &retry.Budget{Tokens: -1}},
+		Breaker: &retry.Breaker{FailureRatio: 0.9},
+		Logger:  quiet(),
+	}
+}
+
 func bytesPerRun(runs uint64, f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -63,21 +84,25 @@ func bytesPerRun(runs uint64, f func()) uint64 {
 
 // TestAllocationsPerHost measures what a host takes in the tables that a stranger may fill, if he chooses the URLs.
 func TestAllocationsPerHost(t *testing.T) {
+	unavailable := baseFunc(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 503, Body: http.NoBody}, nil
+	})
 	for _, tc := range []struct {
 		name  string
 		tr    func() *retry.Transport
+		base  http.RoundTripper
 		bytes uint64
 	}{
 		{"budget", func() *retry.Transport {
-			return &retry.Transport{Breaker: &retry.Breaker{FailureRatio: -1}}
-		}, 400},
+			return &retry.Transport{Breaker: &retry.Breaker{FailureRatio: -1}, Policy: &retry.Policy{BaseDelay: -1}}
+		}, unavailable, 400},
 		{"breaker", func() *retry.Transport {
 			return &retry.Transport{Policy: &retry.Policy{Budget: &retry.Budget{Tokens: -1}}}
-		}, 1300},
+		}, ok(), 1300},
 	} {
 		const hosts = 1000
 		tr := tc.tr()
-		tr.Base = ok()
+		tr.Base, tr.Logger = tc.base, quiet()
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
@@ -93,4 +118,25 @@ func TestAllocationsPerHost(t *testing.T) {
 		t.Logf("%s: %d bytes a host", tc.name, perHost)
 		require.LessOrEqual(t, perHost, tc.bytes, tc.name)
 	}
+}
+
+// TestALongCallKeepsNoBodies holds what a call remembers of its attempts to their errors.
+func TestALongCallKeepsNoBodies(t *testing.T) {
+	padding := strings.Repeat("x", 60<<10)
+	var heap []uint64
+	tr := transport(baseFunc(func(*http.Request) (*http.Response, error) {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		heap = append(heap, m.HeapAlloc)
+		return answer(503, `{"padding":"`+padding+`","error":{"code":"service_unavailable"}}`, "Content-Type: application/json"), nil
+	}))
+	tr.Breaker = &retry.Breaker{FailureRatio: -1}
+	tr.Policy = &retry.Policy{MaxAttempts: 40, BaseDelay: -1, Budget: &retry.Budget{Tokens: -1}}
+
+	resp, err := tr.RoundTrip(request(t, "GET", target, nil))
+
+	require.NoError(t, err)
+	resp.Body.Close()
+	require.Less(t, heap[39]-heap[9], uint64(500<<10), "of 30 bodies")
 }

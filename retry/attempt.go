@@ -1,6 +1,7 @@
 package retry
 
 import (
+	"net/http"
 	"slices"
 	"time"
 
@@ -32,11 +33,27 @@ type Attempt struct {
 	Source DelaySource
 }
 
+// sent is an Attempt of a Transport. What its response says of the error is read when somebody asks: that costs more than all the
+// rest, and once a repetition has succeeded nobody may ever ask.
+type sent struct {
+	Attempt
+	resp *http.Response // whose error is not in Err, Code and RequestID yet
+}
+
+// read reads the error that the response to req holds, unless that was done.
+func (s *sent) read(req *http.Request) {
+	if s.resp == nil {
+		return
+	}
+	e := parseError(s.resp, req)
+	s.Err, s.Code, s.RequestID, s.resp = e, e.Code(), e.RequestID(), nil
+}
+
 // maxHistory bounds the record of a call without a limit on its attempts.
 const maxHistory = 100
 
 // remember adds an attempt to a record, which may cost it the oldest one.
-func remember(attempts []Attempt, a Attempt) []Attempt {
+func remember[T any](attempts []T, a T) []T {
 	if len(attempts) == maxHistory {
 		attempts = slices.Delete(attempts, 0, 1)
 	}

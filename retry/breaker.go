@@ -3,8 +3,11 @@ package retry
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -49,6 +52,7 @@ type Breaker struct {
 
 	mu    sync.Mutex
 	hosts lru[host, *circuit]
+	last  atomic.Pointer[circuit] // the most recently used of hosts, written under mu
 }
 
 // A BreakerState is the state of a circuit.
@@ -101,6 +105,8 @@ var (
 // circuit is one host's breaker. All calls into gobreaker are made under mu, so its OnStateChange, which it calls under a
 // lock of its own, can write here, and nobody else is called before both locks are free again.
 type circuit struct {
+	scheme, host string // of the URL that it was made for
+
 	mu      sync.Mutex
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 	state   BreakerState
@@ -125,12 +131,12 @@ type permit struct {
 	probe   *probe // holds done instead, for an attempt that was let through half-open
 }
 
-// allow asks for the leave to send an attempt to h. Changes of state are returned with either result.
-func (b *Breaker) allow(h host) (permit, []stateChange, *CircuitOpenError) {
+// allow asks for the leave to send an attempt to the URL's host. Changes of state are returned with either result.
+func (b *Breaker) allow(u *url.URL) (permit, []stateChange, *CircuitOpenError) {
 	if b.FailureRatio < 0 {
 		return permit{}, nil, nil
 	}
-	c := b.circuit(h)
+	c := b.circuit(u)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	done, err := c.breaker.Allow()
@@ -139,10 +145,12 @@ func (b *Breaker) allow(h host) (permit, []stateChange, *CircuitOpenError) {
 		done, err = c.breaker.Allow()
 	}
 	switch {
-	case errors.Is(err, gobreaker.ErrTooManyRequests) && len(c.probes) > 0:
-		return permit{}, c.takeChanges(), &CircuitOpenError{Host: h.String(), Until: c.probes[0].started.Add(probeTimeout)}
 	case err != nil:
-		return permit{}, c.takeChanges(), &CircuitOpenError{Host: h.String(), Until: c.until}
+		until := c.until
+		if errors.Is(err, gobreaker.ErrTooManyRequests) && len(c.probes) > 0 {
+			until = c.probes[0].started.Add(probeTimeout)
+		}
+		return permit{}, c.takeChanges(), &CircuitOpenError{Host: hostOf(u).String(), Until: until}
 	case c.state == BreakerHalfOpen:
 		p := &probe{started: time.Now(), done: done}
 		c.probes = append(c.probes, p)
@@ -196,14 +204,12 @@ func (p permit) finish(o outcome) []stateChange {
 	return c.takeChanges()
 }
 
-// openUntil tells until when attempts to h are refused; a time that has passed, or zero, if they are not.
-func (b *Breaker) openUntil(h host) time.Time {
-	b.mu.Lock()
-	c, ok := b.hosts.get(h)
-	b.mu.Unlock()
-	if !ok {
+// openUntil tells until when attempts to the URL's host are refused; a time that has passed, or zero, if they are not.
+func (b *Breaker) openUntil(u *url.URL) time.Time {
+	if b.FailureRatio < 0 {
 		return time.Time{}
 	}
+	c := b.circuit(u)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state != BreakerOpen {
@@ -218,21 +224,28 @@ func (c *circuit) takeChanges() []stateChange {
 	return changes
 }
 
-// circuit returns that of h, made when there is none.
-func (b *Breaker) circuit(h host) *circuit {
+// circuit returns that of the URL's host, made when there is none. Most clients talk to one host, or many times in a row:
+// its URL is compared with the last one as it is written, which needs neither the lock nor the table. That leaves the order of
+// use as it is, since the last circuit is the first in it, and also never the one that is forgotten.
+func (b *Breaker) circuit(u *url.URL) *circuit {
+	if c := b.last.Load(); c != nil && c.host == u.Host && c.scheme == u.Scheme {
+		return c
+	}
+	h := hostOf(u)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c, ok := b.hosts.get(h)
 	if !ok {
-		c = b.newCircuit()
+		c = b.newCircuit(u)
 		b.hosts.put(h.clone(), c, limit(b.MaxHosts, defaultMaxHosts))
 	}
+	b.last.Store(c)
 	return c
 }
 
-func (b *Breaker) newCircuit() *circuit {
+func (b *Breaker) newCircuit(u *url.URL) *circuit {
 	var (
-		c       = &circuit{state: BreakerClosed}
+		c       = &circuit{scheme: strings.Clone(u.Scheme), host: strings.Clone(u.Host), state: BreakerClosed}
 		ratio   = orDefault(b.FailureRatio, 0.5)
 		least   = uint64(max(orDefault(b.MinCalls, 20), 1))
 		window  = max(orDefault(b.Window, 10*time.Second), 10)

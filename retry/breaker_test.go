@@ -326,6 +326,11 @@ func TestTheCircuitUsedLongestAgoIsForgotten(t *testing.T) {
 		require.Equal(t, 3, attempts("http://c.example"))
 		require.Equal(t, 0, attempts("http://a.example"), "still known: it was used after b")
 		require.Equal(t, 3, attempts("http://b.example"), "forgotten, which is to say closed")
+		require.Equal(t, 0, attempts("http://a.example"))
+		require.Equal(t, 0, attempts("http://b.example"))
+		require.Equal(t, 3, attempts("http://c.example"))
+		require.Equal(t, 0, attempts("http://b.example"), "still known: it was used after a")
+		require.Equal(t, 3, attempts("http://a.example"), "forgotten")
 	})
 }
 
@@ -346,4 +351,52 @@ func TestNeutralCallsNeitherFillNorDiluteTheCount(t *testing.T) {
 			require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen, "of those that counted, all failed")
 		})
 	}
+}
+
+func TestARefusalNamesTheProbeThatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var next http.RoundTripper = scripted(status(429))
+		tr := open(t, nil, &next)
+		require.NoError(t, do(t, tr, target), "a probe that says nothing and is over")
+		time.Sleep(time.Second)
+		next = baseFunc(func(*http.Request) (*http.Response, error) { <-release; return answer(200, ""), nil })
+		probed := time.Now()
+		probe := make(chan error)
+		go func() { probe <- do(t, tr, target) }()
+		synctest.Wait()
+
+		refused, ok := errors.AsType[*retry.CircuitOpenError](do(t, tr, target))
+
+		require.True(t, ok)
+		require.Equal(t, probed.Add(30*time.Second), refused.Until)
+		close(release)
+		require.NoError(t, <-probe)
+	})
+}
+
+func TestHostsInTurnHaveTheirOwnCircuits(t *testing.T) {
+	t.Parallel()
+	tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Scheme == "http" && r.URL.Host == "a.example" {
+			return nil, errBroken
+		}
+		return answer(200, ""), nil
+	}))
+	tr.Policy = once()
+	tr.Breaker = &retry.Breaker{MinCalls: 3, MaxHosts: 4, FailureRatio: 1}
+	var calls sync.WaitGroup
+	for range 4 {
+		calls.Go(func() {
+			for range 50 {
+				require.Error(t, do(t, tr, "http://a.example"))
+				for _, url := range []string{"https://a.example", "http://A.example:8080", "http://b.example"} {
+					require.NoError(t, do(t, tr, url), url)
+				}
+			}
+		})
+	}
+	calls.Wait()
+	require.ErrorIs(t, do(t, tr, "HTTP://A.example:80"), retry.ErrCircuitOpen, "however it is written")
 }

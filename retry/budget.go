@@ -11,7 +11,8 @@ import (
 // would without retries, not three times as much. A first attempt never needs a token.
 //
 // The zero value is the default budget. One Budget may serve several Transports and calls of [Do] (all of which share the
-// bucket of the host ""). It must not be copied or changed after its first use. It takes about 300 bytes for every host.
+// bucket of the host ""). It must not be copied or changed after its first use. It takes about 300 bytes for every host
+// whose bucket is not full.
 type Budget struct {
 	// Tokens is what a bucket holds at most, and at the start. 0 is 10; negative: no budget, retries are not bounded.
 	Tokens float64
@@ -22,12 +23,12 @@ type Budget struct {
 	// PerSecond is what a second puts back. 0 is 0.1; negative is nothing.
 	PerSecond float64
 
-	// MaxHosts bounds the number of buckets; the one used longest ago is forgotten, which is to say full. 0 is 1,024;
-	// negative: no limit.
+	// MaxHosts bounds the number of buckets that are not full; the one used longest ago is forgotten, which is to say full.
+	// 0 is 1,024; negative: no limit.
 	MaxHosts int
 
 	mu    sync.Mutex
-	hosts lru[host, *bucket]
+	hosts lru[host, *bucket] // of hosts that were retried and whose bucket has not been full since
 }
 
 type bucket struct {
@@ -42,12 +43,17 @@ func (b *Budget) take(h host, now time.Time) bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	bucket := b.bucket(h, now)
+	k, ok := b.hosts.get(h)
+	if !ok {
+		k = &bucket{tokens: b.most(), at: now}
+		b.hosts.put(h.clone(), k, limit(b.MaxHosts, defaultMaxHosts))
+	}
+	b.fill(k, now)
 	const rounding = 1e-9 // ten tenths are a little less than one
-	if bucket.tokens < 1-rounding {
+	if k.tokens < 1-rounding {
 		return false
 	}
-	bucket.tokens = max(bucket.tokens-1, 0)
+	k.tokens = max(k.tokens-1, 0)
 	return true
 }
 
@@ -59,27 +65,32 @@ func (b *Budget) succeeded(h host, now time.Time) {
 }
 
 func (b *Budget) add(h host, now time.Time, tokens float64) {
-	if b.Tokens < 0 {
-		return
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	bucket := b.bucket(h, now)
-	bucket.tokens = min(bucket.tokens+tokens, orDefault(b.Tokens, 10))
-}
-
-// bucket returns the bucket of h as it is at now.
-func (b *Budget) bucket(h host, now time.Time) *bucket {
-	most := orDefault(b.Tokens, 10)
 	k, ok := b.hosts.get(h)
 	if !ok {
-		k = &bucket{tokens: most, at: now}
-		b.hosts.put(h.clone(), k, limit(b.MaxHosts, defaultMaxHosts))
-		return k
+		return
 	}
+	b.fill(k, now)
+	k.tokens += tokens
+	if k.tokens >= b.most() {
+		b.hosts.remove(h)
+	}
+}
+
+// full tells whether all buckets are, so that a success has nothing to put back.
+func (b *Budget) full() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.hosts.entries) == 0
+}
+
+// fill puts into a bucket what the time since it was last used does.
+func (b *Budget) fill(k *bucket, now time.Time) {
 	if d := now.Sub(k.at); d > 0 {
-		k.tokens = min(k.tokens+d.Seconds()*max(orDefault(b.PerSecond, 0.1), 0), most)
+		k.tokens = min(k.tokens+d.Seconds()*max(orDefault(b.PerSecond, 0.1), 0), b.most())
 		k.at = now
 	}
-	return k
 }
+
+func (b *Budget) most() float64 { return orDefault(b.Tokens, 10) }

@@ -2,6 +2,8 @@ package retry_test
 
 import (
 	"context"
+	"io"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,6 +140,55 @@ func TestARetryThatIsNotSentCostsNothing(t *testing.T) {
 			time.AfterFunc(time.Second, cancel)
 			_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
 			require.ErrorIs(t, err, context.Canceled)
+		}
+		require.Equal(t, 2, calls(t, tr, base, 1))
+	})
+}
+
+func TestAFullBucketTakesNobodysPlace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		down := map[string]bool{"a.example": true}
+		n := 0
+		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+			n++
+			if down[r.URL.Host] {
+				return answer(503, ""), nil
+			}
+			return answer(200, ""), nil
+		}))
+		tr.Breaker = &retry.Breaker{FailureRatio: -1}
+		tr.Policy = &retry.Policy{BaseDelay: -1, Budget: &retry.Budget{Tokens: 1, PerSecond: -1, MaxHosts: 1}}
+		attempts := func(host string) int {
+			before := n
+			require.NoError(t, do(t, tr, "https://"+host))
+			return n - before
+		}
+		require.Equal(t, 2, attempts("a.example"))
+		require.Equal(t, 1, attempts("b.example"), "a success: its bucket is as full as before")
+		require.Equal(t, 1, attempts("a.example"), "spent, and not forgotten")
+
+		down["a.example"] = false
+		for range 20 {
+			require.Equal(t, 1, attempts("a.example"))
+		}
+		down["a.example"], down["b.example"] = true, true
+		require.Equal(t, 2, attempts("a.example"), "full again, and no fuller")
+		require.Equal(t, 1, attempts("a.example"))
+		require.Equal(t, 2, attempts("b.example"))
+	})
+}
+
+func TestARetryWhoseBodyFailsCostsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(503))
+		tr := hopeful(base, &retry.Budget{Tokens: 1, PerSecond: -1})
+		for range 3 {
+			req, _ := post(t, "payload", false)
+			req.GetBody = func() (io.ReadCloser, error) { return nil, errBroken }
+			_, err := tr.RoundTrip(req)
+			require.ErrorIs(t, err, errBroken)
 		}
 		require.Equal(t, 2, calls(t, tr, base, 1))
 	})

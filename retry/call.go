@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
@@ -15,13 +16,13 @@ import (
 type call struct {
 	t       *Transport
 	req     *http.Request // the caller's: never changed
-	policy  Policy
+	policy  *Policy       // as it was given: see rules
+	once    bool
 	budget  *Budget
 	breaker *Breaker
-	host    host
 	report  *Report
-	started time.Time
-	now     time.Time // when the last attempt ended
+	started time.Time // with an observer
+	now     time.Time // when the last attempt ended, if it has a record
 
 	key        string // what to add to the header
 	sentKey    string // what goes out
@@ -29,30 +30,37 @@ type call struct {
 
 	body     requestBody
 	resp     *http.Response // in hand
-	last     Attempt
-	attempts []Attempt     // those that failed; with a report, all
-	changes  []stateChange // of the circuit, to be observed when no permit is held
+	attempts []sent         // all, but for a success that nobody watches
+	changes  []stateChange  // of the circuit, to be observed when no permit is held
 }
 
-func (t *Transport) newCall(req *http.Request) *call {
+// begin fills in the call, which RoundTrip has on its stack.
+func (c *call) begin(t *Transport, req *http.Request) {
 	o := overridesOf(req.Context())
-	c := &call{
-		t:       t,
-		req:     req,
-		policy:  cmp.Or(o.policy, t.Policy).withDefaults(),
-		breaker: cmp.Or(t.Breaker, &t.breaker),
-		host:    hostOf(req.URL),
-		report:  o.report,
-		started: time.Now(),
-	}
-	if o.once {
-		c.policy.MaxAttempts = 1
-	}
+	c.t, c.req, c.once, c.report = t, req, o.once, o.report
+	c.policy = cmp.Or(o.policy, t.Policy, &t.policy)
 	c.budget = cmp.Or(c.policy.Budget, &t.budget)
+	c.breaker = cmp.Or(t.Breaker, &t.breaker)
+	if t.Observe != nil {
+		c.started = time.Now()
+	}
 	c.body = newRequestBody(req, c.policy.RecordBody)
 	c.chooseKey(o.key)
-	return c
 }
+
+// rules is the policy with its defaults. The fields that have one matter only when an attempt has failed.
+func (c *call) rules() Policy {
+	p := c.policy.withDefaults()
+	if c.once {
+		p.MaxAttempts = 1
+	}
+	return p
+}
+
+func (c *call) host() host { return hostOf(c.req.URL) }
+
+// watched tells whether somebody wants to know of attempts that succeed.
+func (c *call) watched() bool { return c.report != nil || c.t.Observe != nil }
 
 // chooseKey finds or makes the key, which a request that only reads does not need. As in net/http, a field without any line
 // calls the request idempotent and sends nothing; an empty line is a key that names nothing.
@@ -91,6 +99,9 @@ func (c *call) run() (*http.Response, error) {
 			return c.unsent(n, reason, err)
 		}
 		a := c.attempt(n, permit)
+		if a.Err == nil && a.Status < 400 {
+			return c.succeeded(a)
+		}
 		reason, err = c.decide(&a)
 		c.record(a, reason)
 		if reason != "" {
@@ -110,13 +121,14 @@ func (c *call) admit() (permit, Reason, error) {
 		return permit{}, Canceled, err
 	}
 	if c.policy.HoldHost {
-		if d := c.t.holds.wait(c.host, c.req, time.Now()); d > 0 {
-			if err := pause(ctx, d+min(c.policy.jitter(c.policy.BaseDelay), never-d)); err != nil {
+		if d := c.t.holds.wait(c.host(), c.req, time.Now()); d > 0 {
+			p := c.rules()
+			if err := pause(ctx, d+min(p.jitter(p.BaseDelay), never-d)); err != nil {
 				return permit{}, unpaused(ctx, err), err
 			}
 		}
 	}
-	p, changes, refused := c.breaker.allow(c.host)
+	p, changes, refused := c.breaker.allow(c.req.URL)
 	c.changes = append(c.changes, changes...)
 	if refused != nil {
 		return permit{}, CircuitOpen, refused
@@ -141,8 +153,8 @@ func unpaused(ctx context.Context, err error) Reason {
 }
 
 // attempt sends the request once. What comes back is in c.resp and in the record's Err.
-func (c *call) attempt(n int, p permit) Attempt {
-	a := Attempt{Number: n}
+func (c *call) attempt(n int, p permit) (a sent) {
+	a.Number = n
 	says := neutral // also of an attempt that ends by a panic or by runtime.Goexit
 	returned := false
 	defer func() {
@@ -155,18 +167,20 @@ func (c *call) attempt(n int, p permit) Attempt {
 	if err != nil {
 		returned = true
 		a.Err = err
+		c.refund() // GetBody failed, so this was to be a repetition
 		return a
 	}
 	start := time.Now()
 	c.resp, a.Err = c.send(req)
 	returned = true
-	c.now = time.Now()
-	a.Elapsed = c.now.Sub(start)
 	if c.resp != nil {
 		a.Status = c.resp.StatusCode
-		a.RequestID = requestID(c.resp.Header)
 	}
 	says = health(a.Status, a.Err != nil && c.fault() != "")
+	if says != success || c.watched() {
+		c.now = time.Now()
+		a.Elapsed = c.now.Sub(start)
+	}
 	return a
 }
 
@@ -180,7 +194,11 @@ func (c *call) next() (*http.Request, error) {
 	if c.key == "" && body == nil {
 		return c.req, nil
 	}
-	req := c.req.WithContext(c.req.Context()) // a shallow copy
+	next := struct { // one allocation for both
+		http.Request
+		key [1]string
+	}{Request: *c.req}
+	req := &next.Request
 	if body != nil {
 		req.Body, req.GetBody = body, c.body.getBody()
 	}
@@ -189,7 +207,8 @@ func (c *call) next() (*http.Request, error) {
 		if req.Header == nil {
 			req.Header = make(http.Header)
 		}
-		req.Header[keyHeader] = []string{c.key}
+		next.key[0] = c.key
+		req.Header[keyHeader] = next.key[:]
 	}
 	return req, nil
 }
@@ -226,44 +245,45 @@ func (c *call) fault() Reason {
 
 // decide says why there is no further attempt, and with which error beside the attempt's own; or it sets when there is one, and
 // takes its token from the budget.
-func (c *call) decide(a *Attempt) (Reason, error) {
+func (c *call) decide(a *sent) (Reason, error) {
+	p := c.rules()
 	var asked time.Duration
-	switch {
-	case a.Err != nil:
+	if a.Err != nil {
 		if reason := c.fault(); reason != "" {
 			return reason, c.req.Context().Err()
 		}
-	case a.Status < 400:
-		c.budget.succeeded(c.host, c.now)
-		return Succeeded, nil
-	default:
+	} else {
+		a.resp = c.resp
 		asked = askedToWait(c.resp.Header, c.now)
-		e := parseError(c.resp, c.req)
-		a.Err, a.Code, a.RequestID = e, e.Code(), e.RequestID()
-		c.hold(*a, asked)
+		if p.Retryable != nil {
+			a.read(c.req)
+		}
+		if p.HoldHost && asked > 0 && asked <= p.MaxRetryAfter {
+			c.hold(a, asked)
+		}
 	}
 	switch {
 	case a.Status != 0 && toldNotToRetry(c.resp.Header):
 		return ToldNotTo, nil
-	case !c.policy.worthRepeating(*a):
+	case !p.worthRepeating(a.Attempt):
 		return NotRetryable, nil
 	case !c.repeatable && !neverSent(a.Err):
 		return NotIdempotent, nil
 	case !c.body.replayable():
 		return BodyNotReplayable, nil
 	}
-	delay, source, reason := c.policy.schedule(c.req.Context(), a.Number, asked)
+	delay, source, reason := p.schedule(c.req.Context(), a.Number, asked)
 	if reason != "" {
 		return reason, nil
 	}
-	if until := c.breaker.openUntil(c.host); until.After(c.now.Add(delay)) {
-		return CircuitOpen, &CircuitOpenError{Host: c.host.String(), Until: until}
+	if until := c.breaker.openUntil(c.req.URL); until.After(c.now.Add(delay)) {
+		return CircuitOpen, &CircuitOpenError{Host: c.host().String(), Until: until}
 	}
-	if !c.budget.take(c.host, c.now) {
+	if !c.budget.take(c.host(), c.now) {
 		return BudgetExhausted, nil
 	}
 	if !c.body.rewind() {
-		c.budget.refund(c.host, c.now)
+		c.refund()
 		return BodyNotReplayable, nil
 	}
 	a.Delay, a.Source = delay, source
@@ -271,32 +291,70 @@ func (c *call) decide(a *Attempt) (Reason, error) {
 }
 
 // hold makes a server's word, to be left alone for a while, good for other requests too.
-func (c *call) hold(a Attempt, asked time.Duration) {
-	limited := a.Status == http.StatusTooManyRequests && a.Code == apierror.CodeRateLimitExceeded
-	down := a.Status == http.StatusServiceUnavailable
-	if c.policy.HoldHost && (limited || down) && asked > 0 && asked <= c.policy.MaxRetryAfter {
-		c.t.holds.hold(c.host, c.req, c.now.Add(asked))
+func (c *call) hold(a *sent, asked time.Duration) {
+	switch a.Status {
+	case http.StatusTooManyRequests:
+		a.read(c.req)
+		if a.Code != apierror.CodeRateLimitExceeded {
+			return
+		}
+	case http.StatusServiceUnavailable:
+	default:
+		return
 	}
+	c.t.holds.hold(c.host(), c.req, c.now.Add(asked))
+}
+
+// succeeded ends a call with the response in hand.
+func (c *call) succeeded(a sent) (*http.Response, error) {
+	if !c.budget.full() {
+		c.budget.succeeded(c.host(), time.Now())
+	}
+	if !c.watched() {
+		return c.handBack()
+	}
+	a.RequestID = requestID(c.resp.Header)
+	c.record(a, Succeeded)
+	return c.finish(Succeeded, nil)
 }
 
 // record keeps an attempt and tells of it.
-func (c *call) record(a Attempt, reason Reason) {
-	c.last = a
-	if a.Err != nil || c.report != nil {
-		c.attempts = remember(c.attempts, a)
+func (c *call) record(a sent, reason Reason) {
+	c.last().read(c.req) // so that however many attempts there are, one response is kept
+	if c.watched() {
+		a.read(c.req)
 	}
+	c.attempts = remember(c.attempts, a)
 	c.observeBreaker()
-	c.t.observe(c.req, Event{Kind: EventAttempt, Attempt: a})
+	c.observe(Event{Kind: EventAttempt, Attempt: a.Attempt})
 	if reason == "" {
-		c.t.log(c.req, a, "", nil)
+		c.log("", nil)
 	}
+}
+
+// last is the attempt recorded last, a zero one if there was none.
+func (c *call) last() *sent {
+	if len(c.attempts) == 0 {
+		return new(sent)
+	}
+	return &c.attempts[len(c.attempts)-1]
+}
+
+// history is the record for others.
+func (c *call) history() []Attempt {
+	attempts := slices.Grow([]Attempt(nil), len(c.attempts))
+	for i := range c.attempts {
+		c.attempts[i].read(c.req)
+		attempts = append(attempts, c.attempts[i].Attempt)
+	}
+	return attempts
 }
 
 func (c *call) observeBreaker() {
 	changes := c.changes
 	c.changes = nil
 	for _, s := range changes {
-		c.t.observe(c.req, Event{Kind: EventBreaker, From: s.from, To: s.to})
+		c.observe(Event{Kind: EventBreaker, From: s.from, To: s.to})
 	}
 }
 
@@ -311,32 +369,42 @@ func (c *call) discard() {
 // unsent ends a call whose attempt n was not sent.
 func (c *call) unsent(n int, reason Reason, err error) (*http.Response, error) {
 	if n > 1 {
-		c.budget.refund(c.host, time.Now())
+		c.refund()
 	}
 	c.observeBreaker()
 	return c.finish(reason, err)
 }
 
+// refund gives back the token of a repetition that is not sent.
+func (c *call) refund() { c.budget.refund(c.host(), time.Now()) }
+
 // finish hands back the response in hand, else an error. end is what ended the call, apart from the last attempt's error.
 func (c *call) finish(reason Reason, end error) (*http.Response, error) {
-	c.report.set(c.attempts, reason, c.sentKey)
+	if c.report != nil {
+		c.report.set(c.history(), reason, c.sentKey)
+	}
 	var err error
 	if c.resp == nil {
 		ends := []error{end}
 		if reason == Canceled {
 			ends = append(ends, context.Cause(c.req.Context()))
 		}
-		err = newError(c.req, c.attempts, reason, ends...)
+		err = newError(c.req, c.history(), reason, ends...)
 	}
 	if reason != Succeeded {
-		c.t.log(c.req, c.last, reason, end)
+		c.log(reason, end)
 	}
 	if c.t.Observe != nil {
-		c.t.observe(c.req, Event{Kind: EventCall, Attempt: c.last, Reason: reason, Elapsed: time.Since(c.started)})
+		c.observe(Event{Kind: EventCall, Attempt: c.last().Attempt, Reason: reason, Elapsed: time.Since(c.started)})
 	}
 	if err != nil {
 		return nil, err
 	}
+	return c.handBack()
+}
+
+// handBack gives the response in hand to the caller.
+func (c *call) handBack() (*http.Response, error) {
 	resp := c.resp
 	c.resp = nil
 	resp.Request = c.req

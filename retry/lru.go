@@ -65,7 +65,11 @@ func (l *lru[K, V]) put(key K, value V, most int) {
 	}
 	l.entries[key] = l.order.PushFront(lruEntry[K, V]{key, value})
 	for len(l.entries) > most {
-		last := l.order.Back()
-		delete(l.entries, l.order.Remove(last).(lruEntry[K, V]).key)
+		l.remove(l.order.Back().Value.(lruEntry[K, V]).key)
 	}
+}
+
+func (l *lru[K, V]) remove(key K) {
+	l.order.Remove(l.entries[key])
+	delete(l.entries, key)
 }

@@ -2,7 +2,6 @@ package retry
 
 import (
 	"log/slog"
-	"net/http"
 	"time"
 )
 
@@ -36,18 +35,19 @@ const (
 	EventBreaker EventKind = "breaker" // From, To
 )
 
-func (t *Transport) observe(req *http.Request, e Event) {
-	if t.Observe == nil {
+func (c *call) observe(e Event) {
+	if c.t.Observe == nil {
 		return
 	}
-	e.Method, e.Host = methodOf(req), req.URL.Host
-	t.Observe(req.Context(), e)
+	e.Method, e.Host = methodOf(c.req), c.req.URL.Host
+	c.t.Observe(c.req.Context(), e)
 }
 
-// log writes a line for an attempt that failed and for a call that ended in failure: at level Warn when the call is lost to a
-// fault of the server or the network, else at Info. Of a response it has the status, code and request id: the error's own text may
-// hold a piece of the body. end is what ended the call, if it was not the attempt.
-func (t *Transport) log(req *http.Request, a Attempt, reason Reason, end error) {
+// log writes a line for the last attempt, which failed, or for the call, which ended in failure: at level Warn when the call is
+// lost to a fault of the server or the network, else at Info. Of a response it has the status, code and request id: the error's
+// own text may hold a piece of the body. end is what ended the call, if it was not the attempt.
+func (c *call) log(reason Reason, end error) {
+	req, a := c.req, c.last()
 	level, message := slog.LevelInfo, "retrying request"
 	if reason != "" {
 		message = "request failed"
@@ -55,7 +55,7 @@ func (t *Transport) log(req *http.Request, a Attempt, reason Reason, end error) 
 			level = slog.LevelWarn
 		}
 	}
-	logger := t.Logger
+	logger := c.t.Logger
 	if logger == nil {
 		logger = slog.Default()
 	}
@@ -63,6 +63,7 @@ func (t *Transport) log(req *http.Request, a Attempt, reason Reason, end error) 
 	if !logger.Enabled(ctx, level) {
 		return
 	}
+	a.read(req)
 	attrs := make([]slog.Attr, 0, 9)
 	attrs = append(attrs, slog.String("method", methodOf(req)), slog.String("host", oneLine(req.URL.Host)))
 	if a.Number > 0 {

@@ -24,6 +24,7 @@ const (
 // gets that beginning and then the rest.
 type drainedBody struct {
 	src  io.ReadCloser
+	seen []byte        // what had arrived in time
 	done chan struct{} // closed when head and err are there
 	head []byte
 	err  error // nil: there is more in src
@@ -46,10 +47,13 @@ func (b *drainedBody) Read(p []byte) (int, error) {
 // Close ends a read that still goes on, by closing what it reads from.
 func (b *drainedBody) Close() error { return b.src.Close() }
 
-// drain reads ahead, and returns what there was within the bounds. When it returns nil, reading may still go on.
+// drain reads ahead, once, and returns what there was within the bounds. When it returns nil, reading may still go on.
 func drain(resp *http.Response) []byte {
 	if resp.Body == http.NoBody {
 		return nil
+	}
+	if b, ok := resp.Body.(*drainedBody); ok {
+		return b.seen
 	}
 	b := &drainedBody{src: resp.Body, done: make(chan struct{})}
 	resp.Body = b
@@ -69,17 +73,15 @@ func drain(resp *http.Response) []byte {
 	defer timer.Stop()
 	select {
 	case <-b.done:
-		return b.head
+		b.seen = b.head
 	case <-timer.C:
-		return nil
 	}
+	return b.seen
 }
 
 // discard leaves the connection to another request, where that takes no more than the bounds of a drain, and closes the body.
 func discard(resp *http.Response) {
-	if _, drained := resp.Body.(*drainedBody); !drained {
-		drain(resp)
-	}
+	drain(resp)
 	resp.Body.Close()
 }
 

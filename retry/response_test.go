@@ -2,6 +2,7 @@ package retry_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/internal/memhttp"
 	"github.com/seawall-go/seawall/retry"
 )
@@ -217,6 +219,7 @@ func TestABodyThatPanicsFailsItsReader(t *testing.T) {
 			resp.Body = io.NopCloser(panicking{})
 			return resp, nil
 		}))
+		tr.Logger, _ = logged() // of the error's code, which is read ahead
 		resp, err := tr.RoundTrip(request(t, "GET", target, nil))
 		require.NoError(t, err)
 		_, err = io.ReadAll(resp.Body)
@@ -228,3 +231,75 @@ func TestABodyThatPanicsFailsItsReader(t *testing.T) {
 type panicking struct{}
 
 func (panicking) Read([]byte) (int, error) { panic("bug") }
+
+func TestAResponseThatNobodyAsksAboutIsHandedBackUntouched(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(func(*http.Request) (*http.Response, error) {
+			return answer(404, errorBody("resource_missing"), "Content-Type: application/json"), nil
+		})
+		resp, err := transport(base).RoundTrip(request(t, "GET", target, nil))
+		require.NoError(t, err)
+		require.Same(t, base.given[0], resp.Body)
+	})
+}
+
+func TestAnErrorIsKnownHoweverLateItIsAskedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(
+			func(*http.Request) (*http.Response, error) {
+				return answer(503, errorBody("service_unavailable"), "Content-Type: application/json"), nil
+			},
+			status(502, "Content-Type: text/html", "X-Request-Id: x-1"),
+			fails(errBroken),
+		))
+
+		_, err := tr.RoundTrip(request(t, "GET", target, nil)) // nobody asked before it failed
+
+		failed, ok := errors.AsType[*retry.Error](err)
+		require.True(t, ok)
+		require.Len(t, failed.Attempts, 3)
+		require.Equal(t, apierror.CodeServiceUnavailable, failed.Attempts[0].Code)
+		require.Equal(t, "req_fromthebody", failed.Attempts[0].RequestID)
+		require.ErrorIs(t, failed.Attempts[0].Err, apierror.CodeServiceUnavailable)
+		require.Empty(t, failed.Attempts[1].Code)
+		require.Equal(t, "x-1", failed.Attempts[1].RequestID)
+		require.ErrorIs(t, failed.Attempts[1].Err, apierror.TypeAPI)
+		require.NotContains(t, failed.Attempts[1].Err.Error(), "body of", "it is no JSON")
+	})
+}
+
+// late is a body that comes after some time, whether it is closed or not.
+type late struct{ io.Reader }
+
+func (l late) Read(p []byte) (int, error) {
+	time.Sleep(60 * time.Millisecond)
+	return l.Reader.Read(p)
+}
+
+func TestAnErrorThatCameTooLateStaysUnknown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(
+			func(*http.Request) (*http.Response, error) {
+				resp := answer(503, "", "Content-Type: application/json")
+				resp.Body = io.NopCloser(late{strings.NewReader(errorBody("service_unavailable"))})
+				return resp, nil
+			},
+			func(*http.Request) (*http.Response, error) {
+				time.Sleep(time.Second) // by now it is there
+				return nil, errBroken
+			},
+		))
+		tr.Policy = &retry.Policy{MaxAttempts: 2, BaseDelay: -1}
+
+		_, err := tr.RoundTrip(request(t, "GET", target, nil))
+
+		failed, ok := errors.AsType[*retry.Error](err)
+		require.True(t, ok)
+		require.Len(t, failed.Attempts, 2)
+		require.Equal(t, 503, failed.Attempts[0].Status)
+		require.Empty(t, failed.Attempts[0].Code)
+	})
+}

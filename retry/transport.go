@@ -42,6 +42,7 @@ type Transport struct {
 	// delay and source, or the reason why the call ended. Nil is [slog.Default].
 	Logger *slog.Logger
 
+	policy  Policy // the default one
 	budget  Budget
 	breaker Breaker
 	holds   holds
@@ -66,7 +67,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL == nil {
 		return t.base().RoundTrip(req) // it says what is wrong, and closes the body
 	}
-	c := t.newCall(req)
+	var c call
+	c.begin(t, req)
 	defer c.end()
 	return c.run()
 }
