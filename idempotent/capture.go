@@ -60,6 +60,12 @@ func (c *capture) WriteHeader(status int) {
 func (c *capture) begin(status int) {
 	c.status = status
 	c.location, c.declared = c.header.Get("Location"), c.header.Get("Content-Length")
+	var fields int
+	c.buf, fields = newHead(status, c.requestID, c.header)
+	c.headLen = len(c.buf)
+	if fields == len(c.header) {
+		return
+	}
 	for name, values := range c.header {
 		if !kept(name) && name != "Content-Length" && !strings.HasPrefix(name, http.TrailerPrefix) {
 			if c.extra == nil {
@@ -68,8 +74,6 @@ func (c *capture) begin(status int) {
 			c.extra[name] = slices.Clone(values)
 		}
 	}
-	c.buf = newHead(status, c.requestID, c.header)
-	c.headLen = len(c.buf)
 }
 
 // inform sends an interim response, which net/http takes from the header of the writer below.

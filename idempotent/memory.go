@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -268,7 +269,7 @@ func (o Outcome) check(allowed ...State) error {
 		}
 	}
 	return fmt.Errorf("idempotent: Memory: an outcome of state %s kept for %s: the state must be one of %s, and kept for longer than 0",
-		o.State, o.Retention, allowed)
+		o.State, o.Retention, slices.Clone(allowed)) // else each call would allocate the list
 }
 
 // Wait implements [Waiter].

@@ -159,12 +159,8 @@ func (q *request) read(lines []string) error {
 	if q.r.Body == nil {
 		q.r.Body = http.NoBody
 	}
-	q.body = requestBody{
-		client: q.r.Body,
-		limit:  q.MaxBody,
-		length: q.r.ContentLength,
-		parsed: len(q.r.PostForm) > 0 || q.r.MultipartForm != nil,
-	}
+	q.body.client, q.body.length, q.body.limit = q.r.Body, q.r.ContentLength, q.MaxBody
+	q.body.parsed = len(q.r.PostForm) > 0 || q.r.MultipartForm != nil
 	fingerprint, err := q.fingerprint()
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ func (r Response) Encode() []byte {
 	if !finalStatus(r.Status) {
 		panic(fmt.Sprintf("idempotent: Response.Encode: invalid status %d", r.Status))
 	}
-	b := newHead(r.Status, r.RequestID, r.Header)
+	b, _ := newHead(r.Status, r.RequestID, r.Header)
 	b = append(b, r.Body...)
 	return appendSum(b)
 }
@@ -63,8 +63,8 @@ var errCorrupt = errors.New("idempotent: the stored record is corrupt")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// newHead returns all that comes before the body, with room for little more.
-func newHead(status int, requestID string, h http.Header) []byte {
+// newHead returns all that comes before the body, with room for little more, and how many of the header's fields are in it.
+func newHead(status int, requestID string, h http.Header) (head []byte, fields int) {
 	names, lines, size := make([]string, 0, 16), 0, prefixLen+len(requestID)+16
 	for name, values := range h {
 		if !kept(name) {
@@ -86,7 +86,7 @@ func newHead(status int, requestID string, h http.Header) []byte {
 		}
 	}
 	binary.BigEndian.PutUint32(b[1:], uint32(len(b)-prefixLen))
-	return b
+	return b, len(names)
 }
 
 func appendString(b []byte, s string) []byte {

@@ -54,15 +54,19 @@ func (q *request) newRun(ctx context.Context, attempt int) *run {
 	q.stopWaiting()
 	q.event.Attempt = attempt
 	q.event.Result = RanReleased // if nothing else is decided: a panic rolls an Executor back
-	n := &run{request: q, attempt: attempt}
-	ctx, n.cancel = context.WithCancelCause(ctx)
-	n.ctx = runContext{ctx, n}
-	n.capture = capture{
-		w:         q.w,
-		header:    make(http.Header),
-		requestID: reqstate.From(ctx).RequestID(),
-		limit:     q.MaxResponse,
+	ctx, cancel := context.WithCancelCause(ctx)
+	n := &run{
+		request: q,
+		attempt: attempt,
+		cancel:  cancel,
+		capture: capture{
+			w:         q.w,
+			header:    make(http.Header),
+			requestID: reqstate.From(ctx).RequestID(),
+			limit:     q.MaxResponse,
+		},
 	}
+	n.ctx = runContext{ctx, n}
 	return n
 }
 
@@ -196,6 +200,6 @@ func (n *run) sealedOutcome() Outcome {
 	if l := n.capture.location; l != "" && len(l) <= maxLocation {
 		h.Set("Location", l)
 	}
-	b := newHead(n.capture.status, n.capture.requestID, h)
+	b, _ := newHead(n.capture.status, n.capture.requestID, h)
 	return Outcome{State: Sealed, Record: appendSum(b), Retention: n.Retention}
 }
