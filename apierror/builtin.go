@@ -46,7 +46,7 @@ func newBuiltin(defs []Definition) *Catalog {
 }
 
 // fold is what the strict profile sends in place of a code and status that the specification does not have.
-func fold(code Code, typ Type, status int) Definition {
+func fold(code Code, typ Type, status int) *Definition {
 	to := CodeAPIError
 	switch {
 	case code.strict(): // whatever status and type somebody gave it
@@ -68,8 +68,7 @@ func fold(code Code, typ Type, status int) Definition {
 	case typ == TypeInvalidRequest:
 		to = CodeParameterInvalid
 	}
-	d, _ := builtin.Lookup(to)
-	return d
+	return builtin.find(to)
 }
 
 // strict tells whether the specification itself has the code.

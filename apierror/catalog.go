@@ -1,7 +1,6 @@
 package apierror
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -36,12 +35,17 @@ type Definition struct {
 func (d Definition) Error() string { return string(d.Code) }
 
 // New returns an error of this definition with its default message.
-func (d Definition) New() *Error {
+func (d Definition) New() *Error { return d.new() }
+
+func (d *Definition) new() *Error {
 	return &Error{code: d.Code, typ: d.Type, status: d.Status, message: d.Message, retryable: d.retryable(), vain: d.NotRetryable}
 }
 
-func (d Definition) retryable() bool {
-	status := cmp.Or(d.Status, d.Type.status())
+func (d *Definition) retryable() bool {
+	status := d.Status
+	if status == 0 {
+		status = d.Type.status()
+	}
 	return !d.NotRetryable && (retryableStatus(status) || status < 400 || status > 599) // what is no error's goes out as 500
 }
 
@@ -98,11 +102,19 @@ func MustCatalog(defs ...Definition) *Catalog {
 
 // Lookup returns the definition of a code, and whether there is one.
 func (c *Catalog) Lookup(code Code) (Definition, bool) {
+	if d := c.find(code); d != nil {
+		return *d, true
+	}
+	return Definition{}, false
+}
+
+// find is Lookup without a copy: nil for none, and not to be written to.
+func (c *Catalog) find(code Code) *Definition {
 	i, ok := c.byCode[code]
 	if !ok {
-		return Definition{}, false
+		return nil
 	}
-	return c.defs[i], true
+	return &c.defs[i]
 }
 
 // Definitions returns all definitions, the built-in ones first, each in the order in which it was given.

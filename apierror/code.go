@@ -103,8 +103,8 @@ func (c Code) Messagef(format string, args ...any) *Error {
 // new returns an error with what the built-in catalogue says of the code. For a code that it does not hold, type, status and
 // message stay open until a Renderer's catalogue fills them.
 func (c Code) new() *Error {
-	if d, ok := builtin.Lookup(c); ok {
-		return d.New()
+	if d := builtin.find(c); d != nil {
+		return d.new()
 	}
 	return &Error{code: c, retryable: true} // a 500, as far as anyone knows
 }

@@ -24,9 +24,9 @@ const (
 
 // appendEnvelope appends {"error":{…}}.
 func appendEnvelope(b []byte, e *Error) []byte {
-	b = append(b, `{"error":{"type":`...)
-	b = appendString(b, string(e.typ), maxCode)
-	b = append(b, `,"code":`...)
+	b = append(b, `{"error":{"type":"`...)
+	b = append(b, e.typ...) // one of the six
+	b = append(b, `","code":`...)
 	b = appendString(b, string(e.code), maxCode)
 	b = append(b, `,"message":`...)
 	b = appendString(b, e.message, maxMessage)
@@ -131,13 +131,15 @@ var verbatim = func() (ok [256]bool) {
 func appendString(b []byte, s string, limit int) []byte {
 	s = truncate(s, limit)
 	b = append(b, '"')
-	start := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if verbatim[c] {
+	start, i := 0, 0
+	for {
+		for i < len(s) && verbatim[s[i]] {
 			i++
-			continue
 		}
+		if i == len(s) {
+			break
+		}
+		c := s[i]
 		if c < utf8.RuneSelf {
 			b = append(b, s[start:i]...)
 			switch c {

@@ -299,7 +299,7 @@ func (e *Error) WithField(f Field) *Error {
 	case c.param != "":
 		fields = []Field{{c.code, c.param, c.message}}
 	default:
-		if d, ok := builtin.Lookup(f.Code); ok {
+		if d := builtin.find(f.Code); d != nil {
 			c.typ, c.status, c.retryable = d.Type, d.Status, d.retryable() && !c.vain
 		}
 		c.code, c.param, c.message = cmp.Or(f.Code, c.code), f.Param, cmp.Or(f.Message, c.message)

@@ -166,7 +166,7 @@ func (e *Error) readObject(h http.Header, text []byte) (requestID string) {
 	}
 	e.more.origin.object = true
 	e.code = Code(code)
-	if d, ok := builtin.Lookup(e.code); ok {
+	if d := builtin.find(e.code); d != nil {
 		e.typ = d.Type
 	}
 	e.typ = cmp.Or(Type(typ), e.typ)
@@ -185,7 +185,7 @@ func (e *Error) readProblem(top *object) (requestID string) {
 	e.message = cmp.Or(stringOf(top.detail), stringOf(top.title))
 	e.code = Code(stringOf(top.code))
 	e.more.origin.object = e.code != "" || e.message != ""
-	if d, ok := builtin.Lookup(e.code); ok {
+	if d := builtin.find(e.code); d != nil {
 		e.typ = d.Type
 	}
 	if link := stringOf(top.typ); link != "about:blank" {

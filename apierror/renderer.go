@@ -60,8 +60,8 @@ func (rd *Renderer) Handler(next http.Handler) http.Handler {
 func RequestIDFrom(ctx context.Context) string { return reqstate.From(ctx).RequestID() }
 
 // resolve returns the error that err goes out as, with every part of it decided.
-func (rd *Renderer) resolve(r *http.Request, err error) (e *Error, gone bool) {
-	e = rd.mapped(r, err)
+func (rd *Renderer) resolve(r *http.Request, err error) (a *answer, gone bool) {
+	e := rd.mapped(r, err)
 	if e == nil {
 		var named bool
 		e, named = from(err)
@@ -69,14 +69,16 @@ func (rd *Renderer) resolve(r *http.Request, err error) (e *Error, gone bool) {
 			e, gone = clientGone(err), true
 		}
 	}
-	e = rd.fill(e)
+	a = &answer{err: *e}
+	e = &a.err
+	rd.fill(e)
 	if rd.DocURL != nil {
 		url := guarded(rd, r, "DocURL", func() string { return rd.DocURL(e.code) })
 		if url != e.DocURL() {
 			e.ownDetails().docURL = url
 		}
 	}
-	return e, gone
+	return a, gone
 }
 
 // mapped asks the service's hook.
@@ -105,34 +107,30 @@ func guarded[T any](rd *Renderer, r *http.Request, hook string, call func() T) (
 	return call()
 }
 
-// fill returns a copy of e in which nothing is left open.
-func (rd *Renderer) fill(e *Error) *Error {
-	c := *e
-	var d Definition
-	ok := false // most errors say all of it themselves
-	if e.code == "" || e.typ == "" || e.status == 0 || e.message == "" {
-		d, ok = rd.catalog().Lookup(c.code)
+// fill leaves nothing open in e, a copy that nobody else has seen.
+func (rd *Renderer) fill(e *Error) {
+	if e.code == "" || e.typ == "" || e.status == 0 || e.message == "" { // few errors leave anything open
+		d := rd.catalog().find(e.code)
+		switch {
+		case d == nil:
+			d = &Definition{Code: cmp.Or(e.code, CodeAPIError), Type: TypeAPI, Message: "The request failed."}
+		case e.typ == "" && e.status == 0:
+			e.retryable = d.retryable() && !e.vain
+		}
+		e.code = d.Code
+		e.typ = cmp.Or(e.typ, d.Type)
+		e.status = cmp.Or(e.status, d.Status, e.typ.status())
+		e.message = cmp.Or(e.message, d.Message)
 	}
-	if !ok {
-		d = Definition{Code: cmp.Or(c.code, CodeAPIError), Type: TypeAPI, Message: "The request failed."}
+	if !e.typ.known() {
+		e.typ = TypeAPI
 	}
-	c.code = d.Code
-	c.typ = cmp.Or(c.typ, d.Type)
-	if !c.typ.known() {
-		c.typ = TypeAPI
+	if e.status < 400 || e.status > 599 {
+		e.status = http.StatusInternalServerError
 	}
-	if e.typ == "" && e.status == 0 && ok {
-		c.retryable = d.retryable() && !e.vain
-	}
-	c.status = cmp.Or(c.status, d.Status, c.typ.status())
-	if c.status < 400 || c.status > 599 {
-		c.status = http.StatusInternalServerError
-	}
-	c.message = cmp.Or(c.message, d.Message)
 	if rd.Strict {
-		c.fold()
+		e.fold()
 	}
-	return &c
 }
 
 // fold turns what the specification does not have into what it has.

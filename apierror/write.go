@@ -45,12 +45,13 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	state := reqstate.From(r.Context())
 	rd, _ := state.Renderer().(*Renderer)
 	if rd == nil {
-		rd = &Renderer{}
+		rd = &defaults
 	}
 	if err == nil {
 		err = errNil
 	}
-	e, gone := rd.resolve(r, err)
+	a, gone := rd.resolve(r, err)
+	e := &a.err
 	e.requestID = state.EnsureRequestID(reqid.New)
 	if state != nil {
 		state.SetErr(e, gone)
@@ -66,7 +67,7 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case t == nil || !t.Committed():
 		log(level(e), "apierror: request failed")
-		rd.send(w, r, e, t != nil && t.Encoded())
+		rd.send(w, r, a, t != nil && t.Encoded())
 	case t.Hijacked():
 		log(slog.LevelWarn, "apierror: request failed after its connection was hijacked")
 	case t.Complete() || t.Status() >= 400:
@@ -90,14 +91,25 @@ func level(e *Error) slog.Level {
 	}
 }
 
+// defaults is how an error looks where nobody says. It is not to be written to.
+var defaults Renderer
+
+// answer is an error that goes out, with the values of its headers, in one allocation: a header map holds slices, and each of
+// its own would be another.
+type answer struct {
+	err    Error
+	values [6]string
+}
+
 var errNil = errors.New("apierror: Write was given a nil error")
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // send writes the response. encoded says that a writer further out encodes the body.
-func (rd *Renderer) send(w http.ResponseWriter, r *http.Request, e *Error, encoded bool) {
+func (rd *Renderer) send(w http.ResponseWriter, r *http.Request, a *answer, encoded bool) {
+	e := &a.err
 	problem := rd.Problem && prefersProblem(r.Header["Accept"])
-	rd.setHeaders(w.Header(), e, encoded, problem)
+	rd.setHeaders(w.Header(), e, a.values[:0], encoded, problem)
 	w.WriteHeader(e.status)
 	if r.Method == http.MethodHead {
 		return
@@ -129,10 +141,12 @@ func describesBody(key string) bool {
 	return false
 }
 
-func (rd *Renderer) setHeaders(h http.Header, e *Error, encoded, problem bool) {
-	for key, values := range e.details().header {
-		if key != "Content-Encoding" {
-			h[key] = slices.Clone(values)
+func (rd *Renderer) setHeaders(h http.Header, e *Error, values []string, encoded, problem bool) {
+	if e.more != nil {
+		for key, values := range e.more.header {
+			if key != "Content-Encoding" {
+				h[key] = slices.Clone(values)
+			}
 		}
 	}
 	for key := range h {
@@ -140,11 +154,11 @@ func (rd *Renderer) setHeaders(h http.Header, e *Error, encoded, problem bool) {
 			delete(h, key)
 		}
 	}
-	// One array for all values: a header map holds slices, and each of its own would be an allocation.
-	values := make([]string, 0, 8)
-	set := func(key, value string) {
+	set := func(key, value string) []string {
 		values = append(values, value)
-		h[key] = values[len(values)-1 : len(values) : len(values)]
+		one := values[len(values)-1 : len(values) : len(values)]
+		h[key] = one
+		return one
 	}
 	contentType := "application/json"
 	if problem {
@@ -153,8 +167,7 @@ func (rd *Renderer) setHeaders(h http.Header, e *Error, encoded, problem bool) {
 	set("Content-Type", contentType)
 	set("Cache-Control", "no-store")
 	set("X-Content-Type-Options", "nosniff")
-	set("Request-Id", e.requestID)
-	h["X-Request-Id"] = h["Request-Id"]
+	h["X-Request-Id"] = set("Request-Id", e.requestID)
 	if !e.retryable {
 		set("X-Should-Retry", "false")
 	} else {
