@@ -92,8 +92,8 @@ func (q *request) observe() { q.Observe(q.r.Context(), q.event) }
 
 func (q *request) warn(msg string, err error) {
 	attrs := []slog.Attr{slog.String("request_id", reqstate.From(q.r.Context()).RequestID()), slog.Any("error", err)}
-	if q.claim.ID != (ID{}) {
-		attrs = append(attrs, slog.String("idempotency_id", q.claim.ID.String()))
+	if q.event.ID != (ID{}) {
+		attrs = append(attrs, slog.String("idempotency_id", q.event.ID.String()))
 	}
 	q.Logger.LogAttrs(q.r.Context(), slog.LevelWarn, msg, attrs...)
 }

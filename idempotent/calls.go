@@ -29,7 +29,7 @@ func (q *request) pause(n int, leaseLeft time.Duration, deadline time.Time) bool
 	// A hint that turned out to be wrong is not asked for twice in a row, or a Waiter that always returns would make a busy
 	// loop.
 	if q.waiter != nil && !q.woken {
-		q.woken = q.waiter.Wait(ctx, q.claim.ID) == nil
+		q.woken = q.waiter.Wait(ctx, q.event.ID) == nil
 		if q.woken {
 			return true
 		}

@@ -36,7 +36,7 @@ func DerivedKey(ctx context.Context, name string) string {
 	if n == nil {
 		return ""
 	}
-	id := n.claim.ID
+	id := n.event.ID
 	sum := hashOf("derived", string(id[:]), name)
 	return base64.RawURLEncoding.EncodeToString(sum[:24])
 }

@@ -63,7 +63,7 @@ func (q *request) own(attempt int, asked time.Time) (decided bool) {
 func (q *request) execute() (Verdict, error) {
 	ctx, cancel := q.detach()
 	defer cancel()
-	v, err := q.executor.Execute(ctx, q.claim, func(ctx context.Context, attempt int) Outcome {
+	v, err := q.executor.Execute(ctx, q.claim(), func(ctx context.Context, attempt int) Outcome {
 		n := q.newRun(ctx, attempt)
 		defer n.cancel(nil)
 		n.handle()
@@ -141,7 +141,7 @@ func (q *request) decided(err error) {
 // finish tells the store, whatever becomes of the request's context.
 func (q *request) finish(o Outcome) error {
 	return q.try(q.detached(), 3*q.StoreTimeout, func(ctx context.Context) error {
-		return q.store.Finish(ctx, q.claim.Own(), o)
+		return q.store.Finish(ctx, q.lease(), o)
 	})
 }
 

@@ -37,7 +37,7 @@ func (k *keeper) renew() {
 	}
 	n, sent := k.run, time.Now()
 	err := n.call(context.WithoutCancel(&n.ctx), n.StoreTimeout, func(ctx context.Context) error {
-		return n.store.Renew(ctx, n.claim.Own(), n.Lease)
+		return n.store.Renew(ctx, n.lease(), n.Lease)
 	})
 	now := time.Now()
 	switch {

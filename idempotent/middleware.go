@@ -92,13 +92,14 @@ type request struct {
 	r       *http.Request
 	next    http.Handler
 	body    requestBody
-	claim   Claim
+	print   Print
+	token   Token
 	flight  flight    // while it leads
 	started time.Time // only if there is someone to observe it
 	waited  bool      // another one's run was seen
 	woken   bool      // by the store's Waiter, the last time
 	ran     *run      // its own run, when that is over
-	event   Event
+	event   Event     // its ID and Scope are the claim's
 }
 
 func (q *request) serve(lines []string) {
@@ -140,7 +141,7 @@ func (q *request) nameRequest() {
 	}
 }
 
-// read makes the claim. Nothing is recorded before it has succeeded.
+// read finds out what is claimed. Nothing is recorded before it has succeeded.
 func (q *request) read(lines []string) error {
 	if q.Reject != nil && q.Reject(q.r) {
 		return errRejected()
@@ -166,17 +167,16 @@ func (q *request) read(lines []string) error {
 		return err
 	}
 	q.body.client = q.r.Body // the fingerprint may have wrapped it
-	q.claim = Claim{
-		ID:        NewID(q.Namespace, principal, key),
-		Scope:     newScope(q.Namespace, principal),
-		Token:     NewToken(),
-		Print:     fingerprint,
-		Lease:     q.Lease,
-		Retention: q.Retention,
-	}
-	q.event.ID, q.event.Scope = q.claim.ID, q.claim.Scope
+	q.event.ID, q.event.Scope = NewID(q.Namespace, principal, key), newScope(q.Namespace, principal)
+	q.print, q.token = fingerprint, NewToken()
 	return nil
 }
+
+func (q *request) claim() Claim {
+	return Claim{ID: q.event.ID, Scope: q.event.Scope, Token: q.token, Print: q.print, Lease: q.Lease, Retention: q.Retention}
+}
+
+func (q *request) lease() Lease { return Lease{ID: q.event.ID, Token: q.token} }
 
 func (q *request) fingerprint() (Print, error) {
 	if q.Fingerprint != nil {
@@ -203,7 +203,7 @@ func (q *request) follow(f *flight, deadline time.Time) bool {
 	}
 }
 
-func (q *request) flightKey() flightKey { return flightKey{q.claim.ID, q.claim.Print} }
+func (q *request) flightKey() flightKey { return flightKey{q.event.ID, q.print} }
 
 // land ends the flight that the request leads.
 func (q *request) land(v Verdict, err error) { q.flights.end(q.flightKey(), &q.flight, v, err) }
@@ -259,13 +259,13 @@ func (q *request) ask() (v Verdict, err error) {
 	}
 	ctx := q.detached() // a client that goes away in the middle must not leave a claim that nobody knows of
 	err = q.try(ctx, q.StoreTimeout, func(ctx context.Context) (err error) {
-		v, err = q.store.Acquire(ctx, q.claim)
+		v, err = q.store.Acquire(ctx, q.claim())
 		return err
 	})
 	if err != nil && !errors.Is(err, ErrFull) && !q.FailOpen && q.ran == nil {
 		// It may have been acquired all the same, and would hold up the retry for as long as the lease.
 		_ = q.call(ctx, q.StoreTimeout, func(ctx context.Context) error {
-			return q.store.Finish(ctx, q.claim.Own(), Outcome{State: Released})
+			return q.store.Finish(ctx, q.lease(), Outcome{State: Released})
 		})
 	}
 	return v, err

@@ -159,7 +159,7 @@ func (n *run) mark(ctx context.Context) error {
 	case errors.Is(context.Cause(&n.ctx), ErrLeaseLost):
 		return unavailable(ErrLeaseLost)
 	}
-	err := n.try(ctx, n.StoreTimeout, func(ctx context.Context) error { return n.store.Mark(ctx, n.claim.Own()) })
+	err := n.try(ctx, n.StoreTimeout, func(ctx context.Context) error { return n.store.Mark(ctx, n.lease()) })
 	switch {
 	case errors.Is(err, ErrLost):
 		n.cancel(ErrLeaseLost)
