@@ -1,6 +1,7 @@
 package apierror
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -35,17 +36,12 @@ type Definition struct {
 func (d Definition) Error() string { return string(d.Code) }
 
 // New returns an error of this definition with its default message.
-func (d Definition) New() *Error { return d.new() }
-
-func (d *Definition) new() *Error {
+func (d Definition) New() *Error {
 	return &Error{code: d.Code, typ: d.Type, status: d.Status, message: d.Message, retryable: d.retryable(), vain: d.NotRetryable}
 }
 
-func (d *Definition) retryable() bool {
-	status := d.Status
-	if status == 0 {
-		status = d.Type.status()
-	}
+func (d Definition) retryable() bool {
+	status := cmp.Or(d.Status, d.Type.status())
 	return !d.NotRetryable && (retryableStatus(status) || status < 400 || status > 599) // what is no error's goes out as 500
 }
 

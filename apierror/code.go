@@ -104,7 +104,7 @@ func (c Code) Messagef(format string, args ...any) *Error {
 // message stay open until a Renderer's catalogue fills them.
 func (c Code) new() *Error {
 	if d := builtin.find(c); d != nil {
-		return d.new()
+		return d.New()
 	}
 	return &Error{code: c, retryable: true} // a 500, as far as anyone knows
 }
