@@ -73,6 +73,12 @@ var cases = []struct {
 		{after: 1000 * time.Hour, times: 2, remaining: 0},
 		{denied: true, retry: 1},
 	}},
+	{"microseconds count", ratelimit.PerSecond(10_000), []step{
+		{after: 1_234_570 * time.Microsecond, cost: 10_000, remaining: 0, refill: 100 * time.Microsecond},
+		{after: 50 * time.Microsecond, denied: true, retry: 1, refill: 50 * time.Microsecond},
+		{after: 50 * time.Microsecond, remaining: 0},
+		{after: 950 * time.Microsecond, remaining: 8, refill: 50 * time.Microsecond},
+	}},
 	{"five a minute", ratelimit.PerMinute(5), []step{
 		{times: 5, remaining: 0, refill: 12 * time.Second, reset: time.Minute},
 		{denied: true, retry: 12},
@@ -175,4 +181,52 @@ var cases = []struct {
 		{limit: ratelimit.PerMinute(10), cost: 11, denied: true, remaining: 10},
 		{peek: true, remaining: 59},
 	}},
+	{"a peek makes no bucket", ratelimit.PerMinute(60), []step{
+		{limit: ratelimit.PerMinute(10), peek: true, remaining: 10},
+		{remaining: 59},
+	}},
+	{"a denial for good makes no bucket", ratelimit.PerMinute(60), []step{
+		{limit: ratelimit.PerMinute(10), cost: 11, denied: true, remaining: 10},
+		{remaining: 59},
+	}},
+	{"a denial is none under a faster plan", ratelimit.PerHour(10), []step{
+		{times: 10, remaining: 0},
+		{denied: true, retry: 360},
+		{after: 36 * time.Second, limit: ratelimit.PerMinute(60), denied: true, retry: 1},
+		{after: time.Second, limit: ratelimit.PerMinute(60), remaining: 0},
+	}},
+	{"a smaller plan, full again, and back gives no credit", ratelimit.PerHour(1000), []step{
+		{cost: 1000, remaining: 0},
+		{limit: ratelimit.PerSecond(1), denied: true, retry: 1},
+		{after: 10 * time.Minute, limit: ratelimit.PerSecond(1), peek: true, remaining: 1},
+		{cost: 501, denied: true, remaining: 1, retry: 1800},
+	}},
+	{"the largest quota", ratelimit.PerSecond(1e9), []step{
+		{cost: 1e9, remaining: 0, reset: time.Second},
+		{cost: 1e9, denied: true, retry: 1},
+		{after: 500 * time.Millisecond, cost: 4e8, remaining: 1e8, reset: 900 * time.Millisecond},
+		{after: 500 * time.Millisecond, cost: 6e8, remaining: 0},
+	}},
+	{"the largest burst that comes back one by one", ratelimit.Limit{Quota: 1, Window: time.Second, Burst: 315_360_000}, []step{
+		{cost: 315_360_000, remaining: 0, reset: tenYears},
+		{cost: 315_360_000, denied: true, retry: 315_360_000},
+		{after: tenYears / 2, cost: 157_680_000, remaining: 0},
+		{cost: 157_680_000, denied: true, retry: 157_680_000},
+	}},
+	{"one in ten years", ratelimit.Per(1, tenYears), []step{
+		{remaining: 0, refill: tenYears},
+		{denied: true, retry: 315_360_000},
+		{after: tenYears / 2, denied: true, retry: 157_680_000},
+		{after: tenYears/2 - time.Second, denied: true, retry: 1},
+		{after: time.Second, remaining: 0},
+	}},
+	{"the most in the longest time", ratelimit.Per(1e9, tenYears), []step{
+		{cost: 1e9, remaining: 0, reset: tenYears},
+		{denied: true, retry: 1},
+		{after: tenYears / 2, cost: 4e8, remaining: 1e8},
+		{cost: 1e9, denied: true, remaining: 1e8, retry: 283_824_000},
+	}},
 }
+
+// tenYears is the longest that a bucket may take to be full.
+const tenYears = 10 * 365 * 24 * time.Hour

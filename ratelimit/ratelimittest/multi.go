@@ -17,7 +17,9 @@ var multiTests = []struct {
 	{"several charges: all or none", allOrNone},
 	{"several charges: of none, nothing happens", ofNone},
 	{"several charges: each tells its own outcome", eachOutcome},
+	{"several charges: another plan", anotherPlan},
 	{"several charges: an error charges none", errorChargesNone},
+	{"several charges: what is not charged is never missing", neverMissing},
 	{"several charges: many goroutines", multiConcurrent},
 }
 
@@ -78,6 +80,9 @@ func allOrNone(t *testing.T, l ratelimit.MultiLimiter, advance func(time.Duratio
 	if d := take(t, l, fresh); !d.Allowed {
 		t.Errorf("%+v", d)
 	}
+	if d := take(t, l, fresh); d.Allowed {
+		t.Errorf("it has more than its burst: %+v", d)
+	}
 }
 
 func ofNone(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
@@ -111,6 +116,20 @@ func eachOutcome(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) 
 	}
 }
 
+// anotherPlan denies a charge whose limit has changed, together with one that would be admitted.
+func anotherPlan(t *testing.T, l ratelimit.MultiLimiter, advance func(time.Duration)) {
+	c := ratelimit.Charge{Policy: "p", Key: "k", Limit: ratelimit.PerMinute(10), Cost: 10}
+	other := ratelimit.Charge{Policy: "p", Key: "other", Limit: ratelimit.PerMinute(10), Cost: 1}
+	take(t, l, c)
+	c.Limit, c.Cost = ratelimit.PerHour(10), 1
+	for _, retryAfter := range []time.Duration{6 * time.Minute, 5 * time.Minute, 4 * time.Minute} {
+		if into, all := takeAll(t, l, other, c); all || into[0].Remaining != 10 || into[1].RetryAfter != retryAfter {
+			t.Errorf("%+v, want one to be denied for %v", into, retryAfter)
+		}
+		advance(time.Minute)
+	}
+}
+
 func errorChargesNone(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
 	good := ratelimit.Charge{Policy: "p", Key: "k", Limit: ratelimit.PerMinute(10), Cost: 1}
 	bad := good
@@ -123,10 +142,43 @@ func errorChargesNone(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Durati
 	if err := l.TakeAll(t.Context(), []ratelimit.Charge{good, good}, make([]ratelimit.Decision, 1)); err == nil {
 		t.Error("too few places for decisions are no error")
 	}
-	if err := l.TakeAll(t.Context(), []ratelimit.Charge{good, good}, make([]ratelimit.Decision, 2)); err == nil {
-		t.Error("two charges of one bucket are no error")
+	dear, slow := good, good
+	dear.Cost, slow.Limit = 2, ratelimit.PerHour(10)
+	for _, same := range []ratelimit.Charge{good, dear, slow} {
+		if err := l.TakeAll(t.Context(), []ratelimit.Charge{good, same}, make([]ratelimit.Decision, 2)); err == nil {
+			t.Errorf("two charges of one bucket are no error: %+v and %+v", good, same)
+		}
 	}
 	remains(t, l, good, 10)
+}
+
+// neverMissing has many goroutines charge a bucket that is full together with one that is empty. A limiter that charges the one, finds that
+// the other denies, and gives back what it took, has others see the first one empty meanwhile.
+func neverMissing(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
+	full := ratelimit.Charge{Policy: "full", Key: "k", Limit: ratelimit.PerHour(1), Cost: 1}
+	empty := ratelimit.Charge{Policy: "empty", Key: "k", Limit: ratelimit.PerHour(1), Cost: 1}
+	take(t, l, empty)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			charges, at := []ratelimit.Charge{full, empty}, 0
+			if i%2 == 0 {
+				charges[0], charges[1], at = empty, full, 1
+			}
+			into := make([]ratelimit.Decision, 2)
+			for range 100 {
+				if err := l.TakeAll(t.Context(), charges, into); err != nil {
+					t.Error(err)
+					return
+				}
+				if d := into[at]; !d.Allowed || d.Remaining != 1 {
+					t.Errorf("a bucket that nobody could charge: %+v", d)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // multiConcurrent has each goroutine charge a key of its own and one that all share, in either order.

@@ -20,7 +20,8 @@ import (
 //		})
 //	}
 //
-// A limiter may reckon in units of a microsecond or finer: no test depends on less.
+// A limiter may reckon in units of a microsecond or finer: no test depends on less. What it does by another clock, such as a server's that
+// expires keys, the suite does not see, nor what it does when a clock is set back: test that, too.
 func Run(t *testing.T, newLimiter func(t *testing.T) (ratelimit.Limiter, func(time.Duration))) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package ratelimittest_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/big"
 	"os"
 	"os/exec"
@@ -21,6 +22,9 @@ var faults = []string{
 	"a peek takes", "a denial takes", "a cost over the burst is taken", "a negative cost gives", "nothing comes back", "more than the burst comes back",
 	"Retry-After is rounded down", "Retry-After is rounded up twice", "policy and key run together", "a new plan fills the bucket",
 	"a new plan empties the bucket", "a denial keeps the old plan", "a denial of several takes", "only the first of several counts", "two at once take the same",
+	"a peek makes a bucket", "a denial for good makes a bucket", "a bucket goes when it is full by its last plan", "a denial extends no bucket's life",
+	"a denial is remembered for every plan", "a denial of several keeps the old plan", "a denial of several gives", "several are taken one by one",
+	"one bucket twice at two prices", "the clock ticks every millisecond", "the clock is kept in 14 digits", "integers overflow",
 }
 
 const (
@@ -53,7 +57,10 @@ func TestLimiterOfTheEnvironment(t *testing.T) {
 		fault = none
 	}
 	ratelimittest.Run(t, func(*testing.T) (ratelimit.Limiter, func(time.Duration)) {
-		l := &exact{fault: fault, buckets: map[[2]string]bucket{}}
+		l := &exact{fault: fault, buckets: map[[2]string]bucket{}, denied: map[[2]string]time.Duration{}}
+		if fault == "several are taken one by one" {
+			return oneByOne{l}, l.advance
+		}
 		return l, l.advance
 	})
 }
@@ -64,12 +71,14 @@ type exact struct {
 	mu      sync.Mutex
 	now     time.Duration
 	buckets map[[2]string]bucket
+	denied  map[[2]string]time.Duration // until when
 }
 
 type bucket struct {
 	tokens *big.Rat
 	limit  ratelimit.Limit
 	at     time.Duration
+	life   time.Duration // the bucket is full by then, or would be if nothing had been changed since it was charged
 }
 
 func (e *exact) advance(d time.Duration) {
@@ -89,19 +98,11 @@ func (e *exact) TakeAll(_ context.Context, charges []ratelimit.Charge, into []ra
 		e.mu.Lock()
 		defer e.mu.Unlock()
 	}
-	if len(charges) != len(into) {
-		return errors.New("lengths differ")
+	if err := e.check(charges, into); err != nil {
+		return err
 	}
 	all := true
-	seen := map[[2]string]bool{}
 	for i, c := range charges {
-		if err := c.Validate(); err != nil && (c.Cost >= 0 || e.fault != "a negative cost gives") {
-			return err
-		}
-		if seen[e.name(c)] {
-			return errors.New("two charges of one bucket")
-		}
-		seen[e.name(c)] = true
 		into[i].Allowed = e.allows(c)
 		all = all && (into[i].Allowed || i > 0 && e.fault == "only the first of several counts")
 	}
@@ -115,8 +116,14 @@ func (e *exact) TakeAll(_ context.Context, charges []ratelimit.Charge, into []ra
 			c.Cost, take = 1, true
 		case e.fault == "a denial of several takes" && len(charges) > 1 && into[i].Allowed:
 			take = true
+		case e.fault == "a denial of several gives" && len(charges) > 1 && !all:
+			c.Cost, take = -c.Cost, true
+		case e.fault == "a peek makes a bucket" && c.Cost == 0 && !e.knows(c),
+			e.fault == "a denial for good makes a bucket" && c.Cost > burst(c.Limit) && !e.knows(c):
+			c.Cost, take = 0, true
 		}
-		if !take && c.Cost > 0 && c.Cost <= burst(c.Limit) && e.fault != "a denial keeps the old plan" && e.knows(c) {
+		keeps := e.fault == "a denial keeps the old plan" || e.fault == "a denial of several keeps the old plan" && len(charges) > 1
+		if !take && c.Cost > 0 && c.Cost <= burst(c.Limit) && !keeps && e.knows(c) {
 			c.Cost, take = 0, true // from now on, units come back by the new limit
 		}
 		if take {
@@ -125,6 +132,52 @@ func (e *exact) TakeAll(_ context.Context, charges []ratelimit.Charge, into []ra
 	}
 	for i, c := range charges {
 		into[i] = e.decide(c, into[i].Allowed)
+	}
+	return nil
+}
+
+func (e *exact) check(charges []ratelimit.Charge, into []ratelimit.Decision) error {
+	if len(charges) != len(into) {
+		return errors.New("lengths differ")
+	}
+	seen := map[[2]string]bool{}
+	for _, c := range charges {
+		if err := c.Validate(); err != nil && (c.Cost >= 0 || e.fault != "a negative cost gives") {
+			return err
+		}
+		name := e.name(c)
+		if e.fault == "one bucket twice at two prices" {
+			name[0] += fmt.Sprint(c.Cost, c.Limit)
+		}
+		if seen[name] {
+			return errors.New("two charges of one bucket")
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+// oneByOne takes each of several for itself, and gives back what was taken when one is denied.
+type oneByOne struct{ *exact }
+
+func (o oneByOne) TakeAll(ctx context.Context, charges []ratelimit.Charge, into []ratelimit.Decision) error {
+	if err := o.check(charges, into); err != nil {
+		return err
+	}
+	all := true
+	for i, c := range charges {
+		into[i], _ = o.Take(ctx, c)
+		all = all && into[i].Allowed
+		runtime.Gosched()
+	}
+	for i, c := range charges {
+		if !all && into[i].Allowed && c.Cost > 0 {
+			o.mu.Lock()
+			c.Cost = -c.Cost
+			o.put(c)
+			into[i] = o.decide(c, true)
+			o.mu.Unlock()
+		}
 	}
 	return nil
 }
@@ -144,7 +197,18 @@ func (e *exact) put(c ratelimit.Charge) {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 	}
-	e.buckets[e.name(c)] = bucket{tokens.Sub(tokens, rat(c.Cost)), c.Limit, e.now}
+	b := bucket{tokens: tokens.Sub(tokens, rat(c.Cost)), limit: c.Limit, at: e.now}
+	switch before, ok := e.buckets[e.name(c)]; {
+	case e.fault == "the clock ticks every millisecond":
+		b.at = e.now.Truncate(time.Millisecond)
+	case e.fault == "the clock is kept in 14 digits": // of its microseconds since 1970
+		b.at = e.now.Round(100 * time.Microsecond)
+	case e.fault == "a denial extends no bucket's life" && ok && c.Cost == 0:
+		b.life = before.life
+	default:
+		b.life = e.now + until(burst(c.Limit), b.tokens, c.Limit)
+	}
+	e.buckets[e.name(c)] = b
 }
 
 func (e *exact) name(c ratelimit.Charge) [2]string {
@@ -158,6 +222,9 @@ func (e *exact) allows(c ratelimit.Charge) bool {
 	if c.Cost > burst(c.Limit) {
 		return e.fault == "a cost over the burst is taken"
 	}
+	if c.Cost > 0 && e.now < e.denied[e.name(c)] {
+		return false
+	}
 	return c.Cost == 0 || e.tokens(c).Cmp(rat(c.Cost)) >= 0
 }
 
@@ -168,13 +235,24 @@ func (e *exact) tokens(c ratelimit.Charge) *big.Rat {
 		defer e.mu.Unlock()
 	}
 	b, ok := e.buckets[e.name(c)]
+	switch e.fault {
+	case "a bucket goes when it is full by its last plan", "a denial extends no bucket's life":
+		ok = ok && e.now < b.life
+	}
 	if !ok {
 		return rat(burst(c.Limit))
 	}
-	back := new(big.Rat).SetFrac64(int64(e.now-b.at), int64(b.limit.Window))
+	now := e.now
+	if e.fault == "the clock ticks every millisecond" {
+		now = now.Truncate(time.Millisecond)
+	}
+	back := new(big.Rat).SetFrac64(int64(now-b.at), int64(b.limit.Window))
 	back.Mul(back, rat(b.limit.Quota))
-	if e.fault == "nothing comes back" {
+	switch e.fault {
+	case "nothing comes back":
 		back = rat(0)
+	case "integers overflow":
+		back.SetInt64(int64(now-b.at) * int64(b.limit.Quota) / int64(b.limit.Window))
 	}
 	tokens := back.Add(back, b.tokens)
 	if e.fault != "more than the burst comes back" {
@@ -207,6 +285,9 @@ func (e *exact) decide(c ratelimit.Charge, allowed bool) ratelimit.Decision {
 			up += time.Second
 		}
 		d.RetryAfter = max(up.Truncate(time.Second), time.Second)
+		if e.fault == "a denial is remembered for every plan" && c.Cost == 1 && e.now >= e.denied[e.name(c)] {
+			e.denied[e.name(c)] = e.now + wait
+		}
 	}
 	return d
 }

@@ -18,6 +18,7 @@ func invalid(t *testing.T, l ratelimit.Limiter, _ func(time.Duration)) {
 		"a negative quota":           func(c *ratelimit.Charge) { c.Limit.Quota = -1 },
 		"a negative burst":           func(c *ratelimit.Charge) { c.Limit.Burst = -1 },
 		"no window":                  func(c *ratelimit.Charge) { c.Limit.Window = 0 },
+		"a unit in no time":          func(c *ratelimit.Charge) { c.Limit.Window = time.Nanosecond },
 		"a burst that never refills": func(c *ratelimit.Charge) { c.Limit = ratelimit.Limit{Quota: 1, Window: time.Hour, Burst: 1e9} },
 	} {
 		c := good
@@ -84,6 +85,7 @@ func concurrent(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) 
 
 // due looks at buckets at the very instants at which another unit comes back, where floating point may be a hair short.
 func due(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
+	advance(1_234_567 * time.Microsecond) // of what a limiter keeps of the time, the last digits count, too
 	for i, unit := range []time.Duration{time.Millisecond, 300 * time.Millisecond, 7 * time.Second, 12 * time.Second, 131 * time.Second} {
 		for quota := 1; quota < 30; quota += 4 {
 			c := ratelimit.Charge{
