@@ -5,6 +5,14 @@ import "time"
 // SetNow replaces the store's clock.
 func (m *Memory) SetNow(now func() time.Duration) { m.now = now }
 
+// Scopes tells of how many scopes the store holds what they use.
+func (m *Memory) Scopes() (n int) {
+	for i := range m.shards {
+		n += len(m.shards[i].scopes)
+	}
+	return n
+}
+
 // ParseKey is parseKey.
 func ParseKey(lines []string) (string, error) { return parseKey(lines) }
 

@@ -2,6 +2,8 @@ package idempotent_test
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -235,6 +237,9 @@ func TestMemoryGivesBackWhatItHeld(t *testing.T) {
 	m, advance := newMemory(nil)
 	for i := range 3000 {
 		c := claimOf(fmt.Sprint(i%7), i)
+		if i%7 == 0 {
+			c.Scope = idempotent.ID{} // of those without a principal
+		}
 		_, err := m.Acquire(t.Context(), c)
 		require.NoError(t, err)
 		state := []idempotent.State{idempotent.Done, idempotent.Sealed, idempotent.Unknown, idempotent.Released}[i%4]
@@ -246,6 +251,39 @@ func TestMemoryGivesBackWhatItHeld(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2250, n)
 	require.Equal(t, idempotent.MemoryStats{}, m.Stats())
+	require.Zero(t, m.Scopes())
+}
+
+func TestRefusedScopesLeaveNothing(t *testing.T) {
+	t.Parallel()
+	m, _ := newMemory(&idempotent.MemoryOptions{MaxEntries: 1})
+	require.NoError(t, finished(t, m, claimOf("p", 0), 0))
+	for i := range 10 {
+		require.ErrorIs(t, finished(t, m, claimOf(fmt.Sprint("stranger ", i), 0), 0), idempotent.ErrFull)
+	}
+	require.Equal(t, 1, m.Scopes())
+}
+
+// The buffer of a response may have much room to spare, which no bound would count.
+func TestMemoryKeepsNoMoreOfAResponseThanItCounts(t *testing.T) {
+	t.Parallel()
+	m := idempotent.NewMemory(nil)
+	mw := idempotent.New(m, idempotent.Global, nil)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for range 3 {
+			_, _ = w.Write(make([]byte, 700))
+		}
+	}))
+	r := httptest.NewRequest(http.MethodPost, "/", nil)
+	r.Header.Set("Idempotency-Key", "k")
+	mw.ServeHTTP(httptest.NewRecorder(), r)
+	c := claimOf("", 0)
+	c.ID, c.Print = idempotent.NewID("", "", "k"), idempotent.PrintOf(r, nil)
+
+	v, err := m.Acquire(t.Context(), c)
+
+	require.NoError(t, err)
+	require.Equal(t, idempotent.Done, v.State)
+	require.LessOrEqual(t, cap(v.Record), len(v.Record)*9/8)
 }
 
 func TestNewRecordsPayForOldOnes(t *testing.T) {

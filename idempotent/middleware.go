@@ -115,7 +115,7 @@ func (q *request) serve(lines []string) {
 	asked := time.Now()
 	deadline := asked.Add(q.Wait)
 	for ; ; asked = time.Now() {
-		q.flight = flight{body: q.body.buf}
+		q.flight.body = q.body.buf
 		f := q.flights.join(q.flightKey(), &q.flight)
 		if f == &q.flight {
 			q.lead(asked, deadline)
