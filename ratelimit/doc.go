@@ -57,7 +57,11 @@
 //
 // [Memory] keeps 65,536 keys by default, in 8 MB; a key takes 124 bytes of it, however long it is. A bucket that is full, by every limit that
 // it had, is like a new one: it is forgotten. When there are more keys in use than that, it forgets the one that would be full the soonest,
-// of a few picked at random, and counts it: see [MemoryStats]. So a flood of new keys does not push out a bucket that was drained.
+// of a few picked at random, and counts it: see [MemoryStats]. So a flood of new keys pushes out its own before a bucket that was drained.
+//
+// It does push that out when it drains as many of its own as there is room for, which is cheap where a bucket holds little: five tries at a
+// password for each account name, say. Give such a rule a Memory of its own that never forgets what is not full, with [ShareOverflow] or
+// [RefuseNew], and a limit by address in front.
 //
 // # Limiters elsewhere
 //

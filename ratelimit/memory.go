@@ -39,7 +39,7 @@ type AtCap int
 
 const (
 	// EvictFullest drops, of those few keys, the one whose bucket would be full the soonest. Its caller gets the units that were missing
-	// early. MemoryStats counts it.
+	// early: who drains as many other keys as there is room for, before it is full again, can bring that about. MemoryStats counts it.
 	EvictFullest AtCap = iota
 
 	// ShareOverflow lets the new keys of a policy share one bucket, for as long as there is no room.

@@ -305,15 +305,20 @@ func TestNothingIsKeptForWhatNeedsNoBucket(t *testing.T) {
 // TestFloodOfNewKeysDoesNotResetABucket has an attacker drain its own bucket, and then try to push it out of the table.
 func TestFloodOfNewKeysDoesNotResetABucket(t *testing.T) {
 	t.Parallel()
-	for name, flood := range map[string]ratelimit.Limit{
-		"of the same limit":   ratelimit.PerHour(5),
-		"of a faster limit":   ratelimit.PerSecond(100),
-		"of a slow, wide one": ratelimit.PerHour(1000),
+	for name, row := range map[string]struct {
+		flood ratelimit.Limit
+		atCap ratelimit.AtCap
+	}{
+		"of the same limit":         {ratelimit.PerHour(5), ratelimit.EvictFullest},
+		"of a faster limit":         {ratelimit.PerSecond(100), ratelimit.EvictFullest},
+		"of a slow, wide one":       {ratelimit.PerHour(1000), ratelimit.EvictFullest},
+		"drained, and overflowing":  {ratelimit.PerHour(1), ratelimit.ShareOverflow},
+		"drained, and then refused": {ratelimit.PerHour(1), ratelimit.RefuseNew},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			const maxKeys = 1 << 14
-			m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: maxKeys})
+			m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: maxKeys, AtCap: row.atCap})
 			own := charge("attacker", ratelimit.PerHour(5))
 			now := epoch
 			for i := range 6 {
@@ -323,8 +328,8 @@ func TestFloodOfNewKeysDoesNotResetABucket(t *testing.T) {
 			}
 			for i := range 3 * maxKeys {
 				now = now.Add(time.Microsecond)
-				if _, err := m.TakeAt(now, charge(strconv.Itoa(i), flood)); err != nil {
-					t.Fatal(err)
+				if _, err := m.TakeAt(now, charge(strconv.Itoa(i), row.flood)); err != nil {
+					require.ErrorIs(t, err, ratelimit.ErrFull)
 				}
 			}
 			d, err := m.TakeAt(now, own)
