@@ -78,7 +78,7 @@ func credential(authorization string) string {
 			return ""
 		}
 		user, _, _ := strings.Cut(string(pair), ":")
-		return user
+		return strings.TrimSpace(user) // as of the others, or each number of spaces would be a bucket of its own
 	default:
 		return ""
 	}
