@@ -110,8 +110,12 @@ func readBody(resp *http.Response) (body []byte, err error) {
 		resp.Body = http.NoBody
 		return nil, nil
 	}
-	var b bytes.Buffer // with the room that an error object needs, and that ReadFrom wants to have left
-	b.Grow(int(min(max(resp.ContentLength, bytes.MinRead), maxParsed)) + bytes.MinRead)
+	size := resp.ContentLength
+	if size <= 0 || size > maxParsed { // as good as unknown
+		size = bytes.MinRead
+	}
+	var b bytes.Buffer
+	b.Grow(int(size) + bytes.MinRead) // which ReadFrom wants to see the end
 	_, err = b.ReadFrom(io.LimitReader(resp.Body, maxParsed))
 	if err == nil && b.Len() == maxParsed {
 		_, _ = io.CopyN(io.Discard, resp.Body, maxDrained)

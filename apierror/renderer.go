@@ -137,16 +137,15 @@ func (rd *Renderer) fill(e *Error) {
 func (e *Error) fold() {
 	d := fold(e.code, e.typ, e.status)
 	e.code, e.typ, e.status = d.Code, d.Type, d.Status
-	if e.more == nil {
-		return
-	}
 	fields := e.Fields()
 	for i, f := range fields {
 		if !f.Code.strict() {
 			fields[i].Code = CodeParameterInvalid
 		}
 	}
-	e.ownDetails().fields = fields
+	if len(fields) > 0 {
+		e.ownDetails().fields = fields
+	}
 }
 
 func (rd *Renderer) catalog() *Catalog {

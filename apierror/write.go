@@ -115,7 +115,6 @@ func (rd *Renderer) send(w http.ResponseWriter, r *http.Request, a *answer, enco
 		return
 	}
 	buffer := buffers.Get().(*[]byte)
-	defer buffers.Put(buffer)
 	b := (*buffer)[:0]
 	if problem {
 		b = appendProblem(b, e, rd.title(e))
@@ -129,6 +128,7 @@ func (rd *Renderer) send(w http.ResponseWriter, r *http.Request, a *answer, enco
 		rd.logger().LogAttrs(r.Context(), slog.LevelDebug, "apierror: the error could not be sent",
 			slog.String("request_id", e.requestID), slog.String("cause", causeText(err)))
 	}
+	buffers.Put(buffer) // not after a panic: who knows who reads it still
 }
 
 // describesBody tells whether a header is about the body that will not come.

@@ -684,6 +684,7 @@ func TestOneErrorRenderedByManyGoroutines(t *testing.T) {
 	text := shared.Error()
 	rds := []*apierror.Renderer{quiet(), quiet(), quiet()}
 	rds[1].Strict, rds[2].Problem = true, true
+	rds[1].DocURL = func(c apierror.Code) string { return "https://x/" + string(c) }
 	var wg sync.WaitGroup
 	for i := range 32 {
 		wg.Go(func() {
@@ -701,5 +702,8 @@ func TestOneErrorRenderedByManyGoroutines(t *testing.T) {
 	}
 	wg.Wait()
 	equal(t, "text", shared.Error(), text)
+	equal(t, "doc_url", shared.DocURL(), "")
+	equal(t, "fields", fmt.Sprint(shared.Fields()), "[{parameter_missing a Missing required parameter: a.} {own b }]")
+	equal(t, "metadata", fmt.Sprint(shared.Metadata()), "map[k:v l:w]")
 	equal(t, "header", write(quiet(), "", shared).Header().Get("X-Own"), "1")
 }
