@@ -224,9 +224,9 @@ func (c *circuit) takeChanges() []stateChange {
 	return changes
 }
 
-// circuit returns that of the URL's host, made when there is none. Most clients talk to one host, or many times in a row:
-// its URL is compared with the last one as it is written, which needs neither the lock nor the table. That leaves the order of
-// use as it is, since the last circuit is the first in it, and also never the one that is forgotten.
+// circuit returns that of the URL's host, made when there is none. Most calls go where the last one went: then neither the lock
+// nor the table is needed, if the URL is written as it was. The last circuit is the first in the order of use already, and never
+// the one that is forgotten.
 func (b *Breaker) circuit(u *url.URL) *circuit {
 	if c := b.last.Load(); c != nil && c.host == u.Host && c.scheme == u.Scheme {
 		return c
