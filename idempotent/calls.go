@@ -10,9 +10,9 @@ import (
 
 // pause waits before the store is asked again, the longer the more often it was asked. It tells whether there is time left
 // to ask.
-func (q *request) pause(n int, leaseLeft time.Duration, deadline time.Time) bool {
+func (q *request) pause(n int, leaseLeft time.Duration) bool {
 	ctx := q.r.Context()
-	left := time.Until(deadline)
+	left := q.timeLeft()
 	if left <= 0 || ctx.Err() != nil || !q.flights.poll() {
 		return false
 	}

@@ -21,10 +21,14 @@ type flightKey struct {
 type flight struct {
 	body    []byte // the leader's, nil if it is not in memory
 	waiting int
-	done    chan struct{} // nil while nobody waits
-	ended   bool          // for its leader alone
-	// verdict is set before done is closed: what the leader found or did. Besides what a store answers: Released when its
-	// handler failed, the zero State with err when the store did.
+	ended   bool     // for its leader alone
+	landing *landing // nil while nobody waits
+}
+
+// landing is what the leader found or did, once done is closed. Besides what a store answers: Released when its handler
+// failed, the zero State with err when the store did.
+type landing struct {
+	done    chan struct{}
 	verdict Verdict
 	err     error
 }
@@ -41,8 +45,8 @@ func (fs *flights) join(key flightKey, mine *flight) *flight {
 		return mine
 	case fs.perKey > 0 && f.waiting >= fs.perKey || fs.full():
 		return nil
-	case f.done == nil:
-		f.done = make(chan struct{})
+	case f.landing == nil:
+		f.landing = &landing{done: make(chan struct{})}
 	}
 	f.waiting++
 	fs.waiting++
@@ -85,8 +89,8 @@ func (fs *flights) end(key flightKey, f *flight, v Verdict, err error) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	delete(fs.flying, key)
-	f.verdict, f.err = v, err
-	if f.done != nil {
-		close(f.done)
+	if l := f.landing; l != nil {
+		l.verdict, l.err = v, err
+		close(l.done)
 	}
 }

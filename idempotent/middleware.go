@@ -88,18 +88,19 @@ func errRejected() error {
 // request is one request with a key.
 type request struct {
 	*middleware
-	w       http.ResponseWriter
-	r       *http.Request
-	next    http.Handler
-	body    requestBody
-	print   Print
-	token   Token
-	flight  flight    // while it leads
-	started time.Time // only if there is someone to observe it
-	waited  bool      // another one's run was seen
-	woken   bool      // by the store's Waiter, the last time
-	ran     *run      // its own run, when that is over
-	event   Event     // its ID and Scope are the claim's
+	w        http.ResponseWriter
+	r        *http.Request
+	next     http.Handler
+	body     requestBody
+	print    Print
+	token    Token
+	flight   flight    // while it leads
+	deadline time.Time // of waiting, once it has begun
+	started  time.Time // only if there is someone to observe it
+	waited   bool      // another one's run was seen
+	woken    bool      // by the store's Waiter, the last time
+	ran      *run      // its own run, when that is over
+	event    Event     // its ID and Scope are the claim's
 }
 
 func (q *request) serve(lines []string) {
@@ -112,21 +113,19 @@ func (q *request) serve(lines []string) {
 		q.refuse(Refused, err)
 		return
 	}
-	asked := time.Now()
-	deadline := asked.Add(q.Wait)
-	for ; ; asked = time.Now() {
+	for {
 		q.flight.body = q.body.buf
 		f := q.flights.join(q.flightKey(), &q.flight)
 		if f == &q.flight {
-			q.lead(asked, deadline)
+			q.lead()
 			return
 		}
-		if f == nil || !q.follow(f, deadline) {
+		if f == nil || !q.follow(f) {
 			q.answer(Verdict{State: InFlight}, nil)
 			return
 		}
-		if f.verdict.State != InFlight { // else its leader has given up, and there is time left
-			q.answer(f.verdict, f.err)
+		if f.landing.verdict.State != InFlight { // else its leader has given up, and there is time left
+			q.answer(f.landing.verdict, f.landing.err)
 			return
 		}
 	}
@@ -186,15 +185,23 @@ func (q *request) fingerprint() (Print, error) {
 	return PrintOf(q.r, body), err
 }
 
+// timeLeft tells how much of Options.Wait is left, which begins with the first call.
+func (q *request) timeLeft() time.Duration {
+	if q.deadline.IsZero() {
+		q.deadline = time.Now().Add(q.Wait)
+	}
+	return time.Until(q.deadline)
+}
+
 // follow waits for the leader of f. It tells whether there is an answer, in time.
-func (q *request) follow(f *flight, deadline time.Time) bool {
+func (q *request) follow(f *flight) bool {
 	defer q.flights.leave(f)
 	q.waited = true
 	q.body.share(f.body)
-	timer := time.NewTimer(time.Until(deadline))
+	timer := time.NewTimer(q.timeLeft())
 	defer timer.Stop()
 	select {
-	case <-f.done:
+	case <-f.landing.done:
 		return true
 	case <-timer.C:
 		return false
@@ -209,10 +216,14 @@ func (q *request) flightKey() flightKey { return flightKey{q.event.ID, q.print} 
 func (q *request) land(v Verdict, err error) { q.flights.end(q.flightKey(), &q.flight, v, err) }
 
 // lead asks the store until it has an answer, or the right to run.
-func (q *request) lead(asked, deadline time.Time) {
+func (q *request) lead() {
 	defer q.land(Verdict{}, errLeaderGone) // unless it has ended
 	lost := false
-	for n := 0; ; n, asked = n+1, time.Now() {
+	for n := 0; ; n++ {
+		var asked time.Time
+		if !q.instant { // else a renewal never fails, and nobody needs to know
+			asked = time.Now()
+		}
 		v, err := q.ask()
 		switch {
 		case err == nil && v.State == Acquired:
@@ -222,13 +233,13 @@ func (q *request) lead(asked, deadline time.Time) {
 			}
 			switch {
 			case !lost:
-				lost, deadline = true, time.Now().Add(q.Wait) // to another one, whose answer counts
-			case !q.pause(n, 0, deadline): // the store forgets what it is told: that is no one else's answer
+				lost, q.deadline = true, time.Now().Add(q.Wait) // to another one, whose answer counts
+			case !q.pause(n, 0): // the store forgets what it is told: that is no one else's answer
 				q.decided(ErrLost)
 				q.reply()
 				return
 			}
-		case err == nil && v.State == InFlight && q.pause(n, v.LeaseLeft, deadline):
+		case err == nil && v.State == InFlight && q.pause(n, v.LeaseLeft):
 			// and ask again
 		case err != nil && q.FailOpen && !errors.Is(err, ErrFull) && q.ran == nil && !q.waited:
 			q.land(Verdict{}, err)
