@@ -42,7 +42,8 @@ const (
 	// early: who drains as many other keys as there is room for, before it is full again, can bring that about. MemoryStats counts it.
 	EvictFullest AtCap = iota
 
-	// ShareOverflow lets the new keys of a policy share one bucket, for as long as there is no room.
+	// ShareOverflow lets the new keys of a policy share one bucket, for as long as there is no room. Beside MaxKeys there are 4,096 of these:
+	// of more policies, those with the fullest share are forgotten early.
 	ShareOverflow
 
 	// RefuseNew is [ErrFull]. The middleware answers it with 503 service_unavailable.
@@ -61,7 +62,7 @@ const (
 	maxMaxKeys     = 1 << 30
 	maxShards      = 32   // with the overflow's they fit the bits of a uint64
 	minShard       = 1024 // keys; with fewer, shares would differ too much from one another
-	overflowKeys   = 64   // policies
+	overflowKeys   = 4096 // policies: no stranger makes one up
 )
 
 // NewMemory returns an empty Memory. Nil options are the defaults.

@@ -407,6 +407,25 @@ func TestAtCap(t *testing.T) {
 	}
 }
 
+// TestSharedBucketsOfManyPoliciesAreApart has a rule for each of many routes, and new keys that use them in turn.
+func TestSharedBucketsOfManyPoliciesAreApart(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: ratelimit.ShareOverflow})
+	take := func(policy, key int) bool {
+		c := charge(strconv.Itoa(key), ratelimit.PerHour(3))
+		c.Policy = "route " + strconv.Itoa(policy)
+		d, err := m.TakeAt(epoch, c)
+		require.NoError(t, err)
+		return d.Allowed
+	}
+	require.True(t, take(0, 0)) // fills the table
+	for round := range 5 {
+		for policy := range 1000 {
+			require.Equal(t, round < 3, take(1+policy, 1+round), "policy %d, round %d", policy, round)
+		}
+	}
+}
+
 // TestTakeAllWithoutRoomChargesNothing: one of the keys is known, the other finds no room, or a shared bucket that is empty.
 func TestTakeAllWithoutRoomChargesNothing(t *testing.T) {
 	t.Parallel()
