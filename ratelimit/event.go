@@ -8,7 +8,7 @@ const (
 	Allowed Outcome = "allowed" // it went on to the handler
 	Denied  Outcome = "denied"  // it was over a limit: 429, or 503 by Shed
 	NoKey   Outcome = "no_key"  // a rule's KeyFunc refused it: 401 if it had no key
-	Failed  Outcome = "failed"  // it was refused because the limiter failed (503), or a function of the service's did (500)
+	Failed  Outcome = "failed"  // it was refused undecided: the limiter failed (503), the context ended (503, 504), a hook was wrong (500)
 )
 
 // Event is what an Observe function gets: one for each rule that counted the request, after the decision and before the answer. There

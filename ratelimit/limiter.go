@@ -20,7 +20,8 @@ type Limiter interface {
 	//   - A bucket may be forgotten once it is full, by all limits that it had since it was made: else a caller with two limits would
 	//     drain the large one, fill up the small one, and find the large one full.
 	//
-	// The error is never about the caller being over a limit: it is that of c.Validate, [ErrFull], or trouble of the back end.
+	// The error is never about the caller being over a limit: it is that of c.Validate, [ErrFull], or trouble of the back end. The context
+	// is that of the request, and so is its deadline: who asks another machine needs a time-out of its own, or requests wait as long as that does.
 	Take(ctx context.Context, c Charge) (Decision, error)
 }
 

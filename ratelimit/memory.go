@@ -16,6 +16,9 @@ import (
 // random seeds of the process, so no key of a caller stays in memory. (That two of a million keys are taken for one has a chance of
 // about 1 in 10^27, and as nobody sees a hash, nobody can look for such a pair.) The index is there from the first key on: 4 bytes for
 // each key of the cap. No goroutine runs: buckets that are full again are dropped as new ones come.
+//
+// Time is the monotonic clock of the process: to set the machine's clock changes nothing, and on systems where that clock stands still while
+// the machine sleeps, no units come back then. A test in a bubble of testing/synctest needs a Memory of its own, as the bubble has another time.
 type Memory struct {
 	seeds    [2]maphash.Seed
 	atCap    AtCap

@@ -38,7 +38,8 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// OnFailure says what the middleware does with a request when its Limiter returns an error. It is never a 429: the caller is not at fault.
+// OnFailure says what the middleware does with a request when its Limiter returns an error. That by itself is never a 429: the caller is not
+// at fault. A limiter without room ([ErrFull]) is not one that fails: that is answered with 503 in any case.
 type OnFailure int
 
 const (
@@ -55,9 +56,9 @@ const (
 // New returns a middleware that charges each request by all of the rules: when one of them denies it, none is charged. It panics on a
 // rule that cannot work (no key, an invalid limit, a name twice), without any rule, and for several rules when l is no [MultiLimiter].
 //
-// Every answer has the RateLimit and RateLimit-Policy fields of draft-ietf-httpapi-ratelimit-headers-10, whatever the handler makes of
-// the request. A denial is 429 rate_limit_exceeded with Retry-After; for a cost over the burst, which waiting does not help, with
-// X-Should-Retry: false instead.
+// Every answer to a request that the limiter decided about has the RateLimit and RateLimit-Policy fields of
+// draft-ietf-httpapi-ratelimit-headers-10, whatever the handler makes of it. A denial is 429 rate_limit_exceeded with Retry-After; for a
+// cost over the burst, which waiting does not help, with X-Should-Retry: false instead.
 func New(l Limiter, rules ...Rule) func(http.Handler) http.Handler {
 	return NewWithOptions(l, nil, rules...)
 }
