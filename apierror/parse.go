@@ -311,6 +311,7 @@ func foreignMessage(resp *http.Response, text []byte, readable bool) string {
 // snippet is the beginning of a body as one line of at most 200 runes: white space folded, what does not print left out.
 func snippet(text []byte) string {
 	var b strings.Builder
+	b.Grow(min(len(text), maxSnippet))
 	runes, space := 0, false
 	for len(text) > 0 {
 		r, size := utf8.DecodeRune(text)

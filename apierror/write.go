@@ -141,11 +141,12 @@ func describesBody(key string) bool {
 	return false
 }
 
+// setHeaders makes h the header of an error's response. values is the room for what it sets.
 func (rd *Renderer) setHeaders(h http.Header, e *Error, values []string, encoded, problem bool) {
 	if e.more != nil {
-		for key, values := range e.more.header {
+		for key, own := range e.more.header {
 			if key != "Content-Encoding" {
-				h[key] = slices.Clone(values)
+				h[key] = slices.Clone(own)
 			}
 		}
 	}
