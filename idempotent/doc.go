@@ -65,7 +65,7 @@
 //
 // # Cost
 //
-// With [Memory], a replay of 1 KiB takes 5 allocations and a first run 18; a record takes about 512 bytes and its response. A
+// With [Memory], a replay of 1 KiB takes 5 allocations and a first run 16; a record takes about 512 bytes and its response. A
 // request with a key holds its body (at most [Options].MaxBody) and its response (at most MaxResponse) in memory; those who
 // wait for one request hold its body once.
 package idempotent

@@ -39,8 +39,10 @@ func (q *request) own(attempt int, asked time.Time) (decided bool) {
 	n := q.newRun(ctx, attempt)
 	defer n.cancel(nil)
 	n.capture.seal = n
-	n.keeper.start(n, asked)
-	defer n.keeper.stop()
+	if !q.instant {
+		n.keeper.start(n, asked)
+		defer n.keeper.stop()
+	}
 	defer func() {
 		if q.ran == nil { // a panic or runtime.Goexit, which goes on up
 			n.fail()

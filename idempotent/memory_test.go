@@ -2,6 +2,7 @@ package idempotent_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -284,6 +285,30 @@ func TestMemoryKeepsNoMoreOfAResponseThanItCounts(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, idempotent.Done, v.State)
 	require.LessOrEqual(t, cap(v.Record), len(v.Record)*9/8)
+}
+
+// A claim in memory has no owner but this process, however long it was suspended.
+func TestNobodyTakesOverInMemory(t *testing.T) {
+	t.Parallel()
+	m, advance := newMemory(nil)
+	o := &idempotent.Options{Wait: -1}
+	started, end := make(chan struct{}), make(chan struct{})
+	h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) {
+		close(started)
+		<-end
+		_, _ = io.WriteString(w, "once")
+	}}
+	first := make(chan reply)
+	go func() { first <- call(idempotent.New(m, idempotent.Global, o)(&h), "k", "") }()
+	<-started
+	advance(48 * time.Hour)
+
+	again := call(idempotent.New(m, idempotent.Global, o)(&h), "k", "")
+
+	require.Equal(t, http.StatusTooManyRequests, again.Status)
+	close(end)
+	require.Equal(t, "once", (<-first).Body)
+	require.Equal(t, "once", call(idempotent.New(m, idempotent.Global, o)(&h), "k", "").Body)
 }
 
 func TestNewRecordsPayForOldOnes(t *testing.T) {

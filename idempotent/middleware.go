@@ -27,7 +27,9 @@ func New(s Store, scope ScopeFunc, o *Options) func(http.Handler) http.Handler {
 	m := &middleware{Options: o.withDefaults(s, scope), store: s, scope: scope}
 	m.executor, _ = s.(Executor)
 	m.waiter, _ = s.(Waiter)
-	_, m.instant = s.(*Memory)
+	if _, m.instant = s.(*Memory); m.instant {
+		m.Lease = forever
+	}
 	m.flights = flights{perKey: m.WaitersPerKey, total: m.MaxWaiters, flying: make(map[flightKey]*flight)}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.serve(w, r, next) })
@@ -39,11 +41,14 @@ type middleware struct {
 	store    Store
 	executor Executor // nil if the store is none
 	waiter   Waiter   // nil if the store is none
-	instant  bool     // the store answers at once, and needs no time-out
+	instant  bool     // the store is this process's own memory: it answers at once, and ends with those whose claims it holds
 	scope    ScopeFunc
 	flights  flights
 	nameless atomic.Bool // a request without a principal was seen
 }
+
+// forever is the lease of a claim that is never renewed, since its owner and its store end together.
+const forever = 100 * 365 * 24 * time.Hour
 
 func (m *middleware) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	if !slices.Contains(m.Methods, r.Method) || m.Skip != nil && m.Skip(r) {
@@ -221,7 +226,7 @@ func (q *request) lead() {
 	lost := false
 	for n := 0; ; n++ {
 		var asked time.Time
-		if !q.instant { // else a renewal never fails, and nobody needs to know
+		if !q.instant { // else no lease needs to be renewed
 			asked = time.Now()
 		}
 		v, err := q.ask()

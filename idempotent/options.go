@@ -45,7 +45,7 @@ type Options struct {
 	CancelOnDisconnect bool
 
 	// Lease is how long a crashed process holds up a key, 30 s by default. It is renewed every third of it while the
-	// handler runs.
+	// handler runs. With a [Memory], whose claims end with their process, it does nothing.
 	Lease time.Duration
 	// Retention is how long an answer is kept, 24 h by default, counted from its recording.
 	Retention time.Duration
