@@ -1,6 +1,8 @@
 package idempotent_test
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -309,6 +311,23 @@ func TestNobodyTakesOverInMemory(t *testing.T) {
 	close(end)
 	require.Equal(t, "once", (<-first).Body)
 	require.Equal(t, "once", call(idempotent.New(m, idempotent.Global, o)(&h), "k", "").Body)
+}
+
+// reusing stores records in a buffer that it writes over, as one that encrypts or compresses them may.
+type reusing struct{ idempotent.Store }
+
+func (r reusing) Finish(ctx context.Context, l idempotent.Lease, o idempotent.Outcome) error {
+	o.Record = bytes.Clone(o.Record)
+	defer clear(o.Record)
+	return r.Store.Finish(ctx, l, o)
+}
+
+func TestMemoryBehindAStoreThatReusesItsBuffers(t *testing.T) {
+	t.Parallel()
+	var h counter
+	mw := idempotent.New(reusing{memory()}, idempotent.Global, nil)(&h)
+	require.Equal(t, "run 1: ", call(mw, "k", "").Body)
+	require.Equal(t, "run 1: ", call(mw, "k", "").Body)
 }
 
 func TestNewRecordsPayForOldOnes(t *testing.T) {

@@ -100,7 +100,7 @@ func (n *run) handle() {
 	case c.through || c.over(0): // the latter in an Executor, where nothing goes out before the end
 		n.decide(n.sealedOutcome())
 	default:
-		n.decide(Outcome{State: Done, Record: c.sum(), Retention: n.Retention, owned: true})
+		n.decide(Outcome{State: Done, Record: c.sum(), Retention: n.Retention, owned: n.instant})
 	}
 	n.ran = n
 }

@@ -132,7 +132,8 @@ type Outcome struct {
 	// Retention is how long the finished record is kept, counted from this Finish. Positive, but for Released, where it is
 	// ignored.
 	Retention time.Duration
-	// owned says that nobody else will write to Record, so that [Memory] may keep it without a copy.
+	// owned tells a Memory that Record is given away to it. It is set only where the middleware calls the Memory itself: a
+	// store in between may write again to what it has passed on.
 	owned bool
 }
 
