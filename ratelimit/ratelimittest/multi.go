@@ -17,6 +17,7 @@ var multiTests = []struct {
 	{"several charges: all or none", allOrNone},
 	{"several charges: of none, nothing happens", ofNone},
 	{"several charges: each tells its own outcome", eachOutcome},
+	{"several charges: random schedules agree with rational numbers", several},
 	{"several charges: another plan", anotherPlan},
 	{"several charges: an error charges none", errorChargesNone},
 	{"several charges: what is not charged is never missing", neverMissing},

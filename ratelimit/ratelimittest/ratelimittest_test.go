@@ -24,7 +24,7 @@ var faults = []string{
 	"a new plan empties the bucket", "a denial keeps the old plan", "a denial of several takes", "only the first of several counts", "two at once take the same",
 	"a peek makes a bucket", "a denial for good makes a bucket", "a bucket goes when it is full by its last plan", "a denial extends no bucket's life",
 	"a denial is remembered for every plan", "a denial of several keeps the old plan", "a denial of several gives", "several are taken one by one",
-	"one bucket twice at two prices", "the clock ticks every millisecond", "the clock is kept in 14 digits", "integers overflow",
+	"a denial of several loses fractions", "one bucket twice at two prices", "the clock ticks every millisecond", "the clock is kept in 14 digits", "integers overflow",
 }
 
 const (
@@ -128,6 +128,11 @@ func (e *exact) TakeAll(_ context.Context, charges []ratelimit.Charge, into []ra
 		}
 		if take {
 			e.put(c)
+		}
+		if e.fault == "a denial of several loses fractions" && len(charges) > 1 && !all && e.knows(c) {
+			b := e.buckets[e.name(c)]
+			b.tokens = rat(whole(b.tokens))
+			e.buckets[e.name(c)] = b
 		}
 	}
 	for i, c := range charges {
@@ -271,8 +276,7 @@ func (e *exact) tokens(c ratelimit.Charge) *big.Rat {
 
 func (e *exact) decide(c ratelimit.Charge, allowed bool) ratelimit.Decision {
 	tokens := e.tokens(c)
-	whole := int(new(big.Int).Div(tokens.Num(), tokens.Denom()).Int64())
-	d := ratelimit.Decision{Allowed: allowed, Limit: c.Limit, Remaining: max(whole, 0)}
+	d := ratelimit.Decision{Allowed: allowed, Limit: c.Limit, Remaining: max(whole(tokens), 0)}
 	d.ResetAfter = until(burst(c.Limit), tokens, c.Limit)
 	d.RefillAfter = min(until(d.Remaining+1, tokens, c.Limit), d.ResetAfter)
 	if !allowed && c.Cost <= burst(c.Limit) {
@@ -306,6 +310,8 @@ func burst(l ratelimit.Limit) int {
 	}
 	return l.Burst
 }
+
+func whole(r *big.Rat) int { return int(new(big.Int).Div(r.Num(), r.Denom()).Int64()) }
 
 func rat(n int) *big.Rat { return new(big.Rat).SetInt64(int64(n)) }
 
