@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -151,6 +152,34 @@ func TestCallerThatHangsUpFreesItsSlotWhenTheHandlerEnds(t *testing.T) {
 		}
 		require.Equal(t, map[int]int{200: 1}, atOnce(t, s, 1, "X-Api-Key", "sk_1"))
 	})
+}
+
+// TestGoexitLeaksNoSlot ends the goroutine of the request, as t.FailNow does in a handler of a test, in the handler and in Observe.
+func TestGoexitLeaksNoSlot(t *testing.T) {
+	t.Parallel()
+	for _, where := range []string{"handler", "Observe"} {
+		var exit atomic.Bool
+		exitIn := func(here string) {
+			if here == where && exit.Load() {
+				runtime.Goexit()
+			}
+		}
+		observe := func(context.Context, ratelimit.Event) { exitIn("Observe") }
+		for name, limit := range map[string]func(http.Handler) http.Handler{
+			"MaxConcurrent": ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey(), &ratelimit.ConcurrentOptions{Observe: observe}),
+			"Shed":          ratelimit.Shed(1, nil, &ratelimit.ShedOptions{Observe: observe}),
+		} {
+			h := limit(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { exitIn("handler") }))
+			exit.Store(true)
+			for range 3 {
+				var wg sync.WaitGroup
+				wg.Go(func() { get(h, "sk_1") })
+				wg.Wait()
+			}
+			exit.Store(false)
+			require.Equal(t, 200, get(h, "sk_1").Code, "%s: %s", name, where)
+		}
+	}
 }
 
 func TestPanicOfObserveLeaksNoSlot(t *testing.T) {

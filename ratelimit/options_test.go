@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -390,6 +391,37 @@ func TestPanicOfAHookIsOnlyThatOfItsRequest(t *testing.T) {
 			}
 			require.Equal(t, 200, get(h, "sk_1").Code)
 			require.Equal(t, 429, get(h, "sk_1").Code)
+		})
+	}
+}
+
+// After a Deny that panics, or ends the goroutine, a denial is a denial as before.
+func TestDenyThatDoesNotReturn(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(){"panic": func() { panic("boom") }, "Goexit": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			end := end
+			h := ratelimit.NewWithOptions(ratelimit.NewMemory(nil), &ratelimit.Options{
+				Deny: func(w http.ResponseWriter, _ *http.Request, _ ratelimit.Decision) {
+					end()
+					w.WriteHeader(http.StatusTeapot)
+				},
+			}, byKey("a", ratelimit.PerHour(1)), byKey("b", ratelimit.PerHour(2)))(ok)
+			require.Equal(t, 200, get(h, "sk_1").Code)
+			for range 3 {
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					defer func() { _ = recover() }()
+					get(h, "sk_1")
+				})
+				wg.Wait()
+			}
+			end = func() {}
+			w := get(h, "sk_1")
+			require.Equal(t, http.StatusTeapot, w.Code)
+			require.Equal(t, `"a";r=0;t=3600, "b";r=1;t=1800`, w.Header().Get("RateLimit"))
+			require.Equal(t, 200, get(h, "sk_2").Code)
 		})
 	}
 }
