@@ -1,6 +1,7 @@
 package ratelimittest
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -126,6 +127,13 @@ var cases = []struct {
 		{cost: 10, remaining: 0},
 		{cost: 11, denied: true},
 		{after: 100 * time.Millisecond, remaining: 0},
+	}},
+	{"a cost is not cut to 32 bits", ratelimit.PerMinute(10), []step{
+		{cost: min(1<<32, math.MaxInt), denied: true, remaining: 10},
+		{cost: min(1<<32+1, math.MaxInt), denied: true, remaining: 10},
+		{cost: math.MaxInt, denied: true, remaining: 10},
+		{remaining: 9},
+		{cost: math.MaxInt, denied: true, remaining: 9},
 	}},
 	{"denials take nothing", ratelimit.PerMinute(6), []step{
 		{times: 6, remaining: 0},

@@ -140,8 +140,12 @@ func errorChargesNone(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Durati
 			t.Error("a negative cost is no error")
 		}
 	}
-	if err := l.TakeAll(t.Context(), []ratelimit.Charge{good, good}, make([]ratelimit.Decision, 1)); err == nil {
-		t.Error("too few places for decisions are no error")
+	other := good
+	other.Key = "other"
+	for _, places := range []int{0, 1, 3} {
+		if err := l.TakeAll(t.Context(), []ratelimit.Charge{good, other}, make([]ratelimit.Decision, places)); err == nil {
+			t.Errorf("%d places for two decisions are no error", places)
+		}
 	}
 	dear, slow := good, good
 	dear.Cost, slow.Limit = 2, ratelimit.PerHour(10)

@@ -2,6 +2,7 @@ package ratelimittest
 
 import (
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -36,7 +37,8 @@ func apart(t *testing.T, l ratelimit.Limiter, _ func(time.Duration)) {
 	seen := map[[2]string]bool{}
 	for _, name := range [][2]string{
 		{"a", "bc"}, {"ab", "c"}, {"abc", ""}, {"", "abc"}, {"a:b", "c"}, {"a", "b:c"}, {"", ""}, {"a", "b c"}, {"a", "b\x00c"}, {"a", "b\nc"},
-		{"a", "{bc}"}, {"a", "\xff"}, {"a", "\xfe"}, {"A", "bc"}, {"a", "BC"},
+		{"a", "{bc}"}, {"a", "\xff"}, {"a", "\xfe"}, {"A", "bc"}, {"a", "BC"}, {"a", "bc "}, {"a ", "bc"}, {"a", "\u00e9"}, {"a", "e\u0301"},
+		{"a", strings.Repeat("x", 255)}, {"a", strings.Repeat("x", 256)}, {"a", strings.Repeat("x", 255) + "y"}, // as long as the middleware's
 	} {
 		c := ratelimit.Charge{Policy: name[0], Key: name[1], Limit: ratelimit.PerHour(1), Cost: 1}
 		if seen[name] {
