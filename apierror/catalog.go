@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
+
+	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
 // Definition is one entry of a catalogue: a code and all that follows from it. A service defines its own codes as package
@@ -42,12 +43,7 @@ func (d Definition) New() *Error {
 
 func (d Definition) retryable() bool {
 	status := cmp.Or(d.Status, d.Type.status())
-	return !d.NotRetryable && (retryableStatus(status) || status < 400 || status > 599) // what is no error's goes out as 500
-}
-
-// retryableStatus tells which statuses a client of the specification repeats. 501 never heals.
-func retryableStatus(status int) bool {
-	return status == http.StatusTooManyRequests || status >= 500 && status != http.StatusNotImplemented
+	return !d.NotRetryable && (retryhint.Retryable(status) || status < 400 || status > 599) // what is no error's goes out as 500
 }
 
 // Messagef returns an error of this definition whose public message is the formatted text.

@@ -17,7 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/seawall-go/seawall/internal/reqid"
-	"github.com/seawall-go/seawall/internal/retryafter"
+	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
 const (
@@ -84,12 +84,12 @@ func Parse(resp *http.Response) error {
 	e := &Error{
 		typ:       typeOfStatus(resp.StatusCode),
 		status:    resp.StatusCode,
-		retryable: retryable(resp),
+		retryable: retryhint.Retryable(resp.StatusCode) && !retryhint.Refused(resp.Header),
 		cause:     cause,
 		more:      &details{origin: originOf(resp)},
 	}
 	if resp.Header["Retry-After"] != nil {
-		e.retryAfter, _ = retryafter.Parse(resp.Header, time.Now())
+		e.retryAfter, _ = retryhint.After(resp.Header, time.Now())
 	}
 
 	text, readable := decoded(resp.Header, body)
@@ -336,14 +336,6 @@ func snippet(text []byte) string {
 		runes++
 	}
 	return b.String()
-}
-
-// retryable tells whether a client of the specification may repeat the request.
-func retryable(resp *http.Response) bool {
-	if strings.EqualFold(strings.TrimSpace(resp.Header.Get("X-Should-Retry")), "false") {
-		return false
-	}
-	return retryableStatus(resp.StatusCode)
 }
 
 // headerID is a request id from a header, "" where the header is absent or doubled with different values.

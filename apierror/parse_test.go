@@ -199,6 +199,7 @@ func TestWhatAResponseSaysOfRetries(t *testing.T) {
 		{409, nil, false, 0},
 		{429, nil, true, 0},
 		{429, []string{"X-Should-Retry", " FALSE "}, false, 0},
+		{429, []string{"X-Should-Retry", "true", "X-Should-Retry", "false"}, false, 0},
 		{500, nil, true, 0},
 		{501, nil, false, 0},
 		{503, []string{"Retry-After", "120"}, true, 2 * time.Minute},

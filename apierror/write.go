@@ -9,7 +9,7 @@ import (
 
 	"github.com/seawall-go/seawall/internal/reqid"
 	"github.com/seawall-go/seawall/internal/reqstate"
-	"github.com/seawall-go/seawall/internal/retryafter"
+	"github.com/seawall-go/seawall/internal/retryhint"
 	"github.com/seawall-go/seawall/internal/track"
 )
 
@@ -178,7 +178,7 @@ func (rd *Renderer) setHeaders(h http.Header, e *Error, values []string, encoded
 	case e.vain:
 		delete(h, "Retry-After")
 	case e.retryAfter > 0:
-		set("Retry-After", retryafter.Format(e.retryAfter))
+		set("Retry-After", retryhint.FormatAfter(e.retryAfter))
 	case (e.status == http.StatusTooManyRequests || e.status == http.StatusServiceUnavailable) && h["Retry-After"] == nil:
 		set("Retry-After", "1")
 	}

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
-	"github.com/seawall-go/seawall/internal/retryafter"
+	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
 // Options are options of [NewWithOptions].
@@ -275,7 +275,7 @@ func (g *gate) deny(w http.ResponseWriter, r *http.Request, d Decision) {
 		return
 	}
 	if d.RetryAfter > 0 {
-		w.Header().Set("Retry-After", retryafter.Format(d.RetryAfter))
+		w.Header().Set("Retry-After", retryhint.FormatAfter(d.RetryAfter))
 	}
 	g.Deny(w, r, d)
 }

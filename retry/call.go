@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
 // call is one RoundTrip.
@@ -263,7 +264,7 @@ func (c *call) decide(a *sent) (Reason, error) {
 		}
 	}
 	switch {
-	case a.Status != 0 && toldNotToRetry(c.resp.Header):
+	case a.Status != 0 && retryhint.Refused(c.resp.Header):
 		return ToldNotTo, nil
 	case !p.worthRepeating(a.Attempt):
 		return NotRetryable, nil

@@ -9,12 +9,9 @@ import (
 	"net/http"
 	"strings"
 	"time"
-)
 
-// retryableStatus is the specification's rule: 429 and 5xx, but not 501, which never heals.
-func retryableStatus(status int) bool {
-	return status == http.StatusTooManyRequests || status >= 500 && status != http.StatusNotImplemented
-}
+	"github.com/seawall-go/seawall/internal/retryhint"
+)
 
 // worthRepeating tells whether a failure is of a kind that a repetition may not meet again.
 func (p *Policy) worthRepeating(a Attempt) bool {
@@ -22,7 +19,7 @@ func (p *Policy) worthRepeating(a Attempt) bool {
 	case p.Retryable != nil:
 		return p.Retryable(a)
 	case a.Status != 0:
-		return retryableStatus(a.Status)
+		return retryhint.Retryable(a.Status)
 	default:
 		_, untrusted := errors.AsType[*tls.CertificateVerificationError](a.Err)
 		return !untrusted
@@ -59,7 +56,7 @@ func health(status int, ours bool) outcome {
 	switch {
 	case ours, status == http.StatusTooManyRequests:
 		return neutral
-	case status == 0, retryableStatus(status):
+	case status == 0, retryhint.Retryable(status):
 		return failure
 	case status >= 400:
 		return answered

@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/seawall-go/seawall/internal/retryafter"
+	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
 // never is the longest time.Duration: a limit that is never met.
@@ -46,7 +46,7 @@ func (p *Policy) jitter(ceiling time.Duration) time.Duration {
 // wait counts, since it is the early retry that costs the server something.
 func askedToWait(h http.Header, now time.Time) (longest time.Duration) {
 	for _, line := range h["Retry-After"] {
-		d, _ := retryafter.Parse(http.Header{"Retry-After": {line}}, now)
+		d, _ := retryhint.After(http.Header{"Retry-After": {line}}, now)
 		longest = max(longest, d)
 	}
 	return longest

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
 // Do calls f until it succeeds or the policy says that it is enough, for work that is not one HTTP request: a transaction, a
@@ -85,7 +86,7 @@ func (d *doing) decide(a *Attempt) Reason {
 	vain := false
 	if e, ok := errors.AsType[*apierror.Error](a.Err); ok && e != nil {
 		a.Status, a.Code, a.RequestID = e.Status(), e.Code(), e.RequestID()
-		asked, vain = e.RetryAfter(), !e.Retryable() && retryableStatus(e.Status())
+		asked, vain = e.RetryAfter(), !e.Retryable() && retryhint.Retryable(e.Status())
 	}
 	_, permanent := errors.AsType[*permanentError](a.Err)
 	_, repeated := errors.AsType[*Error](a.Err)

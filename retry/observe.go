@@ -3,6 +3,8 @@ package retry
 import (
 	"log/slog"
 	"time"
+
+	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
 // An Event is what [Transport.Observe] is told: every attempt when it has ended, every call when it has, and every change of
@@ -51,7 +53,7 @@ func (c *call) log(reason Reason, end error) {
 	level, message := slog.LevelInfo, "retrying request"
 	if reason != "" {
 		message = "request failed"
-		if reason != Canceled && (a.Status == 0 || retryableStatus(a.Status)) {
+		if reason != Canceled && (a.Status == 0 || retryhint.Retryable(a.Status)) {
 			level = slog.LevelWarn
 		}
 	}

@@ -102,16 +102,6 @@ func isJSON(h http.Header) bool {
 	return mediaType == "application/json" || strings.HasSuffix(mediaType, "+json")
 }
 
-// toldNotToRetry tells whether any X-Should-Retry says false. No value of it makes anything retryable.
-func toldNotToRetry(h http.Header) bool {
-	for _, v := range h["X-Should-Retry"] {
-		if strings.ToLower(strings.TrimSpace(v)) == "false" { // EqualFold would fold the long s too
-			return true
-		}
-	}
-	return false
-}
-
 // requestID is the response's, from its header.
 func requestID(h http.Header) string {
 	if id := h.Get("Request-Id"); id != "" {

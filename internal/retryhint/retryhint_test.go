@@ -1,4 +1,4 @@
-package retryafter_test
+package retryhint_test
 
 import (
 	"math"
@@ -9,14 +9,14 @@ import (
 	"time"
 
 	"github.com/seawall-go/seawall/internal/leakcheck"
-	"github.com/seawall-go/seawall/internal/retryafter"
+	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
 func TestMain(m *testing.M) { leakcheck.Main(m) }
 
 var now = time.Date(2026, 11, 23, 12, 0, 0, 250e6, time.UTC)
 
-func TestParse(t *testing.T) {
+func TestAfter(t *testing.T) {
 	t.Parallel()
 	const longest = math.MaxInt64 / int64(time.Second) * int64(time.Second)
 	for _, row := range []struct {
@@ -57,22 +57,56 @@ func TestParse(t *testing.T) {
 		{"another time zone", []string{"Mon, 23 Nov 2026 12:00:10 CET"}, 0, false},
 		{"ISO 8601", []string{"2026-11-23T12:00:10Z"}, 0, false},
 	} {
-		d, ok := retryafter.Parse(http.Header{"Retry-After": row.lines}, now)
+		d, ok := retryhint.After(http.Header{"Retry-After": row.lines}, now)
 		if d != row.want || ok != row.ok {
 			t.Errorf("%s: %v, %v", row.name, d, ok)
 		}
 	}
-	if _, ok := retryafter.Parse(nil, now); ok {
+	if _, ok := retryhint.After(nil, now); ok {
 		t.Error("no header at all")
 	}
 }
 
-func FuzzParse(f *testing.F) {
+func TestRetryableStatuses(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]bool{
+		0: false, 200: false, 304: false, 400: false, 408: false, 409: false, 425: false, 428: false, 429: true, 430: false, 499: false,
+		500: true, 501: false, 502: true, 503: true, 504: true, 599: true,
+	} {
+		if retryhint.Retryable(status) != want {
+			t.Errorf("%d", status)
+		}
+	}
+}
+
+func TestAnyFalseRefusesARetry(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		lines []string
+		want  bool
+	}{
+		{nil, false},
+		{[]string{""}, false},
+		{[]string{"true"}, false},
+		{[]string{"0"}, false},
+		{[]string{"false"}, true},
+		{[]string{" FALSE\t"}, true},
+		{[]string{"true", "false"}, true},
+		{[]string{"fal\u017fe"}, false},
+		{[]string{"false, true"}, false},
+	} {
+		if retryhint.Refused(http.Header{"X-Should-Retry": row.lines}) != row.want {
+			t.Errorf("%q", row.lines)
+		}
+	}
+}
+
+func FuzzAfter(f *testing.F) {
 	for _, value := range []string{"120", "Mon, 23 Nov 2026 12:00:10 GMT", "Monday, 23-Nov-26 12:00:10 GMT", "Mon Nov 23 12:00:10 2026", "-1", "99999999999999999999", " 5 "} {
 		f.Add(value, value)
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
-		d, ok := retryafter.Parse(http.Header{"Retry-After": {a, b}}, now)
+		d, ok := retryhint.After(http.Header{"Retry-After": {a, b}}, now)
 		if d < 0 || !ok && d != 0 || ok && strings.TrimSpace(a) != strings.TrimSpace(b) {
 			t.Errorf("%v, %v", d, ok)
 		}
@@ -82,24 +116,24 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-func BenchmarkParse(b *testing.B) {
+func BenchmarkAfter(b *testing.B) {
 	for name, value := range map[string]string{"seconds": "120", "date": "Mon, 23 Nov 2026 12:00:10 GMT"} {
 		b.Run(name, func(b *testing.B) {
 			h := http.Header{"Retry-After": {value}}
 			b.ReportAllocs()
 			for b.Loop() {
-				retryafter.Parse(h, now)
+				retryhint.After(h, now)
 			}
 		})
 	}
 }
 
-func TestFormatRoundsUpToAtLeastOneSecond(t *testing.T) {
+func TestFormatAfterRoundsUpToAtLeastOneSecond(t *testing.T) {
 	t.Parallel()
 	for d, want := range map[time.Duration]string{
 		math.MinInt64: "1", -1: "1", 0: "1", 1: "1", time.Second: "1", time.Second + 1: "2", time.Hour: "3600", math.MaxInt64: "9223372037",
 	} {
-		if got := retryafter.Format(d); got != want {
+		if got := retryhint.FormatAfter(d); got != want {
 			t.Errorf("%v: %s, not %s", d, got, want)
 		}
 	}
