@@ -33,7 +33,7 @@ func RequestID(o *RequestIDOptions) Middleware {
 			if state.RequestID() == "" && opt.trusts(r) {
 				state.SetRequestID(inboundID(r.Header))
 			}
-			reqid.SetHeaders(w.Header(), state.EnsureRequestID(reqid.New))
+			state.AnnounceRequestID(w.Header(), reqid.New)
 			next.ServeHTTP(w, r)
 		})
 	}

@@ -141,7 +141,7 @@ func (q *request) nameRequest() {
 	r, state := reqstate.Ensure(q.r)
 	q.r = r
 	if state.RequestID() == "" {
-		reqid.SetHeaders(q.w.Header(), state.EnsureRequestID(reqid.New))
+		state.AnnounceRequestID(q.w.Header(), reqid.New)
 	}
 }
 

@@ -1,9 +1,8 @@
-// Package reqid makes and checks request ids, and puts them into headers.
+// Package reqid makes and checks request ids.
 package reqid
 
 import (
 	"crypto/rand"
-	"net/http"
 	"sync"
 )
 
@@ -72,11 +71,4 @@ func Valid(id string) bool {
 		}
 	}
 	return true
-}
-
-// SetHeaders puts an id into both headers. They share one array, each slice at its full capacity, so that adding to one leaves
-// the other alone.
-func SetHeaders(h http.Header, id string) {
-	value := []string{id}
-	h["Request-Id"], h["X-Request-Id"] = value, value
 }

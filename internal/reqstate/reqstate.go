@@ -13,6 +13,7 @@ import (
 type State struct {
 	mu        sync.Mutex
 	requestID string
+	announced [1]string // the id, as the value of its headers
 	principal string
 	pattern   string
 	err       error
@@ -81,6 +82,19 @@ func (s *State) EnsureRequestID(mint func() string) string {
 		s.requestID = mint()
 	}
 	return s.requestID
+}
+
+// AnnounceRequestID puts the request's id, which is made where there is none, into both headers of the response. They share one
+// array, each slice at its full capacity, so that adding to one leaves the other alone.
+func (s *State) AnnounceRequestID(h http.Header, mint func() string) {
+	id := s.EnsureRequestID(mint)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.announced[0] != id {
+		s.announced[0] = id
+	}
+	value := s.announced[:]
+	h["Request-Id"], h["X-Request-Id"] = value, value
 }
 
 func (s *State) SetRequestID(id string) { s.set(&s.requestID, id) }

@@ -119,3 +119,26 @@ func TestEnsureRequestIDMakesOneIDForAll(t *testing.T) {
 		t.Error(id)
 	}
 }
+
+func TestAnnounceRequestIDNamesTheOneID(t *testing.T) {
+	t.Parallel()
+	_, s := reqstate.Ensure(httptest.NewRequest(http.MethodGet, "/", nil))
+	mint := func() string { return "req_1" }
+	first, second := http.Header{"Request-Id": {"other"}}, http.Header{}
+	s.AnnounceRequestID(first, mint)
+	s.AnnounceRequestID(second, mint)
+	first.Add("Request-Id", "added")
+	for _, h := range []http.Header{first, second} {
+		if h["Request-Id"][0] != "req_1" || h.Get("X-Request-Id") != "req_1" || len(h["X-Request-Id"]) != 1 {
+			t.Error(h)
+		}
+	}
+	if len(second["Request-Id"]) != 1 || s.RequestID() != "req_1" {
+		t.Error(second, s.RequestID())
+	}
+	s.SetRequestID("req_2")
+	s.AnnounceRequestID(second, mint)
+	if second.Get("Request-Id") != "req_2" {
+		t.Error(second)
+	}
+}
