@@ -66,6 +66,22 @@ func TestFieldsAreSoundWhateverTheLimiterSays(t *testing.T) {
 	}
 }
 
+// An adapter around a limiter that only says no has no wait to tell. That must not tell clients to give up for good.
+func TestDenialWithoutAWaitMayBeRepeated(t *testing.T) {
+	t.Parallel()
+	for _, says := range []answers{{}, {RetryAfter: -time.Second}} {
+		w := get(ratelimit.New(says, byKey("", ratelimit.PerMinute(9)))(ok), "sk_1")
+		require.Equal(t, 429, w.Code)
+		require.Equal(t, "1", w.Header().Get("Retry-After"))
+		require.Empty(t, w.Header().Get("X-Should-Retry"))
+
+		h := ratelimit.NewWithOptions(says, &ratelimit.Options{Deny: func(_ http.ResponseWriter, _ *http.Request, d ratelimit.Decision) {
+			require.Equal(t, time.Second, d.RetryAfter)
+		}}, byKey("", ratelimit.PerMinute(9)))(ok)
+		require.Equal(t, "1", get(h, "sk_1").Header().Get("Retry-After"))
+	}
+}
+
 // answers is a limiter that always says the same.
 type answers ratelimit.Decision
 

@@ -256,12 +256,16 @@ func (g *gate) logger() *slog.Logger {
 func (s *session) denial() *Decision {
 	var worst *Decision
 	for i := range s.decisions {
-		d := &s.decisions[i]
+		d, c := &s.decisions[i], &s.charges[i]
 		switch {
 		case d.Allowed:
-		case d.RetryAfter == 0:
+			continue
+		case c.Cost > c.Limit.burst():
 			return d
-		case worst == nil || d.RetryAfter > worst.RetryAfter:
+		case d.RetryAfter <= 0: // a limiter that does not say
+			d.RetryAfter = time.Second
+		}
+		if worst == nil || d.RetryAfter > worst.RetryAfter {
 			worst = d
 		}
 	}
@@ -281,7 +285,7 @@ func (g *gate) deny(w http.ResponseWriter, r *http.Request, d Decision) {
 }
 
 func (d *Decision) err() *apierror.Error {
-	if d.RetryAfter == 0 {
+	if d.RetryAfter <= 0 {
 		return apierror.RateLimitExceeded(0).NotRetryable()
 	}
 	return apierror.RateLimitExceeded(d.RetryAfter)
