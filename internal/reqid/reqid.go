@@ -23,14 +23,10 @@ func New() string {
 	var id [len(prefix) + length]byte
 	stock := stocks.Get().(*stock)
 	for n := copy(id[:], prefix); n < len(id); {
-		random := stock.take()
-		for _, b := range random {
-			if n < len(id) && int(b) < unbiased {
-				id[n] = alphabet[int(b)%len(alphabet)]
-				n++
-			}
+		if b := int(stock.take()); b < unbiased {
+			id[n] = alphabet[b%len(alphabet)]
+			n++
 		}
-		clear(random)
 	}
 	stocks.Put(stock)
 	return string(id[:])
@@ -40,22 +36,25 @@ func New() string {
 // are used once and erased. A process that is copied while it runs (a snapshot of a virtual machine) may make an id twice; what
 // must not repeat even then, such as a key, is no request id.
 type stock struct {
-	bytes [20 * portion]byte
+	bytes [512]byte // for about 30 ids
 	left  int
 }
 
-// portion is what an id is made of. With 24 bytes another portion is needed once in 20 million ids.
-const portion = 24
-
 var stocks = sync.Pool{New: func() any { return new(stock) }}
 
-func (s *stock) take() []byte {
+func (s *stock) take() byte {
 	if s.left == 0 {
-		rand.Read(s.bytes[:]) // never fails: crypto/rand ends the program where the system has no randomness
-		s.left = len(s.bytes)
+		s.fill()
 	}
-	s.left -= portion
-	return s.bytes[s.left : s.left+portion]
+	s.left--
+	b := s.bytes[s.left]
+	s.bytes[s.left] = 0
+	return b
+}
+
+func (s *stock) fill() {
+	rand.Read(s.bytes[:]) // never fails: crypto/rand ends the program where the system has no randomness
+	s.left = len(s.bytes)
 }
 
 // Valid tells whether an id that a peer sent may be used as it is: 1 to 128 of A-Z a-z 0-9 . _ -
