@@ -20,8 +20,9 @@ type Limiter interface {
 	//   - A bucket may be forgotten once it is full, by all limits that it had since it was made: else a caller with two limits would
 	//     drain the large one, fill up the small one, and find the large one full.
 	//
-	// The error is never about the caller being over a limit: it is that of c.Validate, [ErrFull], or trouble of the back end. The context
-	// is that of the request, and so is its deadline: who asks another machine needs a time-out of its own, or requests wait as long as that does.
+	// The error is never about the caller being over a limit: it is that of c.Validate, [ErrFull], or trouble of the back end. It goes into
+	// the log, so it must not hold the key. The context is that of the request, and so is its deadline: who asks another machine needs a
+	// time-out of its own, or requests wait as long as that does.
 	Take(ctx context.Context, c Charge) (Decision, error)
 }
 
@@ -31,8 +32,8 @@ type MultiLimiter interface {
 
 	// TakeAll makes all of the charges if each is admitted, else none of them. The outcome of charges[i] goes into into[i], which
 	// tells whether that charge by itself is admitted; the two have the same length. Two charges of one bucket are an error: they are one
-	// charge with a larger cost. After an error nothing is charged, and what is in into means nothing. An implementation keeps neither
-	// slice.
+	// charge with a larger cost. After an error what is in into means nothing, and nothing is charged, unless only the reply was lost. An
+	// implementation keeps neither slice.
 	TakeAll(ctx context.Context, charges []Charge, into []Decision) error
 }
 

@@ -11,7 +11,7 @@ import (
 
 // Run checks a limiter, and, if it is a [ratelimit.MultiLimiter], that too. newLimiter returns a limiter without buckets, on a clock that
 // stands still until the function that it also returns moves it forward. It is called once for each test, with that test's t, on which
-// it may register a cleanup.
+// it may register a cleanup, and once to see what it returns.
 //
 //	func TestLimiter(t *testing.T) {
 //		ratelimittest.Run(t, func(t *testing.T) (ratelimit.Limiter, func(time.Duration)) {

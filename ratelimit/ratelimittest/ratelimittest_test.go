@@ -28,7 +28,8 @@ var faults = []string{
 	"a peek makes a bucket", "a denial for good makes a bucket", "a bucket goes when it is full by its last plan", "a denial extends no bucket's life",
 	"a denial is remembered for every plan", "a denial of several keeps the old plan", "a denial of several gives", "several are taken one by one",
 	"a cost is cut to 32 bits", "a key is cut to 255 bytes", "a key has no spaces at its end", "places are left over",
-	"a denial of several loses fractions", "one bucket twice at two prices", "the clock ticks every millisecond", "the clock is kept in 14 digits", "integers overflow",
+	"an error holds the key", "a denial of several loses fractions", "one bucket twice at two prices", "the clock ticks every millisecond",
+	"the clock is kept in 14 digits", "integers overflow",
 }
 
 const (
@@ -161,6 +162,9 @@ func (e *exact) check(charges []ratelimit.Charge, into []ratelimit.Decision) err
 	seen := map[[2]string]bool{}
 	for _, c := range charges {
 		if err := c.Validate(); err != nil && (c.Cost >= 0 || e.fault != "a negative cost gives") {
+			if e.fault == "an error holds the key" {
+				err = fmt.Errorf("%w: %+v", err, c)
+			}
 			return err
 		}
 		name := e.name(c)

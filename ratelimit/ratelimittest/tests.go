@@ -12,7 +12,7 @@ import (
 )
 
 func invalid(t *testing.T, l ratelimit.Limiter, _ func(time.Duration)) {
-	good := ratelimit.Charge{Policy: "p", Key: "k", Limit: ratelimit.PerSecond(10), Cost: 1}
+	good := ratelimit.Charge{Policy: "p", Key: "sk_secret", Limit: ratelimit.PerSecond(10), Cost: 1}
 	for name, change := range map[string]func(*ratelimit.Charge){
 		"a negative cost":            func(c *ratelimit.Charge) { c.Cost = -3 },
 		"the zero limit":             func(c *ratelimit.Charge) { c.Limit = ratelimit.Limit{} },
@@ -26,6 +26,8 @@ func invalid(t *testing.T, l ratelimit.Limiter, _ func(time.Duration)) {
 		change(&c)
 		if d, err := l.Take(t.Context(), c); err == nil {
 			t.Errorf("%s is no error: %+v", name, d)
+		} else if strings.Contains(err.Error(), c.Key) {
+			t.Errorf("an error holds the key, which may be a secret: %v", err)
 		}
 	}
 	if d := take(t, l, good); d.Remaining != 9 {
