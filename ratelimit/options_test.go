@@ -344,14 +344,62 @@ func TestCallerThatHasGone(t *testing.T) {
 func TestNoRoomIs503WhateverOnFailureSays(t *testing.T) {
 	t.Parallel()
 	for _, on := range []ratelimit.OnFailure{ratelimit.FailLocal, ratelimit.FailOpen, ratelimit.FailClosed} {
+		var log strings.Builder
 		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: ratelimit.RefuseNew})
-		h := ratelimit.NewWithOptions(m, &ratelimit.Options{OnFailure: on}, byKey("", ratelimit.PerHour(1)))(ok)
+		h := ratelimit.NewWithOptions(m, &ratelimit.Options{OnFailure: on, Logger: slog.New(slog.NewTextHandler(&log, nil))},
+			byKey("", ratelimit.PerHour(1)))(ok)
 		require.Equal(t, 200, get(h, "sk_1").Code)
 		w := get(h, "sk_2")
 		require.Equal(t, 503, w.Code)
 		require.Equal(t, "1", w.Header().Get("Retry-After"))
 		require.Equal(t, 429, get(h, "sk_1").Code)
+		require.Empty(t, log.String(), "it does not fail")
 	}
+}
+
+// What a caller that has gone does not get, it is not charged for locally.
+func TestCallerThatHasGoneIsNotChargedLocally(t *testing.T) {
+	t.Parallel()
+	l := &broken{Memory: ratelimit.NewMemory(nil), err: context.Canceled}
+	h := ratelimit.NewWithOptions(l, &ratelimit.Options{Logger: slog.New(slog.DiscardHandler)}, byKey("", ratelimit.PerHour(1)))(ok)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Equal(t, 503, serve(h, request("X-Api-Key", "sk_1").WithContext(gone)).Code)
+	require.Equal(t, 200, get(h, "sk_1").Code)
+}
+
+// prying looks at what is behind the slices that it gets, and decides nothing when it is told to.
+type prying struct {
+	*ratelimit.Memory
+	idle bool
+	seen []string
+}
+
+func (p *prying) TakeAll(ctx context.Context, charges []ratelimit.Charge, into []ratelimit.Decision) error {
+	for _, c := range charges[:cap(charges)] {
+		p.seen = append(p.seen, c.Key)
+	}
+	if p.idle {
+		return nil
+	}
+	return p.Memory.TakeAll(ctx, charges, into)
+}
+
+// TestNothingOfARequestIsThereInTheNext looks for keys, which may be secrets, and for decisions, which another limiter might leave as they are.
+func TestNothingOfARequestIsThereInTheNext(t *testing.T) {
+	t.Parallel()
+	p := &prying{Memory: ratelimit.NewMemory(nil)}
+	third := byKey("c", ratelimit.PerHour(100))
+	third.Skip = func(r *http.Request) bool { return r.Header.Get("X-Skip") != "" }
+	h := ratelimit.New(p, byKey("a", ratelimit.PerHour(100)), byKey("b", ratelimit.PerHour(100)), third)(ok)
+	for range 20 {
+		require.Equal(t, 200, get(h, "sk_1").Code)
+		p.seen = nil
+		require.Equal(t, 200, serve(h, request("X-Api-Key", "sk_2", "X-Skip", "1")).Code)
+		require.NotContains(t, p.seen, "api_key:sk_1")
+	}
+	p.idle = true
+	require.Equal(t, 429, get(h, "sk_1").Code)
 }
 
 // TestPanicOfAHookIsOnlyThatOfItsRequest shows that nothing stays behind: the next request is served, and charged right.
