@@ -53,7 +53,7 @@ func (s *shard) finish(e *entry, o Outcome, now time.Duration) error {
 	if !o.owned || cap(o.Record) > len(o.Record)+len(o.Record)/8 { // what it has to spare is not counted
 		e.record = bytes.Clone(o.Record)
 	}
-	e.expires = now + o.Retention
+	e.lease, e.expires = now, now+o.Retention
 	if o.State == Done {
 		s.all.done.push(e)
 		if e.scope != nil {

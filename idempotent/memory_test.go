@@ -379,6 +379,19 @@ func TestTombstones(t *testing.T) {
 	require.Equal(t, idempotent.Acquired, stateOf(t, m, c))
 }
 
+// The lease of a claim in memory does not end by itself; with its run it does.
+func TestTombstoneOfARunEnds(t *testing.T) {
+	t.Parallel()
+	var h counter
+	m, advance := newMemory(&idempotent.MemoryOptions{Tombstones: 24 * time.Hour})
+	mw := idempotent.New(m, idempotent.Global, nil)(&h)
+	call(mw, "k", "")
+	advance(24 * time.Hour)
+	require.Contains(t, call(mw, "k", "").Body, "idempotency_response_unavailable")
+	advance(24 * time.Hour)
+	require.Equal(t, "run 2: ", call(mw, "k", "").Body)
+}
+
 func TestMemoryWithItsOwnClock(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
