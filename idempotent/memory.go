@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -176,7 +177,7 @@ func (m *Memory) Acquire(ctx context.Context, c Claim) (Verdict, error) {
 	case e.state != InFlight:
 		return Verdict{State: e.state, Record: e.record}, nil
 	case e.token == c.Token:
-		e.lease = now + c.Lease
+		e.lease = after(now, c.Lease)
 	case now < e.lease:
 		return Verdict{State: InFlight, LeaseLeft: e.lease - now}, nil
 	case e.marked:
@@ -191,12 +192,15 @@ func (m *Memory) Acquire(ctx context.Context, c Claim) (Verdict, error) {
 func (e *entry) own(c Claim, now time.Duration) {
 	e.token = c.Token
 	e.attempt++
-	e.lease, e.expires = now+c.Lease, now+c.Retention
+	e.lease, e.expires = after(now, c.Lease), after(now, c.Retention)
 }
+
+// after is d from now, at most the last moment that there is.
+func after(now, d time.Duration) time.Duration { return now + min(d, math.MaxInt64-now) }
 
 // Renew implements [Store].
 func (m *Memory) Renew(ctx context.Context, l Lease, d time.Duration) error {
-	return m.change(ctx, l, func(e *entry, now time.Duration) { e.lease = now + d })
+	return m.change(ctx, l, func(e *entry, now time.Duration) { e.lease = after(now, d) })
 }
 
 // Mark implements [Store].

@@ -26,7 +26,7 @@ func (s *shard) expire(e *entry, now time.Duration) (gone bool) {
 	if s.max.tombstones > 0 && e.state != Expired {
 		s.strip(e)
 		e.state, e.record = Expired, nil
-		e.expires = max(e.expires, e.lease) + s.max.tombstones
+		e.expires = after(max(e.expires, e.lease), s.max.tombstones)
 		e.wake()
 		if now < e.expires {
 			return false
@@ -53,7 +53,7 @@ func (s *shard) finish(e *entry, o Outcome, now time.Duration) error {
 	if !o.owned || cap(o.Record) > len(o.Record)+len(o.Record)/8 { // what it has to spare is not counted
 		e.record = bytes.Clone(o.Record)
 	}
-	e.lease, e.expires = now, now+o.Retention
+	e.lease, e.expires = now, after(now, o.Retention)
 	if o.State == Done {
 		s.all.done.push(e)
 		if e.scope != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -390,6 +391,31 @@ func TestTombstoneOfARunEnds(t *testing.T) {
 	require.Contains(t, call(mw, "k", "").Body, "idempotency_response_unavailable")
 	advance(24 * time.Hour)
 	require.Equal(t, "run 2: ", call(mw, "k", "").Body)
+}
+
+// Services write "for ever" as the longest duration.
+func TestMemoryForEver(t *testing.T) {
+	t.Parallel()
+	const ever = math.MaxInt64
+	m, advance := newMemory(&idempotent.MemoryOptions{Tombstones: ever})
+	advance(time.Hour)
+	c := claimOf("p", 1)
+	c.Lease, c.Retention = ever, ever
+	_, err := m.Acquire(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, idempotent.InFlight, stateOf(t, m, c))
+	_, err = m.Acquire(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, idempotent.InFlight, stateOf(t, m, c))
+	require.NoError(t, m.Renew(t.Context(), c.Own(), ever))
+	require.Equal(t, idempotent.InFlight, stateOf(t, m, c))
+	require.NoError(t, m.Finish(t.Context(), c.Own(), idempotent.Outcome{State: idempotent.Done, Retention: ever}))
+	require.Equal(t, idempotent.Done, stateOf(t, m, c))
+
+	c = claimOf("p", 2)
+	require.NoError(t, finished(t, m, c, 0))
+	advance(time.Hour)
+	require.Equal(t, idempotent.Expired, stateOf(t, m, c))
 }
 
 func TestMemoryWithItsOwnClock(t *testing.T) {
