@@ -56,8 +56,8 @@ func (q *request) own(attempt int, asked time.Time) (decided bool) {
 		n.handle()
 	} else {
 		n.fail()
-		q.ran = n
 	}
+	q.ran = n
 	return q.settle()
 }
 
@@ -69,6 +69,7 @@ func (q *request) execute() (Verdict, error) {
 		n := q.newRun(ctx, attempt)
 		defer n.cancel(nil)
 		n.handle()
+		q.ran = n
 		return n.outcome
 	})
 	if err == nil && v.State == Acquired {

@@ -13,6 +13,18 @@ func (m *Memory) Scopes() (n int) {
 	return n
 }
 
+// Running tells how many records are RUNNING.
+func (m *Memory) Running() (n int) {
+	for i := range m.shards {
+		for _, e := range m.shards[i].entries {
+			if e.state == InFlight {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // ParseKey is parseKey.
 func ParseKey(lines []string) (string, error) { return parseKey(lines) }
 

@@ -102,7 +102,6 @@ func (n *run) handle() {
 	default:
 		n.decide(Outcome{State: Done, Record: c.sum(), Retention: n.Retention, owned: n.instant})
 	}
-	n.ran = n
 }
 
 // removeFiles removes the temporary files of a form that the handler has parsed, as net/http does for its own request, but not
