@@ -42,6 +42,7 @@ func TestByAPIKey(t *testing.T) {
 		"Bearer with more spaces": {[]string{"Authorization", " Bearer   sk_1 "}, one, nil},
 		"Basic user":              {[]string{"Authorization", basic("sk_1", "")}, one, nil},
 		"Basic user and password": {[]string{"Authorization", basic("sk_1", "a:b")}, one, nil},
+		"basic, in small":         {[]string{"Authorization", strings.Replace(basic("sk_1", ""), "B", "b", 1)}, one, nil},
 		"Basic user with spaces":  {[]string{"Authorization", basic(" sk_1\t", "")}, one, nil},
 		"X-API-Key":               {[]string{"X-API-Key", "sk_1"}, one, nil},
 		"X-API-Key with spaces":   {[]string{"X-API-Key", "\tsk_1 "}, one, nil},
@@ -107,6 +108,8 @@ func TestKeysOfDifferentKindsNeverCollide(t *testing.T) {
 		"digits":          ratelimit.Join(of("1"), of("1:1")),
 		"x2:y and z":      ratelimit.Join(of("x2:y"), of("z")),
 		"x and y2:z":      ratelimit.Join(of("x"), of("y2:z")),
+		"length in a key": ratelimit.Join(of("1"), of("aaaaaaaaa9bbbbbbbbb")),
+		"key in a length": ratelimit.Join(of("19aaaaaaaaa"), of("bbbbbbbbb")),
 		"more digits":     ratelimit.Join(of("1:1"), of("1")),
 	} {
 		key, err := f(r)

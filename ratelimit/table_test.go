@@ -277,6 +277,19 @@ func TestEarlyEvictionsAreCounted(t *testing.T) {
 	require.EqualValues(t, 15, m.Stats().Evicted)
 }
 
+func TestAsManyKeysAsThereMayBe(t *testing.T) {
+	t.Parallel()
+	for _, maxKeys := range []int{1, 2, 1023, 2049, 10_007, 33_333} { // of which most are no multiple of the number of parts
+		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: maxKeys})
+		for i := range 2*maxKeys + 1000 {
+			if _, err := m.TakeAt(epoch, charge(strconv.Itoa(i), ratelimit.PerHour(1))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		require.Equal(t, maxKeys, m.Stats().Keys)
+	}
+}
+
 func TestNothingIsKeptForWhatNeedsNoBucket(t *testing.T) {
 	t.Parallel()
 	m := ratelimit.NewMemory(nil)

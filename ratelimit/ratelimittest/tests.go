@@ -20,6 +20,7 @@ func invalid(t *testing.T, l ratelimit.Limiter, _ func(time.Duration)) {
 		"a negative burst":           func(c *ratelimit.Charge) { c.Limit.Burst = -1 },
 		"no window":                  func(c *ratelimit.Charge) { c.Limit.Window = 0 },
 		"a unit in no time":          func(c *ratelimit.Charge) { c.Limit.Window = time.Nanosecond },
+		"a quota that never refills": func(c *ratelimit.Charge) { c.Limit = ratelimit.Per(1, tenYears+time.Hour) },
 		"a burst that never refills": func(c *ratelimit.Charge) { c.Limit = ratelimit.Limit{Quota: 1, Window: time.Hour, Burst: 1e9} },
 	} {
 		c := good
