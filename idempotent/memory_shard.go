@@ -42,7 +42,7 @@ func (s *shard) finish(e *entry, o Outcome, now time.Duration) error {
 		s.remove(e)
 		return nil
 	}
-	size := int64(len(o.Record))
+	size := int64(len(o.Record) - len(e.record)) // one that was UNKNOWN may have a record, too
 	if o.State == Done {
 		if err := s.admit(e.scope.name(), 0, size, now); err != nil {
 			return err
