@@ -288,6 +288,9 @@ func (c *call) decide(a *sent) (Reason, error) {
 		return BodyNotReplayable, nil
 	}
 	a.Delay, a.Source = delay, source
+	if source == FromRetryAfter {
+		a.read(c.req) // what it says of the time counts from now
+	}
 	return "", nil
 }
 

@@ -270,6 +270,25 @@ func TestAnErrorIsKnownHoweverLateItIsAskedFor(t *testing.T) {
 	})
 }
 
+func TestARetryAfterCountsFromItsAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(
+			status(503, "Retry-After: "+time.Now().Add(3*time.Second).UTC().Format(http.TimeFormat)),
+			fails(errBroken),
+		))
+		tr.Policy = &retry.Policy{MaxAttempts: 2}
+
+		_, err := tr.RoundTrip(request(t, "GET", target, nil)) // nobody asked before the wait
+
+		failed, ok := errors.AsType[*retry.Error](err)
+		require.True(t, ok)
+		said, ok := errors.AsType[*apierror.Error](failed.Attempts[0].Err)
+		require.True(t, ok)
+		require.Equal(t, 3*time.Second, said.RetryAfter())
+	})
+}
+
 // late is a body that comes after some time, whether it is closed or not.
 type late struct{ io.Reader }
 
