@@ -142,3 +142,21 @@ func TestAnnounceRequestIDNamesTheOneID(t *testing.T) {
 		t.Error(second)
 	}
 }
+
+func TestAnnounceRequestIDGivesEachResponseValuesOfItsOwn(t *testing.T) {
+	t.Parallel()
+	_, s := reqstate.Ensure(httptest.NewRequest(http.MethodGet, "/", nil))
+	mint := func() string { return "req_1" }
+	outer, inner := http.Header{}, http.Header{}
+	s.AnnounceRequestID(outer, mint)
+	s.AnnounceRequestID(inner, mint)
+	inner["Request-Id"][0] = "written by a handler that http.TimeoutHandler left behind"
+	if outer.Get("Request-Id") != "req_1" || outer.Get("X-Request-Id") != "req_1" {
+		t.Error(outer)
+	}
+	s.SetRequestID("req_2")
+	s.AnnounceRequestID(http.Header{}, mint)
+	if outer.Get("Request-Id") != "req_1" {
+		t.Error(outer)
+	}
+}
