@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -329,6 +330,25 @@ func TestMemoryBehindAStoreThatReusesItsBuffers(t *testing.T) {
 	mw := idempotent.New(reusing{memory()}, idempotent.Global, nil)(&h)
 	require.Equal(t, "run 1: ", call(mw, "k", "").Body)
 	require.Equal(t, "run 1: ", call(mw, "k", "").Body)
+}
+
+// appending is an outer layer that logs lines, in what room it finds behind them.
+type appending struct{ http.ResponseWriter }
+
+func (a appending) Write(p []byte) (int, error) {
+	_ = fmt.Appendln(p, "logged")
+	return a.ResponseWriter.Write(p)
+}
+
+func TestOuterLayerCannotReachWhatMemoryHolds(t *testing.T) {
+	t.Parallel()
+	var h counter
+	mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
+	outer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { mw.ServeHTTP(appending{w}, r) })
+	body := strings.Repeat("body", 300) // written into a buffer that just holds it, which Memory keeps
+	for range 3 {
+		require.Equal(t, "run 1: "+body, call(outer, "k", body).Body)
+	}
 }
 
 func TestNewRecordsPayForOldOnes(t *testing.T) {
