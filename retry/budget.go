@@ -37,7 +37,7 @@ type bucket struct {
 }
 
 // take takes the token for a retry, if there is one.
-func (b *Budget) take(h host, now time.Time) bool {
+func (b *Budget) take(h host) bool {
 	if b.Tokens < 0 {
 		return true
 	}
@@ -45,10 +45,10 @@ func (b *Budget) take(h host, now time.Time) bool {
 	defer b.mu.Unlock()
 	k, ok := b.hosts.get(h)
 	if !ok {
-		k = &bucket{tokens: b.most(), at: now}
+		k = &bucket{tokens: b.most(), at: time.Now()}
 		b.hosts.put(h.clone(), k, limit(b.MaxHosts, defaultMaxHosts))
 	}
-	b.fill(k, now)
+	b.fill(k)
 	const rounding = 1e-9 // ten tenths are a little less than one
 	if k.tokens < 1-rounding {
 		return false
@@ -58,20 +58,18 @@ func (b *Budget) take(h host, now time.Time) bool {
 }
 
 // refund puts back the token of a retry that was not sent after all.
-func (b *Budget) refund(h host, now time.Time) { b.add(h, now, 1) }
+func (b *Budget) refund(h host) { b.add(h, 1) }
 
-func (b *Budget) succeeded(h host, now time.Time) {
-	b.add(h, now, max(orDefault(b.PerSuccess, 0.1), 0))
-}
+func (b *Budget) succeeded(h host) { b.add(h, max(orDefault(b.PerSuccess, 0.1), 0)) }
 
-func (b *Budget) add(h host, now time.Time, tokens float64) {
+func (b *Budget) add(h host, tokens float64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	k, ok := b.hosts.get(h)
 	if !ok {
 		return
 	}
-	b.fill(k, now)
+	b.fill(k)
 	k.tokens += tokens
 	if k.tokens >= b.most() {
 		b.hosts.remove(h)
@@ -85,8 +83,10 @@ func (b *Budget) full() bool {
 	return len(b.hosts.entries) == 0
 }
 
-// fill puts into a bucket what the time since it was last used does.
-func (b *Budget) fill(k *bucket, now time.Time) {
+// fill puts into a bucket what the time since it was last used does. The clock is read under the lock, or a bucket that was full
+// and is made again would be credited with the time before.
+func (b *Budget) fill(k *bucket) {
+	now := time.Now()
 	if d := now.Sub(k.at); d > 0 {
 		k.tokens = min(k.tokens+d.Seconds()*max(orDefault(b.PerSecond, 0.1), 0), b.most())
 		k.at = now

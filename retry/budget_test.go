@@ -3,6 +3,7 @@ package retry_test
 import (
 	"context"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -177,6 +178,68 @@ func TestAFullBucketTakesNobodysPlace(t *testing.T) {
 		require.Equal(t, 1, attempts("a.example"))
 		require.Equal(t, 2, attempts("b.example"))
 	})
+}
+
+func TestTimeThatPassedWithAFullBucketIsNotCountedLater(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(503))
+		tr := hopeful(base, &retry.Budget{Tokens: 1, PerSecond: 1})
+		slow := true
+		tr.Policy.Retryable = func(a retry.Attempt) bool {
+			if slow {
+				time.Sleep(time.Minute)
+			}
+			slow = false
+			return true
+		}
+		require.Equal(t, 2, calls(t, tr, base, 1), "decided a minute after the attempt")
+		require.Equal(t, 1, calls(t, tr, base, 1), "at the same time")
+	})
+}
+
+func TestTheBudgetsBoundHoldsInEveryInterval(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(100) {
+		synctest.Test(t, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 0))
+			b := &retry.Budget{
+				Tokens: []float64{0.9, 1, 2, 2.5}[r.IntN(4)], PerSuccess: []float64{-1, 0.1, 0.3, 1.7}[r.IntN(4)],
+				PerSecond: []float64{-1, 0.1, 0.7}[r.IntN(3)], MaxHosts: 2,
+			}
+			type event struct {
+				at             time.Time
+				retry, success float64
+			}
+			events := map[string][]event{}
+			tries := map[*http.Request]float64{}
+			tr := transport(baseFunc(func(req *http.Request) (*http.Response, error) {
+				e := event{at: time.Now(), retry: min(tries[req], 1)}
+				tries[req]++
+				code := 503
+				if r.IntN(3) > 0 {
+					code, e.success = 200, 1
+				}
+				events[req.URL.Host] = append(events[req.URL.Host], e)
+				return answer(code, ""), nil
+			}))
+			tr.Policy, tr.Breaker = &retry.Policy{MaxAttempts: 5, BaseDelay: -1, Budget: b}, &retry.Breaker{FailureRatio: -1}
+			for range 100 {
+				require.NoError(t, do(t, tr, []string{"http://a", "http://b"}[r.IntN(2)]))
+				time.Sleep([]time.Duration{0, 1, time.Second, 20 * time.Second}[r.IntN(4)])
+			}
+			for host, all := range events {
+				for i := range all {
+					retries, most := 0.0, b.Tokens
+					for _, e := range all[i:] {
+						retries += e.retry
+						require.LessOrEqual(t, retries, most+max(b.PerSecond, 0)*e.at.Sub(all[i].at).Seconds()+1e-6, "seed %d, %s", seed, host)
+						most += max(b.PerSuccess, 0) * e.success
+					}
+				}
+			}
+		})
+	}
 }
 
 func TestARetryWhoseBodyFailsCostsNothing(t *testing.T) {

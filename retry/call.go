@@ -280,7 +280,7 @@ func (c *call) decide(a *sent) (Reason, error) {
 	if until := c.breaker.openUntil(c.req.URL); until.After(c.now.Add(delay)) {
 		return CircuitOpen, &CircuitOpenError{Host: c.host().String(), Until: until}
 	}
-	if !c.budget.take(c.host(), c.now) {
+	if !c.budget.take(c.host()) {
 		return BudgetExhausted, nil
 	}
 	if !c.body.rewind() {
@@ -312,7 +312,7 @@ func (c *call) hold(a *sent, asked time.Duration) {
 // succeeded ends a call with the response in hand.
 func (c *call) succeeded(a sent) (*http.Response, error) {
 	if !c.budget.full() {
-		c.budget.succeeded(c.host(), time.Now())
+		c.budget.succeeded(c.host())
 	}
 	if !c.watched() {
 		return c.handBack()
@@ -380,7 +380,7 @@ func (c *call) unsent(n int, reason Reason, err error) (*http.Response, error) {
 }
 
 // refund gives back the token of a repetition that is not sent.
-func (c *call) refund() { c.budget.refund(c.host(), time.Now()) }
+func (c *call) refund() { c.budget.refund(c.host()) }
 
 // finish hands back the response in hand, else an error. end is what ended the call, apart from the last attempt's error.
 func (c *call) finish(reason Reason, end error) (*http.Response, error) {

@@ -93,7 +93,7 @@ func (d *doing) decide(a *Attempt) Reason {
 	switch {
 	case a.Err == nil:
 		if d.policy.Budget != nil {
-			d.policy.Budget.succeeded(host{}, time.Now())
+			d.policy.Budget.succeeded(host{})
 		}
 		return Succeeded
 	case d.ctx.Err() != nil:
@@ -107,7 +107,7 @@ func (d *doing) decide(a *Attempt) Reason {
 	if reason != "" {
 		return reason
 	}
-	if d.policy.Budget != nil && !d.policy.Budget.take(host{}, time.Now()) {
+	if d.policy.Budget != nil && !d.policy.Budget.take(host{}) {
 		return BudgetExhausted
 	}
 	a.Delay, a.Source = delay, source
@@ -116,7 +116,7 @@ func (d *doing) decide(a *Attempt) Reason {
 
 func (d *doing) refund() {
 	if d.policy.Budget != nil {
-		d.policy.Budget.refund(host{}, time.Now())
+		d.policy.Budget.refund(host{})
 	}
 }
 
