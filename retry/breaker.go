@@ -204,12 +204,12 @@ func (p permit) finish(o outcome) []stateChange {
 	return c.takeChanges()
 }
 
-// openUntil tells until when attempts to the URL's host are refused; a time that has passed, or zero, if they are not.
-func (b *Breaker) openUntil(u *url.URL) time.Time {
-	if b.FailureRatio < 0 {
+// openUntil tells until when further attempts to the host are refused; a time that has passed, or zero, if they are not.
+func (p permit) openUntil() time.Time {
+	c := p.circuit
+	if c == nil {
 		return time.Time{}
 	}
-	c := b.circuit(u)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state != BreakerOpen {

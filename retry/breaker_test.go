@@ -400,3 +400,28 @@ func TestHostsInTurnHaveTheirOwnCircuits(t *testing.T) {
 	calls.Wait()
 	require.ErrorIs(t, do(t, tr, "HTTP://A.example:80"), retry.ErrCircuitOpen, "however it is written")
 }
+
+func TestAnAttemptThatFailsForgetsNoOtherCircuit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Host == "slow.example" {
+				<-release
+			}
+			return answer(503, ""), nil
+		}))
+		tr.Breaker = &retry.Breaker{MinCalls: 1, MaxHosts: 1}
+		tr.Policy = &retry.Policy{Budget: &retry.Budget{Tokens: 0.5}}
+		slow := make(chan error)
+		go func() { slow <- do(t, tr, "http://slow.example") }()
+		synctest.Wait()
+		require.NoError(t, do(t, tr, target))
+		require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
+
+		close(release)
+		require.NoError(t, <-slow)
+
+		require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
+	})
+}

@@ -103,7 +103,7 @@ func (c *call) run() (*http.Response, error) {
 		if a.Err == nil && a.Status < 400 {
 			return c.succeeded(a)
 		}
-		reason, err = c.decide(&a)
+		reason, err = c.decide(&a, permit)
 		c.record(a, reason)
 		if reason != "" {
 			return c.finish(reason, err)
@@ -246,7 +246,7 @@ func (c *call) fault() Reason {
 
 // decide says why there is no further attempt, and with which error beside the attempt's own; or it sets when there is one, and
 // takes its token from the budget.
-func (c *call) decide(a *sent) (Reason, error) {
+func (c *call) decide(a *sent, under permit) (Reason, error) {
 	p := c.rules()
 	var asked time.Duration
 	if a.Err != nil {
@@ -277,7 +277,7 @@ func (c *call) decide(a *sent) (Reason, error) {
 	if reason != "" {
 		return reason, nil
 	}
-	if until := c.breaker.openUntil(c.req.URL); until.After(c.now.Add(delay)) {
+	if until := under.openUntil(); until.After(c.now.Add(delay)) {
 		return CircuitOpen, &CircuitOpenError{Host: c.host().String(), Until: until}
 	}
 	if !c.budget.take(c.host()) {
