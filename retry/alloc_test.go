@@ -4,6 +4,7 @@ package retry_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -39,6 +40,7 @@ func TestAllocations(t *testing.T) {
 		{"POST with the caller's key", &retry.Transport{Base: base}, keyed, 1, 64},
 		{"POST with a new key", &retry.Transport{Base: base}, post, 5, 1 << 10}, // request with the header's line, header map, key
 		{"GET, 503 first", faltering(base), get, 14, 2 << 10},                   // three of them are the base's
+		{"GET, 404 and a page, observed", lost(), get, 11, 2 << 10},
 	} {
 		send := func() {
 			resp, err := tc.tr.RoundTrip(tc.req)
@@ -68,6 +70,17 @@ func faltering(base http.RoundTripper) *retry.Transport {
 		}),
 		Policy:  &retry.Policy{BaseDelay: -1, Budget: &retry.Budget{Tokens: -1}},
 		Breaker: &retry.Breaker{FailureRatio: 0.9},
+		Logger:  quiet(),
+	}
+}
+
+// lost is a transport whose base answers with a page that no error is read from.
+func lost() *retry.Transport {
+	return &retry.Transport{
+		Base: baseFunc(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 404, Body: http.NoBody, ContentLength: 60 << 10}, nil
+		}),
+		Observe: func(context.Context, retry.Event) {},
 		Logger:  quiet(),
 	}
 }

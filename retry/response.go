@@ -92,7 +92,7 @@ func parseError(resp *http.Response, req *http.Request) *apierror.Error {
 		head = drain(resp)
 	}
 	copied := *resp
-	copied.Request, copied.Body = req, io.NopCloser(bytes.NewReader(head))
+	copied.Request, copied.Body, copied.ContentLength = req, io.NopCloser(bytes.NewReader(head)), int64(len(head))
 	e, _ := errors.AsType[*apierror.Error](apierror.Parse(&copied))
 	return e
 }
