@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -116,6 +117,24 @@ func TestAllocsOfParse(t *testing.T) {
 	t.Logf("Parse: %v", n)
 	if n > budget {
 		t.Errorf("Parse: more than %v", budget)
+	}
+}
+
+func TestParseMakesNoRoomForABodyThatHeadDoesNotHave(t *testing.T) {
+	const runs = 100
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range runs {
+		resp := response(http.StatusNotFound, "text/html", "")
+		resp.ContentLength = 60 << 10
+		resp.Request = httptest.NewRequest(http.MethodHead, "/", nil)
+		if apierror.Parse(resp) == nil {
+			t.Fatal("no error")
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if n := (after.TotalAlloc - before.TotalAlloc) / runs; n > 16<<10 {
+		t.Errorf("%d bytes", n)
 	}
 }
 

@@ -111,7 +111,7 @@ func readBody(resp *http.Response) (body []byte, err error) {
 		return nil, nil
 	}
 	size := resp.ContentLength
-	if size <= 0 || size > maxParsed { // as good as unknown
+	if size <= 0 || size > maxParsed || isHead(resp.Request) { // as good as unknown
 		size = bytes.MinRead
 	}
 	var b bytes.Buffer
@@ -125,6 +125,8 @@ func readBody(resp *http.Response) (body []byte, err error) {
 	resp.Body = &reread{*bytes.NewReader(body)}
 	return body, err
 }
+
+func isHead(r *http.Request) bool { return r != nil && r.Method == http.MethodHead }
 
 // reread is a body that was read already.
 type reread struct{ bytes.Reader }
