@@ -130,13 +130,14 @@ func (o *AccessLogOptions) pattern(r *http.Request, state *reqstate.State, respo
 const statusClientGone = 499
 
 func loggedStatus(r *http.Request, state *reqstate.State, response *track.Response, aborted bool) int {
+	status := response.Status()
 	switch {
 	case response.Hijacked():
 		return 0
-	case state.Gone():
+	case state.Gone() && (status == 0 || status >= 500): // below 500 a response had begun before; it is not the error's
 		return statusClientGone
-	case response.Status() != 0:
-		return response.Status()
+	case status != 0:
+		return status
 	case errors.Is(r.Context().Err(), context.Canceled):
 		return statusClientGone
 	case aborted:

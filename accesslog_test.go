@@ -206,6 +206,47 @@ func TestClientThatGoesAway(t *testing.T) {
 	}
 }
 
+// A client that goes away when the response has begun got the status that went out, whatever its handler makes of it.
+func TestClientThatGoesAwayInTheMiddle(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range protocols {
+		for name, handler := range map[string]http.Handler{
+			"of a stream": apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+				flushedPart(w)
+				<-r.Context().Done()
+				return r.Context().Err()
+			}),
+			"of what follows the whole response": apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+				whole(w)
+				<-r.Context().Done()
+				return r.Context().Err()
+			}),
+		} {
+			t.Run(name+"/"+protocol.name, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					var logs logs
+					s := protocol.new((&seawall.Stack{Logger: logs.logger()}).Handler(handler))
+					defer s.Close()
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					defer cancel()
+					r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL, nil)
+					require.NoError(t, err)
+
+					_ = do(s.Client(), r)
+					<-ctx.Done()
+
+					s.Close()
+					lines := logs.access(t)
+					require.Len(t, lines, 1)
+					require.InDelta(t, 200, lines[0]["status"], 0)
+					require.Empty(t, logs.others(t))
+				})
+			})
+		}
+	}
+}
+
 // What is answered before it comes to the mux has a route all the same, and a replay is told from a run.
 func TestAccessLogOfWhatTheMuxNeverSaw(t *testing.T) {
 	t.Parallel()
