@@ -31,6 +31,10 @@ func TestBoundsThatMakeNoSensePanic(t *testing.T) {
 			require.PanicsWithValue(t, name, f)
 		})
 	}
+	require.PanicsWithValue(t, "seawall: NotFound of a nil *http.ServeMux", func() {
+		var mux *http.ServeMux
+		(&seawall.Stack{}).Handler(mux)
+	})
 	for name, stack := range map[string]seawall.Stack{
 		"Timeout":     {Timeout: -1},
 		"MaxBody":     {MaxBody: -1},

@@ -75,8 +75,8 @@ func (s *Stack) Handler(h http.Handler) http.Handler {
 	if s.Timeout < 0 || s.MaxBody < 0 || s.MaxInFlight < 0 {
 		panic("seawall: Stack with a negative Timeout, MaxBody or MaxInFlight")
 	}
-	mux, _ := h.(*http.ServeMux)
-	if mux != nil {
+	mux, isMux := h.(*http.ServeMux)
+	if isMux {
 		h = NotFound(mux)
 	}
 	renderer := apierror.Renderer{}
