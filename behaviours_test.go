@@ -9,6 +9,7 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,10 @@ var behaviours = []behaviour{
 		status: 500, code: apierror.CodeAPIError, others: []string{logPanic},
 	},
 	{name: "http.ErrAbortHandler", handler: panicking(http.ErrAbortHandler), broken: true, status: 0},
+	{
+		name: "runtime.Goexit", handler: plain(func(http.ResponseWriter, *http.Request) { runtime.Goexit() }),
+		broken: true, status: 500, logged: map[string]any{"code": "api_error", "bytes": 140.}, others: []string{logPanic},
+	},
 	{
 		name: "panic of a request that asks for an upgrade", handler: panicking("bug"),
 		h1Only: "HTTP/2 has no Connection header (RFC 9113, section 8.2.2)",

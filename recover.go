@@ -32,7 +32,7 @@ func Recover(logger *slog.Logger) Middleware {
 				if returned {
 					return
 				}
-				v := recover()                 // nil for panic(nil) under GODEBUG=panicnil=1
+				v := recover()                 // nil for runtime.Goexit, and for panic(nil) under GODEBUG=panicnil=1
 				if v == http.ErrAbortHandler { //nolint:errorlint // the very value, as net/http compares it
 					panic(v)
 				}

@@ -144,6 +144,7 @@ func TestPanicsOfWhatTheServiceBrings(t *testing.T) {
 		"RateLimit":    {RateLimit: bad},
 		"Idempotency":  {Idempotency: bad},
 		"Skip":         {Skip: func(*http.Request) bool { panic("bug") }},
+		"NoTimeout":    {Timeout: time.Hour, NoTimeout: func(*http.Request) bool { panic("bug") }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
