@@ -10,7 +10,10 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -152,4 +155,43 @@ func TestALongCallKeepsNoBodies(t *testing.T) {
 	require.NoError(t, err)
 	resp.Body.Close()
 	require.Less(t, heap[39]-heap[9], uint64(500<<10), "of 30 bodies")
+}
+
+// TestAWaitKeepsNoLargeBody is about many calls that wait at the same time, while a server is down.
+func TestAWaitKeepsNoLargeBody(t *testing.T) {
+	page := strings.Repeat("x", 60<<10)
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		down := true
+		tr := transport(baseFunc(func(*http.Request) (*http.Response, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if down {
+				return answer(503, page), nil
+			}
+			return answer(200, ""), nil
+		}))
+		tr.Breaker = &retry.Breaker{FailureRatio: -1}
+		tr.Policy = &retry.Policy{Budget: &retry.Budget{Tokens: -1}, Jitter: func(d time.Duration) time.Duration { return d }}
+		before := heap()
+		var calls sync.WaitGroup
+		for range 50 {
+			calls.Go(func() { _ = do(t, tr, target) })
+		}
+
+		synctest.Wait()
+		waiting := heap()
+
+		mu.Lock()
+		down = false
+		mu.Unlock()
+		calls.Wait()
+		require.Less(t, waiting, before+500<<10, "of 50 bodies")
+	})
 }

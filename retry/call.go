@@ -362,11 +362,18 @@ func (c *call) observeBreaker() {
 	}
 }
 
-// discard throws away the response in hand, before the wait: a connection should not wait with us.
+// discard throws away the response in hand, before the wait: a connection should not wait with us, nor a large body in memory. The
+// connection is left to another request where that takes no more than the bounds of a drain.
 func (c *call) discard() {
-	if resp := c.resp; resp != nil {
-		c.resp = nil
-		discard(resp)
+	resp := c.resp
+	if resp == nil {
+		return
+	}
+	c.resp = nil
+	head := drain(resp)
+	resp.Body.Close()
+	if len(head) > 4<<10 {
+		c.last().read(c.req)
 	}
 }
 

@@ -79,12 +79,6 @@ func drain(resp *http.Response) []byte {
 	return b.seen
 }
 
-// discard leaves the connection to another request, where that takes no more than the bounds of a drain, and closes the body.
-func discard(resp *http.Response) {
-	drain(resp)
-	resp.Body.Close()
-}
-
 // parseError reads the error in a response of 400 or above, and leaves the body readable.
 func parseError(resp *http.Response, req *http.Request) *apierror.Error {
 	var head []byte
