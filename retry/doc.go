@@ -77,8 +77,8 @@ A read that succeeds at once is sent as the caller's own request, without a copy
 breaker's. A write costs a shallow copy, a header map and the key. A response of 400 or above that is repeated, or whose error
 somebody asks for, costs a goroutine for as long as its beginning is read: up to 64 KiB or 50 ms, to leave the connection reusable and
 for the error's code and request id. Those who ask are a logger that is enabled, an observer, a report, [Policy.Retryable],
-[Policy.HoldHost] for a 429, an [*Error], and a wait for the time that Retry-After names; for nobody else is the error parsed. State
-is kept for the 1,024 hosts that were used last: 1 KiB for each in the breaker, and about 300 bytes in the budget for one whose
-bucket is not full.
+[Policy.HoldHost] for a 429, an [*Error], and a wait that follows a Retry-After or a body over 4 KiB; for nobody else is the error
+parsed. State is kept for the 1,024 hosts that were used last: 1 KiB for each in the breaker, and about 300 bytes in the budget for
+one whose bucket is not full.
 */
 package retry
