@@ -48,7 +48,8 @@
 //		RateLimit:    ratelimit.New(ratelimit.NewMemory(nil), perKey),
 //		Idempotency:  idempotent.New(idempotent.NewMemory(nil), idempotent.ByPrincipal, nil),
 //	}
-//	http.ListenAndServe(addr, stack.Handler(mux))
+//	server := &http.Server{Addr: addr, Handler: stack.Handler(mux), ReadTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second}
+//	server.ListenAndServe()
 //
 // A field that is not set is a piece that is not there. Its Skip exempts health checks and the like from all bounds and limits, its
 // NoTimeout streams from the time-out alone.
@@ -71,7 +72,8 @@
 //
 // One record for each failure that is the service's fault: a panic with its stack ([Recover]), an error of a 5xx status
 // with its cause ([apierror.Renderer]), an error that came when the response had begun. The client's own mistakes have their code in the
-// access log and no record. All have the request id that the client got: it is what support asks for.
+// access log and no record. All have the request id that the client got: it is what support asks for. What ratelimit and idempotent
+// have to say goes to the Logger of their own options.
 //
 // A request that was cancelled before it was answered counts as 499, and it is nobody's fault.
 //
@@ -84,7 +86,7 @@
 //
 // # Middleware that lives with it
 //
-// Any middleware does. Three things to know:
+// Any middleware does. Four things to know:
 //
 // Errors. Refuse a request with apierror.Write(w, r, err), and the refusal looks as all others do. To learn what was answered, for
 // metrics say, call [ErrorFrom] when the handler has returned. The middleware must be inside of a RequestID for that; one that belongs
@@ -99,6 +101,10 @@
 // Values. Authentication says whom it found with [WithPrincipal]; everything further in knows by [Principal], and so do
 // middleware and [AccessLogOptions].Attrs further out.
 //
+// Browsers. What answers CORS preflights belongs around the Stack: they carry no API key. Let pages of other origins send Authorization,
+// Content-Type and Idempotency-Key (Access-Control-Allow-Headers), and read Request-Id, Retry-After, X-Should-Retry, RateLimit,
+// RateLimit-Policy, Idempotent-Replayed and Original-Request (Access-Control-Expose-Headers).
+//
 // # Streaming and other connections
 //
 // The ResponseWriter that handlers get has what the one below it has: http.Flusher everywhere, http.Hijacker and io.ReaderFrom
@@ -108,6 +114,10 @@
 //
 // [Timeout] interrupts nobody. A handler that watches its context ends in time; to have one that does not cut off, use
 // http.TimeoutHandler, inside or outside of the chain, and pay for its buffer.
+//
+// Nor does it end the wait for a client that sends its body slowly, or never, or that does not take its answer: such clients hold places of
+// [MaxInFlight] for as long as they like, unless the http.Server has a ReadTimeout and a WriteTimeout. Streams move theirs with
+// http.ResponseController.
 //
 // # HTTP/2
 //

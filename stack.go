@@ -23,7 +23,8 @@ import (
 //	Idempotency     after the two, so that their 401 and 429 are never kept as a key's answer
 //	the handler
 type Stack struct {
-	// Logger gets the access log, panics, and errors of ours. Nil is slog.Default().
+	// Logger gets the access log, panics, and errors of ours; RateLimit and Idempotency have Loggers in options of their own. Nil is
+	// slog.Default().
 	Logger *slog.Logger
 
 	// Renderer says how errors look. Nil is the default. Where its Logger is nil it logs to the Stack's.

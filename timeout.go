@@ -12,8 +12,8 @@ import (
 
 // Timeout gives the request's context a deadline d from now. When the handler returns after it without having written anything,
 // the answer is 504 timeout; so is an error of the deadline that it returns. Nothing is interrupted and nothing is
-// buffered: a handler that ignores its context takes as long as it takes, and one that has begun its answer ends it. It panics
-// unless d is positive.
+// buffered: a handler that ignores its context takes as long as it takes, one that has begun its answer ends it, and one that waits
+// for a slow client is ended by the time-outs of the http.Server alone. It panics unless d is positive.
 func Timeout(d time.Duration) Middleware {
 	if d <= 0 {
 		panic("seawall: Timeout needs a positive duration")
