@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/http/httptrace"
 	"net/textproto"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,6 +89,36 @@ func TestReplayedHeader(t *testing.T) {
 	require.Equal(t, []string{first.Header.Get("Request-Id")}, again.Header["Original-Request"])
 	require.NotEqual(t, first.Header.Get("Request-Id"), again.Header.Get("Request-Id"))
 	require.Equal(t, again.Header.Get("Request-Id"), again.Header.Get("X-Request-Id"))
+}
+
+// adding is an outer layer that adds to every field.
+type adding struct{ http.ResponseWriter }
+
+func (a adding) WriteHeader(status int) {
+	for name := range a.Header() {
+		a.Header().Add(name, "added")
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func TestFieldsOfAResponseDoNotRunIntoOneAnother(t *testing.T) {
+	t.Parallel()
+	mw := idempotent.New(memory(), idempotent.Global, nil)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for _, name := range []string{"A", "B", "B", "C", "D", "D", "D"} {
+			w.Header().Add(name, "of "+name)
+		}
+		_, _ = io.WriteString(w, "body")
+	}))
+	outer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { mw.ServeHTTP(adding{w}, r) })
+	first, again := call(outer, "k", ""), call(outer, "k", "")
+	for _, r := range []reply{first, again} {
+		for name, n := range map[string]int{"A": 1, "B": 2, "C": 1, "D": 3} {
+			require.Equal(t, append(slices.Repeat([]string{"of " + name}, n), "added"), r.Header[name])
+		}
+		require.Equal(t, []string{"4", "added"}, r.Header["Content-Length"])
+	}
+	require.Equal(t, []string{"true", "added"}, again.Header["Idempotent-Replayed"])
+	require.Equal(t, []string{first.Header.Get("Request-Id"), "added"}, again.Header["Original-Request"])
 }
 
 func TestReplayedErrorKeepsTheFirstIdInItsBodyOnly(t *testing.T) {

@@ -3,6 +3,7 @@ package idempotent_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -210,6 +211,30 @@ func TestLostLeaseCancelsTheHandlerAndTheOthersAnswerCounts(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who has waited for one owner, taken over, and lost to a third, has all of its time to wait for that one.
+func TestLoserWaitsAnew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := counter{serve: func(n int64, w http.ResponseWriter, _ *http.Request) {
+			time.Sleep([]time.Duration{0, 0, 33 * time.Second, 5 * time.Second}[n])
+			_, _ = fmt.Fprintf(w, "run %d", n)
+		}}
+		store := memory()
+		call(idempotent.New(crash(store), idempotent.Global, nil)(&h), "k", "")
+		time.Sleep(22 * time.Second)
+		var loser reply
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			cut := &faulty{Store: store, renew: func(func() error) error { return errDown }}
+			loser = call(idempotent.New(cut, idempotent.Global, nil)(&h), "k", "")
+		})
+		time.Sleep(36 * time.Second)
+		require.Equal(t, "run 3", call(idempotent.New(store, idempotent.Global, nil)(&h), "k", "").Body)
+		wg.Wait()
+		require.Equal(t, "run 3", loser.Body)
+	})
 }
 
 func TestLateAnswerOfAnOwnerWhomNobodyReplaced(t *testing.T) {
