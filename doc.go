@@ -86,7 +86,7 @@
 //
 // # Middleware that lives with it
 //
-// Any middleware does. Four things to know:
+// Any middleware does. Five things to know:
 //
 // Errors. Refuse a request with apierror.Write(w, r, err), and the refusal looks as all others do. To learn what was answered, for
 // metrics say, call [ErrorFrom] when the handler has returned. The middleware must be inside of a RequestID for that; one that belongs
@@ -104,6 +104,9 @@
 // Browsers. What answers CORS preflights belongs around the Stack: they carry no API key. Let pages of other origins send Authorization,
 // Content-Type and Idempotency-Key (Access-Control-Allow-Headers), and read Request-Id, Retry-After, X-Should-Retry, RateLimit,
 // RateLimit-Policy, Idempotent-Replayed and Original-Request (Access-Control-Expose-Headers).
+//
+// Proxies. An httputil.ReverseProxy adds the headers that it gets to those that are there: its ModifyResponse should delete the ids of
+// the service behind it. Its ErrorHandler is apierror.Write; the default one answers 502 without a body.
 //
 // # Streaming and other connections
 //

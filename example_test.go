@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"time"
 
@@ -273,6 +275,36 @@ func ExampleForwardRequestID() {
 	// Output:
 	// billing was called for req_example
 	// 200
+}
+
+// A gateway in front of a service that has request ids too: its own are there already, and apierror.Write is what a ReverseProxy calls
+// when the service cannot be reached.
+func Example_proxy() {
+	service := memhttp.New((&seawall.Stack{Logger: silent, InboundID: gateway}).Handler(http.NewServeMux()))
+	target, err := url.Parse(service.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	stack := &seawall.Stack{Logger: silent, InboundID: gateway}
+	api := stack.Handler(&httputil.ReverseProxy{
+		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		Transport: seawall.ForwardRequestID(service.Transport()),
+		ModifyResponse: func(resp *http.Response) error {
+			resp.Header.Del("Request-Id")
+			resp.Header.Del("X-Request-Id")
+			return nil
+		},
+		ErrorHandler: apierror.Write,
+	})
+
+	show(api, http.MethodGet, "/nothing", "")
+	service.Close()
+	show(api, http.MethodGet, "/nothing", "")
+
+	// Output:
+	// 404 {"error":{"type":"invalid_request_error","code":"resource_missing","message":"The requested URL does not exist.","request_id":"req_example"}}
+	// 500 {"error":{"type":"api_error","code":"api_error","message":"An unexpected error occurred on our side.","request_id":"req_example"}}
 }
 
 // Metrics of the service's own count what was answered. They stand inside of a RequestID, and around everything else.

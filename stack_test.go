@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -207,6 +210,40 @@ func TestStackAroundAnotherRouter(t *testing.T) {
 			require.Equal(t, http.StatusNotFound, a.StatusCode)
 			require.Equal(t, "no such page\n", string(a.body))
 			a.requireID(t)
+		})
+	}
+}
+
+// A gateway: what the service behind it answers goes out with one id, and what it cuts off stays cut off.
+func TestStackAroundAReverseProxy(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range protocols {
+		t.Run(protocol.name, func(t *testing.T) {
+			t.Parallel()
+			routes := http.NewServeMux()
+			routes.Handle("/error", failing(nil, apierror.CodePermissionDenied))
+			routes.Handle("/cut", failing(flushedPart, errSecret))
+			service := protocol.new((&seawall.Stack{Logger: discard, InboundID: everyone}).Handler(routes))
+			defer service.Close()
+			target, err := url.Parse(service.URL)
+			require.NoError(t, err)
+			s := protocol.new((&seawall.Stack{Logger: discard}).Handler(&httputil.ReverseProxy{
+				Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
+				Transport: seawall.ForwardRequestID(service.Transport()),
+				ModifyResponse: func(resp *http.Response) error {
+					resp.Header.Del("Request-Id")
+					resp.Header.Del("X-Request-Id")
+					return nil
+				},
+				ErrorHandler: apierror.Write,
+				ErrorLog:     log.New(io.Discard, "", 0),
+			}))
+			defer s.Close()
+
+			get(t, s, "/error").requireError(t, http.StatusForbidden, apierror.CodePermissionDenied)
+			get(t, s, "/cut").requireBroken(t)
+			service.Close()
+			get(t, s, "/error").requireError(t, http.StatusInternalServerError, apierror.CodeAPIError)
 		})
 	}
 }
