@@ -51,8 +51,8 @@
 //	server := &http.Server{Addr: addr, Handler: stack.Handler(mux), ReadTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second}
 //	server.ListenAndServe()
 //
-// A field that is not set is a piece that is not there. Its Skip exempts health checks and the like from all bounds and limits, its
-// NoTimeout streams from the time-out alone.
+// A field that is not set is a piece that is not there. Its Skip exempts health checks and the like from all bounds, limits and
+// idempotency, but not from authentication, which has to let them through itself; its NoTimeout exempts streams from the time-out alone.
 //
 // # The order, and why
 //
