@@ -108,9 +108,8 @@ func (c *call) run() (*http.Response, error) {
 		if reason != "" {
 			return c.finish(reason, err)
 		}
-		c.discard()
-		if err := sleep(c.req.Context(), a.Delay); err != nil {
-			return c.unsent(n+1, Canceled, err)
+		if reason, err := c.wait(a.Delay); reason != "" {
+			return c.unsent(n+1, reason, err)
 		}
 	}
 }
@@ -362,19 +361,26 @@ func (c *call) observeBreaker() {
 	}
 }
 
-// discard throws away the response in hand, before the wait: a connection should not wait with us, nor a large body in memory. The
-// connection is left to another request where that takes no more than the bounds of a drain.
-func (c *call) discard() {
-	resp := c.resp
-	if resp == nil {
-		return
+// wait waits for d, or says why not. The response in hand is thrown away before: a connection should not wait with us, but be left
+// to another request, where that takes no more than the bounds of a drain, and a large body should not either. If that took the
+// time that was left, the response stays in hand.
+func (c *call) wait(d time.Duration) (Reason, error) {
+	ctx := c.req.Context()
+	if resp := c.resp; resp != nil {
+		head := drain(resp)
+		if endsBefore(ctx, d) {
+			return DeadlineTooSoon, nil
+		}
+		c.resp = nil
+		resp.Body.Close()
+		if len(head) > 4<<10 {
+			c.last().read(c.req)
+		}
 	}
-	c.resp = nil
-	head := drain(resp)
-	resp.Body.Close()
-	if len(head) > 4<<10 {
-		c.last().read(c.req)
+	if err := sleep(ctx, d); err != nil {
+		return Canceled, err
 	}
+	return "", nil
 }
 
 // unsent ends a call whose attempt n was not sent.

@@ -322,3 +322,31 @@ func TestAnErrorThatCameTooLateStaysUnknown(t *testing.T) {
 		require.Empty(t, failed.Attempts[0].Code)
 	})
 }
+
+func TestADeadlineThatReadingAheadUsesUpHandsBackTheResponse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(func(*http.Request) (*http.Response, error) {
+			resp := answer(503, "", "Content-Type: application/json")
+			resp.Body = io.NopCloser(late{strings.NewReader("down")})
+			return resp, nil
+		}))
+		budget := &retry.Budget{Tokens: 1, PerSecond: -1}
+		tr.Policy = &retry.Policy{Budget: budget, Jitter: func(time.Duration) time.Duration { return 30 * time.Millisecond }}
+		for range 2 { // the second has a token too: nothing was sent for the first one's
+			ctx, cancel := context.WithTimeout(t.Context(), 70*time.Millisecond)
+			ctx, report := retry.WithReport(ctx)
+
+			resp, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
+
+			require.NoError(t, err)
+			require.Equal(t, 503, resp.StatusCode)
+			require.Equal(t, retry.DeadlineTooSoon, report.Reason())
+			text, err := io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			require.Equal(t, "down", string(text))
+			require.NoError(t, resp.Body.Close())
+			cancel()
+		}
+	})
+}
