@@ -206,7 +206,7 @@ func (c connWriter) ReadFrom(src io.Reader) (n int64, err error) {
 	was := c.status
 	c.commit(http.StatusOK) // stays if src panics half-way
 	n, err = below.ReadFrom(src)
-	if n == 0 {
+	if n == 0 && !errors.Is(err, http.ErrContentLength) {
 		c.status = was // net/http sends nothing, not even a status, for a source that gave nothing
 	}
 	c.bytes += n

@@ -239,6 +239,30 @@ func TestCopyOfNothingCommitsNothing(t *testing.T) {
 	}
 }
 
+// net/http has sent the status before it sees that a source gives more than was announced.
+func TestCopyOfMoreThanWasAnnouncedCommits(t *testing.T) {
+	t.Parallel()
+	s := memhttp.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w, record := track.Wrap(w, r)
+		w.Header().Set("Content-Length", "3")
+		if _, err := w.(io.ReaderFrom).ReadFrom(strings.NewReader("more")); !errors.Is(err, http.ErrContentLength) {
+			t.Error(err)
+		}
+		if record.Status() != http.StatusOK || record.Complete() {
+			t.Errorf("status %d, complete: %v", record.Status(), record.Complete())
+		}
+	}))
+	defer s.Close()
+	resp, err := s.Client().Get(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("the client got status %d", resp.StatusCode)
+	}
+}
+
 // A source that panics half-way leaves a response that has begun.
 func TestCopyThatPanicsCommits(t *testing.T) {
 	t.Parallel()
