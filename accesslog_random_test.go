@@ -23,7 +23,9 @@ var steps = []struct {
 	{"status", func(w http.ResponseWriter, rnd *rand.Rand) {
 		w.WriteHeader([]int{103, 200, 201, 204, 302, 304, 404, 500}[rnd.IntN(8)])
 	}},
-	{"length", func(w http.ResponseWriter, rnd *rand.Rand) { w.Header().Set("Content-Length", strconv.Itoa(rnd.IntN(200))) }},
+	{"length", func(w http.ResponseWriter, rnd *rand.Rand) {
+		w.Header().Set("Content-Length", strconv.Itoa(rnd.IntN(200)))
+	}},
 	{"write", func(w http.ResponseWriter, rnd *rand.Rand) { w.Write(make([]byte, rnd.IntN(5000))) }},
 	{"string", func(w http.ResponseWriter, rnd *rand.Rand) { io.WriteString(w, strings.Repeat("x", rnd.IntN(200))) }},
 	{"copy", func(w http.ResponseWriter, rnd *rand.Rand) {
