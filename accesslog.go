@@ -36,7 +36,8 @@ type AccessLogOptions struct {
 //	bytes       of the body
 //	duration    until the handler returned; slog's JSON handler writes nanoseconds
 //	request_id  ""  outside of RequestID
-//	code        of the error that was answered; absent for none, and for a replay
+//	code        of the error that was answered, or came too late to be; absent for none, for a replay, and where the client left
+//	            in the middle
 //	replayed    true where an Idempotency-Key's first answer was given again; absent else
 //	aborted     true where the response was cut off; absent else
 //
@@ -72,15 +73,16 @@ func (o *AccessLogOptions) write(r *http.Request, state *reqstate.State, respons
 	if !logger.Enabled(r.Context(), slog.LevelInfo) {
 		return
 	}
+	status := loggedStatus(r, state, response, aborted)
 	attrs := make([]slog.Attr, 0, 10)
 	attrs = append(attrs,
 		slog.String("method", loggedMethod(r)),
 		slog.String("pattern", o.pattern(r, state, response)),
-		slog.Int("status", loggedStatus(r, state, response, aborted)),
+		slog.Int("status", status),
 		slog.Int64("bytes", response.Bytes()),
 		slog.Duration("duration", took),
 		slog.String("request_id", state.RequestID()))
-	if err := state.Err(); err != nil {
+	if err := state.Err(); err != nil && (!state.Gone() || status == statusClientGone) { // who left in the middle was told nothing
 		attrs = append(attrs, slog.String("code", string(apierror.CodeOf(err))))
 	}
 	if len(response.Header()["Idempotent-Replayed"]) > 0 {

@@ -240,6 +240,7 @@ func TestClientThatGoesAwayInTheMiddle(t *testing.T) {
 					lines := logs.access(t)
 					require.Len(t, lines, 1)
 					require.InDelta(t, 200, lines[0]["status"], 0)
+					require.NotContains(t, lines[0], "code", "nobody was told")
 					require.Empty(t, logs.others(t))
 				})
 			})
