@@ -26,6 +26,12 @@ func FuzzParse(f *testing.F) {
 		`{"error":null}`, `[]`, "\ufeff{}", "<html>\x00", strings.Repeat("[", 20_000), `{"error":{"code":"a`, "\x1f\x8b\x08\x00", gzipped(`{"error":{"code":"a"}}`),
 	} {
 		f.Add(404, "application/json", "", "req_1", "120", []byte(body))
+		f.Add(404, "application/json", "", "", "", []byte(body))
+	}
+	for _, body := range []string{
+		`{"type":"about:blank","title":"t","detail":"d","instance":"i","code":"c","errors":[{"param":"p"}]}`, `{"type":"https://x","title":"t","request_id":"r","instance":"i"}`,
+	} {
+		f.Add(400, "application/problem+json", "", "", "", []byte(body))
 	}
 	f.Add(503, "application/problem+json", "gzip", "\r\n", "Fri, 31 Dec 1999 23:59:59 GMT", []byte(gzipped(`{"title":"t","instance":"i"}`)))
 	f.Fuzz(func(t *testing.T, status int, contentType, encoding, id, after string, body []byte) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -370,5 +371,18 @@ func TestASnippetHasAtMost200Runes(t *testing.T) {
 		if len(snippet) > 200 || len(snippet) < 198 {
 			t.Errorf("%d runes", len(snippet))
 		}
+	}
+}
+
+func TestAContentLengthThatLies(t *testing.T) {
+	t.Parallel()
+	for _, length := range []int64{math.MinInt64, -1, 0, 1, 64 << 10, 64<<10 + 1, math.MaxInt64} {
+		const body = `{"error":{"code":"own","message":"m"}}`
+		resp := response(400, jsonType, body)
+		resp.ContentLength = length
+		equal(t, "code", asError(t, apierror.Parse(resp)).Code(), "own")
+		again, err := io.ReadAll(resp.Body)
+		equal(t, "body", string(again), body)
+		equal(t, "error", err, nil)
 	}
 }

@@ -685,6 +685,7 @@ func TestOneErrorRenderedByManyGoroutines(t *testing.T) {
 	rds := []*apierror.Renderer{quiet(), quiet(), quiet()}
 	rds[1].Strict, rds[2].Problem = true, true
 	rds[1].DocURL = func(c apierror.Code) string { return "https://x/" + string(c) }
+	rds[2].DocURL = rds[1].DocURL
 	var wg sync.WaitGroup
 	for i := range 32 {
 		wg.Go(func() {
@@ -706,4 +707,16 @@ func TestOneErrorRenderedByManyGoroutines(t *testing.T) {
 	equal(t, "fields", fmt.Sprint(shared.Fields()), "[{parameter_missing a Missing required parameter: a.} {own b }]")
 	equal(t, "metadata", fmt.Sprint(shared.Metadata()), "map[k:v l:w]")
 	equal(t, "header", write(quiet(), "", shared).Header().Get("X-Own"), "1")
+}
+
+func TestAppendingToOneHeaderLeavesTheOthersAlone(t *testing.T) {
+	t.Parallel()
+	h := write(quiet(), "", apierror.AuthenticationFailed().WithRetryAfter(time.Second)).Header()
+	before := h.Clone()
+	for key := range before {
+		h.Add(key, "more")
+	}
+	for key, values := range before {
+		equal(t, key, fmt.Sprint(h[key]), fmt.Sprint(append(values, "more")))
+	}
 }

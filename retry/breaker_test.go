@@ -425,3 +425,21 @@ func TestAnAttemptThatFailsForgetsNoOtherCircuit(t *testing.T) {
 		require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
 	})
 }
+
+func TestEveryChangeIsObservedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var changes []retry.BreakerState
+		tr := transport(scripted(status(503, "Retry-After: 2"), status(200)))
+		tr.Breaker = &retry.Breaker{MinCalls: 1, OpenFor: time.Second}
+		tr.Observe = func(_ context.Context, e retry.Event) {
+			if e.Kind == retry.EventBreaker {
+				changes = append(changes, e.From, e.To)
+			}
+		}
+
+		require.NoError(t, do(t, tr, target))
+
+		require.Equal(t, []retry.BreakerState{"closed", "open", "open", "half-open", "half-open", "closed"}, changes)
+	})
+}

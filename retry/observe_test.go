@@ -70,7 +70,10 @@ func TestEveryAttemptAndOneVerdictAreObserved(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var events []retry.Event
-		tr := transport(scripted(status(503), status(200, "Request-Id: req_2")))
+		tr := transport(scripted(status(503), func(*http.Request) (*http.Response, error) {
+			time.Sleep(time.Second)
+			return answer(200, "", "Request-Id: req_2"), nil
+		}))
 		tr.Policy = &retry.Policy{Jitter: func(time.Duration) time.Duration { return time.Second / 20 }}
 		tr.Observe = func(_ context.Context, e retry.Event) { events = append(events, e) }
 
@@ -87,12 +90,13 @@ func TestEveryAttemptAndOneVerdictAreObserved(t *testing.T) {
 		require.Equal(t, retry.FromBackoff, events[0].Attempt.Source)
 		require.Error(t, events[0].Attempt.Err)
 		require.Equal(t, retry.EventAttempt, events[1].Kind)
+		require.Equal(t, time.Second, events[1].Attempt.Elapsed)
 		require.Equal(t, retry.EventCall, events[2].Kind)
 		require.Equal(t, retry.Succeeded, events[2].Reason)
 		require.Equal(t, 2, events[2].Attempt.Number)
 		require.Equal(t, "req_2", events[2].Attempt.RequestID)
 		require.NoError(t, events[2].Attempt.Err)
-		require.Equal(t, time.Second/20, events[2].Elapsed)
+		require.Equal(t, time.Second+time.Second/20, events[2].Elapsed)
 	})
 }
 

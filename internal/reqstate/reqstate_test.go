@@ -124,7 +124,7 @@ func TestAnnounceRequestIDNamesTheOneID(t *testing.T) {
 	t.Parallel()
 	_, s := reqstate.Ensure(httptest.NewRequest(http.MethodGet, "/", nil))
 	mint := func() string { return "req_1" }
-	first, second := http.Header{"Request-Id": {"other"}}, http.Header{}
+	first, second := http.Header{"Request-Id": {"other"}, "X-Request-Id": {"req_1"}}, http.Header{"Request-Id": {"req_1"}}
 	s.AnnounceRequestID(first, mint)
 	s.AnnounceRequestID(second, mint)
 	first.Add("Request-Id", "added")
