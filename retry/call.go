@@ -361,9 +361,9 @@ func (c *call) observeBreaker() {
 	}
 }
 
-// wait waits for d, or says why not. The response in hand is thrown away before: a connection should not wait with us, but be left
-// to another request, where that takes no more than the bounds of a drain, and a large body should not either. If that took the
-// time that was left, the response stays in hand.
+// wait waits for d, or says why not. Before, it throws away the response in hand: a large body should not wait with us, nor a
+// connection, which is left to another request where that takes no more than the bounds of a drain. If it took the time that
+// was left for the wait, the response stays.
 func (c *call) wait(d time.Duration) (Reason, error) {
 	ctx := c.req.Context()
 	if resp := c.resp; resp != nil {
