@@ -33,10 +33,10 @@ func TestAllocBudgets(t *testing.T) {
 		chain  seawall.Middleware
 		budget float64
 	}{
-		{"RequestID", id, 3},
-		{"RequestID, Renderer", seawall.Chain(id, (&apierror.Renderer{}).Handler), 3},
-		{"RequestID, Renderer, Recover: id, context, headers, tracker, slot", seawall.Chain(id, (&apierror.Renderer{}).Handler, seawall.Recover(nil)), 4},
-		{"RequestID, AccessLog (not enabled)", seawall.Chain(id, seawall.AccessLog(&seawall.AccessLogOptions{Logger: discard})), 4},
+		{"RequestID", id, 4},
+		{"RequestID, Renderer", seawall.Chain(id, (&apierror.Renderer{}).Handler), 4},
+		{"RequestID, Renderer, Recover: id, context, headers, tracker, slot", seawall.Chain(id, (&apierror.Renderer{}).Handler, seawall.Recover(nil)), 5},
+		{"RequestID, AccessLog (not enabled)", seawall.Chain(id, seawall.AccessLog(&seawall.AccessLogOptions{Logger: discard})), 5},
 		{"MaxInFlight", seawall.MaxInFlight(1), 0},
 		{"MaxBody", seawall.MaxBody(1), 0},
 	} {
@@ -61,7 +61,7 @@ func TestAllocBudgets(t *testing.T) {
 				return nil
 			})
 		}, 0},
-		{"RequestID within RequestID", seawall.RequestID(nil), 0},
+		{"RequestID within RequestID", seawall.RequestID(nil), 1},
 		{"WithPrincipal", as("acct_1"), 0},
 		{"Timeout", seawall.Timeout(time.Minute), 5},
 	} {

@@ -128,6 +128,6 @@
 //
 // # Cost
 //
-// Request id, context, both headers and tracker are four allocations per request, whatever the number of pieces; recovery is none. The
+// Request id, context, both headers and tracker are five allocations per request, whatever the number of pieces; recovery is none. The
 // mux is asked twice for the route, by [NotFound], which knows in advance what the mux would answer.
 package seawall

@@ -13,12 +13,10 @@ import (
 type State struct {
 	mu        sync.Mutex
 	requestID string
-	announced [1]string // the id, as the value of the first response's headers
 	principal string
 	pattern   string
 	err       error
 	gone      bool
-	given     bool // announced belongs to a response
 	renderer  any
 }
 
@@ -86,29 +84,10 @@ func (s *State) EnsureRequestID(mint func() string) string {
 }
 
 // AnnounceRequestID puts the request's id, which is made where there is none, into both headers of the response. They share one
-// array, each slice at its full capacity, so that adding to one leaves the other alone. No two responses share it: who writes
-// into the values of one may do so while another is sent.
+// array, each slice at its full capacity, so that adding to one leaves the other alone.
 func (s *State) AnnounceRequestID(h http.Header, mint func() string) {
-	id := s.EnsureRequestID(mint)
-	if isOnly(h["Request-Id"], id) && isOnly(h["X-Request-Id"], id) { // a chain within a chain has the same response, as a rule
-		return
-	}
-	value := s.room()
-	value[0] = id
+	value := []string{s.EnsureRequestID(mint)}
 	h["Request-Id"], h["X-Request-Id"] = value, value
-}
-
-func isOnly(values []string, v string) bool { return len(values) == 1 && values[0] == v }
-
-// room is that for a header's value: the first one is a part of the state and costs no allocation.
-func (s *State) room() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.given {
-		return make([]string, 1)
-	}
-	s.given = true
-	return s.announced[:]
 }
 
 func (s *State) SetRequestID(id string) { s.set(&s.requestID, id) }
