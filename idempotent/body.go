@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"net/http"
 
 	"github.com/seawall-go/seawall/apierror"
 )
@@ -51,8 +50,8 @@ func (b *requestBody) load() ([]byte, error) {
 			b.buf, b.unread = buf, buf
 			return buf, nil
 		case err != nil:
-			if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-				return nil, err // apierror knows it, and the limit in it
+			if apierror.From(err).Code() != apierror.CodeAPIError { // a limit, or a time-out, further out
+				return nil, err
 			}
 			return nil, apierror.CodeParameterInvalid.Messagef("The request body could not be read to its end.").WithCause(err)
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/idempotent"
 )
 
@@ -71,6 +72,31 @@ func TestBodyCutShortRecordsNothing(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, resp.StatusCode)
 		require.NoError(t, resp.Body.Close())
 		require.NoError(t, conn.Close())
+	}
+	require.Zero(t, store.Stats())
+	require.Zero(t, h.runs.Load())
+}
+
+// The same errors as without a key: a client that is too slow may try again.
+func TestBodyThatFailsForAKnownReasonIsAnsweredWithIt(t *testing.T) {
+	t.Parallel()
+	var h counter
+	store := idempotent.NewMemory(nil)
+	mw := idempotent.New(store, idempotent.Global, nil)(&h)
+	for _, tt := range []struct {
+		err    error
+		status int
+	}{
+		{fmt.Errorf("read tcp: %w", os.ErrDeadlineExceeded), http.StatusGatewayTimeout},
+		{fmt.Errorf("outer limit: %w", &http.MaxBytesError{Limit: 5}), http.StatusRequestEntityTooLarge},
+		{apierror.CodePermissionDenied, http.StatusForbidden},
+		{io.ErrUnexpectedEOF, http.StatusBadRequest},
+	} {
+		r := httptest.NewRequest(http.MethodPost, "/", iotest.ErrReader(tt.err))
+		r.Header.Set("Idempotency-Key", "k")
+		w := httptest.NewRecorder()
+		mw.ServeHTTP(w, r)
+		require.Equal(t, tt.status, w.Code, "%v", tt.err)
 	}
 	require.Zero(t, store.Stats())
 	require.Zero(t, h.runs.Load())

@@ -106,6 +106,21 @@ func TestKeyIsOptionalUnlessRequired(t *testing.T) {
 	require.EqualValues(t, 4, h.runs.Load())
 }
 
+func TestKeyIsRequiredOnOneRouteWithinAnother(t *testing.T) {
+	t.Parallel()
+	var h counter
+	store := memory()
+	inner := idempotent.New(store, idempotent.Global, &idempotent.Options{Required: true})(&h)
+	mw := idempotent.New(store, idempotent.Global, nil)(inner)
+
+	w := httptest.NewRecorder()
+	mw.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", nil))
+	require.Equal(t, http.StatusBadRequest, w.Code)
+	require.Equal(t, http.StatusCreated, call(mw, "k", "body").Status)
+	require.True(t, call(mw, "k", "body").replayed())
+	require.EqualValues(t, 1, h.runs.Load())
+}
+
 func FuzzKey(f *testing.F) {
 	for _, seed := range []string{"abc", `"abc"`, `"a\"b\\"`, `"`, `"\`, "", " ", "a b", "é", strings.Repeat("k", 256)} {
 		f.Add(seed)

@@ -13,7 +13,8 @@ import (
 type Options struct {
 	// Namespace sets the keys of this service, or of this environment, apart in a store that several share.
 	Namespace string
-	// Required refuses requests without a key: 400 parameter_missing.
+	// Required refuses requests without a key: 400 parameter_missing. For some routes only, put a second middleware that has it set, with
+	// the same store, around those: a request whose key the outer one has taken passes the inner one.
 	Required bool
 	// Methods are those that take a key. Nil is POST, PUT, PATCH and DELETE. A safe method is a mistake: it needs no key.
 	Methods []string

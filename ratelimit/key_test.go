@@ -148,6 +148,7 @@ func TestByPattern(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()
 	mux.Handle("GET /v1/resources/{id}", http.NotFoundHandler())
+	mux.Handle("/files/{name}/", http.NotFoundHandler())
 	f := ratelimit.ByPattern(mux)
 	for path, want := range map[string]string{
 		"/v1/resources/1": "pattern:GET /v1/resources/{id}",
@@ -157,6 +158,11 @@ func TestByPattern(t *testing.T) {
 		key, err := f(httptest.NewRequest(http.MethodGet, path, nil))
 		require.NoError(t, err)
 		require.Equal(t, want, key)
+	}
+	for _, path := range []string{"/files/made", "/files/up"} {
+		key, err := f(httptest.NewRequest(http.MethodConnect, path, nil))
+		require.NoError(t, err)
+		require.Equal(t, "pattern:", key, "no caller chooses the key")
 	}
 }
 
