@@ -73,16 +73,15 @@ func (o *AccessLogOptions) write(r *http.Request, state *reqstate.State, respons
 	if !logger.Enabled(r.Context(), slog.LevelInfo) {
 		return
 	}
-	status := loggedStatus(r, state, response, aborted)
 	attrs := make([]slog.Attr, 0, 10)
 	attrs = append(attrs,
 		slog.String("method", loggedMethod(r)),
 		slog.String("pattern", o.pattern(r, state, response)),
-		slog.Int("status", status),
+		slog.Int("status", loggedStatus(r, state, response, aborted)),
 		slog.Int64("bytes", response.Bytes()),
 		slog.Duration("duration", took),
 		slog.String("request_id", state.RequestID()))
-	if err := state.Err(); err != nil && (!state.Gone() || status == statusClientGone) { // who left in the middle was told nothing
+	if err := state.Err(); err != nil {
 		attrs = append(attrs, slog.String("code", string(apierror.CodeOf(err))))
 	}
 	if len(response.Header()["Idempotent-Replayed"]) > 0 {
@@ -132,14 +131,13 @@ func (o *AccessLogOptions) pattern(r *http.Request, state *reqstate.State, respo
 const statusClientGone = 499
 
 func loggedStatus(r *http.Request, state *reqstate.State, response *track.Response, aborted bool) int {
-	status := response.Status()
 	switch {
 	case response.Hijacked():
 		return 0
-	case state.Gone() && (status == 0 || status >= 500): // below 500 a response had begun before; it is not the error's
+	case state.Gone():
 		return statusClientGone
-	case status != 0:
-		return status
+	case response.Status() != 0:
+		return response.Status()
 	case errors.Is(r.Context().Err(), context.Canceled):
 		return statusClientGone
 	case aborted:

@@ -53,7 +53,9 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	a, gone := rd.resolve(r, err)
 	e := &a.err
 	e.requestID = state.EnsureRequestID(reqid.New)
-	if state != nil {
+	t := track.Find(w)
+	begun := t != nil && t.Committed()
+	if state != nil && (!gone || !begun) { // who left in the middle was told nothing
 		state.SetErr(e, gone)
 	}
 
@@ -63,9 +65,8 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 		}
 		rd.log(r, e, level, msg)
 	}
-	t := track.Find(w)
 	switch {
-	case t == nil || !t.Committed():
+	case !begun:
 		log(level(e), "apierror: request failed")
 		rd.send(w, r, a, t != nil && t.Encoded())
 	case t.Hijacked():

@@ -98,6 +98,6 @@ const (
 	DeadlineTooSoon Reason = "deadline-too-soon"
 	// CircuitOpen: the [Breaker] refuses the host.
 	CircuitOpen Reason = "circuit-open"
-	// Canceled: the caller's context ended.
+	// Canceled: the caller's context ended, by its deadline too.
 	Canceled Reason = "canceled"
 )

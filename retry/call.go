@@ -237,7 +237,7 @@ func (c *call) fault() Reason {
 		return Canceled
 	case c.body.err() != nil:
 		return BodyFailed
-	case !sendable(c.req), !isFieldValue(c.key):
+	case c.req.Header == nil && c.key == "", !sendable(c.req), !isFieldValue(c.key):
 		return InvalidRequest
 	}
 	return ""

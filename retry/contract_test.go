@@ -289,6 +289,21 @@ func TestARequestThatCannotBeSentIsNotRetriedNorTheHostsFault(t *testing.T) {
 	})
 }
 
+// Only a request that goes out without a header is one that net/http refuses: a key makes one.
+func TestAWriteWithoutAHeaderIsRepeated(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(fails(errors.New("connection reset")), status(200))
+		req := request(t, "POST", target, nil)
+		req.Header = nil
+		resp, err := transport(base).RoundTrip(req)
+		require.NoError(t, err)
+		require.Equal(t, 200, resp.StatusCode)
+		require.Nil(t, req.Header)
+		resp.Body.Close()
+	})
+}
+
 // server runs a test against net/http's own server and transport, in a bubble.
 func server(t *testing.T, h http.HandlerFunc, test func(t *testing.T, s *memhttp.Server, tr *retry.Transport)) {
 	t.Helper()

@@ -74,7 +74,7 @@ func sendable(req *http.Request) bool {
 	if req.Body == nil && req.ContentLength > 0 {
 		return false
 	}
-	if req.URL.Host == "" || req.Header == nil || !isToken(cmp.Or(req.Method, http.MethodGet)) {
+	if req.URL.Host == "" || !isToken(cmp.Or(req.Method, http.MethodGet)) {
 		return false
 	}
 	for _, h := range [...]http.Header{req.Header, req.Trailer} {

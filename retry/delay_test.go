@@ -226,6 +226,7 @@ func TestXShouldRetryFalseEndsIt(t *testing.T) {
 		{503, []string{"false"}, 1},
 		{429, []string{"FALSE "}, 1},
 		{503, []string{"true", "false"}, 1},
+		{503, []string{"true, false"}, 1},
 		{503, []string{"true"}, 3},
 		{503, []string{"no"}, 3},
 		{409, []string{"true"}, 1},

@@ -15,11 +15,14 @@ func Retryable(status int) bool {
 	return status == http.StatusTooManyRequests || status >= 500 && status != http.StatusNotImplemented
 }
 
-// Refused tells whether any X-Should-Retry says false. No value of it makes anything retryable.
+// Refused tells whether any X-Should-Retry says false, be it on a line of its own or joined to others, as a proxy may do (RFC 9110,
+// section 5.3). No value of it makes anything retryable.
 func Refused(h http.Header) bool {
-	for _, v := range h["X-Should-Retry"] {
-		if strings.ToLower(strings.TrimSpace(v)) == "false" { // EqualFold would fold the long s too
-			return true
+	for _, line := range h["X-Should-Retry"] {
+		for v := range strings.SplitSeq(line, ",") {
+			if strings.ToLower(strings.TrimSpace(v)) == "false" { // EqualFold would fold the long s too
+				return true
+			}
 		}
 	}
 	return false

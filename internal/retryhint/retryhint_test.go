@@ -93,7 +93,8 @@ func TestAnyFalseRefusesARetry(t *testing.T) {
 		{[]string{" FALSE\t"}, true},
 		{[]string{"true", "false"}, true},
 		{[]string{"fal\u017fe"}, false},
-		{[]string{"false, true"}, false},
+		{[]string{"true, false"}, true},
+		{[]string{"falsehood", "not false"}, false},
 	} {
 		if retryhint.Refused(http.Header{"X-Should-Retry": row.lines}) != row.want {
 			t.Errorf("%q", row.lines)
