@@ -27,14 +27,14 @@ var created = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 // keyed makes the contenders for a POST of 1 KiB with a key: always the same one, which is answered from the store but for the
 // first time, or always a new one.
 func keyed(fresh bool) []contender {
-	over := func(h http.Handler) func(testing.TB) func() {
+	over := func(service func() http.Handler) func(testing.TB) func() {
 		return func(tb testing.TB) func() {
 			r := identified(request(tb, http.MethodPost))
 			r.Header.Set("Content-Type", "application/json")
 			r.ContentLength = int64(len(kilobyte))
 			body, field := new(rewindable), make([]string, 1)
 			r.Header["Idempotency-Key"] = field
-			next, op := keys(fresh), serve(h, r)
+			next, op := keys(fresh), serve(service(), r)
 			return func() {
 				body.Reset(kilobyte)
 				r.Body, field[0] = body, next()
@@ -43,11 +43,13 @@ func keyed(fresh bool) []contender {
 		}
 	}
 	return []contender{
-		{"seawall", over(idempotent.New(idempotent.NewMemory(&idempotent.MemoryOptions{Evict: true}), idempotent.Global,
-			&idempotent.Options{Logger: quiet})(created))},
-		{"floor", over(&floor{next: created, kept: make(map[string]*answer)})},
+		{"seawall", over(func() http.Handler {
+			store := idempotent.NewMemory(&idempotent.MemoryOptions{Evict: true})
+			return idempotent.New(store, idempotent.Global, &idempotent.Options{Logger: quiet})(created)
+		})},
+		{"floor", over(func() http.Handler { return &floor{next: created, kept: make(map[string]*answer)} })},
 		{"fiber", func(testing.TB) func() { return overFiber(fresh, idempotency.New()) }},
-		{"bare", over(created)},
+		{"bare", over(func() http.Handler { return created })},
 		{"fiber-bare", func(testing.TB) func() { return overFiber(fresh, func(c fiber.Ctx) error { return c.Next() }) }},
 	}
 }

@@ -28,8 +28,8 @@ type pass struct {
 }
 
 var passes = []pass{
-	{bench: ".", skip: "Flood|Memory|Server|Keys|Clients", rounds: 15, time: "40ms"},
-	{bench: "Keys|Clients", rounds: 7, time: "40ms"},
+	{bench: ".", skip: "Flood|Memory|Server|Keys|Clients", rounds: 15, time: "80ms"},
+	{bench: "Keys|Clients", rounds: 7, time: "100ms"},
 	{bench: "Server", rounds: 10, time: "10000x"},
 	{bench: "Memory", rounds: 1, time: "1x"},
 	{bench: "Flood", rounds: 1, time: "1x"},

@@ -24,8 +24,9 @@ computed by golang.org/x/perf/benchmath, which assumes nothing of the distributi
 RoundTripper is in memory: what shows is the library. In a service the network and the handler dwarf all of it.
 `
 
-const flat = `A request that gets its id, is tracked and limited by its key, and succeeds: the medians, and their 95 % confidence intervals. What
-a million keys cost more than one is waiting for memory.
+const flat = `A request that gets its id, is tracked and limited by its key; one with an Idempotency-Key that is known, which is answered from
+memory; a call through a Transport. The medians, and their 95 % confidence intervals. What a million keys cost more than one is
+waiting for memory.
 `
 
 const notes = `"against ours" is how many times as much as Seawall.
