@@ -98,7 +98,8 @@ func ByHeader(name string) KeyFunc {
 }
 
 // ByPattern is the pattern of mux that the request matches, such as "GET /v1/resources/{id}": a key by path would give each id a bucket
-// of its own. All requests without a route have one key, and so have all CONNECT requests. It is meant for [Join]: routes whose limits differ need buckets of their own.
+// of its own. All requests without a route have one key, and so have all CONNECT requests. It is meant for [Join]: routes whose limits
+// differ need buckets of their own.
 func ByPattern(mux *http.ServeMux) KeyFunc {
 	if mux == nil {
 		panic("ratelimit: ByPattern of a nil *http.ServeMux")
