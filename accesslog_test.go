@@ -16,6 +16,7 @@ import (
 	"github.com/seawall-go/seawall"
 	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/idempotent"
+	"github.com/seawall-go/seawall/internal/memhttp"
 )
 
 // textLogger writes lines as log/slog's TextHandler does, without the time.
@@ -184,22 +185,10 @@ func TestClientThatGoesAway(t *testing.T) {
 			t.Run(name+"/"+protocol.name, func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
-					var logs logs
-					s := protocol.new((&seawall.Stack{Logger: logs.logger()}).Handler(handler))
-					defer s.Close()
-					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-					defer cancel()
-					r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL, nil)
-					require.NoError(t, err)
-
-					require.ErrorIs(t, do(s.Client(), r).err, context.DeadlineExceeded)
-
-					s.Close()
-					lines := logs.access(t)
-					require.Len(t, lines, 1)
-					require.InDelta(t, 499, lines[0]["status"], 0)
-					require.Empty(t, logs.others(t))
-					require.Empty(t, s.Log())
+					line, errorLog, err := leave(t, protocol.new, handler)
+					require.ErrorIs(t, err, context.DeadlineExceeded)
+					require.InDelta(t, 499, line["status"], 0)
+					require.Empty(t, errorLog)
 				})
 			})
 		}
@@ -225,27 +214,32 @@ func TestClientThatGoesAwayInTheMiddle(t *testing.T) {
 			t.Run(name+"/"+protocol.name, func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
-					var logs logs
-					s := protocol.new((&seawall.Stack{Logger: logs.logger()}).Handler(handler))
-					defer s.Close()
-					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-					defer cancel()
-					r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL, nil)
-					require.NoError(t, err)
-
-					_ = do(s.Client(), r)
-					<-ctx.Done()
-
-					s.Close()
-					lines := logs.access(t)
-					require.Len(t, lines, 1)
-					require.InDelta(t, 200, lines[0]["status"], 0)
-					require.NotContains(t, lines[0], "code", "nobody was told")
-					require.Empty(t, logs.others(t))
+					line, _, _ := leave(t, protocol.new, handler)
+					require.InDelta(t, 200, line["status"], 0)
+					require.NotContains(t, line, "code", "nobody was told")
 				})
 			})
 		}
 	}
+}
+
+// leave asks a Stack around h, and goes away a second later. It returns the line of the access log, which is the only one.
+func leave(t *testing.T, newServer func(http.Handler) *memhttp.Server, h http.Handler) (line map[string]any, errorLog string, err error) {
+	t.Helper()
+	var logs logs
+	s := newServer((&seawall.Stack{Logger: logs.logger()}).Handler(h))
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL, nil)
+	require.NoError(t, err)
+	err = do(s.Client(), r).err
+	<-ctx.Done()
+	s.Close()
+	lines := logs.access(t)
+	require.Len(t, lines, 1)
+	require.Empty(t, logs.others(t))
+	return lines[0], s.Log(), err
 }
 
 // What is answered before it comes to the mux has a route all the same, and a replay is told from a run.
