@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seawall-go/seawall/internal/copycount"
 	"github.com/seawall-go/seawall/internal/leakcheck"
 	"github.com/seawall-go/seawall/internal/memhttp"
 	"github.com/seawall-go/seawall/internal/track"
@@ -470,35 +471,10 @@ func TestEncoded(t *testing.T) {
 	}
 }
 
-// countingListener counts what reaches the connections' own ReadFrom: there the kernel copies (sendfile).
-type countingListener struct {
-	net.Listener
-	copied *atomic.Int64
-}
-
-func (l countingListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return countingConn{c.(*net.TCPConn), l.copied}, nil
-}
-
-type countingConn struct {
-	*net.TCPConn
-	copied *atomic.Int64
-}
-
-func (c countingConn) ReadFrom(src io.Reader) (int64, error) {
-	n, err := c.TCPConn.ReadFrom(src)
-	c.copied.Add(n)
-	return n, err
-}
-
 func TestCopyReachesTheConnection(t *testing.T) {
 	t.Parallel()
 	const size = 1 << 20
-	var copied, recorded atomic.Int64
+	var recorded atomic.Int64
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var record *track.Response
 		for range 3 {
@@ -513,7 +489,8 @@ func TestCopyReachesTheConnection(t *testing.T) {
 			t.Error("not complete")
 		}
 	}))
-	s.Listener = countingListener{s.Listener, &copied}
+	l := copycount.New(s.Listener)
+	s.Listener = l
 	s.Start()
 	defer s.Close()
 	resp, err := s.Client().Get(s.URL)
@@ -526,7 +503,7 @@ func TestCopyReachesTheConnection(t *testing.T) {
 	}
 	s.Close() // waits for the handler
 	// net/http writes what it sniffs for the Content-Type by itself.
-	if got := copied.Load(); got < size-1024 {
+	if got := l.Copied(); got < size-1024 {
 		t.Errorf("%d of %d bytes went through the connection's ReadFrom", got, size)
 	}
 	if got := recorded.Load(); got != size {
