@@ -46,7 +46,7 @@ func (p *Policy) jitter(ceiling time.Duration) time.Duration {
 // wait counts, since it is the early retry that costs the server something.
 func askedToWait(h http.Header, now time.Time) (longest time.Duration) {
 	for _, line := range h["Retry-After"] {
-		d, _ := retryhint.After(http.Header{"Retry-After": {line}}, now)
+		d, _ := retryhint.Wait(line, now)
 		longest = max(longest, d)
 	}
 	return longest

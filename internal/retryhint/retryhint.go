@@ -43,6 +43,12 @@ func After(h http.Header, now time.Time) (time.Duration, bool) {
 			return 0, false
 		}
 	}
+	return Wait(value, now)
+}
+
+// Wait is After for one line.
+func Wait(value string, now time.Time) (time.Duration, bool) {
+	value = strings.TrimSpace(value)
 	if d, ok := seconds(value); ok {
 		return d, true
 	}
