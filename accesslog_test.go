@@ -249,17 +249,9 @@ func TestAccessLogOfWhatTheMuxNeverSaw(t *testing.T) {
 	mux.Handle("POST /v1/things/{id}", failing(nil, apierror.CodeResourceMissing))
 	var lines bytes.Buffer
 	h := (&seawall.Stack{
-		Logger: textLogger(&lines),
-		Authenticate: func(next http.Handler) http.Handler {
-			return plain(func(w http.ResponseWriter, r *http.Request) {
-				if r.Header.Get("Authorization") == "" {
-					apierror.Write(w, r, apierror.AuthenticationFailed())
-					return
-				}
-				next.ServeHTTP(w, seawall.WithPrincipal(r, "acct_1"))
-			})
-		},
-		Idempotency: idempotent.New(idempotent.NewMemory(nil), idempotent.ByPrincipal, nil),
+		Logger:       textLogger(&lines),
+		Authenticate: authorized("acct_1"),
+		Idempotency:  idempotent.New(idempotent.NewMemory(nil), idempotent.ByPrincipal, nil),
 	}).Handler(mux)
 	for _, row := range []struct {
 		path, authorization, want string

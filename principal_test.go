@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seawall-go/seawall"
+	"github.com/seawall-go/seawall/apierror"
 )
 
 func TestPrincipalOfNobody(t *testing.T) {
@@ -26,6 +27,20 @@ var showPrincipal = plain(func(w http.ResponseWriter, r *http.Request) { io.Writ
 func as(principal string) seawall.Middleware {
 	return func(next http.Handler) http.Handler {
 		return plain(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(w, seawall.WithPrincipal(r, principal)) })
+	}
+}
+
+// authorized is as for requests with an Authorization, and refuses others.
+func authorized(principal string) seawall.Middleware {
+	return func(next http.Handler) http.Handler {
+		known := as(principal)(next)
+		return plain(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") == "" {
+				apierror.Write(w, r, apierror.AuthenticationFailed())
+				return
+			}
+			known.ServeHTTP(w, r)
+		})
 	}
 }
 

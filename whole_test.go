@@ -25,16 +25,8 @@ func TestWholeStack(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ran := 0
 				stack := &seawall.Stack{
-					Logger: discard,
-					Authenticate: func(next http.Handler) http.Handler {
-						return plain(func(w http.ResponseWriter, r *http.Request) {
-							if r.Header.Get("Authorization") == "" {
-								apierror.Write(w, r, apierror.AuthenticationFailed())
-								return
-							}
-							next.ServeHTTP(w, seawall.WithPrincipal(r, "acct_1"))
-						})
-					},
+					Logger:       discard,
+					Authenticate: authorized("acct_1"),
 					RateLimit: ratelimit.New(ratelimit.NewMemory(nil), ratelimit.Rule{
 						Limit: ratelimit.PerSecond(1), Key: ratelimit.ByPrincipal(),
 					}),
