@@ -50,13 +50,7 @@ func (c *call) begin(t *Transport, req *http.Request) {
 }
 
 // rules is the policy with its defaults. The fields that have one matter only when an attempt has failed.
-func (c *call) rules() Policy {
-	p := c.policy.withDefaults()
-	if c.once {
-		p.MaxAttempts = 1
-	}
-	return p
-}
+func (c *call) rules() Policy { return c.policy.withDefaults(c.once) }
 
 func (c *call) host() host { return hostOf(c.req.URL) }
 

@@ -64,11 +64,7 @@ type doing struct {
 
 func newDoing(ctx context.Context, p *Policy) *doing {
 	o := overridesOf(ctx)
-	d := &doing{ctx: ctx, policy: p.withDefaults(), report: o.report}
-	if o.once {
-		d.policy.MaxAttempts = 1
-	}
-	return d
+	return &doing{ctx: ctx, policy: p.withDefaults(o.once), report: o.report}
 }
 
 // withTimeout calls f with a context that ends after timeout, if there is one.

@@ -63,13 +63,17 @@ const (
 	CallerKeys
 )
 
-// withDefaults returns the policy with every default filled in, and with limits that are off as limits that are never met.
-func (p *Policy) withDefaults() Policy {
+// withDefaults returns the policy with every default filled in, and with limits that are off as limits that are never met. Once is
+// that there is one attempt: see [WithoutRetry].
+func (p *Policy) withDefaults(once bool) Policy {
 	var out Policy
 	if p != nil {
 		out = *p
 	}
 	out.MaxAttempts = limit(out.MaxAttempts, 3)
+	if once {
+		out.MaxAttempts = 1
+	}
 	out.BaseDelay = max(orDefault(out.BaseDelay, 100*time.Millisecond), 0)
 	out.MaxDelay = durationLimit(out.MaxDelay, 10*time.Second)
 	out.MaxRetryAfter = durationLimit(out.MaxRetryAfter, 2*time.Minute)
