@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/plain"
 )
 
 // An Attempt is the record of one time that a request was sent, or that [Do] called its function.
@@ -13,40 +14,48 @@ type Attempt struct {
 	// Number counts from 1.
 	Number int
 
-	// Status is that of the response, 0 where there was none.
+	// Status is the response's status. It is 0 if there was none.
 	Status int
 
-	// Err is nil for a status under 400, an [*apierror.Error] for any other one, and else the error of the base transport.
-	// In [Do] it is what the function returned.
+	// Err is nil for a status under 400 and an [*apierror.Error] for any other status. Without a
+	// response it is the error of the base transport. In [Do] it is what the function returned.
 	Err error
 
-	// Code and RequestID are those of the response. The code is known where the error body was JSON and had arrived, up to
-	// 64 KiB, within 50 ms.
+	// Code and RequestID are those of the error response, RequestID those of a success too. RequestID
+	// comes from the header. Code comes from a JSON body, if the Transport has read it: see
+	// [Transport]. Both are one line of at most 128 bytes, without control or format characters.
 	Code      apierror.Code
 	RequestID string
 
 	// Elapsed is the time from sending to the response's header, or to the error.
 	Elapsed time.Duration
 
-	// Delay is the wait that was to follow, and Source where it came from. Both are zero where no further attempt was meant.
+	// Delay is the wait that was to follow, and Source what it was derived from. Both are zero if no
+	// further attempt was meant.
 	Delay  time.Duration
 	Source DelaySource
 }
 
-// sent is an Attempt of a Transport. What its response says of the error is read when somebody asks: that costs more than all the
-// rest, and once a repetition has succeeded nobody may ever ask.
+// sent is an Attempt of a Transport. What its response says of the error is parsed when somebody
+// asks: that costs more than all the rest, and once a retry has succeeded nobody may ever ask.
 type sent struct {
 	Attempt
-	resp *http.Response // whose error is not in Err, Code and RequestID yet
+	fault Reason        // of an error that is not the host's
+	asked time.Duration // Retry-After
+
+	unparsed bool        // the response's error is not in Err, Code and RequestID yet
+	header   http.Header // of the response
+	head     []byte      // what was read of its body
 }
 
-// read reads the error that the response to req holds, unless that was done.
-func (s *sent) read(req *http.Request) {
-	if s.resp == nil {
+// parse parses the error that the response to req holds, unless that was done.
+func (s *sent) parse(req *http.Request) {
+	if !s.unparsed {
 		return
 	}
-	e := parseError(s.resp, req)
-	s.Err, s.Code, s.RequestID, s.resp = e, e.Code(), e.RequestID(), nil
+	e := parseError(s.Status, s.header, s.head, req)
+	s.Err, s.Code, s.RequestID = e, apierror.Code(plain.Text(string(e.Code()), maxID)), plain.Text(e.RequestID(), maxID)
+	s.unparsed, s.header, s.head = false, nil, nil
 }
 
 // maxHistory bounds the record of a call without a limit on its attempts.
@@ -76,7 +85,7 @@ type Reason string
 const (
 	// Succeeded: there was a response with a status under 400.
 	Succeeded Reason = "succeeded"
-	// NotRetryable: the status or the error is of a kind that a repetition does not change.
+	// NotRetryable: the status or the error is of a kind that a retry does not change.
 	NotRetryable Reason = "not-retryable"
 	// ToldNotTo: the server said X-Should-Retry: false, or the function of [Do] returned a [Permanent] error.
 	ToldNotTo Reason = "told-not-to"
@@ -84,10 +93,13 @@ const (
 	NotIdempotent Reason = "not-idempotent"
 	// BodyNotReplayable: the request has a body, but no GetBody, and was not recorded or is larger than what may be.
 	BodyNotReplayable Reason = "body-not-replayable"
-	// BodyFailed: the caller's body or GetBody returned an error.
+	// BodyFailed: the caller's body or GetBody returned an error, or the body has another length than
+	// the request says.
 	BodyFailed Reason = "body-failed"
 	// InvalidRequest: the request has a method, header or URL that cannot be sent.
 	InvalidRequest Reason = "invalid-request"
+	// AlreadyRetried: a Transport further in, below Base or in the function of [Do], has given up.
+	AlreadyRetried Reason = "already-retried"
 	// AttemptsExhausted: MaxAttempts were made.
 	AttemptsExhausted Reason = "attempts-exhausted"
 	// BudgetExhausted: the [Budget] for this host is used up.
@@ -98,6 +110,6 @@ const (
 	DeadlineTooSoon Reason = "deadline-too-soon"
 	// CircuitOpen: the [Breaker] refuses the host.
 	CircuitOpen Reason = "circuit-open"
-	// Canceled: the caller's context ended, by its deadline too.
+	// Canceled: the caller's context ended, by its deadline too, or its Request.Cancel was closed.
 	Canceled Reason = "canceled"
 )

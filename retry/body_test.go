@@ -206,22 +206,72 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-func TestAGetBodyThatFailsEndsTheCall(t *testing.T) {
+func TestAGetBodyThatFailsCostsNoResponse(t *testing.T) {
+	t.Parallel()
+	gone := errors.New("file is gone")
+	for name, getBody := range map[string]func() (io.ReadCloser, error){
+		"an error": func() (io.ReadCloser, error) { return nil, gone },
+		"nothing":  func() (io.ReadCloser, error) { return nil, nil },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			base := scripted(status(503))
+			tr := transport(base)
+			var out *bytes.Buffer
+			tr.Logger, out = logged()
+			req, bodies := post(t, "payload", false)
+			req.GetBody = getBody
+			ctx, report := retry.WithReport(t.Context())
+
+			resp, err := tr.RoundTrip(req.WithContext(ctx))
+
+			require.NoError(t, err, name)
+			require.Equal(t, 503, resp.StatusCode)
+			text, err := io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			require.Equal(t, "body of Service Unavailable", string(text))
+			require.NoError(t, resp.Body.Close())
+			require.Equal(t, retry.BodyFailed, report.Reason())
+			require.Len(t, report.Attempts(), 1, "the second was not sent")
+			require.Zero(t, report.Attempts()[0].Delay)
+			require.Equal(t, 1, base.count())
+			require.Equal(t, 1, bodies()[0].closed())
+			require.Contains(t, out.String(), "reason=body-failed")
+			require.Contains(t, out.String(), "error=")
+		})
+	}
+}
+
+func TestAGetBodyThatFailsAfterABrokenConnectionIsInTheError(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		gone := errors.New("file is gone")
-		base := scripted(status(503))
-		req, bodies := post(t, "payload", false)
+		req, _ := post(t, "payload", false)
 		req.GetBody = func() (io.ReadCloser, error) { return nil, gone }
 
-		resp, err := transport(base).RoundTrip(req)
+		_, err := transport(scripted(fails(errBroken))).RoundTrip(req)
 
-		require.Nil(t, resp)
 		require.ErrorIs(t, err, gone)
-		e, _ := errors.AsType[*retry.Error](err)
+		require.ErrorIs(t, err, errBroken)
+		e, ok := errors.AsType[*retry.Error](err)
+		require.True(t, ok)
 		require.Equal(t, retry.BodyFailed, e.Reason)
-		require.Equal(t, 1, base.count())
+		require.Len(t, e.Attempts, 1)
+	})
+}
+
+func TestAGetBodyThatPanicsLeavesNothingOpen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(503))
+		tr := hopeful(base, &retry.Budget{Tokens: 1, PerSecond: -1})
+		req, bodies := post(t, "payload", false)
+		req.GetBody = func() (io.ReadCloser, error) { panic("bug") }
+
+		require.PanicsWithValue(t, "bug", func() { _, _ = tr.RoundTrip(req) })
+
 		require.Equal(t, 1, bodies()[0].closed())
+		require.Equal(t, 1, base.given[0].closed())
+		require.Equal(t, 2, calls(t, tr, base, 1), "the token was given back")
 	})
 }
 
@@ -460,22 +510,6 @@ func TestARecordingGivenUpWhileItIsDecidedIsNotRepeated(t *testing.T) {
 		another := scripted(status(503), status(200))
 		require.NoError(t, do(t, &retry.Transport{Base: another, Policy: &retry.Policy{Budget: budget}, Logger: quiet()}, target))
 		require.Equal(t, 2, another.count(), "the token was given back")
-	})
-}
-
-func TestAGetBodyWithoutABodyEndsTheCall(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		base := scripted(status(503))
-		req, _ := post(t, "payload", false)
-		req.GetBody = func() (io.ReadCloser, error) { return nil, nil }
-
-		_, err := transport(base).RoundTrip(req)
-
-		failed, ok := errors.AsType[*retry.Error](err)
-		require.True(t, ok, "%v", err)
-		require.Equal(t, retry.BodyFailed, failed.Reason)
-		require.Equal(t, 1, base.count())
 	})
 }
 

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
@@ -17,7 +19,8 @@ import (
 type call struct {
 	t       *Transport
 	req     *http.Request // the caller's: never changed
-	policy  *Policy       // as it was given: see rules
+	who     caller
+	policy  *Policy // as it was given: see rules
 	once    bool
 	budget  *Budget
 	breaker *Breaker
@@ -25,12 +28,14 @@ type call struct {
 	started time.Time // with an observer
 	now     time.Time // when the last attempt ended, if it has a record
 
-	key        string // what to add to the header
-	sentKey    string // what goes out
-	repeatable bool   // as far as method and key go
+	key       string       // what to add to the header
+	sentKey   string       // what goes out
+	keyed     bool         // a read, or a write under a key: it may arrive twice
+	connected *atomic.Bool // of a request that may not: whether it has had a connection
 
 	body     requestBody
 	resp     *http.Response // in hand
+	token    bool           // of the budget, for a retry that is not sent yet
 	attempts []sent         // all, but for a success that nobody watches
 	changes  []stateChange  // of the circuit, to be observed when no permit is held
 }
@@ -39,6 +44,7 @@ type call struct {
 func (c *call) begin(t *Transport, req *http.Request) {
 	o := overridesOf(req.Context())
 	c.t, c.req, c.once, c.report = t, req, o.once, o.report
+	c.who = caller{req.Context(), req.Cancel} //nolint:staticcheck // http.Client.Timeout closes it
 	c.policy = cmp.Or(o.policy, t.Policy, &t.policy)
 	c.budget = cmp.Or(c.policy.Budget, &t.budget)
 	c.breaker = cmp.Or(t.Breaker, &t.breaker)
@@ -47,6 +53,9 @@ func (c *call) begin(t *Transport, req *http.Request) {
 	}
 	c.body = newRequestBody(req, c.policy.RecordBody)
 	c.chooseKey(o.key)
+	if !c.keyed {
+		c.connected = new(atomic.Bool)
+	}
 }
 
 // rules is the policy with its defaults. The fields that have one matter only when an attempt has failed.
@@ -54,34 +63,41 @@ func (c *call) rules() Policy { return c.policy.withDefaults(c.once) }
 
 func (c *call) host() host { return hostOf(c.req.URL) }
 
-// watched tells whether somebody wants to know of attempts that succeed.
+// watched reports whether somebody wants to know of attempts that succeed.
 func (c *call) watched() bool { return c.report != nil || c.t.Observe != nil }
 
-// chooseKey finds or makes the key, which a request that only reads does not need. As in net/http, a field without any line
-// calls the request idempotent and sends nothing; an empty line is a key that names nothing.
+// chooseKey finds or makes the key, which a request that only reads does not need. As in net/http, a
+// field without any line calls the request idempotent and sends nothing. An empty line is a key that
+// names nothing.
 func (c *call) chooseKey(fromContext string) {
 	if isSafe(c.req.Method) {
-		c.repeatable = true
+		c.keyed = true
 		return
 	}
 	if lines, present := callerKeys(c.req.Header); present {
 		if len(lines) > 0 {
 			c.sentKey = lines[0]
 		}
-		c.repeatable = len(lines) == 0 || lines[0] != ""
+		c.keyed = len(lines) == 0 || lines[0] != ""
 		return
 	}
 	if fromContext != "" {
 		c.key = fromContext
 	} else if c.policy.Keys == GenerateKeys && takesKey(c.req.Method) {
-		c.key = newKey()
+		c.key = redirectedKey(c.req)
+		if c.key == "" {
+			c.key = newKey()
+		}
 	}
-	c.sentKey, c.repeatable = c.key, c.key != ""
+	c.sentKey, c.keyed = c.key, c.key != ""
 }
 
 // end runs however the call ends, by a panic of the base or of a hook too.
 func (c *call) end() {
 	c.body.end()
+	if c.token {
+		c.budget.refund(c.host())
+	}
 	if c.resp != nil {
 		c.resp.Body.Close()
 	}
@@ -91,34 +107,37 @@ func (c *call) run() (*http.Response, error) {
 	for n := 1; ; n++ {
 		permit, reason, err := c.admit()
 		if err != nil {
-			return c.unsent(n, reason, err)
+			return c.unsent(reason, err)
 		}
 		a := c.attempt(n, permit)
 		if a.Err == nil && a.Status < 400 {
 			return c.succeeded(a)
 		}
 		reason, err = c.decide(&a, permit)
+		if reason == "" {
+			c.discard(&a)
+		}
+		c.hold(&a)
 		c.record(a, reason)
 		if reason != "" {
 			return c.finish(reason, err)
 		}
-		if reason, err := c.wait(a.Delay); reason != "" {
-			return c.unsent(n+1, reason, err)
+		if err := c.who.sleep(a.Delay); err != nil {
+			return c.unsent(Canceled, err)
 		}
 	}
 }
 
 // admit waits until an attempt may be sent.
 func (c *call) admit() (permit, Reason, error) {
-	ctx := c.req.Context()
-	if err := ctx.Err(); err != nil {
+	if err := c.who.err(); err != nil {
 		return permit{}, Canceled, err
 	}
 	if c.policy.HoldHost {
 		if d := c.t.holds.wait(c.host(), c.req, time.Now()); d > 0 {
 			p := c.rules()
-			if err := pause(ctx, d+min(p.jitter(p.BaseDelay), never-d)); err != nil {
-				return permit{}, unpaused(ctx, err), err
+			if err := c.who.pause(d + min(p.jitter(p.BaseDelay), never-d)); err != nil {
+				return permit{}, c.unpaused(err), err
 			}
 		}
 	}
@@ -127,17 +146,17 @@ func (c *call) admit() (permit, Reason, error) {
 	if refused != nil {
 		return permit{}, CircuitOpen, refused
 	}
-	if err := paced(ctx, c.t.Pace); err != nil {
+	if err := paced(c.who, c.t.Pace); err != nil {
 		c.changes = append(c.changes, p.finish(neutral)...)
-		return permit{}, unpaused(ctx, err), err
+		return permit{}, c.unpaused(err), err
 	}
 	return p, "", nil
 }
 
-// unpaused tells why a pause was not made, or not to its end.
-func unpaused(ctx context.Context, err error) Reason {
+// unpaused says why a pause was not made, or not to its end.
+func (c *call) unpaused(err error) Reason {
 	switch {
-	case ctx.Err() != nil:
+	case c.who.err() != nil:
 		return Canceled
 	case errors.Is(err, context.DeadlineExceeded):
 		return DeadlineTooSoon
@@ -157,20 +176,17 @@ func (c *call) attempt(n int, p permit) (a sent) {
 			c.body.abandon()
 		}
 	}()
-	req, err := c.next()
-	if err != nil {
-		returned = true
-		a.Err = err
-		c.refund() // GetBody failed, so this was to be a repetition
-		return a
-	}
+	req := c.next()
+	c.token = false
 	start := time.Now()
 	c.resp, a.Err = c.send(req)
 	returned = true
 	if c.resp != nil {
 		a.Status = c.resp.StatusCode
+	} else {
+		a.fault = c.fault(a.Err)
 	}
-	says = health(a.Status, a.Err != nil && c.fault() != "")
+	says = health(a.Status, blameless(a.fault, a.Err))
 	if says != success || c.watched() {
 		c.now = time.Now()
 		a.Elapsed = c.now.Sub(start)
@@ -178,15 +194,12 @@ func (c *call) attempt(n int, p permit) (a sent) {
 	return a
 }
 
-// next returns the request for the next attempt: the caller's own where nothing about it has to change, so that a read costs
-// no copy.
-func (c *call) next() (*http.Request, error) {
-	body, err := c.body.next()
-	if err != nil {
-		return nil, err
-	}
+// next returns the request for the next attempt. It is the caller's own if nothing about it has to
+// change, so that a read costs no copy.
+func (c *call) next() *http.Request {
+	body := c.body.next()
 	if c.key == "" && body == nil {
-		return c.req, nil
+		return c.req
 	}
 	next := struct { // one allocation for both
 		http.Request
@@ -204,69 +217,100 @@ func (c *call) next() (*http.Request, error) {
 		next.key[0] = c.key
 		req.Header[keyHeader] = next.key[:]
 	}
-	return req, nil
+	return req
 }
 
-// send is Base's RoundTrip, held to its contract and to AttemptTimeout.
+// send is Base's RoundTrip, held to its contract and to AttemptTimeout. The Request of its response
+// is req, with its key: a redirect that http.Client follows finds the key there.
 func (c *call) send(req *http.Request) (*http.Response, error) {
-	resp, err := roundTrip(c.t.base(), req, c.policy.AttemptTimeout)
-	switch {
-	case err != nil && resp != nil:
-		if resp.Body != nil {
-			resp.Body.Close()
+	sent := req
+	resp, err := checked(respond(c.who, c.policy.AttemptTimeout, func(ctx context.Context) (*http.Response, error) {
+		if c.connected != nil {
+			ctx = traced(ctx, c.connected)
 		}
-		return nil, err
-	case err == nil && resp == nil:
-		return nil, errors.New("retry: the base transport returned neither a response nor an error")
-	case resp != nil && resp.Body == nil:
-		resp.Body = http.NoBody
+		if ctx != c.who.ctx {
+			sent = req.WithContext(ctx)
+		}
+		return c.t.base().RoundTrip(sent)
+	}))
+	if resp != nil && (resp.Request == nil || resp.Request == sent) {
+		resp.Request = req
 	}
 	return resp, err
 }
 
-// fault tells why an error of the base transport is none of the host's, "" if it may be.
-func (c *call) fault() Reason {
+// traced returns a context that tells whether a request with it was given a connection.
+func traced(ctx context.Context, connected *atomic.Bool) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	})
+}
+
+// fault says why an error of the base transport is not, or not only, the host's. It is empty if it
+// may be.
+func (c *call) fault(err error) Reason {
 	switch {
-	case c.req.Context().Err() != nil:
+	case c.who.err() != nil:
 		return Canceled
 	case c.body.err() != nil:
 		return BodyFailed
-	case c.req.Header == nil && c.key == "", !sendable(c.req), !isFieldValue(c.key):
+	case givenUp(nil, err):
+		return AlreadyRetried
+	case c.req.Header == nil && c.key == "", !isFieldValue(c.key), !sendable(c.req, err):
 		return InvalidRequest
 	}
 	return ""
 }
 
-// decide says why there is no further attempt, and with which error beside the attempt's own; or it sets when there is one, and
-// takes its token from the budget.
+// blameless reports whether a fault says nothing about the host. A Transport further in may have
+// found that out, or may not have sent anything.
+func blameless(fault Reason, err error) bool {
+	if fault != AlreadyRetried {
+		return fault != ""
+	}
+	inner, _ := errors.AsType[*Error](err)
+	switch inner.Reason {
+	case Canceled, BodyFailed, InvalidRequest:
+		return true
+	default:
+		return len(inner.Attempts) == 0
+	}
+}
+
+// decide says why there is no further attempt, and with which error beside the attempt's own; or it
+// sets when there is one, and takes its token from the budget.
 func (c *call) decide(a *sent, under permit) (Reason, error) {
 	p := c.rules()
-	var asked time.Duration
-	if a.Err != nil {
-		if reason := c.fault(); reason != "" {
-			return reason, c.req.Context().Err()
+	switch a.fault {
+	case "":
+	case BodyFailed:
+		return a.fault, c.body.err()
+	default:
+		return a.fault, c.who.err()
+	}
+	failure := Failure{Attempt: a.Attempt, Method: methodOf(c.req), URL: c.req.URL}
+	if c.resp != nil {
+		a.unparsed, a.header = true, c.resp.Header
+		a.asked, _ = retryhint.After(a.header, c.now)
+		if p.Retryable != nil || p.HoldHost && a.Status == http.StatusTooManyRequests {
+			a.head = peek(c.resp)
+			a.parse(c.req)
 		}
-	} else {
-		a.resp = c.resp
-		asked = askedToWait(c.resp.Header, c.now)
-		if p.Retryable != nil {
-			a.read(c.req)
-		}
-		if p.HoldHost && asked > 0 && asked <= p.MaxRetryAfter {
-			c.hold(a, asked)
-		}
+		failure.Attempt, failure.Header = a.Attempt, c.resp.Header
 	}
 	switch {
-	case a.Status != 0 && retryhint.Refused(c.resp.Header):
+	case c.resp != nil && givenUp(c.resp, nil):
+		return AlreadyRetried, nil
+	case c.resp != nil && retryhint.Refused(c.resp.Header):
 		return ToldNotTo, nil
-	case !p.worthRepeating(a.Attempt):
+	case !p.worthRetrying(failure):
 		return NotRetryable, nil
-	case !c.repeatable && !neverSent(a.Err):
+	case !c.keyed && (c.connected.Load() || !neverSent(a.Err)):
 		return NotIdempotent, nil
 	case !c.body.replayable():
 		return BodyNotReplayable, nil
 	}
-	delay, source, reason := p.schedule(c.req.Context(), a.Number, asked)
+	delay, source, reason := p.schedule(c.who, a.Number, a.asked)
 	if reason != "" {
 		return reason, nil
 	}
@@ -276,30 +320,50 @@ func (c *call) decide(a *sent, under permit) (Reason, error) {
 	if !c.budget.take(c.host()) {
 		return BudgetExhausted, nil
 	}
-	if !c.body.rewind() {
-		c.refund()
-		return BodyNotReplayable, nil
+	c.token = true
+	if reason, err := c.body.prepare(); reason != "" {
+		return reason, err
 	}
 	a.Delay, a.Source = delay, source
-	if source == FromRetryAfter {
-		a.read(c.req) // what it says of the time counts from now
-	}
 	return "", nil
 }
 
-// hold makes a server's word, to be left alone for a while, good for other requests too.
-func (c *call) hold(a *sent, asked time.Duration) {
+// discard throws away the response in hand, because there will be another one. A large body must not
+// wait with us, nor a connection, which is left to another request if that takes no more than the
+// bounds of a drain, and if there is time for it.
+func (c *call) discard(a *sent) {
+	resp := c.resp
+	if resp == nil {
+		return
+	}
+	c.resp = nil
+	if c.who.endsWithin(a.Delay + min(drainTime, never-a.Delay)) {
+		resp.Body.Close()
+	} else if head := discard(c.who, resp.Body); a.unparsed {
+		a.head = head
+	}
+	// What Retry-After says counts from now, and a large body is not kept.
+	if a.Source == FromRetryAfter || len(a.head) > 4<<10 {
+		a.parse(c.req)
+	}
+}
+
+// hold lets other requests wait as well, if the server asked to be left alone for a while.
+func (c *call) hold(a *sent) {
+	if !c.policy.HoldHost || a.asked <= 0 || a.asked > c.rules().MaxRetryAfter {
+		return
+	}
 	switch a.Status {
 	case http.StatusTooManyRequests:
-		a.read(c.req)
+		a.parse(c.req)
 		if a.Code != apierror.CodeRateLimitExceeded {
-			return
+			return // it may be about one idempotency key
 		}
 	case http.StatusServiceUnavailable:
 	default:
 		return
 	}
-	c.t.holds.hold(c.host(), c.req, c.now.Add(asked))
+	c.t.holds.hold(c.host(), c.req, c.now.Add(a.asked))
 }
 
 // succeeded ends a call with the response in hand.
@@ -308,7 +372,7 @@ func (c *call) succeeded(a sent) (*http.Response, error) {
 		c.budget.succeeded(c.host())
 	}
 	if !c.watched() {
-		return c.handBack()
+		return c.handBack(Succeeded), nil
 	}
 	a.RequestID = requestID(c.resp.Header)
 	c.record(a, Succeeded)
@@ -317,9 +381,9 @@ func (c *call) succeeded(a sent) (*http.Response, error) {
 
 // record keeps an attempt and tells of it.
 func (c *call) record(a sent, reason Reason) {
-	c.last().read(c.req) // so that however many attempts there are, one response is kept
+	c.last().parse(c.req) // so that however many attempts there are, one body is kept
 	if c.watched() {
-		a.read(c.req)
+		a.parse(c.req)
 	}
 	c.attempts = remember(c.attempts, a)
 	c.observeBreaker()
@@ -341,7 +405,7 @@ func (c *call) last() *sent {
 func (c *call) history() []Attempt {
 	attempts := slices.Grow([]Attempt(nil), len(c.attempts))
 	for i := range c.attempts {
-		c.attempts[i].read(c.req)
+		c.attempts[i].parse(c.req)
 		attempts = append(attempts, c.attempts[i].Attempt)
 	}
 	return attempts
@@ -355,50 +419,26 @@ func (c *call) observeBreaker() {
 	}
 }
 
-// wait waits for d, or says why not. Before, it throws away the response in hand: a large body should not wait with us, nor a
-// connection, which is left to another request where that takes no more than the bounds of a drain. If it took the time that
-// was left for the wait, the response stays.
-func (c *call) wait(d time.Duration) (Reason, error) {
-	ctx := c.req.Context()
-	if resp := c.resp; resp != nil {
-		head := drain(resp)
-		if endsBefore(ctx, d) {
-			return DeadlineTooSoon, nil
-		}
-		c.resp = nil
-		resp.Body.Close()
-		if len(head) > 4<<10 {
-			c.last().read(c.req)
-		}
-	}
-	if err := sleep(ctx, d); err != nil {
-		return Canceled, err
-	}
-	return "", nil
-}
-
-// unsent ends a call whose attempt n was not sent.
-func (c *call) unsent(n int, reason Reason, err error) (*http.Response, error) {
-	if n > 1 {
-		c.refund()
-	}
+// unsent ends a call one of whose attempts was not sent.
+func (c *call) unsent(reason Reason, err error) (*http.Response, error) {
 	c.observeBreaker()
 	return c.finish(reason, err)
 }
 
-// refund gives back the token of a repetition that is not sent.
-func (c *call) refund() { c.budget.refund(c.host()) }
-
-// finish hands back the response in hand, else an error. end is what ended the call, apart from the last attempt's error.
+// finish hands back the response in hand, else an error. end is what ended the call, apart from the
+// last attempt's error.
 func (c *call) finish(reason Reason, end error) (*http.Response, error) {
 	if c.report != nil {
-		c.report.set(c.history(), reason, c.sentKey)
+		c.report.set(c.history(), reason)
+		if c.sentKey != "" {
+			c.report.setKey(c.sentKey)
+		}
 	}
 	var err error
 	if c.resp == nil {
 		ends := []error{end}
 		if reason == Canceled {
-			ends = append(ends, context.Cause(c.req.Context()))
+			ends = append(ends, context.Cause(c.who.ctx))
 		}
 		err = newError(c.req, c.history(), reason, ends...)
 	}
@@ -411,13 +451,15 @@ func (c *call) finish(reason Reason, end error) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.handBack()
+	return c.handBack(reason), nil
 }
 
 // handBack gives the response in hand to the caller.
-func (c *call) handBack() (*http.Response, error) {
+func (c *call) handBack(reason Reason) *http.Response {
 	resp := c.resp
 	c.resp = nil
-	resp.Request = c.req
-	return resp, nil
+	if reason != Succeeded && reason != NotRetryable {
+		markGivenUp(resp)
+	}
+	return resp
 }

@@ -82,18 +82,22 @@ func (r *Report) Reason() Reason {
 	return r.reason
 }
 
-// IdempotencyKey is the key that was sent, "" for none.
+// IdempotencyKey returns the key that was sent last, by a Transport in the function of [Do] too. It
+// is empty if there was none.
 func (r *Report) IdempotencyKey() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.key
 }
 
-func (r *Report) set(attempts []Attempt, reason Reason, key string) {
-	if r == nil {
-		return
-	}
+func (r *Report) set(attempts []Attempt, reason Reason) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.attempts, r.reason, r.key = slices.Clone(attempts), reason, key
+	r.attempts, r.reason = slices.Clone(attempts), reason
+}
+
+func (r *Report) setKey(key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.key = key
 }

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -59,7 +61,7 @@ func TestEveryBodyIsClosedExactlyOnce(t *testing.T) {
 		"dial refused":        {tr: transport(scripted(fails(refused), status(200))), readers: 2},
 		"closed twice":        {tr: transport(closesTwice), readers: 3},
 		"cancelled before":    {tr: transport(scripted(status(200))), ctx: cancelled, readers: 1},
-		"cancelled in a wait": {tr: transport(scripted(status(503, "Retry-After: 9"))), ctx: cancelledIn(time.Second), readers: 1},
+		"cancelled in a wait": {tr: transport(scripted(status(503, "Retry-After: 9"))), ctx: cancelledIn(time.Second), readers: 2},
 		"pace refused": {
 			tr:      &retry.Transport{Base: scripted(status(200)), Pace: rate.NewLimiter(1, 0), Logger: quiet()},
 			readers: 1,
@@ -160,7 +162,7 @@ func TestABaseThatBreaksItsContractIsHeldToIt(t *testing.T) {
 
 func TestAPanicLeaksNothing(t *testing.T) {
 	t.Parallel()
-	boom := func(retry.Attempt) bool { panic("hook") }
+	boom := func(retry.Failure) bool { panic("hook") }
 	for name, tr := range map[string]*retry.Transport{
 		"base":      {Base: baseFunc(func(*http.Request) (*http.Response, error) { panic("base") })},
 		"retryable": {Base: scripted(status(503)), Policy: &retry.Policy{Retryable: boom}, Logger: quiet()},
@@ -327,22 +329,55 @@ func TestRedirectsAreTheClientsToFollow(t *testing.T) {
 	})
 }
 
-func TestAClientThatFollowsARedirectSendsAnotherKey(t *testing.T) {
+func TestAWriteKeepsItsKeyWhenTheClientFollowsARedirect(t *testing.T) {
 	t.Parallel()
-	var keys []string
-	h := func(w http.ResponseWriter, r *http.Request) {
-		keys = append(keys, r.Header.Get("Idempotency-Key"))
-		if r.URL.Path != "/elsewhere" {
-			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
-		}
+	for _, tc := range []struct {
+		name   string
+		status int
+		tr     func(*retry.Transport)
+		own    string // the caller's key
+		keys   int    // that differ; an empty one counts
+	}{
+		{name: "307", status: 307, keys: 1},
+		{name: "308", status: 308, keys: 1},
+		{name: "307, with an attempt timeout", status: 307, keys: 1, tr: func(tr *retry.Transport) {
+			tr.Policy = &retry.Policy{AttemptTimeout: time.Minute}
+		}},
+		{name: "307, observed", status: 307, keys: 1, tr: func(tr *retry.Transport) {
+			tr.Observe = func(context.Context, retry.Event) {}
+		}},
+		{name: "307, the caller's own", status: 307, own: "order-7", keys: 1},
+		{name: "303, which becomes a GET", status: 303, keys: 2},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var keys []string
+			h := func(w http.ResponseWriter, r *http.Request) {
+				keys = append(keys, r.Header.Get("Idempotency-Key"))
+				if n := len(keys); n <= 3 {
+					http.Redirect(w, r, "/hop"+strconv.Itoa(n), tc.status)
+				}
+			}
+			server(t, h, func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
+				if tc.tr != nil {
+					tc.tr(tr)
+				}
+				req := request(t, "POST", s.URL, strings.NewReader("x"))
+				if tc.own != "" {
+					req.Header.Set("Idempotency-Key", tc.own)
+				}
+
+				resp, err := (&http.Client{Transport: tr}).Do(req)
+
+				require.NoError(t, err)
+				resp.Body.Close()
+				require.Len(t, keys, 4)
+				require.NotEmpty(t, keys[0])
+				slices.Sort(keys)
+				require.Len(t, slices.Compact(keys), tc.keys)
+			})
+		})
 	}
-	server(t, h, func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
-		resp, err := (&http.Client{Transport: tr}).Post(s.URL, "text/plain", strings.NewReader("x"))
-		require.NoError(t, err)
-		resp.Body.Close()
-		require.Len(t, keys, 2)
-		require.NotEqual(t, keys[0], keys[1])
-	})
 }
 
 func TestAProtocolSwitchCanBeWrittenTo(t *testing.T) {

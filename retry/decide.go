@@ -1,39 +1,26 @@
 package retry
 
 import (
-	"cmp"
-	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
-	"strings"
+	"net/url"
 	"time"
 
 	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
-// worthRepeating tells whether a failure is of a kind that a repetition may not meet again.
-func (p *Policy) worthRepeating(a Attempt) bool {
-	switch {
-	case p.Retryable != nil:
-		return p.Retryable(a)
-	case a.Status != 0:
-		return retryhint.Retryable(a.Status)
-	default:
-		_, untrusted := errors.AsType[*tls.CertificateVerificationError](a.Err)
-		return !untrusted
+// worthRetrying asks the policy's rule.
+func (p *Policy) worthRetrying(f Failure) bool {
+	if p.Retryable != nil {
+		return p.Retryable(f)
 	}
+	return DefaultRetryable(f)
 }
 
-// neverSent tells whether the request certainly did not reach the server: the connection could not be made.
-func neverSent(err error) bool {
-	op, ok := errors.AsType[*net.OpError](err)
-	return ok && op.Op == "dial"
-}
-
-// schedule says how long to wait after attempt n, or why there is no further one. asked is the server's Retry-After.
-func (p *Policy) schedule(ctx context.Context, n int, asked time.Duration) (time.Duration, DelaySource, Reason) {
+// schedule says how long to wait after attempt n, or why there is no further one. asked is the
+// server's Retry-After.
+func (p *Policy) schedule(who caller, n int, asked time.Duration) (time.Duration, DelaySource, Reason) {
 	if n >= p.MaxAttempts {
 		return 0, "", AttemptsExhausted
 	}
@@ -42,19 +29,20 @@ func (p *Policy) schedule(ctx context.Context, n int, asked time.Duration) (time
 	}
 	delay, source := p.backoff(n), FromBackoff
 	if asked > 0 {
-		// Never less than what was asked for, and some more, so that those who were told the same do not all come back at once.
+		// Never less than what was asked for, and some more, so that those who were told the same do
+		// not all come back at the same time.
 		delay, source = asked+min(p.jitter(p.BaseDelay), never-asked), FromRetryAfter
 	}
-	if endsBefore(ctx, delay) {
+	if who.endsWithin(delay) {
 		return 0, "", DeadlineTooSoon
 	}
 	return delay, source, ""
 }
 
-// health is what an attempt says about the host. ours tells whether the request itself, or its caller, was at fault.
-func health(status int, ours bool) outcome {
+// health is what an attempt says about the host. blameless is an error that is not the host's fault.
+func health(status int, blameless bool) outcome {
 	switch {
-	case ours, status == http.StatusTooManyRequests:
+	case blameless, status == http.StatusTooManyRequests:
 		return neutral
 	case status == 0, retryhint.Retryable(status):
 		return failure
@@ -65,49 +53,10 @@ func health(status int, ours bool) outcome {
 	}
 }
 
-// sendable tells whether net/http would send the request at all. It says so with errors that have no type of their own, and
-// one header that somebody else chose must not count as a failure of the host.
-func sendable(req *http.Request) bool {
-	if scheme := req.URL.Scheme; scheme != "http" && scheme != "https" {
-		return false
-	}
-	if req.Body == nil && req.ContentLength > 0 {
-		return false
-	}
-	if req.URL.Host == "" || !isToken(cmp.Or(req.Method, http.MethodGet)) {
-		return false
-	}
-	for _, h := range [...]http.Header{req.Header, req.Trailer} {
-		for name, values := range h {
-			if !isToken(name) {
-				return false
-			}
-			for _, v := range values {
-				if !isFieldValue(v) {
-					return false
-				}
-			}
-		}
-	}
-	return true
-}
-
-// isToken is RFC 9110, section 5.6.2.
-func isToken(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
-			return false
-		}
-	}
-	return s != ""
-}
-
-// isFieldValue is RFC 9110, section 5.5: no control characters but the tab.
-func isFieldValue(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return false
-		}
-	}
-	return true
+// neverSent reports whether an error says that no connection could be made. A client below that has
+// followed a redirect says so with a *url.Error, and had sent the request before.
+func neverSent(err error) bool {
+	op, dialed := errors.AsType[*net.OpError](err)
+	_, redirected := errors.AsType[*url.Error](err)
+	return dialed && op.Op == "dial" && !redirected
 }

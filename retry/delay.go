@@ -1,13 +1,9 @@
 package retry
 
 import (
-	"context"
 	"math"
 	"math/rand/v2"
-	"net/http"
 	"time"
-
-	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
 // never is the longest time.Duration: a limit that is never met.
@@ -39,36 +35,4 @@ func (p *Policy) jitter(ceiling time.Duration) time.Duration {
 	default:
 		return rand.N(min(ceiling, never-1) + 1)
 	}
-}
-
-// askedToWait reads Retry-After (RFC 9110, section 10.2.3): seconds, or any of the three HTTP dates. It is 0 where there is
-// no time to wait for: no field, zero, a date that has passed, or a value that means nothing. Of several lines the longest
-// wait counts, since it is the early retry that costs the server something.
-func askedToWait(h http.Header, now time.Time) (longest time.Duration) {
-	for _, line := range h["Retry-After"] {
-		d, _ := retryhint.Wait(line, now)
-		longest = max(longest, d)
-	}
-	return longest
-}
-
-// sleep waits for d, and returns the context's error at once when that is done first.
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
-
-// endsBefore tells whether ctx ends before, or as, d has passed.
-func endsBefore(ctx context.Context, d time.Duration) bool {
-	deadline, ok := ctx.Deadline()
-	return ok && time.Until(deadline) <= d
 }

@@ -3,45 +3,59 @@ package retry
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/plain"
 	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
-// Do calls f until it succeeds or the policy says that it is enough, for work that is not one HTTP request: a transaction, a
-// call through another library. f must be safe to repeat. The policy's meaning is that of [Transport], with what has no sense
-// here left out: keys, bodies, holding hosts.
+// Do calls f until it succeeds or the policy says that it is enough, for work that is not one HTTP
+// request: a transaction, a call through another library. f must be safe to retry. The policy's meaning
+// is that of [Transport]. What makes no sense here is left out: keys, bodies, holding hosts.
 //
-// An error is repeated unless it is [Permanent], comes from a Transport (which has repeated already), or holds an
-// [*apierror.Error] of a status that is not retried, or that says not to be; the Retry-After of such an error is obeyed.
-// [Policy.AttemptTimeout] bounds each call of f through the context that f gets, which ends when f returns.
+// An error is retried unless it is [Permanent], comes from a Transport (which has retried already), or
+// holds an [*apierror.Error] of a status that is not retried, or that says not to be. The Retry-After of
+// such an error is obeyed.
 //
-// The error of Do is an [*Error]; the value that goes with it is what f returned last.
+// A write in f through a Transport that makes keys gets a new key in each attempt of Do, and may happen
+// twice. Give it a key that stays the same, with [WithIdempotencyKey] around Do.
+//
+// [Policy.AttemptTimeout] bounds each call of f through the context that f gets. That context ends when f
+// returns, unless f returns a [*http.Response] and no error: then it ends when the response's body is
+// closed, and the timeout holds until f returns. A response that f returned with an error that is retried
+// is closed.
+//
+// The error of Do is an [*Error]. The value that goes with it is what f returned last.
 func Do[T any](ctx context.Context, p *Policy, f func(context.Context) (T, error)) (T, error) {
 	d := newDoing(ctx, p)
 	var value T
 	for n := 1; ; n++ {
-		if ctx.Err() != nil {
+		if d.who.err() != nil {
 			return value, d.finish(Canceled)
 		}
 		a := Attempt{Number: n}
 		start := time.Now()
-		value, a.Err = withTimeout(ctx, d.policy.AttemptTimeout, f)
+		value, a.Err = withTimeout(d.who, d.policy.AttemptTimeout, f)
 		a.Elapsed = time.Since(start)
 		reason := d.decide(&a)
 		d.attempts = remember(d.attempts, a)
 		if reason != "" {
 			return value, d.finish(reason)
 		}
-		if sleep(ctx, a.Delay) != nil {
+		if resp, ok := any(value).(*http.Response); ok && resp != nil && resp.Body != nil {
+			resp.Body.Close()
+		}
+		if d.who.sleep(a.Delay) != nil {
 			d.refund()
 			return value, d.finish(Canceled)
 		}
 	}
 }
 
-// Permanent marks an error, for [Do], as one that a repetition does not change. It unwraps to err, and is nil for nil.
+// Permanent marks an error, for [Do], as one that a retry does not change. It unwraps to err, and is
+// nil for nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -56,7 +70,7 @@ func (e *permanentError) Unwrap() error { return e.err }
 
 // doing is one Do.
 type doing struct {
-	ctx      context.Context
+	who      caller
 	policy   Policy
 	report   *Report
 	attempts []Attempt
@@ -64,42 +78,48 @@ type doing struct {
 
 func newDoing(ctx context.Context, p *Policy) *doing {
 	o := overridesOf(ctx)
-	return &doing{ctx: ctx, policy: p.withDefaults(o.once), report: o.report}
+	return &doing{who: caller{ctx: ctx}, policy: p.withDefaults(o.once), report: o.report}
 }
 
 // withTimeout calls f with a context that ends after timeout, if there is one.
-func withTimeout[T any](ctx context.Context, timeout time.Duration, f func(context.Context) (T, error)) (T, error) {
-	if timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, timeout, &timeoutError{timeout})
-		defer cancel()
+func withTimeout[T any](who caller, timeout time.Duration, f func(context.Context) (T, error)) (T, error) {
+	if timeout <= 0 {
+		return f(who.ctx)
 	}
+	if f, ok := any(f).(func(context.Context) (*http.Response, error)); ok {
+		resp, err := respond(who, timeout, f)
+		return any(resp).(T), err
+	}
+	ctx, cancel := context.WithTimeoutCause(who.ctx, timeout, &timeoutError{timeout})
+	defer cancel()
 	return f(ctx)
 }
 
 func (d *doing) decide(a *Attempt) Reason {
 	var asked time.Duration
-	vain := false
+	pointless := false
 	if e, ok := errors.AsType[*apierror.Error](a.Err); ok && e != nil {
-		a.Status, a.Code, a.RequestID = e.Status(), e.Code(), e.RequestID()
-		asked, vain = e.RetryAfter(), !e.Retryable() && retryhint.Retryable(e.Status())
+		a.Status, a.RequestID = e.Status(), plain.Text(e.RequestID(), maxID)
+		a.Code = apierror.Code(plain.Text(string(e.Code()), maxID))
+		asked, pointless = e.RetryAfter(), !e.Retryable() && retryhint.Retryable(e.Status())
 	}
 	_, permanent := errors.AsType[*permanentError](a.Err)
-	_, repeated := errors.AsType[*Error](a.Err)
 	switch {
 	case a.Err == nil:
 		if d.policy.Budget != nil {
 			d.policy.Budget.succeeded(host{})
 		}
 		return Succeeded
-	case d.ctx.Err() != nil:
+	case d.who.err() != nil:
 		return Canceled
-	case permanent, vain:
+	case permanent, pointless:
 		return ToldNotTo
-	case repeated, !d.policy.worthRepeating(*a):
+	case givenUp(nil, a.Err):
+		return AlreadyRetried
+	case !d.policy.worthRetrying(Failure{Attempt: *a}):
 		return NotRetryable
 	}
-	delay, source, reason := d.policy.schedule(d.ctx, a.Number, asked)
+	delay, source, reason := d.policy.schedule(d.who, a.Number, asked)
 	if reason != "" {
 		return reason
 	}
@@ -118,13 +138,15 @@ func (d *doing) refund() {
 
 // finish returns the error of the whole, nil for a success.
 func (d *doing) finish(reason Reason) error {
-	d.report.set(d.attempts, reason, "")
+	if d.report != nil {
+		d.report.set(d.attempts, reason)
+	}
 	if reason == Succeeded {
 		return nil
 	}
 	var ends []error
 	if reason == Canceled {
-		ends = []error{d.ctx.Err(), context.Cause(d.ctx)}
+		ends = []error{d.who.err(), context.Cause(d.who.ctx)}
 	}
 	return newError(nil, d.attempts, reason, ends...)
 }

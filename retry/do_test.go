@@ -28,7 +28,7 @@ func TestDoFollowsThePolicy(t *testing.T) {
 		{"an API's 503", apierror.ServiceUnavailable(time.Second), 3, retry.AttemptsExhausted},
 		{"one that says not to", apierror.ServiceUnavailable(0).NotRetryable(), 1, retry.ToldNotTo},
 		{"one that asks for too long", apierror.RateLimitExceeded(time.Hour), 1, retry.RetryAfterTooLong},
-		{"a Transport's", &retry.Error{Reason: retry.AttemptsExhausted}, 1, retry.NotRetryable},
+		{"a Transport's", &retry.Error{Reason: retry.AttemptsExhausted}, 1, retry.AlreadyRetried},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			calls := 0

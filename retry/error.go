@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
-	"unicode"
+
+	"github.com/seawall-go/seawall/internal/plain"
 )
 
 // Error is the error of a call that ended without a response: of every error that [Transport] and [Do] return. It unwraps to
@@ -51,7 +51,7 @@ func newError(req *http.Request, attempts []Attempt, reason Reason, ends ...erro
 	}
 	e.text = strings.Join(texts, "; ")
 	if req != nil {
-		e.what = methodOf(req) + " " + oneLine(req.URL.Host) + ": "
+		e.what = methodOf(req) + " " + plain.Text(req.URL.Host, maxText) + ": "
 	}
 	return e
 }
@@ -115,42 +115,62 @@ func (e *Error) LogValue() slog.Value {
 		slog.String("error", e.text))
 }
 
-// textOf is the text of err as one line, without the userinfo and query of the request's URL. A *url.Error would show the
-// whole URL of some other request, so it is left out too.
+// maxText bounds what an error says.
+const maxText = 500
+
+// textOf returns the text of err as one line, without the userinfo and query of any URL in it.
 func textOf(err error, req *http.Request) string {
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		err = u.Err
+	text := redactURLs(err.Error())
+	if req != nil && req.URL.RawQuery != "" { // of a URL without a host, too
+		text = strings.ReplaceAll(text, "?"+req.URL.RawQuery, "?…")
 	}
-	text := err.Error()
-	if req != nil {
-		if q := req.URL.RawQuery; q != "" {
-			text = strings.ReplaceAll(text, "?"+q, "?…")
-		}
-		if user := req.URL.User.String(); user != "" {
-			text = strings.ReplaceAll(text, user+"@", "…@")
-		}
-	}
-	return oneLine(text)
+	return plain.Text(text, maxText)
 }
 
-// oneLine bounds a text and puts spaces for what would break a log's line.
-func oneLine(s string) string {
-	const most = 500
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
-			return ' '
+// redactURLs replaces the userinfo, query and fragment of every URL in a text with an ellipsis. Errors
+// of net/url, and of those who wrap them, show whole URLs.
+func redactURLs(text string) string {
+	const end = " \t\r\n\"'<>`" // of a URL
+	var b strings.Builder
+	inURL := false
+	for i := 0; i < len(text); {
+		c := text[i]
+		switch {
+		case strings.HasPrefix(text[i:], "://"):
+			authority := text[i+len("://"):]
+			if j := strings.IndexAny(authority, "/?#\\"+end); j >= 0 {
+				authority = authority[:j]
+			}
+			i += len("://") + len(authority)
+			b.WriteString("://")
+			if at := strings.LastIndexByte(authority, '@'); at >= 0 {
+				b.WriteString("…")
+				authority = authority[at:]
+			}
+			b.WriteString(authority)
+			inURL = true
+			continue
+		case inURL && (c == '?' || c == '#'):
+			b.WriteByte(c)
+			b.WriteString("…")
+			rest := strings.IndexAny(text[i:], end)
+			if rest < 0 {
+				return b.String()
+			}
+			i += rest
+			continue
+		case strings.IndexByte(end, c) >= 0:
+			inURL = false
 		}
-		return r
-	}, s)
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
+		b.WriteByte(c)
+		i++
 	}
-	return s
+	return b.String()
 }
 
 func methodOf(req *http.Request) string {
 	if req.Method == "" {
 		return http.MethodGet
 	}
-	return oneLine(req.Method)
+	return plain.Text(req.Method, maxText)
 }

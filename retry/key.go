@@ -55,3 +55,12 @@ func callerKeys(h http.Header) (values []string, present bool) {
 	}
 	return nil, false
 }
+
+// redirectedKey returns the key that the same write was sent with before, if req follows a redirect
+// that keeps the method (307, 308). http.Client makes such a request of the caller's, which has no key.
+func redirectedKey(req *http.Request) string {
+	if req.Response == nil || req.Response.Request == nil || req.Response.Request.Method != req.Method {
+		return ""
+	}
+	return req.Response.Request.Header.Get(keyHeader)
+}

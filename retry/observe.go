@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/seawall-go/seawall/internal/plain"
 	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
@@ -41,7 +42,7 @@ func (c *call) observe(e Event) {
 	if c.t.Observe == nil {
 		return
 	}
-	e.Method, e.Host = methodOf(c.req), c.req.URL.Host
+	e.Method, e.Host = methodOf(c.req), plain.Text(c.req.URL.Host, maxText)
 	c.t.Observe(c.req.Context(), e)
 }
 
@@ -65,9 +66,9 @@ func (c *call) log(reason Reason, end error) {
 	if !logger.Enabled(ctx, level) {
 		return
 	}
-	a.read(req)
+	a.parse(req)
 	attrs := make([]slog.Attr, 0, 9)
-	attrs = append(attrs, slog.String("method", methodOf(req)), slog.String("host", oneLine(req.URL.Host)))
+	attrs = append(attrs, slog.String("method", methodOf(req)), slog.String("host", plain.Text(req.URL.Host, maxText)))
 	if a.Number > 0 {
 		attrs = append(attrs, slog.Int("attempt", a.Number))
 	}
@@ -75,10 +76,10 @@ func (c *call) log(reason Reason, end error) {
 		attrs = append(attrs, slog.Int("status", a.Status))
 	}
 	if a.Code != "" {
-		attrs = append(attrs, slog.String("code", oneLine(string(a.Code))))
+		attrs = append(attrs, slog.String("code", string(a.Code)))
 	}
 	if a.RequestID != "" {
-		attrs = append(attrs, slog.String("request_id", oneLine(a.RequestID)))
+		attrs = append(attrs, slog.String("request_id", a.RequestID))
 	}
 	if reason != "" {
 		attrs = append(attrs, slog.String("reason", string(reason)))

@@ -38,7 +38,7 @@ level=INFO msg="retrying request" method=POST host=api.example attempt=2 delay=0
 					return answer(404, errorBody("resource_missing"), "Content-Type: application/json", "Request-Id: req_fromtheheader"), nil
 				},
 			},
-			`level=INFO msg="request failed" method=POST host=api.example attempt=1 status=404 code=resource_missing request_id=req_fromtheheader reason=not-retryable
+			`level=INFO msg="request failed" method=POST host=api.example attempt=1 status=404 request_id=req_fromtheheader reason=not-retryable
 `,
 		},
 		{
@@ -149,8 +149,8 @@ func TestRetryableDecidesInsteadOfTheStatus(t *testing.T) {
 		}
 		base := scripted(conflict, fails(errBroken), status(503))
 		tr := transport(base)
-		tr.Policy = &retry.Policy{Retryable: func(a retry.Attempt) bool {
-			asked = append(asked, a)
+		tr.Policy = &retry.Policy{Retryable: func(a retry.Failure) bool {
+			asked = append(asked, a.Attempt)
 			return a.Code == "lock_timeout" || errors.Is(a.Err, errBroken)
 		}}
 
@@ -160,7 +160,7 @@ func TestRetryableDecidesInsteadOfTheStatus(t *testing.T) {
 		require.Len(t, asked, 3)
 		require.ErrorIs(t, asked[0].Err, apierror.Code("lock_timeout"))
 
-		tr.Policy.Retryable = func(retry.Attempt) bool { return true }
+		tr.Policy.Retryable = func(retry.Failure) bool { return true }
 		tr.Policy.Keys = retry.CallerKeys
 		resp, err := tr.RoundTrip(request(t, "POST", target, nil))
 		require.NoError(t, err)

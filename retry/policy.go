@@ -1,8 +1,14 @@
 package retry
 
 import (
+	"crypto/tls"
+	"errors"
 	"math"
+	"net/http"
+	"net/url"
 	"time"
+
+	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
 // A Policy says what is repeated, how often and when. A nil *Policy, and every field that is zero, is the default. It must
@@ -25,7 +31,7 @@ type Policy struct {
 
 	// AttemptTimeout bounds each attempt, up to the response's header: reading the body is not cut short. An attempt that it
 	// ends is a failure like a broken connection. 0 or negative: none. Without one, a host that accepts requests and
-	// answers none never opens the breaker, since a deadline of the caller's says nothing about the host.
+	// answers none never opens the breaker, since the caller's own deadline says nothing about the host.
 	AttemptTimeout time.Duration
 
 	// Keys says who chooses the Idempotency-Key of a write. The zero value is [GenerateKeys].
@@ -35,10 +41,10 @@ type Policy struct {
 	// are sent, and an attempt that got further is not repeated. 0 or negative: nothing is recorded.
 	RecordBody int64
 
-	// Retryable tells whether an attempt that failed is worth another one. Nil: 429, every 5xx but 501, and transport errors
-	// other than a certificate that does not verify, or, in [Do], every error that is no *apierror.Error of another status.
-	// It cannot make a write without a key be repeated, nor overrule X-Should-Retry: false, a limit or a budget.
-	Retryable func(Attempt) bool
+	// Retryable reports whether a failed attempt is worth another one. Nil is [DefaultRetryable],
+	// which a function can ask too. It cannot make a Transport retry a write that has no key, or
+	// overrule X-Should-Retry: false, a limit, a budget, or a Transport further in that has given up.
+	Retryable func(Failure) bool
 
 	// Jitter draws a wait from a ceiling. Nil is full jitter: uniform in [0, ceiling]. What it returns is confined to that.
 	Jitter func(ceiling time.Duration) time.Duration
@@ -48,8 +54,36 @@ type Policy struct {
 
 	// HoldHost makes a 429 rate_limit_exceeded and a 503 hold back every request of the Transport to that host with the
 	// same credentials (Authorization, X-Api-Key), for as long as their Retry-After says, where that is within
-	// MaxRetryAfter. Up to 1,024 such pairs are remembered.
+	// MaxRetryAfter. Up to 1,024 such pairs are remembered. To know the code of a 429, the Transport reads its body
+	// as for Retryable.
 	HoldHost bool
+}
+
+// A Failure is what [Policy.Retryable] is asked about: a failed attempt, and what was asked for. None
+// of it may be changed or kept.
+type Failure struct {
+	// Attempt is the attempt. A hook makes the Transport read the error's body before it asks: JSON of
+	// up to 64 KiB that has announced its length, for which the call waits as its caller would. Of any
+	// other body the code is unknown.
+	Attempt
+
+	// Method and URL are those of the request. In [Do] they are empty and nil.
+	Method string
+	URL    *url.URL
+
+	// Header is the response's header. It is nil without a response, and in [Do].
+	Header http.Header
+}
+
+// DefaultRetryable reports whether a failure is of a kind that another attempt may not meet again:
+//   - a status 429, or 500 to 599, but not 501,
+//   - without a status, any error but that of a certificate that does not verify.
+func DefaultRetryable(f Failure) bool {
+	if f.Status != 0 {
+		return retryhint.Retryable(f.Status)
+	}
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](f.Err)
+	return !untrusted
 }
 
 // KeyMode says who chooses the Idempotency-Key of a write: a POST, PUT, PATCH or DELETE.

@@ -61,26 +61,6 @@ func (r *recorder) replayable() bool {
 	return !r.over
 }
 
-// failed is what reading the source failed with.
-func (r *recorder) failed() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if errors.Is(r.srcErr, io.EOF) {
-		return nil
-	}
-	return r.srcErr
-}
-
-// abandon closes the current attempt's reader.
-func (r *recorder) abandon() {
-	r.mu.Lock()
-	current := r.current
-	r.mu.Unlock()
-	if current != nil {
-		current.Close()
-	}
-}
-
 // end closes the source as soon as the last attempt is through with it.
 func (r *recorder) end() {
 	r.mu.Lock()

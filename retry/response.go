@@ -2,8 +2,8 @@ package retry
 
 import (
 	"bytes"
+	"context"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -11,83 +11,83 @@ import (
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/plain"
 )
 
-// What is read of an error's body before it is handed on or thrown away: enough to know its code and to leave the connection
-// to the next attempt, not so much that a body without an end could hold that up.
+// What is read of a response that is thrown away: enough to know the error and to leave the
+// connection to the next attempt, but not so much that a body without an end could hold that up.
 const (
 	drainBytes = 64 << 10
 	drainTime  = 50 * time.Millisecond
 )
 
-// drainedBody is a response's body whose beginning is read ahead, by a goroutine that ends with the body. Whoever reads it
-// gets that beginning and then the rest.
-type drainedBody struct {
-	src  io.ReadCloser
-	seen []byte        // what had arrived in time
-	done chan struct{} // closed when head and err are there
-	head []byte
-	err  error // nil: there is more in src
-}
-
-func (b *drainedBody) Read(p []byte) (int, error) {
-	<-b.done
-	switch {
-	case len(b.head) > 0:
-		n := copy(p, b.head)
-		b.head = b.head[n:]
-		return n, nil
-	case b.err != nil:
-		return 0, b.err
-	default:
-		return b.src.Read(p)
-	}
-}
-
-// Close ends a read that still goes on, by closing what it reads from.
-func (b *drainedBody) Close() error { return b.src.Close() }
-
-// drain reads ahead, once, and returns what there was within the bounds. When it returns nil, reading may still go on.
-func drain(resp *http.Response) []byte {
-	if resp.Body == http.NoBody {
+// discard closes a body that nobody is going to get. Before, it reads what comes within the bounds of
+// a drain, and returns that, or nil if there is more. A body that ignores its Close may be read on
+// after that, by a goroutine that ends with it.
+func discard(who caller, body io.ReadCloser) []byte {
+	defer body.Close()
+	if body == http.NoBody {
 		return nil
 	}
-	if b, ok := resp.Body.(*drainedBody); ok {
-		return b.seen
-	}
-	b := &drainedBody{src: resp.Body, done: make(chan struct{})}
-	resp.Body = b
+	read := make(chan []byte, 1)
 	go func() {
-		defer close(b.done)
-		defer func() {
-			if p := recover(); p != nil {
-				b.err = fmt.Errorf("retry: reading the response panicked: %v", p)
-			}
-		}()
-		b.head, b.err = io.ReadAll(io.LimitReader(b.src, drainBytes))
-		if b.err == nil && len(b.head) < drainBytes {
-			b.err = io.EOF
+		defer close(read)
+		defer func() { _ = recover() }() // a body that panics has failed, like any other
+		head, err := io.ReadAll(io.LimitReader(body, drainBytes))
+		if err == nil {
+			read <- head
 		}
 	}()
 	timer := time.NewTimer(drainTime)
 	defer timer.Stop()
 	select {
-	case <-b.done:
-		b.seen = b.head
+	case head := <-read:
+		return head
 	case <-timer.C:
+	case <-who.ctx.Done():
+	case <-who.cancel:
 	}
-	return b.seen
+	return nil
 }
 
-// parseError reads the error in a response of 400 or above, and leaves the body readable.
-func parseError(resp *http.Response, req *http.Request) *apierror.Error {
-	var head []byte
-	if isJSON(resp.Header) {
-		head = drain(resp)
+// peek reads the error in a response that may still be handed back, and leaves the body whole. It
+// reads what is in JSON and has announced its length: that does not stream, so nothing is delayed
+// that the caller could have had.
+func peek(resp *http.Response) []byte {
+	if resp.ContentLength <= 0 || resp.ContentLength > drainBytes || !isJSON(resp.Header) {
+		return nil
 	}
-	copied := *resp
-	copied.Request, copied.Body, copied.ContentLength = req, io.NopCloser(bytes.NewReader(head)), int64(len(head))
-	e, _ := errors.AsType[*apierror.Error](apierror.Parse(&copied))
+	head := make([]byte, resp.ContentLength)
+	n, err := io.ReadFull(resp.Body, head)
+	rest := io.Reader(resp.Body)
+	if err != nil {
+		rest = failed{err}
+	}
+	resp.Body = &peekedBody{io.MultiReader(bytes.NewReader(head[:n]), rest), resp.Body}
+	return head[:n]
+}
+
+// peekedBody is a body with what was read of it in front.
+type peekedBody struct {
+	io.Reader
+	io.Closer
+}
+
+// failed is a reader that has failed.
+type failed struct{ err error }
+
+func (f failed) Read([]byte) (int, error) { return 0, f.err }
+
+// parseError returns the error of a response of 400 or above, of which only head was read.
+func parseError(status int, h http.Header, head []byte, req *http.Request) *apierror.Error {
+	if !isJSON(h) {
+		head = nil
+	}
+	resp := http.Response{
+		StatusCode: status, Header: h, Request: req,
+		Body: io.NopCloser(bytes.NewReader(head)), ContentLength: int64(len(head)),
+	}
+	e, _ := errors.AsType[*apierror.Error](apierror.Parse(&resp))
 	return e
 }
 
@@ -96,10 +96,51 @@ func isJSON(h http.Header) bool {
 	return mediaType == "application/json" || strings.HasSuffix(mediaType, "+json")
 }
 
+// maxID bounds the request ids and codes that a server chooses.
+const maxID = 128
+
 // requestID is the response's, from its header.
 func requestID(h http.Header) string {
 	if id := h.Get("Request-Id"); id != "" {
-		return id
+		return plain.Text(id, maxID)
 	}
-	return h.Get("X-Request-Id")
+	return plain.Text(h.Get("X-Request-Id"), maxID)
+}
+
+// gaveUpKey is the key of a context value: see markGivenUp.
+type gaveUpKey struct{}
+
+// markGivenUp marks a response so that a Transport further out, whose Base is this one, does not
+// retry it once more. The mark is in the context of resp.Request, where it survives what stands in
+// between.
+func markGivenUp(resp *http.Response) {
+	req := resp.Request
+	resp.Request = req.WithContext(context.WithValue(req.Context(), gaveUpKey{}, true))
+}
+
+// givenUp reports whether a Transport further in has already given up on a response or an error.
+func givenUp(resp *http.Response, err error) bool {
+	if resp != nil {
+		return resp.Request != nil && resp.Request.Context().Value(gaveUpKey{}) != nil
+	}
+	_, ok := errors.AsType[*Error](err)
+	return ok
+}
+
+var errNoAnswer = errors.New("retry: the base transport returned neither a response nor an error")
+
+// checked holds a base transport to the contract of http.RoundTripper.
+func checked(resp *http.Response, err error) (*http.Response, error) {
+	switch {
+	case err != nil && resp != nil:
+		if resp.Body != nil {
+			resp.Body.Close()
+		}
+		return nil, err
+	case err == nil && resp == nil:
+		return nil, errNoAnswer
+	case resp != nil && resp.Body == nil:
+		resp.Body = http.NoBody
+	}
+	return resp, err
 }

@@ -16,30 +16,32 @@ func (e *timeoutError) Error() string   { return fmt.Sprintf("no response within
 func (e *timeoutError) Timeout() bool   { return true }
 func (e *timeoutError) Temporary() bool { return true }
 
-// roundTrip is base.RoundTrip, given up after timeout unless the response's header is there. The body may take longer.
-func roundTrip(base http.RoundTripper, req *http.Request, timeout time.Duration) (resp *http.Response, err error) {
+// respond calls f with a context that ends after timeout, unless f has returned a response by then:
+// that context ends when the response's body is closed, so that reading it is not cut short. 0 or a
+// negative timeout is none.
+func respond(who caller, timeout time.Duration, f func(context.Context) (*http.Response, error)) (resp *http.Response, err error) {
 	if timeout <= 0 {
-		return base.RoundTrip(req)
+		return f(who.ctx)
 	}
-	ctx, cancel := context.WithCancelCause(req.Context())
+	ctx, cancel := context.WithCancelCause(who.ctx)
 	late := &timeoutError{timeout}
 	timer := time.AfterFunc(timeout, func() { cancel(late) })
-	defer func() {
+	defer func() { // after a panic too
 		inTime := timer.Stop()
 		hasBody := resp != nil && resp.Body != nil
-		switch {
-		case inTime && hasBody && err == nil:
+		if inTime && hasBody && err == nil {
 			resp.Body = withCancel(resp.Body, cancel)
 			return
-		case !inTime && hasBody:
-			resp.Body.Close() // its context has ended
 		}
 		cancel(nil)
 		if !inTime {
-			resp, err = nil, cmp.Or[error](req.Context().Err(), late)
+			if hasBody {
+				resp.Body.Close() // its context has ended
+			}
+			resp, err = nil, cmp.Or[error](who.err(), late)
 		}
 	}()
-	return base.RoundTrip(req.WithContext(ctx))
+	return f(ctx)
 }
 
 // cancelingBody ends an attempt's context with the body.

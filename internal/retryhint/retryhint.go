@@ -1,4 +1,5 @@
-// Package retryhint holds what a response says about repeating its request: by its status, by X-Should-Retry, by Retry-After.
+// Package retryhint holds what a response says about retrying its request: by its status, by
+// X-Should-Retry, by Retry-After and Retry-After-Ms.
 package retryhint
 
 import (
@@ -9,14 +10,15 @@ import (
 	"time"
 )
 
-// Retryable tells whether a client of the specification repeats a request that was answered with this status: 429 and 5xx, but
-// not 501, which never heals.
+// Retryable reports whether a client of the specification retries a request that was answered with
+// this status: 429 and 500 to 599, but not 501, which never heals. 600 and above are no statuses.
 func Retryable(status int) bool {
-	return status == http.StatusTooManyRequests || status >= 500 && status != http.StatusNotImplemented
+	return status == http.StatusTooManyRequests ||
+		status >= 500 && status <= 599 && status != http.StatusNotImplemented
 }
 
-// Refused tells whether any X-Should-Retry says false, be it on a line of its own or joined to others, as a proxy may do (RFC 9110,
-// section 5.3). No value of it makes anything retryable.
+// Refused reports whether any X-Should-Retry says false, on its own line or joined to others, as a
+// proxy may do (RFC 9110, section 5.3). No value of it makes anything retryable.
 func Refused(h http.Header) bool {
 	for _, line := range h["X-Should-Retry"] {
 		for v := range strings.SplitSeq(line, ",") {
@@ -28,39 +30,55 @@ func Refused(h http.Header) bool {
 	return false
 }
 
-// After returns how long after now Retry-After (RFC 9110, section 10.2.3) asks to wait, and whether it says so in a form that can be
-// understood: one line with whole seconds, or with any of the three HTTP dates. A wait is never negative and never rounded down: a
-// date carries no fraction of a second, so it counts from now to its full second. A number too large for a time.Duration is the
-// largest one; "-1", "1.5" and two different lines are not understood.
+// After returns how long after now the response asks to wait, and whether it does so in a form that is
+// understood: Retry-After (RFC 9110, section 10.2.3) with whole seconds or any of the three HTTP dates.
+// Of several lines, also of lines with seconds that a proxy has joined, the longest counts: an early retry
+// is what costs the server. "-1" and "1.5" are not understood.
+//
+// Retry-After-Ms, in whole milliseconds, refines Retry-After within its last second: a server whose true
+// wait is 10 ms can only say 1 s there. Alone, it counts as it is.
+//
+// A wait is never negative and never rounded down. A date carries no fraction of a second, so the wait ends
+// with its full second. A number too large for a time.Duration is the largest one.
 func After(h http.Header, now time.Time) (time.Duration, bool) {
-	lines := h["Retry-After"]
-	if len(lines) == 0 {
-		return 0, false
+	after, ok := longest(h["Retry-After"], func(line string) (time.Duration, bool) { return wait(line, now) })
+	ms, refined := longest(h["Retry-After-Ms"], func(line string) (time.Duration, bool) {
+		return number(line, time.Millisecond)
+	})
+	if refined && (!ok || ms > 0 && ms <= after && after-ms < time.Second) {
+		return ms, true
 	}
-	value := strings.TrimSpace(lines[0])
-	for _, other := range lines[1:] {
-		if strings.TrimSpace(other) != value {
-			return 0, false
+	return after, ok
+}
+
+// longest returns the longest wait of the lines that are understood.
+func longest(lines []string, wait func(string) (time.Duration, bool)) (d time.Duration, ok bool) {
+	for _, line := range lines {
+		if w, understood := wait(strings.TrimSpace(line)); understood {
+			d, ok = max(d, w), true
 		}
 	}
-	return Wait(value, now)
+	return d, ok
 }
 
-// Wait is After for one line.
-func Wait(value string, now time.Time) (time.Duration, bool) {
-	value = strings.TrimSpace(value)
-	if d, ok := seconds(value); ok {
-		return d, true
+// wait reads one line of Retry-After.
+func wait(line string, now time.Time) (time.Duration, bool) {
+	if at, err := http.ParseTime(line); err == nil {
+		return max(at.Sub(now), 0), true
 	}
-	at, err := http.ParseTime(value)
-	if err != nil {
-		return 0, false
+	var d time.Duration
+	for part := range strings.SplitSeq(line, ",") {
+		n, ok := number(strings.TrimSpace(part), time.Second)
+		if !ok {
+			return 0, false
+		}
+		d = max(d, n)
 	}
-	return max(at.Sub(now), 0), true
+	return d, true
 }
 
-// seconds reads 1*DIGIT. Forty digits are a long wait, not an overflow.
-func seconds(s string) (time.Duration, bool) {
+// number reads 1*DIGIT of a unit. Forty digits are a long wait, not an overflow.
+func number(s string, unit time.Duration) (time.Duration, bool) {
 	if s == "" {
 		return 0, false
 	}
@@ -70,9 +88,9 @@ func seconds(s string) (time.Duration, bool) {
 		if c < '0' || c > '9' {
 			return 0, false
 		}
-		n = min(n*10+int64(c-'0'), math.MaxInt64/int64(time.Second))
+		n = min(n*10+int64(c-'0'), math.MaxInt64/int64(unit))
 	}
-	return time.Duration(n) * time.Second, true
+	return time.Duration(n) * unit, true
 }
 
 // FormatAfter returns a wait as the whole seconds of Retry-After: rounded up, and at least 1.

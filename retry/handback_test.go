@@ -1,0 +1,373 @@
+package retry_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/memhttp"
+	"github.com/seawall-go/seawall/retry"
+)
+
+// watchers are the ways to make a Transport want to know of an error.
+var watchers = []struct {
+	name  string
+	watch func(tr *retry.Transport, ctx context.Context) context.Context
+}{
+	{"the default logger", func(tr *retry.Transport, ctx context.Context) context.Context {
+		tr.Logger, _ = logged()
+		return ctx
+	}},
+	{"an observer", func(tr *retry.Transport, ctx context.Context) context.Context {
+		tr.Observe = func(context.Context, retry.Event) {}
+		return ctx
+	}},
+	{"a report", func(_ *retry.Transport, ctx context.Context) context.Context {
+		ctx, _ = retry.WithReport(ctx)
+		return ctx
+	}},
+	{"a Retryable hook", func(tr *retry.Transport, ctx context.Context) context.Context {
+		tr.Policy = &retry.Policy{Retryable: func(retry.Failure) bool { return false }}
+		return ctx
+	}},
+	{"HoldHost", func(tr *retry.Transport, ctx context.Context) context.Context {
+		tr.Policy = &retry.Policy{HoldHost: true}
+		return ctx
+	}},
+	{"one attempt", func(_ *retry.Transport, ctx context.Context) context.Context {
+		return retry.WithoutRetry(ctx)
+	}},
+	{"an attempt timeout", func(tr *retry.Transport, ctx context.Context) context.Context {
+		tr.Policy = &retry.Policy{AttemptTimeout: time.Minute}
+		return ctx
+	}},
+}
+
+// streamed answers with an error whose body begins immediately and ends a second later.
+func streamed(status int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Retry-After", "3600")
+		w.Header().Set("Trailer", "X-A")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, `{"error":{"code":"a_code"`)
+		_ = http.NewResponseController(w).Flush()
+		time.Sleep(time.Second)
+		_, _ = io.WriteString(w, `}}`)
+		w.Header().Set("X-A", "over")
+	}
+}
+
+func TestAnErrorThatStreamsIsHandedBackWithItsHeader(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 404, 429, 500, 503} {
+		for _, by := range watchers {
+			t.Run(fmt.Sprint(status, " ", by.name), func(t *testing.T) {
+				t.Parallel()
+				server(t, streamed(status), func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
+					ctx := by.watch(tr, t.Context())
+					start := time.Now()
+
+					resp, err := tr.RoundTrip(request(t, "GET", s.URL, nil).WithContext(ctx))
+
+					require.NoError(t, err)
+					require.Equal(t, status, resp.StatusCode)
+					require.Zero(t, time.Since(start), "the header")
+					first := make([]byte, 100)
+					n, err := resp.Body.Read(first)
+					require.NoError(t, err)
+					require.Equal(t, `{"error":{"code":"a_code"`, string(first[:n]))
+					require.Zero(t, time.Since(start), "the first bytes")
+					require.Empty(t, resp.Trailer.Get("X-A"))
+					_, err = io.ReadAll(resp.Body)
+					require.NoError(t, err)
+					require.Equal(t, "over", resp.Trailer.Get("X-A"))
+					require.NoError(t, resp.Body.Close())
+				})
+			})
+		}
+	}
+}
+
+// owned is a response's body that knows whose it is.
+type owned struct {
+	io.Reader
+	pause      time.Duration
+	handedBack atomic.Bool
+	byCaller   atomic.Bool // the caller is in Read or Close
+	touched    atomic.Bool // by somebody else, or still, after it was handed back
+	reading    atomic.Int32
+	closes     atomic.Int32
+}
+
+func (o *owned) touch() {
+	if o.handedBack.Load() && !o.byCaller.Load() {
+		o.touched.Store(true)
+	}
+}
+
+func (o *owned) Read(p []byte) (int, error) {
+	o.reading.Add(1)
+	defer o.reading.Add(-1)
+	o.touch()
+	time.Sleep(o.pause)
+	n, err := o.Reader.Read(p[:min(len(p), 7)])
+	o.touch()
+	return n, err
+}
+
+func (o *owned) Close() error {
+	o.touch()
+	o.closes.Add(1)
+	return nil
+}
+
+func (o *owned) asCaller(f func()) {
+	o.byCaller.Store(true)
+	f()
+	o.byCaller.Store(false)
+}
+
+// Random responses to random callers, in the bubble's time: when RoundTrip has returned a response, nobody but its caller
+// reads or closes it, every other one is closed, and what the caller reads is what the server sent.
+func TestNobodyElseTouchesWhatWasHandedBack(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(2000) {
+		synctest.Test(t, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 11))
+			pick := func(d ...time.Duration) time.Duration { return d[rng.IntN(len(d))] }
+			var given []*owned
+			var texts []string
+			base := baseFunc(func(r *http.Request) (*http.Response, error) {
+				time.Sleep(pick(0, time.Millisecond, time.Second))
+				if rng.IntN(5) == 0 {
+					return nil, errBroken
+				}
+				status := []int{200, 302, 404, 409, 429, 500, 503}[rng.IntN(7)]
+				text := errorBody("rate_limit_exceeded")[:rng.IntN(60)] + strings.Repeat("x", []int{0, 100, 70 << 7}[rng.IntN(3)])
+				o := &owned{Reader: strings.NewReader(text), pause: pick(0, 0, time.Microsecond, 40*time.Millisecond)}
+				given, texts = append(given, o), append(texts, text)
+				resp := answer(status, "")
+				resp.Body, resp.ContentLength = o, int64(len(text))
+				if rng.IntN(2) == 0 {
+					resp.ContentLength = -1
+				}
+				if rng.IntN(3) > 0 {
+					resp.Header.Set("Content-Type", "application/json")
+				}
+				if rng.IntN(3) == 0 {
+					resp.Header.Set("Retry-After", "1")
+				}
+				return resp, nil
+			})
+			tr := transport(base)
+			ctx := t.Context()
+			for _, by := range watchers {
+				if rng.IntN(3) == 0 {
+					ctx = by.watch(tr, ctx)
+				}
+			}
+			req := request(t, "GET", target, nil)
+			if d := pick(0, 0, 30*time.Millisecond, 2*time.Second); d > 0 {
+				deadline, cancel := context.WithTimeout(ctx, d)
+				defer cancel()
+				ctx = deadline
+			}
+			canceled := make(chan struct{})
+			if rng.IntN(4) == 0 {
+				req.Cancel = canceled
+				timer := time.AfterFunc(pick(time.Millisecond, 500*time.Millisecond), func() { close(canceled) })
+				defer timer.Stop()
+			}
+
+			resp, err := tr.RoundTrip(req.WithContext(ctx))
+
+			require.NotEqual(t, resp == nil, err == nil, "seed %d", seed)
+			var own *owned
+			if resp != nil {
+				own = given[len(given)-1]
+				own.handedBack.Store(true)
+				synctest.Wait()
+				require.Zero(t, own.reading.Load(), "seed %d: somebody is reading", seed)
+				require.Zero(t, own.closes.Load(), "seed %d: it was closed", seed)
+				if rng.IntN(4) > 0 {
+					own.asCaller(func() {
+						text, err := io.ReadAll(resp.Body)
+						require.NoError(t, err)
+						require.Equal(t, texts[len(texts)-1], string(text), "seed %d", seed)
+					})
+				}
+				own.asCaller(func() { require.NoError(t, resp.Body.Close()) })
+			}
+			time.Sleep(time.Hour)
+			for _, o := range given {
+				require.False(t, o.touched.Load(), "seed %d: it was touched", seed)
+				require.EqualValues(t, 1, o.closes.Load(), "seed %d", seed)
+			}
+		})
+	}
+}
+
+// Callers of all kinds against net/http's own server and transport, on the loopback interface, for the race detector: with
+// trailers, streams, early hang-ups and a ReverseProxy in front, over HTTP/1 and HTTP/2.
+func TestResponsesAreRaceFreeUnderAReverseProxy(t *testing.T) {
+	t.Parallel()
+	for _, http2 := range []bool{false, true} {
+		t.Run(fmt.Sprintf("HTTP/2 %v", http2), func(t *testing.T) {
+			t.Parallel()
+			backend := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				if r.URL.Query().Get("trailer") != "" {
+					w.Header().Set("Trailer", "X-A")
+				}
+				var status int
+				_, _ = fmt.Sscan(r.URL.Query().Get("status"), &status)
+				w.WriteHeader(status)
+				_ = http.NewResponseController(w).Flush()
+				for range 3 {
+					_, _ = io.WriteString(w, strings.Repeat(`{"error":{}}`, 50))
+					_ = http.NewResponseController(w).Flush()
+				}
+				w.Header().Set("X-A", "over")
+			}))
+			backend.EnableHTTP2 = http2
+			backend.StartTLS()
+			defer backend.Close()
+			base := backend.Client().Transport.(*http.Transport)
+			defer base.CloseIdleConnections()
+			backendURL, err := url.Parse(backend.URL)
+			require.NoError(t, err)
+			tr := &retry.Transport{
+				Base: base, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+				Policy:  &retry.Policy{BaseDelay: time.Microsecond, HoldHost: true, Budget: &retry.Budget{Tokens: -1}},
+				Breaker: &retry.Breaker{FailureRatio: -1},
+				Observe: func(_ context.Context, e retry.Event) { _ = e.Attempt.Code },
+			}
+			proxy := httptest.NewServer(&httputil.ReverseProxy{
+				Rewrite:   func(pr *httputil.ProxyRequest) { pr.SetURL(backendURL) },
+				Transport: tr, FlushInterval: -1, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0),
+			})
+			defer proxy.Close()
+			direct := &http.Client{Transport: tr}
+			front := proxy.Client()
+
+			var callers sync.WaitGroup
+			for i := range 8 {
+				callers.Go(func() {
+					rng := rand.New(rand.NewPCG(uint64(i), 12))
+					for range 60 {
+						at := fmt.Sprintf("/?status=%d", []int{200, 400, 404, 429, 500, 503}[rng.IntN(6)])
+						if rng.IntN(2) == 0 {
+							at += "&trailer=1"
+						}
+						client, to := front, proxy.URL
+						if rng.IntN(2) == 0 {
+							client, to = direct, backend.URL
+						}
+						ctx, cancel := context.WithTimeout(t.Context(), []time.Duration{5 * time.Millisecond, time.Minute}[rng.IntN(2)])
+						req, err := http.NewRequestWithContext(ctx, []string{"GET", "POST"}[rng.IntN(2)], to+at, bytes.NewReader([]byte("x")))
+						if err != nil {
+							t.Error(err)
+						}
+						if resp, err := client.Do(req); err == nil {
+							switch rng.IntN(3) {
+							case 0:
+								_, _ = io.ReadAll(resp.Body)
+							case 1:
+								_ = apierror.Parse(resp)
+							}
+							for range resp.Trailer { //nolint:revive // it is read while nobody may write it
+							}
+							resp.Body.Close()
+						}
+						cancel()
+					}
+				})
+			}
+			callers.Wait()
+			front.CloseIdleConnections()
+		})
+	}
+}
+
+func TestAHookKnowsTheCodeOfAnErrorThatHasALength(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		length int64
+		header string
+		want   apierror.Code
+	}{
+		{"JSON of a known length", 0, "application/json", "lock_timeout"},
+		{"problem+json of a known length", 0, "application/problem+json; charset=utf-8", "lock_timeout"},
+		{"JSON that streams", -1, "application/json", ""},
+		{"JSON over the bound", 64<<10 + 1, "application/json", ""},
+		{"a page", 0, "text/html", ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			text := errorBody("lock_timeout")
+			base := scripted(func(*http.Request) (*http.Response, error) {
+				resp := answer(409, text, "Content-Type: "+tc.header)
+				if tc.length != 0 {
+					resp.ContentLength = tc.length
+				}
+				return resp, nil
+			})
+			tr := transport(base)
+			var saw retry.Failure
+			tr.Policy = &retry.Policy{Retryable: func(f retry.Failure) bool {
+				saw = f
+				return false
+			}}
+
+			resp, err := tr.RoundTrip(request(t, "POST", target, nil))
+
+			require.NoError(t, err)
+			require.Equal(t, tc.want, saw.Code, tc.name)
+			require.Equal(t, "POST", saw.Method)
+			require.Equal(t, target, saw.URL.String())
+			require.Equal(t, tc.header, saw.Header.Get("Content-Type"))
+			got, err := io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			require.Equal(t, text, string(got), "%s: the body is whole", tc.name)
+			require.NoError(t, resp.Body.Close())
+			require.Equal(t, 1, base.given[0].closed())
+		})
+	}
+}
+
+func TestAPeekedBodyThatBreaksOffBreaksOffForItsReaderToo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(func(*http.Request) (*http.Response, error) {
+			resp := answer(409, "", "Content-Type: application/json")
+			resp.Body, resp.ContentLength = io.NopCloser(io.MultiReader(strings.NewReader(`{"err`), failing{errBroken})), 100
+			return resp, nil
+		}))
+		tr.Policy = &retry.Policy{Retryable: func(retry.Failure) bool { return false }}
+
+		resp, err := tr.RoundTrip(request(t, "GET", target, nil))
+
+		require.NoError(t, err)
+		got, err := io.ReadAll(resp.Body)
+		require.ErrorIs(t, err, errBroken)
+		require.Equal(t, `{"err`, string(got))
+		require.NoError(t, resp.Body.Close())
+	})
+}
