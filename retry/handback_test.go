@@ -1,16 +1,15 @@
 package retry_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -224,85 +223,84 @@ func TestNobodyElseTouchesWhatWasHandedBack(t *testing.T) {
 	}
 }
 
-// Callers of all kinds against net/http's own server and transport, on the loopback interface, for the race detector: with
-// trailers, streams, early hang-ups and a ReverseProxy in front, over HTTP/1 and HTTP/2.
+// Callers of all kinds against net/http's own server and transport, for the race detector: with trailers, streams, early
+// hang-ups and a ReverseProxy in front, over HTTP/1 and HTTP/2.
 func TestResponsesAreRaceFreeUnderAReverseProxy(t *testing.T) {
 	t.Parallel()
-	for _, http2 := range []bool{false, true} {
-		t.Run(fmt.Sprintf("HTTP/2 %v", http2), func(t *testing.T) {
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Query().Has("trailer") {
+			w.Header().Set("Trailer", "X-A")
+		}
+		status, err := strconv.Atoi(r.URL.Query().Get("status"))
+		if err != nil {
+			panic(err)
+		}
+		w.WriteHeader(status)
+		for range 3 {
+			_, _ = io.WriteString(w, strings.Repeat(`{"error":{}}`, 50))
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(30 * time.Millisecond)
+		}
+		w.Header().Set("X-A", "over")
+	})
+	for name, start := range map[string]func(http.Handler) *memhttp.Server{"HTTP/1": memhttp.New, "HTTP/2": memhttp.NewHTTP2} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			backend := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("Content-Type", "application/json")
-				if r.URL.Query().Get("trailer") != "" {
-					w.Header().Set("Trailer", "X-A")
+			synctest.Test(t, func(t *testing.T) {
+				backend := start(h)
+				defer backend.Close()
+				tr := &retry.Transport{
+					Base: backend.Transport(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+					Policy:  &retry.Policy{BaseDelay: time.Microsecond, HoldHost: true, Budget: &retry.Budget{Tokens: -1}},
+					Breaker: &retry.Breaker{FailureRatio: -1},
+					Observe: func(_ context.Context, e retry.Event) { _ = e.Attempt.Code },
 				}
-				var status int
-				_, _ = fmt.Sscan(r.URL.Query().Get("status"), &status)
-				w.WriteHeader(status)
-				_ = http.NewResponseController(w).Flush()
-				for range 3 {
-					_, _ = io.WriteString(w, strings.Repeat(`{"error":{}}`, 50))
-					_ = http.NewResponseController(w).Flush()
-				}
-				w.Header().Set("X-A", "over")
-			}))
-			backend.EnableHTTP2 = http2
-			backend.StartTLS()
-			defer backend.Close()
-			base := backend.Client().Transport.(*http.Transport)
-			defer base.CloseIdleConnections()
-			backendURL, err := url.Parse(backend.URL)
-			require.NoError(t, err)
-			tr := &retry.Transport{
-				Base: base, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-				Policy:  &retry.Policy{BaseDelay: time.Microsecond, HoldHost: true, Budget: &retry.Budget{Tokens: -1}},
-				Breaker: &retry.Breaker{FailureRatio: -1},
-				Observe: func(_ context.Context, e retry.Event) { _ = e.Attempt.Code },
-			}
-			proxy := httptest.NewServer(&httputil.ReverseProxy{
-				Rewrite:   func(pr *httputil.ProxyRequest) { pr.SetURL(backendURL) },
-				Transport: tr, FlushInterval: -1, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0),
-			})
-			defer proxy.Close()
-			direct := &http.Client{Transport: tr}
-			front := proxy.Client()
-
-			var callers sync.WaitGroup
-			for i := range 8 {
-				callers.Go(func() {
-					rng := rand.New(rand.NewPCG(uint64(i), 12))
-					for range 60 {
-						at := fmt.Sprintf("/?status=%d", []int{200, 400, 404, 429, 500, 503}[rng.IntN(6)])
-						if rng.IntN(2) == 0 {
-							at += "&trailer=1"
-						}
-						client, to := front, proxy.URL
-						if rng.IntN(2) == 0 {
-							client, to = direct, backend.URL
-						}
-						ctx, cancel := context.WithTimeout(t.Context(), []time.Duration{5 * time.Millisecond, time.Minute}[rng.IntN(2)])
-						req, err := http.NewRequestWithContext(ctx, []string{"GET", "POST"}[rng.IntN(2)], to+at, bytes.NewReader([]byte("x")))
-						if err != nil {
-							t.Error(err)
-						}
-						if resp, err := client.Do(req); err == nil {
-							switch rng.IntN(3) {
-							case 0:
-								_, _ = io.ReadAll(resp.Body)
-							case 1:
-								_ = apierror.Parse(resp)
-							}
-							for range resp.Trailer { //nolint:revive // it is read while nobody may write it
-							}
-							resp.Body.Close()
-						}
-						cancel()
-					}
+				backendURL, err := url.Parse(backend.URL)
+				require.NoError(t, err)
+				proxy := memhttp.New(&httputil.ReverseProxy{
+					Rewrite:   func(pr *httputil.ProxyRequest) { pr.SetURL(backendURL) },
+					Transport: tr, FlushInterval: -1, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0),
 				})
-			}
-			callers.Wait()
-			front.CloseIdleConnections()
+				defer proxy.Close()
+				clients := []*http.Client{{Transport: tr}, proxy.Client()}
+				var callers sync.WaitGroup
+				for i := range 8 {
+					callers.Go(func() {
+						rng := rand.New(rand.NewPCG(uint64(i), 12))
+						for range 40 {
+							callRandomly(t, rng, clients[rng.IntN(2)], backend.URL)
+						}
+					})
+				}
+				callers.Wait()
+			})
 		})
+	}
+}
+
+// callRandomly makes a call and does with its response what some caller might.
+func callRandomly(t *testing.T, rng *rand.Rand, client *http.Client, url string) {
+	ctx, cancel := context.WithTimeout(t.Context(), []time.Duration{45 * time.Millisecond, time.Minute}[rng.IntN(2)])
+	defer cancel()
+	query := fmt.Sprintf("/?status=%d", []int{200, 400, 404, 429, 500, 503}[rng.IntN(6)])
+	if rng.IntN(2) == 0 {
+		query += "&trailer"
+	}
+	method := []string{"GET", "POST"}[rng.IntN(2)]
+	resp, err := client.Do(request(t, method, url+query, strings.NewReader("x")).WithContext(ctx))
+	if err != nil {
+		return
+	}
+	defer resp.Body.Close()
+	for name := range resp.Trailer {
+		resp.Trailer[name] = nil
+	}
+	switch rng.IntN(3) {
+	case 0:
+		_, _ = io.ReadAll(resp.Body)
+	case 1:
+		_ = apierror.Parse(resp)
 	}
 }
 
