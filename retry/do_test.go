@@ -3,6 +3,8 @@ package retry_test
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -160,5 +162,151 @@ func TestTheContextOfAnAttemptEndsWithIt(t *testing.T) {
 		})
 		require.NoError(t, err)
 		require.ErrorIs(t, during.Err(), context.Canceled)
+	})
+}
+
+// streaming is a response whose body fails when the context that it was made with ends.
+func streaming(ctx context.Context, text string) *http.Response {
+	resp := answer(200, "")
+	b := &contextBody{ctx: ctx, body: newBody(text)}
+	resp.Body = b
+	return resp
+}
+
+type contextBody struct {
+	ctx context.Context
+	*body
+}
+
+func (b *contextBody) Read(p []byte) (int, error) {
+	time.Sleep(time.Second)
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return b.body.Read(p)
+}
+
+func TestDoTiesTheContextOfAResponseToItsBody(t *testing.T) {
+	t.Parallel()
+	for name, timeout := range map[string]time.Duration{"a short timeout": time.Millisecond, "a long one": time.Hour, "none": 0} {
+		synctest.Test(t, func(t *testing.T) {
+			var during context.Context
+			resp, err := retry.Do(t.Context(), &retry.Policy{AttemptTimeout: timeout}, func(ctx context.Context) (*http.Response, error) {
+				during = ctx
+				return streaming(ctx, "whole"), nil
+			})
+
+			require.NoError(t, err)
+			text, err := io.ReadAll(resp.Body)
+			require.NoError(t, err, name)
+			require.Equal(t, "whole", string(text))
+			require.NoError(t, during.Err())
+			require.NoError(t, resp.Body.Close())
+			if timeout > 0 {
+				require.ErrorIs(t, during.Err(), context.Canceled, name)
+			}
+		})
+	}
+}
+
+func TestDoBoundsAnAttemptThatIsToReturnAResponse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var given []*body
+		resp, err := retry.Do(t.Context(), &retry.Policy{AttemptTimeout: time.Second, BaseDelay: -1}, func(ctx context.Context) (*http.Response, error) {
+			given = append(given, newBody("x"))
+			resp := answer(200, "")
+			resp.Body = given[len(given)-1]
+			<-ctx.Done()
+			if len(given) == 2 {
+				return resp, nil // too late: its context has ended
+			}
+			return nil, ctx.Err()
+		})
+
+		require.Nil(t, resp)
+		failed, ok := errors.AsType[*retry.Error](err)
+		require.True(t, ok)
+		require.Len(t, failed.Attempts, 3)
+		for _, a := range failed.Attempts {
+			require.ErrorContains(t, a.Err, "no response within 1s")
+		}
+		require.True(t, failed.Timeout())
+		require.Equal(t, 1, given[1].closed())
+	})
+}
+
+func TestDoKeepsAPermanentErrorThatComesWithTheTimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		_, err := retry.Do(t.Context(), &retry.Policy{AttemptTimeout: time.Second, BaseDelay: -1}, func(ctx context.Context) (*http.Response, error) {
+			calls++
+			<-ctx.Done()
+			return nil, retry.Permanent(errBroken)
+		})
+		require.ErrorIs(t, err, errBroken)
+		require.Equal(t, 1, calls)
+	})
+}
+
+func TestDoClosesTheResponsesThatItDoesNotReturn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var given []*body
+		resp, err := retry.Do(t.Context(), &retry.Policy{BaseDelay: -1}, func(context.Context) (*http.Response, error) {
+			given = append(given, newBody("x"))
+			resp := answer(503, "")
+			resp.Body = given[len(given)-1]
+			return resp, errBroken
+		})
+
+		require.ErrorIs(t, err, errBroken)
+		require.Len(t, given, 3)
+		require.Equal(t, []int{1, 1, 0}, []int{given[0].closed(), given[1].closed(), given[2].closed()})
+		resp.Body.Close()
+	})
+}
+
+func TestAReportOfDoHasTheKeyThatATransportSent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(201))
+		tr := transport(base)
+		ctx, report := retry.WithReport(t.Context())
+
+		_, err := retry.Do(ctx, nil, func(ctx context.Context) (int, error) {
+			resp, err := tr.RoundTrip(request(t, "POST", target, nil).WithContext(ctx))
+			if err != nil {
+				return 0, err
+			}
+			resp.Body.Close()
+			return resp.StatusCode, do(t, tr, target)
+		})
+
+		require.NoError(t, err)
+		require.NotEmpty(t, base.keys()[0])
+		require.Equal(t, base.keys()[0], report.IdempotencyKey())
+		require.Equal(t, retry.Succeeded, report.Reason())
+		require.Len(t, report.Attempts(), 1)
+	})
+}
+
+func TestAReportHasTheKeyOfTheCallersOwnHeader(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for name, header := range map[string]http.Header{
+			"canonical": {"Idempotency-Key": {"order-7"}}, "in lower case": {"idempotency-key": {"order-7"}},
+		} {
+			ctx, report := retry.WithReport(t.Context())
+			req := request(t, "POST", target, nil).WithContext(ctx)
+			req.Header = header
+
+			resp, err := transport(scripted(status(201))).RoundTrip(req)
+
+			require.NoError(t, err)
+			resp.Body.Close()
+			require.Equal(t, "order-7", report.IdempotencyKey(), name)
+		}
 	})
 }

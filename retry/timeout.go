@@ -3,6 +3,7 @@ package retry
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -38,7 +39,10 @@ func respond(who caller, timeout time.Duration, f func(context.Context) (*http.R
 			if hasBody {
 				resp.Body.Close() // its context has ended
 			}
-			resp, err = nil, cmp.Or[error](who.err(), late)
+			resp = nil
+			if _, permanent := errors.AsType[*permanentError](err); !permanent {
+				err = cmp.Or[error](who.err(), late)
+			}
 		}
 	}()
 	return f(ctx)

@@ -1,0 +1,118 @@
+package retry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"unicode"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/retry"
+)
+
+func TestAnErrorShowsNoUserinfoOrQueryOfAnyURL(t *testing.T) {
+	t.Parallel()
+	const secret = "https://user:hush@login.example:8443/token?client=hush&more=hush#hush"
+	at := func(text string, err error) error { return &url.Error{Op: "Get", URL: text, Err: err} }
+	for _, tc := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"a URL", errors.New(secret), "https://…@login.example:8443/token?…"},
+		{"text around it", errors.New("fetch " + secret + " failed"), "fetch https://…@login.example:8443/token?… failed"},
+		{"a url.Error", at(secret, errBroken), `Get "https://…@login.example:8443/token?…": ` + errBroken.Error()},
+		{"one inside another", at("https://a.example/x", at(secret, errBroken)),
+			`Get "https://a.example/x": Get "https://…@login.example:8443/token?…": ` + errBroken.Error()},
+		{"one that was wrapped", fmt.Errorf("sign: %w", at(secret, errBroken)),
+			`sign: Get "https://…@login.example:8443/token?…": ` + errBroken.Error()},
+		{"joined", errors.Join(at(secret, errBroken), at(secret, errBroken)),
+			strings.Repeat(`Get "https://…@login.example:8443/token?…": `+errBroken.Error()+" ", 2)},
+		{"a URL in a URL's path", errors.New("https://a.example/" + secret), "https://a.example/https://…@login.example:8443/token?…"},
+		{"several @", errors.New("https://us@er:hush@a.example/x@y"), "https://…@a.example/x@y"},
+		{"no path", errors.New("https://a.example?hush"), "https://a.example?…"},
+		{"a fragment", errors.New("https://a.example/#hush, and more?"), "https://a.example/#… and more?"},
+		{"no URL", errors.New("what? me@example #1"), "what? me@example #1"},
+		{"the request's own query, without its host", errors.New("GET /v1?q=hush failed"), "GET /v1?… failed"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			logger, out := logged()
+			tr := &retry.Transport{Base: scripted(fails(tc.err)), Logger: logger, Policy: once()}
+
+			_, err := tr.RoundTrip(request(t, "GET", target+"?q=hush", nil))
+
+			require.ErrorIs(t, err, tc.err)
+			text := strings.TrimPrefix(err.Error(), "retry: GET api.example: attempts-exhausted (attempt 1): ")
+			require.Equal(t, strings.TrimSpace(tc.want), text)
+			require.NotContains(t, out.String(), "hush")
+		})
+	}
+}
+
+func FuzzErrorText(f *testing.F) {
+	f.Add("a://", "b", "\n://?")
+	f.Add("http", "://u:", "@h?q")
+	f.Fuzz(func(t *testing.T, before, between, after string) {
+		const secret = "hushhush"
+		u := url.URL{Scheme: "https", User: url.UserPassword(between, secret), Host: "a.example", RawQuery: "q=" + secret}
+		tr := transport(scripted(fails(errors.New(before + " " + u.String() + " " + after))))
+		tr.Policy = once()
+
+		_, err := tr.RoundTrip(request(t, "GET", target, nil))
+
+		text := err.Error()
+		if !strings.Contains(before+between+after, secret) && strings.Contains(text, secret) {
+			t.Errorf("%q", text)
+		}
+		if len(text) > 700 || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }) {
+			t.Errorf("%d bytes: %q", len(text), text)
+		}
+	})
+}
+
+// A server chooses its request ids and codes, and a caller of a proxy the method and host.
+func TestStringsOfStrangersAreBoundedLinesInReportsEventsAndLogs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hostile := "a\u202eb\u009bc\u2028d" + strings.Repeat("x", 100_000)
+		logger, out := logged()
+		var events []retry.Event
+		tr := &retry.Transport{
+			Base:   scripted(status(503, "Request-Id: "+hostile), status(503, "X-Request-Id: "+hostile), status(200, "Request-Id: "+hostile)),
+			Logger: logger, Policy: &retry.Policy{BaseDelay: -1},
+			Observe: func(_ context.Context, e retry.Event) { events = append(events, e) },
+		}
+		ctx, report := retry.WithReport(t.Context())
+		req := request(t, "GET", target, nil).WithContext(ctx)
+		req.Method, req.URL.Host = hostile, "a\u202e.example"
+		req.Header.Set("Idempotency-Key", "k")
+
+		resp, err := tr.RoundTrip(req)
+
+		require.NoError(t, err)
+		resp.Body.Close()
+		check := func(s string) {
+			require.LessOrEqual(t, len(s), 510)
+			require.False(t, strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }), "%q", s)
+		}
+		require.Len(t, report.Attempts(), 3)
+		for _, a := range report.Attempts() {
+			require.NotEmpty(t, a.RequestID)
+			check(a.RequestID)
+		}
+		require.NotEmpty(t, events)
+		for _, e := range events {
+			check(e.Method)
+			check(e.Host)
+			check(e.Attempt.RequestID)
+		}
+		require.Less(t, len(out.String()), 5000)
+		require.NotContains(t, out.String(), "\u202e")
+	})
+}
