@@ -315,3 +315,54 @@ func TestParseAndTheTransportWaitForTheLongestOfSeveralRetryAfters(t *testing.T)
 		})
 	}
 }
+
+func TestWhatHTTP2CannotCarryIsNotTheHostsFault(t *testing.T) {
+	t.Parallel()
+	for _, fault := range []struct {
+		name   string
+		reason retry.Reason
+		change func(*http.Request)
+	}{
+		{"Upgrade", retry.InvalidRequest, func(r *http.Request) { r.Header.Set("Upgrade", "websocket") }},
+		{"Connection", retry.InvalidRequest, func(r *http.Request) { r.Header.Set("Connection", "x-name") }},
+		{"Transfer-Encoding", retry.InvalidRequest, func(r *http.Request) { r.Header.Set("Transfer-Encoding", "gzip") }},
+		{"more of a header than the server takes", retry.InvalidRequest, func(r *http.Request) {
+			r.Header.Set("X-Name", strings.Repeat("x", 2<<20))
+		}},
+		{"more length than body", retry.BodyFailed, func(r *http.Request) {
+			r.Body, r.GetBody, r.ContentLength = newBody("abc"), nil, 10
+		}},
+		{"less length than body", retry.BodyFailed, func(r *http.Request) {
+			r.Body, r.GetBody, r.ContentLength = newBody("abcdef"), nil, 3
+		}},
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := memhttp.NewHTTP2(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+					_, _ = io.Copy(io.Discard, r.Body)
+				}))
+				defer s.Close()
+				tr := transport(s.Transport())
+				tr.Policy = &retry.Policy{BaseDelay: -1}
+				tr.Breaker = &retry.Breaker{MinCalls: 5}
+				require.NoError(t, do(t, tr, s.URL), "the server's settings have arrived")
+				for range 12 {
+					ctx, report := retry.WithReport(t.Context())
+					req := request(t, "POST", s.URL, strings.NewReader("12345")).WithContext(ctx)
+					fault.change(req)
+
+					resp, err := tr.RoundTrip(req)
+
+					if err == nil { // the server answered before it saw the end
+						resp.Body.Close()
+						continue
+					}
+					require.Equal(t, fault.reason, report.Reason(), "%v", err)
+					require.Len(t, report.Attempts(), 1)
+				}
+				require.NoError(t, do(t, tr, s.URL), "the circuit is closed")
+			})
+		})
+	}
+}
