@@ -3,6 +3,7 @@
 GO       ?= go
 FUZZTIME ?= 30s
 BENCH    ?= .
+ROUNDS   ?= 20
 
 MODULES := $(patsubst %/go.mod,%,$(sort $(shell find . -name go.mod -not -path '*/.*/*' -not -path '*/testdata/*')))
 TOOLS   := $(CURDIR)/.tools/bin
@@ -12,7 +13,7 @@ export GOWORK := off
 # $(call each,COMMAND) runs COMMAND in the folder of every module and stops at the first that fails.
 each = @set -e; for m in $(MODULES); do echo "== $$m: $(1)"; (cd "$$m" && $(1)); done
 
-.PHONY: help deps test test-core lint bench bench-peers fuzz cover
+.PHONY: help deps test test-core lint bench bench-peers fuzz soak cover
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +44,9 @@ bench-peers: ## measure beside the peers, ten minutes at most, and write docs/BE
 
 fuzz: ## run every fuzz target for FUZZTIME=30s
 	$(call each,sh $(CURDIR)/scripts/fuzz.sh $(FUZZTIME))
+
+soak: ## run the tests that make random calls, under the race detector, ROUNDS=20 times as long as make test
+	$(GO) test -race -count=1 -timeout=60m -run='NobodyElseTouches|RaceFree' ./retry -rounds=$(ROUNDS)
 
 cover: ## measure the coverage of each module; look closer with: go tool cover -html=coverage.out
 	$(call each,$(GO) test -coverpkg=./... -coverprofile=coverage.out ./... && $(GO) tool cover -func=coverage.out | tail -n 1)

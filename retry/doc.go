@@ -1,51 +1,69 @@
 /*
-Package retry is the client's side of the specification: an [http.RoundTripper] that repeats what can be recovered, a write only
-under an Idempotency-Key, never sleeps towards a certain failure, and in an outage adds a tenth, not a multiple, of load.
+Package retry is the client's side of the specification: an [http.RoundTripper] that retries what
+another attempt can heal, and a write only under an Idempotency-Key. It never sleeps when the next
+attempt would come too late. In an outage it adds a tenth of load, not a multiple.
 
 	client := &http.Client{Transport: &retry.Transport{}}
 
-That is all there is to adopt, for calls to servers that honour Idempotency-Key; for others see [CallerKeys]. Requests are made as before; make the client once and share it.
+That is all there is to adopt for calls to servers that honor Idempotency-Key. For other servers see
+[CallerKeys]. Requests are made as before. Make the client once and share it.
 
-# What is repeated
+If an SDK uses the client, turn the SDK's own retries off, or give each write its key. An SDK that
+retries above a Transport makes a new call for each of its attempts. The Transport gives each of these
+a new key, and the write can run twice. The README lists what some SDKs need.
 
-A response 429 or 5xx (but 501, which never heals) and a failure of the connection, at most three times in all, after a wait that
-is drawn from [0, 100 ms], then [0, 200 ms], and so on: exponential backoff with full jitter. Where the server names a time in
-Retry-After, in seconds or as a date, the wait is that and a little more. Another 4xx is never repeated: its result would be the
-same. X-Should-Retry: false is obeyed; true changes nothing.
+# What is retried
 
-A read (GET, HEAD, OPTIONS, TRACE) can be repeated as it is. A write is repeated only under an Idempotency-Key, which makes a
-server of the specification carry it out once and answer the repetition with the first result. A Transport gives every POST, PUT,
-PATCH and DELETE a key of its own, from the first attempt on, unless the request has the caller's:
+A call has at most three attempts. The Transport retries a status 429, a status from 500 to 599 (but
+501, which never heals), and a failure of the connection. Before the second attempt it waits for a time
+drawn from [0, 100 ms], before the third for one drawn from [0, 200 ms], and so on: exponential backoff
+with full jitter. If the server names a time in Retry-After, in seconds or as a date, the wait is that
+and a little more. Retry-After-Ms makes it more precise. Other statuses are not retried: the result
+would be the same. X-Should-Retry: false is obeyed; true changes nothing.
 
-	req.Header.Set("Idempotency-Key", "order-4711")                 // or, where the header is out of reach:
+A read (GET, HEAD, OPTIONS, TRACE) can be retried as it is. A write is retried only under an
+Idempotency-Key, which makes a server of the specification carry it out once and answer the retry with
+the first result. A Transport gives every POST, PUT, PATCH and DELETE its own key, from the first
+attempt on, unless the request has the caller's. The key stays the same on every attempt, and on a
+redirect that [http.Client] follows with the same method (307, 308), to another host too.
+
+	req.Header.Set("Idempotency-Key", "order-4711")                 // or, if the header is out of reach:
 	ctx = retry.WithIdempotencyKey(ctx, "order-4711")
 
-A server that does not know the header would carry a repeated write out again. Towards such a server let [Policy.Keys] be
-[CallerKeys]: a write without the caller's own key is then sent once, whatever happens, except that a connection that could not
-even be dialled is tried again.
+A server that does not know the header would carry a retried write out again. For such a server set
+[Policy.Keys] to [CallerKeys]. A write without the caller's own key is then sent once, unless no
+connection could be made.
 
-A body can be sent again if the request has a GetBody, as [http.NewRequest] sets it for bytes and strings. Any other body streams
-and is sent once, unless [Policy.RecordBody] says how much of it may be remembered.
+A body can be sent again if the request has a GetBody. [http.NewRequest] sets it for bytes and strings.
+Any other body streams and is sent once, unless [Policy.RecordBody] is set. So under an
+[net/http/httputil.ReverseProxy], whose requests have no GetBody, nothing with a body is retried unless
+RecordBody is set.
+
+MaxAttempts counts what the Transport sends. [http.Transport] itself sends a request once more if a
+connection that it reused turns out to be dead. A server can then see one request more.
 
 # When it stops
 
-The call ends at once, and no later, when another attempt is not worth its wait: when the server asks for more than
-[Policy.MaxRetryAfter], when the context's deadline (of which [http.Client.Timeout] is one) comes before the attempt could, when
-the [Budget] is used up, when the [Breaker] is open, when the context is cancelled.
+The call ends as soon as another attempt is not worth its wait: when the server asks for more than
+[Policy.MaxRetryAfter], when the context's deadline comes before the attempt could, when the [Budget] is
+used up, when the [Breaker] is open. It ends when the caller gives up: when the context ends, or when
+Request.Cancel is closed, as the timer of [http.Client.Timeout] does.
 
-If the last attempt had a response, whatever its status, the caller gets that, whole, with a nil error. So error handling needs to
-know nothing of retries:
+If the last attempt had a response, whatever its status, the caller gets it, as it comes from the
+server, with a nil error. So error handling needs to know nothing of retries:
 
 	resp, err := client.Do(req)
 	if err == nil {
 		err = apierror.Parse(resp)
 	}
 
-With a response's header the call is over: a body that breaks off later is an error of who reads it.
+With the response's header the call is over. A body that breaks off later is an error of its reader.
 
-If the last attempt had no response, the error is an [*Error], under the client's [*net/url.Error]. It unwraps to what the network said, to the
-context's error and cause if that ended the call, to [ErrCircuitOpen] if the breaker did. [Reason] enumerates the answers to
-"why did it not retry", and [WithReport] has them for a success too.
+If the last attempt had no response, RoundTrip returns an [*Error]. It unwraps to what the network said,
+to the context's error and cause if that ended the call, and to [ErrCircuitOpen] if the breaker did.
+An [http.Client] wraps it in a [*net/url.Error]; if its Timeout ended the call, it returns its own timeout
+error instead, which holds the text alone. [Reason] enumerates the answers to "why was this not
+retried". [WithReport] tells the reason for every call, also for one that succeeded or timed out.
 
 # Outages
 
@@ -62,23 +80,32 @@ failing only if [Policy.AttemptTimeout] is set, since a deadline of the caller's
 
 # Composing
 
-Base sends a single attempt. What has to be done for every attempt, such as signing or tracing it, is a RoundTripper in Base; what
-has to be done for a call goes around the Transport. [Transport.Pace] spaces attempts out to stay under a known limit, and
-[Policy.HoldHost] makes one request's 429 hold back the others that use the same key.
+Base sends a single attempt. What has to be done for every attempt, such as signing or tracing it, is a
+RoundTripper in Base. What has to be done for a call goes around the Transport. [Transport.Pace] spaces
+attempts out to stay under a known limit. [Policy.HoldHost] makes one request's 429 hold back the others
+with the same credentials.
 
-A [Policy] can be overridden for one call with [WithPolicy], and retries switched off with [WithoutRetry]. [Do] follows a policy for
-work that is not one HTTP request; since a Policy does not know who shares it, give it a Budget there.
+A Transport further in that has given up is not retried by one further out, so two of them do not
+multiply their attempts.
+
+[WithPolicy] overrides the [Policy] for one call, and [WithoutRetry] switches retries off. [Do] follows a
+policy for work that is not one HTTP request. A Policy does not know who shares it, so give it a Budget
+there.
 
 Options follow one rule: the zero value is the default, and a negative value switches a thing off.
 
 # Performance
 
-A read that succeeds at once is sent as the caller's own request, without a copy, a goroutine or a timer: one allocation, the
-breaker's. A write costs a shallow copy, a header map and the key. A response of 400 or above that is repeated, or whose error
-somebody asks for, costs a goroutine for as long as its beginning is read: up to 64 KiB or 50 ms, to leave the connection reusable and
-for the error's code and request id. Those who ask are a logger that is enabled, an observer, a report, [Policy.Retryable],
-[Policy.HoldHost] for a 429, an [*Error], and a wait that follows a Retry-After or a body over 4 KiB; for nobody else is the error
-parsed. State is kept for the 1,024 hosts that were used last: 1 KiB for each in the breaker, and about 300 bytes in the budget for
-one whose bucket is not full.
+A read that succeeds at the first attempt is sent as the caller's own request, without a copy, a
+goroutine or a timer: one allocation, the breaker's. A write costs a shallow copy, a header map and the
+key.
+
+A response that is retried is thrown away. Before, a goroutine reads up to 64 KiB of it for up to 50 ms,
+which leaves the connection reusable and tells the error's code and request id. Nothing is read of a
+response that is handed back, so its code is unknown to logs, events and reports; the caller has it from
+[apierror.Parse]. [Policy.Retryable] and [Policy.HoldHost] are the exceptions: see there.
+
+State is kept for the 1,024 hosts that were used last: 1 KiB for each in the breaker, and about 300 bytes
+in the budget for one whose bucket is not full.
 */
 package retry

@@ -147,7 +147,7 @@ func (o *owned) asCaller(f func()) {
 // reads or closes it, every other one is closed, and what the caller reads is what the server sent.
 func TestNobodyElseTouchesWhatWasHandedBack(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(2000) {
+	for seed := range uint64(2000 * *rounds) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 11))
 			pick := func(d ...time.Duration) time.Duration { return d[rng.IntN(len(d))] }
@@ -268,7 +268,7 @@ func TestResponsesAreRaceFreeUnderAReverseProxy(t *testing.T) {
 				for i := range 8 {
 					callers.Go(func() {
 						rng := rand.New(rand.NewPCG(uint64(i), 12))
-						for range 40 {
+						for range 40 * *rounds {
 							callRandomly(t, rng, clients[rng.IntN(2)], backend.URL)
 						}
 					})

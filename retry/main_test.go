@@ -3,6 +3,7 @@ package retry_test
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"io"
 	"log/slog"
 	"net/http"
@@ -15,6 +16,9 @@ import (
 )
 
 func TestMain(m *testing.M) { leakcheck.Main(m) }
+
+// rounds multiplies the number of random calls: see "make soak".
+var rounds = flag.Int("rounds", 1, "multiply the number of random calls in the tests that make some")
 
 // baseFunc is a base transport of one function.
 type baseFunc func(*http.Request) (*http.Response, error)

@@ -8,16 +8,22 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A Transport is an [http.RoundTripper] that puts an Idempotency-Key on every write and repeats it when it fails. That is safe
-// with servers of this specification, and with any other that honours the header. For others set [Policy.Keys] to
-// [CallerKeys]: a write that has no key is then sent once.
+// A Transport is an [http.RoundTripper] that puts an Idempotency-Key on every write and retries it when it
+// fails. That is safe with servers of this specification, and with any other that honors the header. For
+// others set [Policy.Keys] to [CallerKeys]: a write that has no key is then sent once.
 //
-// The zero value works: up to three attempts with exponential backoff and full jitter, Retry-After obeyed, a [Budget] and a
-// [Breaker] for every host. A Transport keeps state, so make one and share it, among any number of goroutines. It must not be
-// copied or changed after its first use.
+// The zero value works: up to three attempts with exponential backoff and full jitter, Retry-After
+// obeyed, a [Budget] and a [Breaker] for every host. A Transport keeps state, so make one and share it
+// among any number of goroutines. It must not be copied or changed after its first use.
 //
-// When attempts run out on a status, the last response comes back as it came, with a nil error. When they run out on an error of
-// the base transport, or when there was no attempt at all, the error is an [*Error]. The rest is in the context: [WithReport].
+// When attempts run out on a status, the last response comes back as the server sends it, with a nil
+// error. Its Request is the one that was sent, with its key. When attempts run out on an error of the
+// base transport, or when there was no attempt at all, the error is an [*Error]. [WithReport] tells the
+// rest.
+//
+// A response that was returned is the caller's: nothing of the Transport reads it, waits for it or closes
+// it. What logs, events and reports know of an error's code is from responses that were thrown away, and
+// from those that [Policy.Retryable] or [Policy.HoldHost] made the Transport read.
 //
 // What must be done for every attempt, such as signing, belongs into Base.
 type Transport struct {
