@@ -3,7 +3,8 @@ package retry
 import (
 	"errors"
 	"fmt"
-	"net/url"
+	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -11,61 +12,116 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+
+	"github.com/seawall-go/seawall/internal/plain"
 )
 
-// A Breaker stops sending to a host that only fails. It keeps a circuit per scheme, host and port:
+// A Breaker stops sending to a host that only fails, and finds out soon when the host is well
+// again. It keeps a circuit for every group of requests: for every scheme, host and port, or what
+// [Transport.Group] says.
 //
-//   - closed, it lets every attempt through, and opens when enough of those of the last Window failed;
-//   - open, it refuses every attempt at once, for OpenFor, with a [CircuitOpenError];
-//   - half-open, after that, it lets Probes attempts through: if these succeed it closes, if one fails it opens again.
+// A 5xx other than 501, a transport error and an attempt that AttemptTimeout ended are failures. A
+// status below 400 is a success. A 429, any other 4xx, a 501 and a call that its caller canceled
+// say nothing about the host's health and are not counted.
 //
-// A 5xx (but 501), a transport error and an attempt that ran into AttemptTimeout are failures. A 429, any other 4xx and a call
-// that its caller cancelled say nothing about the host's health and are not counted; but a 4xx other than 429 in answer to a
-// probe shows a host that works again, and closes the circuit.
+// A closed circuit lets every attempt through. It opens when an attempt fails and, of the attempts
+// that ended within Window,
 //
-// The zero value is the default breaker. One Breaker may serve several Transports. It must not be copied or changed after
-// its first use. It takes about 1 KiB for every host.
+//   - there are at least MinCalls, and FailureRatio of them failed; or
+//   - the last MinCalls all failed, and these failures took a tenth of a second or more.
+//
+// The second rule finds an outage that the successes before it would outvote for a while. It leaves
+// alone a host of many connections that lost some of them in the same moment.
+//
+// An open circuit refuses attempts with a [CircuitOpenError]. From time to time it lets one of them
+// through to probe the host: the first after ProbeAfter, and the next after twice that, up to
+// ProbeEvery. Each of these intervals is shortened by a random part of up to a half, so that many
+// processes do not probe in step. A probe is sent when its time has come, whether or not an earlier
+// one has ended, so one that hangs holds up nothing.
+//
+// While it is tried like this the circuit is half-open. The first probe that succeeds closes it. A
+// 4xx other than 429 counts as a success of a probe, since it shows a host that works. A probe that
+// fails leaves the circuit open, and one that says nothing leaves it half-open. The results of
+// attempts that began before the circuit opened or closed are ignored. A circuit that opens again
+// less than Window after it closed goes on with the interval that it had reached.
+//
+// The defaults mean that a host on which everything fails gets at most two requests a second from
+// each Breaker, which is as many as it takes to open the circuit at all (MinCalls in Window), and
+// that a host that is well again is asked within a second. A fleet of thousands of processes may
+// want a larger ProbeEvery, for a slower return.
+//
+// The zero value is the default breaker. One Breaker may serve several Transports. Its fields must
+// not be changed, nor the Breaker copied, after its first use. It takes about 1 KiB for every group.
 type Breaker struct {
-	// FailureRatio is the part of the calls that must have failed for the circuit to open. 0 is 0.5; negative: no breaker,
-	// it never opens.
+	// FailureRatio is the part of the calls that must have failed for the circuit to open. 0 is
+	// 0.5, and more than 1 is 1. If negative, no circuit opens but by [Breaker.Hold].
 	FailureRatio float64
 
-	// MinCalls is how many calls must have ended within Window before the ratio means anything. 0 is 20; negative is 1.
+	// MinCalls is how many calls must have ended within Window for the circuit to open. 0 is 20;
+	// negative is 1.
 	MinCalls int
 
-	// Window is how long a call counts. It rolls on in tenths. 0 is 10 s.
+	// Window is how long a call counts. It rolls on in tenths. 0 or negative is 10 s; the least is
+	// 10 ms.
 	Window time.Duration
 
-	// OpenFor is how long the circuit stays open. 0 is 5 s.
-	OpenFor time.Duration
+	// ProbeAfter is the longest time from the opening of a circuit to its first probe. 0 or negative
+	// is 200 ms, or ProbeEvery if that is less; the least is 10 ms.
+	ProbeAfter time.Duration
 
-	// Probes is how many attempts are let through to try a host again, and must succeed. 0 is 1.
-	Probes int
+	// ProbeEvery is the longest time from one probe to the next. 0 or negative is 1 s. It is never
+	// less than ProbeAfter.
+	ProbeEvery time.Duration
 
-	// ProbeTimeout is how long a probe may take, up to the response's header, before it counts as failed and no longer
-	// stands in the way of another one. 0 is 30 s.
-	ProbeTimeout time.Duration
+	// MaxGroups bounds the number of circuits. When there are more, the one used longest ago is
+	// forgotten, which makes it closed: of those that are closed, or if there is none, of the open
+	// ones. A circuit that is held open by hand is never forgotten. 0 is 1,024; negative is no
+	// limit.
+	MaxGroups int
 
-	// MaxHosts bounds the number of circuits; the one used longest ago is forgotten, which is to say closed. 0 is 1,024;
-	// negative: no limit.
-	MaxHosts int
-
-	mu    sync.Mutex
-	hosts lru[host, *circuit]
-	last  atomic.Pointer[circuit] // the most recently used of hosts, written under mu
+	held     atomic.Int64 // circuits
+	mu       sync.Mutex
+	circuits table[string, *circuit] // an open one is worth more than a closed one
+	last     atomic.Pointer[circuit] // the most recently used of circuits, written under mu
 }
+
+// sustained is how long a row of failures must have lasted to open a circuit by itself. When a
+// process behind a load balancer dies, many connections fail within a few milliseconds, and all
+// others are well.
+const sustained = 100 * time.Millisecond
 
 // A BreakerState is the state of a circuit.
 type BreakerState string
 
 // The states of a circuit.
 const (
-	BreakerClosed   BreakerState = "closed"
-	BreakerOpen     BreakerState = "open"
-	BreakerHalfOpen BreakerState = "half-open"
+	BreakerClosed   BreakerState = "closed"    // every attempt goes through
+	BreakerOpen     BreakerState = "open"      // no attempt does
+	BreakerHalfOpen BreakerState = "half-open" // a probe is under way, or the next attempt is one
 )
 
-// ErrCircuitOpen is what errors.Is finds in the error of a call that a [Breaker] refused. errors.As finds a [*CircuitOpenError].
+// A Circuit is what a [Breaker] knows about a group.
+type Circuit struct {
+	// Group is the name of the group: see [Transport.Group].
+	Group string
+
+	// State is the state of the circuit now.
+	State BreakerState
+
+	// Held reports whether the circuit is held open by hand.
+	Held bool
+
+	// Until is when the next attempt may go through, as a probe. It is zero if State is closed or
+	// the circuit is held. If it has passed, the next attempt is a probe.
+	Until time.Time
+
+	// Calls is the number of attempts that ended in a success or a failure, and Failures of those
+	// that failed, while the circuit was closed and within the last Window.
+	Calls, Failures int
+}
+
+// ErrCircuitOpen is what errors.Is finds in the error of a call that a [Breaker] refused. errors.As
+// finds a [*CircuitOpenError].
 const ErrCircuitOpen sentinel = "circuit open"
 
 type sentinel string
@@ -74,18 +130,82 @@ func (s sentinel) Error() string { return string(s) }
 
 // CircuitOpenError says which host was not asked, and until when it will not be.
 type CircuitOpenError struct {
-	// Host is the host and port.
+	// Group is the group whose circuit is open, as the Breaker knows it.
+	Group string
+	// Host is the host and port of the request.
 	Host string
-	// Until is when the circuit half-opens; while a probe is under way, when that is given up at the latest.
+	// Until is when the next attempt may go through, as a probe. It is zero if the circuit is held
+	// open by hand.
 	Until time.Time
 }
 
 func (e *CircuitOpenError) Error() string {
-	return fmt.Sprintf("circuit open for %s until %s", e.Host, e.Until.UTC().Format(time.RFC3339))
+	const most = 200
+	if e.Until.IsZero() {
+		return "circuit held open for " + plain.Text(e.Group, most)
+	}
+	return fmt.Sprintf("circuit open for %s until %s",
+		plain.Text(e.Group, most), e.Until.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
 }
 
 // Is makes errors.Is(err, ErrCircuitOpen) true.
 func (e *CircuitOpenError) Is(target error) bool { return target == ErrCircuitOpen }
+
+// Circuit returns what is known about a group. A group that is not known is closed.
+func (b *Breaker) Circuit(group string) Circuit {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e := b.circuits.entries[group]; e != nil {
+		return e.value.snapshot()
+	}
+	return Circuit{Group: group, State: BreakerClosed}
+}
+
+// Circuits returns what is known about all groups, in the order of their names.
+func (b *Breaker) Circuits() []Circuit {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := make([]Circuit, 0, len(b.circuits.entries))
+	for _, e := range b.circuits.entries {
+		all = append(all, e.value.snapshot())
+	}
+	slices.SortFunc(all, func(x, y Circuit) int { return strings.Compare(x.Group, y.Group) })
+	return all
+}
+
+// Hold opens the circuit of a group and keeps it open until [Breaker.Reset], without any probe: for
+// a maintenance or an incident. Attempts that are under way go on. The group need not be known yet.
+//
+// An observer learns of a change by Hold or Reset from the next call of the group.
+func (b *Breaker) Hold(group string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.circuits.entries[group]
+	if e == nil {
+		b.last.Store(nil) // it may be the one that is forgotten
+		b.add(&circuit{of: b, group: strings.Clone(group)})
+		e = b.circuits.entries[group]
+	}
+	if e.value.setByHand(BreakerOpen) {
+		b.held.Add(1)
+	}
+	b.circuits.rate(e, e.value.worth())
+}
+
+// Reset closes the circuit of a group and forgets what was counted. Attempts that are under way no
+// longer count.
+func (b *Breaker) Reset(group string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.circuits.entries[group]
+	if e == nil {
+		return
+	}
+	if e.value.setByHand(BreakerClosed) {
+		b.held.Add(-1)
+	}
+	b.circuits.rate(e, e.value.worth())
+}
 
 // outcome is what an attempt says about the host's health.
 type outcome int
@@ -102,173 +222,354 @@ var (
 	errFailure = errors.New("failure")
 )
 
-// circuit is one host's breaker. All calls into gobreaker are made under mu, so its OnStateChange, which it calls under a
-// lock of its own, can write here, and nobody else is called before both locks are free again.
+// circuit is one group's breaker. gobreaker counts and knows the state. It half-opens as soon as it
+// is asked, so nobody asks it before the time for a probe has come, nor with the result of an
+// attempt that the state has left behind. All calls into gobreaker are made under mu, so its
+// OnStateChange, which it calls under a lock of its own, can write here.
 type circuit struct {
-	scheme, host string // of the URL that it was made for
+	of           *Breaker
+	group        string
+	scheme, host string // of the URL that it was made for; empty if a hook named the group
 
-	mu      sync.Mutex
-	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
-	state   BreakerState
-	until   time.Time // when it was last opened, plus OpenFor
-	probes  []*probe  // under way
-	changes []stateChange
-}
-
-// probe is an attempt that was let through half-open. Without a look at its age it would block the circuit for ever if it
-// never ended: gobreaker's half-open state has no end of its own.
-type probe struct {
-	started time.Time
-	done    func(error) // nil once called: gobreaker would count a second call too
+	mu       sync.Mutex
+	breaker  *gobreaker.TwoStepCircuitBreaker[struct{}]
+	state    BreakerState
+	held     bool
+	era      uint64        // counts openings and closings
+	probe    func(error)   // of gobreaker, while that is half-open
+	next     time.Time     // when the next probe may be sent
+	interval time.Duration // from that probe to the one after it
+	closed   time.Time     // when a probe last closed the circuit
+	changes  []stateChange // not observed yet, in their order
 }
 
 type stateChange struct{ from, to BreakerState }
 
-// permit is the leave to send one attempt; it must be finished. The zero value is that of a breaker that is off.
+// permit is the leave to send one attempt; it must be finished once. The zero value is that of a
+// breaker that is off.
 type permit struct {
 	circuit *circuit
-	done    func(error)
-	probe   *probe // holds done instead, for an attempt that was let through half-open
+	era     uint64
+	done    func(error) // of gobreaker; nil for a probe
 }
 
-// allow asks for the leave to send an attempt to the URL's host. Changes of state are returned with either result.
-func (b *Breaker) allow(u *url.URL) (permit, []stateChange, *CircuitOpenError) {
-	if b.FailureRatio < 0 {
-		return permit{}, nil, nil
+// allow asks for the leave to send an attempt.
+func (b *Breaker) allow(to *target) (permit, *CircuitOpenError) {
+	if b.FailureRatio < 0 && b.held.Load() == 0 {
+		return permit{}, nil
 	}
-	c := b.circuit(u)
+	to.circuit = b.circuit(to)
+	p, refused := to.circuit.allow()
+	if refused != nil {
+		refused.Host = hostPort(to.req.URL)
+	}
+	return p, refused
+}
+
+func (c *circuit) allow() (permit, *CircuitOpenError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	done, err := c.breaker.Allow()
-	probeTimeout := orDefault(b.ProbeTimeout, 30*time.Second)
-	if errors.Is(err, gobreaker.ErrTooManyRequests) && c.failProbes(time.Now().Add(-probeTimeout)) {
-		done, err = c.breaker.Allow()
+	p := permit{circuit: c, era: c.era}
+	if c.state == BreakerClosed {
+		p.done, _ = c.breaker.Allow() // which it always does while closed
+		return p, nil
 	}
-	switch {
-	case err != nil:
-		until := c.until
-		if errors.Is(err, gobreaker.ErrTooManyRequests) && len(c.probes) > 0 {
-			until = c.probes[0].started.Add(probeTimeout)
-		}
-		return permit{}, c.takeChanges(), &CircuitOpenError{Host: hostOf(u).String(), Until: until}
-	case c.state == BreakerHalfOpen:
-		p := &probe{started: time.Now(), done: done}
-		c.probes = append(c.probes, p)
-		return permit{circuit: c, probe: p}, c.takeChanges(), nil
-	default:
-		return permit{circuit: c, done: done}, c.takeChanges(), nil
+	now := time.Now()
+	if refused := c.refusal(now); refused != nil {
+		return permit{}, refused
 	}
+	c.schedule(now)
+	if c.probe == nil {
+		c.probe, _ = c.breaker.Allow()
+	}
+	return p, nil
 }
 
-// failProbes ends the probes that started before then, and tells whether there were any.
-func (c *circuit) failProbes(then time.Time) bool {
-	before := len(c.probes)
-	c.probes = slices.DeleteFunc(c.probes, func(p *probe) bool {
-		late := p.started.Before(then)
-		if late {
-			p.done(errFailure)
-			p.done = nil
-		}
-		return late
-	})
-	return len(c.probes) < before
+// refusal is the error of an attempt that would begin at some time, or nil if it might be sent.
+func (c *circuit) refusal(at time.Time) *CircuitOpenError {
+	switch {
+	case c.held:
+		return &CircuitOpenError{Group: c.group}
+	case c.state != BreakerClosed && c.next.After(at):
+		return &CircuitOpenError{Group: c.group, Until: c.next}
+	}
+	return nil
+}
+
+// schedule sets when the next probe may be sent, and doubles the interval that follows it.
+func (c *circuit) schedule(now time.Time) {
+	first, most := c.of.probing()
+	if c.interval == 0 {
+		c.interval = first
+	}
+	c.next = now.Add(c.interval/2 + rand.N(c.interval/2) + 1)
+	if c.interval > most/2 {
+		c.interval = most
+	} else {
+		c.interval *= 2
+	}
 }
 
 // finish reports the attempt's outcome.
-func (p permit) finish(o outcome) []stateChange {
+func (p permit) finish(o outcome) {
+	c := p.circuit
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	if p.era == c.era {
+		if p.done != nil {
+			p.done(resultOf(o))
+		} else {
+			c.finishProbe(o)
+		}
+	}
+	changed := p.era != c.era
+	c.mu.Unlock()
+	if changed {
+		c.of.rate(c)
+	}
+}
+
+func resultOf(o outcome) error {
+	switch o {
+	case success:
+		return nil
+	case failure:
+		return errFailure
+	default:
+		return errNeutral
+	}
+}
+
+func (c *circuit) finishProbe(o outcome) {
+	switch o {
+	case success, answered:
+		if c.probe == nil { // another probe failed while this one was under way
+			c.probe, _ = c.breaker.Allow()
+		}
+		if c.probe != nil {
+			c.probe(nil)
+			c.probe = nil
+		}
+	case failure:
+		if c.probe != nil {
+			c.probe(errFailure)
+			c.probe = nil
+		}
+	}
+}
+
+// unsent takes back the leave for an attempt that is not sent after all. The next one may be the
+// probe that it would have been.
+func (p permit) unsent() {
+	if c := p.circuit; c != nil && p.done == nil {
+		c.mu.Lock()
+		if p.era == c.era {
+			c.next = time.Now()
+		}
+		c.mu.Unlock()
+	}
+	p.finish(neutral)
+}
+
+// refusal is the error of a further attempt at some time, or nil if it might be sent.
+func (p permit) refusal(at time.Time) *CircuitOpenError {
 	c := p.circuit
 	if c == nil {
 		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	done := p.done
-	if p.probe != nil {
-		done, p.probe.done = p.probe.done, nil
-		c.probes = slices.DeleteFunc(c.probes, func(other *probe) bool { return other == p.probe })
-		if o == answered {
-			o = success
-		}
-	}
-	if done == nil {
-		return nil // it was given up as too late
-	}
-	switch o {
-	case success:
-		done(nil)
-	case failure:
-		done(errFailure)
-	default:
-		done(errNeutral)
-	}
-	return c.takeChanges()
+	return c.refusal(at)
 }
 
-// openUntil tells until when further attempts to the host are refused; a time that has passed, or zero, if they are not.
-func (p permit) openUntil() time.Time {
-	c := p.circuit
+// takeChanges returns, in their order, the changes of the state that nobody has taken yet.
+func (c *circuit) takeChanges() []stateChange {
 	if c == nil {
-		return time.Time{}
+		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state != BreakerOpen {
-		return time.Time{}
-	}
-	return c.until
-}
-
-func (c *circuit) takeChanges() []stateChange {
 	changes := c.changes
 	c.changes = nil
 	return changes
 }
 
-// circuit returns that of the URL's host, made when there is none. Most calls go where the last one went: then neither the lock
-// nor the table is needed, if the URL is written as it was. The last circuit is the first in the order of use already, and never
-// the one that is forgotten.
-func (b *Breaker) circuit(u *url.URL) *circuit {
-	if c := b.last.Load(); c != nil && c.host == u.Host && c.scheme == u.Scheme {
-		return c
+// change changes the state.
+func (c *circuit) change(to BreakerState) {
+	const most = 16 // if nobody takes them
+	if len(c.changes) == most {
+		c.changes = slices.Delete(c.changes, 0, 1)
 	}
-	h := hostOf(u)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	c, ok := b.hosts.get(h)
-	if !ok {
-		c = b.newCircuit(u)
-		b.hosts.put(h.clone(), c, limit(b.MaxHosts, defaultMaxHosts))
-	}
-	b.last.Store(c)
-	return c
+	c.changes = append(c.changes, stateChange{c.state, to})
+	c.state = to
 }
 
-func (b *Breaker) newCircuit(u *url.URL) *circuit {
+// enter is told of every change of the state.
+func (c *circuit) enter(s BreakerState) {
+	from := c.state
+	c.change(s)
+	switch now := time.Now(); {
+	case s == BreakerClosed:
+		c.era++
+		c.closed = now
+	case from == BreakerClosed:
+		c.era++
+		if now.Sub(c.closed) >= c.of.window() {
+			c.interval = 0
+		}
+		c.schedule(now)
+	}
+}
+
+// setByHand starts the circuit anew in a state, held there if that is open. It reports whether that
+// changed whether the circuit is held.
+func (c *circuit) setByHand(s BreakerState) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != s {
+		c.change(s)
+	}
+	hold := s == BreakerOpen
+	changed := c.held != hold
+	c.held, c.probe, c.interval, c.closed = hold, nil, 0, time.Time{}
+	c.era++
+	c.start()
+	return changed
+}
+
+func (c *circuit) snapshot() Circuit {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := Circuit{Group: c.group, State: c.state, Held: c.held}
+	switch {
+	case c.held:
+	case c.state == BreakerClosed:
+		c.breaker.State() // drops what is older than Window
+		n := c.breaker.Counts()
+		s.Calls, s.Failures = int(n.TotalSuccesses)+int(n.TotalFailures), int(n.TotalFailures)
+	default:
+		s.Until = c.next
+		if !c.next.After(time.Now()) {
+			s.State = BreakerHalfOpen
+		}
+	}
+	return s
+}
+
+// worth is that of the circuit in its table.
+func (c *circuit) worth() float64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.held:
+		return math.Inf(1)
+	case c.state != BreakerClosed:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// rate says in the table what a circuit is worth, unless it was forgotten.
+func (b *Breaker) rate(c *circuit) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e := b.circuits.entries[c.group]; e != nil && e.value == c {
+		b.circuits.rate(e, c.worth())
+	}
+}
+
+// circuit returns that of the target's group, made when there is none. Most calls go where the last
+// one went: then neither the lock nor the table is needed, nor the name of the group, if the URL is
+// written as it was.
+func (b *Breaker) circuit(to *target) *circuit {
+	last := b.last.Load()
+	var scheme, host string
+	if to.hook == nil {
+		scheme, host = to.req.URL.Scheme, to.req.URL.Host
+		if last != nil && last.host == host && last.scheme == scheme {
+			to.name = last.group
+			return last
+		}
+	}
+	group := to.group()
+	if last != nil && last.group == group {
+		return last
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if last != nil {
+		b.circuits.get(last.group) // its uses since it became the last one
+	}
+	e := b.circuits.get(group)
+	if e == nil {
+		b.add(&circuit{of: b, group: group, scheme: strings.Clone(scheme), host: strings.Clone(host)})
+		e = b.circuits.entries[group]
+	}
+	b.last.Store(e.value)
+	return e.value
+}
+
+// add puts a new circuit into the table.
+func (b *Breaker) add(c *circuit) {
+	c.state = BreakerClosed
+	c.start()
+	b.circuits.put(c.group, c, 0, limit(b.MaxGroups, defaultMaxGroups))
+}
+
+func (b *Breaker) window() time.Duration {
+	const least, most = 10 * time.Millisecond, never / 2 // gobreaker adds a tenth
+	return min(max(durationOr(b.Window, 10*time.Second), least), most)
+}
+
+// probing returns the first interval of the probes, and the longest.
+func (b *Breaker) probing() (first, most time.Duration) {
+	const least = 10 * time.Millisecond
+	most = max(durationOr(b.ProbeEvery, time.Second), least)
+	first = max(durationOr(b.ProbeAfter, min(200*time.Millisecond, most)), least)
+	return first, max(first, most)
+}
+
+// durationOr is d, or def if d is zero or negative.
+func durationOr(d, def time.Duration) time.Duration {
+	if d <= 0 {
+		return def
+	}
+	return d
+}
+
+// start gives the circuit a new gobreaker.
+func (c *circuit) start() {
 	var (
-		c       = &circuit{scheme: strings.Clone(u.Scheme), host: strings.Clone(u.Host), state: BreakerClosed}
-		ratio   = orDefault(b.FailureRatio, 0.5)
-		least   = uint64(max(orDefault(b.MinCalls, 20), 1))
-		window  = max(orDefault(b.Window, 10*time.Second), 10)
-		openFor = max(orDefault(b.OpenFor, 5*time.Second), 2)
+		b      = c.of
+		ratio  = min(orDefault(b.FailureRatio, 0.5), 1)
+		least  = uint64(max(orDefault(b.MinCalls, 20), 1))
+		window = b.window()
+		since  time.Time // when the first of the last failures in a row ended
 	)
 	c.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		MaxRequests:  uint32(max(orDefault(b.Probes, 1), 1)),
+		MaxRequests:  1,
 		Interval:     window,
 		BucketPeriod: window / 10,
-		Timeout:      openFor - 1, // gobreaker half-opens after this, not at it
+		Timeout:      1, // refusal decides instead
 		ReadyToTrip: func(n gobreaker.Counts) bool {
-			// Not n.Requests: that also counts calls that are under way or neutral.
-			ended := uint64(n.TotalSuccesses) + uint64(n.TotalFailures)
-			return ended >= least && float64(n.TotalFailures) >= ratio*float64(ended)
-		},
-		IsExcluded: func(err error) bool { return errors.Is(err, errNeutral) },
-		OnStateChange: func(_ string, from, to gobreaker.State) {
-			c.state = BreakerState(to.String())
-			if to == gobreaker.StateOpen {
-				c.until = time.Now().Add(openFor)
+			now := time.Now()
+			if n.ConsecutiveFailures == 1 {
+				since = now
 			}
-			c.changes = append(c.changes, stateChange{BreakerState(from.String()), c.state})
+			// Not n.Requests, which also counts calls that are under way or neutral. And not
+			// n.ConsecutiveFailures alone, which may know of some that Window has left behind.
+			failed := uint64(n.TotalFailures)
+			ended := uint64(n.TotalSuccesses) + failed
+			if b.FailureRatio < 0 || ended < least {
+				return false
+			}
+			return float64(failed) >= ratio*float64(ended) ||
+				min(failed, uint64(n.ConsecutiveFailures)) >= least && now.Sub(since) >= sustained
 		},
+		IsExcluded:    func(err error) bool { return errors.Is(err, errNeutral) },
+		OnStateChange: func(_ string, _, to gobreaker.State) { c.enter(BreakerState(to.String())) },
 	})
-	return c
 }

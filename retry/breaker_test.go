@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,17 +72,19 @@ func TestTheDefaultBreakerOpensProbesAndCloses(t *testing.T) {
 		require.ErrorIs(t, err, retry.ErrCircuitOpen)
 		open, ok := errors.AsType[*retry.CircuitOpenError](err)
 		require.True(t, ok)
+		require.Equal(t, "https://api.example:443", open.Group)
 		require.Equal(t, "api.example:443", open.Host)
-		require.Equal(t, opened.Add(5*time.Second), open.Until)
+		require.Greater(t, open.Until, opened.Add(100*time.Millisecond))
+		require.LessOrEqual(t, open.Until, opened.Add(200*time.Millisecond))
 		require.Equal(t, 20, base.calls)
 		require.NoError(t, do(t, tr, "https://api.example:8443/"), "another port is another circuit")
 		require.ErrorIs(t, do(t, tr, "https://API.example:443/"), retry.ErrCircuitOpen, "the same host, spelled otherwise")
 
-		time.Sleep(5 * time.Second)
+		time.Sleep(200 * time.Millisecond)
 		require.NoError(t, do(t, tr, target), "the probe, answered 503")
 		require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
 
-		time.Sleep(5 * time.Second)
+		time.Sleep(400 * time.Millisecond)
 		base.set(200)
 		for range 3 {
 			require.NoError(t, do(t, tr, target))
@@ -90,6 +93,125 @@ func TestTheDefaultBreakerOpensProbesAndCloses(t *testing.T) {
 			"closed", "open", "open", "half-open", "half-open", "open", "open", "half-open", "half-open", "closed",
 		}, changes)
 	})
+}
+
+func TestADeadHostIsProbedSoonAndThenLessAndLessOften(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name    string
+		breaker *retry.Breaker
+		want    []time.Duration // the longest time before each probe
+	}{
+		{"the default", &retry.Breaker{}, []time.Duration{200, 400, 800, 1000, 1000, 1000}},
+		{"the same interval", &retry.Breaker{ProbeAfter: 700 * time.Millisecond, ProbeEvery: 1}, []time.Duration{700, 700, 700}},
+		{"a longer first one", &retry.Breaker{ProbeAfter: 3 * time.Second}, []time.Duration{3000, 3000, 3000}},
+		{"a shorter longest one", &retry.Breaker{ProbeEvery: 50 * time.Millisecond}, []time.Duration{50, 50, 50}},
+		{"a long longest one", &retry.Breaker{ProbeEvery: 5 * time.Second}, []time.Duration{200, 400, 800, 1600, 3200, 5000, 5000}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			base := &dead{status: 503}
+			tr := transport(base)
+			tr.Policy, tr.Breaker = once(), tc.breaker
+			for range 20 {
+				require.NoError(t, do(t, tr, target))
+			}
+			varies := false
+			for i, longest := range tc.want {
+				longest *= time.Millisecond
+				last := time.Now()
+				for before := base.calls; base.calls == before; time.Sleep(time.Millisecond) {
+					_ = do(t, tr, target)
+				}
+				waited := time.Since(last)
+				require.GreaterOrEqual(t, waited, longest/2, "%s: probe %d", tc.name, i)
+				require.LessOrEqual(t, waited, longest+2*time.Millisecond, "%s: probe %d", tc.name, i)
+				varies = varies || waited < longest-time.Millisecond
+			}
+			require.True(t, varies, "%s: many processes would probe in step", tc.name)
+		})
+	}
+}
+
+func TestACircuitThatOpensAgainSoonGoesOnWithItsInterval(t *testing.T) {
+	t.Parallel()
+	for well, most := range map[time.Duration]time.Duration{
+		9 * time.Second:  40 * time.Second,
+		10 * time.Second: 200 * time.Millisecond,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			base := &dead{status: 503}
+			tr := transport(base)
+			tr.Policy, tr.Breaker = once(), &retry.Breaker{MinCalls: 1, ProbeEvery: 40 * time.Second}
+			require.NoError(t, do(t, tr, target))
+			for range 8 {
+				time.Sleep(40 * time.Second)
+				require.NoError(t, do(t, tr, target))
+			}
+			base.set(200)
+			time.Sleep(40 * time.Second)
+			require.NoError(t, do(t, tr, target))
+
+			time.Sleep(well)
+			base.set(503)
+			require.NoError(t, do(t, tr, target))
+			opened := time.Now()
+
+			until := tr.Breaker.Circuit(targetGroup).Until
+			require.GreaterOrEqual(t, until.Sub(opened), most/2)
+			require.LessOrEqual(t, until.Sub(opened), most)
+		})
+	}
+}
+
+func TestAnOutageIsRecognizedHoweverManySuccessesCameBefore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := &dead{status: 200}
+		tr := transport(base)
+		tr.Policy = once()
+		for range 5000 {
+			require.NoError(t, do(t, tr, target))
+			time.Sleep(time.Millisecond)
+		}
+		base.set(503)
+		fails := 0
+		for ; do(t, tr, target) == nil; fails++ {
+			time.Sleep(time.Millisecond)
+		}
+		require.Equal(t, 101, fails, "a tenth of a second of them")
+	})
+}
+
+func TestWhatDoesNotOpenACircuit(t *testing.T) {
+	t.Parallel()
+	type phase struct {
+		status, calls int
+		every         time.Duration
+	}
+	for _, tc := range []struct {
+		name   string
+		phases []phase
+	}{
+		{"many connections that break in one moment", []phase{{200, 1000, time.Millisecond}, {503, 900, 0}, {200, 1, 0}}},
+		{"a row of failures that is too short", []phase{{200, 100, time.Millisecond}, {503, 19, time.Second / 10}, {200, 1, 0}, {503, 19, time.Second / 10}}},
+		{"failures that Window has left behind", []phase{{200, 40, 0}, {503, 19, 0}, {503, 1, 12 * time.Second}, {503, 10, time.Second}}},
+		{"fewer than the ratio", []phase{{200, 11, 0}, {503, 10, 0}}},
+		{"fewer than MinCalls", []phase{{503, 19, time.Second / 3}}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			base := &dead{}
+			tr := transport(base)
+			tr.Policy = once()
+			for _, p := range tc.phases {
+				base.set(p.status)
+				for range p.calls {
+					time.Sleep(p.every)
+					require.NoError(t, do(t, tr, target), tc.name)
+				}
+			}
+			require.NoError(t, do(t, tr, target), tc.name)
+		})
+	}
 }
 
 func TestWhatCountsAgainstAHost(t *testing.T) {
@@ -166,7 +288,7 @@ func open(t *testing.T, b *retry.Breaker, next *http.RoundTripper) *retry.Transp
 		require.Error(t, do(t, tr, target))
 	}
 	require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
-	time.Sleep(5 * time.Second)
+	time.Sleep(200 * time.Millisecond)
 	failing = false
 	return tr
 }
@@ -204,6 +326,7 @@ func TestAProbeThatSaysNothingFreesItsSlot(t *testing.T) {
 			end(t, tr, &next)
 
 			next = scripted(status(200))
+			time.Sleep(400 * time.Millisecond)
 			for range 3 {
 				require.NoError(t, do(t, tr, target), name)
 			}
@@ -228,33 +351,161 @@ func TestAProbeAnsweredWith404ClosesTheCircuit(t *testing.T) {
 	})
 }
 
-func TestAHungProbeIsGivenUp(t *testing.T) {
+func TestAHungProbeHoldsUpNothing(t *testing.T) {
+	t.Parallel()
+	for name, late := range map[string]func(*http.Request) (*http.Response, error){
+		"it succeeds late": status(200),
+		"it fails late":    fails(errBroken),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			release := make(chan struct{})
+			var next http.RoundTripper = baseFunc(func(r *http.Request) (*http.Response, error) { <-release; return late(r) })
+			tr := open(t, nil, &next)
+			var hung sync.WaitGroup
+			hung.Go(func() { _ = do(t, tr, target) })
+			synctest.Wait()
+			require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen, "it is not its time yet")
+
+			time.Sleep(400 * time.Millisecond)
+			next = scripted(status(200))
+			require.NoError(t, do(t, tr, target), "another probe")
+			require.NoError(t, do(t, tr, target), "closed")
+
+			close(release)
+			hung.Wait()
+			for range 3 {
+				require.NoError(t, do(t, tr, target), "%s: it changes nothing", name)
+			}
+		})
+	}
+}
+
+func TestAHostThatHangsGetsOneProbeInEveryInterval(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		release := make(chan struct{})
-		var next http.RoundTripper = baseFunc(func(*http.Request) (*http.Response, error) { <-release; return answer(200, ""), nil })
-		tr := open(t, &retry.Breaker{ProbeTimeout: 8 * time.Second}, &next)
-		probed := time.Now()
-		hung := make(chan error)
-		go func() { hung <- do(t, tr, target) }()
-		synctest.Wait()
-
-		next = scripted(status(200))
-		err := do(t, tr, target)
-		refused, ok := errors.AsType[*retry.CircuitOpenError](err)
-		require.True(t, ok, "one probe at a time: %v", err)
-		require.Equal(t, probed.Add(8*time.Second), refused.Until)
-
-		time.Sleep(8*time.Second + 1)
-		require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen, "the hung probe counts as failed: open again")
-		time.Sleep(5 * time.Second)
-		require.NoError(t, do(t, tr, target), "a new probe")
-		require.NoError(t, do(t, tr, target))
-
-		close(release)
-		require.NoError(t, <-hung)
-		require.NoError(t, do(t, tr, target), "the late answer changes nothing")
+		var sent atomic.Int64
+		var next http.RoundTripper = baseFunc(func(r *http.Request) (*http.Response, error) {
+			sent.Add(1)
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})
+		tr := open(t, nil, &next)
+		ctx, cancel := context.WithCancel(t.Context())
+		var hung sync.WaitGroup
+		for range 10_000 {
+			time.Sleep(time.Millisecond)
+			hung.Go(func() { _, _ = tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx)) })
+		}
+		require.GreaterOrEqual(t, sent.Load(), int64(10))
+		require.LessOrEqual(t, sent.Load(), int64(22))
+		cancel()
+		hung.Wait()
 	})
+}
+
+func TestAHostThatAnswersSlowlyClosesTheCircuit(t *testing.T) {
+	t.Parallel()
+	for name, others := range map[string]func(*http.Request) (*http.Response, error){
+		"slowly too":       func(*http.Request) (*http.Response, error) { time.Sleep(3 * time.Second); return answer(200, ""), nil },
+		"with failures":    fails(errBroken),
+		"with a 429":       status(429),
+		"with a late fail": func(*http.Request) (*http.Response, error) { time.Sleep(5 * time.Second); return nil, errBroken },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var fast atomic.Bool
+			var next http.RoundTripper = baseFunc(func(r *http.Request) (*http.Response, error) {
+				if fast.Swap(true) {
+					return others(r)
+				}
+				time.Sleep(3 * time.Second)
+				return answer(200, ""), nil
+			})
+			tr := open(t, nil, &next)
+			start := time.Now()
+			var probes sync.WaitGroup
+			for time.Since(start) < 3*time.Second {
+				probes.Go(func() { _ = do(t, tr, target) })
+				time.Sleep(100 * time.Millisecond)
+			}
+			synctest.Wait()
+
+			next = scripted(status(200))
+			for range 3 {
+				require.NoError(t, do(t, tr, target), name)
+			}
+			probes.Wait()
+			require.NoError(t, do(t, tr, target), name)
+		})
+	}
+}
+
+func TestWhatBeganBeforeTheCircuitChangedDoesNotCount(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var changes []stateChange
+		release := make(chan struct{})
+		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+			switch r.URL.Path {
+			case "/late-success":
+				<-release
+			case "/late-failure":
+				<-release
+				return nil, errBroken
+			case "/failure":
+				return nil, errBroken
+			}
+			return answer(200, ""), nil
+		}))
+		tr.Policy, tr.Breaker = once(), &retry.Breaker{MinCalls: 2}
+		tr.Observe = observeChanges(&changes)
+		const host = "http://api.example"
+		late := func() *sync.WaitGroup {
+			var calls sync.WaitGroup
+			for range 10 {
+				calls.Go(func() { _ = do(t, tr, host+"/late-success") })
+				calls.Go(func() { _ = do(t, tr, host+"/late-failure") })
+			}
+			synctest.Wait()
+			return &calls
+		}
+		end := func(calls *sync.WaitGroup) {
+			close(release)
+			calls.Wait()
+			release = make(chan struct{})
+		}
+
+		calls := late()
+		_ = do(t, tr, host+"/failure")
+		_ = do(t, tr, host+"/failure")
+		end(calls)
+		require.Equal(t, []stateChange{{"closed", "open"}}, changes, "in an open circuit")
+		require.ErrorIs(t, do(t, tr, host), retry.ErrCircuitOpen)
+
+		time.Sleep(200 * time.Millisecond)
+		var probe sync.WaitGroup
+		probe.Go(func() { _ = do(t, tr, host+"/late-failure") })
+		synctest.Wait()
+		time.Sleep(400 * time.Millisecond)
+		require.NoError(t, do(t, tr, host))
+		end(&probe)
+		require.Equal(t, []stateChange{{"closed", "open"}, {"open", "half-open"}, {"half-open", "closed"}}, changes, "in one that closed")
+		require.Equal(t, 0, tr.Breaker.Circuit(host+":80").Failures)
+
+		calls = late()
+		tr.Breaker.Reset(host + ":80")
+		end(calls)
+		require.Equal(t, retry.Circuit{Group: host + ":80", State: "closed"}, tr.Breaker.Circuit(host+":80"), "in one that was reset")
+	})
+}
+
+type stateChange struct{ from, to retry.BreakerState }
+
+func observeChanges(to *[]stateChange) func(context.Context, retry.Event) {
+	return func(_ context.Context, e retry.Event) {
+		if e.Kind == retry.EventBreaker {
+			*to = append(*to, stateChange{e.From, e.To})
+		}
+	}
 }
 
 func TestABreakerCanBeTurnedOff(t *testing.T) {
@@ -312,7 +563,7 @@ func TestTheCircuitUsedLongestAgoIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := transport(scripted(fails(errBroken)))
 		tr.Policy = &retry.Policy{BaseDelay: -1, Budget: &retry.Budget{Tokens: -1}}
-		tr.Breaker = &retry.Breaker{MinCalls: 3, MaxHosts: 2}
+		tr.Breaker = &retry.Breaker{MinCalls: 3, MaxGroups: 2}
 		attempts := func(url string) int {
 			err := do(t, tr, url)
 			e, ok := errors.AsType[*retry.Error](err)
@@ -353,26 +604,38 @@ func TestNeutralCallsNeitherFillNorDiluteTheCount(t *testing.T) {
 	}
 }
 
-func TestARefusalNamesTheProbeThatIsUnderWay(t *testing.T) {
+func TestARefusalNamesTheTimeOfTheNextProbe(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		release := make(chan struct{})
-		var next http.RoundTripper = scripted(status(429))
-		tr := open(t, nil, &next)
-		require.NoError(t, do(t, tr, target), "a probe that says nothing and is over")
-		time.Sleep(time.Second)
-		next = baseFunc(func(*http.Request) (*http.Response, error) { <-release; return answer(200, ""), nil })
-		probed := time.Now()
-		probe := make(chan error)
-		go func() { probe <- do(t, tr, target) }()
-		synctest.Wait()
+		base := &dead{status: 503}
+		tr := transport(base)
+		tr.Policy = once()
+		for range 20 {
+			require.NoError(t, do(t, tr, target))
+		}
+		for range 10 {
+			refused, ok := errors.AsType[*retry.CircuitOpenError](do(t, tr, target))
+			require.True(t, ok)
+			time.Sleep(time.Until(refused.Until) - 1)
+			require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
+			time.Sleep(1)
+			require.NoError(t, do(t, tr, target))
+		}
+	})
+}
 
-		refused, ok := errors.AsType[*retry.CircuitOpenError](do(t, tr, target))
+// TestARetryThatOutlastsTheOpeningIsSent is about a call that waits longer than the circuit is open.
+func TestARetryThatOutlastsTheOpeningIsSent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(503), status(200))
+		tr := transport(base)
+		tr.Breaker = &retry.Breaker{MinCalls: 1}
+		tr.Policy = &retry.Policy{BaseDelay: time.Second, Jitter: func(d time.Duration) time.Duration { return d }}
 
-		require.True(t, ok)
-		require.Equal(t, probed.Add(30*time.Second), refused.Until)
-		close(release)
-		require.NoError(t, <-probe)
+		require.NoError(t, do(t, tr, target))
+
+		require.Equal(t, 2, base.count())
 	})
 }
 
@@ -385,7 +648,7 @@ func TestHostsInTurnHaveTheirOwnCircuits(t *testing.T) {
 		return answer(200, ""), nil
 	}))
 	tr.Policy = once()
-	tr.Breaker = &retry.Breaker{MinCalls: 3, MaxHosts: 4, FailureRatio: 1}
+	tr.Breaker = &retry.Breaker{MinCalls: 3, MaxGroups: 4, FailureRatio: 1}
 	var calls sync.WaitGroup
 	for range 4 {
 		calls.Go(func() {
@@ -411,7 +674,7 @@ func TestAnAttemptThatFailsForgetsNoOtherCircuit(t *testing.T) {
 			}
 			return answer(503, ""), nil
 		}))
-		tr.Breaker = &retry.Breaker{MinCalls: 1, MaxHosts: 1}
+		tr.Breaker = &retry.Breaker{MinCalls: 1, MaxGroups: 1}
 		tr.Policy = &retry.Policy{Budget: &retry.Budget{Tokens: 0.5}}
 		slow := make(chan error)
 		go func() { slow <- do(t, tr, "http://slow.example") }()
@@ -431,7 +694,7 @@ func TestEveryChangeIsObservedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var changes []retry.BreakerState
 		tr := transport(scripted(status(503, "Retry-After: 2"), status(200)))
-		tr.Breaker = &retry.Breaker{MinCalls: 1, OpenFor: time.Second}
+		tr.Breaker = &retry.Breaker{MinCalls: 1, ProbeAfter: time.Second}
 		tr.Observe = func(_ context.Context, e retry.Event) {
 			if e.Kind == retry.EventBreaker {
 				changes = append(changes, e.From, e.To)

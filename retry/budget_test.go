@@ -116,7 +116,7 @@ func TestTheBucketUsedLongestAgoIsForgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503))
-		tr := hopeful(base, &retry.Budget{Tokens: 2, PerSecond: -1, MaxHosts: 2})
+		tr := hopeful(base, &retry.Budget{Tokens: 2, PerSecond: -1, MaxGroups: 2})
 		attempts := func(url string) int {
 			before := base.count()
 			require.NoError(t, do(t, tr, url))
@@ -159,7 +159,7 @@ func TestAFullBucketTakesNobodysPlace(t *testing.T) {
 			return answer(200, ""), nil
 		}))
 		tr.Breaker = &retry.Breaker{FailureRatio: -1}
-		tr.Policy = &retry.Policy{BaseDelay: -1, Budget: &retry.Budget{Tokens: 1, PerSecond: -1, MaxHosts: 1}}
+		tr.Policy = &retry.Policy{BaseDelay: -1, Budget: &retry.Budget{Tokens: 1, PerSecond: -1, MaxGroups: 1}}
 		attempts := func(host string) int {
 			before := n
 			require.NoError(t, do(t, tr, "https://"+host))
@@ -205,7 +205,7 @@ func TestTheBudgetsBoundHoldsInEveryInterval(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 0))
 			b := &retry.Budget{
 				Tokens: []float64{0.9, 1, 2, 2.5}[r.IntN(4)], PerSuccess: []float64{-1, 0.1, 0.3, 1.7}[r.IntN(4)],
-				PerSecond: []float64{-1, 0.1, 0.7}[r.IntN(3)], MaxHosts: 2,
+				PerSecond: []float64{-1, 0.1, 0.7}[r.IntN(3)], MaxGroups: 2,
 			}
 			type event struct {
 				at             time.Time

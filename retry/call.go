@@ -27,6 +27,7 @@ type call struct {
 	report  *Report
 	started time.Time // with an observer
 	now     time.Time // when the last attempt ended, if it has a record
+	to      target
 
 	key       string       // what to add to the header
 	sentKey   string       // what goes out
@@ -37,7 +38,6 @@ type call struct {
 	resp     *http.Response // in hand
 	token    bool           // of the budget, for a retry that is not sent yet
 	attempts []sent         // all, but for a success that nobody watches
-	changes  []stateChange  // of the circuit, to be observed when no permit is held
 }
 
 // begin fills in the call, which RoundTrip has on its stack.
@@ -45,6 +45,7 @@ func (c *call) begin(t *Transport, req *http.Request) {
 	o := overridesOf(req.Context())
 	c.t, c.req, c.once, c.report = t, req, o.once, o.report
 	c.who = caller{req.Context(), req.Cancel} //nolint:staticcheck // http.Client.Timeout closes it
+	c.to = target{req: req, hook: t.Group}
 	c.policy = cmp.Or(o.policy, t.Policy, &t.policy)
 	c.budget = cmp.Or(c.policy.Budget, &t.budget)
 	c.breaker = cmp.Or(t.Breaker, &t.breaker)
@@ -60,8 +61,6 @@ func (c *call) begin(t *Transport, req *http.Request) {
 
 // rules is the policy with its defaults. The fields that have one matter only when an attempt has failed.
 func (c *call) rules() Policy { return c.policy.withDefaults(c.once) }
-
-func (c *call) host() host { return hostOf(c.req.URL) }
 
 // watched reports whether somebody wants to know of attempts that succeed.
 func (c *call) watched() bool { return c.report != nil || c.t.Observe != nil }
@@ -96,7 +95,7 @@ func (c *call) chooseKey(fromContext string) {
 func (c *call) end() {
 	c.body.end()
 	if c.token {
-		c.budget.refund(c.host())
+		c.budget.refund(c.to.group())
 	}
 	if c.resp != nil {
 		c.resp.Body.Close()
@@ -133,21 +132,20 @@ func (c *call) admit() (permit, Reason, error) {
 	if err := c.who.err(); err != nil {
 		return permit{}, Canceled, err
 	}
-	if c.policy.HoldHost {
-		if d := c.t.holds.wait(c.host(), c.req, time.Now()); d > 0 {
+	if c.policy.HoldHost && c.t.holds.any(time.Now()) {
+		if d := c.t.holds.wait(c.to.group(), c.req, time.Now()); d > 0 {
 			p := c.rules()
 			if err := c.who.pause(d + min(p.jitter(p.BaseDelay), never-d)); err != nil {
 				return permit{}, c.unpaused(err), err
 			}
 		}
 	}
-	p, changes, refused := c.breaker.allow(c.req.URL)
-	c.changes = append(c.changes, changes...)
+	p, refused := c.breaker.allow(&c.to)
 	if refused != nil {
 		return permit{}, CircuitOpen, refused
 	}
 	if err := paced(c.who, c.t.Pace); err != nil {
-		c.changes = append(c.changes, p.finish(neutral)...)
+		p.unsent()
 		return permit{}, c.unpaused(err), err
 	}
 	return p, "", nil
@@ -171,7 +169,7 @@ func (c *call) attempt(n int, p permit) (a sent) {
 	says := neutral // also of an attempt that ends by a panic or by runtime.Goexit
 	returned := false
 	defer func() {
-		c.changes = append(c.changes, p.finish(says)...)
+		p.finish(says)
 		if !returned {
 			c.body.abandon()
 		}
@@ -314,10 +312,11 @@ func (c *call) decide(a *sent, under permit) (Reason, error) {
 	if reason != "" {
 		return reason, nil
 	}
-	if until := under.openUntil(); until.After(c.now.Add(delay)) {
-		return CircuitOpen, &CircuitOpenError{Host: c.host().String(), Until: until}
+	if refused := under.refusal(c.now.Add(delay)); refused != nil {
+		refused.Host = hostPort(c.req.URL)
+		return CircuitOpen, refused
 	}
-	if !c.budget.take(c.host()) {
+	if !c.budget.take(c.to.group()) {
 		return BudgetExhausted, nil
 	}
 	c.token = true
@@ -363,13 +362,13 @@ func (c *call) hold(a *sent) {
 	default:
 		return
 	}
-	c.t.holds.hold(c.host(), c.req, c.now.Add(a.asked))
+	c.t.holds.hold(c.to.group(), c.req, c.now.Add(a.asked))
 }
 
 // succeeded ends a call with the response in hand.
 func (c *call) succeeded(a sent) (*http.Response, error) {
 	if !c.budget.full() {
-		c.budget.succeeded(c.host())
+		c.budget.succeeded(c.to.group())
 	}
 	if !c.watched() {
 		return c.handBack(Succeeded), nil
@@ -412,9 +411,7 @@ func (c *call) history() []Attempt {
 }
 
 func (c *call) observeBreaker() {
-	changes := c.changes
-	c.changes = nil
-	for _, s := range changes {
+	for _, s := range c.to.circuit.takeChanges() {
 		c.observe(Event{Kind: EventBreaker, From: s.from, To: s.to})
 	}
 }

@@ -107,7 +107,7 @@ func (d *doing) decide(a *Attempt) Reason {
 	switch {
 	case a.Err == nil:
 		if d.policy.Budget != nil {
-			d.policy.Budget.succeeded(host{})
+			d.policy.Budget.succeeded("")
 		}
 		return Succeeded
 	case d.who.err() != nil:
@@ -123,7 +123,7 @@ func (d *doing) decide(a *Attempt) Reason {
 	if reason != "" {
 		return reason
 	}
-	if d.policy.Budget != nil && !d.policy.Budget.take(host{}) {
+	if d.policy.Budget != nil && !d.policy.Budget.take("") {
 		return BudgetExhausted
 	}
 	a.Delay, a.Source = delay, source
@@ -132,7 +132,7 @@ func (d *doing) decide(a *Attempt) Reason {
 
 func (d *doing) refund() {
 	if d.policy.Budget != nil {
-		d.policy.Budget.refund(host{})
+		d.policy.Budget.refund("")
 	}
 }
 

@@ -7,37 +7,59 @@ import (
 	"time"
 )
 
-// holds remembers which hosts asked, with a Retry-After, to be left alone, and by whom: a rate limit is one caller's.
+// holds remembers which groups asked, with a Retry-After, to be left alone, and by whom: a rate
+// limit is one caller's. When there are too many, the one that ends first is forgotten.
 type holds struct {
 	mu    sync.Mutex
 	seed  maphash.Seed
-	until lru[holder, time.Time]
+	until table[holder, time.Time]
 }
 
 type holder struct {
-	host        host
+	group       string
 	credentials uint64 // a hash; two that collide are held back together
 }
 
 // hold holds back further requests like req until then.
-func (h *holds) hold(to host, req *http.Request, until time.Time) {
+func (h *holds) hold(group string, req *http.Request, until time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	key := h.key(to, req)
-	if old, _ := h.until.get(key); until.After(old) {
-		h.until.put(holder{to.clone(), key.credentials}, until, defaultMaxHosts)
+	key := h.key(group, req)
+	e := h.until.get(key)
+	switch {
+	case e == nil:
+		h.until.put(key, until, seconds(until), defaultMaxGroups)
+	case until.After(e.value):
+		e.value = until
+		h.until.rate(e, seconds(until))
 	}
 }
 
-// wait is how long a request like req is to be held back.
-func (h *holds) wait(to host, req *http.Request, now time.Time) time.Duration {
+// any reports whether anybody is held back. It forgets the holds that are over.
+func (h *holds) any(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	until, _ := h.until.get(h.key(to, req))
-	return max(until.Sub(now), 0)
+	for e := h.until.least(); e != nil; e = h.until.least() {
+		if e.value.After(now) {
+			return true
+		}
+		h.until.remove(e)
+	}
+	return false
 }
 
-func (h *holds) key(to host, req *http.Request) holder {
+// wait is how long a request like req is to be held back.
+func (h *holds) wait(group string, req *http.Request, now time.Time) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.until.get(h.key(group, req))
+	if e == nil {
+		return 0
+	}
+	return max(e.value.Sub(now), 0)
+}
+
+func (h *holds) key(group string, req *http.Request) holder {
 	if h.seed == (maphash.Seed{}) {
 		h.seed = maphash.MakeSeed()
 	}
@@ -50,5 +72,5 @@ func (h *holds) key(to host, req *http.Request) holder {
 		}
 		sum.WriteByte(1)
 	}
-	return holder{to, sum.Sum64()}
+	return holder{group, sum.Sum64()}
 }

@@ -14,6 +14,7 @@ type Event struct {
 	Kind   EventKind
 	Method string
 	Host   string // as in the URL; that of a CircuitOpenError always has a port
+	Group  string // whose circuit, bucket and holds the call uses: see [Transport.Group]
 
 	// Attempt is the one that ended; of a call, the last one, zero if there was none.
 	Attempt Attempt
@@ -42,7 +43,7 @@ func (c *call) observe(e Event) {
 	if c.t.Observe == nil {
 		return
 	}
-	e.Method, e.Host = methodOf(c.req), plain.Text(c.req.URL.Host, maxText)
+	e.Method, e.Host, e.Group = methodOf(c.req), plain.Text(c.req.URL.Host, maxText), plain.Text(c.to.group(), maxText)
 	c.t.Observe(c.req.Context(), e)
 }
 

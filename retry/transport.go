@@ -37,6 +37,14 @@ type Transport struct {
 	// &Breaker{FailureRatio: -1}.
 	Breaker *Breaker
 
+	// Group names what a request's circuit in the Breaker, its bucket in the Budget and its holds
+	// (see [Policy.HoldHost]) are kept by. If nil, or if the result is empty, that is the [Origin]
+	// of its URL. Requests with the same name share them: give one name to the many hosts of one
+	// service, or several names to what one host keeps apart, such as the webhooks of its tenants.
+	// Group is called at most once for a call, by several goroutines, and must not change the
+	// request.
+	Group func(*http.Request) string
+
 	// Pace delays attempts, first ones too, so that there are no more than it allows. Nil: no delay. An attempt whose turn
 	// would come after the context's deadline fails at once, with an error that is context.DeadlineExceeded.
 	Pace *rate.Limiter

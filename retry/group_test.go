@@ -1,0 +1,314 @@
+package retry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/retry"
+)
+
+func TestAThousandHostsOfOneDeadServiceAreOneGroup(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(503))
+		tr := transport(base)
+		tr.Breaker = new(retry.Breaker)
+		tr.Group = func(r *http.Request) string {
+			_, service, _ := strings.Cut(r.URL.Host, ".")
+			return service
+		}
+		for i := range 2000 {
+			_ = do(t, tr, fmt.Sprintf("https://tenant%d.service.example", i))
+		}
+		require.LessOrEqual(t, base.count(), 30)
+		require.Len(t, tr.Breaker.Circuits(), 1)
+	})
+}
+
+func TestOneTenantsPathDoesNotOpenTheCircuitOfAnother(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Path == "/hooks/dead" {
+				return nil, errBroken
+			}
+			return answer(200, ""), nil
+		}))
+		tr.Group = func(r *http.Request) string { return retry.Origin(r.URL) + r.URL.Path }
+		var groups []string
+		tr.Observe = func(_ context.Context, e retry.Event) { groups = append(groups, e.Group) }
+		for range 20 {
+			_ = do(t, tr, "https://api.example/hooks/dead")
+		}
+		err := do(t, tr, "https://api.example/hooks/dead")
+		refused, ok := errors.AsType[*retry.CircuitOpenError](err)
+		require.True(t, ok)
+		require.Equal(t, "https://api.example:443/hooks/dead", refused.Group)
+		require.Equal(t, "api.example:443", refused.Host)
+		require.ErrorContains(t, err, "circuit open for https://api.example:443/hooks/dead until ")
+		for _, g := range groups {
+			require.Equal(t, refused.Group, g)
+		}
+
+		for range 3 {
+			require.NoError(t, do(t, tr, "https://api.example/hooks/well"))
+		}
+	})
+}
+
+func TestBudgetAndHoldsAreKeptByGroup(t *testing.T) {
+	t.Parallel()
+	group := func(r *http.Request) string { return r.URL.Path }
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(503))
+		tr := hopeful(base, &retry.Budget{Tokens: 2, PerSecond: -1})
+		tr.Group = group
+		for _, tc := range []struct {
+			url      string
+			attempts int
+		}{
+			{"http://a.example/one", 3},
+			{"http://b.example/one", 1},
+			{"http://a.example/two", 3},
+		} {
+			before := base.count()
+			require.NoError(t, do(t, tr, tc.url))
+			require.Equal(t, tc.attempts, base.count()-before, tc.url)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(limited("rate_limit_exceeded"), status(200)))
+		tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true}
+		tr.Group = group
+		after(t, tr, "http://a.example/one", "mine")
+		require.Zero(t, after(t, tr, "http://a.example/two", "mine"))
+		require.NotZero(t, after(t, tr, "http://b.example/one", "mine"))
+	})
+}
+
+func TestARequestWithoutAGroupHasThatOfItsOrigin(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"https://api.example.com/v1?x=y":       "https://api.example.com:443",
+		"HTTP://API.Example.com":               "http://api.example.com:80",
+		"http://user:secret@api.example:8080/": "http://api.example:8080",
+		"http://[::1]/":                        "http://[::1]:80",
+		"http://[FE80::1]:81/":                 "http://[fe80::1]:81",
+		"http+unix://Socket/v1":                "http+unix://socket",
+	} {
+		u, err := url.Parse(in)
+		require.NoError(t, err)
+		require.Equal(t, want, retry.Origin(u))
+		for name, hook := range map[string]func(*http.Request) string{
+			"no hook":         nil,
+			"nothing from it": func(*http.Request) string { return "" },
+		} {
+			tr := transport(scripted(status(200)))
+			tr.Group = hook
+			var got string
+			tr.Observe = func(_ context.Context, e retry.Event) { got = e.Group }
+			_ = do(t, tr, in)
+			require.Equal(t, want, got, name)
+		}
+	}
+}
+
+func TestGroupIsAskedOnceACall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		tr := transport(scripted(status(503, "Retry-After: 1"), status(503), status(200)))
+		tr.Policy = &retry.Policy{HoldHost: true}
+		tr.Observe = func(context.Context, retry.Event) {}
+		tr.Group = func(*http.Request) string { asked++; return "" }
+		require.NoError(t, do(t, tr, target))
+		require.Equal(t, 1, asked)
+	})
+}
+
+// TestAGroupThatPanicsLeaksNothing is about the request's body, the response, and what the Transport keeps.
+func TestAGroupThatPanicsLeaksNothing(t *testing.T) {
+	t.Parallel()
+	for name, set := range map[string]func(*retry.Transport){
+		"for the breaker": func(*retry.Transport) {},
+		"for the hold": func(tr *retry.Transport) {
+			tr.Policy = &retry.Policy{HoldHost: true}
+		},
+		"for the budget": func(tr *retry.Transport) { tr.Breaker = &retry.Breaker{FailureRatio: -1} },
+		"for an event": func(tr *retry.Transport) {
+			tr.Breaker = &retry.Breaker{FailureRatio: -1}
+			tr.Observe = func(context.Context, retry.Event) {}
+		},
+	} {
+		base := scripted(status(503))
+		tr := transport(base)
+		set(tr)
+		panics := true
+		tr.Group = func(*http.Request) string {
+			if panics {
+				panic("group")
+			}
+			return "group"
+		}
+		sent := newBody("payload")
+		require.PanicsWithValue(t, "group", func() {
+			req := request(t, "POST", target, sent)
+			req.GetBody = func() (io.ReadCloser, error) { return newBody("payload"), nil }
+			resp, err := tr.RoundTrip(req)
+			if err == nil {
+				resp.Body.Close()
+			}
+		}, name)
+		require.Equal(t, 1, sent.closed(), name)
+		for _, b := range base.given {
+			require.NotZero(t, b.closed(), name)
+		}
+		panics = false
+		require.NoError(t, do(t, tr, target), name)
+	}
+}
+
+func TestAGroupMayUseTheTransport(t *testing.T) {
+	t.Parallel()
+	tr := transport(scripted(status(200)))
+	tr.Policy = &retry.Policy{HoldHost: true}
+	tr.Group = func(r *http.Request) string {
+		if r.URL.Path == "/inner" {
+			return "inner"
+		}
+		require.NoError(t, do(t, tr, "http://api.example/inner"))
+		return "outer"
+	}
+	require.NoError(t, do(t, tr, "http://api.example/outer"))
+}
+
+func TestAFloodOfGroupsForgetsNothingThatProtects(t *testing.T) {
+	t.Parallel()
+	const flood = 1100
+	name := func(i int) string { return fmt.Sprintf("http://made-up-%d.example", i) }
+	synctest.Test(t, func(t *testing.T) {
+		down := true
+		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+			if down && strings.HasPrefix(r.URL.Host, "dead") {
+				return nil, errBroken
+			}
+			return answer(200, ""), nil
+		}))
+		tr.Policy, tr.Breaker = once(), &retry.Breaker{MinCalls: 1}
+		const dead = 50
+		for i := range dead {
+			require.ErrorIs(t, do(t, tr, fmt.Sprintf("http://dead%d.example", i)), errBroken)
+		}
+		for i := range flood {
+			require.NoError(t, do(t, tr, name(i)))
+		}
+		for i := range dead {
+			require.ErrorIs(t, do(t, tr, fmt.Sprintf("http://dead%d.example", i)), retry.ErrCircuitOpen, "open circuits")
+		}
+		require.Len(t, tr.Breaker.Circuits(), 1024)
+
+		down = false
+		time.Sleep(time.Second)
+		for i := range dead {
+			require.NoError(t, do(t, tr, fmt.Sprintf("http://dead%d.example", i)))
+		}
+		for i := range flood {
+			require.NoError(t, do(t, tr, name(i)))
+		}
+		for _, c := range tr.Breaker.Circuits() {
+			require.NotContains(t, c.Group, "dead", "closed ones go like others")
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(503))
+		tr := hopeful(base, &retry.Budget{Tokens: 10, PerSecond: -1, PerSuccess: -1})
+		require.Equal(t, 110, calls(t, tr, base, 100))
+		for i := range flood {
+			require.NoError(t, do(t, tr, name(i)))
+		}
+		require.Equal(t, 1, calls(t, tr, base, 1), "an empty bucket")
+	})
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Path == "/hold" {
+				after := "5"
+				if strings.HasPrefix(r.URL.Host, "api.") {
+					after = "100"
+				}
+				return answer(503, "", "Retry-After: "+after), nil
+			}
+			return answer(200, ""), nil
+		}))
+		tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true}
+		require.NoError(t, do(t, tr, "http://api.example/hold"))
+		for i := range flood {
+			require.NoError(t, do(t, tr, name(i)+"/hold"))
+		}
+		start := time.Now()
+		require.NoError(t, do(t, tr, "http://api.example/"))
+		require.GreaterOrEqual(t, time.Since(start), 100*time.Second, "the longest hold")
+	})
+}
+
+func TestWhenAllCircuitsAreOpenTheOneUsedLongestAgoIsForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(fails(errBroken)))
+		tr.Policy, tr.Breaker = once(), &retry.Breaker{MinCalls: 2, MaxGroups: 3}
+		open := func(host string) bool { return errors.Is(do(t, tr, "http://"+host), retry.ErrCircuitOpen) }
+		for _, host := range []string{"a", "a", "b", "b", "c", "c"} {
+			require.False(t, open(host))
+		}
+		require.True(t, open("a"))
+		for i := range 10 { // each takes the place of the one before, whose circuit is closed
+			require.False(t, open(fmt.Sprint("new", i)))
+		}
+		require.True(t, open("a"))
+		require.True(t, open("c"))
+		require.False(t, open("b"), "forgotten")
+	})
+}
+
+func TestGroupsUnderConcurrency(t *testing.T) {
+	t.Parallel()
+	tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+		if strings.HasPrefix(r.URL.Host, "dead") {
+			return answer(503, "", "Retry-After: 1"), nil
+		}
+		return answer(200, ""), nil
+	}))
+	tr.Policy = &retry.Policy{BaseDelay: -1, HoldHost: true, MaxAttempts: 2, MaxRetryAfter: time.Nanosecond}
+	tr.Breaker = &retry.Breaker{MinCalls: 2, MaxGroups: 4, ProbeAfter: 1}
+	tr.Observe = func(context.Context, retry.Event) {}
+	var callers sync.WaitGroup
+	for i := range 8 {
+		callers.Go(func() {
+			for n := range 300 {
+				_ = do(t, tr, fmt.Sprintf("http://%s%d.example", []string{"dead", "well"}[n%2], (i+n)%7))
+				switch n % 30 {
+				case 7:
+					tr.Breaker.Hold("by hand")
+				case 17:
+					tr.Breaker.Reset("by hand")
+				case 27:
+					for _, c := range tr.Breaker.Circuits() {
+						_ = tr.Breaker.Circuit(c.Group)
+					}
+				}
+			}
+		})
+	}
+	callers.Wait()
+	require.LessOrEqual(t, len(tr.Breaker.Circuits()), 5)
+}

@@ -1,0 +1,102 @@
+package retry
+
+import (
+	"container/heap"
+	"math"
+)
+
+// defaultMaxGroups bounds each table of state that is kept by group.
+const defaultMaxGroups = 1024
+
+// table is a map with a bound. When it is full it forgets the entry that is worth least and, among
+// equals, the one used longest ago. An entry of infinite worth is never forgotten. The zero value
+// is empty. It has no lock of its own.
+type table[K comparable, V any] struct {
+	entries map[K]*entry[K, V]
+	order   byWorth[K, V]
+	uses    uint64
+}
+
+type entry[K comparable, V any] struct {
+	key   K
+	value V
+	worth float64
+	used  uint64 // the number of this use among all
+	at    int    // in order
+}
+
+// get returns the entry of key and counts that as a use. It returns nil if there is none.
+func (t *table[K, V]) get(key K) *entry[K, V] {
+	e := t.entries[key]
+	if e != nil {
+		t.rate(e, e.worth)
+	}
+	return e
+}
+
+// put adds an entry for a key that has none. Another one makes room if there are most already.
+func (t *table[K, V]) put(key K, value V, worth float64, most int) {
+	if t.entries == nil {
+		t.entries = make(map[K]*entry[K, V])
+	}
+	if least := t.least(); len(t.entries) >= most && least != nil && !math.IsInf(least.worth, 1) {
+		t.remove(least)
+	}
+	t.uses++
+	e := &entry[K, V]{key: key, value: value, worth: worth, used: t.uses}
+	t.entries[key] = e
+	heap.Push(&t.order, e)
+}
+
+// rate says what an entry is worth now, and counts as a use.
+func (t *table[K, V]) rate(e *entry[K, V], worth float64) {
+	t.uses++
+	e.worth, e.used = worth, t.uses
+	heap.Fix(&t.order, e.at)
+}
+
+// least returns the entry that would be forgotten first, or nil.
+func (t *table[K, V]) least() *entry[K, V] {
+	if len(t.order) == 0 {
+		return nil
+	}
+	return t.order[0]
+}
+
+func (t *table[K, V]) remove(e *entry[K, V]) {
+	heap.Remove(&t.order, e.at)
+	delete(t.entries, e.key)
+}
+
+// byWorth is a heap with the entry to forget first at its root.
+type byWorth[K comparable, V any] []*entry[K, V]
+
+func (h byWorth[K, V]) Len() int { return len(h) }
+
+func (h byWorth[K, V]) Less(i, j int) bool {
+	if h[i].worth != h[j].worth {
+		return h[i].worth < h[j].worth
+	}
+	return h[i].used < h[j].used
+}
+
+func (h byWorth[K, V]) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].at, h[j].at = i, j
+}
+
+// Push implements heap.Interface.
+func (h *byWorth[K, V]) Push(x any) {
+	e := x.(*entry[K, V])
+	e.at = len(*h)
+	*h = append(*h, e)
+}
+
+// Pop implements heap.Interface.
+func (h *byWorth[K, V]) Pop() any {
+	last := len(*h) - 1
+	e := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	return e
+}
