@@ -45,7 +45,7 @@
 //		MaxBody:      1 << 20,
 //		MaxInFlight:  1000,
 //		Authenticate: authenticate, // the service's own: it calls WithPrincipal
-//		RateLimit:    ratelimit.New(ratelimit.NewMemory(nil), perKey),
+//		RateLimit:    ratelimit.New(ratelimit.NewMemory(nil), nil, perKey),
 //		Idempotency:  idempotent.New(idempotent.NewMemory(nil), idempotent.ByPrincipal, nil),
 //	}
 //	server := &http.Server{Addr: addr, Handler: stack.Handler(mux), ReadTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second}

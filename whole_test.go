@@ -27,8 +27,8 @@ func TestWholeStack(t *testing.T) {
 				stack := &seawall.Stack{
 					Logger:       discard,
 					Authenticate: authorized("acct_1"),
-					RateLimit: ratelimit.New(ratelimit.NewMemory(nil), ratelimit.Rule{
-						Limit: ratelimit.PerSecond(1), Key: ratelimit.ByPrincipal(),
+					RateLimit: ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{
+						Limit: ratelimit.PerSecond(1), Key: ratelimit.ByPrincipal,
 					}),
 					Idempotency: idempotent.New(idempotent.NewMemory(nil), idempotent.ByPrincipal, nil),
 				}

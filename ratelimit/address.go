@@ -20,7 +20,9 @@ type AddressOptions struct {
 
 // ByRemoteAddr is the address of the peer, for a server that clients reach directly. Behind a proxy it is the proxy's: see
 // [ByForwardedFor]. IPv6 addresses share a bucket by /64.
-func ByRemoteAddr() KeyFunc { return ByAddress(nil) }
+func ByRemoteAddr(r *http.Request) (string, error) { return byRemoteAddr(r) }
+
+var byRemoteAddr = ByAddress(nil)
 
 // ByForwardedFor is the address of the client behind the trusted proxies. It is only safe when each of them appends the address of its
 // own peer to X-Forwarded-For, and when a proxy that is named cannot be reached around. It panics without one.

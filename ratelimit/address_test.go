@@ -107,7 +107,7 @@ func TestByRemoteAddr(t *testing.T) {
 	} {
 		r := request("X-Forwarded-For", "198.51.100.1")
 		r.RemoteAddr = peer
-		key, err := ratelimit.ByRemoteAddr()(r)
+		key, err := ratelimit.ByRemoteAddr(r)
 		require.NoError(t, err, peer)
 		require.Equal(t, want, key)
 	}
@@ -145,7 +145,7 @@ func TestLaterChangesOfTheOptionsChangeNothing(t *testing.T) {
 
 func TestPeerWithoutAnAddressIsOurFault(t *testing.T) {
 	t.Parallel()
-	h := ratelimit.New(ratelimit.NewMemory(nil), ratelimit.Rule{Key: ratelimit.ByRemoteAddr()})(ok)
+	h := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{Key: ratelimit.ByRemoteAddr})(ok)
 	for _, peer := range []string{"", "@", "pipe", "[::1"} {
 		r := request()
 		r.RemoteAddr = peer

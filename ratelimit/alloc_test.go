@@ -41,7 +41,7 @@ func TestAllocations(t *testing.T) {
 	rule := func(name string, f ratelimit.KeyFunc) ratelimit.Rule {
 		return ratelimit.Rule{Name: name, Limit: limit, Key: f}
 	}
-	byHeader, byPrincipal := ratelimit.ByHeader("X-Account"), ratelimit.ByPrincipal()
+	byHeader, byPrincipal := ratelimit.ByHeader("X-Account"), ratelimit.ByPrincipal
 
 	for _, row := range []struct {
 		name   string
@@ -52,13 +52,13 @@ func TestAllocations(t *testing.T) {
 		{"Take, denied", 0, func() { _, _ = m.Take(t.Context(), drained) }},
 		{"TakeAll of three", 0, func() { _ = m.TakeAll(t.Context(), three, into) }},
 		{"ByHeader", 1, key(ratelimit.ByHeader("X-Account"))},
-		{"ByAPIKey, Bearer", 1, key(ratelimit.ByAPIKey())},
-		{"ByPrincipal", 1, key(ratelimit.ByPrincipal())},
+		{"ByAPIKey, Bearer", 1, key(ratelimit.ByAPIKey)},
+		{"ByPrincipal", 1, key(ratelimit.ByPrincipal)},
 		{"ByForwardedFor", 1, key(ratelimit.ByForwardedFor(proxies...))},
-		{"middleware, ByHeader", 2, through(ratelimit.New(m, rule("h", byHeader)))},
-		{"middleware, ByPrincipal", 2, through(ratelimit.New(m, rule("p", byPrincipal)))},
-		{"middleware, two rules", 4, through(ratelimit.New(m, rule("p2", byPrincipal), rule("h2", byHeader)))},
-		{"MaxConcurrent, ByPrincipal", 1, through(ratelimit.MaxConcurrent(10, ratelimit.ByPrincipal(), nil))},
+		{"middleware, ByHeader", 2, through(ratelimit.New(m, nil, rule("h", byHeader)))},
+		{"middleware, ByPrincipal", 2, through(ratelimit.New(m, nil, rule("p", byPrincipal)))},
+		{"middleware, two rules", 4, through(ratelimit.New(m, nil, rule("p2", byPrincipal), rule("h2", byHeader)))},
+		{"MaxConcurrent, ByPrincipal", 1, through(ratelimit.MaxConcurrent(10, ratelimit.ByPrincipal, nil))},
 		{"Shed", 0, through(ratelimit.Shed(10, nil, nil))},
 	} {
 		row.f()
@@ -123,7 +123,7 @@ func TestAllocatedBytesOfAMillionStrangers(t *testing.T) {
 
 // TestAllocatedBytesOfMaxConcurrent has a million callers come and go.
 func TestAllocatedBytesOfMaxConcurrent(t *testing.T) {
-	h := ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey(), nil)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	h := ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey, nil)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	before := heap()
 	r, w := request(), &discard{http.Header{}}
 	for i := range 1_000_000 {

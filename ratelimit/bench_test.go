@@ -29,7 +29,7 @@ func BenchmarkTake(b *testing.B) {
 	for name, limit := range benchmarkLimits {
 		b.Run(name, func(b *testing.B) {
 			m := ratelimit.NewMemory(nil)
-			c := ratelimit.Charge{Policy: "default", Key: "0123456789abcdef", Limit: limit, Cost: 1}
+			c := ratelimit.Charge{Rule: "default", Key: "0123456789abcdef", Limit: limit, Cost: 1}
 			b.ReportAllocs()
 			for b.Loop() {
 				_, _ = m.Take(b.Context(), c)
@@ -41,7 +41,7 @@ func BenchmarkTake(b *testing.B) {
 // BenchmarkTakeManyKeys goes through keys that do not fit the nearest cache.
 func BenchmarkTakeManyKeys(b *testing.B) {
 	m := ratelimit.NewMemory(nil)
-	c := ratelimit.Charge{Policy: "default", Limit: ratelimit.PerSecond(1_000_000), Cost: 1}
+	c := ratelimit.Charge{Rule: "default", Limit: ratelimit.PerSecond(1_000_000), Cost: 1}
 	keys := make([]string, 10_000)
 	for i := range keys {
 		keys[i] = fmt.Sprintf("key_%012d", i)
@@ -61,7 +61,7 @@ var benchmarkLimits = map[string]ratelimit.Limit{
 // BenchmarkTakeNewKeys is a flood of keys that were never seen, at the cap.
 func BenchmarkTakeNewKeys(b *testing.B) {
 	m := ratelimit.NewMemory(nil)
-	c := ratelimit.Charge{Policy: "default", Limit: ratelimit.PerMinute(10), Cost: 1}
+	c := ratelimit.Charge{Rule: "default", Limit: ratelimit.PerMinute(10), Cost: 1}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		c.Key = strconv.Itoa(i)
@@ -73,9 +73,9 @@ func BenchmarkTakeAllOfThree(b *testing.B) {
 	m := ratelimit.NewMemory(nil)
 	limit := ratelimit.PerSecond(1_000_000_000)
 	charges := []ratelimit.Charge{
-		{Policy: "key", Key: "0123456789abcdef", Limit: limit, Cost: 1},
-		{Policy: "organisation", Key: "0123456789abcdef", Limit: limit, Cost: 1},
-		{Policy: "address", Key: "203.0.113.9", Limit: limit, Cost: 1},
+		{Rule: "key", Key: "0123456789abcdef", Limit: limit, Cost: 1},
+		{Rule: "organisation", Key: "0123456789abcdef", Limit: limit, Cost: 1},
+		{Rule: "address", Key: "203.0.113.9", Limit: limit, Cost: 1},
 	}
 	into := make([]ratelimit.Decision, len(charges))
 	b.ReportAllocs()
@@ -87,7 +87,7 @@ func BenchmarkTakeAllOfThree(b *testing.B) {
 func BenchmarkMiddleware(b *testing.B) {
 	for name, limit := range benchmarkLimits {
 		b.Run(name, func(b *testing.B) {
-			h := ratelimit.New(ratelimit.NewMemory(nil), ratelimit.Rule{Limit: limit, Key: ratelimit.ByHeader("X-Account")})(
+			h := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{Limit: limit, Key: ratelimit.ByHeader("X-Account")})(
 				http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 			r, w := request("X-Account", "0123456789abcdef"), &discard{http.Header{}}
 			b.ReportAllocs()

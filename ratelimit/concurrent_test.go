@@ -69,7 +69,7 @@ func TestMaxConcurrentBoundsEachKey(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var seen events
-		limit := ratelimit.MaxConcurrent(3, ratelimit.ByAPIKey(), &ratelimit.ConcurrentOptions{Observe: seen.observe})
+		limit := ratelimit.MaxConcurrent(3, ratelimit.ByAPIKey, &ratelimit.ConcurrentOptions{Observe: seen.observe})
 		s := memhttp.New(limit(slow))
 		defer s.Close()
 		for range 3 { // the slots come back
@@ -88,7 +88,7 @@ func TestMaxConcurrentBoundsEachKey(t *testing.T) {
 
 func TestMaxConcurrentAnswers(t *testing.T) {
 	t.Parallel()
-	limit := ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey(), &ratelimit.ConcurrentOptions{RetryAfter: 1500 * time.Millisecond})
+	limit := ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey, &ratelimit.ConcurrentOptions{RetryAfter: 1500 * time.Millisecond})
 	var inner http.Handler
 	h := limit(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { inner.ServeHTTP(w, r) }))
 	inner = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -111,7 +111,7 @@ func TestNoSlotLeaks(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
 			for name, limit := range map[string]func(http.Handler) http.Handler{
-				"MaxConcurrent": ratelimit.MaxConcurrent(2, ratelimit.ByAPIKey(), nil),
+				"MaxConcurrent": ratelimit.MaxConcurrent(2, ratelimit.ByAPIKey, nil),
 				"Shed":          ratelimit.Shed(2, func(*http.Request) ratelimit.Class { return ratelimit.Critical }, nil),
 			} {
 				synctest.Test(t, func(t *testing.T) {
@@ -130,7 +130,7 @@ func TestNoSlotLeaks(t *testing.T) {
 func TestCallerThatHangsUpFreesItsSlotWhenTheHandlerEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		limit := ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey(), nil)
+		limit := ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey, nil)
 		s := memhttp.New(limit(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			select {
 			case <-r.Context().Done():
@@ -166,7 +166,7 @@ func TestGoexitLeaksNoSlot(t *testing.T) {
 		}
 		observe := func(context.Context, ratelimit.Event) { exitIn("Observe") }
 		for name, limit := range map[string]func(http.Handler) http.Handler{
-			"MaxConcurrent": ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey(), &ratelimit.ConcurrentOptions{Observe: observe}),
+			"MaxConcurrent": ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey, &ratelimit.ConcurrentOptions{Observe: observe}),
 			"Shed":          ratelimit.Shed(1, nil, &ratelimit.ShedOptions{Observe: observe}),
 		} {
 			h := limit(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { exitIn("handler") }))
@@ -191,7 +191,7 @@ func TestPanicOfObserveLeaksNoSlot(t *testing.T) {
 		}
 	}
 	for name, limit := range map[string]func(http.Handler) http.Handler{
-		"MaxConcurrent": ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey(), &ratelimit.ConcurrentOptions{Observe: observe}),
+		"MaxConcurrent": ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey, &ratelimit.ConcurrentOptions{Observe: observe}),
 		"Shed":          ratelimit.Shed(1, nil, &ratelimit.ShedOptions{Observe: observe}),
 	} {
 		h := limit(ok)
@@ -208,7 +208,7 @@ func TestMaxConcurrentOptions(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var seen events
-		limit := ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey(), &ratelimit.ConcurrentOptions{
+		limit := ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey, &ratelimit.ConcurrentOptions{
 			Name:        "slots",
 			Skip:        func(r *http.Request) bool { return r.Header.Get("X-Skip") != "" },
 			KeyOptional: true,
@@ -228,7 +228,7 @@ func TestShadowModeOfConcurrencyLimits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var seen events
-		both := ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey(), &ratelimit.ConcurrentOptions{Shadow: true, Observe: seen.observe})(
+		both := ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey, &ratelimit.ConcurrentOptions{Shadow: true, Observe: seen.observe})(
 			ratelimit.Shed(1, nil, &ratelimit.ShedOptions{Shadow: true, Observe: seen.observe})(slow))
 		s := memhttp.New(both)
 		defer s.Close()
@@ -245,7 +245,7 @@ func TestShadowModeOfConcurrencyLimits(t *testing.T) {
 
 func TestConcurrencyLimitsPanicOnWhatCannotWork(t *testing.T) {
 	t.Parallel()
-	key := ratelimit.ByAPIKey()
+	key := ratelimit.ByAPIKey
 	for name, f := range map[string]func(){
 		"MaxConcurrent of 0":        func() { ratelimit.MaxConcurrent(0, key, nil) },
 		"without a key":             func() { ratelimit.MaxConcurrent(1, nil, nil) },

@@ -1,8 +1,8 @@
 // Package ratelimit limits requests: how many per second and caller, how many at once, and which ones first when there are too many.
 //
-//	limit := ratelimit.New(ratelimit.NewMemory(nil), ratelimit.Rule{
+//	limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{
 //		Limit: ratelimit.PerSecond(100),
-//		Key:   ratelimit.ByPrincipal(),
+//		Key:   ratelimit.ByPrincipal,
 //	})
 //	http.ListenAndServe(addr, limit(handler))
 //
@@ -41,7 +41,7 @@
 //
 //	ratelimit.Rule{
 //		Name:     "route",
-//		Key:      ratelimit.Join(ratelimit.ByPrincipal(), ratelimit.ByPattern(mux)),
+//		Key:      ratelimit.Join(ratelimit.ByPrincipal, ratelimit.ByPattern(mux)),
 //		LimitFor: limitOfRoute,
 //	}
 //

@@ -5,17 +5,17 @@ type Outcome string
 
 // The outcomes.
 const (
-	Allowed Outcome = "allowed" // it went on to the handler
-	Denied  Outcome = "denied"  // it was over a limit: 429, or 503 by Shed
-	NoKey   Outcome = "no_key"  // a rule's KeyFunc refused it: 401 if it had no key
-	Failed  Outcome = "failed"  // it was refused undecided: the limiter failed (503), the context ended (503, 504), a hook was wrong (500)
+	OutcomeAllowed Outcome = "allowed" // it went on to the handler
+	OutcomeDenied  Outcome = "denied"  // it was over a limit: 429, or 503 by Shed
+	OutcomeNoKey   Outcome = "no_key"  // a rule's KeyFunc refused it: 401 if it had no key
+	OutcomeFailed  Outcome = "failed"  // it was refused undecided: the limiter failed (503), the context ended (503, 504), a hook was wrong (500)
 )
 
 // Event is what an Observe function gets: one for each rule that counted the request, after the decision and before the answer. There
 // is no key in it. A panic of the function is a panic of the request, which has begun nothing yet.
 type Event struct {
-	// Policy is the rule's name.
-	Policy string
+	// Rule is the name of the rule.
+	Rule string
 
 	// Outcome is that of the request: with several rules, the same for all of them.
 	Outcome Outcome

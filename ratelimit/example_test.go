@@ -16,9 +16,9 @@ func hello(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") }
 
 // Two requests a minute for each API key: the third is denied, and told when it will be admitted.
 func ExampleNew() {
-	limit := ratelimit.New(ratelimit.NewMemory(nil), ratelimit.Rule{
+	limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{
 		Limit: ratelimit.PerMinute(2),
-		Key:   ratelimit.ByAPIKey(),
+		Key:   ratelimit.ByAPIKey,
 	})
 	h := limit(http.HandlerFunc(hello))
 
@@ -37,8 +37,8 @@ func ExampleNew() {
 
 // A key's limit and its organisation's: a request is charged by both, or by none.
 func ExampleNew_severalRules() {
-	limit := ratelimit.New(ratelimit.NewMemory(nil),
-		ratelimit.Rule{Name: "key", Limit: ratelimit.PerMinute(60), Key: ratelimit.ByAPIKey()},
+	limit := ratelimit.New(ratelimit.NewMemory(nil), nil,
+		ratelimit.Rule{Name: "key", Limit: ratelimit.PerMinute(60), Key: ratelimit.ByAPIKey},
 		ratelimit.Rule{Name: "organisation", Limit: ratelimit.PerHour(1), Key: ratelimit.ByHeader("X-Organisation")},
 	)
 	h := limit(http.HandlerFunc(hello))
@@ -59,7 +59,7 @@ func ExampleNew_severalRules() {
 // Limits by plan, and routes that cost more.
 func ExampleRule() {
 	plans := map[string]ratelimit.Limit{"gold": ratelimit.PerMinute(600)}
-	limit := ratelimit.New(ratelimit.NewMemory(nil), ratelimit.Rule{
+	limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{
 		Limit: ratelimit.PerMinute(60), // of every other plan
 		Key:   ratelimit.ByHeader("X-Account"),
 		LimitFor: func(r *http.Request) ratelimit.Limit {
@@ -88,16 +88,16 @@ func ExampleRule() {
 }
 
 // What a limit would do, before it does.
-func ExampleNewWithOptions_shadow() {
+func ExampleNew_shadow() {
 	denials := 0
-	limit := ratelimit.NewWithOptions(ratelimit.NewMemory(nil), &ratelimit.Options{
+	limit := ratelimit.New(ratelimit.NewMemory(nil), &ratelimit.Options{
 		Shadow: true,
 		Observe: func(_ context.Context, e ratelimit.Event) {
-			if e.Outcome == ratelimit.Denied {
+			if e.Outcome == ratelimit.OutcomeDenied {
 				denials++
 			}
 		},
-	}, ratelimit.Rule{Limit: ratelimit.PerHour(1), Key: ratelimit.ByRemoteAddr()})
+	}, ratelimit.Rule{Limit: ratelimit.PerHour(1), Key: ratelimit.ByRemoteAddr})
 	h := limit(http.HandlerFunc(hello))
 
 	for range 3 {
@@ -118,10 +118,10 @@ func ExampleMemory_Take() {
 	limiter := ratelimit.NewMemory(nil)
 	for range 3 {
 		d, err := limiter.Take(context.Background(), ratelimit.Charge{
-			Policy: "mail",
-			Key:    "account:acct_1",
-			Limit:  ratelimit.PerHour(2),
-			Cost:   1,
+			Rule:  "mail",
+			Key:   "account:acct_1",
+			Limit: ratelimit.PerHour(2),
+			Cost:  1,
 		})
 		if err != nil {
 			panic(err)

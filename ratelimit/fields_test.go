@@ -17,7 +17,7 @@ func TestPolicyInWholeSecondsIsTheSameRate(t *testing.T) {
 	t.Parallel()
 	for ms := 1; ms < 2500; ms += 3 {
 		for _, quota := range []int{ms, 7 * ms, 1} {
-			h := ratelimit.New(ratelimit.NewMemory(nil), byKey("", ratelimit.Per(quota, time.Duration(ms)*time.Millisecond)))(ok)
+			h := ratelimit.New(ratelimit.NewMemory(nil), nil, byKey("", ratelimit.Per(quota, time.Duration(ms)*time.Millisecond)))(ok)
 			seconds := (ms + 999) / 1000
 			want := fmt.Sprintf(`"default";q=%d;w=%d`, quota*seconds*1000/ms, seconds)
 			require.Equal(t, want, get(h, "sk_1").Header().Get("RateLimit-Policy"), "%d in %d ms", quota, ms)
@@ -31,16 +31,16 @@ func TestTheLargestDurationIsALongTime(t *testing.T) {
 	const never, seconds = time.Duration(math.MaxInt64), "9223372036"
 
 	slow := ratelimit.Limit{Quota: 1e9, Window: never, Burst: 1}
-	w := get(ratelimit.New(ratelimit.NewMemory(nil), byKey("", slow))(ok), "sk_1")
+	w := get(ratelimit.New(ratelimit.NewMemory(nil), nil, byKey("", slow))(ok), "sk_1")
 	require.Contains(t, w.Header().Get("RateLimit-Policy"), ";w="+seconds)
 
 	says := answers{Limit: slow, RetryAfter: never, RefillAfter: never, ResetAfter: never}
-	w = get(ratelimit.NewWithOptions(says, &ratelimit.Options{LegacyHeaders: true}, byKey("", slow))(ok), "sk_1")
+	w = get(ratelimit.New(says, &ratelimit.Options{LegacyHeaders: true}, byKey("", slow))(ok), "sk_1")
 	require.Equal(t, `"default";r=0;t=`+seconds, w.Header().Get("RateLimit"))
 	require.Equal(t, seconds, w.Header().Get("X-RateLimit-Reset"))
 
 	var h http.Handler
-	h = ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey(), &ratelimit.ConcurrentOptions{RetryAfter: never})(
+	h = ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey, &ratelimit.ConcurrentOptions{RetryAfter: never})(
 		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { w = get(h, "sk_1") }))
 	get(h, "sk_1")
 	require.Equal(t, seconds, w.Header().Get("Retry-After"))
@@ -57,7 +57,7 @@ func TestFieldsAreSoundWhateverTheLimiterSays(t *testing.T) {
 		{answers{Allowed: true, Remaining: math.MinInt, RefillAfter: math.MinInt64, ResetAfter: math.MinInt64}, "0", "0"},
 		{answers{Allowed: true, Remaining: math.MaxInt}, "1000000000", "0"},
 	} {
-		w := get(ratelimit.NewWithOptions(row.says, &ratelimit.Options{LegacyHeaders: true}, byKey("", ratelimit.PerMinute(9)))(ok), "sk_1")
+		w := get(ratelimit.New(row.says, &ratelimit.Options{LegacyHeaders: true}, byKey("", ratelimit.PerMinute(9)))(ok), "sk_1")
 		require.Equal(t, `"default";q=9;w=60`, w.Header().Get("RateLimit-Policy"))
 		require.Equal(t, `"default";r=`+row.remaining+`;t=1`, w.Header().Get("RateLimit"))
 		require.Equal(t, "9", w.Header().Get("X-RateLimit-Limit"), "a decision without a limit")
@@ -70,12 +70,12 @@ func TestFieldsAreSoundWhateverTheLimiterSays(t *testing.T) {
 func TestDenialWithoutAWaitMayBeRepeated(t *testing.T) {
 	t.Parallel()
 	for _, says := range []answers{{}, {RetryAfter: -time.Second}} {
-		w := get(ratelimit.New(says, byKey("", ratelimit.PerMinute(9)))(ok), "sk_1")
+		w := get(ratelimit.New(says, nil, byKey("", ratelimit.PerMinute(9)))(ok), "sk_1")
 		require.Equal(t, 429, w.Code)
 		require.Equal(t, "1", w.Header().Get("Retry-After"))
 		require.Empty(t, w.Header().Get("X-Should-Retry"))
 
-		h := ratelimit.NewWithOptions(says, &ratelimit.Options{Deny: func(_ http.ResponseWriter, _ *http.Request, d ratelimit.Decision) {
+		h := ratelimit.New(says, &ratelimit.Options{Deny: func(_ http.ResponseWriter, _ *http.Request, d ratelimit.Decision) {
 			require.Equal(t, time.Second, d.RetryAfter)
 		}}, byKey("", ratelimit.PerMinute(9)))(ok)
 		require.Equal(t, "1", get(h, "sk_1").Header().Get("Retry-After"))

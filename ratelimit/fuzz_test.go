@@ -20,7 +20,7 @@ func FuzzAPIKey(f *testing.F) {
 	f.Add("\x00", "Basic \x00")
 	f.Fuzz(func(t *testing.T, key, authorization string) {
 		ask := func(headers ...string) (string, error) {
-			k, err := ratelimit.ByAPIKey()(request(headers...))
+			k, err := ratelimit.ByAPIKey(request(headers...))
 			if err != nil {
 				require.Empty(t, k)
 			} else {

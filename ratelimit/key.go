@@ -28,14 +28,12 @@ var errNoPrincipal = fmt.Errorf("%w: it has no principal; authentication must co
 
 // ByPrincipal is the account, user or key id that the service's authentication found (seawall.WithPrincipal). It is the right key for
 // whatever runs behind authentication: nobody can make one up.
-func ByPrincipal() KeyFunc {
-	return func(r *http.Request) (string, error) {
-		key, err := kind("principal:", reqstate.From(r.Context()).Principal())
-		if err != nil {
-			err = errNoPrincipal
-		}
-		return key, err
+func ByPrincipal(r *http.Request) (string, error) {
+	key, err := kind("principal:", reqstate.From(r.Context()).Principal())
+	if err != nil {
+		err = errNoPrincipal
 	}
+	return key, err
 }
 
 // ByAPIKey is the API key that the request presents: as a Bearer token, as the user of Basic authentication, or in X-API-Key. One key is
@@ -44,25 +42,23 @@ func ByPrincipal() KeyFunc {
 //
 // It does not know which keys exist. A key that is made up has a bucket of its own, and a full one: where no authentication runs
 // before, put a limit [ByRemoteAddr] in front.
-func ByAPIKey() KeyFunc {
-	return func(r *http.Request) (string, error) {
-		found := ""
-		for _, header := range [...]string{"Authorization", "X-Api-Key"} {
-			for _, value := range r.Header[header] {
-				key := strings.TrimSpace(value)
-				if header == "Authorization" {
-					key = credential(value)
-				}
-				if key != "" && found != "" && key != found {
-					return "", apierror.AuthenticationFailed()
-				}
-				if key != "" {
-					found = key
-				}
+func ByAPIKey(r *http.Request) (string, error) {
+	found := ""
+	for _, header := range [...]string{"Authorization", "X-Api-Key"} {
+		for _, value := range r.Header[header] {
+			key := strings.TrimSpace(value)
+			if header == "Authorization" {
+				key = credential(value)
+			}
+			if key != "" && found != "" && key != found {
+				return "", apierror.AuthenticationFailed()
+			}
+			if key != "" {
+				found = key
 			}
 		}
-		return kind("api_key:", found)
 	}
+	return kind("api_key:", found)
 }
 
 // credential is the API key in an Authorization header, "" if there is none (RFC 6750, section 2.1; RFC 7617, section 2).

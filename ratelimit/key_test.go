@@ -72,7 +72,7 @@ func TestByAPIKey(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			key, err := ratelimit.ByAPIKey()(request(row.headers...))
+			key, err := ratelimit.ByAPIKey(request(row.headers...))
 			require.ErrorIs(t, err, row.err)
 			require.Equal(t, row.key, key)
 		})
@@ -92,12 +92,12 @@ func TestKeysOfDifferentKindsNeverCollide(t *testing.T) {
 	r.RemoteAddr = value + ":1234"
 	seen := map[string]string{}
 	for name, f := range map[string]ratelimit.KeyFunc{
-		"principal":       ratelimit.ByPrincipal(),
-		"API key":         ratelimit.ByAPIKey(),
+		"principal":       ratelimit.ByPrincipal,
+		"API key":         ratelimit.ByAPIKey,
 		"header A":        ratelimit.ByHeader("x-a"),
 		"header B":        ratelimit.ByHeader("X-B"),
 		"header C":        ratelimit.ByHeader("X-C"),
-		"address":         ratelimit.ByRemoteAddr(),
+		"address":         ratelimit.ByRemoteAddr,
 		"pattern":         ratelimit.ByPattern(mux),
 		"join of one":     ratelimit.Join(of("a:b")),
 		"a:b and c":       ratelimit.Join(of("a:b"), of("c")),
@@ -121,13 +121,13 @@ func TestKeysOfDifferentKindsNeverCollide(t *testing.T) {
 
 func TestJoinNeedsEveryKey(t *testing.T) {
 	t.Parallel()
-	_, err := ratelimit.Join(ratelimit.ByRemoteAddr(), ratelimit.ByAPIKey())(request())
+	_, err := ratelimit.Join(ratelimit.ByRemoteAddr, ratelimit.ByAPIKey)(request())
 	require.ErrorIs(t, err, ratelimit.ErrNoKey)
 }
 
 func TestFirst(t *testing.T) {
 	t.Parallel()
-	first := ratelimit.First(ratelimit.ByAPIKey(), ratelimit.ByRemoteAddr())
+	first := ratelimit.First(ratelimit.ByAPIKey, ratelimit.ByRemoteAddr)
 
 	key, err := first(request("X-Api-Key", "sk_1"))
 	require.NoError(t, err)
@@ -137,7 +137,7 @@ func TestFirst(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "addr:192.0.2.1", key)
 
-	_, err = ratelimit.First(ratelimit.ByAPIKey(), ratelimit.ByPrincipal())(request())
+	_, err = ratelimit.First(ratelimit.ByAPIKey, ratelimit.ByPrincipal)(request())
 	require.ErrorIs(t, err, ratelimit.ErrNoKey)
 
 	_, err = first(request("X-Api-Key", "sk_1", "X-Api-Key", "made_up"))
@@ -180,7 +180,7 @@ func (k *keysTaken) Take(_ context.Context, c ratelimit.Charge) (ratelimit.Decis
 func TestLongKeysAreBounded(t *testing.T) {
 	t.Parallel()
 	l := &keysTaken{Memory: ratelimit.NewMemory(nil)}
-	h := ratelimit.New(l, ratelimit.Rule{Key: ratelimit.ByAPIKey()})(ok)
+	h := ratelimit.New(l, nil, ratelimit.Rule{Key: ratelimit.ByAPIKey})(ok)
 	long := strings.Repeat("x", 1<<16)
 	for _, key := range []string{long, long + "y", long, "short"} {
 		require.Equal(t, http.StatusOK, get(h, key).Code)
@@ -204,7 +204,7 @@ func TestErrorOfAKeyFuncIsTheAnswer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			limit := ratelimit.New(ratelimit.NewMemory(nil), ratelimit.Rule{
+			limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{
 				Key:         func(*http.Request) (string, error) { return "", row.err },
 				KeyOptional: true, // about missing keys alone
 			})
@@ -223,7 +223,7 @@ func TestKeyFunctionsPanicOnWhatCannotWork(t *testing.T) {
 		"Join":             func() { ratelimit.Join() },
 		"First":            func() { ratelimit.First() },
 		"Join of nil":      func() { ratelimit.Join(nil) },
-		"First of nil":     func() { ratelimit.First(ratelimit.ByAPIKey(), nil) },
+		"First of nil":     func() { ratelimit.First(ratelimit.ByAPIKey, nil) },
 		"ByForwardedFor":   func() { ratelimit.ByForwardedFor() },
 		"IPv6Bits":         func() { ratelimit.ByAddress(&ratelimit.AddressOptions{IPv6Bits: 129}) },
 		"an empty prefix":  func() { ratelimit.ByForwardedFor(prefixes("")...) },

@@ -10,7 +10,7 @@ import (
 
 // Limiter decides. Implementations are safe for several goroutines; package ratelimittest checks one.
 type Limiter interface {
-	// Take takes c.Cost units from the bucket of (c.Policy, c.Key) if it holds as many, else none, in one atomic step. A bucket that
+	// Take takes c.Cost units from the bucket of (c.Rule, c.Key) if it holds as many, else none, in one atomic step. A bucket that
 	// was never seen is full.
 	//
 	//   - A cost of 0 looks and changes nothing: it is always allowed, and does not make a bucket.
@@ -40,10 +40,10 @@ type MultiLimiter interface {
 // Charge asks for units of one bucket. The limit travels with it: which one a caller has, by plan or by route, is for the caller of
 // Take to know.
 type Charge struct {
-	Policy string // the name of the rule; together with Key it names the bucket
-	Key    string // whose bucket it is
-	Limit  Limit
-	Cost   int // units, usually 1; 0 looks without taking
+	Rule  string // the name of the rule; together with Key it names the bucket
+	Key   string // whose bucket it is
+	Limit Limit
+	Cost  int // units, usually 1; 0 looks without taking
 }
 
 // Validate returns an error for a negative cost and for what [Limit.Validate] refuses.

@@ -112,13 +112,13 @@ func (m *Memory) take(now time.Time, c *Charge, d *Decision) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	id := m.id(c.Policy, c.Key)
+	id := m.id(c.Rule, c.Key)
 	switch {
 	case m.shard(id).take(now, id, c, d):
 	case m.atCap == RefuseNew:
 		return ErrFull
 	default:
-		m.overflow.take(now, m.id(c.Policy, ""), c, d)
+		m.overflow.take(now, m.id(c.Rule, ""), c, d)
 	}
 	return nil
 }
@@ -160,7 +160,7 @@ func (m *Memory) takeAll(now time.Time, charges []Charge, into []Decision) error
 		if err := c.Validate(); err != nil {
 			return err
 		}
-		id := m.id(c.Policy, c.Key)
+		id := m.id(c.Rule, c.Key)
 		if slices.ContainsFunc(work, func(w charging) bool { return w.id == id }) {
 			return errSame
 		}
@@ -205,7 +205,7 @@ func (m *Memory) chargeEach(now time.Time, work []charging, create bool) bool {
 		}
 		_, w.verdict = w.shard.charge(now, w.id, w.Charge, create)
 		if w.verdict == noRoom && m.atCap == ShareOverflow {
-			w.id, w.shard = m.id(w.Policy, ""), &m.overflow
+			w.id, w.shard = m.id(w.Rule, ""), &m.overflow
 			_, w.verdict = w.shard.charge(now, w.id, w.Charge, create)
 		}
 		ok = ok && (w.verdict == admitted || w.verdict == unknown)

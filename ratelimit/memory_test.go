@@ -69,7 +69,7 @@ func TestMemoryReadsTheClock(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := ratelimit.NewMemory(nil)
-		c := ratelimit.Charge{Policy: "p", Key: "k", Limit: ratelimit.PerMinute(2), Cost: 2}
+		c := ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerMinute(2), Cost: 2}
 		take := func() ratelimit.Decision {
 			d, err := m.Take(t.Context(), c)
 			require.NoError(t, err)

@@ -15,7 +15,7 @@ import (
 	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
-// Options are options of [NewWithOptions].
+// Options are options of [New].
 type Options struct {
 	// Shadow lets every request through: what would have been refused is only counted, by Observe. Nothing shows in the answers.
 	Shadow bool
@@ -59,12 +59,7 @@ const (
 // Every answer to a request that the limiter decided about has the RateLimit and RateLimit-Policy fields of
 // draft-ietf-httpapi-ratelimit-headers-10, whatever the handler makes of it. A denial is 429 rate_limit_exceeded with Retry-After; for a
 // cost over the burst, which waiting does not help, with X-Should-Retry: false instead.
-func New(l Limiter, rules ...Rule) func(http.Handler) http.Handler {
-	return NewWithOptions(l, nil, rules...)
-}
-
-// NewWithOptions is [New] with options. Nil options are the defaults.
-func NewWithOptions(l Limiter, o *Options, rules ...Rule) func(http.Handler) http.Handler {
+func New(l Limiter, o *Options, rules ...Rule) func(http.Handler) http.Handler {
 	g := newGate(l, o, rules)
 	return func(next http.Handler) http.Handler {
 		checkHandler(next)
@@ -159,13 +154,13 @@ func (g *gate) admit(w http.ResponseWriter, r *http.Request) bool {
 	case g.OnFailure == FailClosed, errors.Is(failure, ErrFull):
 		return g.fail(w, r, s, apierror.ServiceUnavailable(time.Second).WithCause(failure))
 	case g.OnFailure == FailOpen:
-		g.observe(r, s, Allowed, failure)
+		g.observe(r, s, OutcomeAllowed, failure)
 		return true
 	}
 	denial := s.denial()
-	outcome := Allowed
+	outcome := OutcomeAllowed
 	if denial != nil {
-		outcome = Denied
+		outcome = OutcomeDenied
 	}
 	if g.Shadow {
 		g.observe(r, s, outcome, failure)
@@ -293,14 +288,14 @@ func (d *Decision) err() *apierror.Error {
 
 // refuseKey answers a request that could not be charged for err, unless in shadow mode: then it may go on.
 func refuseKey(w http.ResponseWriter, r *http.Request, policy string, err error, shadow bool, observe func(context.Context, Event)) (goOn bool) {
-	outcome := NoKey
+	outcome := OutcomeNoKey
 	if errors.Is(err, ErrNoKey) {
 		err = apierror.AuthenticationFailed().WithCause(err)
 	} else if apierror.From(err).Status() >= 500 {
-		outcome = Failed
+		outcome = OutcomeFailed
 	}
 	if observe != nil {
-		observe(r.Context(), Event{Policy: policy, Outcome: outcome, Shadow: shadow, Err: err})
+		observe(r.Context(), Event{Rule: policy, Outcome: outcome, Shadow: shadow, Err: err})
 	}
 	if !shadow {
 		apierror.Write(w, r, err)
@@ -310,7 +305,7 @@ func refuseKey(w http.ResponseWriter, r *http.Request, policy string, err error,
 
 // fail answers a request that the limiter could not decide about, unless it is in shadow mode.
 func (g *gate) fail(w http.ResponseWriter, r *http.Request, s *session, err error) (goOn bool) {
-	g.observe(r, s, Failed, err)
+	g.observe(r, s, OutcomeFailed, err)
 	if !g.Shadow {
 		apierror.Write(w, r, err)
 	}
@@ -323,10 +318,10 @@ func (g *gate) observe(r *http.Request, s *session, outcome Outcome, err error) 
 	}
 	for i, c := range s.rules {
 		g.Observe(r.Context(), Event{
-			Policy:   c.Name,
+			Rule:     c.Name,
 			Outcome:  outcome,
 			Decision: s.decisions[i],
-			Shadow:   g.Shadow && outcome != Allowed,
+			Shadow:   g.Shadow && outcome != OutcomeAllowed,
 			Err:      err,
 		})
 	}

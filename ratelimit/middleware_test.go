@@ -36,7 +36,7 @@ func serve(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 func TestExactlyTheLimitIsAdmittedAtOneInstant(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		limit := ratelimit.New(ratelimit.NewMemory(nil), ratelimit.Rule{Limit: ratelimit.PerSecond(100), Key: ratelimit.ByAPIKey()})
+		limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{Limit: ratelimit.PerSecond(100), Key: ratelimit.ByAPIKey})
 		var admitted atomic.Int64
 		h := limit(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { admitted.Add(1) }))
 		burst := func(each int) {
@@ -70,7 +70,7 @@ func (d *discard) WriteHeader(int)             {}
 func TestFieldsOnAdmissionAndDenial(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		limit := ratelimit.New(ratelimit.NewMemory(nil), ratelimit.Rule{Limit: ratelimit.PerMinute(2), Key: ratelimit.ByAPIKey()})
+		limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{Limit: ratelimit.PerMinute(2), Key: ratelimit.ByAPIKey})
 		s := memhttp.New(limit(ok))
 		defer s.Close()
 		send := func(method string) *http.Response {
@@ -107,14 +107,14 @@ func TestFieldsOnAdmissionAndDenial(t *testing.T) {
 func TestMissingKeyIsRefusedWith401(t *testing.T) {
 	t.Parallel()
 	for name, key := range map[string]ratelimit.KeyFunc{
-		"principal":    ratelimit.ByPrincipal(),
-		"API key":      ratelimit.ByAPIKey(),
+		"principal":    ratelimit.ByPrincipal,
+		"API key":      ratelimit.ByAPIKey,
 		"header":       ratelimit.ByHeader("X-Account"),
 		"empty string": func(*http.Request) (string, error) { return "", nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			limit := ratelimit.New(ratelimit.NewMemory(nil), ratelimit.Rule{Key: key})
+			limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{Key: key})
 			w := get(limit(ok), "")
 			require.Equal(t, http.StatusUnauthorized, w.Code)
 			require.Contains(t, w.Body.String(), `"code":"authentication_failed"`)
@@ -124,7 +124,7 @@ func TestMissingKeyIsRefusedWith401(t *testing.T) {
 
 func TestPrincipalsHaveBucketsOfTheirOwn(t *testing.T) {
 	t.Parallel()
-	limit := ratelimit.New(ratelimit.NewMemory(nil), ratelimit.Rule{Limit: ratelimit.PerHour(1), Key: ratelimit.ByPrincipal()})
+	limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{Limit: ratelimit.PerHour(1), Key: ratelimit.ByPrincipal})
 	h := limit(ok)
 	as := func(principal string) int {
 		r, state := reqstate.Ensure(httptest.NewRequest(http.MethodGet, "/", nil))

@@ -39,7 +39,7 @@ func (e *events) drain() []string {
 	defer e.mu.Unlock()
 	var out []string
 	for _, event := range e.list {
-		s := event.Policy + " " + string(event.Outcome)
+		s := event.Rule + " " + string(event.Outcome)
 		if event.Shadow {
 			s += " in shadow"
 		}
@@ -50,14 +50,14 @@ func (e *events) drain() []string {
 }
 
 func byKey(name string, l ratelimit.Limit) ratelimit.Rule {
-	return ratelimit.Rule{Name: name, Limit: l, Key: ratelimit.ByAPIKey()}
+	return ratelimit.Rule{Name: name, Limit: l, Key: ratelimit.ByAPIKey}
 }
 
 func TestSeveralRulesAllAdmitOrNoneIsCharged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var seen events
-		h := ratelimit.NewWithOptions(ratelimit.NewMemory(nil), &ratelimit.Options{Observe: seen.observe},
+		h := ratelimit.New(ratelimit.NewMemory(nil), &ratelimit.Options{Observe: seen.observe},
 			byKey("key", ratelimit.PerMinute(60)),
 			ratelimit.Rule{Name: "organisation", Limit: ratelimit.PerMinute(2), Key: ratelimit.ByHeader("X-Org")},
 		)(ok)
@@ -83,7 +83,7 @@ func TestSeveralRulesAllAdmitOrNoneIsCharged(t *testing.T) {
 func TestRetryAfterIsTheLargestOfThoseThatDeny(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := ratelimit.New(ratelimit.NewMemory(nil),
+		h := ratelimit.New(ratelimit.NewMemory(nil), nil,
 			byKey("a", ratelimit.PerMinute(1)), byKey("b", ratelimit.PerHour(1)), byKey("c", ratelimit.PerSecond(1)))(ok)
 		require.Equal(t, 200, get(h, "sk_1").Code)
 		w := get(h, "sk_1")
@@ -96,8 +96,8 @@ func TestStackedMiddlewareAppendsItsFields(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := ratelimit.NewMemory(nil)
-		inner := ratelimit.New(m, byKey("inner", ratelimit.PerMinute(1)))(ok)
-		h := ratelimit.New(m, byKey("outer", ratelimit.PerMinute(60)))(inner)
+		inner := ratelimit.New(m, nil, byKey("inner", ratelimit.PerMinute(1)))(ok)
+		h := ratelimit.New(m, nil, byKey("outer", ratelimit.PerMinute(60)))(inner)
 		require.Equal(t, 200, get(h, "sk_1").Code)
 		w := get(h, "sk_1")
 		require.Equal(t, 429, w.Code)
@@ -109,8 +109,8 @@ func TestStackedMiddlewareAppendsItsFields(t *testing.T) {
 
 func TestRulesThatDoNotApply(t *testing.T) {
 	t.Parallel()
-	h := ratelimit.New(ratelimit.NewMemory(nil),
-		ratelimit.Rule{Name: "skip", Key: ratelimit.ByAPIKey(), Skip: func(r *http.Request) bool { return r.Header.Get("X-Skip") != "" }},
+	h := ratelimit.New(ratelimit.NewMemory(nil), nil,
+		ratelimit.Rule{Name: "skip", Key: ratelimit.ByAPIKey, Skip: func(r *http.Request) bool { return r.Header.Get("X-Skip") != "" }},
 		ratelimit.Rule{Name: "optional", Key: ratelimit.ByHeader("X-Org"), KeyOptional: true},
 	)(ok)
 	for want, headers := range map[string][]string{
@@ -129,9 +129,9 @@ func TestRulesThatDoNotApply(t *testing.T) {
 func TestLimitsByPlanAndCostsByRoute(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := ratelimit.New(ratelimit.NewMemory(nil), ratelimit.Rule{
+		h := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{
 			Limit: ratelimit.PerMinute(10),
-			Key:   ratelimit.ByAPIKey(),
+			Key:   ratelimit.ByAPIKey,
 			LimitFor: func(r *http.Request) ratelimit.Limit {
 				if strings.HasPrefix(r.Header.Get("X-Api-Key"), "gold_") {
 					return ratelimit.PerMinute(60)
@@ -157,8 +157,8 @@ func TestLimitsByPlanAndCostsByRoute(t *testing.T) {
 
 func TestCostOverTheBurstIsDeniedForGood(t *testing.T) {
 	t.Parallel()
-	h := ratelimit.New(ratelimit.NewMemory(nil), byKey("small", ratelimit.PerHour(1)), ratelimit.Rule{
-		Key: ratelimit.ByAPIKey(), Limit: ratelimit.PerHour(10), Cost: func(r *http.Request) int { return len(r.Header.Values("X-Item")) },
+	h := ratelimit.New(ratelimit.NewMemory(nil), nil, byKey("small", ratelimit.PerHour(1)), ratelimit.Rule{
+		Key: ratelimit.ByAPIKey, Limit: ratelimit.PerHour(10), Cost: func(r *http.Request) int { return len(r.Header.Values("X-Item")) },
 	})(ok)
 	dear := request("X-Api-Key", "sk_1")
 	dear.Header["X-Item"] = make([]string, 11)
@@ -182,8 +182,8 @@ func TestBugsOfTheServiceAreNotTheCallersFault(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var seen events
-			rule.Key = ratelimit.ByAPIKey()
-			h := ratelimit.NewWithOptions(ratelimit.NewMemory(nil), &ratelimit.Options{Observe: seen.observe}, rule)(ok)
+			rule.Key = ratelimit.ByAPIKey
+			h := ratelimit.New(ratelimit.NewMemory(nil), &ratelimit.Options{Observe: seen.observe}, rule)(ok)
 			w := get(h, "sk_1")
 			require.Equal(t, 500, w.Code)
 			require.NotContains(t, w.Body.String(), "ratelimit")
@@ -196,7 +196,7 @@ func TestShadowModeDeniesNothingAndShowsNothing(t *testing.T) {
 	t.Parallel()
 	var seen events
 	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: ratelimit.RefuseNew})
-	h := ratelimit.NewWithOptions(m, &ratelimit.Options{Shadow: true, LegacyHeaders: true, Observe: seen.observe}, byKey("", ratelimit.PerHour(1)))(ok)
+	h := ratelimit.New(m, &ratelimit.Options{Shadow: true, LegacyHeaders: true, Observe: seen.observe}, byKey("", ratelimit.PerHour(1)))(ok)
 	for _, row := range []struct{ key, event string }{
 		{"sk_1", "default allowed"},
 		{"sk_1", "default denied in shadow"},
@@ -214,7 +214,7 @@ func TestLegacyHeaders(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		legacy := func(rules ...ratelimit.Rule) func(http.Handler) http.Handler {
-			return ratelimit.NewWithOptions(ratelimit.NewMemory(nil), &ratelimit.Options{LegacyHeaders: true}, rules...)
+			return ratelimit.New(ratelimit.NewMemory(nil), &ratelimit.Options{LegacyHeaders: true}, rules...)
 		}
 		for name, h := range map[string]http.Handler{
 			"two rules":         legacy(byKey("a", ratelimit.PerSecond(100)), byKey("b", ratelimit.PerMinute(6)))(ok),
@@ -232,7 +232,7 @@ func TestLegacyHeaders(t *testing.T) {
 func TestDenyHandlerGetsTheDecision(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := ratelimit.NewWithOptions(ratelimit.NewMemory(nil), &ratelimit.Options{
+		h := ratelimit.New(ratelimit.NewMemory(nil), &ratelimit.Options{
 			Deny: func(w http.ResponseWriter, _ *http.Request, d ratelimit.Decision) {
 				require.Equal(t, ratelimit.PerMinute(1), d.Limit)
 				require.Equal(t, time.Minute, d.RetryAfter)
@@ -290,7 +290,7 @@ func TestLimiterThatFails(t *testing.T) {
 			var seen events
 			var log strings.Builder
 			l := &broken{Memory: ratelimit.NewMemory(nil), err: errDown}
-			h := ratelimit.NewWithOptions(l, &ratelimit.Options{
+			h := ratelimit.New(l, &ratelimit.Options{
 				OnFailure: row.on, Observe: seen.observe, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 			}, row.rules...)(ok)
 			for _, code := range row.codes {
@@ -327,7 +327,7 @@ func TestCallerThatHasGone(t *testing.T) {
 		var log strings.Builder
 		l := &broken{Memory: ratelimit.NewMemory(nil), err: context.Canceled}
 		ran := false
-		h := ratelimit.NewWithOptions(l, &ratelimit.Options{OnFailure: on, Logger: slog.New(slog.NewTextHandler(&log, nil))},
+		h := ratelimit.New(l, &ratelimit.Options{OnFailure: on, Logger: slog.New(slog.NewTextHandler(&log, nil))},
 			byKey("", ratelimit.PerHour(1)))(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran = true }))
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -346,7 +346,7 @@ func TestNoRoomIs503WhateverOnFailureSays(t *testing.T) {
 	for _, on := range []ratelimit.OnFailure{ratelimit.FailLocal, ratelimit.FailOpen, ratelimit.FailClosed} {
 		var log strings.Builder
 		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: ratelimit.RefuseNew})
-		h := ratelimit.NewWithOptions(m, &ratelimit.Options{OnFailure: on, Logger: slog.New(slog.NewTextHandler(&log, nil))},
+		h := ratelimit.New(m, &ratelimit.Options{OnFailure: on, Logger: slog.New(slog.NewTextHandler(&log, nil))},
 			byKey("", ratelimit.PerHour(1)))(ok)
 		require.Equal(t, 200, get(h, "sk_1").Code)
 		w := get(h, "sk_2")
@@ -361,7 +361,7 @@ func TestNoRoomIs503WhateverOnFailureSays(t *testing.T) {
 func TestCallerThatHasGoneIsNotChargedLocally(t *testing.T) {
 	t.Parallel()
 	l := &broken{Memory: ratelimit.NewMemory(nil), err: context.Canceled}
-	h := ratelimit.NewWithOptions(l, &ratelimit.Options{Logger: slog.New(slog.DiscardHandler)}, byKey("", ratelimit.PerHour(1)))(ok)
+	h := ratelimit.New(l, &ratelimit.Options{Logger: slog.New(slog.DiscardHandler)}, byKey("", ratelimit.PerHour(1)))(ok)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.Equal(t, 503, serve(h, request("X-Api-Key", "sk_1").WithContext(gone)).Code)
@@ -391,7 +391,7 @@ func TestNothingOfARequestIsThereInTheNext(t *testing.T) {
 	p := &prying{Memory: ratelimit.NewMemory(nil)}
 	third := byKey("c", ratelimit.PerHour(100))
 	third.Skip = func(r *http.Request) bool { return r.Header.Get("X-Skip") != "" }
-	h := ratelimit.New(p, byKey("a", ratelimit.PerHour(100)), byKey("b", ratelimit.PerHour(100)), third)(ok)
+	h := ratelimit.New(p, nil, byKey("a", ratelimit.PerHour(100)), byKey("b", ratelimit.PerHour(100)), third)(ok)
 	for range 20 {
 		require.Equal(t, 200, get(h, "sk_1").Code)
 		p.seen = nil
@@ -431,7 +431,7 @@ func TestPanicOfAHookIsOnlyThatOfItsRequest(t *testing.T) {
 					panic("boom")
 				}
 			})
-			h := ratelimit.NewWithOptions(ratelimit.NewMemory(nil), &o, rule)(ok)
+			h := ratelimit.New(ratelimit.NewMemory(nil), &o, rule)(ok)
 			require.PanicsWithValue(t, "boom", func() { get(h, "sk_1") })
 			boom = false
 			if name != "Observe" { // it comes after the charge
@@ -450,7 +450,7 @@ func TestDenyThatDoesNotReturn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			end := end
-			h := ratelimit.NewWithOptions(ratelimit.NewMemory(nil), &ratelimit.Options{
+			h := ratelimit.New(ratelimit.NewMemory(nil), &ratelimit.Options{
 				Deny: func(w http.ResponseWriter, _ *http.Request, _ ratelimit.Decision) {
 					end()
 					w.WriteHeader(http.StatusTeapot)
@@ -484,17 +484,17 @@ func TestNewPanicsOnWhatCannotWork(t *testing.T) {
 	}
 	type single struct{ ratelimit.Limiter }
 	for name, f := range map[string]func(){
-		"no limiter":               func() { ratelimit.New(nil, good) },
-		"no rule":                  func() { ratelimit.New(m) },
-		"no key":                   func() { ratelimit.New(m, ratelimit.Rule{}) },
-		"a name twice":             func() { ratelimit.New(m, good, with(func(r *ratelimit.Rule) { r.Name = "default" })) },
-		"a name that is no ASCII":  func() { ratelimit.New(m, with(func(r *ratelimit.Rule) { r.Name = "é" })) },
-		"a name with a line break": func() { ratelimit.New(m, with(func(r *ratelimit.Rule) { r.Name = "a\nb" })) },
-		"a name without an end":    func() { ratelimit.New(m, with(func(r *ratelimit.Rule) { r.Name = strings.Repeat("x", 65) })) },
-		"a limit without a window": func() { ratelimit.New(m, with(func(r *ratelimit.Rule) { r.Limit = ratelimit.Limit{Quota: 1} })) },
-		"several rules":            func() { ratelimit.New(single{m}, good, with(func(r *ratelimit.Rule) { r.Name = "b" })) },
-		"OnFailure":                func() { ratelimit.NewWithOptions(m, &ratelimit.Options{OnFailure: 3}, good) },
-		"a nil handler":            func() { ratelimit.New(m, good)(nil) },
+		"no limiter":               func() { ratelimit.New(nil, nil, good) },
+		"no rule":                  func() { ratelimit.New(m, nil) },
+		"no key":                   func() { ratelimit.New(m, nil, ratelimit.Rule{}) },
+		"a name twice":             func() { ratelimit.New(m, nil, good, with(func(r *ratelimit.Rule) { r.Name = "default" })) },
+		"a name that is no ASCII":  func() { ratelimit.New(m, nil, with(func(r *ratelimit.Rule) { r.Name = "é" })) },
+		"a name with a line break": func() { ratelimit.New(m, nil, with(func(r *ratelimit.Rule) { r.Name = "a\nb" })) },
+		"a name without an end":    func() { ratelimit.New(m, nil, with(func(r *ratelimit.Rule) { r.Name = strings.Repeat("x", 65) })) },
+		"a limit without a window": func() { ratelimit.New(m, nil, with(func(r *ratelimit.Rule) { r.Limit = ratelimit.Limit{Quota: 1} })) },
+		"several rules":            func() { ratelimit.New(single{m}, nil, good, with(func(r *ratelimit.Rule) { r.Name = "b" })) },
+		"OnFailure":                func() { ratelimit.New(m, &ratelimit.Options{OnFailure: 3}, good) },
+		"a nil handler":            func() { ratelimit.New(m, nil, good)(nil) },
 		"MaxKeys":                  func() { ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: -1}) },
 		"AtCap":                    func() { ratelimit.NewMemory(&ratelimit.MemoryOptions{AtCap: 3}) },
 	} {
@@ -503,14 +503,14 @@ func TestNewPanicsOnWhatCannotWork(t *testing.T) {
 			require.Panics(t, f)
 		})
 	}
-	require.NotPanics(t, func() { ratelimit.New(single{m}, good) })
+	require.NotPanics(t, func() { ratelimit.New(single{m}, nil, good) })
 }
 
 // What a handler does to one of the fields is not seen in the other, nor in another request's.
 func TestFieldsAreTheRequestsOwn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := ratelimit.New(ratelimit.NewMemory(nil), byKey("", ratelimit.PerMinute(60)))(
+		h := ratelimit.New(ratelimit.NewMemory(nil), nil, byKey("", ratelimit.PerMinute(60)))(
 			http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header()["Ratelimit-Policy"][0] = "changed"
 				w.Header().Add("RateLimit-Policy", "added")
@@ -526,7 +526,7 @@ func TestFieldsAreTheRequestsOwn(t *testing.T) {
 func TestErrorsOfTheHandlerCarryTheFields(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := ratelimit.New(ratelimit.NewMemory(nil), byKey(`a "b" \c`, ratelimit.Per(3, 400*time.Millisecond)))(
+		h := ratelimit.New(ratelimit.NewMemory(nil), nil, byKey(`a "b" \c`, ratelimit.Per(3, 400*time.Millisecond)))(
 			apierror.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 				w.Header().Set("Retry-After", "7")
 				return apierror.ResourceMissing("thing")
@@ -544,7 +544,7 @@ func TestMissingPrincipalIsLoggedOnce(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
 	o := &ratelimit.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}
-	h := ratelimit.NewWithOptions(ratelimit.NewMemory(nil), o, ratelimit.Rule{Key: ratelimit.ByPrincipal()})(http.NotFoundHandler())
+	h := ratelimit.New(ratelimit.NewMemory(nil), o, ratelimit.Rule{Key: ratelimit.ByPrincipal})(http.NotFoundHandler())
 	for range 3 {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
@@ -553,8 +553,8 @@ func TestMissingPrincipalIsLoggedOnce(t *testing.T) {
 	require.Equal(t, 1, strings.Count(log.String(), "seawall.WithPrincipal"), log.String())
 
 	log.Reset()
-	anonymous := ratelimit.Rule{Key: ratelimit.First(ratelimit.ByPrincipal(), ratelimit.ByRemoteAddr())}
-	h = ratelimit.NewWithOptions(ratelimit.NewMemory(nil), o, anonymous)(http.NotFoundHandler())
+	anonymous := ratelimit.Rule{Key: ratelimit.First(ratelimit.ByPrincipal, ratelimit.ByRemoteAddr)}
+	h = ratelimit.New(ratelimit.NewMemory(nil), o, anonymous)(http.NotFoundHandler())
 	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 	require.Empty(t, log.String())
 }

@@ -30,9 +30,9 @@ func (p *permit) serve(w http.ResponseWriter, r *http.Request, next http.Handler
 	if allowed || p.shadow {
 		defer leave() // whatever panics from here on
 	}
-	event := Event{Policy: p.name, Outcome: Allowed, Decision: Decision{Allowed: true}}
+	event := Event{Rule: p.name, Outcome: OutcomeAllowed, Decision: Decision{Allowed: true}}
 	if !allowed {
-		event.Outcome, event.Decision, event.Shadow = Denied, Decision{RetryAfter: p.retryAfter}, p.shadow
+		event.Outcome, event.Decision, event.Shadow = OutcomeDenied, Decision{RetryAfter: p.retryAfter}, p.shadow
 	}
 	if p.observe != nil {
 		p.observe(r.Context(), event)

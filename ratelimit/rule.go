@@ -85,7 +85,7 @@ func (c *rule) charge(r *http.Request, to *Charge) (bool, error) {
 		}
 		return false, err
 	}
-	to.Policy, to.Key, to.Limit, to.Cost = c.Name, key, c.Limit, 1
+	to.Rule, to.Key, to.Limit, to.Cost = c.Name, key, c.Limit, 1
 	if c.LimitFor != nil {
 		if l := c.LimitFor(r); l != (Limit{}) {
 			to.Limit = l

@@ -18,7 +18,7 @@ import (
 // These tests are about the table of buckets: its clock, its cap, and what it forgets.
 
 func charge(key string, l ratelimit.Limit) ratelimit.Charge {
-	return ratelimit.Charge{Policy: "p", Key: key, Limit: l, Cost: 1}
+	return ratelimit.Charge{Rule: "p", Key: key, Limit: l, Cost: 1}
 }
 
 // TestStaleClocksMintNothing has one caller that is a second behind the other. A bare rate.Limiter is rewound by it, and gives out the
@@ -214,7 +214,7 @@ func TestAnotherPlanAndBackDoesNotRefillABucket(t *testing.T) {
 			m := ratelimit.NewMemory(row.options)
 			now := epoch
 			take := func(key string, l ratelimit.Limit, cost int) ratelimit.Decision {
-				d, err := m.TakeAt(now, ratelimit.Charge{Policy: "p", Key: key, Limit: l, Cost: cost})
+				d, err := m.TakeAt(now, ratelimit.Charge{Rule: "p", Key: key, Limit: l, Cost: cost})
 				require.NoError(t, err)
 				return d
 			}
@@ -426,7 +426,7 @@ func TestSharedBucketsOfManyPoliciesAreApart(t *testing.T) {
 	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: ratelimit.ShareOverflow})
 	take := func(policy, key int) bool {
 		c := charge(strconv.Itoa(key), ratelimit.PerHour(3))
-		c.Policy = "route " + strconv.Itoa(policy)
+		c.Rule = "route " + strconv.Itoa(policy)
 		d, err := m.TakeAt(epoch, c)
 		require.NoError(t, err)
 		return d.Allowed
@@ -452,7 +452,7 @@ func TestTakeAllWithoutRoomChargesNothing(t *testing.T) {
 		}
 		into := make([]ratelimit.Decision, 3)
 		err = m.TakeAllAt(epoch, []ratelimit.Charge{
-			charge("known", limit), charge("new", limit), {Policy: "q", Key: "k", Limit: limit, Cost: 1},
+			charge("known", limit), charge("new", limit), {Rule: "q", Key: "k", Limit: limit, Cost: 1},
 		}, into)
 		if atCap == ratelimit.RefuseNew {
 			require.ErrorIs(t, err, ratelimit.ErrFull)
@@ -482,7 +482,7 @@ func TestManyCallersOfASmallTable(t *testing.T) {
 					now := epoch.Add(time.Duration(rnd.Int64N(int64(time.Minute))))
 					key := func() ratelimit.Charge {
 						c := charge(strconv.Itoa(rnd.IntN(10_000)), ratelimit.PerMinute(1+rnd.IntN(5)))
-						c.Policy = strconv.Itoa(rnd.IntN(100))
+						c.Rule = strconv.Itoa(rnd.IntN(100))
 						return c
 					}
 					_, _ = m.TakeAt(now, key())

@@ -58,7 +58,7 @@ func (s *service) handler(mux *http.ServeMux, logger *slog.Logger) http.Handler 
 		MaxBody:      1 << 20,
 		Timeout:      10 * time.Second,
 		Authenticate: s.authenticate,
-		RateLimit:    ratelimit.New(ratelimit.NewMemory(nil), ratelimit.Rule{Limit: ratelimit.PerSecond(100), Key: ratelimit.ByPrincipal()}),
+		RateLimit:    ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{Limit: ratelimit.PerSecond(100), Key: ratelimit.ByPrincipal}),
 		Idempotency:  idempotent.New(idempotent.NewMemory(nil), idempotent.ByPrincipal, &idempotent.Options{Logger: logger}),
 	}).Handler(mux)
 }

@@ -26,7 +26,7 @@ type step struct {
 
 func (s step) run(t *testing.T, l ratelimit.Limiter, name string, limit ratelimit.Limit) {
 	t.Helper()
-	c := ratelimit.Charge{Policy: "table", Key: s.key, Limit: limit, Cost: max(s.cost, 1)}
+	c := ratelimit.Charge{Rule: "table", Key: s.key, Limit: limit, Cost: max(s.cost, 1)}
 	if s.limit != (ratelimit.Limit{}) {
 		c.Limit = s.limit
 	}

@@ -51,8 +51,8 @@ func remains(t *testing.T, l ratelimit.Limiter, c ratelimit.Charge, want int) {
 }
 
 func allOrNone(t *testing.T, l ratelimit.MultiLimiter, advance func(time.Duration)) {
-	key := ratelimit.Charge{Policy: "key", Key: "k", Limit: ratelimit.PerMinute(60), Cost: 1}
-	org := ratelimit.Charge{Policy: "organisation", Key: "o", Limit: ratelimit.PerMinute(6), Cost: 2}
+	key := ratelimit.Charge{Rule: "key", Key: "k", Limit: ratelimit.PerMinute(60), Cost: 1}
+	org := ratelimit.Charge{Rule: "organisation", Key: "o", Limit: ratelimit.PerMinute(6), Cost: 2}
 	for i := range 3 {
 		into, all := takeAll(t, l, key, org)
 		if !all || into[0].Remaining != 59-i || into[1].Remaining != 4-2*i {
@@ -74,7 +74,7 @@ func allOrNone(t *testing.T, l ratelimit.MultiLimiter, advance func(time.Duratio
 		t.Errorf("%+v", into)
 	}
 	// A bucket that was never seen is none the worse for a denial.
-	fresh := ratelimit.Charge{Policy: "key", Key: "fresh", Limit: ratelimit.PerMinute(2), Cost: 2}
+	fresh := ratelimit.Charge{Rule: "key", Key: "fresh", Limit: ratelimit.PerMinute(2), Cost: 2}
 	if into, all := takeAll(t, l, fresh, org); all || !into[0].Allowed || into[0].Remaining != 2 {
 		t.Errorf("%+v", into)
 	}
@@ -93,10 +93,10 @@ func ofNone(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
 }
 
 func eachOutcome(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
-	slow := ratelimit.Charge{Policy: "slow", Key: "k", Limit: ratelimit.PerHour(1), Cost: 1}
-	fast := ratelimit.Charge{Policy: "fast", Key: "k", Limit: ratelimit.PerMinute(10), Cost: 10}
-	never := ratelimit.Charge{Policy: "never", Key: "k", Limit: ratelimit.PerMinute(10), Cost: 11}
-	peek := ratelimit.Charge{Policy: "peek", Key: "k", Limit: ratelimit.PerMinute(10)}
+	slow := ratelimit.Charge{Rule: "slow", Key: "k", Limit: ratelimit.PerHour(1), Cost: 1}
+	fast := ratelimit.Charge{Rule: "fast", Key: "k", Limit: ratelimit.PerMinute(10), Cost: 10}
+	never := ratelimit.Charge{Rule: "never", Key: "k", Limit: ratelimit.PerMinute(10), Cost: 11}
+	peek := ratelimit.Charge{Rule: "peek", Key: "k", Limit: ratelimit.PerMinute(10)}
 	take(t, l, slow)
 	take(t, l, fast)
 	into, _ := takeAll(t, l, peek, slow, never, fast)
@@ -119,8 +119,8 @@ func eachOutcome(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) 
 
 // anotherPlan denies a charge whose limit has changed, together with one that would be admitted.
 func anotherPlan(t *testing.T, l ratelimit.MultiLimiter, advance func(time.Duration)) {
-	c := ratelimit.Charge{Policy: "p", Key: "k", Limit: ratelimit.PerMinute(10), Cost: 10}
-	other := ratelimit.Charge{Policy: "p", Key: "other", Limit: ratelimit.PerMinute(10), Cost: 1}
+	c := ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerMinute(10), Cost: 10}
+	other := ratelimit.Charge{Rule: "p", Key: "other", Limit: ratelimit.PerMinute(10), Cost: 1}
 	take(t, l, c)
 	c.Limit, c.Cost = ratelimit.PerHour(10), 1
 	for _, retryAfter := range []time.Duration{6 * time.Minute, 5 * time.Minute, 4 * time.Minute} {
@@ -132,7 +132,7 @@ func anotherPlan(t *testing.T, l ratelimit.MultiLimiter, advance func(time.Durat
 }
 
 func errorChargesNone(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
-	good := ratelimit.Charge{Policy: "p", Key: "k", Limit: ratelimit.PerMinute(10), Cost: 1}
+	good := ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerMinute(10), Cost: 1}
 	bad := good
 	bad.Key, bad.Cost = "bad", -1
 	for _, charges := range [][]ratelimit.Charge{{good, bad}, {bad, good}} {
@@ -160,8 +160,8 @@ func errorChargesNone(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Durati
 // neverMissing has many goroutines charge a bucket that is full together with one that is empty. A limiter that charges the one, finds that
 // the other denies, and gives back what it took, has others see the first one empty meanwhile.
 func neverMissing(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
-	full := ratelimit.Charge{Policy: "full", Key: "k", Limit: ratelimit.PerHour(1), Cost: 1}
-	empty := ratelimit.Charge{Policy: "empty", Key: "k", Limit: ratelimit.PerHour(1), Cost: 1}
+	full := ratelimit.Charge{Rule: "full", Key: "k", Limit: ratelimit.PerHour(1), Cost: 1}
+	empty := ratelimit.Charge{Rule: "empty", Key: "k", Limit: ratelimit.PerHour(1), Cost: 1}
 	take(t, l, empty)
 	var wg sync.WaitGroup
 	for i := range 8 {
@@ -188,9 +188,9 @@ func neverMissing(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration))
 
 // multiConcurrent has each goroutine charge a key of its own and one that all share, in either order.
 func multiConcurrent(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
-	shared := ratelimit.Charge{Policy: "shared", Key: "s", Limit: ratelimit.PerHour(100), Cost: 1}
+	shared := ratelimit.Charge{Rule: "shared", Key: "s", Limit: ratelimit.PerHour(100), Cost: 1}
 	own := func(i int) ratelimit.Charge {
-		return ratelimit.Charge{Policy: "own", Key: strconv.Itoa(i), Limit: ratelimit.PerHour(50), Cost: 1}
+		return ratelimit.Charge{Rule: "own", Key: strconv.Itoa(i), Limit: ratelimit.PerHour(50), Cost: 1}
 	}
 	var admitted atomic.Int64
 	var wg sync.WaitGroup

@@ -71,7 +71,7 @@ func several(t *testing.T, l ratelimit.MultiLimiter, advance func(time.Duration)
 	for i := range 20 {
 		buckets := [4]*rational{}
 		charge := func(k int) ratelimit.Charge {
-			return ratelimit.Charge{Policy: "several", Key: string(rune('a'+i)) + string(rune('0'+k)), Limit: buckets[k].limit, Cost: 1}
+			return ratelimit.Charge{Rule: "several", Key: string(rune('a'+i)) + string(rune('0'+k)), Limit: buckets[k].limit, Cost: 1}
 		}
 		for k := range buckets {
 			buckets[k] = newRational(randomLimit(rnd))

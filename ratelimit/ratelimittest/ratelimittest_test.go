@@ -236,13 +236,13 @@ func (e *exact) put(c ratelimit.Charge) {
 func (e *exact) name(c ratelimit.Charge) [2]string {
 	switch {
 	case e.fault == "policy and key run together":
-		return [2]string{c.Policy + c.Key}
+		return [2]string{c.Rule + c.Key}
 	case e.fault == "a key is cut to 255 bytes" && len(c.Key) > 255:
 		c.Key = c.Key[:255]
 	case e.fault == "a key has no spaces at its end":
 		c.Key = strings.TrimRight(c.Key, " ")
 	}
-	return [2]string{c.Policy, c.Key}
+	return [2]string{c.Rule, c.Key}
 }
 
 func (e *exact) allows(c ratelimit.Charge) bool {

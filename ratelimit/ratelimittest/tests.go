@@ -12,7 +12,7 @@ import (
 )
 
 func invalid(t *testing.T, l ratelimit.Limiter, _ func(time.Duration)) {
-	good := ratelimit.Charge{Policy: "p", Key: "sk_secret", Limit: ratelimit.PerSecond(10), Cost: 1}
+	good := ratelimit.Charge{Rule: "p", Key: "sk_secret", Limit: ratelimit.PerSecond(10), Cost: 1}
 	for name, change := range map[string]func(*ratelimit.Charge){
 		"a negative cost":            func(c *ratelimit.Charge) { c.Cost = -3 },
 		"the zero limit":             func(c *ratelimit.Charge) { c.Limit = ratelimit.Limit{} },
@@ -43,7 +43,7 @@ func apart(t *testing.T, l ratelimit.Limiter, _ func(time.Duration)) {
 		{"a", "{bc}"}, {"a", "\xff"}, {"a", "\xfe"}, {"A", "bc"}, {"a", "BC"}, {"a", "bc "}, {"a ", "bc"}, {"a", "\u00e9"}, {"a", "e\u0301"},
 		{"a", strings.Repeat("x", 255)}, {"a", strings.Repeat("x", 256)}, {"a", strings.Repeat("x", 255) + "y"}, // as long as the middleware's
 	} {
-		c := ratelimit.Charge{Policy: name[0], Key: name[1], Limit: ratelimit.PerHour(1), Cost: 1}
+		c := ratelimit.Charge{Rule: name[0], Key: name[1], Limit: ratelimit.PerHour(1), Cost: 1}
 		if seen[name] {
 			t.Fatalf("%q twice", name)
 		}
@@ -58,7 +58,7 @@ func apart(t *testing.T, l ratelimit.Limiter, _ func(time.Duration)) {
 }
 
 func concurrent(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
-	c := ratelimit.Charge{Policy: "p", Key: "k", Limit: ratelimit.PerSecond(100), Cost: 1}
+	c := ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerSecond(100), Cost: 1}
 	round := func() int64 {
 		var admitted atomic.Int64
 		var wg sync.WaitGroup
@@ -94,7 +94,7 @@ func due(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
 	for i, unit := range []time.Duration{time.Millisecond, 300 * time.Millisecond, 7 * time.Second, 12 * time.Second, 131 * time.Second} {
 		for quota := 1; quota < 30; quota += 4 {
 			c := ratelimit.Charge{
-				Policy: "due", Key: string(rune('a'+i)) + string(rune('a'+quota)), Limit: ratelimit.Per(quota, unit*time.Duration(quota)), Cost: quota,
+				Rule: "due", Key: string(rune('a'+i)) + string(rune('a'+quota)), Limit: ratelimit.Per(quota, unit*time.Duration(quota)), Cost: quota,
 			}
 			take(t, l, c)
 			c.Cost = 0
@@ -155,7 +155,7 @@ func schedules(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
 	for i := range 20 {
 		limit := randomLimit(rnd)
 		m := newModel(limit)
-		c := ratelimit.Charge{Policy: "p", Key: string(rune('a' + i)), Limit: limit}
+		c := ratelimit.Charge{Rule: "p", Key: string(rune('a' + i)), Limit: limit}
 		var behind time.Duration // how far the model may be from the limiter
 		for range 60 {
 			step := time.Duration(rnd.Int64N(int64(3 * limit.Window / time.Duration(limit.Quota))))
@@ -188,9 +188,9 @@ func retryAfter(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) 
 		limit := randomLimit(rnd)
 		burst := int(newModel(limit).burst)
 		// Two buckets with one history: one is asked when it should be too early, the other in time.
-		early := ratelimit.Charge{Policy: "early", Key: string(rune(0x4e00 + i)), Limit: limit, Cost: 1}
+		early := ratelimit.Charge{Rule: "early", Key: string(rune(0x4e00 + i)), Limit: limit, Cost: 1}
 		inTime := early
-		inTime.Policy = "in time"
+		inTime.Rule = "in time"
 		for range rnd.IntN(20) {
 			advance(time.Duration(rnd.Int64N(int64(limit.Window))).Truncate(time.Microsecond))
 			early.Cost = 1 + rnd.IntN(burst)

@@ -22,7 +22,7 @@ type service struct {
 
 var services = []service{
 	{"limit", http.MethodGet, "X-Api-Key", func() http.Handler {
-		limit := ratelimit.New(ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1 << 20}),
+		limit := ratelimit.New(ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1 << 20}), nil,
 			ratelimit.Rule{Limit: ratelimit.Per(1e9, time.Hour), Key: ratelimit.ByHeader("X-Api-Key")})
 		return seawall.Chain(seawall.RequestID(nil), seawall.Recover(quiet), limit)(handler)
 	}},

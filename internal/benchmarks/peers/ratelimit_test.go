@@ -32,7 +32,7 @@ type limited struct {
 func limiters(o *ratelimit.MemoryOptions) []limited {
 	return []limited{
 		{"seawall", func(n int, window time.Duration) func(http.Handler) http.Handler {
-			limit := ratelimit.New(ratelimit.NewMemory(o),
+			limit := ratelimit.New(ratelimit.NewMemory(o), nil,
 				ratelimit.Rule{Limit: ratelimit.Per(n, window), Key: ratelimit.ByHeader("X-Api-Key")})
 			return seawall.Chain(limit)
 		}},

@@ -58,8 +58,8 @@ func fullStack() http.Handler {
 				next.ServeHTTP(w, seawall.WithPrincipal(r, r.Header.Get("X-Api-Key")))
 			})
 		},
-		RateLimit: ratelimit.New(ratelimit.NewMemory(nil),
-			ratelimit.Rule{Limit: ratelimit.Per(1e9, time.Hour), Key: ratelimit.ByPrincipal()}),
+		RateLimit: ratelimit.New(ratelimit.NewMemory(nil), nil,
+			ratelimit.Rule{Limit: ratelimit.Per(1e9, time.Hour), Key: ratelimit.ByPrincipal}),
 		Idempotency: idempotent.New(idempotent.NewMemory(nil), idempotent.ByPrincipal, nil),
 	}
 	return stack.Handler(mux)

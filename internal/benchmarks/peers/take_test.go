@@ -27,7 +27,7 @@ func takers() []taker {
 			m := ratelimit.NewMemory(nil)
 			limit := ratelimit.PerSecond(perSecond)
 			return func(i int) bool {
-				d, err := m.Take(context.Background(), ratelimit.Charge{Policy: "default", Key: keys[i], Limit: limit, Cost: 1})
+				d, err := m.Take(context.Background(), ratelimit.Charge{Rule: "default", Key: keys[i], Limit: limit, Cost: 1})
 				return err == nil && d.Allowed
 			}
 		}},
