@@ -91,8 +91,9 @@ func TestMaxConcurrentAnswers(t *testing.T) {
 	limit := ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey, &ratelimit.ConcurrentOptions{RetryAfter: 1500 * time.Millisecond})
 	var inner http.Handler
 	h := limit(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { inner.ServeHTTP(w, r) }))
-	inner = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	inner = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		inner = ok
+		ok(w, r)
 		refused := get(h, "sk_1")
 		require.Equal(t, 429, refused.Code)
 		require.Equal(t, "2", refused.Header().Get("Retry-After"))
@@ -169,7 +170,10 @@ func TestGoexitLeaksNoSlot(t *testing.T) {
 			"MaxConcurrent": ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey, &ratelimit.ConcurrentOptions{Observe: observe}),
 			"Shed":          ratelimit.Shed(1, nil, &ratelimit.ShedOptions{Observe: observe}),
 		} {
-			h := limit(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { exitIn("handler") }))
+			h := limit(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				exitIn("handler")
+				ok(w, r)
+			}))
 			exit.Store(true)
 			for range 3 {
 				var wg sync.WaitGroup

@@ -5,10 +5,11 @@ type Outcome string
 
 // The outcomes.
 const (
-	OutcomeAllowed Outcome = "allowed" // it went on to the handler
-	OutcomeDenied  Outcome = "denied"  // it was over a limit: 429, or 503 by Shed
-	OutcomeNoKey   Outcome = "no_key"  // a rule's KeyFunc refused it: 401 if it had no key
-	OutcomeFailed  Outcome = "failed"  // it was refused undecided: the limiter failed (503), the context ended (503, 504), a hook was wrong (500)
+	OutcomeAllowed  Outcome = "allowed"  // it went on to the handler
+	OutcomeDenied   Outcome = "denied"   // it was over a limit, or blocked: 429, or 503 by Shed
+	OutcomeBypassed Outcome = "bypassed" // it went on undecided, because the limiter failed: see FailOpen
+	OutcomeNoKey    Outcome = "no_key"   // a rule's KeyFunc refused it: 401 if it had no key
+	OutcomeFailed   Outcome = "failed"   // it was refused undecided: the limiter failed (503), the context ended (503, 504), a hook was wrong (500)
 )
 
 // Event is what an Observe function gets: one for each rule that counted the request, after the decision and before the answer. There

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The fields of draft-ietf-httpapi-ratelimit-headers-10, in the form that http.Header has them.
+// The fields of draft-ietf-httpapi-ratelimit-headers-11, in the form that http.Header has them.
 const (
 	policyField = "Ratelimit-Policy"
 	stateField  = "Ratelimit"
@@ -36,13 +36,10 @@ func appendPolicy(b []byte, quoted string, l Limit) []byte {
 func appendState(b []byte, quoted string, d *Decision) []byte {
 	b = append(b, quoted...)
 	b = append(b, ";r="...)
-	b = strconv.AppendInt(b, int64(d.remaining()), 10)
+	b = strconv.AppendInt(b, int64(d.Remaining), 10)
 	b = append(b, ";t="...)
 	return strconv.AppendInt(b, max(int64(ceilSecond(d.RefillAfter)/time.Second), 1), 10)
 }
-
-// remaining is Remaining in the range that it may have, whatever the limiter says.
-func (d *Decision) remaining() int { return min(max(d.Remaining, 0), maxUnits) }
 
 // setFields sets both fields, after what an outer middleware has set: they are lists.
 func (s *session) setFields(h http.Header) {
@@ -103,15 +100,39 @@ const (
 	legacyReset     = "X-Ratelimit-Reset"
 )
 
-// setLegacy sets the older fields, which have room for one policy: the one that leaves the least. Reset is in seconds from now.
-func (s *session) setLegacy(h http.Header) {
-	for i := range s.decisions {
-		d := &s.decisions[i]
-		if before, err := strconv.Atoi(h.Get(legacyRemaining)); err == nil && before <= d.remaining() {
-			continue
+// setLegacy sets the older fields, which have room for one policy: the one that denies, or else the one that leaves the least, which may be
+// one of an outer middleware. Limit is the larger one of quota and burst, so that it is never less than Remaining. Reset is in seconds
+// from now.
+func (s *session) setLegacy(h http.Header, denial int) {
+	i := denial
+	if i < 0 {
+		for k := range s.decisions {
+			if i < 0 || tighter(legacyState(&s.decisions[k]), legacyState(&s.decisions[i])) {
+				i = k
+			}
 		}
-		h.Set(legacyLimit, strconv.Itoa(s.charges[i].Limit.Quota))
-		h.Set(legacyRemaining, strconv.Itoa(d.remaining()))
-		h.Set(legacyReset, strconv.FormatInt(max(int64(ceilSecond(d.ResetAfter)/time.Second), 0), 10))
+		remaining, err := strconv.ParseInt(h.Get(legacyRemaining), 10, 64)
+		reset, err2 := strconv.ParseInt(h.Get(legacyReset), 10, 64)
+		if err == nil && err2 == nil && !tighter(legacyState(&s.decisions[i]), [2]int64{remaining, reset}) {
+			return
+		}
 	}
+	l, state := s.charges[i].Limit, legacyState(&s.decisions[i])
+	h.Set(legacyLimit, strconv.Itoa(max(l.Quota, l.burst())))
+	h.Set(legacyRemaining, strconv.FormatInt(state[0], 10))
+	h.Set(legacyReset, strconv.FormatInt(state[1], 10))
+}
+
+// legacyState is what remains, and the whole seconds until the bucket is full.
+func legacyState(d *Decision) [2]int64 {
+	return [2]int64{int64(d.Remaining), int64(ceilSecond(d.ResetAfter) / time.Second)}
+}
+
+// tighter reports whether a leaves less than b, or as much for longer.
+func tighter(a, b [2]int64) bool { return a[0] < b[0] || a[0] == b[0] && a[1] > b[1] }
+
+// setRetryAfterMs sets the wait in milliseconds, within the last second of Retry-After, which says the same more coarsely.
+func setRetryAfterMs(h http.Header, c *Charge, d *Decision) {
+	wait := min(max(d.wait(c), d.RetryAfter-time.Second+1), d.RetryAfter)
+	h["Retry-After-Ms"] = []string{strconv.FormatInt(int64((wait-1)/time.Millisecond)+1, 10)}
 }

@@ -55,7 +55,7 @@ func TestFieldsAreSoundWhateverTheLimiterSays(t *testing.T) {
 	}{
 		{answers{Allowed: true, Remaining: -3, RefillAfter: -time.Hour, ResetAfter: -time.Hour}, "0", "0"},
 		{answers{Allowed: true, Remaining: math.MinInt, RefillAfter: math.MinInt64, ResetAfter: math.MinInt64}, "0", "0"},
-		{answers{Allowed: true, Remaining: math.MaxInt}, "1000000000", "0"},
+		{answers{Allowed: true, Remaining: math.MaxInt}, "9", "0"},
 	} {
 		w := get(ratelimit.New(row.says, &ratelimit.Options{LegacyHeaders: true}, byKey("", ratelimit.PerMinute(9)))(ok), "sk_1")
 		require.Equal(t, `"default";q=9;w=60`, w.Header().Get("RateLimit-Policy"))
@@ -75,10 +75,44 @@ func TestDenialWithoutAWaitMayBeRepeated(t *testing.T) {
 		require.Equal(t, "1", w.Header().Get("Retry-After"))
 		require.Empty(t, w.Header().Get("X-Should-Retry"))
 
-		h := ratelimit.New(says, &ratelimit.Options{Deny: func(_ http.ResponseWriter, _ *http.Request, d ratelimit.Decision) {
+		h := ratelimit.New(says, &ratelimit.Options{Deny: func(_ http.ResponseWriter, _ *http.Request, _ string, d ratelimit.Decision) {
 			require.Equal(t, time.Second, d.RetryAfter)
 		}}, byKey("", ratelimit.PerMinute(9)))(ok)
 		require.Equal(t, "1", get(h, "sk_1").Header().Get("Retry-After"))
+	}
+}
+
+// What a limiter does not say follows from what it does: the numbers that a client reads never contradict each other.
+func TestDenialOfAForeignLimiterIsConsistent(t *testing.T) {
+	t.Parallel()
+	const s = time.Second
+	for name, row := range map[string]struct {
+		says          answers
+		cost          int
+		retry, t, end string
+	}{
+		"only the refill":           {answers{RefillAfter: 5 * s}, 1, "5", "5", "5"},
+		"a refill under a second":   {answers{RefillAfter: 1}, 1, "1", "1", "1"},
+		"a refill of the next unit": {answers{RefillAfter: 5 * s, Remaining: 1}, 4, "25", "5", "5"},
+		"a refill and an end":       {answers{RefillAfter: 5 * s, ResetAfter: 12 * s}, 4, "12", "5", "12"},
+		"only the end of a window":  {answers{ResetAfter: 30 * s}, 1, "30", "30", "30"},
+		"an end with a fraction":    {answers{ResetAfter: 29*s + 1}, 3, "30", "30", "30"},
+		"only the wait":             {answers{RetryAfter: 7 * s}, 1, "7", "7", "7"},
+		"a wait with a fraction":    {answers{RetryAfter: 6*s + 1}, 1, "7", "7", "7"},
+		"nothing":                   {answers{}, 1, "1", "1", "0"},
+		"nothing, for several":      {answers{}, 3, "20", "1", "0"},
+		"less than nothing":         {answers{RetryAfter: -s, RefillAfter: -s, ResetAfter: -s}, 1, "1", "1", "0"},
+		"forever":                   {answers{RefillAfter: math.MaxInt64}, 4, "9223372036", "9223372036", "9223372036"},
+		"a cost over the burst":     {answers{RetryAfter: 7 * s, RefillAfter: s}, 7, "", "1", "0"},
+		"more than there can be":    {answers{Remaining: 100, RefillAfter: 2 * s}, 1, "2", "2", "2"},
+	} {
+		rule := byKey("", ratelimit.PerMinute(6))
+		rule.Cost = func(*http.Request) int { return row.cost }
+		w := get(ratelimit.New(row.says, &ratelimit.Options{LegacyHeaders: true}, rule)(ok), "sk_1")
+		require.Equal(t, 429, w.Code, name)
+		require.Equal(t, row.retry, w.Header().Get("Retry-After"), name)
+		require.Contains(t, w.Header().Get("RateLimit"), ";t="+row.t, name)
+		require.Equal(t, row.end, w.Header().Get("X-RateLimit-Reset"), name)
 	}
 }
 

@@ -33,9 +33,17 @@ func PerHour(n int) Limit { return Per(n, time.Hour) }
 // Per is n units a window, all of which may be taken at once.
 func Per(n int, window time.Duration) Limit { return Limit{Quota: n, Window: window} }
 
+// Unlimited is for [Rule].LimitFor: the rule does not apply to the request, as if it had been skipped. It is valid nowhere else.
+func Unlimited() Limit { return Limit{Window: -1} }
+
+// Blocked is for [Rule].LimitFor: the request is denied for good, with 429 and without a Retry-After, and charged by no rule. It is valid
+// nowhere else.
+func Blocked() Limit { return Limit{Window: -2} }
+
 const (
 	maxUnits  = 1_000_000_000
 	maxRefill = 10 * 365 * 24 * time.Hour
+	maxWait   = 10 * maxRefill // how long a bucket that is in debt is said to take
 )
 
 var (
@@ -45,6 +53,7 @@ var (
 	errBurst  = fmt.Errorf("ratelimit: a Limit's Burst must be 0 to %d", maxUnits)
 	errRefill = errors.New("ratelimit: a Limit must give back its Burst within ten years")
 	errCost   = errors.New("ratelimit: a Charge's Cost is negative")
+	errAdjust = fmt.Errorf("ratelimit: an Adjust of more than %d units", maxUnits)
 	errSame   = errors.New("ratelimit: TakeAll with two charges of one bucket")
 	errInto   = errors.New("ratelimit: TakeAll needs as many places for decisions as charges")
 )
@@ -80,5 +89,8 @@ func (l Limit) rate() rate.Limit { return rate.Limit(float64(l.Quota) / l.Window
 // perUnit is the time in which a unit comes back, in nanoseconds.
 func (l Limit) perUnit() float64 { return float64(l.Window) / float64(l.Quota) }
 
-// refill is how long n units take to come back, cut off to whole nanoseconds: 0 means that package rate would admit them now.
-func refill(n, perUnit float64) time.Duration { return time.Duration(max(n, 0) * perUnit) }
+// refill is how long n units take to come back, cut off to whole nanoseconds: 0 means that package rate would admit them now. It is at
+// most maxWait, which only a debt takes.
+func refill(n, perUnit float64) time.Duration {
+	return time.Duration(min(max(n, 0)*perUnit, float64(maxWait)))
+}

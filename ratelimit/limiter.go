@@ -1,8 +1,10 @@
 package ratelimit
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -37,6 +39,35 @@ type MultiLimiter interface {
 	TakeAll(ctx context.Context, charges []Charge, into []Decision) error
 }
 
+// Adjuster is a Limiter that can correct a charge afterwards, when it is known what a request really cost: see [Settle].
+type Adjuster interface {
+	// Adjust takes c.Cost units more from the bucket of (c.Rule, c.Key), or gives back as many if c.Cost is negative, in one atomic
+	// step that is never denied.
+	//
+	//   - What is given back never fills a bucket above its burst. To a bucket that is not there, which is full, nothing is given.
+	//   - What is taken may put the bucket into debt: it then holds less than nothing, and has nothing for anybody until that much has
+	//     come back. A bucket that is not there is made, full by c.Limit, and charged.
+	//   - A bucket keeps the limit that it has: the caller may have another plan by now than the one that it was charged by.
+	//   - A cost of 0 changes nothing.
+	//
+	// The error is one of c.Limit.Validate, one about a cost beyond 1e9 either way, [ErrFull], or trouble of the back end.
+	Adjust(ctx context.Context, c Charge) error
+}
+
+// Resetter is a Limiter that can fill a bucket.
+type Resetter interface {
+	// Reset makes the bucket of (rule, key) a full one, as if it had never been seen. The key is what the KeyFunc returned, such as
+	// "principal:acct_1"; a key of more than 256 bytes is only known by its hash.
+	Reset(ctx context.Context, rule, key string) error
+}
+
+// Registrar is a Limiter that is told about the rules that charge it, when [New] is called.
+type Registrar interface {
+	// Register returns an error if a rule of this name was registered with another limit: its buckets would be shared by rules that
+	// know nothing of each other. [New] panics then.
+	Register(rule string, l Limit) error
+}
+
 // Charge asks for units of one bucket. The limit travels with it: which one a caller has, by plan or by route, is for the caller of
 // Take to know.
 type Charge struct {
@@ -50,6 +81,14 @@ type Charge struct {
 func (c *Charge) Validate() error {
 	if c.Cost < 0 {
 		return errCost
+	}
+	return c.Limit.Validate()
+}
+
+// validateAdjust is Validate for Adjust.
+func (c *Charge) validateAdjust() error {
+	if c.Cost < -maxUnits || c.Cost > maxUnits {
+		return errAdjust
 	}
 	return c.Limit.Validate()
 }
@@ -99,6 +138,39 @@ func (d *Decision) decide(bucket *rate.Limiter, now time.Time, c *Charge, allowe
 	if !allowed && c.Cost <= burst {
 		d.RetryAfter = retryAfter(bucket, now, c, refill(float64(c.Cost)-tokens, perUnit))
 	}
+}
+
+// sound makes sense of what a limiter says that may be somebody else's. Clients read several of these numbers, which must not
+// contradict each other: what the limiter does not say follows from what it says.
+func (d *Decision) sound(c *Charge) {
+	burst := c.Limit.burst()
+	d.Remaining = min(max(d.Remaining, 0), burst)
+	d.RefillAfter, d.ResetAfter = max(d.RefillAfter, 0), max(d.ResetAfter, 0)
+	if d.Allowed {
+		return
+	}
+	if c.Cost > burst {
+		d.RetryAfter = 0
+		return
+	}
+	d.RetryAfter = max(d.RetryAfter, 0)
+	if d.RefillAfter == 0 {
+		d.RefillAfter = cmp.Or(d.RetryAfter, d.ResetAfter)
+	}
+	if d.RetryAfter == 0 {
+		d.RetryAfter = d.wait(c)
+		if d.ResetAfter > 0 {
+			d.RetryAfter = min(d.RetryAfter, d.ResetAfter)
+		}
+	}
+	d.RetryAfter = max(ceilSecond(d.RetryAfter), time.Second)
+	d.ResetAfter = max(d.ResetAfter, d.RefillAfter)
+}
+
+// wait is how long a charge that was denied has to wait, not rounded to seconds.
+func (d *Decision) wait(c *Charge) time.Duration {
+	rest := refill(float64(c.Cost-d.Remaining-1), c.Limit.perUnit())
+	return d.RefillAfter + min(rest, math.MaxInt64-d.RefillAfter)
 }
 
 // retryAfter is the least whole number of seconds, at least one, after which the bucket admits the charge. Wait is that time more or less.

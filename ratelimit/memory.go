@@ -2,9 +2,11 @@ package ratelimit
 
 import (
 	"context"
+	"fmt"
 	"hash/maphash"
 	"math/bits"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -23,7 +25,10 @@ type Memory struct {
 	seeds    [2]maphash.Seed
 	atCap    AtCap
 	shards   []shard
-	overflow shard // the shared buckets of ShareOverflow, by policy
+	overflow shard // the shared buckets of ShareOverflow, by rule
+
+	mu    sync.Mutex
+	rules map[string]Limit // see Register
 }
 
 // MemoryOptions are options of [NewMemory].
@@ -128,7 +133,7 @@ func (s *shard) take(now time.Time, id bucketID, c *Charge, d *Decision) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now = s.clock(now)
-	e, v := s.charge(now, id, c, true)
+	e, v := s.charge(now, id, c, true, nil)
 	if v == noRoom {
 		return false
 	}
@@ -166,14 +171,14 @@ func (m *Memory) takeAll(now time.Time, charges []Charge, into []Decision) error
 		}
 		work = append(work, charging{Charge: c, id: id, shard: m.shard(id), verdict: unknown})
 	}
-	now, locked := m.lock(now, work)
-	defer m.unlock(locked)
+	locked := m.lock(now, work)
+	defer func() { m.unlock(locked) }()
 
 	// The buckets that are known come first, so that a denial by one of them makes none for strangers.
-	ok := m.chargeEach(now, work, false) && m.chargeEach(now, work, true)
+	ok := m.chargeEach(work, false, &locked) && m.chargeEach(work, true, &locked)
 	for i := range work {
 		if w := &work[i]; !ok && w.verdict == admitted && w.Cost > 0 {
-			w.shard.refund(now, w.id, w.Cost)
+			w.shard.refund(w.shard.now, w.id, w.Cost)
 		}
 	}
 	for i := range work {
@@ -182,7 +187,7 @@ func (m *Memory) takeAll(now time.Time, charges []Charge, into []Decision) error
 			return ErrFull
 		}
 		into[i] = Decision{}
-		w.shard.find(w.id).decide(&into[i], now, w.Charge, w.verdict)
+		w.shard.find(w.id).decide(&into[i], w.shard.now, w.Charge, w.verdict)
 	}
 	return nil
 }
@@ -195,33 +200,31 @@ type charging struct {
 	verdict verdict
 }
 
-// chargeEach makes the charges whose outcome is unknown, and tells whether none was refused.
-func (m *Memory) chargeEach(now time.Time, work []charging, create bool) bool {
+// chargeEach makes the charges whose outcome is unknown, and reports whether none was refused.
+func (m *Memory) chargeEach(work []charging, create bool, locked *uint64) bool {
 	ok := true
 	for i := range work {
 		w := &work[i]
 		if w.verdict != unknown {
 			continue
 		}
-		_, w.verdict = w.shard.charge(now, w.id, w.Charge, create)
-		if w.verdict == noRoom && m.atCap == ShareOverflow {
+		_, w.verdict = w.shard.charge(w.shard.now, w.id, w.Charge, create, work)
+		if w.verdict == noRoom && m.atCap != RefuseNew {
+			m.lockOverflow(w.shard.now, locked)
 			w.id, w.shard = m.id(w.Rule, ""), &m.overflow
-			_, w.verdict = w.shard.charge(now, w.id, w.Charge, create)
+			_, w.verdict = w.shard.charge(w.shard.now, w.id, w.Charge, create, work)
 		}
 		ok = ok && (w.verdict == admitted || w.verdict == unknown)
 	}
 	return ok
 }
 
-// lock locks the shards of the charges, and the overflow's where it may be needed: in one order, so that two callers cannot wait for
-// each other. It returns the time that counts for all of them.
-func (m *Memory) lock(now time.Time, work []charging) (time.Time, uint64) {
+// lock locks the shards of the charges in one order, so that two callers cannot wait for each other, and sets all of their clocks to one
+// time. It returns what is locked.
+func (m *Memory) lock(now time.Time, work []charging) uint64 {
 	var shards uint64
 	for i := range work {
 		shards |= 1 << m.index(work[i].id)
-	}
-	if m.atCap == ShareOverflow {
-		shards |= 1 << len(m.shards)
 	}
 	for left := shards; left != 0; left &= left - 1 {
 		s := m.nth(bits.TrailingZeros64(left))
@@ -231,7 +234,17 @@ func (m *Memory) lock(now time.Time, work []charging) (time.Time, uint64) {
 	for left := shards; left != 0; left &= left - 1 {
 		m.nth(bits.TrailingZeros64(left)).clock(now)
 	}
-	return now, shards
+	return shards
+}
+
+// lockOverflow locks the shared buckets as well. They are the last in the order.
+func (m *Memory) lockOverflow(now time.Time, locked *uint64) {
+	overflow := uint64(1) << len(m.shards)
+	if *locked&overflow == 0 {
+		m.overflow.mu.Lock()
+		*locked |= overflow
+	}
+	m.overflow.clock(now)
 }
 
 func (m *Memory) unlock(shards uint64) {
@@ -257,6 +270,55 @@ func (m *Memory) nth(i int) *shard {
 	return &m.shards[i]
 }
 
+// Adjust implements [Adjuster]. Like Take it does not use the context. A key that shares a bucket, by ShareOverflow, is charged what is
+// taken; it gets nothing back, as nobody knows whether the charge was made to the shared bucket.
+func (m *Memory) Adjust(_ context.Context, c Charge) error { return m.adjust(time.Now(), &c) }
+
+func (m *Memory) adjust(now time.Time, c *Charge) error {
+	if err := c.validateAdjust(); err != nil {
+		return err
+	}
+	id := m.id(c.Rule, c.Key)
+	switch {
+	case m.shard(id).lockedAdjust(now, id, c):
+	case m.atCap == RefuseNew:
+		return ErrFull
+	default:
+		m.overflow.lockedAdjust(now, m.id(c.Rule, ""), c)
+	}
+	return nil
+}
+
+func (s *shard) lockedAdjust(now time.Time, id bucketID, c *Charge) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.adjust(s.clock(now), id, c)
+}
+
+// Reset implements [Resetter]. Like Take it does not use the context. A bucket that several keys share, by ShareOverflow, stays.
+func (m *Memory) Reset(_ context.Context, rule, key string) error {
+	id := m.id(rule, key)
+	s := m.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget(id)
+	return nil
+}
+
+// Register implements [Registrar].
+func (m *Memory) Register(rule string, l Limit) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if before, ok := m.rules[rule]; ok && before != l {
+		return fmt.Errorf("ratelimit: two rules with different limits are called %q on one Memory: give one of them another name", rule)
+	}
+	if m.rules == nil {
+		m.rules = make(map[string]Limit)
+	}
+	m.rules[rule] = l
+	return nil
+}
+
 // Stats returns how things stand. It looks at one part of the table after the other, while the others go on.
 func (m *Memory) Stats() MemoryStats {
 	var stats MemoryStats
@@ -271,4 +333,9 @@ func (m *Memory) Stats() MemoryStats {
 	return stats
 }
 
-var _ MultiLimiter = (*Memory)(nil)
+var (
+	_ MultiLimiter = (*Memory)(nil)
+	_ Adjuster     = (*Memory)(nil)
+	_ Resetter     = (*Memory)(nil)
+	_ Registrar    = (*Memory)(nil)
+)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/plain"
+	"github.com/seawall-go/seawall/internal/reqstate"
 	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
@@ -23,18 +25,28 @@ type Options struct {
 	// OnFailure says what happens when the limiter fails. 0 is FailLocal.
 	OnFailure OnFailure
 
-	// LegacyHeaders adds X-RateLimit-Limit, X-RateLimit-Remaining and X-RateLimit-Reset (in seconds from now).
+	// LegacyHeaders adds X-RateLimit-Limit, X-RateLimit-Remaining and X-RateLimit-Reset (in seconds from now). They describe the rule that
+	// denies a request, or else the one that leaves the least.
 	LegacyHeaders bool
 
-	// Deny answers a request that is over a limit. RateLimit fields and Retry-After are set when it is called; d is the decision of the
-	// rule with the longest wait. Nil answers with 429 rate_limit_exceeded.
-	Deny func(w http.ResponseWriter, r *http.Request, d Decision)
+	// RetryAfterMs adds Retry-After-Ms to denials: the wait in milliseconds, where Retry-After can only say whole seconds.
+	RetryAfterMs bool
 
-	// Observe is told the outcome of every request. Nil is nobody. It must be quick: the request waits for it.
+	// NoFields reports whether the answer to a request goes without RateLimit fields and legacy headers, as on a log-in page, where they
+	// would tell how many guesses are left. A denial still has its Retry-After. Nil is none.
+	NoFields func(*http.Request) bool
+
+	// Deny answers a request that is over a limit. RateLimit fields and Retry-After are set when it is called. The rule is the name of
+	// the one with the longest wait, and d is its decision. Nil answers with 429 rate_limit_exceeded.
+	Deny func(w http.ResponseWriter, r *http.Request, rule string, d Decision)
+
+	// Observe is told the outcome of every request. If nil, no one is. It must be quick: the request waits for it.
 	Observe func(context.Context, Event)
 
-	// Logger gets a record when the limiter begins to fail, one when it works again, and one for the first request that ByPrincipal
-	// finds no principal for. Nil is slog.Default().
+	// Logger gets a record when the limiter begins to fail, or a full table to refuse new keys ([ErrFull]), and one when that has
+	// ended, with the number of requests that it concerned. An outage ends with the first decision. A table is full until a minute
+	// has gone by without a refusal, as keys that it knows are served in the meantime. There are at most two of these records a minute
+	// for each of the two. A request that ByPrincipal finds no principal for is logged once. Nil is slog.Default().
 	Logger *slog.Logger
 }
 
@@ -46,25 +58,32 @@ const (
 	// FailLocal asks a [Memory] of the middleware's own instead. Every process gives each key the whole limit then.
 	FailLocal OnFailure = iota
 
-	// FailOpen lets the request through, without RateLimit fields.
+	// FailOpen lets the request through, without RateLimit fields. Its outcome is [OutcomeBypassed].
 	FailOpen
 
 	// FailClosed answers with 503 service_unavailable.
 	FailClosed
 )
 
-// New returns a middleware that charges each request by all of the rules: when one of them denies it, none is charged. It panics on a
-// rule that cannot work (no key, an invalid limit, a name twice), without any rule, and for several rules when l is no [MultiLimiter].
+// New returns a middleware that charges each request by all of the rules: when one of them denies it, none is charged. Nil options are
+// the defaults. It panics on a rule that cannot work (no key, an invalid limit, a name twice), without any rule, for several rules when l
+// is no [MultiLimiter], for a rule that is settled when l is no [Adjuster], and when l knows the name of a rule with another limit
+// ([Registrar]).
 //
 // Every answer to a request that the limiter decided about has the RateLimit and RateLimit-Policy fields of
-// draft-ietf-httpapi-ratelimit-headers-10, whatever the handler makes of it. A denial is 429 rate_limit_exceeded with Retry-After; for a
+// draft-ietf-httpapi-ratelimit-headers-11, whatever the handler makes of it. A denial is 429 rate_limit_exceeded with Retry-After; for a
 // cost over the burst, which waiting does not help, with X-Should-Retry: false instead.
 func New(l Limiter, o *Options, rules ...Rule) func(http.Handler) http.Handler {
 	g := newGate(l, o, rules)
 	return func(next http.Handler) http.Handler {
 		checkHandler(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if g.admit(w, r) {
+			b, admitted := g.admit(w, r)
+			switch {
+			case !admitted:
+			case b != nil:
+				g.serve(w, r, next, b)
+			default:
 				next.ServeHTTP(w, r)
 			}
 		})
@@ -83,9 +102,11 @@ type gate struct {
 	limiter  Limiter
 	multi    MultiLimiter // nil if the limiter is none
 	local    *Memory      // for FailLocal
-	failing  atomic.Bool
-	nameless atomic.Bool // a request without a principal was seen
+	down     outage       // the limiter fails
+	full     outage       // it has no room for new keys
+	nameless atomic.Bool  // a request without a principal was seen
 	rules    []rule
+	settled  int // rules that are
 	sessions sync.Pool
 }
 
@@ -119,7 +140,20 @@ func newGate(l Limiter, o *Options, rules []Rule) *gate {
 		if slices.ContainsFunc(g.rules, func(other rule) bool { return other.Name == c.Name }) {
 			panic("ratelimit: two rules are called " + strconv.Quote(c.Name))
 		}
+		if c.Settled || c.CostAfter != nil {
+			g.settled++
+			if _, ok := l.(Adjuster); !ok {
+				panic("ratelimit: the rule " + strconv.Quote(c.Name) + " is settled, which needs an Adjuster")
+			}
+		}
 		g.rules = append(g.rules, c)
+	}
+	if names, ok := l.(Registrar); ok {
+		for _, c := range g.rules {
+			if err := names.Register(c.Name, c.Limit); err != nil {
+				panic(err)
+			}
+		}
 	}
 	return g
 }
@@ -133,52 +167,76 @@ type session struct {
 	values    []string   // room for header values: see value
 }
 
-// admit tells whether the request may go on, and answers it otherwise.
-func (g *gate) admit(w http.ResponseWriter, r *http.Request) bool {
+// admit reports whether the request may go on, and answers it otherwise. The bill is nil if no rule is settled.
+func (g *gate) admit(w http.ResponseWriter, r *http.Request) (*bill, bool) {
 	s := g.sessions.Get().(*session)
 	defer g.release(s)
-	if policy, err := g.charges(r, s); err != nil {
-		if errors.Is(err, errNoPrincipal) && g.nameless.CompareAndSwap(false, true) {
-			g.logger().LogAttrs(r.Context(), slog.LevelWarn, "ratelimit: a request has no key", slog.String("cause", err.Error()))
-		}
-		return refuseKey(w, r, policy, err, g.Shadow, g.Observe)
+	by, admitted := g.decide(w, r, s)
+	if !admitted || g.settled == 0 {
+		return nil, admitted
+	}
+	return g.bill(r, s, by), true
+}
+
+// decide is admit for a session. It returns the limiter that has made the charges, nil if none were made.
+func (g *gate) decide(w http.ResponseWriter, r *http.Request, s *session) (by Limiter, admitted bool) {
+	if rule, err := g.charges(r, s); err != nil {
+		return nil, g.refuse(w, r, rule, err)
 	}
 	if len(s.rules) == 0 {
-		return true
+		return nil, true
 	}
-	failure := g.take(r.Context(), s)
+	by, failure := g.take(r.Context(), s)
 	switch {
 	case failure == nil:
 	case r.Context().Err() != nil: // the caller has gone, or its time is up
-		return g.fail(w, r, s, r.Context().Err())
+		return nil, g.fail(w, r, s, failure, ended(r.Context().Err()))
 	case g.OnFailure == FailClosed, errors.Is(failure, ErrFull):
-		return g.fail(w, r, s, apierror.ServiceUnavailable(time.Second).WithCause(failure))
+		answer := apierror.ServiceUnavailable(time.Second).WithCause(reqstate.Logged(failure.Error()))
+		return nil, g.fail(w, r, s, failure, answer)
 	case g.OnFailure == FailOpen:
-		g.observe(r, s, OutcomeAllowed, failure)
-		return true
+		g.observe(r, s, OutcomeBypassed, failure)
+		return nil, true
 	}
-	denial := s.denial()
-	outcome := OutcomeAllowed
-	if denial != nil {
-		outcome = OutcomeDenied
+	for i := range s.decisions {
+		s.decisions[i].sound(&s.charges[i])
+	}
+	denial, outcome := s.denial(), OutcomeAllowed
+	if denial >= 0 {
+		by, outcome = nil, OutcomeDenied
 	}
 	if g.Shadow {
 		g.observe(r, s, outcome, failure)
-		return true
+		return by, true
 	}
-	s.setFields(w.Header())
-	if g.LegacyHeaders {
-		s.setLegacy(w.Header())
+	if g.NoFields == nil || !g.NoFields(r) {
+		s.setFields(w.Header())
+		if g.LegacyHeaders {
+			s.setLegacy(w.Header(), denial)
+		}
 	}
 	g.observe(r, s, outcome, failure)
-	if denial != nil {
-		g.deny(w, r, *denial)
+	if denial < 0 {
+		return by, true
 	}
-	return denial == nil
+	d := s.decisions[denial]
+	if g.RetryAfterMs && d.RetryAfter > 0 {
+		setRetryAfterMs(w.Header(), &s.charges[denial], &d)
+	}
+	g.deny(w, r, s.rules[denial].Name, d)
+	return nil, false
 }
 
-// charges collects what the rules that apply charge. After an error, policy is the name of the rule that it comes from.
-func (g *gate) charges(r *http.Request, s *session) (policy string, err error) {
+// ended is the error of a context that has ended. The 504 has no cause, so that it is not logged each time.
+func ended(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return apierror.Timeout()
+	}
+	return err
+}
+
+// charges collects what the rules that apply charge. After an error, rule is the name of the one that it comes from.
+func (g *gate) charges(r *http.Request, s *session) (rule string, err error) {
 	for i := range g.rules {
 		c := &g.rules[i]
 		applies, err := c.charge(r, &s.charges[len(s.rules)])
@@ -202,18 +260,20 @@ func (g *gate) release(s *session) {
 	g.sessions.Put(s)
 }
 
-// take asks the limiter, and with FailLocal the local one when it fails. The error is that of the former.
-func (g *gate) take(ctx context.Context, s *session) error {
+// take asks the limiter, and with FailLocal the local one when it fails. It returns the one that decided, and the error of the former.
+func (g *gate) take(ctx context.Context, s *session) (Limiter, error) {
 	err := takeFrom(ctx, g.limiter, g.multi, s)
-	g.logFailure(ctx, err)
 	if err == nil {
-		return nil
+		g.logSuccess(ctx)
+		return g.limiter, nil
 	}
+	g.logFailure(ctx, err)
 	clear(s.decisions) // of what the limiter may have left there
-	if g.local != nil && ctx.Err() == nil && !errors.Is(err, ErrFull) {
-		_ = takeFrom(ctx, g.local, g.local, s) // fails for invalid charges alone, which these are not
+	if g.local == nil || ctx.Err() != nil || errors.Is(err, ErrFull) {
+		return nil, err
 	}
-	return err
+	_ = takeFrom(ctx, g.local, g.local, s) // fails for invalid charges alone, which these are not
+	return g.local, err
 }
 
 func takeFrom(ctx context.Context, l Limiter, multi MultiLimiter, s *session) (err error) {
@@ -224,21 +284,31 @@ func takeFrom(ctx context.Context, l Limiter, multi MultiLimiter, s *session) (e
 	return err
 }
 
-// logFailure logs when the limiter begins to fail and when it works again: an outage is two records, not one for each request.
+// logFailure logs the beginning of an outage.
 func (g *gate) logFailure(ctx context.Context, err error) {
-	if err != nil && ctx.Err() != nil || errors.Is(err, ErrFull) {
-		return // says nothing about the limiter
+	switch {
+	case errors.Is(err, ErrFull):
+		if g.full.fails() {
+			g.logger().LogAttrs(ctx, slog.LevelWarn, "ratelimit: the limiter has no room for new keys, which are refused")
+		}
+	case ctx.Err() != nil: // says nothing about the limiter
+	case g.down.fails():
+		g.logger().LogAttrs(ctx, slog.LevelError, "ratelimit: the limiter fails", slog.String("error", plain.Text(err.Error(), maxText)))
 	}
-	failing := err != nil
-	if g.failing.Load() == failing || !g.failing.CompareAndSwap(!failing, failing) {
-		return
-	}
-	if failing {
-		g.logger().LogAttrs(ctx, slog.LevelError, "ratelimit: the limiter fails", slog.String("cause", err.Error()))
-		return
-	}
-	g.logger().LogAttrs(ctx, slog.LevelInfo, "ratelimit: the limiter works again")
 }
+
+// logSuccess logs the end of one.
+func (g *gate) logSuccess(ctx context.Context) {
+	if n, ended := g.down.works(0); ended {
+		g.logger().LogAttrs(ctx, slog.LevelInfo, "ratelimit: the limiter works again", slog.Int("requests", n))
+	}
+	if n, ended := g.full.works(quiet); ended {
+		g.logger().LogAttrs(ctx, slog.LevelInfo, "ratelimit: the limiter has room again", slog.Int("requests", n))
+	}
+}
+
+// maxText bounds an error in the log, in bytes.
+const maxText = 512
 
 func (g *gate) logger() *slog.Logger {
 	if g.Logger != nil {
@@ -247,28 +317,24 @@ func (g *gate) logger() *slog.Logger {
 	return slog.Default()
 }
 
-// denial is the decision to answer with: nil if every rule allows the request, else that of the longest wait. For ever is the longest.
-func (s *session) denial() *Decision {
-	var worst *Decision
+// denial is the decision to answer with: negative if every rule allows the request, else that of the longest wait. Forever is the longest.
+func (s *session) denial() int {
+	worst := -1
 	for i := range s.decisions {
-		d, c := &s.decisions[i], &s.charges[i]
+		d := &s.decisions[i]
 		switch {
 		case d.Allowed:
-			continue
-		case c.Cost > c.Limit.burst():
-			return d
-		case d.RetryAfter <= 0: // a limiter that does not say
-			d.RetryAfter = time.Second
-		}
-		if worst == nil || d.RetryAfter > worst.RetryAfter {
-			worst = d
+		case d.RetryAfter == 0:
+			return i
+		case worst < 0 || d.RetryAfter > s.decisions[worst].RetryAfter:
+			worst = i
 		}
 	}
 	return worst
 }
 
 // deny answers a request that is over a limit.
-func (g *gate) deny(w http.ResponseWriter, r *http.Request, d Decision) {
+func (g *gate) deny(w http.ResponseWriter, r *http.Request, rule string, d Decision) {
 	if g.Deny == nil {
 		apierror.Write(w, r, d.err())
 		return
@@ -276,7 +342,7 @@ func (g *gate) deny(w http.ResponseWriter, r *http.Request, d Decision) {
 	if d.RetryAfter > 0 {
 		w.Header().Set("Retry-After", retryhint.FormatAfter(d.RetryAfter))
 	}
-	g.Deny(w, r, d)
+	g.Deny(w, r, rule, d)
 }
 
 func (d *Decision) err() *apierror.Error {
@@ -286,8 +352,26 @@ func (d *Decision) err() *apierror.Error {
 	return apierror.RateLimitExceeded(d.RetryAfter)
 }
 
-// refuseKey answers a request that could not be charged for err, unless in shadow mode: then it may go on.
-func refuseKey(w http.ResponseWriter, r *http.Request, policy string, err error, shadow bool, observe func(context.Context, Event)) (goOn bool) {
+// refuse answers a request that could not be charged by the rule for err, unless in shadow mode: then it may go on.
+func (g *gate) refuse(w http.ResponseWriter, r *http.Request, rule string, err error) (goOn bool) {
+	if errors.Is(err, errBlocked) {
+		d := Decision{Limit: Blocked()}
+		if g.Observe != nil {
+			g.Observe(r.Context(), Event{Rule: rule, Outcome: OutcomeDenied, Decision: d, Shadow: g.Shadow})
+		}
+		if !g.Shadow {
+			g.deny(w, r, rule, d)
+		}
+		return g.Shadow
+	}
+	if errors.Is(err, errNoPrincipal) && g.nameless.CompareAndSwap(false, true) {
+		g.logger().LogAttrs(r.Context(), slog.LevelWarn, "ratelimit: a request has no key", slog.String("error", err.Error()))
+	}
+	return refuseKey(w, r, rule, err, g.Shadow, g.Observe)
+}
+
+// refuseKey answers a request whose key err is about, unless in shadow mode: then it may go on.
+func refuseKey(w http.ResponseWriter, r *http.Request, rule string, err error, shadow bool, observe func(context.Context, Event)) (goOn bool) {
 	outcome := OutcomeNoKey
 	if errors.Is(err, ErrNoKey) {
 		err = apierror.AuthenticationFailed().WithCause(err)
@@ -295,7 +379,7 @@ func refuseKey(w http.ResponseWriter, r *http.Request, policy string, err error,
 		outcome = OutcomeFailed
 	}
 	if observe != nil {
-		observe(r.Context(), Event{Rule: policy, Outcome: outcome, Shadow: shadow, Err: err})
+		observe(r.Context(), Event{Rule: rule, Outcome: outcome, Shadow: shadow, Err: err})
 	}
 	if !shadow {
 		apierror.Write(w, r, err)
@@ -304,10 +388,10 @@ func refuseKey(w http.ResponseWriter, r *http.Request, policy string, err error,
 }
 
 // fail answers a request that the limiter could not decide about, unless it is in shadow mode.
-func (g *gate) fail(w http.ResponseWriter, r *http.Request, s *session, err error) (goOn bool) {
-	g.observe(r, s, OutcomeFailed, err)
+func (g *gate) fail(w http.ResponseWriter, r *http.Request, s *session, failure, answer error) (goOn bool) {
+	g.observe(r, s, OutcomeFailed, failure)
 	if !g.Shadow {
-		apierror.Write(w, r, err)
+		apierror.Write(w, r, answer)
 	}
 	return g.Shadow
 }
@@ -321,7 +405,7 @@ func (g *gate) observe(r *http.Request, s *session, outcome Outcome, err error) 
 			Rule:     c.Name,
 			Outcome:  outcome,
 			Decision: s.decisions[i],
-			Shadow:   g.Shadow && outcome != OutcomeAllowed,
+			Shadow:   g.Shadow && (outcome == OutcomeDenied || outcome == OutcomeFailed),
 			Err:      err,
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -210,30 +211,93 @@ func TestShadowModeDeniesNothingAndShowsNothing(t *testing.T) {
 	}
 }
 
-func TestLegacyHeaders(t *testing.T) {
+func TestLegacyHeadersDescribeTheRuleThatLeavesTheLeast(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		legacy := func(rules ...ratelimit.Rule) func(http.Handler) http.Handler {
-			return ratelimit.New(ratelimit.NewMemory(nil), &ratelimit.Options{LegacyHeaders: true}, rules...)
-		}
-		for name, h := range map[string]http.Handler{
-			"two rules":         legacy(byKey("a", ratelimit.PerSecond(100)), byKey("b", ratelimit.PerMinute(6)))(ok),
-			"stacked":           legacy(byKey("a", ratelimit.PerSecond(100)))(legacy(byKey("b", ratelimit.PerMinute(6)))(ok)),
-			"stacked otherwise": legacy(byKey("b", ratelimit.PerMinute(6)))(legacy(byKey("a", ratelimit.PerSecond(100)))(ok)),
+		for name, row := range map[string]struct {
+			rules []ratelimit.Rule
+			want  [3]string
+		}{
+			"fewer remain":            {[]ratelimit.Rule{byKey("a", ratelimit.PerSecond(100)), byKey("b", ratelimit.PerMinute(6))}, [3]string{"6", "5", "10"}},
+			"as many, for longer":     {[]ratelimit.Rule{byKey("a", ratelimit.PerMinute(6)), byKey("b", ratelimit.PerHour(6))}, [3]string{"6", "5", "600"}},
+			"a burst over the quota":  {[]ratelimit.Rule{byKey("a", ratelimit.Limit{Quota: 10, Window: time.Minute, Burst: 100})}, [3]string{"100", "99", "6"}},
+			"a burst under the quota": {[]ratelimit.Rule{byKey("a", ratelimit.Limit{Quota: 10, Window: time.Minute, Burst: 2})}, [3]string{"10", "1", "6"}},
+			"a burst, and fewer remain": {[]ratelimit.Rule{
+				byKey("a", ratelimit.Limit{Quota: 10, Window: time.Minute, Burst: 100}), byKey("b", ratelimit.PerMinute(60)),
+			}, [3]string{"60", "59", "1"}},
 		} {
-			w := get(h, "sk_1")
-			require.Equal(t, "6", w.Header().Get("X-RateLimit-Limit"), name)
-			require.Equal(t, "5", w.Header().Get("X-RateLimit-Remaining"), name)
-			require.Equal(t, "10", w.Header().Get("X-RateLimit-Reset"), name)
+			everyWay(row.rules, func(h http.Handler, way string) {
+				require.Equal(t, row.want, legacy(get(h, "sk_1")), "%s, %s", name, way)
+			})
 		}
 	})
 }
 
-func TestDenyHandlerGetsTheDecision(t *testing.T) {
+// A denial has the numbers of the rule that its Retry-After comes from, however little another one leaves.
+func TestLegacyHeadersOfADenialDescribeTheRuleThatDenies(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tokens := byKey("tokens", ratelimit.PerHour(1000))
+		tokens.Cost = func(r *http.Request) int { return 1 + 997*len(r.Header["X-Dear"]) }
+		for name, row := range map[string]struct {
+			rules []ratelimit.Rule
+			want  [3]string
+			retry string
+		}{
+			"another leaves less": {[]ratelimit.Rule{byKey("requests", ratelimit.PerMinute(3)), tokens}, [3]string{"1000", "2", "3593"}, "3586"},
+			"another leaves as little": {[]ratelimit.Rule{byKey("requests", ratelimit.PerMinute(2)), byKey("few", ratelimit.PerHour(1))},
+				[3]string{"1", "0", "3600"}, "3600"},
+			"both deny, one for longer": {[]ratelimit.Rule{byKey("short", ratelimit.PerMinute(1)), byKey("long", ratelimit.PerHour(1))},
+				[3]string{"1", "0", "3600"}, "3600"},
+		} {
+			everyWay(row.rules, func(h http.Handler, way string) {
+				first := request("Authorization", "Bearer sk_1")
+				if name == "another leaves less" {
+					first.Header["X-Dear"] = []string{"1"}
+					require.Equal(t, 200, serve(h, first).Code)
+				} else {
+					require.Equal(t, 200, get(h, "sk_1").Code)
+				}
+				second := first.Clone(t.Context())
+				w := serve(h, second)
+				require.Equal(t, 429, w.Code, name)
+				if way == "stacked" && name == "both deny, one for longer" {
+					return // the outer one answers, and knows nothing of the other
+				}
+				require.Equal(t, row.retry, w.Header().Get("Retry-After"), name)
+				require.Equal(t, row.want, legacy(w), "%s, %s", name, way)
+			})
+		}
+	})
+}
+
+// everyWay has the rules in one middleware, in either order, and in one of each, in either order.
+func everyWay(rules []ratelimit.Rule, f func(h http.Handler, way string)) {
+	o := &ratelimit.Options{LegacyHeaders: true}
+	turned := slices.Clone(rules)
+	slices.Reverse(turned)
+	for _, list := range [][]ratelimit.Rule{rules, turned} {
+		f(ratelimit.New(ratelimit.NewMemory(nil), o, list...)(ok), "together")
+		var h http.Handler = ok
+		for _, rule := range list {
+			h = ratelimit.New(ratelimit.NewMemory(nil), o, rule)(h)
+		}
+		f(h, "stacked")
+	}
+}
+
+// legacy are the older headers: limit, remaining, reset.
+func legacy(w *httptest.ResponseRecorder) [3]string {
+	h := w.Header()
+	return [3]string{h.Get("X-RateLimit-Limit"), h.Get("X-RateLimit-Remaining"), h.Get("X-RateLimit-Reset")}
+}
+
+func TestDenyHandlerGetsTheRuleAndItsDecision(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := ratelimit.New(ratelimit.NewMemory(nil), &ratelimit.Options{
-			Deny: func(w http.ResponseWriter, _ *http.Request, d ratelimit.Decision) {
+			Deny: func(w http.ResponseWriter, _ *http.Request, rule string, d ratelimit.Decision) {
+				require.Equal(t, "a", rule)
 				require.Equal(t, ratelimit.PerMinute(1), d.Limit)
 				require.Equal(t, time.Minute, d.RetryAfter)
 				w.WriteHeader(http.StatusTeapot)
@@ -280,10 +344,10 @@ func TestLimiterThatFails(t *testing.T) {
 	}{
 		"local":             {ratelimit.FailLocal, oneRule, []int{200, 200, 429}, []string{"a allowed", "a allowed", "a denied"}},
 		"local, two rules":  {ratelimit.FailLocal, twoRules, []int{200, 200, 429}, []string{"a allowed", "b allowed", "a allowed", "b allowed", "a denied", "b denied"}},
-		"open":              {ratelimit.FailOpen, oneRule, []int{200, 200, 200}, []string{"a allowed", "a allowed", "a allowed"}},
+		"open":              {ratelimit.FailOpen, oneRule, []int{200, 200, 200}, []string{"a bypassed", "a bypassed", "a bypassed"}},
 		"closed":            {ratelimit.FailClosed, oneRule, []int{503, 503, 503}, []string{"a failed", "a failed", "a failed"}},
 		"closed, two rules": {ratelimit.FailClosed, twoRules, []int{503}, []string{"a failed", "b failed"}},
-		"open, two rules":   {ratelimit.FailOpen, twoRules, []int{200}, []string{"a allowed", "b allowed"}},
+		"open, two rules":   {ratelimit.FailOpen, twoRules, []int{200}, []string{"a bypassed", "b bypassed"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -353,7 +417,8 @@ func TestNoRoomIs503WhateverOnFailureSays(t *testing.T) {
 		require.Equal(t, 503, w.Code)
 		require.Equal(t, "1", w.Header().Get("Retry-After"))
 		require.Equal(t, 429, get(h, "sk_1").Code)
-		require.Empty(t, log.String(), "it does not fail")
+		require.Contains(t, log.String(), "no room")
+		require.NotContains(t, log.String(), "fails")
 	}
 }
 
@@ -451,7 +516,7 @@ func TestDenyThatDoesNotReturn(t *testing.T) {
 			t.Parallel()
 			end := end
 			h := ratelimit.New(ratelimit.NewMemory(nil), &ratelimit.Options{
-				Deny: func(w http.ResponseWriter, _ *http.Request, _ ratelimit.Decision) {
+				Deny: func(w http.ResponseWriter, _ *http.Request, _ string, _ ratelimit.Decision) {
 					end()
 					w.WriteHeader(http.StatusTeapot)
 				},

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -75,7 +76,8 @@ func (s *shard) clock(now time.Time) time.Time {
 
 // charge takes the units of c if the bucket has them. It makes a bucket where there is none, if create says so. The entry is nil where
 // the bucket is as good as full and not kept.
-func (s *shard) charge(now time.Time, id bucketID, c *Charge, create bool) (*entry, verdict) {
+// The buckets of the other charges of the same call are kept.
+func (s *shard) charge(now time.Time, id bucketID, c *Charge, create bool, call []charging) (*entry, verdict) {
 	e := s.find(id)
 	switch {
 	case c.Cost == 0:
@@ -85,7 +87,7 @@ func (s *shard) charge(now time.Time, id bucketID, c *Charge, create bool) (*ent
 	case e == nil && !create:
 		return nil, unknown
 	case e == nil:
-		if e = s.insert(now, id, c.Limit); e == nil {
+		if e = s.insert(now, id, c.Limit, call); e == nil {
 			return nil, noRoom
 		}
 	case e.shape != shapeOf(c.Limit):
@@ -108,18 +110,52 @@ func (s *shard) refund(now time.Time, id bucketID, cost int) {
 	}
 }
 
+// adjust takes units, or gives them back, whatever the bucket holds. It is false if there is no room for a bucket.
+func (s *shard) adjust(now time.Time, id bucketID, c *Charge) bool {
+	e := s.find(id)
+	switch {
+	case c.Cost == 0 || e == nil && c.Cost < 0:
+		return true
+	case e == nil:
+		if e = s.insert(now, id, c.Limit, nil); e == nil {
+			return false
+		}
+	}
+	// ReserveN goes into debt, but takes no more than a burst at a time.
+	burst := int(e.shape.burst)
+	e.bucket.SetBurstAt(now, max(burst, c.Cost))
+	e.bucket.ReserveN(now, c.Cost)
+	e.bucket.SetBurstAt(now, burst)
+	return true
+}
+
+// forget drops the bucket, if it is there.
+func (s *shard) forget(id bucketID) {
+	if slot := s.slot(id); slot != 0 {
+		s.drop(slot)
+	}
+}
+
 func (s *shard) find(id bucketID) *entry {
+	if slot := s.slot(id); slot != 0 {
+		return s.at(slot)
+	}
+	return nil
+}
+
+// slot returns the slot of a bucket, 0 if there is none.
+func (s *shard) slot(id bucketID) uint32 {
 	if s.heads == nil {
-		return nil
+		return 0
 	}
 	for slot := s.heads[s.chain(id)]; slot != 0; {
 		e := s.at(slot)
 		if e.id == id {
-			return e
+			return slot
 		}
 		slot = e.next
 	}
-	return nil
+	return 0
 }
 
 func (s *shard) at(slot uint32) *entry { return &s.blocks[(slot-1)/perBlock][(slot-1)%perBlock] }
@@ -130,13 +166,13 @@ func (s *shard) chain(id bucketID) uint64 {
 }
 
 // insert makes a full bucket. It returns nil when the cap is reached, nothing is to be evicted, and no full bucket was found to make room.
-func (s *shard) insert(now time.Time, id bucketID, l Limit) *entry {
+func (s *shard) insert(now time.Time, id bucketID, l Limit, call []charging) *entry {
 	if s.heads == nil {
 		s.heads = make([]uint32, s.capacity)
 		s.since = now
 	}
 	s.reclaim(now)
-	slot := s.vacant(now)
+	slot := s.vacant(now, call)
 	if slot == 0 {
 		s.noRoom++
 		return nil
@@ -152,7 +188,7 @@ func (s *shard) insert(now time.Time, id bucketID, l Limit) *entry {
 }
 
 // vacant returns a slot that is in no chain, 0 if there is none.
-func (s *shard) vacant(now time.Time) uint32 {
+func (s *shard) vacant(now time.Time, call []charging) uint32 {
 	if s.free == 0 {
 		if s.used < s.capacity {
 			if s.used%perBlock == 0 {
@@ -161,7 +197,10 @@ func (s *shard) vacant(now time.Time) uint32 {
 			s.used++
 			return s.used
 		}
-		slot, refill := s.fullest(now)
+		slot, refill := s.fullest(now, call)
+		if slot == 0 {
+			return 0
+		}
 		if refill > 0 {
 			if !s.evict {
 				return 0
@@ -191,12 +230,17 @@ func (s *shard) reclaim(now time.Time) {
 
 // fullest returns that entry of a sample that is full the soonest, and how long it takes: what its bucket still remembers is forgotten
 // then anyway. The least recently used one would be the wrong choice: with a flood of new keys a caller could evict the bucket that it
-// has drained. Every slot is in use.
-func (s *shard) fullest(now time.Time) (slot uint32, refill time.Duration) {
+// has drained. Every slot is in use. The buckets that the same call has charged are no candidates, or a charge would be forgotten before
+// it was ever seen; slot is 0 if there are no others.
+func (s *shard) fullest(now time.Time, call []charging) (slot uint32, refill time.Duration) {
 	at := rand.Uint32N(s.used)
-	for range min(sample, s.used) {
+	for range min(sample+len(call), int(s.used)) {
 		at = at%s.used + 1
-		if r := s.refill(s.at(at), now); slot == 0 || r < refill {
+		e := s.at(at)
+		if slices.ContainsFunc(call, func(c charging) bool { return c.id == e.id }) {
+			continue
+		}
+		if r := s.refill(e, now); slot == 0 || r < refill {
 			slot, refill = at, r
 		}
 	}

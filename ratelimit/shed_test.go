@@ -27,7 +27,10 @@ func newShedder(t *testing.T, capacity int, o *ratelimit.ShedOptions) *shedder {
 		require.NoError(t, err)
 		return ratelimit.Class(n)
 	}
-	s.h = ratelimit.Shed(capacity, class, o)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-s.until }))
+	s.h = ratelimit.Shed(capacity, class, o)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		<-s.until
+		ok(w, r)
+	}))
 	return s
 }
 
@@ -187,8 +190,9 @@ func TestShedSkips(t *testing.T) {
 	})
 	var inner http.Handler
 	outer := h(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { inner.ServeHTTP(w, r) }))
-	inner = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+	inner = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		inner = ok
+		ok(w, r)
 		refused := get(outer, "")
 		require.Equal(t, 503, refused.Code)
 		require.Equal(t, "3", refused.Header().Get("Retry-After"))

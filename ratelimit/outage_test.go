@@ -1,0 +1,194 @@
+package ratelimit_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/ratelimit"
+)
+
+// lines is a log: one string for each record of any level but Debug.
+type lines struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, string(p))
+	return len(p), nil
+}
+
+func (l *lines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+// drain returns the records since the last call.
+func (l *lines) drain() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := l.all
+	l.all = nil
+	return all
+}
+
+// logged is h with a log for what its refusals write there.
+func logged(log *lines, h http.Handler) http.Handler {
+	return (&apierror.Renderer{Logger: log.logger()}).Handler(h)
+}
+
+// TestWhatStrangersCanRepeatIsLoggedWhenItBeginsAndWhenItEnds sends a thousand requests into each kind of trouble.
+func TestWhatStrangersCanRepeatIsLoggedWhenItBeginsAndWhenItEnds(t *testing.T) {
+	t.Parallel()
+	errDown := errors.New("connection refused \u202e\n" + strings.Repeat("x", 10_000))
+	type trouble struct {
+		code       int
+		rule       ratelimit.Rule
+		limiter    ratelimit.Limiter
+		on         ratelimit.OnFailure
+		heal       func()
+		begin, end string
+	}
+	for name, row := range map[string]func() trouble{
+		"closed": func() trouble {
+			l := &broken{Memory: ratelimit.NewMemory(nil), err: errDown}
+			return trouble{503, byKey("", ratelimit.PerHour(2)), l, ratelimit.FailClosed, func() { l.err = nil }, "the limiter fails", "works again"}
+		},
+		"open": func() trouble {
+			l := &broken{Memory: ratelimit.NewMemory(nil), err: errDown}
+			return trouble{200, byKey("", ratelimit.PerHour(2)), l, ratelimit.FailOpen, func() { l.err = nil }, "the limiter fails", "works again"}
+		},
+		"local": func() trouble {
+			l := &broken{Memory: ratelimit.NewMemory(nil), err: errDown}
+			return trouble{200, byKey("", ratelimit.PerHour(2)), l, ratelimit.FailLocal, func() { l.err = nil }, "the limiter fails", "works again"}
+		},
+		"full": func() trouble {
+			m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: ratelimit.RefuseNew})
+			_, err := m.Take(t.Context(), ratelimit.Charge{Rule: "other", Limit: ratelimit.PerHour(1), Cost: 1})
+			require.NoError(t, err)
+			return trouble{503, byKey("", ratelimit.PerHour(2)), m, ratelimit.FailLocal, func() { time.Sleep(time.Hour) }, "no room", "room again"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var log lines
+				row := row()
+				h := logged(&log, ratelimit.New(row.limiter, &ratelimit.Options{OnFailure: row.on, Logger: log.logger()}, row.rule)(ok))
+				for i := range 1000 {
+					require.Equal(t, row.code, get(h, strconv.Itoa(i)).Code)
+				}
+				records := log.drain()
+				require.Len(t, records, 1, "%.300q", records)
+				require.Contains(t, records[0], row.begin)
+				require.Less(t, len(records[0]), 2000)
+				require.NotContains(t, records[0], "\u202e")
+
+				row.heal()
+				require.Equal(t, 200, get(h, "healthy").Code)
+				records = log.drain()
+				require.Len(t, records, 1, "%.300q", records)
+				require.Contains(t, records[0], row.end)
+				require.Contains(t, records[0], "requests=1000")
+				require.Equal(t, 200, get(h, "healthy").Code)
+				require.Empty(t, log.drain())
+			})
+		})
+	}
+}
+
+// A back end that fails for every second request, such as for a key of one stranger's, is not two records for each.
+func TestLimiterThatFailsNowAndThenIsTwoRecordsAMinute(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log lines
+		l := &broken{Memory: ratelimit.NewMemory(nil)}
+		h := ratelimit.New(l, &ratelimit.Options{Logger: log.logger()}, byKey("", ratelimit.PerSecond(100)))(ok)
+		flap := func() {
+			l.err = errors.New("wrong type")
+			get(h, "sk_1")
+			l.err = nil
+			get(h, "sk_1")
+		}
+		for range 300 { // ten minutes
+			flap()
+			time.Sleep(2 * time.Second)
+		}
+		records := log.drain()
+		require.Greater(t, len(records), 10)
+		require.LessOrEqual(t, len(records), 22, "%.600q", records)
+		time.Sleep(time.Hour)
+		flap()
+		require.Len(t, log.drain(), 2, "an outage that is alone is logged when it happens")
+	})
+}
+
+// During a flood of new keys that a full table refuses, keys that it holds are served: that ends nothing. Nor does a pause of less
+// than a minute.
+func TestFloodOfNewKeysIsOneFullTableDespitePausesAndKnownKeys(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log lines
+		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: ratelimit.RefuseNew})
+		h := ratelimit.New(m, &ratelimit.Options{Logger: log.logger()}, byKey("", ratelimit.Limit{Quota: 1, Window: 24 * time.Hour, Burst: 500}))(ok)
+		require.Equal(t, 200, get(h, "known").Code)
+		for range 20 {
+			for i := range 10 {
+				require.Equal(t, 503, get(h, strconv.Itoa(i)).Code)
+				require.Equal(t, 200, get(h, "known").Code)
+			}
+			time.Sleep(50 * time.Second)
+			require.Equal(t, 200, get(h, "known").Code)
+		}
+		require.Len(t, log.drain(), 1)
+		time.Sleep(11 * time.Second)
+		require.Equal(t, 200, get(h, "known").Code)
+		records := log.drain()
+		require.Len(t, records, 1)
+		require.Contains(t, records[0], "requests=200")
+	})
+}
+
+// Clients that go away in the middle are no trouble of the limiter's, and nobody else's either.
+func TestClientsThatGoAwayAreNotLogged(t *testing.T) {
+	t.Parallel()
+	var log lines
+	l := &broken{Memory: ratelimit.NewMemory(nil), err: context.Canceled}
+	h := logged(&log, ratelimit.New(l, &ratelimit.Options{Logger: log.logger()}, byKey("", ratelimit.PerHour(1)))(ok))
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	late, cancel := context.WithTimeout(t.Context(), -1)
+	defer cancel()
+	for range 10 {
+		require.Equal(t, 503, serve(h, request("X-Api-Key", "sk_1").WithContext(gone)).Code)
+		require.Equal(t, 504, serve(h, request("X-Api-Key", "sk_1").WithContext(late)).Code)
+	}
+	require.Empty(t, log.drain())
+}
+
+// What MaxConcurrent and Shed refuse is in their events, and in the access log.
+func TestRefusalsOfConcurrencyLimitsAreNotLogged(t *testing.T) {
+	t.Parallel()
+	var log lines
+	var inner http.Handler
+	outer := logged(&log, ratelimit.Shed(2, nil, nil)(ratelimit.MaxConcurrent(1, ratelimit.ByRemoteAddr, nil)(
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { inner.ServeHTTP(w, r) }))))
+	inner = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for range 100 {
+			require.Contains(t, []int{429, 503}, get(outer, "").Code)
+		}
+		ok.ServeHTTP(w, r)
+	})
+	require.Equal(t, 200, get(outer, "").Code)
+	require.Empty(t, log.drain())
+}
