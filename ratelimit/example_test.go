@@ -113,6 +113,91 @@ func ExampleNew_shadow() {
 	// 2 would have been denied
 }
 
+// Tokens of a language model: an estimate is charged before the model runs, and settled when the answer is there.
+func ExampleSettle() {
+	limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{
+		Name:    "tokens",
+		Limit:   ratelimit.PerMinute(1000),
+		Key:     ratelimit.ByHeader("X-Account"),
+		Cost:    func(*http.Request) int { return 600 }, // max_tokens of the request, say
+		Settled: true,
+	})
+	h := limit(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		used := 150 // what the model says
+		if err := ratelimit.Settle(r.Context(), "tokens", used); err != nil {
+			fmt.Println(err) // the estimate stays charged
+		}
+		fmt.Fprint(w, "hello")
+	}))
+
+	for range 3 {
+		r := httptest.NewRequest(http.MethodPost, "/v1/complete", nil)
+		r.Header.Set("X-Account", "acme")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		fmt.Println(w.Code, w.Header().Get("RateLimit"))
+	}
+	// Output:
+	// 200 "tokens";r=400;t=1
+	// 200 "tokens";r=250;t=1
+	// 200 "tokens";r=100;t=1
+}
+
+// A log-in page counts failed attempts only: what the response says decides afterwards. Its answers do not tell how many are left.
+func ExampleRule_costAfter() {
+	limit := ratelimit.New(ratelimit.NewMemory(nil), &ratelimit.Options{
+		NoFields: func(*http.Request) bool { return true },
+	}, ratelimit.Rule{
+		Name:  "log-in",
+		Limit: ratelimit.PerHour(3),
+		Key:   ratelimit.ByRemoteAddr,
+		CostAfter: func(_ *http.Request, status int) int {
+			if status == http.StatusUnauthorized {
+				return 1
+			}
+			return 0
+		},
+	})
+	h := limit(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.FormValue("password") != "secret" {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+
+	for _, password := range []string{"secret", "secret", "secret", "secret", "guess", "guess", "guess", "guess"} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/log-in?password="+password, nil))
+		fmt.Print(w.Code, " ")
+	}
+	// Output: 200 200 200 200 401 401 401 429
+}
+
+// A log-in that succeeds forgives the failed ones before it.
+func ExampleReset() {
+	limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{
+		Name:    "log-in",
+		Limit:   ratelimit.PerHour(3),
+		Key:     ratelimit.ByRemoteAddr,
+		Settled: true,
+	})
+	h := limit(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.FormValue("password") != "secret" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		if err := ratelimit.Reset(r.Context(), "log-in"); err != nil {
+			fmt.Println(err)
+		}
+	}))
+
+	for _, password := range []string{"guess", "guess", "secret", "guess", "guess", "guess", "guess"} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/log-in?password="+password, nil))
+		fmt.Print(w.Code, " ")
+	}
+	// Output: 401 401 200 401 401 401 429
+}
+
 // The decision without HTTP, for a job that sends mail.
 func ExampleMemory_Take() {
 	limiter := ratelimit.NewMemory(nil)

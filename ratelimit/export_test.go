@@ -12,3 +12,6 @@ func (m *Memory) TakeAt(now time.Time, c Charge) (d Decision, err error) {
 func (m *Memory) TakeAllAt(now time.Time, charges []Charge, into []Decision) error {
 	return m.takeAll(now, charges, into)
 }
+
+// AdjustAt is Adjust at a time of the test's choosing.
+func (m *Memory) AdjustAt(now time.Time, c Charge) error { return m.adjust(now, &c) }

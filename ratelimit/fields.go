@@ -133,6 +133,9 @@ func tighter(a, b [2]int64) bool { return a[0] < b[0] || a[0] == b[0] && a[1] > 
 
 // setRetryAfterMs sets the wait in milliseconds, within the last second of Retry-After, which says the same more coarsely.
 func setRetryAfterMs(h http.Header, c *Charge, d *Decision) {
-	wait := min(max(d.wait(c), d.RetryAfter-time.Second+1), d.RetryAfter)
+	wait := d.RetryAfter
+	if d.RefillAfter > 0 {
+		wait = min(wait, max(d.wait(c), wait-time.Second+1))
+	}
 	h["Retry-After-Ms"] = []string{strconv.FormatInt(int64((wait-1)/time.Millisecond)+1, 10)}
 }

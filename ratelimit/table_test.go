@@ -496,3 +496,55 @@ func TestManyCallersOfASmallTable(t *testing.T) {
 		wg.Wait()
 	}
 }
+
+// TestACallKeepsWhatItHasCharged has rules of keys that are all new, in tables that are too small for them: each call needs the room that it
+// took itself a moment ago. Every rule must still count.
+func TestACallKeepsWhatItHasCharged(t *testing.T) {
+	t.Parallel()
+	for _, atCap := range []ratelimit.AtCap{ratelimit.EvictFullest, ratelimit.ShareOverflow} {
+		for _, maxKeys := range []int{1, 2, 3, 4, 20} {
+			for _, rules := range []int{2, 3, 12} {
+				m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: maxKeys, AtCap: atCap})
+				admitted := 0
+				for i := range 100 {
+					charges := make([]ratelimit.Charge, rules)
+					for k := range charges { // the fullest first, which are the first to go
+						charges[k] = ratelimit.Charge{Rule: strconv.Itoa(k), Key: "k", Limit: ratelimit.Limit{Quota: 1000, Window: time.Hour, Burst: 1000 - 80*k}, Cost: 1}
+					}
+					last := &charges[rules-1]
+					last.Limit = ratelimit.PerHour(5)
+					into := make([]ratelimit.Decision, rules)
+					require.NoError(t, m.TakeAllAt(epoch.Add(time.Duration(i)*time.Millisecond), charges, into))
+					all := true
+					for k, d := range into {
+						all = all && d.Allowed
+						require.False(t, d.Allowed && d.Remaining == 1000-80*k, "rule %d of %d has not been charged: %+v", k, rules, d)
+					}
+					if all {
+						admitted++
+					}
+				}
+				if maxKeys == 1 {
+					require.Equal(t, 5, admitted, "%d rules", rules)
+				}
+				require.LessOrEqual(t, m.Stats().Keys, maxKeys)
+			}
+		}
+	}
+}
+
+// In tables of a usual size, too, a call may look at its own bucket when it needs room.
+func TestACallInAFullTableKeepsWhatItHasCharged(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 12})
+	into := make([]ratelimit.Decision, 2)
+	for i := range 2000 {
+		charges := []ratelimit.Charge{
+			{Rule: "address", Key: strconv.Itoa(i), Limit: ratelimit.PerSecond(1000), Cost: 1}, // full again in a millisecond
+			{Rule: "key", Key: strconv.Itoa(i), Limit: ratelimit.PerHour(5), Cost: 1},
+		}
+		require.NoError(t, m.TakeAllAt(epoch, charges, into))
+		require.Equal(t, 999, into[0].Remaining)
+		require.Equal(t, 4, into[1].Remaining)
+	}
+}

@@ -1,0 +1,422 @@
+package ratelimit_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"mime/multipart"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/internal/memhttp"
+	"github.com/seawall-go/seawall/ratelimit"
+)
+
+// tokens is a rule of 100 an hour, each request of which is estimated at 60.
+func tokens(name string) ratelimit.Rule {
+	return ratelimit.Rule{
+		Name: name, Limit: ratelimit.PerHour(100), Key: ratelimit.ByAPIKey, Settled: true, Cost: func(*http.Request) int { return 60 },
+	}
+}
+
+// left is what remains of a rule's bucket. A limit of 100 an hour gives nothing back in the meantime.
+func left(t *testing.T, l ratelimit.Limiter, rule, key string) int {
+	t.Helper()
+	d, err := l.Take(t.Context(), ratelimit.Charge{Rule: rule, Key: "api_key:" + key, Limit: ratelimit.PerHour(100)})
+	require.NoError(t, err)
+	return d.Remaining
+}
+
+// settling is a handler that settles rules as X-Settle says ("rule=cost"), and answers with the errors.
+var settling = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	for _, v := range r.Header["X-Settle"] {
+		rule, cost, _ := strings.Cut(v, "=")
+		n, err := strconv.Atoi(cost)
+		if err != nil {
+			panic(err)
+		}
+		if err := ratelimit.Settle(r.Context(), rule, n); err != nil {
+			_, _ = io.WriteString(w, err.Error()+"\n")
+		}
+	}
+	ok(w, r)
+})
+
+func TestSettleChargesTheRealCost(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		settle []string
+		left   int
+		errs   string
+	}{
+		"never":                  {nil, 40, ""},
+		"less":                   {[]string{"tokens=10"}, 90, ""},
+		"as much":                {[]string{"tokens=60"}, 40, ""},
+		"more":                   {[]string{"tokens=75"}, 25, ""},
+		"nothing":                {[]string{"tokens=0"}, 100, ""},
+		"more than a burst":      {[]string{"tokens=1000"}, 0, ""},
+		"more than there can be": {[]string{"tokens=9223372036854775807"}, 0, ""},
+		"twice":                  {[]string{"tokens=10", "tokens=20"}, 90, "ratelimit: the request was settled before\n"},
+		"less than nothing":      {[]string{"tokens=-1"}, 40, "ratelimit: a Charge's Cost is negative\n"},
+		"another rule":           {[]string{"other=10"}, 40, "ratelimit: the request has no rule \"other\" that is Settled\n"},
+		"a rule that is not":     {[]string{"requests=10"}, 40, "ratelimit: the request has no rule \"requests\" that is Settled\n"},
+		"less, after a mistake":  {[]string{"tokens=-1", "tokens=10"}, 90, "ratelimit: a Charge's Cost is negative\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := ratelimit.NewMemory(nil)
+				h := ratelimit.New(m, nil, byKey("requests", ratelimit.PerHour(100)), tokens("tokens"))(settling)
+				r := request("X-Api-Key", "sk_1")
+				r.Header["X-Settle"] = row.settle
+				w := serve(h, r)
+				require.Equal(t, 200, w.Code)
+				require.Equal(t, row.errs, w.Body.String())
+				require.Equal(t, row.left, left(t, m, "tokens", "sk_1"))
+				require.Equal(t, 99, left(t, m, "requests", "sk_1"))
+				require.Equal(t, 100, left(t, m, "tokens", "sk_2"))
+			})
+		})
+	}
+}
+
+// A debt keeps the caller out until it is paid, and nobody else.
+func TestSettledDebtDeniesUntilItIsPaid(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := ratelimit.New(ratelimit.NewMemory(nil), nil, tokens("tokens"))(settling)
+		r := request("X-Api-Key", "sk_1", "X-Settle", "tokens=150")
+		require.Equal(t, 200, serve(h, r).Code)
+		w := serve(h, r)
+		require.Equal(t, 429, w.Code)
+		require.Equal(t, "3960", w.Header().Get("Retry-After"), "110 units of 36 seconds")
+		require.Equal(t, `"tokens";r=0;t=1836`, w.Header().Get("RateLimit"))
+		require.Equal(t, 200, get(h, "sk_2").Code)
+		time.Sleep(3960*time.Second - 1)
+		require.Equal(t, 429, serve(h, r).Code)
+		time.Sleep(1)
+		require.Equal(t, 200, serve(h, r).Code)
+	})
+}
+
+// Settling works where the request's context is not quite the handler's: below other middleware, after the client has gone, after the
+// handler has returned.
+func TestSettleInOtherContexts(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(nil)
+	late := make(chan func() error, 1)
+	for name, row := range map[string]struct {
+		settle func(ctx context.Context) error
+	}{
+		"derived": {func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(context.WithValue(ctx, http.ServerContextKey, nil), time.Minute)
+			defer cancel()
+			return ratelimit.Settle(ctx, "tokens", 10)
+		}},
+		"ended": {func(ctx context.Context) error {
+			ctx, cancel := context.WithCancel(ctx)
+			cancel()
+			return ratelimit.Settle(ctx, "tokens", 10)
+		}},
+		"later": {func(ctx context.Context) error {
+			late <- func() error { return ratelimit.Settle(ctx, "tokens", 10) }
+			return nil
+		}},
+	} {
+		var ctxErr error
+		l := &watching{Memory: m, err: &ctxErr}
+		h := ratelimit.New(l, nil, tokens("tokens"))(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			require.NoError(t, row.settle(r.Context()))
+			ok(w, r)
+		}))
+		require.Equal(t, 200, get(h, name).Code)
+		if name == "later" {
+			require.Equal(t, 40, left(t, m, "tokens", name))
+			require.NoError(t, (<-late)())
+		}
+		require.Equal(t, 90, left(t, m, "tokens", name), name)
+		require.NoError(t, ctxErr, "a back end must not be kept from it")
+	}
+	require.Error(t, ratelimit.Settle(t.Context(), "tokens", 1))
+	require.Error(t, ratelimit.Reset(t.Context(), "tokens"))
+}
+
+// watching looks at the context of Adjust.
+type watching struct {
+	*ratelimit.Memory
+	err *error
+}
+
+func (w *watching) Adjust(ctx context.Context, c ratelimit.Charge) error {
+	*w.err = ctx.Err()
+	return w.Memory.Adjust(ctx, c)
+}
+
+func TestStackedRulesAreSettledByTheirNames(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(nil)
+	h := ratelimit.New(m, nil, tokens("outer"))(ratelimit.New(m, nil, byKey("x", ratelimit.PerHour(1e6)))(
+		ratelimit.New(m, nil, tokens("a"), tokens("b"))(settling)))
+	w := serve(h, request("X-Api-Key", "sk_1", "X-Settle", "outer=1", "X-Settle", "b=2"))
+	require.Equal(t, 200, w.Code)
+	require.Empty(t, w.Body.String())
+	require.Equal(t, []int{99, 40, 98}, []int{left(t, m, "outer", "sk_1"), left(t, m, "a", "sk_1"), left(t, m, "b", "sk_1")})
+}
+
+// CostAfter sees what was sent, by whatever kind of handler.
+func TestCostAfterIsCalledWhenTheResponseHasEnded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := ratelimit.NewMemory(nil)
+		status, calls, streamed := 0, 0, false
+		rule := tokens("tokens")
+		rule.Settled = false
+		rule.CostAfter = func(r *http.Request, got int) int {
+			calls++
+			status = got
+			n, err := strconv.Atoi(r.Header.Get("X-Cost"))
+			require.NoError(t, err)
+			require.Equal(t, r.Header.Get("X-How") == "stream", streamed)
+			return n
+		}
+		s := memhttp.New(ratelimit.New(m, nil, rule)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch r.Header.Get("X-How") {
+			case "401":
+				w.WriteHeader(http.StatusUnauthorized)
+			case "hints":
+				w.WriteHeader(http.StatusEarlyHints)
+				w.WriteHeader(http.StatusAccepted)
+			case "settle":
+				require.NoError(t, ratelimit.Settle(r.Context(), "tokens", 5))
+			case "panic":
+				panic(http.ErrAbortHandler)
+			case "hijack":
+				conn, _, err := http.NewResponseController(w).Hijack()
+				require.NoError(t, err)
+				_ = conn.Close()
+			case "stream":
+				for range 3 {
+					_, _ = io.WriteString(w, "data\n")
+					_ = http.NewResponseController(w).Flush() // nobody reads it
+					time.Sleep(time.Second)
+				}
+				streamed = true
+			}
+		})))
+		defer s.Close()
+		for _, row := range []struct {
+			how, cost     string
+			status, calls int
+			left          int
+		}{
+			{"", "0", 200, 1, 100},
+			{"401", "1", 401, 1, 99},
+			{"hints", "7", 202, 1, 93},
+			{"", "-1", 200, 1, 40},
+			{"settle", "50", 0, 0, 95},
+			{"panic", "0", 0, 0, 40},
+			{"hijack", "3", 101, 1, 97},
+			{"stream", "10", 200, 1, 90},
+		} {
+			status, calls, streamed = 0, 0, false
+			require.NoError(t, m.Reset(t.Context(), "tokens", "api_key:sk_1"))
+			atOnce(t, s, 1, "X-Api-Key", "sk_1", "X-How", row.how, "X-Cost", row.cost)
+			time.Sleep(10 * time.Second)
+			require.Equal(t, row.calls, calls, row.how)
+			require.Equal(t, row.status, status, row.how)
+			require.Equal(t, row.left, left(t, m, "tokens", "sk_1"), "%s %s", row.how, row.cost)
+		}
+	})
+}
+
+func TestResetFillsTheBucket(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(nil)
+	fails := true
+	rule := tokens("log-in")
+	rule.CostAfter = func(*http.Request, int) int { return 1000 } // not for what was reset
+	h := ratelimit.New(m, nil, rule)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !fails {
+			require.NoError(t, ratelimit.Reset(r.Context(), "log-in"))
+			require.Error(t, ratelimit.Reset(r.Context(), "log-in"))
+			require.Error(t, ratelimit.Settle(r.Context(), "log-in", 3))
+		}
+		ok(w, r)
+	}))
+	require.Equal(t, 200, get(h, "sk_1").Code)
+	require.Equal(t, 429, get(h, "sk_1").Code)
+	require.NoError(t, m.Reset(t.Context(), "log-in", "api_key:sk_1"))
+	fails = false
+	require.Equal(t, 200, get(h, "sk_1").Code)
+	require.Equal(t, 100, left(t, m, "log-in", "sk_1"))
+}
+
+// adjustable has no Reset.
+type adjustable struct {
+	ratelimit.Limiter
+	ratelimit.Adjuster
+}
+
+func TestResetNeedsAResetter(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(nil)
+	h := ratelimit.New(adjustable{m, m}, nil, tokens("tokens"))(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		require.ErrorIs(t, ratelimit.Reset(r.Context(), "tokens"), errors.ErrUnsupported)
+		ok(w, r)
+	}))
+	require.Equal(t, 200, get(h, "sk_1").Code)
+}
+
+// Whoever was not charged is neither refunded nor charged afterwards.
+func TestSettleOfWhatWasNotCharged(t *testing.T) {
+	t.Parallel()
+	errDown := errors.New("down")
+	skip := tokens("tokens")
+	skip.Skip = func(*http.Request) bool { return true }
+	unlimited := tokens("tokens")
+	unlimited.LimitFor = func(*http.Request) ratelimit.Limit { return ratelimit.Unlimited() }
+	optional := tokens("tokens")
+	optional.KeyOptional, optional.Key = true, ratelimit.ByHeader("X-Org")
+	dear := tokens("tokens")
+	dear.Cost = func(*http.Request) int { return 101 }
+	blocked := tokens("tokens")
+	blocked.LimitFor = func(*http.Request) ratelimit.Limit { return ratelimit.Blocked() }
+	keyless := tokens("tokens")
+	keyless.Key = ratelimit.ByHeader("X-Org")
+	for name, row := range map[string]struct {
+		rule ratelimit.Rule
+		o    ratelimit.Options
+		err  error
+	}{
+		"skipped":           {rule: skip},
+		"unlimited":         {rule: unlimited},
+		"without a key":     {rule: optional},
+		"bypassed":          {rule: tokens("tokens"), o: ratelimit.Options{OnFailure: ratelimit.FailOpen}, err: errDown},
+		"denied in shadow":  {rule: dear, o: ratelimit.Options{Shadow: true}},
+		"blocked in shadow": {rule: blocked, o: ratelimit.Options{Shadow: true}},
+		"no key in shadow":  {rule: keyless, o: ratelimit.Options{Shadow: true}},
+		"failed in shadow":  {rule: tokens("tokens"), o: ratelimit.Options{Shadow: true, OnFailure: ratelimit.FailClosed}, err: errDown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := &broken{Memory: ratelimit.NewMemory(nil), err: row.err}
+			row.o.Logger = slog.New(slog.DiscardHandler)
+			ran := 0
+			h := ratelimit.New(l, &row.o, row.rule)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				ran++
+				require.NoError(t, ratelimit.Reset(r.Context(), "tokens"))
+				require.Error(t, ratelimit.Settle(r.Context(), "tokens", 70), "once is enough")
+				ok(w, r)
+			}))
+			require.Equal(t, 200, get(h, "sk_1").Code)
+			h = ratelimit.New(l, &row.o, row.rule)(settling)
+			w := serve(h, request("X-Api-Key", "sk_1", "X-Settle", "tokens=70"))
+			require.Equal(t, 200, w.Code)
+			require.Empty(t, w.Body.String())
+			require.Equal(t, 1, ran)
+			require.Equal(t, 100, left(t, l.Memory, "tokens", "sk_1"))
+		})
+	}
+}
+
+// In shadow mode, what is admitted is settled: else the shadow would count what the real limit would not.
+func TestSettleInShadowMode(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(nil)
+	h := ratelimit.New(m, &ratelimit.Options{Shadow: true}, tokens("tokens"))(settling)
+	require.Equal(t, 200, serve(h, request("X-Api-Key", "sk_1", "X-Settle", "tokens=10")).Code)
+	require.Equal(t, 90, left(t, m, "tokens", "sk_1"))
+}
+
+// The limiter that was charged is the one that is settled: here the local one, while the real one is down.
+func TestSettleOfALocalDecision(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &broken{Memory: ratelimit.NewMemory(nil), err: errors.New("down")}
+		h := ratelimit.New(l, &ratelimit.Options{Logger: slog.New(slog.DiscardHandler)}, tokens("tokens"))(settling)
+		require.Equal(t, 200, serve(h, request("X-Api-Key", "sk_1", "X-Settle", "tokens=10")).Code)
+		w := serve(h, request("X-Api-Key", "sk_1"))
+		require.Equal(t, 200, w.Code)
+		require.Equal(t, `"tokens";r=30;t=36`, w.Header().Get("RateLimit"))
+		require.Equal(t, 100, left(t, l.Memory, "tokens", "sk_1"))
+	})
+}
+
+// unsettled is a limiter whose Adjust fails.
+type unsettled struct{ *ratelimit.Memory }
+
+var errAdjust = errors.New("the reply was lost")
+
+func (unsettled) Adjust(context.Context, ratelimit.Charge) error { return errAdjust }
+
+func TestAdjustThatFails(t *testing.T) {
+	t.Parallel()
+	var log lines
+	rule := tokens("tokens")
+	rule.CostAfter = func(*http.Request, int) int { return 10 }
+	l := unsettled{ratelimit.NewMemory(nil)}
+	h := ratelimit.New(l, &ratelimit.Options{Logger: log.logger()}, rule)(settling)
+	w := serve(h, request("X-Api-Key", "sk_1", "X-Settle", "tokens=10"))
+	require.Equal(t, errAdjust.Error()+"\n", w.Body.String(), "the handler knows, so nobody else needs to")
+	require.Empty(t, log.drain())
+	for i := range 10 {
+		require.Equal(t, 200, get(h, strconv.Itoa(i)).Code)
+	}
+	require.NotEmpty(t, log.drain())
+	require.Equal(t, 40, left(t, l, "tokens", "sk_1"), "the estimate stays")
+}
+
+func TestSettledRulesNeedAnAdjuster(t *testing.T) {
+	t.Parallel()
+	type single struct{ ratelimit.Limiter }
+	l := single{ratelimit.NewMemory(nil)}
+	require.Panics(t, func() { ratelimit.New(l, nil, tokens("tokens")) })
+	after := byKey("", ratelimit.PerHour(1))
+	after.CostAfter = func(*http.Request, int) int { return 0 }
+	require.Panics(t, func() { ratelimit.New(l, nil, after) })
+}
+
+// A settled rule passes on a copy of the request. What net/http and outer layers look for is on theirs all the same.
+func TestSettledRulesLeaveTheRequestAsTheHandlerLeftIt(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /upload/{id}", func(w http.ResponseWriter, r *http.Request) {
+		require.NoError(t, r.ParseMultipartForm(0))
+		ok(w, r)
+	})
+	limited := ratelimit.New(ratelimit.NewMemory(nil), nil, tokens("tokens"))(mux)
+	var seen *http.Request
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		limited.ServeHTTP(w, r)
+		seen = r
+	}))
+	var body strings.Builder
+	form := multipart.NewWriter(&body)
+	file, err := form.CreateFormFile("file", "x")
+	require.NoError(t, err)
+	_, err = io.WriteString(file, strings.Repeat("x", 1<<20))
+	require.NoError(t, err)
+	require.NoError(t, form.Close())
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/upload/7", strings.NewReader(body.String()))
+	require.NoError(t, err)
+	r.Header.Set("Content-Type", form.FormDataContentType())
+	r.Header.Set("X-Api-Key", "sk_1")
+	resp, err := s.Client().Do(r)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, 200, resp.StatusCode)
+	s.Close()
+	require.Equal(t, "POST /upload/{id}", seen.Pattern)
+	require.NotNil(t, seen.MultipartForm)
+	_, err = seen.MultipartForm.File["file"][0].Open()
+	require.ErrorIs(t, err, os.ErrNotExist, "net/http has removed it")
+}
