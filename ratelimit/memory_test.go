@@ -47,6 +47,10 @@ func (c *clocked) TakeAll(_ context.Context, charges []ratelimit.Charge, into []
 	return c.TakeAllAt(c.time(), charges, into)
 }
 
+func (c *clocked) Adjust(_ context.Context, charge ratelimit.Charge) error {
+	return c.AdjustAt(c.time(), charge)
+}
+
 func TestMemoryConforms(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]*ratelimit.MemoryOptions{

@@ -60,7 +60,8 @@ func (b *rational) check(t *testing.T, c ratelimit.Charge, d ratelimit.Decision,
 		b.tokens.Sub(b.tokens, rat(c.Cost))
 	}
 	hair := float64(time.Millisecond) * float64(b.limit.Quota) / float64(b.limit.Window)
-	if left, _ := b.over(0); float64(d.Remaining) > left+hair || float64(d.Remaining) <= left-hair-1 {
+	left, _ := b.over(0)
+	if left = max(left, 0); float64(d.Remaining) > left+hair || float64(d.Remaining) <= left-hair-1 {
 		t.Fatalf("%d remain of %v\ncharge   %+v\ndecision %+v", d.Remaining, left, c, d)
 	}
 }

@@ -9,7 +9,8 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// Run checks a limiter, and, if it is a [ratelimit.MultiLimiter], that too. newLimiter returns a limiter without buckets, on a clock that
+// Run checks a limiter, and what else it is of [ratelimit.MultiLimiter], [ratelimit.Adjuster], [ratelimit.Resetter] and
+// [ratelimit.Registrar]. newLimiter returns a limiter without buckets, on a clock that
 // stands still until the function that it also returns moves it forward. It is called once for each test, with that test's t, on which
 // it may register a cleanup, and once to see what it returns.
 //
@@ -49,20 +50,37 @@ func Run(t *testing.T, newLimiter func(t *testing.T) (ratelimit.Limiter, func(ti
 			c.test(t, l, advance)
 		})
 	}
-	if l, _ := newLimiter(t); !isMulti(l) {
-		return
+	which, _ := newLimiter(t)
+	if _, ok := which.(ratelimit.MultiLimiter); ok {
+		for _, c := range multiTests {
+			t.Run(c.name, func(t *testing.T) {
+				l, advance := newLimiter(t)
+				c.test(t, l.(ratelimit.MultiLimiter), advance)
+			})
+		}
 	}
-	for _, c := range multiTests {
-		t.Run(c.name, func(t *testing.T) {
-			l, advance := newLimiter(t)
-			c.test(t, l.(ratelimit.MultiLimiter), advance)
+	if _, ok := which.(ratelimit.Adjuster); ok {
+		for _, c := range adjusterTests {
+			t.Run(c.name, func(t *testing.T) {
+				l, advance := newLimiter(t)
+				c.test(t, l.(adjuster), advance)
+			})
+		}
+	}
+	if _, ok := which.(ratelimit.Resetter); ok {
+		for _, c := range resetterTests {
+			t.Run(c.name, func(t *testing.T) {
+				l, advance := newLimiter(t)
+				c.test(t, l.(resetter), advance)
+			})
+		}
+	}
+	if _, ok := which.(ratelimit.Registrar); ok {
+		t.Run("names of rules", func(t *testing.T) {
+			l, _ := newLimiter(t)
+			registered(t, l.(ratelimit.Registrar))
 		})
 	}
-}
-
-func isMulti(l ratelimit.Limiter) bool {
-	_, ok := l.(ratelimit.MultiLimiter)
-	return ok
 }
 
 // take makes a charge that must not fail, and checks what holds of every decision.

@@ -30,6 +30,11 @@ var faults = []string{
 	"a cost is cut to 32 bits", "a key is cut to 255 bytes", "a key has no spaces at its end", "places are left over",
 	"an error holds the key", "a denial of several loses fractions", "one bucket twice at two prices", "the clock ticks every millisecond",
 	"the clock is kept in 14 digits", "integers overflow",
+	"what is not there is not taken", "there are no debts", "a refund in debt is lost", "a refund makes a bucket",
+	"an adjustment of nothing makes a bucket", "an adjustment brings its plan", "an adjustment is cut to the burst", "an adjustment rewinds the clock",
+	"an adjustment loses fractions", "an adjustment of any size", "an adjustment of any limit", "two adjustments at once lose one",
+	"a debt extends no bucket's life", "an error of an adjustment holds the key", "a reset does nothing", "a reset empties the bucket",
+	"a reset takes the rule for the key", "a reset makes a bucket", "a name may have two limits", "a name may be used once",
 }
 
 const (
@@ -47,7 +52,7 @@ func TestTheSuiteFindsEachFault(t *testing.T) {
 			if fault == "a cost is cut to 32 bits" && strconv.IntSize == 32 {
 				t.Skip("an int has no more")
 			}
-			cmd := exec.Command(os.Args[0], "-test.run=^TestLimiterOfTheEnvironment$")
+			cmd := exec.Command(os.Args[0], "-test.run=^TestLimiterOfTheEnvironment$", "-test.timeout=1m")
 			cmd.Env = append(os.Environ(), envFault+"="+fault)
 			out, err := cmd.CombinedOutput()
 			var exit *exec.ExitError
@@ -79,6 +84,7 @@ type exact struct {
 	mu      sync.Mutex
 	now     time.Duration
 	buckets map[[2]string]bucket
+	names   map[string]ratelimit.Limit
 	denied  map[[2]string]time.Duration // until when
 }
 
@@ -152,6 +158,116 @@ func (e *exact) TakeAll(_ context.Context, charges []ratelimit.Charge, into []ra
 	for i, c := range charges {
 		into[i] = e.decide(c, into[i].Allowed)
 	}
+	return nil
+}
+
+func (e *exact) Adjust(_ context.Context, c ratelimit.Charge) error {
+	switch e.fault {
+	case "two at once take the same":
+		return nil // it is found without
+	case "two adjustments at once lose one":
+	default:
+		e.mu.Lock()
+		defer e.mu.Unlock()
+	}
+	err := c.Limit.Validate()
+	if max(c.Cost, -c.Cost) > 1e9 && e.fault != "an adjustment of any size" {
+		err = errors.New("too much")
+	}
+	if err != nil && e.fault != "an adjustment of any limit" {
+		if e.fault == "an error of an adjustment holds the key" {
+			err = fmt.Errorf("%w: %+v", err, c)
+		}
+		return err
+	}
+	name := e.name(c)
+	e.race()
+	before, known := e.buckets[name]
+	tokens := e.tokens(c)
+	e.raced()
+	if known && e.fault != "an adjustment brings its plan" {
+		c.Limit = before.limit
+		e.race()
+		tokens = e.tokens(c)
+		e.raced()
+	}
+	switch {
+	case c.Cost == 0 && (known || e.fault != "an adjustment of nothing makes a bucket"),
+		c.Cost < 0 && !known && e.fault != "a refund makes a bucket",
+		c.Cost < 0 && tokens.Sign() < 0 && e.fault == "a refund in debt is lost",
+		c.Cost > 0 && tokens.Cmp(rat(c.Cost)) < 0 && e.fault == "what is not there is not taken":
+		return nil
+	}
+	if e.fault == "an adjustment is cut to the burst" {
+		c.Cost = min(c.Cost, burst(c.Limit))
+	}
+	if e.fault == "two adjustments at once lose one" {
+		runtime.Gosched()
+	}
+	b := bucket{tokens: tokens.Sub(tokens, rat(c.Cost)), limit: c.Limit, at: e.now}
+	b.tokens = least(b.tokens, rat(burst(c.Limit)))
+	switch {
+	case e.fault == "there are no debts" && b.tokens.Sign() < 0:
+		b.tokens = rat(0)
+	case e.fault == "an adjustment rewinds the clock":
+		b.at -= time.Second
+	case e.fault == "an adjustment loses fractions":
+		b.tokens = rat(whole(b.tokens))
+	}
+	b.life = e.now + until(burst(c.Limit), b.tokens, c.Limit)
+	if e.fault == "a debt extends no bucket's life" && known {
+		b.life = before.life
+	}
+	e.race()
+	e.buckets[name] = b
+	e.raced()
+	return nil
+}
+
+// race and raced lock for a moment only where two at once are to come between.
+func (e *exact) race() {
+	if e.fault == "two adjustments at once lose one" {
+		e.mu.Lock()
+	}
+}
+
+func (e *exact) raced() {
+	if e.fault == "two adjustments at once lose one" {
+		e.mu.Unlock()
+	}
+}
+
+func (e *exact) Reset(_ context.Context, rule, key string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := ratelimit.Charge{Rule: rule, Key: key, Limit: ratelimit.PerHour(10)}
+	switch e.fault {
+	case "a reset does nothing":
+	case "a reset empties the bucket":
+		e.buckets[e.name(c)] = bucket{tokens: rat(0), limit: c.Limit, at: e.now}
+	case "a reset makes a bucket":
+		e.buckets[e.name(c)] = bucket{tokens: rat(10), limit: c.Limit, at: e.now}
+	case "a reset takes the rule for the key":
+		for name := range e.buckets {
+			if name[0] == rule {
+				delete(e.buckets, name)
+			}
+		}
+	default:
+		delete(e.buckets, e.name(c))
+	}
+	return nil
+}
+
+func (e *exact) Register(rule string, l ratelimit.Limit) error {
+	before, known := e.names[rule]
+	if known && (before != l && e.fault != "a name may have two limits" || e.fault == "a name may be used once") {
+		return errors.New("two limits")
+	}
+	if e.names == nil {
+		e.names = map[string]ratelimit.Limit{}
+	}
+	e.names[rule] = l
 	return nil
 }
 
@@ -263,7 +379,7 @@ func (e *exact) tokens(c ratelimit.Charge) *big.Rat {
 	}
 	b, ok := e.buckets[e.name(c)]
 	switch e.fault {
-	case "a bucket goes when it is full by its last plan", "a denial extends no bucket's life":
+	case "a bucket goes when it is full by its last plan", "a denial extends no bucket's life", "a debt extends no bucket's life":
 		ok = ok && e.now < b.life
 	}
 	if !ok {

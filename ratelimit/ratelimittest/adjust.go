@@ -1,0 +1,275 @@
+package ratelimittest
+
+import (
+	"math/big"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seawall-go/seawall/ratelimit"
+)
+
+// adjuster is a Limiter whose charges can be corrected.
+type adjuster interface {
+	ratelimit.Limiter
+	ratelimit.Adjuster
+}
+
+// resetter is a Limiter whose buckets can be filled.
+type resetter interface {
+	ratelimit.Limiter
+	ratelimit.Resetter
+}
+
+var adjusterTests = []struct {
+	name string
+	test func(t *testing.T, l adjuster, advance func(time.Duration))
+}{
+	{"adjustments: what is given back, and what is taken", adjustments},
+	{"adjustments: what cannot be adjusted is an error", invalidAdjustments},
+	{"adjustments: a bucket keeps its limit", keepsItsLimit},
+	{"adjustments: full buckets are not made", makesNoFullBucket},
+	{"adjustments: a debt is remembered until it is paid", remembersDebts},
+	{"adjustments: random settlements agree with rational numbers", settlements},
+	{"adjustments: many goroutines", adjustConcurrently},
+}
+
+var resetterTests = []struct {
+	name string
+	test func(t *testing.T, l resetter, advance func(time.Duration))
+}{
+	{"reset: a full bucket", resets},
+}
+
+// adjust makes a correction that must not fail.
+func adjust(t *testing.T, l ratelimit.Adjuster, c ratelimit.Charge) {
+	t.Helper()
+	if err := l.Adjust(t.Context(), c); err != nil {
+		t.Fatalf("Adjust(%+v): %v", c, err)
+	}
+}
+
+func adjustments(t *testing.T, l adjuster, advance func(time.Duration)) {
+	limit := ratelimit.Limit{Quota: 60, Window: time.Minute, Burst: 10}
+	c := ratelimit.Charge{Rule: "adjust", Key: "k", Limit: limit}
+	for i, s := range []struct {
+		after     time.Duration
+		adjust    int
+		take      int
+		denied    bool
+		remaining int
+		reset     time.Duration
+	}{
+		{take: 5, remaining: 5, reset: 5 * time.Second},
+		{adjust: -3, remaining: 8, reset: 2 * time.Second},
+		{adjust: 0, remaining: 8, reset: 2 * time.Second},
+		{adjust: -100, remaining: 10},
+		{take: 10, remaining: 0, reset: 10 * time.Second}, // no more than a burst was there
+		{after: 2500 * time.Millisecond, adjust: 1, remaining: 1, reset: 8500 * time.Millisecond},
+		{adjust: 1, remaining: 0, reset: 9500 * time.Millisecond},
+		{adjust: 20, remaining: 0, reset: 29500 * time.Millisecond}, // more than a burst, and more than is there
+		{take: 1, denied: true, reset: 29500 * time.Millisecond},
+		{adjust: -5, remaining: 0, reset: 24500 * time.Millisecond}, // in debt
+		{after: 15 * time.Second, take: 1, denied: true, reset: 9500 * time.Millisecond},
+		{after: 500 * time.Millisecond, take: 1, remaining: 0, reset: 10 * time.Second},
+		{adjust: 1_000_000_000, reset: 1_000_000_010 * time.Second},
+		{adjust: -1_000_000_000, reset: 10 * time.Second},
+		{after: time.Second, take: 1, reset: 10 * time.Second},
+	} {
+		advance(s.after)
+		c.Cost = s.adjust
+		adjust(t, l, c)
+		c.Cost = s.take
+		d := take(t, l, c)
+		if d.Allowed == s.denied || d.Remaining != s.remaining || (d.ResetAfter-s.reset).Abs() > slack {
+			t.Fatalf("step %d: %+v, want %+v", i+1, d, s)
+		}
+	}
+	c.Cost, c.Key = 4, "new"
+	adjust(t, l, c)
+	remains(t, l, c, 6)
+}
+
+func invalidAdjustments(t *testing.T, l adjuster, _ func(time.Duration)) {
+	good := ratelimit.Charge{Rule: "p", Key: "sk_secret", Limit: ratelimit.PerHour(10), Cost: 1}
+	for name, change := range map[string]func(*ratelimit.Charge){
+		"the zero limit":   func(c *ratelimit.Charge) { c.Limit = ratelimit.Limit{} },
+		"a negative burst": func(c *ratelimit.Charge) { c.Limit.Burst = -1 },
+		"too much":         func(c *ratelimit.Charge) { c.Cost = 1_000_000_001 },
+		"too much back":    func(c *ratelimit.Charge) { c.Cost = -1_000_000_001 },
+	} {
+		c := good
+		change(&c)
+		if err := l.Adjust(t.Context(), c); err == nil {
+			t.Errorf("%s is no error", name)
+		} else if strings.Contains(err.Error(), c.Key) {
+			t.Errorf("an error holds the key, which may be a secret: %v", err)
+		}
+	}
+	remains(t, l, good, 10)
+}
+
+// keepsItsLimit settles a request that was charged under a plan that the caller has no more.
+func keepsItsLimit(t *testing.T, l adjuster, advance func(time.Duration)) {
+	old := ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerHour(10), Cost: 5}
+	now := ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerMinute(60), Cost: 1}
+	take(t, l, old)
+	take(t, l, now)
+	old.Cost = -2
+	adjust(t, l, old)
+	advance(10 * time.Second)
+	remains(t, l, now, 16)
+	old.Cost = 3
+	adjust(t, l, old)
+	advance(10 * time.Second)
+	remains(t, l, now, 23)
+	old.Cost = -1_000_000
+	adjust(t, l, old)
+	remains(t, l, now, 60)
+}
+
+// makesNoFullBucket looks for the limit of a bucket that should not be there.
+func makesNoFullBucket(t *testing.T, l adjuster, _ func(time.Duration)) {
+	small := ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerMinute(10)}
+	for _, cost := range []int{0, -1, -1_000} {
+		small.Cost = cost
+		adjust(t, l, small)
+		remains(t, l, ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerMinute(60)}, 60)
+	}
+}
+
+func remembersDebts(t *testing.T, l adjuster, advance func(time.Duration)) {
+	c := ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerMinute(60), Cost: 60}
+	take(t, l, c)
+	c.Cost = 3600
+	adjust(t, l, c)
+	c.Cost = 1
+	for range 60 {
+		if d := take(t, l, c); d.Allowed {
+			t.Fatalf("admitted in debt: %+v", d)
+		}
+		advance(time.Minute)
+	}
+	if d := take(t, l, c); d.Allowed || d.RetryAfter != time.Second {
+		t.Errorf("%+v", d)
+	}
+	advance(time.Second)
+	if d := take(t, l, c); !d.Allowed {
+		t.Errorf("%+v", d)
+	}
+}
+
+// settlements settles what random requests were charged.
+func settlements(t *testing.T, l adjuster, advance func(time.Duration)) {
+	rnd := rand.New(rand.NewPCG(8, 9))
+	for i := range 20 {
+		b := newRational(randomLimit(rnd))
+		c := ratelimit.Charge{Rule: "settled", Key: string(rune('a' + i)), Limit: b.limit}
+		var open []int
+		for range 60 {
+			step := time.Duration(rnd.Int64N(int64(2*b.limit.Window)/int64(b.limit.Quota) + 1)).Truncate(time.Microsecond)
+			advance(step)
+			b.advance(step)
+			if len(open) > 0 && rnd.IntN(2) == 0 {
+				k := rnd.IntN(len(open))
+				c.Cost = rnd.IntN(2*b.burst()+1) - open[k]
+				open = append(open[:k], open[k+1:]...)
+				adjust(t, l, c)
+				b.tokens.Sub(b.tokens, new(big.Rat).SetInt64(int64(c.Cost)))
+				b.hold()
+			}
+			c.Cost = 1 + rnd.IntN(b.burst())
+			d := take(t, l, c)
+			b.check(t, c, d, d.Allowed)
+			if d.Allowed {
+				open = append(open, c.Cost)
+			}
+		}
+	}
+}
+
+// adjustConcurrently takes and gives back from many goroutines, which must not lose anything.
+func adjustConcurrently(t *testing.T, l adjuster, _ func(time.Duration)) {
+	c := ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.Per(1_000_000, 8760*time.Hour), Cost: 500_000}
+	take(t, l, c)
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			c := c
+			for range 50 {
+				c.Cost = 10 + i
+				if err := l.Adjust(t.Context(), c); err != nil {
+					t.Error(err)
+					return
+				}
+				c.Cost = -i
+				if err := l.Adjust(t.Context(), c); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	remains(t, l, c, 500_000-16*50*10)
+}
+
+func resets(t *testing.T, l resetter, advance func(time.Duration)) {
+	reset := func(rule, key string) {
+		t.Helper()
+		if err := l.Reset(t.Context(), rule, key); err != nil {
+			t.Fatalf("Reset(%q, %q): %v", rule, key, err)
+		}
+	}
+	c := ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerHour(10), Cost: 10}
+	reset("p", "k") // there is none
+	take(t, l, c)
+	for _, other := range [][2]string{{"p", "l"}, {"q", "k"}, {"p", ""}, {"", "k"}, {"", "pk"}, {"pk", ""}, {"p", "k "}, {"P", "k"}} {
+		reset(other[0], other[1])
+	}
+	remains(t, l, c, 0)
+	other := c
+	other.Key = "other"
+	take(t, l, other)
+	reset("p", "k")
+	remains(t, l, other, 0)
+	remains(t, l, c, 10)
+	remains(t, l, ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerHour(50)}, 50) // nothing of its old limit is left
+	if d := take(t, l, c); !d.Allowed {
+		t.Errorf("after a reset: %+v", d)
+	}
+	if d := take(t, l, c); d.Allowed {
+		t.Errorf("a bucket that was reset has no end: %+v", d)
+	}
+	advance(6 * time.Minute)
+	remains(t, l, c, 1)
+	if l, ok := l.(adjuster); ok { // out of debt, too
+		c.Cost = 1000
+		adjust(t, l, c)
+		reset("p", "k")
+		remains(t, l, c, 10)
+	}
+}
+
+// registered checks a Registrar.
+func registered(t *testing.T, l ratelimit.Registrar) {
+	for _, s := range []struct {
+		rule  string
+		limit ratelimit.Limit
+		bad   bool
+	}{
+		{"a", ratelimit.PerHour(10), false},
+		{"a", ratelimit.PerHour(10), false},
+		{"a", ratelimit.PerHour(11), true},
+		{"a", ratelimit.PerMinute(10), true},
+		{"a", ratelimit.Limit{Quota: 10, Window: time.Hour, Burst: 5}, true},
+		{"b", ratelimit.PerHour(11), false},
+		{"a", ratelimit.PerHour(10), false},
+	} {
+		if err := l.Register(s.rule, s.limit); (err != nil) != s.bad {
+			t.Errorf("Register(%q, %+v): %v", s.rule, s.limit, err)
+		}
+	}
+}
