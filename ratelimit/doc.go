@@ -10,7 +10,7 @@
 //
 // Every caller has a bucket of golang.org/x/time/rate. It is full at first, a request takes a unit out of it, and units come back evenly:
 // [PerSecond](100) is a bucket of 100 units, one of which comes back every 10 ms. So a caller may send 100 requests at once, 100 a second
-// for ever, and at most 200 in the first second. A smaller Burst makes it smoother:
+// forever, and at most 200 in the first second. A smaller Burst makes it smoother:
 //
 //	ratelimit.Limit{Quota: 100, Window: time.Second, Burst: 10}
 //
@@ -18,7 +18,7 @@
 //
 // # What the caller sees
 //
-// Every answer of a limited route tells how things stand, in the fields of draft-ietf-httpapi-ratelimit-headers-10: q units come back every
+// Every answer of a limited route tells how things stand, in the fields of draft-ietf-httpapi-ratelimit-headers-11: q units come back every
 // w seconds, r are left, and there is one more in t seconds.
 //
 //	RateLimit-Policy: "default";q=100;w=1
@@ -30,9 +30,15 @@
 // # Whose bucket
 //
 // There is no default [KeyFunc]. Behind authentication, [ByPrincipal] is the right one: nobody can make up a principal. [ByAPIKey] needs no
-// authentication before it, but then every key that somebody makes up has a bucket of its own, and a full one. A surface that strangers reach
-// needs a limit by address in front: [ByRemoteAddr], or [ByForwardedFor] behind proxies. For another key where one is missing, there is
-// [First]; for a key of several parts, [Join].
+// authentication before it, but then every key that somebody makes up has a bucket of its own, and a full one. So a surface that strangers
+// reach needs a limit by address in front, [ByRemoteAddr], or [ByForwardedFor] behind proxies:
+//
+//	limiter := ratelimit.NewMemory(nil)
+//	byAddress := ratelimit.New(limiter, nil, ratelimit.Rule{Name: "address", Limit: ratelimit.PerSecond(50), Key: ratelimit.ByRemoteAddr})
+//	byKey := ratelimit.New(limiter, nil, ratelimit.Rule{Limit: ratelimit.PerSecond(100), Key: ratelimit.ByAPIKey})
+//	handler = byAddress(authenticate(byKey(handler)))
+//
+// For another key where one is missing, there is [First]; for a key of several parts, [Join].
 //
 // # Plans, routes, costs
 //
@@ -45,8 +51,18 @@
 //		LimitFor: limitOfRoute,
 //	}
 //
-// Several rules, such as one by API key and one by organisation, go into one [New]. A request is charged by all of them or by none: what one
+// Several rules, such as one by API key and one by organization, go into one [New]. A request is charged by all of them or by none: what one
 // denies costs nothing by the others. Names of rules tell their buckets apart; rules of the same name and [Limiter] share them.
+//
+// # Costs that are known afterwards
+//
+// What a request costs in tokens, in money or in rows is often known only when it is done. Rule.Cost is an estimate then, which is
+// charged before, and the handler calls [Settle] with the real cost: the difference is given back, or taken. What is taken may put the
+// bucket into debt, and is never denied. Rule.CostAfter does the same from outside the handler, by the status that was sent. What is
+// never settled stays charged. The estimates that are admitted never exceed what the limit allows, so a rule with good estimates is only
+// ever off by the requests that are in flight.
+//
+// With [Reset], a log-in that succeeds forgives the failed ones before it.
 //
 // # Before it is real
 //
@@ -74,5 +90,6 @@
 // A rate says nothing about requests that take long. [MaxConcurrent] bounds how many of a caller's run at once. [Shed] looks at all that run
 // in the process: when there are too many, it refuses the least important ones first, and keeps a share for the critical ones.
 //
-// From the outside in, the order that works: [Shed], a limit by address, authentication, limits by principal, [MaxConcurrent].
+// From the outside in, the order that works: [Shed], a limit by address, authentication, limits by principal, [MaxConcurrent]. Out there
+// [Shed] can tell classes by the route only; where they depend on the principal's plan, it goes inside of authentication.
 package ratelimit

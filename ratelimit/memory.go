@@ -12,7 +12,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Memory is a [MultiLimiter] that keeps its buckets in the memory of the process. Each is a rate.Limiter of golang.org/x/time/rate.
+// Memory is a [MultiLimiter], an [Adjuster], a [Resetter] and a [Registrar] that keeps its buckets in the memory of the process. Each is a rate.Limiter of golang.org/x/time/rate.
 //
 // A key takes 120 bytes and its place in the index four more, whatever its length: the table knows policy and key by a 128-bit hash under
 // random seeds of the process, so no key of a caller stays in memory. (That two of a million keys are taken for one has a chance of
@@ -48,6 +48,7 @@ type AtCap int
 const (
 	// EvictFullest drops, of those few keys, the one whose bucket would be full the soonest. Its caller gets the units that were missing
 	// early: who drains as many other keys as there is room for, before it is full again, can bring that about. MemoryStats counts it.
+	// The buckets that one call charges stay for that call; if there is no room for all of them, it uses shared ones, as ShareOverflow.
 	EvictFullest AtCap = iota
 
 	// ShareOverflow lets the new keys of a policy share one bucket, for as long as there is no room. Beside MaxKeys there are 4,096 of these:
@@ -62,7 +63,7 @@ const (
 type MemoryStats struct {
 	Keys    int    // keys that are held now
 	Evicted uint64 // keys that were dropped although their bucket was not full: see EvictFullest
-	NoRoom  uint64 // charges of a new key that found no room: see ShareOverflow and RefuseNew
+	NoRoom  uint64 // charges of a new key that found no room: see AtCap
 }
 
 const (

@@ -54,8 +54,8 @@ type ShedOptions struct {
 // is refused from a share of it on, and for a while after: see [ShedOptions]. Whenever a class is refused, so are all below it. As what is
 // kept for Critical requests is a share of every process, it is one of the fleet.
 //
-// The class of a request is for the service to say: by its route, or by the principal's plan, never by a header that the client may set.
-// A nil function makes all of them Normal. Nil options are the defaults. It panics if the capacity is not positive.
+// The class of a request is for the service to say: by its route, never by a header that the client may set. By the principal's plan it
+// can only say it inside of authentication, whose own work Shed does not spare the process then. A nil function makes all of them Normal. Nil options are the defaults. It panics if the capacity is not positive.
 //
 // A request counts until its handler returns, however it does: a panic ends it too, and a hijacked connection goes on uncounted.
 func Shed(capacity int, class func(*http.Request) Class, o *ShedOptions) func(http.Handler) http.Handler {
