@@ -12,37 +12,43 @@ import (
 
 // AddressOptions are options of [ByAddress].
 type AddressOptions struct {
-	// Trusted are the proxies that are believed about the address of their peer, by their own addresses. If empty, no one is, and the
-	// address is that of the peer.
+	// Trusted are the proxies that are believed about the address of their peer, by their own
+	// addresses. If empty, no one is, and the address is that of the peer.
 	Trusted []netip.Prefix
 
-	// TrustUnixSocket trusts a peer that is connected to a Unix socket of this server, as a proxy on the same machine is. Such a peer has
-	// no address itself: if it does not forward one, the request has no key ([ErrNoKey]).
+	// TrustUnixSocket trusts a peer that is connected to a Unix socket of this server, as a proxy
+	// on the same machine is. Such a peer has no address itself: if it does not forward one, the
+	// request has no key ([ErrNoKey]).
 	TrustUnixSocket bool
 
-	// Header is where trusted proxies put the address. If empty, it is X-Forwarded-For. One that a proxy replaces by a single address,
-	// such as CF-Connecting-IP or Fly-Client-IP, is read by the same rules. It must be one that every trusted proxy sets: a header that
-	// it passes on from the client is the client's to choose. Forwarded (RFC 7239) has another syntax and is not supported.
+	// Header is where trusted proxies put the address. If empty, it is X-Forwarded-For. One that a
+	// proxy replaces by a single address, such as CF-Connecting-IP or Fly-Client-IP, is read by the
+	// same rules. It must be one that every trusted proxy sets: a header that it passes on from the
+	// client is the client's to choose. Forwarded (RFC 7239) has another syntax and is not
+	// supported.
 	Header string
 
-	// IPv6Bits is the length of the prefix by which IPv6 addresses share a bucket. 0 is 64, which is what a subscriber has at least;
-	// 128 gives each address its own, of which one subscriber has 2^64. Whoever has a /48 has 65,536 prefixes of 64 bits.
+	// IPv6Bits is the length of the prefix by which IPv6 addresses share a bucket. 0 is 64, which
+	// is what a subscriber has at least; 128 gives each address its own, of which one subscriber
+	// has 2^64. Whoever has a /48 has 65,536 prefixes of 64 bits.
 	IPv6Bits int
 }
 
-// ByRemoteAddr is the address of the peer, for a server that clients reach directly. Behind a proxy it is the proxy's: see
-// [ByForwardedFor]. IPv6 addresses share a bucket by /64.
+// ByRemoteAddr is the address of the peer, for a server that clients reach directly. Behind a proxy
+// it is the proxy's: see [ByForwardedFor]. IPv6 addresses share a bucket by /64.
 func ByRemoteAddr(r *http.Request) (string, error) { return byRemoteAddr(r) }
 
 var byRemoteAddr = ByAddress(nil)
 
-// ByForwardedFor is the address of the client behind the trusted proxies. It is only safe when each of them appends the address of its
-// own peer to X-Forwarded-For, and when a proxy that is named cannot be reached around. It panics without one.
+// ByForwardedFor is the address of the client behind the trusted proxies. It is only safe when each
+// of them appends the address of its own peer to X-Forwarded-For, and when a proxy that is named
+// cannot be reached around. It panics without one.
 //
-// All lines of X-Forwarded-For are one list. It is read from the right, from the proxy nearest to us, until the first address that is
-// not a trusted proxy's: that is the client, whatever it wrote further to the left. Empty elements are ignored (RFC 9110, section
-// 5.6.1). What is no address ends the walk too, and then the client is the last proxy that was found. A peer that is not trusted is the
-// client itself.
+// All lines of X-Forwarded-For are one list. It is read from the right, from the proxy nearest to
+// us, until the first address that is not a trusted proxy's: that is the client, whatever it wrote
+// further to the left. Empty elements are ignored (RFC 9110, section 5.6.1). What is no address
+// ends the walk too, and then the client is the last proxy that was found. A peer that is not
+// trusted is the client itself.
 func ByForwardedFor(trusted ...netip.Prefix) KeyFunc {
 	if len(trusted) == 0 {
 		panic("ratelimit: ByForwardedFor without a trusted proxy; use ByRemoteAddr")
@@ -50,9 +56,10 @@ func ByForwardedFor(trusted ...netip.Prefix) KeyFunc {
 	return ByAddress(&AddressOptions{Trusted: trusted})
 }
 
-// ByAddress is [ByRemoteAddr] and [ByForwardedFor] with options. An IPv4-mapped IPv6 address is its IPv4 address, so is one behind the
-// NAT64 prefix 64:ff9b::/96 (RFC 6052), and a zone does not count. A request whose peer has no IP address, such as one on a Unix socket
-// that is not trusted, is answered with 500: it needs another key.
+// ByAddress is [ByRemoteAddr] and [ByForwardedFor] with options. An IPv4-mapped IPv6 address is its
+// IPv4 address, so is one behind the NAT64 prefix 64:ff9b::/96 (RFC 6052), and a zone does not
+// count. A request whose peer has no IP address, such as one on a Unix socket that is not trusted,
+// is answered with 500: it needs another key.
 func ByAddress(o *AddressOptions) KeyFunc {
 	if o == nil {
 		o = &AddressOptions{}
@@ -100,14 +107,16 @@ func ByAddress(o *AddressOptions) KeyFunc {
 	}
 }
 
-// onUnixSocket reports whether the request came over a Unix socket of a net/http server. What RemoteAddr says of such a peer differs
-// between systems, and middleware may fill it with what a client wrote.
+// onUnixSocket reports whether the request came over a Unix socket of a net/http server. What
+// RemoteAddr says of such a peer differs between systems, and middleware may fill it with what a
+// client wrote.
 func onUnixSocket(r *http.Request) bool {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	return ok && local.Network() == "unix"
 }
 
-// client walks from the trusted peer towards the client for as long as the address is a trusted proxy's.
+// client walks from the trusted peer towards the client for as long as the address is a trusted
+// proxy's.
 func client(peer netip.Addr, forwarded []string, trusted []netip.Prefix) netip.Addr {
 	addr := peer
 	for _, line := range slices.Backward(forwarded) {
@@ -142,8 +151,8 @@ func contains(prefixes []netip.Prefix, addr netip.Addr) bool {
 	return false
 }
 
-// parseAddr reads an address with or without a port, an IPv6 address with or without brackets. The result has no zone, and is an IPv4
-// address where it stands for one.
+// parseAddr reads an address with or without a port, an IPv6 address with or without brackets. The
+// result has no zone, and is an IPv4 address where it stands for one.
 func parseAddr(s string) (netip.Addr, bool) {
 	var addr netip.Addr
 	var err error

@@ -25,7 +25,8 @@ func prefixes(list ...string) []netip.Prefix {
 	return out
 }
 
-// The proxies of these tests are 10.0.0.0/8 and 2001:db8:a::/48; the one that the server sees is 10.0.0.1.
+// The proxies of these tests are 10.0.0.0/8 and 2001:db8:a::/48; the one that the server sees is
+// 10.0.0.1.
 var proxies = prefixes("10.0.0.0/8", "2001:db8:a::/48")
 
 func TestByForwardedFor(t *testing.T) {
@@ -186,7 +187,8 @@ func TestPeerWithoutAnAddressIsOurFault(t *testing.T) {
 	}
 }
 
-// FuzzForwardedFor checks against a plain reading of the rules, which joins all lines and takes its time.
+// FuzzForwardedFor checks against a plain reading of the rules, which joins all lines and takes its
+// time.
 func FuzzForwardedFor(f *testing.F) {
 	f.Add("10.0.0.1:1", "203.0.113.9", "198.51.100.1, 10.0.0.2")
 	f.Add("[2001:db8:a::1]:443", "\"x\"", "[2001:db8::1]:80,::ffff:10.0.0.1")

@@ -13,9 +13,11 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// TestSettledCostsAgreeWithAReference runs random requests that are charged an estimate, and settled some time later, in any order.
-// The reference is in rational numbers. Between two instants, the estimates that are admitted never exceed what the burst, the rate
-// and the refunds allow; and what the bucket has lost in the end differs from the real costs by what is in flight, exactly.
+// TestSettledCostsAgreeWithAReference runs random requests that are charged an estimate, and
+// settled some time later, in any order. The reference is in rational numbers. Between two
+// instants, the estimates that are admitted never exceed what the burst, the rate and the refunds
+// allow; and what the bucket has lost in the end differs from the real costs by what is in flight,
+// exactly.
 func TestSettledCostsAgreeWithAReference(t *testing.T) {
 	t.Parallel()
 	type flight struct{ estimate, real int }
@@ -28,8 +30,8 @@ func TestSettledCostsAgreeWithAReference(t *testing.T) {
 		burst := big.NewRat(int64(limit.Burst), 1)
 		tokens := new(big.Rat).Set(burst)
 		var inFlight []flight
-		admitted, charged, real := 0, 0, 0 // units: of the estimates; of all that was charged; what the settled requests really cost
-		lost := new(big.Rat)               // what came back to a full bucket
+		admitted, charged, settled := 0, 0, 0 // units: of the estimates; of all that was charged; what the settled requests really cost
+		lost := new(big.Rat)                  // what came back to a full bucket
 		start := now
 		for range 400 {
 			step := time.Duration(rnd.Int64N(int64(limit.Window/8 + 1)))
@@ -67,7 +69,7 @@ func TestSettledCostsAgreeWithAReference(t *testing.T) {
 				c.Cost = f.real - f.estimate
 				require.NoError(t, m.AdjustAt(now.Add(-time.Duration(rnd.IntN(2))*time.Second), c)) // a late clock rewinds nothing
 				charged += c.Cost
-				real += f.real
+				settled += f.real
 				tokens.Sub(tokens, big.NewRat(int64(c.Cost), 1))
 				over()
 			}
@@ -84,8 +86,9 @@ func TestSettledCostsAgreeWithAReference(t *testing.T) {
 			for _, f := range inFlight {
 				flying += f.estimate
 			}
-			require.Equal(t, charged, real+flying, "what was charged is what was settled and what is in flight")
-			// burst + rate·W, plus what was given back, is all that could be charged; debts make it less.
+			require.Equal(t, charged, settled+flying, "what was charged is what was settled and what is in flight")
+			// burst + rate·W, plus what was given back, is all that could be charged; debts make it
+			// less.
 			in := new(big.Rat).SetFrac64(int64(now.Sub(start)), int64(limit.Window))
 			in.Mul(in, big.NewRat(int64(limit.Quota), 1)).Add(in, burst).Sub(in, lost).Sub(in, tokens)
 			got, _ := in.Float64()
@@ -95,7 +98,8 @@ func TestSettledCostsAgreeWithAReference(t *testing.T) {
 	}
 }
 
-// Without refunds, the estimates that are admitted in any span of time are at most burst + rate·W, whatever is taken afterwards.
+// Without refunds, the estimates that are admitted in any span of time are at most burst + rate·W,
+// whatever is taken afterwards.
 func TestWhatIsTakenAfterwardsAdmitsNothingMore(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(3, 3))
@@ -234,7 +238,8 @@ func TestAdjustOfAKeyWithoutABucketOfItsOwn(t *testing.T) {
 	require.Equal(t, 8, take("known", 2).Remaining)
 }
 
-// A bucket in debt is the last to go, and is not taken for a full one when it has been in use under several plans.
+// A bucket in debt is the last to go, and is not taken for a full one when it has been in use under
+// several plans.
 func TestDebtsAreNotForgotten(t *testing.T) {
 	t.Parallel()
 	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 100})

@@ -97,7 +97,8 @@ func heap() int64 {
 	return int64(stats.HeapAlloc)
 }
 
-// TestAllocatedBytesOfAMillionStrangers has a table of the default size meet a million keys. The race detector would take minutes.
+// TestAllocatedBytesOfAMillionStrangers has a table of the default size meet a million keys. The
+// race detector would take minutes.
 func TestAllocatedBytesOfAMillionStrangers(t *testing.T) {
 	goroutines, before := runtime.NumGoroutine(), heap()
 	m := ratelimit.NewMemory(nil)

@@ -18,7 +18,8 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// These tests are about values at the edge of what is allowed, and about options that are easily taken for off.
+// These tests are about values at the edge of what is allowed, and about options that are easily
+// taken for off.
 
 func TestLimitsAtTheEdge(t *testing.T) {
 	t.Parallel()
@@ -207,7 +208,8 @@ func TestEventsOfConcurrencyLimitsHoldTheDecision(t *testing.T) {
 	}
 }
 
-// Frameworks such as echo wrap a middleware once for each request: what it knows was made with it, not with the wrapping.
+// Frameworks such as echo wrap a middleware once for each request: what it knows was made with it,
+// not with the wrapping.
 func TestStateIsMadeWithTheMiddleware(t *testing.T) {
 	t.Parallel()
 	var log lines
@@ -380,7 +382,8 @@ func TestRetryAfterMs(t *testing.T) {
 	require.Empty(t, get(h, "sk_1").Header().Values("Retry-After-Ms"))
 }
 
-// A proxy on the same machine that connects to a Unix socket is trusted when the option says so, and only then.
+// A proxy on the same machine that connects to a Unix socket is trusted when the option says so,
+// and only then.
 func TestPeersOnAUnixSocket(t *testing.T) {
 	t.Parallel()
 	type keyed struct {
@@ -477,7 +480,8 @@ func TestAddressInAHeaderOfOneValue(t *testing.T) {
 	require.Panics(t, func() { ratelimit.ByAddress(&ratelimit.AddressOptions{Header: "forwarded"}) })
 }
 
-// What a limiter that failed let through has an outcome of its own. What the local one decided in its place is decided.
+// What a limiter that failed let through has an outcome of its own. What the local one decided in
+// its place is decided.
 func TestOutcomeOfWhatPassedUndecided(t *testing.T) {
 	t.Parallel()
 	for _, shadow := range []bool{false, true} {

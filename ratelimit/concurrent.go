@@ -16,31 +16,34 @@ type ConcurrentOptions struct {
 	// Name is the policy's name in events. "" is "concurrent".
 	Name string
 
-	// RetryAfter is what a refused request is told to wait: nobody knows when one of the others ends. It is rounded up to whole seconds.
-	// 0 is a second.
+	// RetryAfter is what a refused request is told to wait: nobody knows when one of the others
+	// ends. It is rounded up to whole seconds. 0 is a second.
 	RetryAfter time.Duration
 
 	// Skip exempts requests. Nil exempts none.
 	Skip func(*http.Request) bool
 
-	// KeyOptional lets requests without a key through, uncounted. Without it they are refused with 401 authentication_failed.
+	// KeyOptional lets requests without a key through, uncounted. Without it they are refused with
+	// 401 authentication_failed.
 	KeyOptional bool
 
-	// Shadow lets every request through, and counts it: what would have been refused is only told to Observe.
+	// Shadow lets every request through, and counts it: what would have been refused is only told
+	// to Observe.
 	Shadow bool
 
-	// Observe is told the outcome of every request; of the Decision, Allowed and RetryAfter are set. Nil is nobody. It must be quick: the
-	// request waits for it.
+	// Observe is told the outcome of every request; of the Decision, Allowed and RetryAfter are
+	// set. Nil is nobody. It must be quick: the request waits for it.
 	Observe func(context.Context, Event)
 }
 
-// MaxConcurrent returns a middleware that lets n requests of a key run at once, and answers more with 429 rate_limit_exceeded: a caller
-// whose requests are few but slow does not keep everyone else's from running. Nil options are the defaults. It panics if n is not
-// positive or the key is nil.
+// MaxConcurrent returns a middleware that lets n requests of a key run at once, and answers more
+// with 429 rate_limit_exceeded: a caller whose requests are few but slow does not keep everyone
+// else's from running. Nil options are the defaults. It panics if n is not positive or the key is
+// nil.
 //
-// A request counts until its handler returns, however it does: a panic ends it too, and a hijacked connection goes on uncounted. Put it
-// inside of http.TimeoutHandler, which returns while its handler may still run. What it keeps is one small entry for each key with a
-// request that runs.
+// A request counts until its handler returns, however it does: a panic ends it too, and a hijacked
+// connection goes on uncounted. Put it inside of http.TimeoutHandler, which returns while its
+// handler may still run. What it keeps is one small entry for each key with a request that runs.
 func MaxConcurrent(n int, key KeyFunc, o *ConcurrentOptions) func(http.Handler) http.Handler {
 	if n <= 0 {
 		panic("ratelimit: MaxConcurrent needs a positive number of requests")
@@ -89,7 +92,8 @@ func (c *concurrent) middleware(next http.Handler) http.Handler {
 	})
 }
 
-// enter counts a request in, if there is room or nothing is to be refused, and tells whether there is.
+// enter counts a request in, if there is room or nothing is to be refused, and tells whether there
+// is.
 func (c *concurrent) enter(key string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -35,7 +35,8 @@ var slow = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	}
 })
 
-// atOnce sends requests at one instant and returns how many were answered with each status; 0 is for those without an answer.
+// atOnce sends requests at one instant and returns how many were answered with each status; 0 is
+// for those without an answer.
 func atOnce(t *testing.T, s *memhttp.Server, n int, headers ...string) map[int]int {
 	t.Helper()
 	var mu sync.Mutex
@@ -155,7 +156,8 @@ func TestCallerThatHangsUpFreesItsSlotWhenTheHandlerEnds(t *testing.T) {
 	})
 }
 
-// TestGoexitLeaksNoSlot ends the goroutine of the request, as t.FailNow does in a handler of a test, in the handler and in Observe.
+// TestGoexitLeaksNoSlot ends the goroutine of the request, as t.FailNow does in a handler of a
+// test, in the handler and in Observe.
 func TestGoexitLeaksNoSlot(t *testing.T) {
 	t.Parallel()
 	for _, where := range []string{"handler", "Observe"} {

@@ -12,8 +12,9 @@ const (
 	OutcomeFailed   Outcome = "failed"   // it was refused undecided: the limiter failed (503), the context ended (503, 504), a hook was wrong (500)
 )
 
-// Event is what an Observe function gets: one for each rule that counted the request, after the decision and before the answer. There
-// is no key in it. A panic of the function is a panic of the request, which has begun nothing yet.
+// Event is what an Observe function gets: one for each rule that counted the request, after the
+// decision and before the answer. There is no key in it. A panic of the function is a panic of the
+// request, which has begun nothing yet.
 type Event struct {
 	// Rule is the name of the rule.
 	Rule string
@@ -21,12 +22,15 @@ type Event struct {
 	// Outcome is that of the request: with several rules, the same for all of them.
 	Outcome Outcome
 
-	// Decision is the rule's own: a request is denied when one rule does not allow it. It is zero where there was none.
+	// Decision is the rule's own: a request is denied when one rule does not allow it. It is zero
+	// where there was none.
 	Decision Decision
 
-	// Shadow tells that Outcome did not come to pass: the request went on to the handler all the same.
+	// Shadow tells that Outcome did not come to pass: the request went on to the handler all the
+	// same.
 	Shadow bool
 
-	// Err is the error of the limiter that failed, whatever Options.OnFailure made of it, or that of the KeyFunc. Nil for none.
+	// Err is the error of the limiter that failed, whatever Options.OnFailure made of it, or that
+	// of the KeyFunc. Nil for none.
 	Err error
 }

@@ -113,7 +113,8 @@ func ExampleNew_shadow() {
 	// 2 would have been denied
 }
 
-// Tokens of a language model: an estimate is charged before the model runs, and settled when the answer is there.
+// Tokens of a language model: an estimate is charged before the model runs, and settled when the
+// answer is there.
 func ExampleSettle() {
 	limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{
 		Name:    "tokens",
@@ -143,7 +144,8 @@ func ExampleSettle() {
 	// 200 "tokens";r=100;t=1
 }
 
-// A log-in page counts failed attempts only: what the response says decides afterwards. Its answers do not tell how many are left.
+// A log-in page counts failed attempts only: what the response says decides afterwards. Its answers
+// do not tell how many are left.
 func ExampleRule_costAfter() {
 	limit := ratelimit.New(ratelimit.NewMemory(nil), &ratelimit.Options{
 		NoFields: func(*http.Request) bool { return true },
@@ -219,7 +221,8 @@ func ExampleMemory_Take() {
 	// false 0 30m0s
 }
 
-// The address of the client, as the service's own proxies saw it: what the client wrote itself does not count.
+// The address of the client, as the service's own proxies saw it: what the client wrote itself does
+// not count.
 func ExampleByForwardedFor() {
 	key := ratelimit.ByForwardedFor(netip.MustParsePrefix("10.0.0.0/8"))
 

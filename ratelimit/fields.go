@@ -19,8 +19,8 @@ func quote(name string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
 }
 
-// appendPolicy appends an item of RateLimit-Policy: the quota of a window. A window that is not of whole seconds is made one, and the
-// quota with it.
+// appendPolicy appends an item of RateLimit-Policy: the quota of a window. A window that is not of
+// whole seconds is made one, and the quota with it.
 func appendPolicy(b []byte, quoted string, l Limit) []byte {
 	window := ceilSecond(l.Window)
 	hi, lo := bits.Mul64(uint64(l.Quota), uint64(window))
@@ -32,7 +32,8 @@ func appendPolicy(b []byte, quoted string, l Limit) []byte {
 	return strconv.AppendInt(b, int64(window/time.Second), 10)
 }
 
-// appendState appends an item of RateLimit: what remains, and the whole seconds, at least one, until there is more.
+// appendState appends an item of RateLimit: what remains, and the whole seconds, at least one,
+// until there is more.
 func appendState(b []byte, quoted string, d *Decision) []byte {
 	b = append(b, quoted...)
 	b = append(b, ";r="...)
@@ -82,7 +83,8 @@ func separate(b []byte) []byte {
 	return b
 }
 
-// value returns v as the values of a header. The slices of several requests share one array, which spares each an allocation.
+// value returns v as the values of a header. The slices of several requests share one array, which
+// spares each an allocation.
 func (s *session) value(v string) []string {
 	if len(s.values) == 0 {
 		s.values = make([]string, 32)
@@ -100,9 +102,9 @@ const (
 	legacyReset     = "X-Ratelimit-Reset"
 )
 
-// setLegacy sets the older fields, which have room for one policy: the one that denies, or else the one that leaves the least, which may be
-// one of an outer middleware. Limit is the larger one of quota and burst, so that it is never less than Remaining. Reset is in seconds
-// from now.
+// setLegacy sets the older fields, which have room for one policy: the one that denies, or else the
+// one that leaves the least, which may be one of an outer middleware. Limit is the larger one of
+// quota and burst, so that it is never less than Remaining. Reset is in seconds from now.
 func (s *session) setLegacy(h http.Header, denial int) {
 	i := denial
 	if i < 0 {
@@ -131,7 +133,8 @@ func legacyState(d *Decision) [2]int64 {
 // tighter reports whether a leaves less than b, or as much for longer.
 func tighter(a, b [2]int64) bool { return a[0] < b[0] || a[0] == b[0] && a[1] > b[1] }
 
-// setRetryAfterMs sets the wait in milliseconds, within the last second of Retry-After, which says the same more coarsely.
+// setRetryAfterMs sets the wait in milliseconds, within the last second of Retry-After, which says
+// the same more coarsely.
 func setRetryAfterMs(h http.Header, c *Charge, d *Decision) {
 	wait := d.RetryAfter
 	if d.RefillAfter > 0 {

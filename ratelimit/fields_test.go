@@ -46,7 +46,8 @@ func TestTheLargestDurationIsALongTime(t *testing.T) {
 	require.Equal(t, seconds, w.Header().Get("Retry-After"))
 }
 
-// A limiter of somebody else's may be wrong, but a client that reads the fields should not stumble over it.
+// A limiter of somebody else's may be wrong, but a client that reads the fields should not stumble
+// over it.
 func TestFieldsAreSoundWhateverTheLimiterSays(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
@@ -66,7 +67,8 @@ func TestFieldsAreSoundWhateverTheLimiterSays(t *testing.T) {
 	}
 }
 
-// An adapter around a limiter that only says no has no wait to tell. That must not tell clients to give up for good.
+// An adapter around a limiter that only says no has no wait to tell. That must not tell clients to
+// give up for good.
 func TestDenialWithoutAWaitMayBeRepeated(t *testing.T) {
 	t.Parallel()
 	for _, says := range []answers{{}, {RetryAfter: -time.Second}} {
@@ -82,7 +84,8 @@ func TestDenialWithoutAWaitMayBeRepeated(t *testing.T) {
 	}
 }
 
-// What a limiter does not say follows from what it does: the numbers that a client reads never contradict each other.
+// What a limiter does not say follows from what it does: the numbers that a client reads never
+// contradict each other.
 func TestDenialOfAForeignLimiterIsConsistent(t *testing.T) {
 	t.Parallel()
 	const s = time.Second

@@ -130,8 +130,9 @@ func Join(keys ...KeyFunc) KeyFunc {
 
 // First is the key of the first function that finds one.
 //
-// A key that is made up is found, too: First(ByAPIKey, ByRemoteAddr) limits nobody who sends another API key with each request. It is
-// for keys that were checked before, as in First(ByPrincipal, ByRemoteAddr) behind an authentication that lets strangers through. For
+// A key that is made up is found, too: First(ByAPIKey, ByRemoteAddr) limits nobody who sends
+// another API key with each request. It is for keys that were checked before, as in
+// First(ByPrincipal, ByRemoteAddr) behind an authentication that lets strangers through. For
 // others, put a limit [ByRemoteAddr] in front, or into the same [New] as a rule of its own.
 func First(keys ...KeyFunc) KeyFunc {
 	check("First", keys)

@@ -79,7 +79,8 @@ func TestByAPIKey(t *testing.T) {
 	}
 }
 
-// TestKeysOfDifferentKindsNeverCollide collects keys that would be the same one if they were only values strung together.
+// TestKeysOfDifferentKindsNeverCollide collects keys that would be the same one if they were only
+// values strung together.
 func TestKeysOfDifferentKindsNeverCollide(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()

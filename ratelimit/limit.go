@@ -8,10 +8,12 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Limit is a token bucket: it holds Burst units, Quota units flow in every Window, evenly, and what it does not hold is lost. In any
-// span of time W it admits at most Burst + Quota·W/Window units: with 100 a second, 100 at once and up to 200 in the first second.
+// Limit is a token bucket: it holds Burst units, Quota units flow in every Window, evenly, and what
+// it does not hold is lost. In any span of time W it admits at most Burst + Quota·W/Window units:
+// with 100 a second, 100 at once and up to 200 in the first second.
 type Limit struct {
-	// Quota is the number of units that come back every Window: 1 to 1e9, and no more than one a nanosecond.
+	// Quota is the number of units that come back every Window: 1 to 1e9, and no more than one a
+	// nanosecond.
 	Quota int
 
 	// Window is the time in which Quota units come back.
@@ -33,11 +35,12 @@ func PerHour(n int) Limit { return Per(n, time.Hour) }
 // Per is n units a window, all of which may be taken at once.
 func Per(n int, window time.Duration) Limit { return Limit{Quota: n, Window: window} }
 
-// Unlimited is for [Rule].LimitFor: the rule does not apply to the request, as if it had been skipped. It is valid nowhere else.
+// Unlimited is for [Rule].LimitFor: the rule does not apply to the request, as if it had been
+// skipped. It is valid nowhere else.
 func Unlimited() Limit { return Limit{Window: -1} }
 
-// Blocked is for [Rule].LimitFor: the request is denied for good, with 429 and without a Retry-After, and charged by no rule. It is valid
-// nowhere else.
+// Blocked is for [Rule].LimitFor: the request is denied for good, with 429 and without a
+// Retry-After, and charged by no rule. It is valid nowhere else.
 func Blocked() Limit { return Limit{Window: -2} }
 
 const (
@@ -58,8 +61,8 @@ var (
 	errInto   = errors.New("ratelimit: TakeAll needs as many places for decisions as charges")
 )
 
-// Validate returns an error for a limit that no bucket can keep: a field that is out of its range, more than a unit a nanosecond, or a
-// Burst that needs more than ten years to come back.
+// Validate returns an error for a limit that no bucket can keep: a field that is out of its range,
+// more than a unit a nanosecond, or a Burst that needs more than ten years to come back.
 func (l Limit) Validate() error {
 	switch {
 	case l.Quota < 1 || l.Quota > maxUnits:
@@ -89,8 +92,8 @@ func (l Limit) rate() rate.Limit { return rate.Limit(float64(l.Quota) / l.Window
 // perUnit is the time in which a unit comes back, in nanoseconds.
 func (l Limit) perUnit() float64 { return float64(l.Window) / float64(l.Quota) }
 
-// refill is how long n units take to come back, cut off to whole nanoseconds: 0 means that package rate would admit them now. It is at
-// most maxWait, which only a debt takes.
+// refill is how long n units take to come back, cut off to whole nanoseconds: 0 means that package
+// rate would admit them now. It is at most maxWait, which only a debt takes.
 func refill(n, perUnit float64) time.Duration {
 	return time.Duration(min(max(n, 0)*perUnit, float64(maxWait)))
 }

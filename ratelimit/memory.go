@@ -12,15 +12,19 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Memory is a [MultiLimiter], an [Adjuster], a [Resetter] and a [Registrar] that keeps its buckets in the memory of the process. Each is a rate.Limiter of golang.org/x/time/rate.
+// Memory is a [MultiLimiter], an [Adjuster], a [Resetter] and a [Registrar] that keeps its buckets
+// in the memory of the process. Each is a rate.Limiter of golang.org/x/time/rate.
 //
-// A key takes 120 bytes and its place in the index four more, whatever its length: the table knows policy and key by a 128-bit hash under
-// random seeds of the process, so no key of a caller stays in memory. (That two of a million keys are taken for one has a chance of
-// about 1 in 10^27, and as nobody sees a hash, nobody can look for such a pair.) The index is there from the first key on: 4 bytes for
-// each key of the cap. No goroutine runs: buckets that are full again are dropped as new ones come.
+// A key takes 120 bytes and its place in the index four more, whatever its length: the table knows
+// policy and key by a 128-bit hash under random seeds of the process, so no key of a caller stays
+// in memory. (That two of a million keys are taken for one has a chance of about 1 in 10^27, and as
+// nobody sees a hash, nobody can look for such a pair.) The index is there from the first key on: 4
+// bytes for each key of the cap. No goroutine runs: buckets that are full again are dropped as new
+// ones come.
 //
-// Time is the monotonic clock of the process: to set the machine's clock changes nothing, and on systems where that clock stands still while
-// the machine sleeps, no units come back then. A test in a bubble of testing/synctest needs a Memory of its own, as the bubble has another time.
+// Time is the monotonic clock of the process: to set the machine's clock changes nothing, and on
+// systems where that clock stands still while the machine sleeps, no units come back then. A test
+// in a bubble of testing/synctest needs a Memory of its own, as the bubble has another time.
 type Memory struct {
 	seeds    [2]maphash.Seed
 	atCap    AtCap
@@ -33,26 +37,29 @@ type Memory struct {
 
 // MemoryOptions are options of [NewMemory].
 type MemoryOptions struct {
-	// MaxKeys is the largest number of keys that are kept at a time. 0 is 65,536, which is about 8 MB. The table has up to 32 parts that
-	// are full at an equal share each.
+	// MaxKeys is the largest number of keys that are kept at a time. 0 is 65,536, which is about 8
+	// MB. The table has up to 32 parts that are full at an equal share each.
 	MaxKeys int
 
 	// AtCap says what happens to a new key when there is no room. 0 is EvictFullest.
 	AtCap AtCap
 }
 
-// AtCap says what [Memory] does with a new key when it is full. Before that, it looks at a few keys for one whose bucket is full again:
-// that one can go without a trace.
+// AtCap says what [Memory] does with a new key when it is full. Before that, it looks at a few keys
+// for one whose bucket is full again: that one can go without a trace.
 type AtCap int
 
 const (
-	// EvictFullest drops, of those few keys, the one whose bucket would be full the soonest. Its caller gets the units that were missing
-	// early: who drains as many other keys as there is room for, before it is full again, can bring that about. MemoryStats counts it.
-	// The buckets that one call charges stay for that call; if there is no room for all of them, it uses shared ones, as ShareOverflow.
+	// EvictFullest drops, of those few keys, the one whose bucket would be full the soonest. Its
+	// caller gets the units that were missing early: who drains as many other keys as there is room
+	// for, before it is full again, can bring that about. MemoryStats counts it. The buckets that
+	// one call charges stay for that call; if there is no room for all of them, it uses shared
+	// ones, as ShareOverflow.
 	EvictFullest AtCap = iota
 
-	// ShareOverflow lets the new keys of a policy share one bucket, for as long as there is no room. Beside MaxKeys there are 4,096 of these:
-	// of more policies, those with the fullest share are forgotten early.
+	// ShareOverflow lets the new keys of a policy share one bucket, for as long as there is no
+	// room. Beside MaxKeys there are 4,096 of these: of more policies, those with the fullest share
+	// are forgotten early.
 	ShareOverflow
 
 	// RefuseNew is [ErrFull]. The middleware answers it with 503 service_unavailable.
@@ -108,7 +115,8 @@ func NewMemory(o *MemoryOptions) *Memory {
 	return m
 }
 
-// Take implements [Limiter]. It does not use the context: it never waits for anything but a lock that is held for nanoseconds.
+// Take implements [Limiter]. It does not use the context: it never waits for anything but a lock
+// that is held for nanoseconds.
 func (m *Memory) Take(_ context.Context, c Charge) (d Decision, err error) {
 	err = m.take(time.Now(), &c, &d)
 	return d, err
@@ -175,7 +183,8 @@ func (m *Memory) takeAll(now time.Time, charges []Charge, into []Decision) error
 	locked := m.lock(now, work)
 	defer func() { m.unlock(locked) }()
 
-	// The buckets that are known come first, so that a denial by one of them makes none for strangers.
+	// The buckets that are known come first, so that a denial by one of them makes none for
+	// strangers.
 	ok := m.chargeEach(work, false, &locked) && m.chargeEach(work, true, &locked)
 	for i := range work {
 		if w := &work[i]; !ok && w.verdict == admitted && w.Cost > 0 {
@@ -220,8 +229,8 @@ func (m *Memory) chargeEach(work []charging, create bool, locked *uint64) bool {
 	return ok
 }
 
-// lock locks the shards of the charges in one order, so that two callers cannot wait for each other, and sets all of their clocks to one
-// time. It returns what is locked.
+// lock locks the shards of the charges in one order, so that two callers cannot wait for each
+// other, and sets all of their clocks to one time. It returns what is locked.
 func (m *Memory) lock(now time.Time, work []charging) uint64 {
 	var shards uint64
 	for i := range work {
@@ -271,8 +280,9 @@ func (m *Memory) nth(i int) *shard {
 	return &m.shards[i]
 }
 
-// Adjust implements [Adjuster]. Like Take it does not use the context. A key that shares a bucket, by ShareOverflow, is charged what is
-// taken; it gets nothing back, as nobody knows whether the charge was made to the shared bucket.
+// Adjust implements [Adjuster]. Like Take it does not use the context. A key that shares a bucket,
+// by ShareOverflow, is charged what is taken; it gets nothing back, as nobody knows whether the
+// charge was made to the shared bucket.
 func (m *Memory) Adjust(_ context.Context, c Charge) error { return m.adjust(time.Now(), &c) }
 
 func (m *Memory) adjust(now time.Time, c *Charge) error {
@@ -296,7 +306,8 @@ func (s *shard) lockedAdjust(now time.Time, id bucketID, c *Charge) bool {
 	return s.adjust(s.clock(now), id, c)
 }
 
-// Reset implements [Resetter]. Like Take it does not use the context. A bucket that several keys share, by ShareOverflow, stays.
+// Reset implements [Resetter]. Like Take it does not use the context. A bucket that several keys
+// share, by ShareOverflow, stays.
 func (m *Memory) Reset(_ context.Context, rule, key string) error {
 	id := m.id(rule, key)
 	s := m.shard(id)
@@ -320,7 +331,8 @@ func (m *Memory) Register(rule string, l Limit) error {
 	return nil
 }
 
-// Stats returns how things stand. It looks at one part of the table after the other, while the others go on.
+// Stats returns how things stand. It looks at one part of the table after the other, while the
+// others go on.
 func (m *Memory) Stats() MemoryStats {
 	var stats MemoryStats
 	for i := range m.shards {

@@ -19,60 +19,73 @@ import (
 
 // Options are options of [New].
 type Options struct {
-	// Shadow lets every request through: what would have been refused is only counted, by Observe. Nothing shows in the answers.
+	// Shadow lets every request through: what would have been refused is only counted, by Observe.
+	// Nothing shows in the answers.
 	Shadow bool
 
 	// OnFailure says what happens when the limiter fails. 0 is FailLocal.
 	OnFailure OnFailure
 
-	// LegacyHeaders adds X-RateLimit-Limit, X-RateLimit-Remaining and X-RateLimit-Reset (in seconds from now). They describe the rule that
-	// denies a request, or else the one that leaves the least.
+	// LegacyHeaders adds X-RateLimit-Limit, X-RateLimit-Remaining and X-RateLimit-Reset (in seconds
+	// from now). They describe the rule that denies a request, or else the one that leaves the
+	// least.
 	LegacyHeaders bool
 
-	// RetryAfterMs adds Retry-After-Ms to denials: the wait in milliseconds, where Retry-After can only say whole seconds.
+	// RetryAfterMs adds Retry-After-Ms to denials: the wait in milliseconds, where Retry-After can
+	// only say whole seconds.
 	RetryAfterMs bool
 
-	// NoFields reports whether the answer to a request goes without RateLimit fields and legacy headers, as on a log-in page, where they
-	// would tell how many guesses are left. A denial still has its Retry-After. Nil is none.
+	// NoFields reports whether the answer to a request goes without RateLimit fields and legacy
+	// headers, as on a log-in page, where they would tell how many guesses are left. A denial still
+	// has its Retry-After. Nil is none.
 	NoFields func(*http.Request) bool
 
-	// Deny answers a request that is over a limit. RateLimit fields and Retry-After are set when it is called. The rule is the name of
-	// the one with the longest wait, and d is its decision. Nil answers with 429 rate_limit_exceeded.
+	// Deny answers a request that is over a limit. RateLimit fields and Retry-After are set when it
+	// is called. The rule is the name of the one with the longest wait, and d is its decision. Nil
+	// answers with 429 rate_limit_exceeded.
 	Deny func(w http.ResponseWriter, r *http.Request, rule string, d Decision)
 
-	// Observe is told the outcome of every request. If nil, no one is. It must be quick: the request waits for it.
+	// Observe is told the outcome of every request. If nil, no one is. It must be quick: the
+	// request waits for it.
 	Observe func(context.Context, Event)
 
-	// Logger gets a record when the limiter begins to fail, or a full table to refuse new keys ([ErrFull]), and one when that has
-	// ended, with the number of requests that it concerned. An outage ends with the first decision. A table is full until a minute
-	// has gone by without a refusal, as keys that it knows are served in the meantime. There are at most two of these records a minute
-	// for each of the two. A request that ByPrincipal finds no principal for is logged once. Nil is slog.Default().
+	// Logger gets a record when the limiter begins to fail, or a full table to refuse new keys
+	// ([ErrFull]), and one when that has ended, with the number of requests that it concerned. An
+	// outage ends with the first decision. A table is full until a minute has gone by without a
+	// refusal, as keys that it knows are served in the meantime. There are at most two of these
+	// records a minute for each of the two. A request that ByPrincipal finds no principal for is
+	// logged once. Nil is slog.Default().
 	Logger *slog.Logger
 }
 
-// OnFailure says what the middleware does with a request when its Limiter returns an error. That by itself is never a 429: the caller is not
-// at fault. A limiter without room ([ErrFull]) is not one that fails: that is answered with 503 in any case.
+// OnFailure says what the middleware does with a request when its Limiter returns an error. That by
+// itself is never a 429: the caller is not at fault. A limiter without room ([ErrFull]) is not one
+// that fails: that is answered with 503 in any case.
 type OnFailure int
 
 const (
-	// FailLocal asks a [Memory] of the middleware's own instead. Every process gives each key the whole limit then.
+	// FailLocal asks a [Memory] of the middleware's own instead. Every process gives each key the
+	// whole limit then.
 	FailLocal OnFailure = iota
 
-	// FailOpen lets the request through, without RateLimit fields. Its outcome is [OutcomeBypassed].
+	// FailOpen lets the request through, without RateLimit fields. Its outcome is
+	// [OutcomeBypassed].
 	FailOpen
 
 	// FailClosed answers with 503 service_unavailable.
 	FailClosed
 )
 
-// New returns a middleware that charges each request by all of the rules: when one of them denies it, none is charged. Nil options are
-// the defaults. It panics on a rule that cannot work (no key, an invalid limit, a name twice), without any rule, for several rules when l
-// is no [MultiLimiter], for a rule that is settled when l is no [Adjuster], and when l knows the name of a rule with another limit
-// ([Registrar]).
+// New returns a middleware that charges each request by all of the rules: when one of them denies
+// it, none is charged. Nil options are the defaults. It panics on a rule that cannot work (no key,
+// an invalid limit, a name twice), without any rule, for several rules when l is no [MultiLimiter],
+// for a rule that is settled when l is no [Adjuster], and when l knows the name of a rule with
+// another limit ([Registrar]).
 //
-// Every answer to a request that the limiter decided about has the RateLimit and RateLimit-Policy fields of
-// draft-ietf-httpapi-ratelimit-headers-11, whatever the handler makes of it. A denial is 429 rate_limit_exceeded with Retry-After; for a
-// cost over the burst, which waiting does not help, with X-Should-Retry: false instead.
+// Every answer to a request that the limiter decided about has the RateLimit and RateLimit-Policy
+// fields of draft-ietf-httpapi-ratelimit-headers-11, whatever the handler makes of it. A denial is
+// 429 rate_limit_exceeded with Retry-After; for a cost over the burst, which waiting does not help,
+// with X-Should-Retry: false instead.
 func New(l Limiter, o *Options, rules ...Rule) func(http.Handler) http.Handler {
 	g := newGate(l, o, rules)
 	return func(next http.Handler) http.Handler {
@@ -158,7 +171,8 @@ func newGate(l Limiter, o *Options, rules []Rule) *gate {
 	return g
 }
 
-// session is what is known about one request. It is used again for others, which spares them the allocations.
+// session is what is known about one request. It is used again for others, which spares them the
+// allocations.
 type session struct {
 	rules     []*rule    // those that apply
 	charges   []Charge   // theirs; until that is known, room for all
@@ -167,7 +181,8 @@ type session struct {
 	values    []string   // room for header values: see value
 }
 
-// admit reports whether the request may go on, and answers it otherwise. The bill is nil if no rule is settled.
+// admit reports whether the request may go on, and answers it otherwise. The bill is nil if no rule
+// is settled.
 func (g *gate) admit(w http.ResponseWriter, r *http.Request) (*bill, bool) {
 	s := g.sessions.Get().(*session)
 	defer g.release(s)
@@ -178,7 +193,8 @@ func (g *gate) admit(w http.ResponseWriter, r *http.Request) (*bill, bool) {
 	return g.bill(r, s, by), true
 }
 
-// decide is admit for a session. It returns the limiter that has made the charges, nil if none were made.
+// decide is admit for a session. It returns the limiter that has made the charges, nil if none were
+// made.
 func (g *gate) decide(w http.ResponseWriter, r *http.Request, s *session) (by Limiter, admitted bool) {
 	if rule, err := g.charges(r, s); err != nil {
 		return nil, g.refuse(w, r, rule, err)
@@ -227,7 +243,8 @@ func (g *gate) decide(w http.ResponseWriter, r *http.Request, s *session) (by Li
 	return nil, false
 }
 
-// ended is the error of a context that has ended. The 504 has no cause, so that it is not logged each time.
+// ended is the error of a context that has ended. The 504 has no cause, so that it is not logged
+// each time.
 func ended(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return apierror.Timeout()
@@ -235,7 +252,8 @@ func ended(err error) error {
 	return err
 }
 
-// charges collects what the rules that apply charge. After an error, rule is the name of the one that it comes from.
+// charges collects what the rules that apply charge. After an error, rule is the name of the one
+// that it comes from.
 func (g *gate) charges(r *http.Request, s *session) (rule string, err error) {
 	for i := range g.rules {
 		c := &g.rules[i]
@@ -260,7 +278,8 @@ func (g *gate) release(s *session) {
 	g.sessions.Put(s)
 }
 
-// take asks the limiter, and with FailLocal the local one when it fails. It returns the one that decided, and the error of the former.
+// take asks the limiter, and with FailLocal the local one when it fails. It returns the one that
+// decided, and the error of the former.
 func (g *gate) take(ctx context.Context, s *session) (Limiter, error) {
 	err := takeFrom(ctx, g.limiter, g.multi, s)
 	if err == nil {
@@ -317,7 +336,8 @@ func (g *gate) logger() *slog.Logger {
 	return slog.Default()
 }
 
-// denial is the decision to answer with: negative if every rule allows the request, else that of the longest wait. Forever is the longest.
+// denial is the decision to answer with: negative if every rule allows the request, else that of
+// the longest wait. Forever is the longest.
 func (s *session) denial() int {
 	worst := -1
 	for i := range s.decisions {
@@ -352,7 +372,8 @@ func (d *Decision) err() *apierror.Error {
 	return apierror.RateLimitExceeded(d.RetryAfter)
 }
 
-// refuse answers a request that could not be charged by the rule for err, unless in shadow mode: then it may go on.
+// refuse answers a request that could not be charged by the rule for err, unless in shadow mode:
+// then it may go on.
 func (g *gate) refuse(w http.ResponseWriter, r *http.Request, rule string, err error) (goOn bool) {
 	if errors.Is(err, errBlocked) {
 		d := Decision{Limit: Blocked()}

@@ -27,7 +27,8 @@ func get(h http.Handler, key string) *httptest.ResponseRecorder {
 	return serve(h, r)
 }
 
-// serve returns what h answers. The code is 0 where nobody answered: a plain recorder says 200, also for a handler that never ran.
+// serve returns what h answers. The code is 0 where nobody answered: a plain recorder says 200,
+// also for a handler that never ran.
 func serve(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	w.Code = 0

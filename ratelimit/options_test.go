@@ -233,7 +233,8 @@ func TestLegacyHeadersDescribeTheRuleThatLeavesTheLeast(t *testing.T) {
 	})
 }
 
-// A denial has the numbers of the rule that its Retry-After comes from, however little another one leaves.
+// A denial has the numbers of the rule that its Retry-After comes from, however little another one
+// leaves.
 func TestLegacyHeadersOfADenialDescribeTheRuleThatDenies(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -450,7 +451,8 @@ func (p *prying) TakeAll(ctx context.Context, charges []ratelimit.Charge, into [
 	return p.Memory.TakeAll(ctx, charges, into)
 }
 
-// TestNothingOfARequestIsThereInTheNext looks for keys, which may be secrets, and for decisions, which another limiter might leave as they are.
+// TestNothingOfARequestIsThereInTheNext looks for keys, which may be secrets, and for decisions,
+// which another limiter might leave as they are.
 func TestNothingOfARequestIsThereInTheNext(t *testing.T) {
 	t.Parallel()
 	p := &prying{Memory: ratelimit.NewMemory(nil)}
@@ -467,7 +469,8 @@ func TestNothingOfARequestIsThereInTheNext(t *testing.T) {
 	require.Equal(t, 429, get(h, "sk_1").Code)
 }
 
-// TestPanicOfAHookIsOnlyThatOfItsRequest shows that nothing stays behind: the next request is served, and charged right.
+// TestPanicOfAHookIsOnlyThatOfItsRequest shows that nothing stays behind: the next request is
+// served, and charged right.
 func TestPanicOfAHookIsOnlyThatOfItsRequest(t *testing.T) {
 	t.Parallel()
 	base := byKey("", ratelimit.PerHour(2))

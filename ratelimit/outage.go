@@ -9,8 +9,9 @@ import (
 // quiet is the time in which an outage has no more than two records.
 const quiet = time.Minute
 
-// outage is a state of trouble that strangers can cause again and again. It is logged when it begins and when it ends. One that
-// begins within a minute after the last record is logged when it has lasted beyond that minute, or never.
+// outage is a state of trouble that strangers can cause again and again. It is logged when it
+// begins and when it ends. One that begins within a minute after the last record is logged when it
+// has lasted beyond that minute, or never.
 type outage struct {
 	logged atomic.Bool // when it began, and not yet when it ended
 
@@ -35,8 +36,8 @@ func (o *outage) fails() bool {
 	return true
 }
 
-// works ends the outage if no request failed for the time that is given. It reports whether the end is to be logged, and how many
-// requests failed.
+// works ends the outage if no request failed for the time that is given. It reports whether the end
+// is to be logged, and how many requests failed.
 func (o *outage) works(after time.Duration) (requests int, ended bool) {
 	if !o.logged.Load() { // as nearly always
 		return 0, false

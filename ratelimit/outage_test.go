@@ -47,7 +47,8 @@ func logged(log *lines, h http.Handler) http.Handler {
 	return (&apierror.Renderer{Logger: log.logger()}).Handler(h)
 }
 
-// TestWhatStrangersCanRepeatIsLoggedWhenItBeginsAndWhenItEnds sends a thousand requests into each kind of trouble.
+// TestWhatStrangersCanRepeatIsLoggedWhenItBeginsAndWhenItEnds sends a thousand requests into each
+// kind of trouble.
 func TestWhatStrangersCanRepeatIsLoggedWhenItBeginsAndWhenItEnds(t *testing.T) {
 	t.Parallel()
 	errDown := errors.New("connection refused \u202e\n" + strings.Repeat("x", 10_000))
@@ -107,7 +108,8 @@ func TestWhatStrangersCanRepeatIsLoggedWhenItBeginsAndWhenItEnds(t *testing.T) {
 	}
 }
 
-// A back end that fails for every second request, such as for a key of one stranger's, is not two records for each.
+// A back end that fails for every second request, such as for a key of one stranger's, is not two
+// records for each.
 func TestLimiterThatFailsNowAndThenIsTwoRecordsAMinute(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -133,8 +135,8 @@ func TestLimiterThatFailsNowAndThenIsTwoRecordsAMinute(t *testing.T) {
 	})
 }
 
-// During a flood of new keys that a full table refuses, keys that it holds are served: that ends nothing. Nor does a pause of less
-// than a minute.
+// During a flood of new keys that a full table refuses, keys that it holds are served: that ends
+// nothing. Nor does a pause of less than a minute.
 func TestFloodOfNewKeysIsOneFullTableDespitePausesAndKnownKeys(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -8,7 +8,8 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// permit is what [MaxConcurrent] and [Shed] do alike: a request holds something for as long as its handler runs, or is refused.
+// permit is what [MaxConcurrent] and [Shed] do alike: a request holds something for as long as its
+// handler runs, or is refused.
 type permit struct {
 	name       string
 	refusal    apierror.Code
@@ -25,7 +26,8 @@ func newPermit(name string, refusal apierror.Code, retryAfter time.Duration, sha
 	return permit{name, refusal, max(ceilSecond(retryAfter), time.Second), shadow, observe}
 }
 
-// serve runs next with the permit that was allowed, and then leaves. In shadow mode every request has one.
+// serve runs next with the permit that was allowed, and then leaves. In shadow mode every request
+// has one.
 func (p *permit) serve(w http.ResponseWriter, r *http.Request, next http.Handler, allowed bool, leave func()) {
 	if allowed || p.shadow {
 		defer leave() // whatever panics from here on

@@ -7,44 +7,52 @@ import (
 	"strconv"
 )
 
-// Rule is one limit on requests: whose bucket is charged, and how much it holds. Only Key is required.
+// Rule is one limit on requests: whose bucket is charged, and how much it holds. Only Key is
+// required.
 type Rule struct {
-	// Name is the policy's name in the RateLimit fields and in events, and tells buckets apart: rules of the same name that use the same
-	// Limiter share them. So rules with different limits need different names: New panics where the Limiter is a [Registrar], as Memory
-	// is. 1 to 64 printable ASCII characters; "" is "default".
+	// Name is the policy's name in the RateLimit fields and in events, and tells buckets apart:
+	// rules of the same name that use the same Limiter share them. So rules with different limits
+	// need different names: New panics where the Limiter is a [Registrar], as Memory is. 1 to 64
+	// printable ASCII characters; "" is "default".
 	Name string
 
 	// Limit is what each key has. The zero Limit is 100 per second.
 	Limit Limit
 
-	// Key says whose bucket is charged. There is no default: what a caller is, only the service knows.
+	// Key says whose bucket is charged. There is no default: what a caller is, only the service
+	// knows.
 	Key KeyFunc
 
-	// LimitFor, where it is set, is the limit of this request's key: that of the caller's plan, say. The zero Limit is the rule's;
-	// [Unlimited] exempts the request from the rule, [Blocked] denies it for good. It should give one key one limit: where limits
-	// differ by route, the key must too (see [Join] and [ByPattern]). A limit that is not valid is a bug, and answered with 500
-	// api_error.
+	// LimitFor, where it is set, is the limit of this request's key: that of the caller's plan,
+	// say. The zero Limit is the rule's; [Unlimited] exempts the request from the rule, [Blocked]
+	// denies it for good. It should give one key one limit: where limits differ by route, the key
+	// must too (see [Join] and [ByPattern]). A limit that is not valid is a bug, and answered with
+	// 500 api_error.
 	LimitFor func(*http.Request) Limit
 
-	// Cost is the number of units that the request takes. Nil is 1. A cost of 0 is free; one over the burst is denied for good; a negative
-	// one is a bug, and answered with 500 api_error. Where the real cost is known only afterwards, this is an estimate: see Settled and
-	// CostAfter. An estimate that is too low lets a caller run into debt; one of 0 never denies anything.
+	// Cost is the number of units that the request takes. Nil is 1. A cost of 0 is free; one over
+	// the burst is denied for good; a negative one is a bug, and answered with 500 api_error. Where
+	// the real cost is known only afterwards, this is an estimate: see Settled and CostAfter. An
+	// estimate that is too low lets a caller run into debt; one of 0 never denies anything.
 	Cost func(*http.Request) int
 
-	// Settled says that the handler may call [Settle] or [Reset] for this rule. It needs a Limiter that is an [Adjuster], as Memory is,
-	// and costs each request a few allocations.
+	// Settled says that the handler may call [Settle] or [Reset] for this rule. It needs a Limiter
+	// that is an [Adjuster], as Memory is, and costs each request a few allocations.
 	Settled bool
 
-	// CostAfter, where it is set, is the real cost of a request that the handler has not settled itself. It is called when the handler
-	// has returned, so after the end of a stream too, with the status that was sent. A negative value leaves the estimate as it is, and
-	// so does a handler that panics. It needs the same as Settled. The request is the one that the handler got.
+	// CostAfter, where it is set, is the real cost of a request that the handler has not settled
+	// itself. It is called when the handler has returned, so after the end of a stream too, with
+	// the status that was sent. A negative value leaves the estimate as it is, and so does a
+	// handler that panics. It needs the same as Settled. The request is the one that the handler
+	// got.
 	CostAfter func(r *http.Request, status int) int
 
-	// Skip exempts requests from the rule, such as CORS preflights, which carry no key. Nil exempts none.
+	// Skip exempts requests from the rule, such as CORS preflights, which carry no key. Nil exempts
+	// none.
 	Skip func(*http.Request) bool
 
-	// KeyOptional lets requests without a key through, not counted by this rule. Without it they are refused with 401
-	// authentication_failed. For another key instead, see [First].
+	// KeyOptional lets requests without a key through, not counted by this rule. Without it they
+	// are refused with 401 authentication_failed. For another key instead, see [First].
 	KeyOptional bool
 }
 

@@ -15,20 +15,23 @@ var (
 	errReset   = fmt.Errorf("ratelimit: the limiter cannot reset a bucket: %w", errors.ErrUnsupported)
 )
 
-// Settle says what a request really cost by the rule of that name, which must have Settled set. Cost was charged before the handler
-// ran, as an estimate; Settle gives the difference back, or takes it. What is taken is never denied: the bucket goes into debt, and
-// admits nobody until that has come back. Settle(ctx, rule, 0) gives back everything.
+// Settle says what a request really cost by the rule of that name, which must have Settled set.
+// Cost was charged before the handler ran, as an estimate; Settle gives the difference back, or
+// takes it. What is taken is never denied: the bucket goes into debt, and admits nobody until that
+// has come back. Settle(ctx, rule, 0) gives back everything.
 //
 //	answer := model.Complete(ctx, prompt)
 //	ratelimit.Settle(ctx, "tokens", answer.Usage.Total)
 //
-// The context is that of the request, or one that was derived from it. It may have ended: the request is settled all the same, so
-// that clients who hang up pay for what they got. Settle may be called after the handler has returned.
+// The context is that of the request, or one that was derived from it. It may have ended: the
+// request is settled all the same, so that clients who hang up pay for what they got. Settle may be
+// called after the handler has returned.
 //
-// The first Settle or [Reset] of a rule counts for the request; another one returns an error and changes nothing. A cost over 1e9
-// counts as 1e9. Settle does nothing, and returns nil, when the rule charged nothing: it was skipped, the limiter had failed, or the
-// caller is [Unlimited]. Other errors are a negative cost, a rule that is not known, and trouble of the limiter. After an error the
-// estimate stays charged, unless only the limiter's reply was lost.
+// The first Settle or [Reset] of a rule counts for the request; another one returns an error and
+// changes nothing. A cost over 1e9 counts as 1e9. Settle does nothing, and returns nil, when the
+// rule charged nothing: it was skipped, the limiter had failed, or the caller is [Unlimited]. Other
+// errors are a negative cost, a rule that is not known, and trouble of the limiter. After an error
+// the estimate stays charged, unless only the limiter's reply was lost.
 func Settle(ctx context.Context, rule string, cost int) error {
 	if cost < 0 {
 		return errCost
@@ -40,9 +43,10 @@ func Settle(ctx context.Context, rule string, cost int) error {
 	return i.settle(ctx, cost)
 }
 
-// Reset fills the bucket that the rule of that name charged for this request, as after a successful log-in that follows failed ones.
-// The rule must have Settled set. The request itself costs nothing then. The error is errors.ErrUnsupported if the limiter is no
-// [Resetter]; all else is as for [Settle]. To reset a bucket without a request of its caller, use the [Resetter].
+// Reset fills the bucket that the rule of that name charged for this request, as after a successful
+// log-in that follows failed ones. The rule must have Settled set. The request itself costs nothing
+// then. The error is errors.ErrUnsupported if the limiter is no [Resetter]; all else is as for
+// [Settle]. To reset a bucket without a request of its caller, use the [Resetter].
 func Reset(ctx context.Context, rule string) error {
 	i, err := findItem(ctx, rule)
 	if err != nil {
@@ -105,7 +109,8 @@ func findItem(ctx context.Context, rule string) (*item, error) {
 	return nil, fmt.Errorf("ratelimit: the request has no rule %.64q that is Settled", rule)
 }
 
-// bill returns what the request was charged by the rules that are settled. If the limiter is nil, that is nothing.
+// bill returns what the request was charged by the rules that are settled. If the limiter is nil,
+// that is nothing.
 func (g *gate) bill(r *http.Request, s *session, by Limiter) *bill {
 	b := &bill{items: make([]item, 0, g.settled)}
 	b.outer, _ = r.Context().Value(billKey{}).(*bill)

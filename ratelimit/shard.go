@@ -29,7 +29,8 @@ type entry struct {
 	bucket rate.Limiter
 }
 
-// shape is a Limit in 16 bytes, its Burst resolved. The zero shape is that of an entry on the free list.
+// shape is a Limit in 16 bytes, its Burst resolved. The zero shape is that of an entry on the free
+// list.
 type shape struct {
 	window       time.Duration
 	quota, burst uint32
@@ -39,7 +40,8 @@ func shapeOf(l Limit) shape {
 	return shape{window: l.Window, quota: uint32(l.Quota), burst: uint32(l.burst())}
 }
 
-// shard is one part of the table: a chained hash table over blocks of entries that never move. Slots are numbered from 1.
+// shard is one part of the table: a chained hash table over blocks of entries that never move.
+// Slots are numbered from 1.
 type shard struct {
 	mu       sync.Mutex
 	now      time.Time // the latest that was seen: see clock
@@ -65,8 +67,9 @@ const (
 	noRoom
 )
 
-// clock returns the time that counts: it never runs backwards. An older one would rewind a rate.Limiter, which then mints the tokens of
-// the same time again; and a bucket that was dropped because it was full would be missing at an instant at which it was not yet full.
+// clock returns the time that counts: it never runs backwards. An older one would rewind a
+// rate.Limiter, which then mints the tokens of the same time again; and a bucket that was dropped
+// because it was full would be missing at an instant at which it was not yet full.
 func (s *shard) clock(now time.Time) time.Time {
 	if now.After(s.now) {
 		s.now = now
@@ -74,9 +77,9 @@ func (s *shard) clock(now time.Time) time.Time {
 	return s.now
 }
 
-// charge takes the units of c if the bucket has them. It makes a bucket where there is none, if create says so. The entry is nil where
-// the bucket is as good as full and not kept.
-// The buckets of the other charges of the same call are kept.
+// charge takes the units of c if the bucket has them. It makes a bucket where there is none, if
+// create says so. The entry is nil where the bucket is as good as full and not kept. The buckets of
+// the other charges of the same call are kept.
 func (s *shard) charge(now time.Time, id bucketID, c *Charge, create bool, call []charging) (*entry, verdict) {
 	e := s.find(id)
 	switch {
@@ -102,15 +105,16 @@ func (s *shard) charge(now time.Time, id bucketID, c *Charge, create bool, call 
 	return e, denied
 }
 
-// refund gives back what was taken at the same instant. It is exact: taking whole units from a float64 that holds at least as many
-// rounds nothing, and neither does adding them again.
+// refund gives back what was taken at the same instant. It is exact: taking whole units from a
+// float64 that holds at least as many rounds nothing, and neither does adding them again.
 func (s *shard) refund(now time.Time, id bucketID, cost int) {
 	if e := s.find(id); e != nil {
 		e.bucket.AllowN(now, -cost)
 	}
 }
 
-// adjust takes units, or gives them back, whatever the bucket holds. It is false if there is no room for a bucket.
+// adjust takes units, or gives them back, whatever the bucket holds. It is false if there is no
+// room for a bucket.
 func (s *shard) adjust(now time.Time, id bucketID, c *Charge) bool {
 	e := s.find(id)
 	switch {
@@ -165,7 +169,8 @@ func (s *shard) chain(id bucketID) uint64 {
 	return i
 }
 
-// insert makes a full bucket. It returns nil when the cap is reached, nothing is to be evicted, and no full bucket was found to make room.
+// insert makes a full bucket. It returns nil when the cap is reached, nothing is to be evicted, and
+// no full bucket was found to make room.
 func (s *shard) insert(now time.Time, id bucketID, l Limit, call []charging) *entry {
 	if s.heads == nil {
 		s.heads = make([]uint32, s.capacity)
@@ -214,8 +219,9 @@ func (s *shard) vacant(now time.Time, call []charging) uint32 {
 	return slot
 }
 
-// reclaim drops full buckets, which are like new ones. Two slots for each bucket that is made keep up with any flood. While there is room
-// it spares those that were in use a short time ago, and will be again.
+// reclaim drops full buckets, which are like new ones. Two slots for each bucket that is made keep
+// up with any flood. While there is room it spares those that were in use a short time ago, and
+// will be again.
 func (s *shard) reclaim(now time.Time) {
 	if s.free != 0 || s.used < s.capacity {
 		now = now.Add(-idle)
@@ -228,10 +234,11 @@ func (s *shard) reclaim(now time.Time) {
 	}
 }
 
-// fullest returns that entry of a sample that is full the soonest, and how long it takes: what its bucket still remembers is forgotten
-// then anyway. The least recently used one would be the wrong choice: with a flood of new keys a caller could evict the bucket that it
-// has drained. Every slot is in use. The buckets that the same call has charged are no candidates, or a charge would be forgotten before
-// it was ever seen; slot is 0 if there are no others.
+// fullest returns that entry of a sample that is full the soonest, and how long it takes: what its
+// bucket still remembers is forgotten then anyway. The least recently used one would be the wrong
+// choice: with a flood of new keys a caller could evict the bucket that it has drained. Every slot
+// is in use. The buckets that the same call has charged are no candidates, or a charge would be
+// forgotten before it was ever seen; slot is 0 if there are no others.
 func (s *shard) fullest(now time.Time, call []charging) (slot uint32, refill time.Duration) {
 	at := rand.Uint32N(s.used)
 	for range min(sample+len(call), int(s.used)) {
@@ -247,8 +254,9 @@ func (s *shard) fullest(now time.Time, call []charging) (slot uint32, refill tim
 	return slot, refill
 }
 
-// refill is the time until the bucket is full and may be forgotten, 0 if it is. Full by its own limit is not enough: one that was drained
-// under a large limit, and is full under a small one, would come back as a full one of the large limit.
+// refill is the time until the bucket is full and may be forgotten, 0 if it is. Full by its own
+// limit is not enough: one that was drained under a large limit, and is full under a small one,
+// would come back as a full one of the large limit.
 func (s *shard) refill(e *entry, now time.Time) time.Duration {
 	owed := max(time.Duration(e.owes)*time.Second-now.Sub(s.since), 0)
 	missing := float64(e.shape.burst) - e.bucket.TokensAt(now)

@@ -26,38 +26,46 @@ type ShedOptions struct {
 	// Name is the policy's name in events. "" is "shed".
 	Name string
 
-	// Reserve is the share of the capacity that Normal requests leave alone, from 0 to 1. Low ones leave a quarter of the rest alone, too;
-	// High ones leave half of the reserve. 0 is 0.2, negative is no reserve.
+	// Reserve is the share of the capacity that Normal requests leave alone, from 0 to 1. Low ones
+	// leave a quarter of the rest alone, too; High ones leave half of the reserve. 0 is 0.2,
+	// negative is no reserve.
 	Reserve float64
 
-	// Hysteresis is the share of the capacity that must have come free before a class that was refused is admitted again: without it,
-	// the service would change its mind with every request. Critical requests are admitted as soon as there is room. 0 is 0.1, negative
-	// is none.
+	// Hysteresis is the share of the capacity that must have come free before a class that was
+	// refused is admitted again: without it, the service would change its mind with every request.
+	// Critical requests are admitted as soon as there is room. 0 is 0.1, negative is none.
 	Hysteresis float64
 
-	// RetryAfter is what a refused request is told to wait. It is rounded up to whole seconds. 0 is a second.
+	// RetryAfter is what a refused request is told to wait. It is rounded up to whole seconds. 0 is
+	// a second.
 	RetryAfter time.Duration
 
 	// Skip exempts requests, such as health checks. Nil exempts none.
 	Skip func(*http.Request) bool
 
-	// Shadow lets every request through, and counts it: what would have been refused is only told to Observe.
+	// Shadow lets every request through, and counts it: what would have been refused is only told
+	// to Observe.
 	Shadow bool
 
-	// Observe is told the outcome of every request; of the Decision, Allowed and RetryAfter are set. Nil is nobody. It must be quick: the
-	// request waits for it.
+	// Observe is told the outcome of every request; of the Decision, Allowed and RetryAfter are
+	// set. Nil is nobody. It must be quick: the request waits for it.
 	Observe func(context.Context, Event)
 }
 
-// Shed returns a middleware that refuses requests with 503 service_unavailable when the process has too much to do, the least important
-// ones first. Capacity is the number of requests that it does well at once: that of its workers, or of its database connections. Each class
-// is refused from a share of it on, and for a while after: see [ShedOptions]. Whenever a class is refused, so are all below it. As what is
-// kept for Critical requests is a share of every process, it is one of the fleet.
+// Shed returns a middleware that refuses requests with 503 service_unavailable when the process has
+// too much to do, the least important ones first. Capacity is the number of requests that it does
+// well at once: that of its workers, or of its database connections. Each class is refused from a
+// share of it on, and for a while after: see [ShedOptions]. Whenever a class is refused, so are all
+// below it. As what is kept for Critical requests is a share of every process, it is one of the
+// fleet.
 //
-// The class of a request is for the service to say: by its route, never by a header that the client may set. By the principal's plan it
-// can only say it inside of authentication, whose own work Shed does not spare the process then. A nil function makes all of them Normal. Nil options are the defaults. It panics if the capacity is not positive.
+// The class of a request is for the service to say: by its route, never by a header that the client
+// may set. By the principal's plan it can only say it inside of authentication, whose own work Shed
+// does not spare the process then. A nil function makes all of them Normal. Nil options are the
+// defaults. It panics if the capacity is not positive.
 //
-// A request counts until its handler returns, however it does: a panic ends it too, and a hijacked connection goes on uncounted.
+// A request counts until its handler returns, however it does: a panic ends it too, and a hijacked
+// connection goes on uncounted.
 func Shed(capacity int, class func(*http.Request) Class, o *ShedOptions) func(http.Handler) http.Handler {
 	if capacity <= 0 {
 		panic("ratelimit: Shed needs a positive capacity")
@@ -125,7 +133,8 @@ func (s *shed) middleware(next http.Handler) http.Handler {
 	})
 }
 
-// enter counts a request in, if its class is admitted or nothing is to be refused, and tells whether it is.
+// enter counts a request in, if its class is admitted or nothing is to be refused, and tells
+// whether it is.
 func (s *shed) enter(c Class) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

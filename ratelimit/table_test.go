@@ -21,8 +21,8 @@ func charge(key string, l ratelimit.Limit) ratelimit.Charge {
 	return ratelimit.Charge{Rule: "p", Key: key, Limit: l, Cost: 1}
 }
 
-// TestStaleClocksMintNothing has one caller that is a second behind the other. A bare rate.Limiter is rewound by it, and gives out the
-// tokens of the same second again and again.
+// TestStaleClocksMintNothing has one caller that is a second behind the other. A bare rate.Limiter
+// is rewound by it, and gives out the tokens of the same second again and again.
 func TestStaleClocksMintNothing(t *testing.T) {
 	t.Parallel()
 	for name, late := range map[string]time.Duration{"a second": time.Second, "an hour": time.Hour, "a nanosecond": 1} {
@@ -53,7 +53,8 @@ func TestStaleClocksMintNothing(t *testing.T) {
 	}
 }
 
-// TestClockOfOneKeyIsThatOfAnother charges two keys together, of which one was seen a second later than the other.
+// TestClockOfOneKeyIsThatOfAnother charges two keys together, of which one was seen a second later
+// than the other.
 func TestClockOfOneKeyIsThatOfAnother(t *testing.T) {
 	t.Parallel()
 	m := ratelimit.NewMemory(nil)
@@ -78,8 +79,8 @@ func TestClockOfOneKeyIsThatOfAnother(t *testing.T) {
 	}
 }
 
-// TestRetryAfterOfSlowLimits looks at limits so slow that a float64 of seconds is some nanoseconds off, at instants at which that decides
-// about a whole second.
+// TestRetryAfterOfSlowLimits looks at limits so slow that a float64 of seconds is some nanoseconds
+// off, at instants at which that decides about a whole second.
 func TestRetryAfterOfSlowLimits(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(5, 6))
@@ -109,7 +110,8 @@ func TestRetryAfterOfSlowLimits(t *testing.T) {
 	}
 }
 
-// TestDroppedBucketsDoNotComeBackYounger drops a full bucket and then looks at it with the clock of before, when it was not yet full.
+// TestDroppedBucketsDoNotComeBackYounger drops a full bucket and then looks at it with the clock of
+// before, when it was not yet full.
 func TestDroppedBucketsDoNotComeBackYounger(t *testing.T) {
 	t.Parallel()
 	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 2})
@@ -168,8 +170,9 @@ func TestForgettingFullBucketsChangesNothing(t *testing.T) {
 	}
 }
 
-// TestNoMoreThanTheBurstAtOneInstant also asks for limits that are faster than any clock: package rate takes less than a nanosecond's
-// wait for none, in which those would give back units without end.
+// TestNoMoreThanTheBurstAtOneInstant also asks for limits that are faster than any clock: package
+// rate takes less than a nanosecond's wait for none, in which those would give back units without
+// end.
 func TestNoMoreThanTheBurstAtOneInstant(t *testing.T) {
 	t.Parallel()
 	for _, l := range []ratelimit.Limit{
@@ -197,8 +200,9 @@ func TestNoMoreThanTheBurstAtOneInstant(t *testing.T) {
 	}
 }
 
-// TestAnotherPlanAndBackDoesNotRefillABucket drains a bucket, has it filled up under a plan that holds little, and goes back to the one
-// that holds much. While the table drops full buckets, this one is not to be among them: it would come back as a full one of the large plan.
+// TestAnotherPlanAndBackDoesNotRefillABucket drains a bucket, has it filled up under a plan that
+// holds little, and goes back to the one that holds much. While the table drops full buckets, this
+// one is not to be among them: it would come back as a full one of the large plan.
 func TestAnotherPlanAndBackDoesNotRefillABucket(t *testing.T) {
 	t.Parallel()
 	large, small := ratelimit.PerHour(1000), ratelimit.PerSecond(1)
@@ -238,8 +242,8 @@ func TestAnotherPlanAndBackDoesNotRefillABucket(t *testing.T) {
 	}
 }
 
-// TestBucketsThatAreFullForAMinuteGo shows that a table under its cap does not grow with the number of keys that it has ever seen, and that
-// keys in use are not dropped only to be made again.
+// TestBucketsThatAreFullForAMinuteGo shows that a table under its cap does not grow with the number
+// of keys that it has ever seen, and that keys in use are not dropped only to be made again.
 func TestBucketsThatAreFullForAMinuteGo(t *testing.T) {
 	t.Parallel()
 	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1000})
@@ -315,7 +319,8 @@ func TestNothingIsKeptForWhatNeedsNoBucket(t *testing.T) {
 	require.Equal(t, 2, m.Stats().Keys) // org, and the key that was admitted
 }
 
-// TestFloodOfNewKeysDoesNotResetABucket has an attacker drain its own bucket, and then try to push it out of the table.
+// TestFloodOfNewKeysDoesNotResetABucket has an attacker drain its own bucket, and then try to push
+// it out of the table.
 func TestFloodOfNewKeysDoesNotResetABucket(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
@@ -420,7 +425,8 @@ func TestAtCap(t *testing.T) {
 	}
 }
 
-// TestSharedBucketsOfManyPoliciesAreApart has a rule for each of many routes, and new keys that use them in turn.
+// TestSharedBucketsOfManyPoliciesAreApart has a rule for each of many routes, and new keys that use
+// them in turn.
 func TestSharedBucketsOfManyPoliciesAreApart(t *testing.T) {
 	t.Parallel()
 	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: ratelimit.ShareOverflow})
@@ -439,7 +445,8 @@ func TestSharedBucketsOfManyPoliciesAreApart(t *testing.T) {
 	}
 }
 
-// TestTakeAllWithoutRoomChargesNothing: one of the keys is known, the other finds no room, or a shared bucket that is empty.
+// TestTakeAllWithoutRoomChargesNothing: one of the keys is known, the other finds no room, or a
+// shared bucket that is empty.
 func TestTakeAllWithoutRoomChargesNothing(t *testing.T) {
 	t.Parallel()
 	limit := ratelimit.PerHour(3)
@@ -497,8 +504,8 @@ func TestManyCallersOfASmallTable(t *testing.T) {
 	}
 }
 
-// TestACallKeepsWhatItHasCharged has rules of keys that are all new, in tables that are too small for them: each call needs the room that it
-// took itself a moment ago. Every rule must still count.
+// TestACallKeepsWhatItHasCharged has rules of keys that are all new, in tables that are too small
+// for them: each call needs the room that it took itself a moment ago. Every rule must still count.
 func TestACallKeepsWhatItHasCharged(t *testing.T) {
 	t.Parallel()
 	for _, atCap := range []ratelimit.AtCap{ratelimit.EvictFullest, ratelimit.ShareOverflow} {

@@ -157,8 +157,9 @@ func errorChargesNone(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Durati
 	remains(t, l, good, 10)
 }
 
-// neverMissing has many goroutines charge a bucket that is full together with one that is empty. A limiter that charges the one, finds that
-// the other denies, and gives back what it took, has others see the first one empty meanwhile.
+// neverMissing has many goroutines charge a bucket that is full together with one that is empty. A
+// limiter that charges the one, finds that the other denies, and gives back what it took, has
+// others see the first one empty meanwhile.
 func neverMissing(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
 	full := ratelimit.Charge{Rule: "full", Key: "k", Limit: ratelimit.PerHour(1), Cost: 1}
 	empty := ratelimit.Charge{Rule: "empty", Key: "k", Limit: ratelimit.PerHour(1), Cost: 1}
@@ -186,7 +187,8 @@ func neverMissing(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration))
 	wg.Wait()
 }
 
-// multiConcurrent has each goroutine charge a key of its own and one that all share, in either order.
+// multiConcurrent has each goroutine charge a key of its own and one that all share, in either
+// order.
 func multiConcurrent(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
 	shared := ratelimit.Charge{Rule: "shared", Key: "s", Limit: ratelimit.PerHour(100), Cost: 1}
 	own := func(i int) ratelimit.Charge {

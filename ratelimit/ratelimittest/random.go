@@ -49,7 +49,8 @@ func (b *rational) over(cost int) (float64, time.Duration) {
 	return left, time.Duration(left * float64(b.limit.Window) / float64(b.limit.Quota))
 }
 
-// check compares what a limiter says with what it should, but for a millisecond more or less: small errors may add up.
+// check compares what a limiter says with what it should, but for a millisecond more or less: small
+// errors may add up.
 func (b *rational) check(t *testing.T, c ratelimit.Charge, d ratelimit.Decision, charged bool) {
 	t.Helper()
 	_, ahead := b.over(c.Cost)
@@ -66,7 +67,8 @@ func (b *rational) check(t *testing.T, c ratelimit.Charge, d ratelimit.Decision,
 	}
 }
 
-// several charges random sets of buckets random costs, changes a limit now and then, and compares each decision with what it should be.
+// several charges random sets of buckets random costs, changes a limit now and then, and compares
+// each decision with what it should be.
 func several(t *testing.T, l ratelimit.MultiLimiter, advance func(time.Duration)) {
 	rnd := rand.New(rand.NewPCG(5, 6))
 	for i := range 20 {

@@ -1,4 +1,5 @@
-// Package ratelimittest checks implementations of ratelimit.Limiter. It needs nothing but the standard library.
+// Package ratelimittest checks implementations of ratelimit.Limiter. It needs nothing but the
+// standard library.
 package ratelimittest
 
 import (
@@ -9,10 +10,11 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// Run checks a limiter, and what else it is of [ratelimit.MultiLimiter], [ratelimit.Adjuster], [ratelimit.Resetter] and
-// [ratelimit.Registrar]. newLimiter returns a limiter without buckets, on a clock that
-// stands still until the function that it also returns moves it forward. It is called once for each test, with that test's t, on which
-// it may register a cleanup, and once to see what it returns.
+// Run checks a limiter, and what else it is of [ratelimit.MultiLimiter], [ratelimit.Adjuster],
+// [ratelimit.Resetter] and [ratelimit.Registrar]. newLimiter returns a limiter without buckets, on
+// a clock that stands still until the function that it also returns moves it forward. It is called
+// once for each test, with that test's t, on which it may register a cleanup, and once to see what
+// it returns.
 //
 //	func TestLimiter(t *testing.T) {
 //		ratelimittest.Run(t, func(t *testing.T) (ratelimit.Limiter, func(time.Duration)) {
@@ -21,8 +23,9 @@ import (
 //		})
 //	}
 //
-// A limiter may reckon in units of a microsecond or finer: no test depends on less. What it does by another clock, such as a server's that
-// expires keys, the suite does not see, nor what it does when a clock is set back: test that, too.
+// A limiter may reckon in units of a microsecond or finer: no test depends on less. What it does by
+// another clock, such as a server's that expires keys, the suite does not see, nor what it does
+// when a clock is set back: test that, too.
 func Run(t *testing.T, newLimiter func(t *testing.T) (ratelimit.Limiter, func(time.Duration))) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -20,7 +20,8 @@ import (
 	"github.com/seawall-go/seawall/ratelimit/ratelimittest"
 )
 
-// The suite is run against a limiter that is as simple as can be, and against the same one with each of these faults.
+// The suite is run against a limiter that is as simple as can be, and against the same one with
+// each of these faults.
 var faults = []string{
 	"a peek takes", "a denial takes", "a cost over the burst is taken", "a negative cost gives", "nothing comes back", "more than the burst comes back",
 	"Retry-After is rounded down", "Retry-After is rounded up twice", "policy and key run together", "a new plan fills the bucket",

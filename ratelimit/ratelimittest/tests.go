@@ -88,7 +88,8 @@ func concurrent(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) 
 	}
 }
 
-// due looks at buckets at the very instants at which another unit comes back, where floating point may be a hair short.
+// due looks at buckets at the very instants at which another unit comes back, where floating point
+// may be a hair short.
 func due(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
 	advance(1_234_567 * time.Microsecond) // of what a limiter keeps of the time, the last digits count, too
 	for i, unit := range []time.Duration{time.Millisecond, 300 * time.Millisecond, 7 * time.Second, 12 * time.Second, 131 * time.Second} {
@@ -112,7 +113,8 @@ func due(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
 	}
 }
 
-// model is a token bucket in integers. Its unit is such that a token is limit.Window of them, and limit.Quota come back each nanosecond.
+// model is a token bucket in integers. Its unit is such that a token is limit.Window of them, and
+// limit.Quota come back each nanosecond.
 type model struct {
 	limit  ratelimit.Limit
 	burst  int64
@@ -149,7 +151,8 @@ func randomLimit(rnd *rand.Rand) ratelimit.Limit {
 	}
 }
 
-// schedules compares with the model wherever the outcome does not hang on less than a limiter has to reckon in.
+// schedules compares with the model wherever the outcome does not hang on less than a limiter has
+// to reckon in.
 func schedules(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for i := range 20 {
@@ -187,7 +190,8 @@ func retryAfter(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) 
 	for i := 0; denials < 100; i++ {
 		limit := randomLimit(rnd)
 		burst := int(newModel(limit).burst)
-		// Two buckets with one history: one is asked when it should be too early, the other in time.
+		// Two buckets with one history: one is asked when it should be too early, the other in
+		// time.
 		early := ratelimit.Charge{Rule: "early", Key: string(rune(0x4e00 + i)), Limit: limit, Cost: 1}
 		inTime := early
 		inTime.Rule = "in time"
