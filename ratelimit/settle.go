@@ -151,7 +151,7 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request, next http.Handler, 
 			continue
 		}
 		if err := i.settle(r.Context(), cost); err != nil && !errors.Is(err, errSettled) {
-			g.logFailure(r.Context(), err)
+			g.logFailure(context.WithoutCancel(r.Context()), err)
 		}
 	}
 }

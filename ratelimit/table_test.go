@@ -555,3 +555,21 @@ func TestACallInAFullTableKeepsWhatItHasCharged(t *testing.T) {
 		require.Equal(t, 4, into[1].Remaining)
 	}
 }
+
+// TestEverySlotIsLookedAtInTurn shows that half as many new keys as there are old ones, all full,
+// make room for all of them.
+func TestEverySlotIsLookedAtInTurn(t *testing.T) {
+	t.Parallel()
+	for _, keys := range []int{2, 68, 136, 200} { // blocks of entries are full at 68
+		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: keys})
+		for i := range keys {
+			_, err := m.TakeAt(epoch, charge(strconv.Itoa(i), ratelimit.PerHour(1)))
+			require.NoError(t, err)
+		}
+		for i := range keys / 2 {
+			_, err := m.TakeAt(epoch.Add(2*time.Hour), charge(strconv.Itoa(-1-i), ratelimit.PerHour(1)))
+			require.NoError(t, err)
+		}
+		require.Equal(t, ratelimit.MemoryStats{Keys: keys / 2}, m.Stats())
+	}
+}
