@@ -233,6 +233,7 @@ func TestCostAfterIsCalledWhenTheResponseHasEnded(t *testing.T) {
 			require.NoError(t, m.Reset(t.Context(), "tokens", "api_key:sk_1"))
 			atOnce(t, s, 1, "X-Api-Key", "sk_1", "X-How", row.how, "X-Cost", row.cost)
 			time.Sleep(10 * time.Second)
+			synctest.Wait()
 			require.Equal(t, row.calls, calls, row.how)
 			require.Equal(t, row.status, status, row.how)
 			require.Equal(t, row.left, left(t, m, "tokens", "sk_1"), "%s %s", row.how, row.cost)

@@ -53,7 +53,7 @@ func TestTheSuiteFindsEachFault(t *testing.T) {
 			if fault == "a cost is cut to 32 bits" && strconv.IntSize == 32 {
 				t.Skip("an int has no more")
 			}
-			cmd := exec.Command(os.Args[0], "-test.run=^TestLimiterOfTheEnvironment$", "-test.timeout=1m")
+			cmd := exec.Command(os.Args[0], "-test.run=^TestLimiterOfTheEnvironment$", "-test.timeout=1m", "-test.failfast")
 			cmd.Env = append(os.Environ(), envFault+"="+fault)
 			out, err := cmd.CombinedOutput()
 			var exit *exec.ExitError
