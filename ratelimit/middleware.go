@@ -283,7 +283,9 @@ func (g *gate) release(s *session) {
 func (g *gate) take(ctx context.Context, s *session) (Limiter, error) {
 	err := takeFrom(ctx, g.limiter, g.multi, s)
 	if err == nil {
-		g.logSuccess(ctx)
+		if g.down.logged.Load() || g.full.logged.Load() {
+			g.logSuccess(ctx)
+		}
 		return g.limiter, nil
 	}
 	g.logFailure(ctx, err)

@@ -39,9 +39,6 @@ func (o *outage) fails() bool {
 // works ends the outage if no request failed for the time that is given. It reports whether the end
 // is to be logged, and how many requests failed.
 func (o *outage) works(after time.Duration) (requests int, ended bool) {
-	if !o.logged.Load() { // as nearly always
-		return 0, false
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()

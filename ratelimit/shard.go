@@ -135,31 +135,29 @@ func (s *shard) adjust(now time.Time, id bucketID, c *Charge) bool {
 
 // forget drops the bucket, if it is there.
 func (s *shard) forget(id bucketID) {
-	if slot := s.slot(id); slot != 0 {
-		s.drop(slot)
+	if s.heads == nil {
+		return
+	}
+	for slot := s.heads[s.chain(id)]; slot != 0; slot = s.at(slot).next {
+		if s.at(slot).id == id {
+			s.drop(slot)
+			return
+		}
 	}
 }
 
 func (s *shard) find(id bucketID) *entry {
-	if slot := s.slot(id); slot != 0 {
-		return s.at(slot)
-	}
-	return nil
-}
-
-// slot returns the slot of a bucket, 0 if there is none.
-func (s *shard) slot(id bucketID) uint32 {
 	if s.heads == nil {
-		return 0
+		return nil
 	}
 	for slot := s.heads[s.chain(id)]; slot != 0; {
 		e := s.at(slot)
 		if e.id == id {
-			return slot
+			return e
 		}
 		slot = e.next
 	}
-	return 0
+	return nil
 }
 
 func (s *shard) at(slot uint32) *entry { return &s.blocks[(slot-1)/perBlock][(slot-1)%perBlock] }
