@@ -28,10 +28,13 @@ import (
 // that ended within Window,
 //
 //   - there are at least MinCalls, and FailureRatio of them failed; or
-//   - the last MinCalls all failed, and these failures took a tenth of a second or more.
+//   - there are at least MinCalls, the last of them all failed, and these failures took a tenth of a
+//     second or more. That must be half of MinCalls in a row if all before succeeded, MinCalls if
+//     half of those failed, and accordingly in between, but no fewer than five.
 //
-// The second rule finds an outage that the successes before it would outvote for a while. It leaves
-// alone a host of many connections that lost some of them in the same moment.
+// The second rule finds an outage that the successes before it would outvote for a while. A host
+// that fails a part of all requests does not meet it, nor one of many connections that lost some of
+// them in the same moment.
 //
 // An open circuit refuses attempts with a [CircuitOpenError]. From time to time it lets one of them
 // through to probe the host: the first after ProbeAfter, and the next after twice that, up to
@@ -40,17 +43,18 @@ import (
 // one has ended, so one that hangs holds up nothing.
 //
 // While it is tried like this the circuit is half-open. The first probe that succeeds closes it. A
-// 4xx other than 429 counts as a success of a probe, since it shows a host that works. A probe that
-// fails leaves the circuit open, and one that says nothing leaves it half-open. The results of
-// attempts that began before the circuit opened or closed are ignored. A circuit that opens again
-// less than Window after it closed goes on with the interval that it had reached.
+// 501 and a 4xx other than 429 count as a success of a probe, since they show a host that works. A
+// probe that fails opens the circuit again, and one that says nothing leaves it half-open. The
+// results of attempts that began before the circuit opened or closed are ignored. A circuit that
+// opens again less than Window after it closed goes on with the interval that it had reached.
 //
-// The defaults mean that a host on which everything fails gets at most two requests a second from
-// each Breaker, which is as many as it takes to open the circuit at all (MinCalls in Window), and
-// that a host that is well again is asked within a second. A fleet of thousands of processes may
-// want a larger ProbeEvery, for a slower return.
+// With the defaults a host on which everything fails gets, after the first second, one or two
+// requests a second from each Breaker. That is what it takes to open the circuit at all (MinCalls
+// in Window). A host that is well again is asked within a second. A fleet of thousands of processes
+// may want a larger ProbeEvery, which makes the return slower.
 //
-// The zero value is the default breaker. One Breaker may serve several Transports. Its fields must
+// The zero value is the default breaker. A Transport without a Breaker has one of its own; to read
+// or change circuits by hand, give it one. One Breaker may serve several Transports. Its fields must
 // not be changed, nor the Breaker copied, after its first use. It takes about 1 KiB for every group.
 type Breaker struct {
 	// FailureRatio is the part of the calls that must have failed for the circuit to open. 0 is
@@ -561,13 +565,14 @@ func (c *circuit) start() {
 			}
 			// Not n.Requests, which also counts calls that are under way or neutral. And not
 			// n.ConsecutiveFailures alone, which may know of some that Window has left behind.
-			failed := uint64(n.TotalFailures)
-			ended := uint64(n.TotalSuccesses) + failed
+			good, failed := uint64(n.TotalSuccesses), uint64(n.TotalFailures)
+			ended := good + failed
 			if b.FailureRatio < 0 || ended < least {
 				return false
 			}
+			row := min(failed, uint64(n.ConsecutiveFailures))
 			return float64(failed) >= ratio*float64(ended) ||
-				min(failed, uint64(n.ConsecutiveFailures)) >= least && now.Sub(since) >= sustained
+				2*row*good >= max(least, 10)*(ended-row) && now.Sub(since) >= sustained
 		},
 		IsExcluded:    func(err error) bool { return errors.Is(err, errNeutral) },
 		OnStateChange: func(_ string, _, to gobreaker.State) { c.enter(BreakerState(to.String())) },

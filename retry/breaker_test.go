@@ -100,13 +100,13 @@ func TestADeadHostIsProbedSoonAndThenLessAndLessOften(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		breaker *retry.Breaker
-		want    []time.Duration // the longest time before each probe
+		want    []int // the longest time before each probe, in ms
 	}{
-		{"the default", &retry.Breaker{}, []time.Duration{200, 400, 800, 1000, 1000, 1000}},
-		{"the same interval", &retry.Breaker{ProbeAfter: 700 * time.Millisecond, ProbeEvery: 1}, []time.Duration{700, 700, 700}},
-		{"a longer first one", &retry.Breaker{ProbeAfter: 3 * time.Second}, []time.Duration{3000, 3000, 3000}},
-		{"a shorter longest one", &retry.Breaker{ProbeEvery: 50 * time.Millisecond}, []time.Duration{50, 50, 50}},
-		{"a long longest one", &retry.Breaker{ProbeEvery: 5 * time.Second}, []time.Duration{200, 400, 800, 1600, 3200, 5000, 5000}},
+		{"the default", &retry.Breaker{}, []int{200, 400, 800, 1000, 1000, 1000}},
+		{"the same interval", &retry.Breaker{ProbeAfter: 700 * time.Millisecond, ProbeEvery: 1}, []int{700, 700, 700}},
+		{"a longer first one", &retry.Breaker{ProbeAfter: 3 * time.Second}, []int{3000, 3000, 3000}},
+		{"a shorter longest one", &retry.Breaker{ProbeEvery: 50 * time.Millisecond}, []int{50, 50, 50}},
+		{"a long longest one", &retry.Breaker{ProbeEvery: 5 * time.Second}, []int{200, 400, 800, 1600, 3200, 5000, 5000}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			base := &dead{status: 503}
@@ -116,8 +116,8 @@ func TestADeadHostIsProbedSoonAndThenLessAndLessOften(t *testing.T) {
 				require.NoError(t, do(t, tr, target))
 			}
 			varies := false
-			for i, longest := range tc.want {
-				longest *= time.Millisecond
+			for i, ms := range tc.want {
+				longest := time.Duration(ms) * time.Millisecond
 				last := time.Now()
 				for before := base.calls; base.calls == before; time.Sleep(time.Millisecond) {
 					_ = do(t, tr, target)
@@ -182,6 +182,43 @@ func TestAnOutageIsRecognizedHoweverManySuccessesCameBefore(t *testing.T) {
 	})
 }
 
+func TestHowManyFailuresInARowOpenACircuit(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		minCalls, good, failed int // before the row
+		want                   int
+	}{
+		{0, 1000, 0, 10},
+		{0, 700, 300, 15},
+		{0, 510, 490, 20},
+		{100, 1000, 0, 50},
+		{-1, 1000, 0, 5},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			base := &dead{}
+			tr := transport(base)
+			tr.Policy, tr.Breaker = once(), &retry.Breaker{MinCalls: tc.minCalls, FailureRatio: 0.9}
+			if tc.minCalls < 0 {
+				base.set(200)
+				require.NoError(t, do(t, tr, target)) // not the first, which opens it alone
+			}
+			for i := range tc.good + tc.failed {
+				base.set(200)
+				if i >= tc.good-1 && i < tc.good-1+tc.failed { // one success ends that row
+					base.set(503)
+				}
+				require.NoError(t, do(t, tr, target))
+			}
+			base.set(503)
+			row := 0
+			for ; do(t, tr, target) == nil; row++ {
+				time.Sleep(50 * time.Millisecond)
+			}
+			require.Equal(t, tc.want, row, "%+v", tc)
+		})
+	}
+}
+
 func TestWhatDoesNotOpenACircuit(t *testing.T) {
 	t.Parallel()
 	type phase struct {
@@ -193,8 +230,9 @@ func TestWhatDoesNotOpenACircuit(t *testing.T) {
 		phases []phase
 	}{
 		{"many connections that break in one moment", []phase{{200, 1000, time.Millisecond}, {503, 900, 0}, {200, 1, 0}}},
-		{"a row of failures that is too short", []phase{{200, 100, time.Millisecond}, {503, 19, time.Second / 10}, {200, 1, 0}, {503, 19, time.Second / 10}}},
-		{"failures that Window has left behind", []phase{{200, 40, 0}, {503, 19, 0}, {503, 1, 12 * time.Second}, {503, 10, time.Second}}},
+		{"a row of failures that is too short", []phase{{200, 300, time.Millisecond}, {503, 9, time.Second / 10}, {200, 1, 0}, {503, 9, time.Second / 10}}},
+		{"a longer one after other failures", []phase{{200, 70, 0}, {503, 30, 0}, {200, 1, 0}, {503, 14, time.Second / 10}}},
+		{"failures that Window has left behind", []phase{{200, 40, 0}, {503, 9, 0}, {503, 1, 12 * time.Second}, {503, 10, time.Second}}},
 		{"fewer than the ratio", []phase{{200, 11, 0}, {503, 10, 0}}},
 		{"fewer than MinCalls", []phase{{503, 19, time.Second / 3}}},
 	} {
@@ -618,7 +656,7 @@ func TestARefusalNamesTheTimeOfTheNextProbe(t *testing.T) {
 			require.True(t, ok)
 			time.Sleep(time.Until(refused.Until) - 1)
 			require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			require.NoError(t, do(t, tr, target))
 		}
 	})

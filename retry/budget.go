@@ -13,7 +13,7 @@ import (
 //
 // The zero value is the default budget. One Budget may serve several Transports and calls of [Do],
 // which share the bucket of the group "". It must not be copied or changed after its first use. It
-// takes about 300 bytes for every group whose bucket is not full.
+// takes about 200 bytes for every group whose bucket is not full.
 type Budget struct {
 	// Tokens is what a bucket holds at most, and at the start. 0 is 10. If negative, there is no
 	// budget and retries are not bounded. Below 1, nothing is ever retried.

@@ -52,7 +52,7 @@ func TestACircuitCanBeRead(t *testing.T) {
 
 		time.Sleep(time.Until(open.Until) - 1)
 		require.Equal(t, retry.BreakerOpen, read().State)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		require.Equal(t, retry.BreakerHalfOpen, read().State, "the next attempt is a probe, though there was none yet")
 		require.NoError(t, do(t, tr, target))
 		require.Equal(t, retry.BreakerOpen, read().State)
@@ -265,7 +265,7 @@ func TestADefaultOfTheBreakerThatChangesIsNoticed(t *testing.T) {
 		require.Equal(t, 19, tr.Breaker.Circuit(targetGroup).Failures)
 		time.Sleep(time.Second)
 		require.Equal(t, 19, tr.Breaker.Circuit(targetGroup).Failures, "Window is 10 s")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		require.Equal(t, 0, tr.Breaker.Circuit(targetGroup).Failures)
 
 		send(200, 11)

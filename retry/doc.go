@@ -67,16 +67,26 @@ retried". [WithReport] tells the reason for every call, also for one that succee
 
 # Outages
 
-Retries are what turns a short outage into a long one: three retries for every call are four times the load, on a server that
-could not bear one. Two things stand against it, for every host by itself, and both are on by default.
+Retries are what turns a short outage into a long one: three retries for every call are four times the
+load, on a server that could not bear one. Two things stand against it, for every host by itself, and both
+are on by default.
 
-A [Budget] lets retries be at most a tenth of the successes, beside a burst of ten and one in ten seconds. A [Breaker] stops
-sending when half of at least 20 attempts in ten seconds failed, for five seconds, and then tries with one. A first
-attempt needs no budget.
+A [Budget] lets retries be at most a tenth of the successes, beside a burst of ten and one in ten
+seconds. A first attempt needs no budget. A [Breaker] stops sending to a host on which half of at
+least 20 attempts in ten seconds failed, or the last 10 to 20 of them. Then it lets a single
+attempt through after 200 ms at most, and further ones less and less often, up to one a second.
+The first that succeeds ends the outage, so a host that is well again is used again within about a
+second. [Breaker] has the rules in full.
 
-The other side of that: while a server fails a fifth of all requests for minutes, a tenth is recovered and the other is not. To
-recover more, at the server's expense, set [Budget.PerSuccess]. And a server that takes connections and never answers is seen as
-failing only if [Policy.AttemptTimeout] is set, since a deadline of the caller's says nothing about the server.
+Both are kept by the scheme, host and port of a request. If a service has a thousand hosts, or a host a
+thousand tenants, [Transport.Group] says what belongs together. [Breaker.Circuit] and
+[Breaker.Circuits] show the state. [Breaker.Hold] stops all requests to a group by hand, for a
+maintenance, and [Breaker.Reset] ends that.
+
+The other side of this: while a server fails a fifth of all requests for minutes, half of these are
+recovered and the others are not. To recover more, at the server's expense, set [Budget.PerSuccess]. And
+a server that accepts connections and never answers is seen as failing only if [Policy.AttemptTimeout] is
+set, since the caller's own deadline says nothing about the server.
 
 # Composing
 
@@ -105,7 +115,8 @@ which leaves the connection reusable and tells the error's code and request id. 
 response that is handed back, so its code is unknown to logs, events and reports; the caller has it from
 [apierror.Parse]. [Policy.Retryable] and [Policy.HoldHost] are the exceptions: see there.
 
-State is kept for the 1,024 hosts that were used last: 1 KiB for each in the breaker, and about 300 bytes
-in the budget for one whose bucket is not full.
+State is kept for at most 1,024 groups of requests: 1 KiB for each in the breaker, and about 200 bytes
+in the budget for one whose bucket is not full. A flood of invented hosts takes the places of closed
+circuits and full buckets first.
 */
 package retry

@@ -4,8 +4,10 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -14,7 +16,10 @@ type Server struct {
 	Workers     int
 	Service     time.Duration // mean of the exponential distribution
 	MaxWait     time.Duration // of the queue
+	MaxQueue    int           // 0 is no bound but MaxWait
+	Timeout     time.Duration // how long a client waits for an answer
 	FailureRate float64
+	FailsFrom   time.Time // when FailureRate begins
 
 	// From Slow.From on, for Slow.For, service takes Slow.Factor times as long.
 	Slow struct {
@@ -23,19 +28,24 @@ type Server struct {
 		Factor float64
 	}
 
+	// Down is a time without any answer: connections are refused or, if Hangs, accepted.
+	Down struct {
+		From  time.Time
+		For   time.Duration
+		Hangs bool
+	}
+
 	mu       sync.Mutex
 	rng      *rand.Rand
 	free     []time.Time // when each worker is
-	attempts int
+	queue    []time.Time // when those who wait begin
+	attempts []time.Time // when each arrived
 }
-
-// attemptTimeout is how long a client waits for an answer.
-const attemptTimeout = 500 * time.Millisecond
 
 // NewServer seeds a model.
 func NewServer(seed uint64, workers int, service, maxWait time.Duration) *Server {
 	return &Server{
-		Workers: workers, Service: service, MaxWait: maxWait,
+		Workers: workers, Service: service, MaxWait: maxWait, Timeout: 500 * time.Millisecond,
 		rng: rand.New(rand.NewPCG(seed, 1)), free: make([]time.Time, workers),
 	}
 }
@@ -44,17 +54,41 @@ func NewServer(seed uint64, workers int, service, maxWait time.Duration) *Server
 func (s *Server) Attempts() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.attempts
+	return len(s.attempts)
+}
+
+// Arrivals is when each request has arrived.
+func (s *Server) Arrivals() []time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.attempts)
+}
+
+// Takes is how long a request that came now would wait for a worker.
+func (s *Server) Takes() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if isIn(time.Now(), s.Down.From, s.Down.For) {
+		return s.Timeout
+	}
+	return max(time.Until(s.free[s.first()]), 0)
+}
+
+func isIn(t, from time.Time, lasts time.Duration) bool {
+	return !t.Before(from) && t.Before(from.Add(lasts))
 }
 
 // RoundTrip waits for the model's answer.
 func (s *Server) RoundTrip(r *http.Request) (*http.Response, error) {
 	status, takes := s.serve(time.Now())
-	if takes > attemptTimeout {
-		time.Sleep(attemptTimeout)
+	if takes > s.Timeout {
+		time.Sleep(s.Timeout)
 		return nil, errTimeout{}
 	}
 	time.Sleep(takes)
+	if status == 0 {
+		return nil, syscall.ECONNREFUSED
+	}
 	return &http.Response{
 		StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{}, Body: io.NopCloser(strings.NewReader("")), Request: r,
@@ -65,33 +99,49 @@ func (s *Server) RoundTrip(r *http.Request) (*http.Response, error) {
 func (s *Server) serve(now time.Time) (status int, takes time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.attempts++
-	if s.rng.Float64() < s.FailureRate {
+	s.attempts = append(s.attempts, now)
+	if isIn(now, s.Down.From, s.Down.For) {
+		if s.Down.Hangs {
+			return 0, 2 * s.Timeout
+		}
+		return 0, time.Millisecond
+	}
+	if !now.Before(s.FailsFrom) && s.rng.Float64() < s.FailureRate {
 		return http.StatusServiceUnavailable, time.Millisecond
 	}
-	first := 0
-	for i := range s.free {
-		if s.free[i].Before(s.free[first]) {
-			first = i
-		}
-	}
+	first := s.first()
 	start := s.free[first]
 	if start.Before(now) {
 		start = now
 	}
-	if start.Sub(now) > s.MaxWait {
+	for len(s.queue) > 0 && !s.queue[0].After(now) {
+		s.queue = s.queue[1:]
+	}
+	if start.Sub(now) > s.MaxWait || s.MaxQueue > 0 && len(s.queue) >= s.MaxQueue {
 		return http.StatusServiceUnavailable, time.Millisecond
 	}
+	s.queue = append(s.queue, start)
 	mean := float64(s.Service)
-	if !start.Before(s.Slow.From) && start.Before(s.Slow.From.Add(s.Slow.For)) {
+	if isIn(start, s.Slow.From, s.Slow.For) {
 		mean *= s.Slow.Factor
 	}
 	s.free[first] = start.Add(time.Duration(s.rng.ExpFloat64() * mean))
 	return http.StatusOK, s.free[first].Sub(now)
 }
 
+// first is the worker who is free first.
+func (s *Server) first() int {
+	first := 0
+	for i := range s.free {
+		if s.free[i].Before(s.free[first]) {
+			first = i
+		}
+	}
+	return first
+}
+
 type errTimeout struct{}
 
-func (errTimeout) Error() string   { return "no answer within " + attemptTimeout.String() }
+func (errTimeout) Error() string   { return "no answer in time" }
 func (errTimeout) Timeout() bool   { return true }
 func (errTimeout) Temporary() bool { return true }
