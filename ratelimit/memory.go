@@ -230,7 +230,7 @@ func (m *Memory) chargeEach(work []charging, create bool, locked *uint64) bool {
 }
 
 // lock locks the shards of the charges in one order, so that two callers cannot wait for each
-// other, and sets all of their clocks to one time. It returns what is locked.
+// other, and moves their clocks on. It returns what is locked.
 func (m *Memory) lock(now time.Time, work []charging) uint64 {
 	var shards uint64
 	for i := range work {
@@ -239,10 +239,7 @@ func (m *Memory) lock(now time.Time, work []charging) uint64 {
 	for left := shards; left != 0; left &= left - 1 {
 		s := m.nth(bits.TrailingZeros64(left))
 		s.mu.Lock()
-		now = s.clock(now)
-	}
-	for left := shards; left != 0; left &= left - 1 {
-		m.nth(bits.TrailingZeros64(left)).clock(now)
+		s.clock(now)
 	}
 	return shards
 }
