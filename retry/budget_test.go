@@ -2,6 +2,7 @@ package retry_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -255,5 +256,25 @@ func TestARetryWhoseBodyFailsCostsNothing(t *testing.T) {
 			require.NoError(t, resp.Body.Close())
 		}
 		require.Equal(t, 2, calls(t, tr, base, 1))
+	})
+}
+
+func TestTheDefaultBudgetRemembers1024Groups(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(503))
+		tr := hopeful(base, &retry.Budget{Tokens: 1, PerSecond: -1})
+		attempts := func(i int) int {
+			before := base.count()
+			require.NoError(t, do(t, tr, fmt.Sprintf("http://h%d.example", i)))
+			return base.count() - before
+		}
+		for i := range 1024 {
+			require.Equal(t, 2, attempts(i))
+		}
+		require.Equal(t, 1, attempts(0), "remembered")
+		require.Equal(t, 2, attempts(1024))
+		require.Equal(t, 1, attempts(0), "it was used after the others")
+		require.Equal(t, 2, attempts(1), "forgotten")
 	})
 }

@@ -210,3 +210,38 @@ func TestAShorterHoldDoesNotEndALongerOne(t *testing.T) {
 		require.Greater(t, time.Since(start), 29*time.Second)
 	})
 }
+
+func TestCredentialsThatDifferByWhereAHeaderEndsAreTwoCallers(t *testing.T) {
+	t.Parallel()
+	headers := []http.Header{
+		{"Authorization": {"ab"}, "X-Api-Key": {"c"}},
+		{"Authorization": {"a"}, "X-Api-Key": {"bc"}},
+		{"Authorization": {"abc"}},
+		{"X-Api-Key": {"abc"}},
+		{"Authorization": {"ab", "c"}},
+		{"Authorization": {"a", "bc"}},
+		{"Authorization": {"abc", ""}},
+		{},
+	}
+	for held := range headers {
+		synctest.Test(t, func(t *testing.T) {
+			tr := transport(scripted(limited("rate_limit_exceeded"), status(200)))
+			tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true}
+			send := func(h http.Header) time.Duration {
+				req, start := request(t, "GET", target, nil), time.Now()
+				req.Header = h
+				resp, err := tr.RoundTrip(req)
+				require.NoError(t, err)
+				resp.Body.Close()
+				return time.Since(start)
+			}
+			send(headers[held])
+			for i, h := range headers {
+				if i != held {
+					require.Zero(t, send(h), "%v while %v is held", h, headers[held])
+				}
+			}
+			require.NotZero(t, send(headers[held]))
+		})
+	}
+}
