@@ -428,3 +428,17 @@ func TestSettledRulesLeaveTheRequestAsTheHandlerLeftIt(t *testing.T) {
 	_, err = seen.MultipartForm.File["file"][0].Open()
 	require.ErrorIs(t, err, os.ErrNotExist, "net/http has removed it")
 }
+
+// A rule that has nothing left to settle does not keep the next one from it.
+func TestEveryRuleIsSettled(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(nil)
+	after := func(cost int) func(*http.Request, int) int { return func(*http.Request, int) int { return cost } }
+	a, b, c, d := tokens("a"), tokens("b"), tokens("c"), tokens("d")
+	b.CostAfter, c.CostAfter, d.CostAfter = after(1), after(-1), after(2)
+	h := ratelimit.New(m, nil, a, b, c, d)(settling)
+	require.Equal(t, 200, serve(h, request("X-Api-Key", "sk_1", "X-Settle", "b=7")).Code)
+	for rule, want := range map[string]int{"a": 40, "b": 93, "c": 40, "d": 98} {
+		require.Equal(t, want, left(t, m, rule, "sk_1"), rule)
+	}
+}
