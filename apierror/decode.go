@@ -8,7 +8,6 @@ import (
 	"mime"
 	"net/http"
 	"reflect"
-	"strconv"
 	"strings"
 
 	"github.com/seawall-go/seawall/internal/track"
@@ -33,20 +32,27 @@ type DecodeOptions struct {
 //	no body                            parameter_missing
 //	a member of the wrong type         parameter_invalid with param
 //	an unknown member                  parameter_invalid with param
+//	a member that is given twice       parameter_invalid with param; names are compared as encoding/json compares them
 //	no JSON, or something after it     parameter_invalid, naming the byte
 //	another media type than JSON       unsupported_media_type
 //	too many bytes                     request_too_large, and the connection is closed if much is left to read
 //
-// What a type's own UnmarshalJSON or UnmarshalText refuses is parameter_invalid, or the *Error or [Code] that it returned. It may be
-// called a second time, with nothing but the value that it refused, to find out where that is. What reading the body
-// fails with goes by [From]. A v that is no non-nil pointer is the program's mistake, handed back as *json.InvalidUnmarshalError.
-// After an error v may be filled in part.
+// Of several mistakes the first in the body is named. What a type's own UnmarshalJSON or UnmarshalText refuses is
+// parameter_invalid, or the *Error or [Code] that it returned. After a failure such a method may be called a second time, with a
+// new value and the same text, to find out which value it refused. What reading the body fails with goes by [From].
+//
+// The program's own mistakes are handed back as other errors, which go out as api_error: a v that is no non-nil pointer
+// (*json.InvalidUnmarshalError), a value for a type that no JSON can be read into (a channel, a function, an interface with methods),
+// a member of a struct that is embedded by a pointer to an unexported type.
+//
+// After an error v may be filled in part. The Go values may need much more memory than their JSON: "[{},{}]" needs a whole
+// struct for every three bytes. MaxBytes is the bound of that too.
 func DecodeJSON(w http.ResponseWriter, r *http.Request, v any, o *DecodeOptions) error {
 	var opt DecodeOptions
 	if o != nil {
 		opt = *o
 	}
-	if !opt.AnyMediaType && !isJSON(r.Header) && r.ContentLength != 0 {
+	if !opt.AnyMediaType && !isJSON(r.Header) && !isEmpty(r) {
 		return UnsupportedMediaType("application/json")
 	}
 	body, err := readRequest(w, r, opt.MaxBytes)
@@ -61,19 +67,51 @@ func DecodeJSON(w http.ResponseWriter, r *http.Request, v any, o *DecodeOptions)
 	if !opt.AllowUnknown {
 		decoder.DisallowUnknownFields()
 	}
-	if err := decoder.Decode(v); err != nil {
-		return decodeError(err, body, reflect.TypeOf(v))
+	err = decoder.Decode(v)
+	if fault := unreadable(err, body); fault != nil {
+		return fault
 	}
-	end := int(decoder.InputOffset())
-	if rest := bytes.TrimLeft(body[end:], " \t\r\n"); len(rest) > 0 {
+	in := inspector{scanner: scanner{text: body}, allowUnknown: opt.AllowUnknown, failed: err}
+	if !in.value(shapeOf(reflect.TypeOf(v))) {
+		return in.found.answer()
+	}
+	if err != nil {
+		return (&refusal{err: err}).answer()
+	}
+	if rest := bytes.TrimLeft(body[in.pos:], " \t\r\n"); len(rest) > 0 {
 		return CodeParameterInvalid.Messagef("The request body has something after its JSON value, at byte %d.", len(body)-len(rest)+1)
 	}
-	if t := reflect.TypeOf(v).Elem(); string(text) == "null" && t.Kind() != reflect.Pointer && !unmarshalsItself(t) {
-		if problem := expected(t, ""); problem != "" {
+	if t := reflect.TypeOf(v).Elem(); string(text) == "null" && t.Kind() != reflect.Pointer && !shapeOf(t).own {
+		if problem := expected(t, nil); problem != "" {
 			return CodeParameterInvalid.Messagef("The request body %s.", problem)
 		}
 	}
 	return nil
+}
+
+// unreadable returns what is wrong with the target or with the syntax of the body, nil if nothing is. An UnmarshalJSON may
+// return a syntax error too, of its own part, so the body is asked.
+func unreadable(err error, body []byte) error {
+	if _, ok := errors.AsType[*json.InvalidUnmarshalError](err); ok {
+		return err
+	}
+	_, isSyntax := errors.AsType[*json.SyntaxError](err)
+	if isSyntax || errors.Is(err, io.ErrUnexpectedEOF) {
+		var value json.RawMessage
+		if err := json.NewDecoder(bytes.NewReader(body)).Decode(&value); err != nil {
+			return malformed(err, len(body))
+		}
+	}
+	return nil
+}
+
+// isEmpty reports whether a request has no body. If its header does not say so, it reads a byte: the rest is of no use then.
+func isEmpty(r *http.Request) bool {
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength >= 0 {
+		return r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0
+	}
+	n, err := io.ReadFull(r.Body, make([]byte, 1))
+	return n == 0 && err == io.EOF //nolint:errorlint // what io.ReadFull returns
 }
 
 // isJSON tells whether the one Content-Type is application/json or one of its relatives (+json), in UTF-8.
@@ -117,41 +155,23 @@ func readRequest(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, e
 	return b.Bytes(), nil
 }
 
-// decodeError says in the client's words what encoding/json found.
-func decodeError(err error, body []byte, t reflect.Type) error {
-	if _, ok := errors.AsType[*json.InvalidUnmarshalError](err); ok {
-		return err
-	}
-	// An UnmarshalJSON may return a syntax error too, of its own part. So ask whether the body has one.
-	var value json.RawMessage
-	if err := json.NewDecoder(bytes.NewReader(body)).Decode(&value); err != nil {
-		return malformed(err, len(body))
-	}
-	if name, ok := unknownField(err); ok {
-		if at := findUnknown(body, name, t); at != nil {
-			return ParameterInvalid(at.String(), "is not known").WithCause(err)
-		}
-	}
-	wrongType, _ := errors.AsType[*json.UnmarshalTypeError](err)
-	found, _ := findRefusal(wrongType, body, t)
-	return refused(err, found.at, found.problem())
-}
-
-// refused says what is wrong with the value at a path. What the type's own UnmarshalJSON says of it goes out, if it is meant to.
-func refused(err error, at path, problem string) error {
-	switch param := at.String(); {
-	case CodeOf(err) != "":
-		e := From(err)
+// answer says in the client's words what is wrong. What the type's own UnmarshalJSON says of it goes out, if it is meant to.
+func (r *refusal) answer() error {
+	switch param := r.at.String(); {
+	case r.mistake != nil:
+		return r.mistake
+	case CodeOf(r.err) != "":
+		e := From(r.err)
 		if e.param == "" && param != "" {
 			e = e.WithParam(param)
 		}
 		return e
 	case param != "":
-		return ParameterInvalid(param, problem).WithCause(err)
-	case problem != "":
-		return CodeParameterInvalid.Messagef("The request body %s.", problem).WithCause(err)
+		return ParameterInvalid(param, r.problem).WithCause(r.err)
+	case r.problem != "":
+		return CodeParameterInvalid.Messagef("The request body %s.", r.problem).WithCause(r.err)
 	default:
-		return CodeParameterInvalid.Messagef("The request body has a parameter of the wrong type or value.").WithCause(err)
+		return CodeParameterInvalid.Messagef("The request body has a parameter of the wrong type or value.").WithCause(r.err)
 	}
 }
 
@@ -162,55 +182,41 @@ func malformed(err error, length int) error {
 	return CodeParameterInvalid.Messagef("The request body is not valid JSON: it ends at byte %d, in the middle.", length).WithCause(err)
 }
 
-// unknownField reads the one text of encoding/json that has no type of its own.
-func unknownField(err error) (name string, ok bool) {
-	quoted, ok := strings.CutPrefix(err.Error(), "json: unknown field ")
-	if !ok {
-		return "", false
-	}
-	name, unquoteErr := strconv.Unquote(quoted)
-	return name, unquoteErr == nil
-}
-
-// expected completes "the parameter …": what JSON a Go type is read from, "" where that cannot be said. got is encoding/json's
-// word for what came.
-func expected(t reflect.Type, got string) string {
-	for t != nil && t.Kind() == reflect.Pointer {
+// expected completes "the parameter …": what JSON a Go type is read from, "" where that cannot be said. got is what
+// came, if that was a number.
+func expected(t reflect.Type, got []byte) string {
+	for t != nil && t.Kind() == reflect.Pointer && !t.Implements(textUnmarshaler) {
 		t = t.Elem()
 	}
 	if t == nil {
 		return ""
 	}
-	digits, number := strings.CutPrefix(got, "number ") // one that the type cannot hold
-	switch t.Kind() {
-	case reflect.Bool:
+	number := len(got) > 0 && (got[0] == '-' || got[0] >= '0' && got[0] <= '9')
+	if t.Implements(textUnmarshaler) || reflect.PointerTo(t).Implements(textUnmarshaler) {
+		return "must be a string"
+	}
+	switch k := t.Kind(); {
+	case k == reflect.Bool:
 		return "must be true or false"
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
-		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
-		if number && !strings.ContainsAny(digits, ".eE") {
+	case isInteger(k):
+		if number && !bytes.ContainsAny(got, ".eE") {
 			return "is out of range"
 		}
 		return "must be a whole number"
-	case reflect.Float32, reflect.Float64:
+	case k == reflect.Float32 || k == reflect.Float64 || k == reflect.Interface && number:
 		if number {
 			return "is out of range"
 		}
 		return "must be a number"
-	case reflect.String:
+	case t == jsonNumber:
+		return "must be a number"
+	case k == reflect.String:
 		return "must be a string"
-	}
-	if reflect.PointerTo(t).Implements(textUnmarshaler) {
-		return "must be a string"
-	}
-	switch t.Kind() {
-	case reflect.Slice:
-		if t.Elem().Kind() == reflect.Uint8 {
-			return "must be a string in base64"
-		}
+	case k == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
+		return "must be a string in base64"
+	case k == reflect.Slice || k == reflect.Array:
 		return "must be an array"
-	case reflect.Array:
-		return "must be an array"
-	case reflect.Struct, reflect.Map:
+	case k == reflect.Struct || k == reflect.Map:
 		return "must be an object"
 	default:
 		return ""

@@ -158,7 +158,7 @@ func (e *Error) readObject(h http.Header, text []byte) (requestID string) {
 		return ""
 	}
 	if !json.Valid(text) {
-		text = first(text) // a proxy may have added something
+		text = firstValue(text) // a proxy may have added something
 	}
 	top := objectIn(text)
 	if !isObject(top.error) && isProblem(h) {
@@ -177,6 +177,14 @@ func (e *Error) readObject(h http.Header, text []byte) (requestID string) {
 	}
 	e.typ = cmp.Or(Type(typ), e.typ)
 	return e.readMembers(&object)
+}
+
+// firstValue is the JSON value that text begins with, nil if it begins with none.
+func firstValue(text []byte) (value json.RawMessage) {
+	if json.NewDecoder(bytes.NewReader(text)).Decode(&value) != nil {
+		return nil
+	}
+	return value
 }
 
 func isObject(text []byte) bool { return len(text) > 0 && text[0] == '{' }
@@ -288,10 +296,15 @@ func stringOf(raw []byte) string {
 	if len(raw) < 2 || raw[0] != '"' {
 		return ""
 	}
+	return string(unescaped(raw))
+}
+
+// unescaped is the value of a JSON string that encoding/json has seen: as a rule a part of raw.
+func unescaped(raw []byte) []byte {
 	if text := raw[1 : len(raw)-1]; bytes.IndexByte(text, '\\') < 0 && utf8.Valid(text) {
-		return string(text) // as it is, as a rule: encoding/json has seen that it is whole
+		return text
 	}
-	return unquoted(raw)
+	return []byte(unquoted(raw))
 }
 
 func unquoted(raw []byte) (s string) {

@@ -10,7 +10,7 @@ import (
 type path []step
 
 type step struct {
-	key   string
+	key   []byte
 	index int // -1 for a member
 }
 
@@ -27,10 +27,10 @@ func (p path) String() string {
 			if b.Len() > 0 {
 				b.WriteByte('.')
 			}
-			if s.key == "" {
+			if len(s.key) == 0 {
 				b.WriteString(`""`) // else it would not be seen
 			}
-			b.WriteString(s.key)
+			b.Write(s.key)
 		}
 		if b.Len() > maxParam {
 			break
@@ -39,104 +39,87 @@ func (p path) String() string {
 	return truncate(b.String(), maxParam)
 }
 
-// follows tells whether the path goes along field, encoding/json's list of the Go fields that it was in: without indices and
-// without the keys of maps.
-func (p path) follows(field string) bool {
+// endsIn reports whether a member on the path has the last name of field, which is encoding/json's list of the fields that
+// it went through: without indices and the keys of maps, and with the Go names of embedded structs.
+func (p path) endsIn(field string) bool {
 	for _, s := range p {
-		if field == "" {
-			break
-		}
-		if s.index < 0 && len(field) >= len(s.key) && strings.EqualFold(field[:len(s.key)], s.key) {
-			if rest := field[len(s.key):]; rest == "" || rest[0] == '.' {
-				field = strings.TrimPrefix(rest, ".")
+		if s.index < 0 && len(field) >= len(s.key) && strings.EqualFold(field[len(field)-len(s.key):], string(s.key)) {
+			if before := field[:len(field)-len(s.key)]; before == "" || strings.HasSuffix(before, ".") {
+				return true
 			}
 		}
 	}
 	return field == ""
 }
 
-// pathAt returns the path of the value at which encoding/json stopped, and where that value begins. The offset is the end of a
-// literal, the first byte within an object or array, or the first byte within a key that a map does not take.
-func pathAt(text []byte, offset int) (at path, start int, found bool) {
+// pathAt returns the path of the value in a JSON text at which encoding/json stopped. The offset is the end of a literal, the
+// first byte within an object or array, or the first byte within a key that a map does not take.
+func pathAt(text []byte, offset int) (at path, found bool) {
 	s := scanner{text: text}
-	hit := func(from, end int) (more bool) {
-		if end == offset {
-			at, start, found = append(at, s.path...), from, true
-		}
-		return end < offset
-	}
-	s.visit = hit
-	s.visitKey = func(from int) (more bool) { return hit(from, from+1) }
-	s.value()
-	return at, start, found
-}
-
-// scanner walks over a text that encoding/json has found to begin with a valid value. visit is called for each value, with
-// path leading to it and where it stands in the text: an object or array with its first byte, before its members. visitKey,
-// which may be nil, is called for each key with path leading to its value.
-type scanner struct {
-	text     []byte
-	pos      int
-	path     path
-	visit    func(start, end int) (more bool)
-	visitKey func(start int) (more bool)
-}
-
-func (s *scanner) value() (more bool) {
-	first := s.peek()
-	start := s.pos
-	switch first {
-	case '{':
-		return s.list('}', s.member)
-	case '[':
-		return s.list(']', s.element)
-	case '"':
-		s.skipString()
-	default:
-		s.skipLiteral()
-	}
-	return s.visit(start, s.pos)
-}
-
-// list walks over the members of an object or the elements of an array.
-func (s *scanner) list(end byte, item func(i int) bool) (more bool) {
-	s.pos++
-	if !s.visit(s.pos-1, s.pos) {
-		return false
-	}
-	for i := 0; ; i++ {
-		switch s.peek() {
-		case end:
+	for s.pos < offset {
+		switch c := s.peek(); c {
+		case '{', '[':
 			s.pos++
-			return true
-		case 0:
-			return false
+			at = append(at, step{index: -1})
+			if found = s.pos == offset; found {
+				return at[:len(at)-1], true
+			}
+			if c == '[' {
+				at[len(at)-1].index = 0
+			} else {
+				found = s.name(at, offset)
+			}
 		case ',':
 			s.pos++
-			s.peek()
+			if last := &at[len(at)-1]; last.index >= 0 {
+				last.index++
+			} else {
+				found = s.name(at, offset)
+			}
+		case '}', ']':
+			s.pos++
+			at = at[:len(at)-1]
+		default:
+			s.skipLiteral(c)
+			found = s.pos == offset
 		}
-		if !item(i) {
-			return false
+		if found {
+			return at, true
 		}
 	}
+	return nil, false
 }
 
-func (s *scanner) element(i int) (more bool) {
-	s.path = append(s.path, step{index: i})
-	more = s.value()
-	s.path = s.path[:len(s.path)-1]
-	return more
-}
-
-func (s *scanner) member(int) (more bool) {
+// name passes over the name of a member, if there is one, into the last step of at. It reports whether offset is in the name.
+func (s *scanner) name(at path, offset int) bool {
+	if s.peek() != '"' {
+		return false
+	}
 	start := s.pos
 	s.skipString()
-	s.path = append(s.path, step{key: stringOf(s.text[start:s.pos]), index: -1})
+	at[len(at)-1].key = unescaped(s.text[start:s.pos])
 	s.peek()
 	s.pos++ // the colon
-	more = (s.visitKey == nil || s.visitKey(start)) && s.value()
-	s.path = s.path[:len(s.path)-1]
-	return more
+	return start+1 == offset
+}
+
+// scanner walks over a text that encoding/json has found to begin with a valid value.
+type scanner struct {
+	text []byte
+	pos  int
+}
+
+// next goes to the next member of an object or element of an array, whose last byte is end. It returns false behind the last.
+func (s *scanner) next(end byte) bool {
+	switch s.peek() {
+	case end:
+		s.pos++
+		return false
+	case ',':
+		s.pos++
+		s.peek()
+	}
+	return s.pos < len(s.text)
 }
 
 // peek skips white space and returns the byte that follows, 0 at the end.
@@ -165,7 +148,12 @@ func (s *scanner) skipString() {
 	s.pos = len(s.text)
 }
 
-func (s *scanner) skipLiteral() {
+// skipLiteral passes over a string, a number, or one of the three words.
+func (s *scanner) skipLiteral(first byte) {
+	if first == '"' {
+		s.skipString()
+		return
+	}
 	for s.pos < len(s.text) && strings.IndexByte(" \t\r\n,]}", s.text[s.pos]) < 0 {
 		s.pos++
 	}
@@ -176,7 +164,7 @@ func (s *scanner) skip() []byte {
 	s.peek()
 	start, depth := s.pos, 0
 	for {
-		switch s.peek() {
+		switch c := s.peek(); c {
 		case 0:
 			return s.text[start:s.pos]
 		case '{', '[':
@@ -187,10 +175,8 @@ func (s *scanner) skip() []byte {
 			s.pos++
 		case ',', ':':
 			s.pos++
-		case '"':
-			s.skipString()
 		default:
-			s.skipLiteral()
+			s.skipLiteral(c)
 		}
 		if depth == 0 {
 			return s.text[start:s.pos]

@@ -5,215 +5,323 @@ import (
 	"encoding"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
-	"strings"
+	"strconv"
 )
 
-// refusal is a value in a request's body that the type it is read into does not take.
+// refusal is what is wrong with a part of a request's body.
 type refusal struct {
-	at   path
-	err  error
-	key  bool // the key is refused, not the value
-	self bool // by the value type's own UnmarshalJSON
+	at      path
+	problem string // completes "the parameter …"; "" if nothing can be said
+	err     error  // of the type's own method, nil if it has none; or that of encoding/json
+	mistake error  // of the program, which nothing could be read into
 }
 
-// problem completes "the parameter …"; "" where nothing can be said.
-func (r refusal) problem() string {
-	wrongType, ok := errors.AsType[*json.UnmarshalTypeError](r.err)
-	switch {
-	case r.key:
-		return "is not a valid key"
-	case !ok || r.self:
-		return ""
-	default:
-		return expected(wrongType.Type, wrongType.Value)
-	}
+// inspector walks once over a body that encoding/json has found to be valid JSON, guided by the type that it is read into. It
+// finds the first member that is given twice and, if decoding failed, the first value that was refused. Each value is looked
+// at once, so that a refusal costs little more than reading does, for wide and deep types and long lists too.
+type inspector struct {
+	scanner
+	path         path
+	allowUnknown bool
+	failed       error // what encoding/json returned; if nil, only duplicates are looked for
+	found        *refusal
+
+	// What was seen in the objects that are still open: a bit for each member of a struct, and all other names.
+	bits  []uint64
+	names [][]byte
 }
 
-// within is the refusal of the part of value at which its type's own UnmarshalJSON stopped, if that is known: it read value or
-// a part of it with encoding/json, and the names that it went along say that the offset is one in value.
-func (r refusal) within(value []byte) refusal {
-	wrongType, ok := errors.AsType[*json.UnmarshalTypeError](r.err)
-	if !ok {
-		return r
+// refuse ends the walk.
+func (in *inspector) refuse(r refusal) (more bool) {
+	r.at = slices.Clone(in.path)
+	if r.err == nil {
+		r.err = in.failed
 	}
-	at, _, exact := pathAt(value, int(wrongType.Offset))
-	if !exact || !at.follows(wrongType.Field) {
-		return r
-	}
-	return refusal{at: append(r.at, at...), err: r.err}
-}
-
-// maxLookups bounds how often a hostile body can make a step from a type to that of a field: one is about a microsecond.
-const maxLookups = 10_000
-
-// findRefusal returns what made reading the text into t fail with err. encoding/json reports the first value that is refused, so
-// it is the one at err's offset, or else (an UnmarshalJSON counts the bytes of its own part, and most errors have no
-// offset) the first that is refused on its own.
-func findRefusal(err *json.UnmarshalTypeError, text []byte, t reflect.Type) (found refusal, ok bool) {
-	if err != nil {
-		if at, start, exact := pathAt(text, int(err.Offset)); exact {
-			if found, ok = refuses(t, at, text, start, int(err.Offset)); ok {
-				return found, true
-			}
-		}
-	}
-	lookups := 0
-	s := scanner{text: text}
-	s.visit = func(start, end int) (more bool) {
-		lookups += 2*len(s.path) + 1
-		if lookups <= maxLookups {
-			found, ok = refuses(t, s.path, text, start, end)
-		}
-		return !ok && lookups <= maxLookups
-	}
-	s.value()
-	return found, ok
-}
-
-// refuses reads the value at p, and nothing else, into its place in t. An object or array is read as an empty one, unless its
-// type has its own UnmarshalJSON. A key at p (start is its quote, and end follows it) is read with null as its value.
-func refuses(t reflect.Type, p path, text []byte, start, end int) (refusal, bool) {
-	target, known := typeAt(t, p)
-	if !known || target == nil {
-		return refusal{}, false
-	}
-	value, key := text[start:end], text[start] == '"' && end == start+1
-	switch {
-	case key:
-		value = []byte("null")
-	case unmarshalsItself(target):
-		if value = first(text[start:]); value == nil {
-			return refusal{}, false
-		}
-		if err := json.Unmarshal(value, reflect.New(target).Interface()); err != nil {
-			return refusal{at: slices.Clone(p), err: err, self: true}.within(value), true
-		}
-	case text[start] == '{':
-		value = []byte("{}")
-	case text[start] == '[':
-		value = []byte("[]")
-	}
-	if len(p) > 0 && p[len(p)-1].index < 0 { // within its object: the key, or an option in the field's tag, may be what matters
-		if parent, _ := typeAt(t, p[:len(p)-1]); parent != nil {
-			name, _ := json.Marshal(p[len(p)-1].key)
-			value = slices.Concat([]byte("{"), name, []byte(":"), value, []byte("}"))
-			target = parent
-		}
-	}
-	if err := json.Unmarshal(value, reflect.New(target).Interface()); err != nil {
-		return refusal{at: slices.Clone(p), err: err, key: key}, true
-	}
-	return refusal{}, false
-}
-
-// first is the JSON value that text begins with.
-func first(text []byte) (value json.RawMessage) {
-	if json.NewDecoder(bytes.NewReader(text)).Decode(&value) != nil {
-		return nil
-	}
-	return value
-}
-
-// findUnknown returns the path of the first member that has this name and no field in the type that the text is read into, nil
-// where there is none.
-func findUnknown(text []byte, name string, t reflect.Type) (found path) {
-	lookups := 0
-	s := scanner{text: text, visit: func(int, int) bool { return true }}
-	s.visitKey = func(int) (more bool) {
-		if s.path[len(s.path)-1].key != name {
-			return true
-		}
-		if lookups += len(s.path); lookups > maxLookups {
-			return false
-		}
-		if _, known := typeAt(t, s.path); !known {
-			found = slices.Clone(s.path)
-		}
-		return found == nil
-	}
-	s.value()
-	return found
-}
-
-// typeAt is the type that the value at p is read into: nil where its fields do not show it, not known where a struct on the way
-// has no such field.
-func typeAt(t reflect.Type, p path) (at reflect.Type, known bool) {
-	for _, s := range p {
-		for t.Kind() == reflect.Pointer {
-			t = t.Elem()
-		}
-		switch kind := t.Kind(); {
-		case unmarshalsItself(t):
-			return nil, true
-		case kind == reflect.Slice || kind == reflect.Array || kind == reflect.Map:
-			t = t.Elem()
-		case kind == reflect.Struct:
-			if t = fieldNamed(t, s.key); t == nil {
-				return nil, false
-			}
-		case kind == reflect.Interface && t.NumMethod() == 0: // and so is what is in it
-		default:
-			return nil, true
-		}
-	}
-	return t, true
-}
-
-// fieldNamed is the type of the field that encoding/json reads a member into: of the exact name, else of one in another case;
-// nil for none.
-func fieldNamed(t reflect.Type, key string) (similar reflect.Type) {
-	for _, f := range reflect.VisibleFields(t) {
-		name, ok := memberName(f)
-		if !ok || promotedFromNamed(t, f) {
-			continue
-		}
-		if name == key {
-			return f.Type
-		}
-		if similar == nil && strings.EqualFold(name, key) {
-			similar = f.Type
-		}
-	}
-	return similar
-}
-
-// memberName is the name of a field in JSON; it is not ok where the field is no member itself.
-func memberName(f reflect.StructField) (name string, ok bool) {
-	tag := f.Tag.Get("json")
-	if tag == "-" {
-		return "", false
-	}
-	name, _, _ = strings.Cut(tag, ",")
-	embedded := f.Anonymous && (f.Type.Kind() == reflect.Struct || f.Type.Kind() == reflect.Pointer && f.Type.Elem().Kind() == reflect.Struct)
-	switch {
-	case embedded:
-		return name, name != "" // else its fields are members, not it
-	case name == "":
-		name = f.Name
-	}
-	return name, f.IsExported()
-}
-
-// promotedFromNamed tells whether a field belongs to an embedded struct that is a member of its own, as its tag names it.
-func promotedFromNamed(t reflect.Type, f reflect.StructField) bool {
-	for i := 1; i < len(f.Index); i++ {
-		if _, ok := memberName(t.FieldByIndex(f.Index[:i])); ok {
-			return true
-		}
-	}
+	in.found = &r
 	return false
 }
 
-var (
-	jsonUnmarshaler = reflect.TypeFor[json.Unmarshaler]()
-	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
-)
-
-func unmarshalsItself(t reflect.Type) bool {
-	for t.Kind() == reflect.Pointer && !t.Implements(jsonUnmarshaler) {
-		t = t.Elem()
+// value walks over the next value. It is read into s, or is nobody's if s is nil.
+func (in *inspector) value(s *shape) (more bool) {
+	first := in.peek()
+	start := in.pos
+	switch {
+	case s == nil || s.own && in.failed == nil:
+		return in.content(nil, first)
+	case in.failed == nil:
+		return in.content(s, first)
+	case s.own && !(s.nullable && first == 'n'):
+		return in.content(nil, first) && in.asks(s.t, in.text[start:in.pos], true)
+	case s.hopeless && first != 'n' && in.isHopeless(s):
+		return in.refuse(refusal{mistake: fmt.Errorf("apierror: no JSON can be read into %v", s.t)})
+	case first == '{' && (s.text || s.kind != reflect.Struct && s.kind != reflect.Map && s.kind != reflect.Interface),
+		first == '[' && (s.text || s.elem == nil && s.kind != reflect.Interface || s.kind == reflect.Map):
+		return in.refuse(refusal{problem: expected(s.t, nil)})
+	case first == '{', first == '[':
+		return in.content(s, first)
 	}
-	return t.Implements(jsonUnmarshaler) || reflect.PointerTo(t).Implements(jsonUnmarshaler)
+	in.skipLiteral(first)
+	literal := in.text[start:in.pos]
+	switch {
+	case s.takes(literal):
+		return true
+	case first == '"' && (s.text || s.base == jsonNumber || s.kind == reflect.Slice && s.base.Elem().Kind() == reflect.Uint8):
+		return in.asks(s.t, literal, s.text)
+	default:
+		return in.refuse(refusal{problem: expected(s.t, literal)})
+	}
+}
+
+// isHopeless reports whether the program's mistake is what decoding failed for. An interface with methods may hold
+// a pointer that the program has put there, and is then read into that.
+func (in *inspector) isHopeless(s *shape) bool {
+	if s.kind != reflect.Interface {
+		return true
+	}
+	wrongType, ok := errors.AsType[*json.UnmarshalTypeError](in.failed)
+	return ok && wrongType.Type == s.t
+}
+
+// content walks over what is in an object or array, or over a literal.
+func (in *inspector) content(s *shape, first byte) (more bool) {
+	switch first {
+	case '{':
+		return in.object(s)
+	case '[':
+		return in.array(s)
+	default:
+		in.skipLiteral(first)
+		return true
+	}
+}
+
+func (in *inspector) array(s *shape) (more bool) {
+	in.pos++
+	elem := s
+	if s != nil && s.elem != nil {
+		elem = s.elem()
+	}
+	in.path = append(in.path, step{})
+	for i := 0; in.next(']'); i++ {
+		in.path[len(in.path)-1].index = i
+		if elem != nil && s.kind == reflect.Array && i >= s.length { // encoding/json passes over it
+			elem = nil
+		}
+		if !in.value(elem) {
+			return false
+		}
+	}
+	in.path = in.path[:len(in.path)-1]
+	return true
+}
+
+func (in *inspector) object(s *shape) (more bool) {
+	in.pos++
+	bits, names := len(in.bits), len(in.names)
+	var fields *members
+	if s != nil && s.members != nil {
+		fields = s.members()
+		n := (len(fields.list) + 63) / 64
+		in.bits = slices.Grow(in.bits, n)[:bits+n]
+		clear(in.bits[bits:])
+	}
+	var many map[string]struct{} // names, once they are many
+	in.path = append(in.path, step{})
+	for in.next('}') {
+		start := in.pos
+		in.skipString()
+		name := unescaped(in.text[start:in.pos])
+		in.path[len(in.path)-1] = step{key: name, index: -1}
+		in.peek()
+		in.pos++ // the colon
+
+		i := -1
+		if fields != nil {
+			i = fields.find(name)
+		}
+		twice := false
+		if i >= 0 {
+			word, bit := &in.bits[bits+i/64], uint64(1)<<(i%64)
+			twice = *word&bit != 0
+			*word |= bit
+		} else {
+			if s != nil && s.kind == reflect.Map {
+				name = sameKey(s, name)
+			}
+			twice = in.seen(name, names, &many)
+		}
+		if twice {
+			return in.refuse(refusal{problem: "is given more than once"})
+		}
+		if !in.member(s, fields, i, name) {
+			return false
+		}
+	}
+	in.path = in.path[:len(in.path)-1]
+	in.bits, in.names = in.bits[:bits], in.names[:names]
+	return true
+}
+
+// seen reports whether a name is among those since the index from, and adds it.
+func (in *inspector) seen(name []byte, from int, many *map[string]struct{}) (twice bool) {
+	const few = 8
+	if len(in.names)-from < few {
+		twice = slices.ContainsFunc(in.names[from:], func(n []byte) bool { return bytes.Equal(n, name) })
+		in.names = append(in.names, name)
+		return twice
+	}
+	if *many == nil {
+		*many = make(map[string]struct{})
+		for _, n := range in.names[from:] {
+			(*many)[string(n)] = struct{}{}
+		}
+	}
+	_, twice = (*many)[string(name)]
+	(*many)[string(name)] = struct{}{}
+	return twice
+}
+
+// member walks over the value of a member of s, which is its i-th field.
+func (in *inspector) member(s *shape, fields *members, i int, name []byte) (more bool) {
+	switch {
+	case s == nil || s.kind == reflect.Interface: // and so is what is in it
+		return in.value(s)
+	case s.kind == reflect.Map:
+		if in.failed != nil && !in.keyTaken(s, name) {
+			return false
+		}
+		return in.value(s.elem())
+	case i < 0:
+		if in.failed != nil && !in.allowUnknown {
+			return in.refuse(refusal{problem: "is not known"})
+		}
+		return in.value(nil)
+	}
+	m := &fields.list[i]
+	if in.failed == nil {
+		return in.value(m.shape())
+	}
+	if m.lost {
+		if _, other := errors.AsType[*json.UnmarshalTypeError](in.failed); !other {
+			return in.refuse(refusal{mistake: fmt.Errorf("apierror: %v embeds a pointer to an unexported struct, which encoding/json cannot set", s.t)})
+		}
+	}
+	if m.quoted {
+		return in.quoted(m)
+	}
+	return in.value(m.shape())
+}
+
+// quoted walks over the value of a field with the option ,string.
+func (in *inspector) quoted(m *member) (more bool) {
+	first := in.peek()
+	start := in.pos
+	if !in.content(nil, first) {
+		return false
+	}
+	literal := in.text[start:in.pos]
+	if first == '"' && len(literal) > 2 && m.shape().kind != reflect.String && m.shape().takes(literal[1:len(literal)-1]) {
+		return true
+	}
+	return in.asks(m.alone(), slices.Concat([]byte(`{"f":`), literal, []byte("}")), false)
+}
+
+// keyTaken reports whether a map's key can be read from a name.
+func (in *inspector) keyTaken(s *shape, name []byte) bool {
+	var err error
+	switch k := s.key.Kind(); {
+	case s.keyText:
+		err = guard(func() error { return reflect.New(s.key).Interface().(encoding.TextUnmarshaler).UnmarshalText(name) })
+	case isSigned(k):
+		n, parseErr := strconv.ParseInt(string(name), 10, 64)
+		if parseErr == nil && !s.key.OverflowInt(n) {
+			return true
+		}
+		err = in.failed
+	case isUnsigned(k):
+		n, parseErr := strconv.ParseUint(string(name), 10, 64)
+		if parseErr == nil && !s.key.OverflowUint(n) {
+			return true
+		}
+		err = in.failed
+	}
+	return err == nil || in.refuse(refusal{problem: "is not a valid key", err: err})
+}
+
+// sameKey returns one name for all names that are read into the same key of a map: 1 and 01.
+func sameKey(s *shape, name []byte) []byte {
+	if s.keyText || !isInteger(s.key.Kind()) {
+		return name
+	}
+	if n, err := strconv.ParseInt(string(name), 10, 64); err == nil {
+		return strconv.AppendInt(nil, n, 10)
+	}
+	if n, err := strconv.ParseUint(string(name), 10, 64); err == nil {
+		return strconv.AppendUint(nil, n, 10)
+	}
+	return name
+}
+
+// asks lets encoding/json read a value into a new value of the type. own says that it is a method of the type's which refuses.
+func (in *inspector) asks(t reflect.Type, value []byte, own bool) (more bool) {
+	err := guard(func() error { return json.Unmarshal(value, reflect.New(t).Interface()) })
+	if err == nil {
+		return true
+	}
+	if !own {
+		return in.refuse(refusal{})
+	}
+	r := refusal{err: err}
+	if wrongType, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		// It read value, or a part of it, with encoding/json, if what is at the offset bears the name that is in the error.
+		if at, exact := pathAt(value, int(wrongType.Offset)); exact && at.endsIn(wrongType.Field) {
+			in.path = append(in.path, at...)
+			r.problem = expected(wrongType.Type, nil)
+			if digits, ok := bytes.CutPrefix([]byte(wrongType.Value), []byte("number ")); ok {
+				r.problem = expected(wrongType.Type, digits)
+			}
+		}
+	}
+	return in.refuse(r)
+}
+
+// guard calls a method of a target's type once more, with a value of its own. What it panics with is not the client's fault.
+func guard(call func() error) error {
+	defer func() { _ = recover() }()
+	return call()
+}
+
+// takes reports whether encoding/json reads a literal into a type that it knows by its kind. It may report false for a string
+// that is read, into base64 or a json.Number.
+func (s *shape) takes(literal []byte) bool {
+	if s.kind == reflect.Invalid || s.text {
+		return literal[0] == 'n'
+	}
+	switch c := literal[0]; {
+	case c == 'n':
+		return true
+	case c == 't' || c == 'f':
+		return s.kind == reflect.Bool || s.kind == reflect.Interface
+	case c == '"':
+		return s.kind == reflect.String && s.base != jsonNumber || s.kind == reflect.Interface
+	case s.base == jsonNumber:
+		return true
+	case isSigned(s.kind):
+		n, err := strconv.ParseInt(string(literal), 10, 64)
+		return err == nil && !s.base.OverflowInt(n)
+	case isUnsigned(s.kind):
+		n, err := strconv.ParseUint(string(literal), 10, 64)
+		return err == nil && !s.base.OverflowUint(n)
+	case s.kind == reflect.Interface:
+		_, err := strconv.ParseFloat(string(literal), 64)
+		return err == nil
+	case s.kind == reflect.Float32 || s.kind == reflect.Float64:
+		_, err := strconv.ParseFloat(string(literal), s.base.Bits())
+		return err == nil
+	default:
+		return false
+	}
 }
