@@ -36,6 +36,9 @@ type Definition struct {
 // Error returns the code as it goes over the wire.
 func (d Definition) Error() string { return string(d.Code) }
 
+// Is reports whether errors.Is finds in d what it finds in the error that d stands for: its [Type] and its [Code].
+func (d Definition) Is(target error) bool { return d.New().Is(target) }
+
 // New returns an error of this definition with its default message.
 func (d Definition) New() *Error {
 	return &Error{code: d.Code, typ: d.Type, status: d.Status, message: d.Message, retryable: d.retryable(), vain: d.NotRetryable}
@@ -49,7 +52,7 @@ func (d Definition) retryable() bool {
 // Messagef returns an error of this definition whose public message is the formatted text.
 func (d Definition) Messagef(format string, args ...any) *Error {
 	e := d.New()
-	e.message = fmt.Sprintf(format, args...)
+	e.message = publicText(format, args)
 	return e
 }
 

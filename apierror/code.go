@@ -3,6 +3,8 @@ package apierror
 import (
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -91,14 +93,49 @@ const (
 // Error returns the code as it goes over the wire.
 func (c Code) Error() string { return string(c) }
 
-// Messagef returns an error of this code whose public message is the formatted text. It formats no cause into the message:
-// what the client must not see goes into [Error.WithCause]. For a code that is not built in, prefer [Definition.Messagef],
+// Is reports whether errors.Is finds in c what it finds in the error that c stands for: its [Type] and its [Definition].
+func (c Code) Is(target error) bool { return c.new().Is(target) }
+
+// New returns an error of this code with the catalog's default message.
+func (c Code) New() *Error { return c.new() }
+
+// Messagef returns an error of this code whose public message is the formatted text. What the client must not see goes into
+// [Error.WithCause]: a format with %w is refused this use, "(see the log)" stands in place of each error then. For a code that is not built in, prefer [Definition.Messagef],
 // which knows the type and status.
 func (c Code) Messagef(format string, args ...any) *Error {
 	e := c.new()
-	e.message = fmt.Sprintf(format, args...)
+	e.message = publicText(format, args)
 	return e
 }
+
+// publicText is fmt.Sprintf with nothing in place of an error that a %w names: a cause is for the log.
+func publicText(format string, args []any) string {
+	if !strings.Contains(format, "w") { // as nearly all
+		return fmt.Sprintf(format, args...)
+	}
+	var causes []error
+	switch wrapped := fmt.Errorf(format, args...).(type) { //nolint:errorlint // what fmt.Errorf makes of %w
+	case interface{ Unwrap() error }:
+		causes = []error{wrapped.Unwrap()}
+	case interface{ Unwrap() []error }:
+		causes = wrapped.Unwrap()
+	}
+	if len(causes) == 0 {
+		return fmt.Sprintf(format, args...)
+	}
+	args = slices.Clone(args)
+	for i, arg := range args {
+		if err, ok := arg.(error); ok {
+			args[i] = hiddenCause{err}
+		}
+	}
+	return fmt.Errorf(format, args...).Error()
+}
+
+// hiddenCause is an error without a text.
+type hiddenCause struct{ error }
+
+func (hiddenCause) Error() string { return "(see the log)" }
 
 // new returns an error with what the built-in catalogue says of the code. For a code that it does not hold, type, status and
 // message stay open until a Renderer's catalogue fills them.

@@ -24,14 +24,21 @@ const (
 
 // appendEnvelope appends {"error":{…}}.
 func appendEnvelope(b []byte, e *Error) []byte {
-	b = append(b, `{"error":{"type":"`...)
+	b = append(b, `{"error":`...)
+	b = appendObject(b, e)
+	return append(b, "}\n"...)
+}
+
+// appendObject appends the object in the envelope, of an error in which nothing is left open.
+func appendObject(b []byte, e *Error) []byte {
+	b = append(b, `{"type":"`...)
 	b = append(b, e.typ...) // one of the six
 	b = append(b, `","code":`...)
 	b = appendString(b, string(e.code), maxCode)
 	b = append(b, `,"message":`...)
 	b = appendString(b, e.message, maxMessage)
 	b = appendMembers(b, e)
-	return append(b, "}}\n"...)
+	return append(b, '}')
 }
 
 // appendMembers appends what the envelope and RFC 9457's form have in common.
@@ -40,8 +47,10 @@ func appendMembers(b []byte, e *Error) []byte {
 		b = append(b, `,"param":`...)
 		b = appendString(b, e.param, maxParam)
 	}
-	b = append(b, `,"request_id":`...)
-	b = appendString(b, e.requestID, maxParam)
+	if e.requestID != "" {
+		b = append(b, `,"request_id":`...)
+		b = appendString(b, e.requestID, maxParam)
+	}
 	d := e.details()
 	if d.docURL != "" {
 		b = append(b, `,"doc_url":`...)

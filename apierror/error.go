@@ -154,13 +154,15 @@ func (e *Error) Cause() error {
 // Unwrap returns the cause, so that errors.Is and errors.As find what is in it.
 func (e *Error) Unwrap() error { return e.Cause() }
 
-// Is answers errors.Is for a [Code], a [Definition] and a [Type].
+// Is reports whether the error is of a [Code], a [Definition] or a [Type].
 func (e *Error) Is(target error) bool {
 	switch t := target.(type) {
 	case Code:
 		return e != nil && t != "" && e.code == t
 	case Definition:
 		return e.Is(t.Code)
+	case *Definition:
+		return t != nil && e.Is(t.Code)
 	case Type:
 		return e != nil && e.Type() == t
 	default:
@@ -261,7 +263,8 @@ func (e *Error) WithCause(cause error) *Error {
 }
 
 // WithRetryAfter returns a copy that asks the client to wait before it repeats the request. The header is in whole seconds, at
-// least one, rounded up. Zero or less asks for nothing (but a 429 and a 503 always carry the header).
+// least one, rounded up. Zero or less asks for nothing (but a 429 and a 503 always carry the header). The header is not sent
+// for an error that is not [Error.Retryable]: it would contradict X-Should-Retry: false.
 func (e *Error) WithRetryAfter(d time.Duration) *Error {
 	c := e.copy()
 	c.retryAfter = max(d, 0)
@@ -289,8 +292,8 @@ func (e *Error) WithMetadata(key, value string) *Error {
 }
 
 // WithField returns a copy with one more entry of the "errors" member, for when several parameters are at fault. The first entry
-// is mirrored at the top: an error without a param takes the field's code, param and message, and one that has a param, and no
-// entries yet, is the first entry itself.
+// is mirrored at the top: an error without a param takes the field's param, and if its own code is built in, the field's code
+// and message too. One that has a param, and no entries yet, is the first entry itself.
 func (e *Error) WithField(f Field) *Error {
 	c := e.copy()
 	fields := c.details().fields
@@ -299,17 +302,21 @@ func (e *Error) WithField(f Field) *Error {
 	case c.param != "":
 		fields = []Field{{c.code, c.param, c.message}}
 	default:
-		if d := builtin.find(f.Code); d != nil {
-			c.typ, c.status, c.retryable = d.Type, d.Status, d.retryable() && !c.vain
+		c.param = f.Param
+		if c.status == 0 || builtin.find(c.code) != nil { // a code of the service's own stays, with its status and message
+			if d := builtin.find(f.Code); d != nil {
+				c.typ, c.status, c.retryable = d.Type, d.Status, d.retryable() && !c.vain
+			}
+			c.code, c.message = cmp.Or(f.Code, c.code), cmp.Or(f.Message, c.message)
 		}
-		c.code, c.param, c.message = cmp.Or(f.Code, c.code), f.Param, cmp.Or(f.Message, c.message)
 	}
 	c.ownDetails().fields = append(slices.Clip(fields), f)
 	return c
 }
 
-// WithHeader returns a copy that sets a response header, such as WWW-Authenticate or Location. The headers that every error
-// carries, and those that describe the body, are not to be set this way: the renderer's values win.
+// WithHeader returns a copy that sends one more response header, such as WWW-Authenticate or Location. Used again with the
+// same key it adds a second value. The values replace those that the handler has set. The headers that every error carries,
+// and those that describe the body, are not to be set this way: the renderer's values win.
 func (e *Error) WithHeader(key, value string) *Error {
 	c := e.copy()
 	d := c.ownDetails()
@@ -317,8 +324,16 @@ func (e *Error) WithHeader(key, value string) *Error {
 	if d.header == nil {
 		d.header = make(http.Header, 1)
 	}
-	d.header.Set(key, value)
+	d.header.Add(key, value)
 	return c
+}
+
+// MarshalJSON returns the public part as an object, for answers that hold several: what is in the "error" member of a
+// response. There is no request_id before the error was rendered.
+func (e *Error) MarshalJSON() ([]byte, error) {
+	c := *e.copy()
+	defaults.fill(&c)
+	return appendObject(nil, &c), nil
 }
 
 func (e *Error) copy() *Error {

@@ -3,7 +3,9 @@ package apierror
 import (
 	"errors"
 	"maps"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -17,7 +19,7 @@ type FieldError interface {
 // FromFields turns a validator's errors into one error that names all parameters at fault: parameter_missing where the rule is
 // "required", else parameter_invalid. problem completes a sentence that begins with the parameter's name, for the client to
 // read; nil, or an empty result, says only that the parameter is invalid. A path comes from an optional Namespace method,
-// without its first part, the Go type. It returns nil for no errors.
+// without the name of the Go type that it begins with (an anonymous struct has none). It returns nil for no errors.
 //
 //	var invalid validator.ValidationErrors
 //	if errors.As(err, &invalid) {
@@ -29,10 +31,8 @@ func FromFields[E FieldError](errs []E, problem func(E) string) error {
 	list := make([]error, 0, len(errs))
 	for _, f := range errs {
 		name := f.Field()
-		if n, ok := any(f).(interface{ Namespace() string }); ok {
-			if _, below, nested := strings.Cut(n.Namespace(), "."); nested {
-				name = below
-			}
+		if n, ok := any(f).(namespacer); ok {
+			name = parameter(n)
 		}
 		text := ""
 		if problem != nil {
@@ -47,21 +47,75 @@ func FromFields[E FieldError](errs []E, problem func(E) string) error {
 	return fromList(list)
 }
 
+// namespacer is what github.com/go-playground/validator reports beyond a FieldError: the path of a field, by the names that
+// clients use. It begins with the name of the validated type, unless that is an anonymous struct.
+type namespacer interface {
+	FieldError
+	Namespace() string
+}
+
+// parameter returns the path of a field without the Go type that it may begin with.
+func parameter(f namespacer) string {
+	path := f.Namespace()
+	if path == f.Field() { // Validate.Var, or a field of an anonymous struct
+		return path
+	}
+	// The type's arguments may hold dots and brackets: Page[example.com/shop.Address].limit.
+	end, depth := 0, 0
+	for end < len(path) && (depth > 0 || path[end] != '.') {
+		switch path[end] {
+		case '[':
+			depth++
+		case ']':
+			depth--
+		}
+		end++
+	}
+	first, rest := path[:end], strings.TrimPrefix(path[end:], ".")
+	if rest == "" {
+		return path
+	}
+	// The name of a type is the same in both paths. A field that begins the path of an anonymous struct is not, as a rule.
+	if s, ok := f.(interface{ StructNamespace() string }); ok && !strings.HasPrefix(s.StructNamespace(), first+".") {
+		return path
+	}
+	return rest
+}
+
 // FromFieldMap is FromFields for validators that map names to errors, such as github.com/go-ozzo/ozzo-validation: all are
-// parameter_invalid, in the order of their names. Nil errors are left out.
+// parameter_invalid, in the order of their names. An error that is such a map itself is gone into: "items[1].price", where the
+// name is a number. Nil errors are left out.
 func FromFieldMap(errs map[string]error, problem func(name string, err error) string) error {
-	var list []error
-	for _, name := range slices.Sorted(maps.Keys(errs)) {
-		if errs[name] == nil {
+	return fromList(listOf(nil, "", errs, problem, 0))
+}
+
+// maxNesting bounds maps in maps, which may hold themselves.
+const maxNesting = 32
+
+// listOf appends the errors of a map whose names are below a path.
+func listOf(list []error, below string, errs map[string]error, problem func(name string, err error) string, depth int) []error {
+	for _, key := range slices.Sorted(maps.Keys(errs)) {
+		err, name := errs[key], key
+		switch _, notNumber := strconv.ParseUint(key, 10, 32); {
+		case err == nil:
+			continue
+		case below != "" && notNumber == nil:
+			name = below + "[" + key + "]"
+		case below != "":
+			name = below + "." + key
+		}
+		nested := reflect.ValueOf(err)
+		if t := reflect.TypeFor[map[string]error](); nested.Type().ConvertibleTo(t) && nested.Len() > 0 && depth < maxNesting {
+			list = listOf(list, name, nested.Convert(t).Interface().(map[string]error), problem, depth+1)
 			continue
 		}
 		text := ""
 		if problem != nil {
-			text = problem(name, errs[name])
+			text = problem(name, err)
 		}
-		list = append(list, ParameterInvalid(name, text).WithCause(errs[name]))
+		list = append(list, ParameterInvalid(name, text).WithCause(err))
 	}
-	return fromList(list)
+	return list
 }
 
 func fromList(list []error) error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/seawall-go/seawall/apierror"
@@ -25,14 +26,25 @@ type (
 	violation struct{ namespace, field, tag, param string }
 )
 
-func (v violation) Tag() string             { return v.tag }
-func (v violation) ActualTag() string       { return v.tag }
-func (v violation) Namespace() string       { return v.namespace }
-func (v violation) StructNamespace() string { return "main.T" }
-func (v violation) Field() string           { return v.field }
-func (v violation) Value() any              { return "secret-4711" }
-func (v violation) Param() string           { return v.param }
-func (v violation) Error() string           { return "Key: 'T.X' Error:Field validation for 'X' failed" }
+func (v violation) Tag() string       { return v.tag }
+func (v violation) ActualTag() string { return v.tag }
+func (v violation) Namespace() string { return v.namespace }
+
+// StructNamespace is the path by Go names, which begin in upper case here.
+func (v violation) StructNamespace() string {
+	if strings.HasPrefix(v.namespace, "Pa") { // a generic type, as it is
+		return v.namespace
+	}
+	parts := strings.Split(v.namespace, ".")
+	for i, p := range parts {
+		parts[i] = strings.ToUpper(p[:1]) + p[1:]
+	}
+	return strings.Join(parts, ".")
+}
+func (v violation) Field() string { return v.field }
+func (v violation) Value() any    { return "secret-4711" }
+func (v violation) Param() string { return v.param }
+func (v violation) Error() string { return "Key: 'T.X' Error:Field validation for 'X' failed" }
 
 func (validationErrors) Error() string { return "secret-4711" }
 
@@ -85,4 +97,27 @@ func TestFromFieldMapIsInTheOrderOfTheNames(t *testing.T) {
 	if err := apierror.FromFieldMap(map[string]error{"a": nil}, nil); err != nil {
 		t.Errorf("none: %v", err)
 	}
+}
+
+// nestedErrors looks like github.com/go-ozzo/ozzo-validation's Errors.
+type nestedErrors map[string]error
+
+func (nestedErrors) Error() string { return "nested" }
+
+func TestFromFieldsKeepsTheWholePathOfAParameter(t *testing.T) {
+	t.Parallel()
+	for namespace, want := range map[string]string{
+		"to.zip":                               "to.zip", // an anonymous struct
+		"Order.to.zip":                         "to.zip",
+		"Page[example.com/shop.Address].limit": "limit", // a generic type
+		"Pair[a.A,b.List[c.C]].x[1].y":         "x[1].y",
+		"items[0].name":                        "items[0].name",
+	} {
+		e := asError(t, apierror.FromFields(validationErrors{violation{namespace, "zip", "max", ""}}, nil))
+		equal(t, namespace, e.Param(), want)
+	}
+	nested := map[string]error{"name": io.EOF, "items": nestedErrors{"1": nestedErrors{"price": io.EOF}}, "to": nestedErrors{"zip": io.EOF, "city": nil}}
+	e := asError(t, apierror.FromFieldMap(nested, nil))
+	equal(t, "fields", fmt.Sprint(e.Fields()), "[{parameter_invalid items[1].price Invalid parameter: items[1].price.} "+
+		"{parameter_invalid name Invalid parameter: name.} {parameter_invalid to.zip Invalid parameter: to.zip.}]")
 }

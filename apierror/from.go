@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"mime/multipart"
 	"net/http"
+	"net/url"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -36,6 +39,10 @@ func from(err error) (e *Error, named bool) {
 		return cmp.Or(t, CodeAPIError).new(), true
 	case Definition:
 		return t.New(), true
+	case *Definition:
+		if t != nil {
+			return t.New(), true
+		}
 	}
 	var found, known *Error
 	walk(err, false, func(node error) (more bool) {
@@ -49,8 +56,12 @@ func from(err error) (e *Error, named bool) {
 			found = cmp.Or(t, CodeAPIError).new()
 		case Definition:
 			found = t.New()
+		case *Definition:
+			if t != nil {
+				found = t.New()
+			}
 		default:
-			if known == nil {
+			if found = as(node); found == nil && known == nil {
 				known = mapped(node)
 			}
 		}
@@ -80,10 +91,46 @@ func CodeOf(err error) (code Code) {
 			code = t
 		case Definition:
 			code = t.Code
+		case *Definition:
+			if t != nil {
+				code = t.Code
+			}
+		default:
+			if e := as(node); e != nil {
+				code = e.Code()
+			}
 		}
 		return code == ""
 	})
 	return code
+}
+
+// as asks the As method of one node of a tree, as errors.As does, and returns nil if it has none or nothing to say.
+func as(node error) *Error {
+	a, ok := node.(interface{ As(target any) bool })
+	if !ok {
+		return nil
+	}
+	var (
+		e    *Error
+		code Code
+		def  Definition
+		ref  *Definition
+	)
+	switch {
+	case a.As(&e) && e != nil:
+		if e.isZero() || e.parsed() {
+			return CodeAPIError.new()
+		}
+		return e
+	case a.As(&code):
+		return cmp.Or(code, CodeAPIError).new()
+	case a.As(&def):
+		return def.New()
+	case a.As(&ref) && ref != nil:
+		return ref.New()
+	}
+	return nil
 }
 
 // mapped is what the errors of the standard library mean that a handler meets and hands on.
@@ -91,8 +138,48 @@ func mapped(err error) *Error {
 	if e, ok := err.(*http.MaxBytesError); ok && e != nil {
 		return RequestTooLarge(e.Limit)
 	}
+	if e := badForm(err); e != nil {
+		return e
+	}
 	if is(err, context.DeadlineExceeded) || is(err, os.ErrDeadlineExceeded) {
 		return Timeout()
+	}
+	return nil
+}
+
+// badForm is what reading a form fails with if the client is at fault: ParseForm, ParseMultipartForm and MultipartReader of
+// net/http, and mime/multipart below them. Several have no type or value of their own to be known by, only a text.
+func badForm(err error) *Error {
+	switch t := err.(type) { //nolint:errorlint // walk unwraps
+	case url.EscapeError:
+		return CodeParameterInvalid.Messagef("The form or query is malformed.")
+	case *http.ProtocolError:
+		switch t {
+		case http.ErrNotMultipart:
+			return UnsupportedMediaType("multipart/form-data")
+		case http.ErrMissingBoundary:
+			return CodeParameterInvalid.Messagef("The Content-Type has no boundary.").WithParam("Content-Type")
+		}
+		return nil
+	}
+	switch err {
+	case multipart.ErrMessageTooLarge:
+		return RequestTooLarge(0)
+	case http.ErrMissingFile:
+		return CodeParameterMissing.Messagef("A required file is missing.")
+	}
+	if _, several := err.(interface{ Unwrap() []error }); several {
+		return nil
+	}
+	switch text := causeText(err); {
+	case text == "invalid semicolon separator in query":
+		return CodeParameterInvalid.Messagef("The form or query is malformed.")
+	case text == "http: POST too large":
+		return RequestTooLarge(10 << 20)
+	case text == "mime: invalid media parameter", text == "mime: no media type", text == "mime: duplicate parameter name":
+		return CodeParameterInvalid.Messagef("The Content-Type is malformed.").WithParam("Content-Type")
+	case strings.HasPrefix(text, "multipart: "), strings.HasPrefix(text, "malformed MIME header"):
+		return CodeParameterInvalid.Messagef("The multipart form is malformed.")
 	}
 	return nil
 }

@@ -246,7 +246,9 @@ func TestIsComparesCodeAndTypeAlone(t *testing.T) {
 		{typedNil, apierror.CodeAPIError, false},
 		{typedNil, apierror.TypeAPI, false},
 		{apierror.CodeTimeout, apierror.CodeTimeout, true},
-		{apierror.CodeTimeout, apierror.TypeAPI, false}, // it is only a name
+		{apierror.CodeTimeout, apierror.TypeAPI, true},
+		{apierror.CodeTimeout, apierror.TypeInvalidRequest, false},
+		{apierror.Code(""), apierror.Code(""), true}, // errors.Is compares first
 	} {
 		equal(t, fmt.Sprintf("%v is %v", row.err, row.target), errors.Is(row.err, row.target), row.want)
 	}

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 
+	"github.com/seawall-go/seawall/internal/plain"
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
@@ -30,6 +32,10 @@ type Renderer struct {
 
 	// DocURL is the "doc_url" of a code; nil, an empty result, or a panic sends none.
 	DocURL func(Code) string
+
+	// Header is sent with every error, beside the headers that every error has. It does not replace those, and it describes no
+	// body. {"Stripe-Should-Retry": {"false"}} keeps that vendor's clients from repeating what they should not, say.
+	Header http.Header
 
 	// Challenge is the WWW-Authenticate header of a 401 that has none of its own (RFC 9110, section 11.6.1). "" is "Bearer".
 	Challenge string
@@ -101,10 +107,20 @@ func guarded[T any](rd *Renderer, r *http.Request, hook string, call func() T) (
 	defer func() {
 		if v := recover(); v != nil {
 			rd.logger().LogAttrs(r.Context(), slog.LevelError, "apierror: a hook of the Renderer panicked",
-				slog.String("hook", hook), slog.Any("panic", v))
+				slog.String("hook", hook), slog.String("panic", plain.Text(panicText(v), maxMessage)))
 		}
 	}()
 	return call()
+}
+
+// panicText is the text of a panic's value, also of one whose own text panics.
+func panicText(v any) (text string) {
+	defer func() {
+		if recover() != nil {
+			text = fmt.Sprintf("(a %T whose text panics)", v)
+		}
+	}()
+	return fmt.Sprint(v)
 }
 
 // fill leaves nothing open in e, a copy that nobody else has seen.
@@ -137,6 +153,7 @@ func (rd *Renderer) fill(e *Error) {
 func (e *Error) fold() {
 	d := fold(e.code, e.typ, e.status)
 	e.code, e.typ, e.status = d.Code, d.Type, d.Status
+	e.retryable = d.retryable() && !e.vain
 	fields := e.Fields()
 	for i, f := range fields {
 		if !f.Code.strict() {

@@ -100,6 +100,9 @@ func same(t *testing.T, what string, got, want *apierror.Error, h http.Header) {
 	equal(t, what+": Request-Id", got.RequestID(), h.Get("Request-Id"))
 	equal(t, what+": X-Should-Retry", h.Get("X-Should-Retry"), map[bool]string{true: "", false: "false"}[want.Retryable()])
 	wait := want.RetryAfter()
+	if !want.Retryable() { // it would contradict X-Should-Retry
+		wait = 0
+	}
 	if wait == 0 && (want.Status() == 429 || want.Status() == 503) && h.Get("Retry-After") != "" {
 		wait = time.Second // a 429 or 503 without a time of its own
 	}

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/seawall-go/seawall/internal/reqid"
@@ -40,7 +42,8 @@ func (f HandlerFunc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 //   - a hijacked connection is left alone.
 //
 // Headers that are about a body which does not come now, such as Content-Length and ETag, are removed. A Content-Encoding stays if
-// it was there when the HandlerFunc or the middleware began, for then a writer further out encodes what is written.
+// it was there when the HandlerFunc or the middleware began, for then a writer further out encodes what is written. A plain
+// handler that calls Write with another writer than net/http's keeps it too: remove one that the handler has set itself.
 func Write(w http.ResponseWriter, r *http.Request, err error) {
 	state := reqstate.From(r.Context())
 	rd, _ := state.Renderer().(*Renderer)
@@ -68,7 +71,7 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case !begun:
 		log(level(e), "apierror: request failed")
-		rd.send(w, r, a, t != nil && t.Encoded())
+		rd.send(w, r, a, encoded(w, t))
 	case t.Hijacked():
 		log(slog.LevelWarn, "apierror: request failed after its connection was hijacked")
 	case t.Complete() || t.Status() >= 400:
@@ -77,6 +80,27 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 		log(slog.LevelError, "apierror: request failed in the middle of its response, which is aborted")
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// encoded reports whether a Content-Encoding in the header is that of a writer further out, which encodes what is written. A
+// tracker knows what the header held before the handler could set anything. Without one, a writer of net/http's encodes nothing,
+// and any other may.
+func encoded(w http.ResponseWriter, t *track.Response) bool {
+	switch {
+	case t != nil:
+		return t.Encoded()
+	case w.Header()["Content-Encoding"] == nil:
+		return false
+	}
+	typ := reflect.TypeOf(w)
+	if typ.Kind() == reflect.Pointer {
+		typ = typ.Elem()
+	}
+	switch typ.PkgPath() {
+	case "net/http", "net/http/httptest", "net/http/internal/http2", "golang.org/x/net/http2":
+		return false
+	}
+	return true
 }
 
 // level is that of an error's record: a refusal that has no cause, such as that of an overloaded server, is in the access log
@@ -136,14 +160,20 @@ func (rd *Renderer) send(w http.ResponseWriter, r *http.Request, a *answer, enco
 func describesBody(key string) bool {
 	switch key {
 	case "Accept-Ranges", "Content-Digest", "Content-Disposition", "Content-Language", "Content-Length", "Content-Location",
-		"Content-Md5", "Content-Range", "Digest", "Etag", "Expires", "Last-Modified", "Repr-Digest":
+		"Content-Md5", "Content-Range", "Digest", "Etag", "Expires", "Last-Modified", "Repr-Digest", "Surrogate-Control",
+		"Trailer", "Transfer-Encoding":
 		return true
 	}
-	return false
+	return strings.HasSuffix(key, "Cache-Control") // CDN-Cache-Control and its like (RFC 9213)
 }
 
 // setHeaders makes h the header of an error's response. values is the room for what it sets.
 func (rd *Renderer) setHeaders(h http.Header, e *Error, values []string, encoded, problem bool) {
+	for key, values := range rd.Header {
+		if key = http.CanonicalHeaderKey(key); key != "Content-Encoding" {
+			h[key] = slices.Clone(values)
+		}
+	}
 	if e.more != nil {
 		for key, own := range e.more.header {
 			if key != "Content-Encoding" {
@@ -176,7 +206,7 @@ func (rd *Renderer) setHeaders(h http.Header, e *Error, values []string, encoded
 		delete(h, "X-Should-Retry") // true is never sent, also if the handler set it
 	}
 	switch {
-	case e.vain:
+	case !e.retryable: // neither ours nor one that the handler has set: they would contradict X-Should-Retry
 		delete(h, "Retry-After")
 	case e.retryAfter > 0:
 		set("Retry-After", retryhint.FormatAfter(e.retryAfter))
