@@ -114,7 +114,7 @@ func publicText(format string, args []any) string {
 		return fmt.Sprintf(format, args...)
 	}
 	var causes []error
-	switch wrapped := fmt.Errorf(format, args...).(type) { //nolint:errorlint // what fmt.Errorf makes of %w
+	switch wrapped := fmt.Errorf(format, args...).(type) {
 	case interface{ Unwrap() error }:
 		causes = []error{wrapped.Unwrap()}
 	case interface{ Unwrap() []error }:

@@ -111,7 +111,7 @@ func isEmpty(r *http.Request) bool {
 		return r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0
 	}
 	n, err := io.ReadFull(r.Body, make([]byte, 1))
-	return n == 0 && err == io.EOF //nolint:errorlint // what io.ReadFull returns
+	return n == 0 && err == io.EOF
 }
 
 // isJSON tells whether the one Content-Type is application/json or one of its relatives (+json), in UTF-8.

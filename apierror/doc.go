@@ -77,8 +77,8 @@
 //
 // Write takes care of what is easily forgotten: headers that belonged to the body that does not come are removed, HEAD gets no body,
 // a 401 has its challenge and a 429 its Retry-After, no cache keeps the answer, and X-Should-Retry: false tells generated
-// clients when a repetition is in vain. An error that comes when a part of the response is out already cuts the
-// connection, so that no client takes the part for the whole.
+// clients when a repetition is in vain. What happens to
+// a response that has begun already is said at [Write].
 //
 // # Call such an API
 //

@@ -6,8 +6,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"github.com/seawall-go/seawall/internal/plain"
 )
 
 // What an error may hold on the wire and in a log line, in bytes. Longer texts are cut at a rune.
@@ -198,22 +199,5 @@ func truncate(s string, limit int) string {
 	return s[:cut] + mark
 }
 
-// oneLine is s for a log line: cut, and with control and formatting characters escaped.
-func oneLine(s string, limit int) string {
-	s = truncate(s, limit)
-	if strings.IndexFunc(s, notPlain) < 0 {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		if notPlain(r) {
-			q := strconv.QuoteRune(r)
-			b.WriteString(q[1 : len(q)-1])
-		} else {
-			b.WriteRune(r)
-		}
-	}
-	return truncate(b.String(), limit)
-}
-
-func notPlain(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
+// oneLine is plain.Text with the mark of a cut inside of the limit.
+func oneLine(s string, limit int) string { return truncate(plain.Text(s, limit), limit) }

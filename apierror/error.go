@@ -215,17 +215,17 @@ func (e *Error) LogValue() slog.Value { return slog.GroupValue(e.attrs(causeText
 func (e *Error) attrs(redact func(error) string) []slog.Attr {
 	attrs := make([]slog.Attr, 0, 6)
 	attrs = append(attrs,
-		slog.String("code", truncate(string(e.Code()), maxCode)),
-		slog.String("type", truncate(string(e.Type()), maxCode)),
+		slog.String("code", oneLine(string(e.Code()), maxCode)),
+		slog.String("type", oneLine(string(e.Type()), maxCode)),
 		slog.Int("status", e.Status()))
 	if p := e.Param(); p != "" {
-		attrs = append(attrs, slog.String("param", truncate(p, maxParam)))
+		attrs = append(attrs, slog.String("param", oneLine(p, maxParam)))
 	}
 	if id := e.RequestID(); id != "" {
-		attrs = append(attrs, slog.String("request_id", id))
+		attrs = append(attrs, slog.String("request_id", oneLine(id, maxParam)))
 	}
 	if cause := e.Cause(); cause != nil {
-		attrs = append(attrs, slog.String("cause", truncate(redact(cause), maxMessage)))
+		attrs = append(attrs, slog.String("cause", oneLine(redact(cause), maxMessage)))
 	}
 	return attrs
 }

@@ -150,10 +150,10 @@ func mapped(err error) *Error {
 // badForm is what reading a form fails with if the client is at fault: ParseForm, ParseMultipartForm and MultipartReader of
 // net/http, and mime/multipart below them. Several have no type or value of their own to be known by, only a text.
 func badForm(err error) *Error {
-	switch t := err.(type) { //nolint:errorlint // walk unwraps
+	switch t := err.(type) {
 	case url.EscapeError:
 		return CodeParameterInvalid.Messagef("The form or query is malformed.")
-	case *http.ProtocolError:
+	case *http.ProtocolError: //nolint:staticcheck // the type of ErrNotMultipart
 		switch t {
 		case http.ErrNotMultipart:
 			return UnsupportedMediaType("multipart/form-data")

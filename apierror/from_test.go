@@ -282,7 +282,7 @@ func TestNilAndZeroErrorsHaveMethods(t *testing.T) {
 func TestErrorTextIsOneLine(t *testing.T) {
 	t.Parallel()
 	e := apierror.ParameterInvalid("a\nb", "must\x00be\x1b[31m").WithCause(errors.New("line\r\n2\u202e"))
-	equal(t, "text", e.Error(), `parameter_invalid: Invalid parameter: a\nb must\x00be\x1b[31m. (param a\nb): line\r\n2\u202e`)
+	equal(t, "text", e.Error(), "parameter_invalid: Invalid parameter: a b must be [31m. (param a b): line  2")
 	equal(t, "typed nil cause", apierror.Internal((*brokenUnwrap)(nil)).Error(),
 		"api_error: An unexpected error occurred on our side.: (a *apierror_test.brokenUnwrap whose Error method panicked)")
 	long := apierror.ParameterInvalid(strings.Repeat("p", 1<<20), strings.Repeat("\x00", 1<<20)).WithCause(errors.New(strings.Repeat("c", 1<<20)))

@@ -227,7 +227,7 @@ func memberName(f reflect.StructField) (name, options string, ok bool) {
 		t = t.Elem()
 	}
 	tag := f.Tag.Get("json")
-	if tag == "-" || !f.IsExported() && !(f.Anonymous && t.Kind() == reflect.Struct) {
+	if tag == "-" || !f.IsExported() && (!f.Anonymous || t.Kind() != reflect.Struct) {
 		return "", "", false
 	}
 	name, options, _ = strings.Cut(tag, ",")

@@ -169,12 +169,12 @@ func TestRequestIDOfAResponse(t *testing.T) {
 		{"blanks around it", []string{"Request-Id", " req_h\t"}, "", "req_h"},
 		{"the same twice", []string{"Request-Id", "req_h", "Request-Id", "req_h"}, "", "req_h"},
 		{"two that differ", []string{"Request-Id", "req_1", "Request-Id", "req_2"}, "req_b", "req_b"},
-		{"control characters", []string{"Request-Id", "a\r\nb\x00\x1b"}, "", `a\r\nb\x00\x1b`},
-		{"invisible ones", []string{"Request-Id", "a\u202eb"}, "", `a\u202eb`},
-		{"in the body, too", nil, "a\u2028\n", `a\u2028\n`},
+		{"control characters", []string{"Request-Id", "a\r\nb\x00\x1b"}, "", "a  b  "},
+		{"invisible ones", []string{"Request-Id", "a\u202eb"}, "", "ab"},
+		{"in the body, too", nil, "a\u2028\n", "a  "},
 		{"too long", []string{"Request-Id", long}, "", strings.Repeat("x", 125) + "…"},
 		{"too long in the body", nil, long[:1000], strings.Repeat("x", 125) + "…"},
-		{"too long when escaped", []string{"Request-Id", strings.Repeat("\x00", 128)}, "", strings.Repeat(`\x00`, 31) + `\…`},
+		{"control characters alone", []string{"Request-Id", strings.Repeat("\x00", 128)}, "", strings.Repeat(" ", 128)},
 	} {
 		id, _ := json.Marshal(row.body)
 		e := asError(t, apierror.Parse(response(404, jsonType, `{"error":{"code":"own","message":"m","request_id":`+string(id)+`}}`, row.header...)))
@@ -235,7 +235,7 @@ func TestAnErrorsTextShowsNoSecretOfTheURL(t *testing.T) {
 
 	resp.Request = &http.Request{Method: "PO\nST", URL: &url.URL{Path: "/\x1b"}}
 	resp.StatusCode = 500
-	equal(t, "text", apierror.Parse(resp).Error(), `PO\nST /%1B: 500 own: m`)
+	equal(t, "text", apierror.Parse(resp).Error(), "PO ST /%1B: 500 own: m")
 	resp.Request = &http.Request{}
 	equal(t, "text", apierror.Parse(resp).Error(), `500 own: m`)
 }

@@ -53,7 +53,7 @@ func (in *inspector) value(s *shape) (more bool) {
 		return in.content(nil, first)
 	case in.failed == nil:
 		return in.content(s, first)
-	case s.own && !(s.nullable && first == 'n'):
+	case s.own && (!s.nullable || first != 'n'):
 		return in.content(nil, first) && in.asks(s.t, in.text[start:in.pos], true)
 	case s.hopeless && first != 'n' && in.isHopeless(s):
 		return in.refuse(refusal{mistake: fmt.Errorf("apierror: no JSON can be read into %v", s.t)})
@@ -142,7 +142,7 @@ func (in *inspector) object(s *shape) (more bool) {
 		if fields != nil {
 			i = fields.find(name)
 		}
-		twice := false
+		var twice bool
 		if i >= 0 {
 			word, bit := &in.bits[bits+i/64], uint64(1)<<(i%64)
 			twice = *word&bit != 0

@@ -36,9 +36,11 @@ func (f HandlerFunc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Nothing is ever written twice. When the response has begun already, as far as the ResponseWriter can tell (inside a
 // [HandlerFunc] and below any middleware of package seawall it can), the error is logged, and then
 //
-//   - a response that is complete (no body allowed, all of its Content-Length written), or that says itself that it failed (its
-//     status is 4xx or 5xx), stands;
-//   - any other is aborted: Write panics with [http.ErrAbortHandler], so that no client takes a part for the whole;
+//   - a response that is known to be complete stands: its status or the method HEAD allows no body, or as many bytes as its
+//     Content-Length says were written;
+//   - a response whose status is 4xx or 5xx stands too, unless the error is a panic's: the handler has answered twice;
+//   - any other response is aborted: Write panics with [http.ErrAbortHandler], so that no client takes a part for the whole. A 201
+//     without a Content-Length is such a response, even if the handler has written all that it meant to;
 //   - a hijacked connection is left alone.
 //
 // Headers that are about a body which does not come now, such as Content-Length and ETag, are removed. A Content-Encoding stays if
@@ -74,12 +76,19 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 		rd.send(w, r, a, encoded(w, t))
 	case t.Hijacked():
 		log(slog.LevelWarn, "apierror: request failed after its connection was hijacked")
-	case t.Complete() || t.Status() >= 400:
+	case t.Complete(), t.Status() >= 400 && !isPanic(e):
 		log(slog.LevelWarn, "apierror: request failed after its response was complete")
 	default:
 		log(slog.LevelError, "apierror: request failed in the middle of its response, which is aborted")
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// isPanic reports whether package seawall's Recover answers a panic: the handler may have stopped anywhere, so a response that
+// has begun is whole only if nothing is left to write.
+func isPanic(e *Error) bool {
+	_, ok := e.cause.(reqstate.Logged) // package seawall's own mark, never wrapped
+	return ok
 }
 
 // encoded reports whether a Content-Encoding in the header is that of a writer further out, which encodes what is written. A
@@ -151,7 +160,7 @@ func (rd *Renderer) send(w http.ResponseWriter, r *http.Request, a *answer, enco
 	}
 	if _, err := w.Write(b); err != nil {
 		rd.logger().LogAttrs(r.Context(), slog.LevelDebug, "apierror: the error could not be sent",
-			slog.String("request_id", e.requestID), slog.String("cause", causeText(err)))
+			slog.String("request_id", e.requestID), slog.String("cause", oneLine(causeText(err), maxMessage)))
 	}
 	buffers.Put(buffer) // not after a panic: who knows who reads it still
 }
