@@ -162,7 +162,7 @@ func badForm(err error) *Error {
 		}
 		return nil
 	}
-	switch err {
+	switch err { //nolint:errorlint // walk unwraps
 	case multipart.ErrMessageTooLarge:
 		return RequestTooLarge(0)
 	case http.ErrMissingFile:

@@ -137,7 +137,7 @@ func TestHeadersOfTheBodyThatDoesNotComeAreGone(t *testing.T) {
 
 func TestAMalformedFormIsTheClientsFault(t *testing.T) {
 	t.Parallel()
-	form := func(contentType, body string) *http.Request { return newRequest(contentType, body) }
+	form := newRequest
 	const plain = "application/x-www-form-urlencoded"
 	multi := func(r *http.Request) error { return r.ParseMultipartForm(1 << 10) }
 	for name, err := range map[string]error{
