@@ -1,7 +1,6 @@
 package seawall
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -9,13 +8,14 @@ import (
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/plain"
 	"github.com/seawall-go/seawall/internal/reqstate"
 	"github.com/seawall-go/seawall/internal/track"
 )
 
 // AccessLogOptions are the options of [AccessLog].
 type AccessLogOptions struct {
-	// Logger gets the lines, at level Info. Nil is slog.Default().
+	// Logger gets the lines. Nil is slog.Default().
 	Logger *slog.Logger
 
 	// Mux names the route of a request that was answered before it came to the mux: refused by a limit, say, or replayed. Nil
@@ -23,27 +23,43 @@ type AccessLogOptions struct {
 	Mux *http.ServeMux
 
 	// Attrs adds to a line what the service wants to see: a header, the path, the principal. It is called when the handler has
-	// returned. Nil adds nothing. If it panics the line says so.
+	// returned, with a request whose context has the principal that the request was authenticated as. Control and format
+	// characters in its strings are replaced, and long strings are cut. Nil adds nothing. If it panics the line says so.
 	Attrs func(*http.Request) []slog.Attr
+
+	// Level returns the level of the line for a status, which is one of those that the line may
+	// have: 499 and 0 too. Nil is slog.LevelInfo for all. If it panics, the level is slog.LevelInfo.
+	Level func(status int) slog.Level
+
+	// SemanticNames gives the attributes the names and forms of OpenTelemetry's semantic conventions
+	// for HTTP, where these have one: http.request.method (_OTHER for an unknown one, which is in
+	// http.request.method_original then), http.route (without the method), http.response.status_code,
+	// http.response.body.size, http.server.request.duration (in seconds), and error.type for the code.
+	// The others keep their names.
+	SemanticNames bool
 }
 
 // AccessLog writes one line per request, when its handler has returned:
 //
-//	method      GET; of one that nobody has heard of the first 32 characters
-//	pattern     the route, as the mux knows it: "GET /v1/resources/{id}"; "" where none matched
-//	status      the status that went out; 499 where the request was cancelled before one did; 0 where none ever did, because
+//	method      GET; of a longer one the first 32 characters
+//	pattern     the route, as the mux or WithPattern says: "GET /v1/resources/{id}"; "" where none matched
+//	status      the status that went out; 499 where the request was canceled before one did; 0 where none ever did, because
 //	            the connection was hijacked or cut off
 //	bytes       of the body
 //	duration    until the handler returned; slog's JSON handler writes nanoseconds
-//	request_id  ""  outside of RequestID
-//	code        of the error that was answered, or came too late to be; absent for none, for a replay, and where the client left
-//	            in the middle
+//	request_id  the id that the client got; "" where no one has made one
+//	code        of the error that was answered; absent for none, and for a replay
+//	late_code   of an error that came too late to be sent; absent for none, and where the client left in the middle
 //	replayed    true where an Idempotency-Key's first answer was given again; absent else
 //	aborted     true where the response was cut off; absent else
 //
 // The path, the query and the headers are not in it: they hold ids, keys and tokens. Nil options are the defaults. The pattern is
-// known where the mux is wrapped in [NotFound], as [Stack] does, where it is named in the options, or where no layer between
-// copies the request. An AccessLog inside of another one writes a line of its own.
+// known where the mux is wrapped in [NotFound], as [Stack] does, where the router says it by [WithPattern], where the mux is named in
+// the options, or where no foreign layer between copies the request. An AccessLog inside of another one writes a line of its own.
+//
+// A handler that serves sub-requests, with contexts derived from its own request's and with writers of
+// their own, has one line, which tells of its own request alone. A sub-request that goes through an
+// AccessLog has a line too, with the id of the outer request.
 func AccessLog(o *AccessLogOptions) Middleware {
 	var opt AccessLogOptions
 	if o != nil {
@@ -52,13 +68,13 @@ func AccessLog(o *AccessLogOptions) Middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			start := time.Now()
-			r, state := reqstate.Ensure(r)
-			w, response := track.Wrap(w, r)
+			w, c, state := reqstate.Enter(w, r)
+			_, response := track.Wrap(w, c)
 			returned := false
 			defer func() { // no recover: a panic goes on up, with its stack
-				opt.write(r, state, response, start, !returned)
+				opt.write(c, state, response, start, !returned)
 			}()
-			next.ServeHTTP(w, r)
+			reqstate.Serve(next, w, r, c)
 			returned = true
 		})
 	}
@@ -70,19 +86,28 @@ func (o *AccessLogOptions) write(r *http.Request, state *reqstate.State, respons
 	if logger == nil {
 		logger = slog.Default()
 	}
-	if !logger.Enabled(r.Context(), slog.LevelInfo) {
+	status := loggedStatus(r, state, response, aborted)
+	level := o.level(status)
+	if !logger.Enabled(r.Context(), level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 10)
+	names := &plainNames
+	if o.SemanticNames {
+		names = &semanticNames
+	}
+	attrs := make([]slog.Attr, 0, 12)
+	attrs = names.method(attrs, r.Method)
 	attrs = append(attrs,
-		slog.String("method", loggedMethod(r)),
-		slog.String("pattern", o.pattern(r, state, response)),
-		slog.Int("status", loggedStatus(r, state, response, aborted)),
-		slog.Int64("bytes", response.Bytes()),
-		slog.Duration("duration", took),
+		slog.String(names.pattern, names.route(plain.Text(o.pattern(r, state, response), maxPattern))),
+		slog.Int(names.status, status),
+		slog.Int64(names.bytes, response.Bytes()),
+		names.duration(took),
 		slog.String("request_id", state.RequestID()))
-	if err := state.Err(); err != nil {
-		attrs = append(attrs, slog.String("code", string(apierror.CodeOf(err))))
+	if code := apierror.CodeOf(state.Err()); code != "" {
+		attrs = append(attrs, slog.String(names.code, plain.Text(string(code), maxCode)))
+	}
+	if code := apierror.CodeOf(state.Late()); code != "" {
+		attrs = append(attrs, slog.String("late_code", plain.Text(string(code), maxCode)))
 	}
 	if len(response.Header()["Idempotent-Replayed"]) > 0 {
 		attrs = append(attrs, slog.Bool("replayed", true))
@@ -94,39 +119,50 @@ func (o *AccessLogOptions) write(r *http.Request, state *reqstate.State, respons
 		attrs = append(attrs, o.extra(r)...)
 	}
 	// Not by way of the Logger, which looks for the line of code that logs: it is always this one.
-	line := slog.NewRecord(start.Add(took), slog.LevelInfo, "request", 0)
+	line := slog.NewRecord(start.Add(took), level, "request", 0)
 	line.AddAttrs(attrs...)
 	_ = logger.Handler().Handle(r.Context(), line)
+}
+
+// A pattern is the router's, and a code the service's. A router may take the path for the pattern.
+const (
+	maxPattern = 256
+	maxCode    = 64
+)
+
+func (o *AccessLogOptions) level(status int) (level slog.Level) {
+	if o.Level == nil {
+		return slog.LevelInfo
+	}
+	defer func() {
+		if recover() != nil {
+			level = slog.LevelInfo
+		}
+	}()
+	return o.Level(status)
 }
 
 func (o *AccessLogOptions) extra(r *http.Request) (attrs []slog.Attr) {
 	defer func() {
 		if v := recover(); v != nil {
-			attrs = []slog.Attr{slog.String("attrs_panic", panicText(v))}
+			attrs = []slog.Attr{slog.String("attrs_panic", panicText(r, v))}
 		}
 	}()
-	return o.Attrs(r)
-}
-
-// maxMethod is longer than every registered method (RFC 9110, section 16.1), and shorter than what a stranger may send.
-const maxMethod = 32
-
-func loggedMethod(r *http.Request) string {
-	return r.Method[:min(len(r.Method), maxMethod)]
+	return plainAttrs(o.Attrs(reqstate.Logged(r)))
 }
 
 func (o *AccessLogOptions) pattern(r *http.Request, state *reqstate.State, response *track.Response) string {
 	if r.Method == http.MethodConnect && response.Status()/100 == 3 {
 		return "" // ServeMux gives the path itself as the pattern of a CONNECT that it redirects
 	}
-	pattern := cmp.Or(state.Pattern(), r.Pattern)
+	pattern := state.Pattern(r)
 	if pattern == "" && o.Mux != nil && r.Method != http.MethodConnect && r.RequestURI != "*" {
 		_, pattern = o.Mux.Handler(r)
 	}
 	return pattern
 }
 
-// statusClientGone is how a request that was cancelled before it was answered is counted: the client has gone, as a rule. It
+// statusClientGone is how a request that was canceled before it was answered is counted: the client has gone, as a rule. It
 // never goes over the wire.
 const statusClientGone = 499
 

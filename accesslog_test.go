@@ -62,7 +62,7 @@ func TestAccessLogLines(t *testing.T) {
 		},
 		"cut off": {
 			http.MethodDelete, "/v1/things/hush",
-			`level=INFO msg=request method=DELETE pattern="DELETE /v1/things/{id}" status=200 bytes=6 duration=0s request_id=fixed code=api_error aborted=true`,
+			`level=INFO msg=request method=DELETE pattern="DELETE /v1/things/{id}" status=200 bytes=6 duration=0s request_id=fixed late_code=api_error aborted=true`,
 		},
 		"cut off before it began": {
 			http.MethodPut, "/v1/things/hush",

@@ -35,8 +35,8 @@ func TestAllocBudgets(t *testing.T) {
 	}{
 		{"RequestID", id, 4},
 		{"RequestID, Renderer", seawall.Chain(id, (&apierror.Renderer{}).Handler), 4},
-		{"RequestID, Renderer, Recover: id, context, headers, tracker, slot", seawall.Chain(id, (&apierror.Renderer{}).Handler, seawall.Recover(nil)), 5},
-		{"RequestID, AccessLog (not enabled)", seawall.Chain(id, seawall.AccessLog(&seawall.AccessLogOptions{Logger: discard})), 5},
+		{"RequestID, Renderer, Recover: id, context, headers, and the tracker with the request", seawall.Chain(id, (&apierror.Renderer{}).Handler, seawall.Recover(nil)), 4},
+		{"RequestID, AccessLog (not enabled)", seawall.Chain(id, seawall.AccessLog(&seawall.AccessLogOptions{Logger: discard})), 4},
 		{"MaxInFlight", seawall.MaxInFlight(1), 0},
 		{"MaxBody", seawall.MaxBody(1), 0},
 	} {
@@ -62,7 +62,7 @@ func TestAllocBudgets(t *testing.T) {
 			})
 		}, 0},
 		{"RequestID within RequestID", seawall.RequestID(nil), 1},
-		{"WithPrincipal", as("acct_1"), 0},
+		{"WithPrincipal", as("acct_1"), 1}, // the copy of the request
 		{"Timeout", seawall.Timeout(time.Minute), 5},
 	} {
 		got := allocations(base(row.inner(quiet))) - without

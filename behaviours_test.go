@@ -130,17 +130,17 @@ var behaviours = []behaviour{
 		}),
 		h1Only:  "HTTP/2 has no Connection header (RFC 9113, section 8.2.2)",
 		request: func(r *http.Request) { r.Header.Set("Connection", "Upgrade") },
-		broken:  true, status: 200, logged: map[string]any{"code": "api_error", "bytes": 6.}, others: []string{logPanic},
+		broken:  true, status: 200, logged: map[string]any{"late_code": "api_error", "bytes": 6.}, others: []string{logPanic},
 	},
 
 	// Failures after a part of the response.
 	{
 		name: "error in the middle", handler: failing(part, apierror.CodeResourceMissing),
-		broken: true, status: 200, logged: map[string]any{"code": "resource_missing", "bytes": 6.}, others: []string{logAborted},
+		broken: true, status: 200, logged: map[string]any{"late_code": "resource_missing", "bytes": 6.}, others: []string{logAborted},
 	},
 	{
 		name: "error in the middle, after a flush", handler: failing(flushedPart, apierror.CodeResourceMissing),
-		broken: true, status: 200, logged: map[string]any{"code": "resource_missing", "bytes": 6.}, others: []string{logAborted},
+		broken: true, status: 200, logged: map[string]any{"late_code": "resource_missing", "bytes": 6.}, others: []string{logAborted},
 	},
 	{
 		name: "panic in the middle",
@@ -148,15 +148,15 @@ var behaviours = []behaviour{
 			flushedPart(w)
 			panic("bug")
 		}),
-		broken: true, status: 200, logged: map[string]any{"code": "api_error", "bytes": 6.}, others: []string{logPanic},
+		broken: true, status: 200, logged: map[string]any{"late_code": "api_error", "bytes": 6.}, others: []string{logPanic},
 	},
 	{
 		name: "error after a flush of nothing", handler: failing(func(w http.ResponseWriter) { w.(http.Flusher).Flush() }, errSecret),
-		broken: true, status: 200, logged: map[string]any{"code": "api_error"}, others: []string{logAborted},
+		broken: true, status: 200, logged: map[string]any{"late_code": "api_error"}, others: []string{logAborted},
 	},
 	{
 		name: "error after a status", handler: failing(func(w http.ResponseWriter) { w.WriteHeader(http.StatusCreated) }, errSecret),
-		broken: true, status: 201, logged: map[string]any{"code": "api_error"}, others: []string{logAborted},
+		broken: true, status: 201, logged: map[string]any{"late_code": "api_error"}, others: []string{logAborted},
 	},
 	{
 		name: "error after less than the announced length",
@@ -164,7 +164,7 @@ var behaviours = []behaviour{
 			w.Header().Set("Content-Length", "10")
 			part(w)
 		}, errSecret),
-		broken: true, status: 200, logged: map[string]any{"code": "api_error", "bytes": 6.}, others: []string{logAborted},
+		broken: true, status: 200, logged: map[string]any{"late_code": "api_error", "bytes": 6.}, others: []string{logAborted},
 	},
 	{
 		name: "error after an informational status",
@@ -189,7 +189,7 @@ var behaviours = []behaviour{
 	{
 		name:    "error in the middle of what a foreign writer holds back",
 		handler: holding(failing(part, apierror.CodeResourceMissing)),
-		broken:  true, status: 0, logged: map[string]any{"code": "resource_missing"}, others: []string{logAborted},
+		broken:  true, status: 0, logged: map[string]any{"late_code": "resource_missing"}, others: []string{logAborted},
 	},
 	{
 		name: "error before a foreign writer that holds back has anything", handler: holding(failing(nil, apierror.CodeResourceMissing)),
@@ -199,7 +199,7 @@ var behaviours = []behaviour{
 	// Failures after the whole response.
 	{
 		name: "error at the end", handler: failing(whole, errSecret),
-		status: 200, body: "{}", logged: map[string]any{"code": "api_error"}, others: []string{logComplete},
+		status: 200, body: "{}", logged: map[string]any{"late_code": "api_error"}, others: []string{logComplete},
 	},
 	{
 		name: "panic at the end",
@@ -207,24 +207,24 @@ var behaviours = []behaviour{
 			whole(w)
 			panic("bug")
 		}),
-		status: 200, body: "{}", logged: map[string]any{"code": "api_error"}, others: []string{logPanic},
+		status: 200, body: "{}", logged: map[string]any{"late_code": "api_error"}, others: []string{logPanic},
 	},
 	{
 		name: "error after 204", handler: failing(func(w http.ResponseWriter) { w.WriteHeader(http.StatusNoContent) }, errSecret),
-		status: 204, logged: map[string]any{"code": "api_error"}, others: []string{logComplete},
+		status: 204, logged: map[string]any{"late_code": "api_error"}, others: []string{logComplete},
 	},
 	{
 		name: "error after 304", handler: failing(func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotModified) }, errSecret),
-		status: 304, logged: map[string]any{"code": "api_error"}, others: []string{logComplete},
+		status: 304, logged: map[string]any{"late_code": "api_error"}, others: []string{logComplete},
 	},
 	{
 		name: "error after the body of a HEAD", handler: failing(part, errSecret), request: method(http.MethodHead),
-		status: 200, logged: map[string]any{"code": "api_error", "bytes": 0.}, others: []string{logComplete},
+		status: 200, logged: map[string]any{"late_code": "api_error", "bytes": 0.}, others: []string{logComplete},
 	},
 	{
 		name:    "error after a refusal of the handler's own",
 		handler: failing(func(w http.ResponseWriter) { http.Error(w, "teapot", http.StatusTeapot) }, errSecret),
-		status:  418, body: "teapot\n", logged: map[string]any{"code": "api_error"}, others: []string{logComplete},
+		status:  418, body: "teapot\n", logged: map[string]any{"late_code": "api_error"}, others: []string{logComplete},
 	},
 	{
 		name: "error after a hijack",
@@ -237,7 +237,7 @@ var behaviours = []behaviour{
 		}, errSecret),
 		h1Only: "HTTP/2 connections cannot be hijacked",
 		check:  func(t *testing.T, a answer) { require.Equal(t, 299, a.StatusCode) },
-		logged: map[string]any{"status": 0., "code": "api_error"}, others: []string{logHijacked},
+		logged: map[string]any{"status": 0., "late_code": "api_error"}, others: []string{logHijacked},
 	},
 	{
 		name: "panic after a hijack through foreign writers",
@@ -252,24 +252,24 @@ var behaviours = []behaviour{
 		outside: wrapped(3),
 		h1Only:  "HTTP/2 connections cannot be hijacked",
 		check:   func(t *testing.T, a answer) { require.Equal(t, 299, a.StatusCode) },
-		logged:  map[string]any{"status": 0., "code": "api_error"}, others: []string{logPanic},
+		logged:  map[string]any{"status": 0., "late_code": "api_error"}, others: []string{logPanic},
 	},
 
 	// Bodies.
-	{name: "body of exactly the limit", stack: seawall.Stack{MaxBody: 8}, handler: reading, request: body(8), status: 200, body: "8"},
+	{name: "body of exactly the limit", stack: &seawall.Stack{MaxBody: 8}, handler: reading, request: body(8), status: 200, body: "8"},
 	{
-		name: "body over the limit", stack: seawall.Stack{MaxBody: 8}, handler: reading, request: body(9),
+		name: "body over the limit", stack: &seawall.Stack{MaxBody: 8}, handler: reading, request: body(9),
 		status: 413, code: apierror.CodeRequestTooLarge,
 	},
 	{
-		name: "body over the limit behind wrappers closes the connection", stack: seawall.Stack{MaxBody: 8},
+		name: "body over the limit behind wrappers closes the connection", stack: &seawall.Stack{MaxBody: 8},
 		outside: wrapped(3), handler: wrapped(3)(reading), request: body(9),
 		h1Only: "HTTP/2 ends the stream, not the connection",
 		status: 413, code: apierror.CodeRequestTooLarge,
 		check: func(t *testing.T, a answer) { require.True(t, a.Close, "no Connection: close") },
 	},
 	{
-		name: "body announced with exactly the limit", stack: seawall.Stack{MaxBody: 8}, handler: reading,
+		name: "body announced with exactly the limit", stack: &seawall.Stack{MaxBody: 8}, handler: reading,
 		request: func(r *http.Request) {
 			r.Method, r.ContentLength = http.MethodPost, 8
 			r.Body = io.NopCloser(strings.NewReader("12345678"))
@@ -277,7 +277,7 @@ var behaviours = []behaviour{
 		status: 200, body: "8",
 	},
 	{
-		name: "body announced over the limit", stack: seawall.Stack{MaxBody: 8}, handler: panicking("the handler ran"),
+		name: "body announced over the limit", stack: &seawall.Stack{MaxBody: 8}, handler: panicking("the handler ran"),
 		request: func(r *http.Request) {
 			r.Method, r.ContentLength = http.MethodPost, 9
 			r.Body = io.NopCloser(strings.NewReader("123456789"))
@@ -322,7 +322,7 @@ var behaviours = []behaviour{
 			panic("bug")
 		}),
 		request: acceptGzip,
-		broken:  true, status: 200, logged: map[string]any{"code": "api_error", "bytes": 23.}, others: []string{logPanic},
+		broken:  true, status: 200, logged: map[string]any{"late_code": "api_error", "bytes": 23.}, others: []string{logPanic},
 	},
 
 	// ServeMux.
@@ -355,7 +355,7 @@ var behaviours = []behaviour{
 	},
 	{
 		name: "a matched route", handler: mux("GET /v1/{thing}", ok), request: path("/v1/hush"),
-		stack:  seawall.Stack{Timeout: time.Minute},
+		stack:  &seawall.Stack{Timeout: time.Minute},
 		status: 200, body: "ok", logged: map[string]any{"pattern": "GET /v1/{thing}"},
 	},
 	{
@@ -372,12 +372,12 @@ var behaviours = []behaviour{
 
 	// Time-outs.
 	{
-		name: "deadline ignored", stack: seawall.Stack{Timeout: time.Second},
+		name: "deadline ignored", stack: &seawall.Stack{Timeout: time.Second},
 		handler: plain(func(http.ResponseWriter, *http.Request) { time.Sleep(time.Minute) }),
 		status:  504, code: apierror.CodeTimeout, others: []string{logFailed},
 	},
 	{
-		name: "deadline returned", stack: seawall.Stack{Timeout: time.Second},
+		name: "deadline returned", stack: &seawall.Stack{Timeout: time.Second},
 		handler: apierror.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
 			if d, ok := r.Context().Deadline(); !ok || time.Until(d) != time.Second {
 				return fmt.Errorf("the deadline is %v", d)
@@ -388,7 +388,7 @@ var behaviours = []behaviour{
 		status: 504, code: apierror.CodeTimeout, others: []string{logFailed},
 	},
 	{
-		name: "deadline in the middle, and the handler goes on", stack: seawall.Stack{Timeout: time.Second},
+		name: "deadline in the middle, and the handler goes on", stack: &seawall.Stack{Timeout: time.Second},
 		handler: plain(func(w http.ResponseWriter, r *http.Request) {
 			io.WriteString(w, "it ")
 			<-r.Context().Done()
@@ -397,17 +397,17 @@ var behaviours = []behaviour{
 		status: 200, body: "it ends",
 	},
 	{
-		name: "deadline in the middle, and the handler gives up", stack: seawall.Stack{Timeout: time.Second},
+		name: "deadline in the middle, and the handler gives up", stack: &seawall.Stack{Timeout: time.Second},
 		handler: apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 			flushedPart(w)
 			<-r.Context().Done()
 			return r.Context().Err()
 		}),
-		broken: true, status: 200, logged: map[string]any{"code": "timeout", "bytes": 6.}, others: []string{logAborted},
+		broken: true, status: 200, logged: map[string]any{"late_code": "timeout", "bytes": 6.}, others: []string{logAborted},
 	},
 	{
 		name:  "exempt from the deadline",
-		stack: seawall.Stack{Timeout: time.Second, Skip: func(*http.Request) bool { return true }},
+		stack: &seawall.Stack{Timeout: time.Second, Skip: func(*http.Request) bool { return true }},
 		handler: plain(func(w http.ResponseWriter, r *http.Request) {
 			time.Sleep(time.Minute)
 			fmt.Fprint(w, r.Context().Err())
@@ -458,7 +458,7 @@ var behaviours = []behaviour{
 		status:  503, code: apierror.CodeServiceUnavailable, logged: map[string]any{"status": 499.},
 	},
 	{
-		name: "canceled, and given up without a word below a time-out", outside: canceled, stack: seawall.Stack{Timeout: time.Second},
+		name: "canceled, and given up without a word below a time-out", outside: canceled, stack: &seawall.Stack{Timeout: time.Second},
 		handler: plain(func(http.ResponseWriter, *http.Request) {}),
 		status:  503, code: apierror.CodeServiceUnavailable, logged: map[string]any{"status": 499.},
 	},

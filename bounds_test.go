@@ -35,7 +35,7 @@ func TestBoundsThatMakeNoSensePanic(t *testing.T) {
 		var mux *http.ServeMux
 		(&seawall.Stack{}).Handler(mux)
 	})
-	for name, stack := range map[string]seawall.Stack{
+	for name, stack := range map[string]*seawall.Stack{
 		"Timeout":     {Timeout: -1},
 		"MaxBody":     {MaxBody: -1},
 		"MaxInFlight": {MaxInFlight: -1},
@@ -134,12 +134,25 @@ func TestRefusedRequestsHoldNoPlace(t *testing.T) {
 	})
 }
 
-func TestPlacesAreEachHandlersOwn(t *testing.T) {
+// Frameworks such as echo wrap once per request.
+func TestMaxInFlightBoundsAllHandlersThatItWraps(t *testing.T) {
 	t.Parallel()
-	bound := seawall.MaxInFlight(1)
-	inner := bound(ok)
-	outer := bound(inner)
-	require.Equal(t, "ok", serveOne(outer, nil).Body.String())
+	for name, bound := range map[string]seawall.Middleware{
+		"MaxInFlight": seawall.MaxInFlight(1),
+		"Stack":       (&seawall.Stack{MaxInFlight: 1, Logger: discard}).Handler,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			reached := 0
+			inner := bound(plain(func(http.ResponseWriter, *http.Request) { reached++ }))
+			outer := bound(plain(func(w http.ResponseWriter, r *http.Request) {
+				reached++
+				inner.ServeHTTP(w, r)
+			}))
+			require.Equal(t, http.StatusServiceUnavailable, serveOne(outer, nil).Code)
+			require.Equal(t, 1, reached)
+		})
+	}
 }
 
 func TestMaxBodyOfARequestWithoutOne(t *testing.T) {

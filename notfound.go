@@ -23,9 +23,12 @@ func NotFound(mux *http.ServeMux) http.Handler {
 			refuse(w, r, h)
 			return
 		}
-		if state := reqstate.From(r.Context()); state != nil {
-			state.SetPattern(pattern)
-		}
+		reqstate.SetPattern(r, pattern)
+		defer func() { // a mux inside this one knows more
+			if r.Pattern != pattern {
+				reqstate.SetPattern(r, r.Pattern)
+			}
+		}()
 		mux.ServeHTTP(w, r)
 	})
 }

@@ -7,26 +7,36 @@ import (
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
-// WithPrincipal returns the request with the principal that a service's authentication found: the account, user or key id on whose
-// behalf it runs (never the secret itself). Rate limits and idempotency keys are kept per principal.
+// WithPrincipal returns a copy of the request that acts for the principal that a service's authentication found: the account, user
+// or key id on whose behalf it runs (never the secret itself). Rate limits and idempotency keys are kept per principal.
 //
 //	func authenticate(next http.Handler) http.Handler {
 //		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-//			account, ok := lookUp(r.Header.Get("Authorization"))
-//			if !ok {
-//				apierror.Write(w, r, apierror.AuthenticationFailed())
+//			key, ok := seawall.APIKey(r)
+//			account, err := lookUp(r.Context(), key)
+//			if !ok || err != nil {
+//				apierror.Write(w, r, apierror.CodeAuthenticationFailed)
 //				return
 //			}
 //			next.ServeHTTP(w, seawall.WithPrincipal(r, account))
 //		})
 //	}
 //
-// Below [RequestID] the principal belongs to the whole request and r itself is returned; elsewhere the result is a shallow copy.
+// The principal belongs to the context of the copy, and to those that are derived from it. It never
+// changes; r, and all contexts that exist already, keep the principal that they have. So a handler
+// may serve sub-requests with its own context, each for a principal of its own, at the same time.
 func WithPrincipal(r *http.Request, principal string) *http.Request {
-	r, state := reqstate.Ensure(r)
-	state.SetPrincipal(principal)
-	return r
+	return reqstate.WithPrincipal(r, principal)
 }
 
-// Principal returns what [WithPrincipal] was given; "" while nobody said.
+// Principal returns the principal that ctx acts for: what the last [WithPrincipal] on the way to it was given. It is empty if
+// there was none.
 func Principal(ctx context.Context) string { return reqstate.From(ctx).Principal() }
+
+// AuthenticatedAs returns the principal that the request of ctx was authenticated as, for logs and
+// metrics of layers outside of authentication, once the handler has returned: they cannot know by
+// [Principal]. It is what the first [WithPrincipal] for the request was given, and no one that a
+// sub-request acts for. It is empty if there was none. Decide nothing by it: that is for Principal.
+//
+// The context must be that of a middleware inside of [RequestID] or [AccessLog].
+func AuthenticatedAs(ctx context.Context) string { return reqstate.From(ctx).Authenticated() }

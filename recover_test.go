@@ -23,8 +23,8 @@ func TestRecoverLogsValueStackAndID(t *testing.T) {
 		"string":                              {"bug", `"panic":"bug"`},
 		"error":                               {errSecret, `"panic":"secret cause: password=hunter2"`},
 		"nil":                                 {nil, `"panic":"panic called with nil argument`},
-		"what never ends":                     {strings.Repeat("é", 1<<20), `"panic":"` + strings.Repeat("é", 2048) + `..."`},
-		"what is cut within a character":      {"a" + strings.Repeat("é", 1<<20), `"panic":"a` + strings.Repeat("é", 2047) + `..."`},
+		"what never ends":                     {strings.Repeat("é", 1<<20), `"panic":"` + strings.Repeat("é", 2048) + `…"`},
+		"what is cut within a character":      {"a" + strings.Repeat("é", 1<<20), `"panic":"a` + strings.Repeat("é", 2047) + `…"`},
 		"what cannot be printed":              {shy{"x"}, `"panic":"%!v(PANIC=String method: do not look)"`},
 		"what cannot be printed by any means": {shyer{"x"}, `"panic":"(a seawall_test.shyer whose text panics)"`},
 	} {

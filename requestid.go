@@ -6,6 +6,7 @@ import (
 
 	"github.com/seawall-go/seawall/internal/reqid"
 	"github.com/seawall-go/seawall/internal/reqstate"
+	"github.com/seawall-go/seawall/internal/track"
 )
 
 // RequestIDOptions are the options of [RequestID].
@@ -29,12 +30,14 @@ func RequestID(o *RequestIDOptions) Middleware {
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			r, state := reqstate.Ensure(r)
-			if state.RequestID() == "" && opt.trusts(r) {
+			w, c, state := reqstate.Enter(w, r)
+			if state.RequestID() == "" && opt.trusts(c) {
 				state.SetRequestID(inboundID(r.Header))
 			}
-			state.AnnounceRequestID(w.Header(), reqid.New)
-			next.ServeHTTP(w, r)
+			state.AnnounceRequestID(w, reqid.New)
+			reqstate.Serve(next, w, r, c)
+			_, response := track.Wrap(w, c)
+			response.Restore() // for a handler that has written nothing but a 1xx
 		})
 	}
 }

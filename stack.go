@@ -3,6 +3,7 @@ package seawall
 import (
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
@@ -22,6 +23,8 @@ import (
 //	RateLimit       per principal
 //	Idempotency     after the two, so that their 401 and 429 are never kept as a key's answer
 //	the handler
+//
+// A Stack must not be copied after the first call of its Handler.
 type Stack struct {
 	// Logger gets the access log, panics, and errors of ours; RateLimit and Idempotency have Loggers in options of their own. Nil is
 	// slog.Default().
@@ -36,6 +39,12 @@ type Stack struct {
 	// LogAttrs adds to the lines of the access log: see AccessLogOptions.Attrs.
 	LogAttrs func(*http.Request) []slog.Attr
 
+	// LogLevel returns the level of a line of the access log: see AccessLogOptions.Level. Nil is slog.LevelInfo for all.
+	LogLevel func(status int) slog.Level
+
+	// LogSemanticNames gives the access log the names of OpenTelemetry's semantic conventions: see AccessLogOptions.SemanticNames.
+	LogSemanticNames bool
+
 	// Timeout is the deadline of a request: see the function of that name. 0 is none.
 	Timeout time.Duration
 
@@ -46,7 +55,8 @@ type Stack struct {
 	// bound of its own, 1 MiB if nothing else is said: apierror.DecodeJSON, and idempotent for requests with a key.
 	MaxBody int64
 
-	// MaxInFlight bounds the requests that run at once: see the function of that name. 0 is no bound.
+	// MaxInFlight bounds the requests that run at the same time: see the function of that name. All handlers of the Stack
+	// share the bound, which the first call of Handler fixes. 0 is no bound.
 	MaxInFlight int
 
 	// AddressLimit is for ratelimit.New with ByRemoteAddr, say. Give its rule a name: clients see both limits.
@@ -63,7 +73,12 @@ type Stack struct {
 
 	// Skip exempts requests, such as health checks, from the time-out, the bounds, the limits and idempotency; not from
 	// authentication, which decides itself whom it lets through. Nil exempts none.
+	// It sees the request as it came, its path not cleaned: a prefix of a path exempts "/healthz/../v1/resources" too.
+	// Compare whole paths.
 	Skip func(*http.Request) bool
+
+	once     sync.Once
+	inFlight Middleware // made once: some frameworks wrap once per request
 }
 
 // Handler wraps h, which may be anything from a single handler to another framework's router. Of a *http.ServeMux it turns the
@@ -90,7 +105,9 @@ func (s *Stack) Handler(h http.Handler) http.Handler {
 	return Chain(
 		RequestID(&RequestIDOptions{Inbound: s.InboundID, Logger: s.Logger}),
 		renderer.Handler,
-		AccessLog(&AccessLogOptions{Logger: s.Logger, Mux: mux, Attrs: s.LogAttrs}),
+		AccessLog(&AccessLogOptions{
+			Logger: s.Logger, Mux: mux, Attrs: s.LogAttrs, Level: s.LogLevel, SemanticNames: s.LogSemanticNames,
+		}),
 		Recover(s.Logger),
 	)(s.guarded(h))
 }
@@ -104,10 +121,12 @@ func (s *Stack) guarded(h http.Handler) http.Handler {
 	if s.MaxBody > 0 {
 		guards = append(guards, MaxBody(s.MaxBody))
 	}
-	if s.MaxInFlight > 0 {
-		guards = append(guards, MaxInFlight(s.MaxInFlight))
-	}
-	guards = append(guards, s.AddressLimit, s.Authenticate, s.RateLimit, s.Idempotency)
+	s.once.Do(func() {
+		if s.MaxInFlight > 0 {
+			s.inFlight = MaxInFlight(s.MaxInFlight)
+		}
+	})
+	guards = append(guards, s.inFlight, s.AddressLimit, s.Authenticate, s.RateLimit, s.Idempotency)
 	if s.Skip == nil {
 		return Chain(guards...)(h)
 	}

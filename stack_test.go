@@ -141,7 +141,7 @@ func TestStackOrderOfItsOwn(t *testing.T) {
 func TestPanicsOfWhatTheServiceBrings(t *testing.T) {
 	t.Parallel()
 	bad := func(http.Handler) http.Handler { return panicking("bug") }
-	for name, stack := range map[string]seawall.Stack{
+	for name, stack := range map[string]*seawall.Stack{
 		"AddressLimit": {AddressLimit: bad},
 		"Authenticate": {Authenticate: bad},
 		"RateLimit":    {RateLimit: bad},

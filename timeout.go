@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/reqstate"
 	"github.com/seawall-go/seawall/internal/track"
 )
 
@@ -22,11 +23,11 @@ func Timeout(d time.Duration) Middleware {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			ctx, cancel := context.WithTimeout(r.Context(), d)
 			defer cancel()
-			r = r.WithContext(ctx)
 			w, response := track.Wrap(w, r)
-			next.ServeHTTP(w, r)
+			c := r.WithContext(ctx)
+			reqstate.Serve(next, w, r, c)
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) && !response.Committed() {
-				apierror.Write(w, r, apierror.Timeout().WithCause(context.Cause(ctx)))
+				apierror.Write(w, c, apierror.Timeout().WithCause(context.Cause(ctx)))
 			}
 		})
 	}

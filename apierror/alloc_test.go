@@ -29,9 +29,7 @@ func (w *bareWriter) WriteHeader(int)             {}
 func belowAChain(ctx context.Context) (http.ResponseWriter, *http.Request) {
 	r, state := reqstate.Ensure(httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
 	state.SetRequestID("req_Hd92kLpQ7mXw3TzB")
-	state.SetRenderer(quiet())
-	w, _ := track.Wrap(&bareWriter{h: make(http.Header)}, r)
-	return w, r
+	return reqstate.WithRenderer(&bareWriter{h: make(http.Header)}, r, quiet())
 }
 
 // The tests here are not parallel: AllocsPerRun counts the whole process.

@@ -54,11 +54,8 @@ func (rd *Renderer) Handler(next http.Handler) http.Handler {
 		panic("apierror: Renderer.Handler of a nil http.Handler")
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r, state := reqstate.Ensure(r)
-		if outer := state.SetRenderer(rd); outer != nil {
-			defer state.SetRenderer(outer)
-		}
-		next.ServeHTTP(w, r)
+		w, c := reqstate.WithRenderer(w, r, rd)
+		reqstate.Serve(next, w, r, c)
 	})
 }
 
@@ -87,9 +84,20 @@ func (rd *Renderer) resolve(r *http.Request, err error) (a *answer, gone bool) {
 	return a, gone
 }
 
-// mapped asks the service's hook.
+// isPanic reports whether err is how package seawall's Recover answers a panic. The handler may have
+// stopped anywhere, so a response that has begun is whole only if nothing is left to write.
+func isPanic(err error) bool {
+	e, ok := err.(*Error) //nolint:errorlint // never wrapped
+	if !ok {
+		return false
+	}
+	_, ok = e.Cause().(reqstate.Panic) //nolint:errorlint // the same
+	return ok
+}
+
+// mapped asks the service's hook. A panic is a bug, whatever it takes it for.
 func (rd *Renderer) mapped(r *http.Request, err error) *Error {
-	if rd.Map == nil {
+	if rd.Map == nil || isPanic(err) {
 		return nil
 	}
 	e := guarded(rd, r, "Map", func() *Error { return rd.Map(err) })
@@ -182,8 +190,8 @@ func (rd *Renderer) logger() *slog.Logger {
 // log writes the record of an error that was answered. Only what is our fault is worth a line: the access log has the rest.
 func (rd *Renderer) log(r *http.Request, e *Error, level slog.Level, msg string) {
 	logger := rd.logger()
-	_, logged := e.cause.(reqstate.Logged) // package seawall's own mark, never wrapped
-	if logged || !logger.Enabled(r.Context(), level) {
+	_, recorded := e.cause.(reqstate.Recorded) //nolint:errorlint // never wrapped
+	if recorded || isPanic(e) || !logger.Enabled(r.Context(), level) {
 		return
 	}
 	redact := causeText

@@ -47,7 +47,7 @@ func (f HandlerFunc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // it was there when the HandlerFunc or the middleware began, for then a writer further out encodes what is written. A plain
 // handler that calls Write with another writer than net/http's keeps it too: remove one that the handler has set itself.
 func Write(w http.ResponseWriter, r *http.Request, err error) {
-	state := reqstate.From(r.Context())
+	state := reqstate.Of(w, r)
 	rd, _ := state.Renderer().(*Renderer)
 	if rd == nil {
 		rd = &defaults
@@ -60,8 +60,11 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	e.requestID = state.EnsureRequestID(reqid.New)
 	t := track.Find(w)
 	begun := t != nil && t.Committed()
-	if state != nil && (!gone || !begun) { // who left in the middle was told nothing
-		state.SetErr(e, gone)
+	switch {
+	case !begun:
+		state.Sending(e, e.status, gone)
+	case !gone: // who left in the middle is told nothing
+		state.TooLate(w, r, e)
 	}
 
 	log := func(level slog.Level, msg string) {
@@ -82,13 +85,6 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 		log(slog.LevelError, "apierror: request failed in the middle of its response, which is aborted")
 		panic(http.ErrAbortHandler)
 	}
-}
-
-// isPanic reports whether package seawall's Recover answers a panic: the handler may have stopped anywhere, so a response that
-// has begun is whole only if nothing is left to write.
-func isPanic(e *Error) bool {
-	_, ok := e.cause.(reqstate.Logged) // package seawall's own mark, never wrapped
-	return ok
 }
 
 // encoded reports whether a Content-Encoding in the header is that of a writer further out, which encodes what is written. A

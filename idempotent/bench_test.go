@@ -40,7 +40,7 @@ func newKeyed(tb testing.TB) (serve func(key string) (status int)) {
 	require.NoError(tb, err)
 	r, state := reqstate.Ensure(r)
 	state.SetRequestID("req_0123456789abcdef")
-	state.SetPrincipal("principal")
+	r = reqstate.WithPrincipal(r, "principal")
 	body := bytes.NewReader(make([]byte, 1<<10))
 	r.ContentLength = body.Size()
 	r.Header.Set("Content-Type", "application/json")

@@ -61,8 +61,8 @@ func (m *middleware) serve(w http.ResponseWriter, r *http.Request, next http.Han
 	case n != nil && (len(lines) == 0 || slices.Equal(lines, n.r.Header[headerKey])):
 		m.serveWithin(n, w, r, next)
 	case len(lines) > 0:
-		q := &request{middleware: m, w: w, r: r, next: next}
-		q.serve(lines)
+		q := &request{middleware: m, next: next}
+		q.serve(w, r, lines)
 	case m.Required:
 		apierror.Write(w, r, apierror.ParameterMissing(headerKey))
 	default:
@@ -108,12 +108,19 @@ type request struct {
 	event    Event     // its ID and Scope are the claim's
 }
 
-func (q *request) serve(lines []string) {
+func (q *request) serve(w http.ResponseWriter, r *http.Request, lines []string) {
+	q.nameRequest(w, r)
+	returned := false
+	defer func() { reqstate.HandBack(r, q.r, returned) }()
+	q.respond(lines)
+	returned = true
+}
+
+func (q *request) respond(lines []string) {
 	if q.Observe != nil {
 		q.started = time.Now()
 		defer q.observe()
 	}
-	q.nameRequest()
 	if err := q.read(lines); err != nil {
 		q.refuse(Refused, err)
 		return
@@ -137,11 +144,15 @@ func (q *request) serve(lines []string) {
 }
 
 // nameRequest sees to it that there is an id for Original-Request, when no outer layer has made one.
-func (q *request) nameRequest() {
-	r, state := reqstate.Ensure(q.r)
-	q.r = r
+func (q *request) nameRequest(w http.ResponseWriter, r *http.Request) {
+	q.w, q.r = w, r
+	if reqstate.From(r.Context()).RequestID() != "" {
+		return
+	}
+	var state *reqstate.State
+	q.w, q.r, state = reqstate.Enter(w, r)
 	if state.RequestID() == "" {
-		state.AnnounceRequestID(q.w.Header(), reqid.New)
+		state.AnnounceRequestID(q.w, reqid.New)
 	}
 }
 
@@ -264,8 +275,7 @@ func (q *request) runUnprotected(err error) {
 	q.warn("idempotent: a request runs unprotected, the store is failing", err)
 	r := q.r.WithContext(q.r.Context())
 	r.Body = &q.body
-	defer q.removeFiles(r)
-	q.next.ServeHTTP(q.w, r)
+	reqstate.Serve(q.next, q.w, q.r, r)
 }
 
 // ask asks the store, or has it run the handler.

@@ -25,9 +25,7 @@ import (
 // as sends a request of a principal.
 func as(h http.Handler, principal, key, body string) reply {
 	return call(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r, state := reqstate.Ensure(r)
-		state.SetPrincipal(principal)
-		h.ServeHTTP(w, r)
+		h.ServeHTTP(w, reqstate.WithPrincipal(r, principal))
 	}), key, body)
 }
 

@@ -74,9 +74,8 @@ func (q *request) newRun(ctx context.Context, attempt int) *run {
 func (n *run) handle() {
 	r := n.r.WithContext(&n.ctx)
 	r.Body = &n.body
-	defer n.removeFiles(r)
 	c := &n.capture
-	n.next.ServeHTTP(c, r)
+	reqstate.ServeAgain(n.next, c, n.r, r)
 
 	silent, refused := c.status == 0, c.err != nil && !c.through
 	whole := c.close()
@@ -101,14 +100,6 @@ func (n *run) handle() {
 		n.decide(n.sealedOutcome())
 	default:
 		n.decide(Outcome{State: Done, Record: c.sum(), Retention: n.Retention, owned: n.instant})
-	}
-}
-
-// removeFiles removes the temporary files of a form that the handler has parsed, as net/http does for its own request, but not
-// for this copy.
-func (q *request) removeFiles(r *http.Request) {
-	if f := r.MultipartForm; f != nil && f != q.r.MultipartForm {
-		_ = f.RemoveAll()
 	}
 }
 

@@ -2,7 +2,6 @@ package idempotent_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -311,14 +310,14 @@ func TestHandlersContextKeepsItsValues(t *testing.T) {
 	type key struct{}
 	h := counter{serve: func(_ int64, _ http.ResponseWriter, r *http.Request) {
 		require.Equal(t, "value", r.Context().Value(key{}))
-		reqstate.From(r.Context()).SetErr(errors.New("for the access log"), false)
+		reqstate.From(r.Context()).SetRequestID("req_handler")
 	}}
 	mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
 	r := httptest.NewRequestWithContext(context.WithValue(t.Context(), key{}, "value"), http.MethodPost, "/", nil)
 	r, state := reqstate.Ensure(r)
 	r.Header.Set("Idempotency-Key", "k")
 	mw.ServeHTTP(httptest.NewRecorder(), r)
-	require.Error(t, state.Err())
+	require.Equal(t, "req_handler", state.RequestID(), "the State is that of outer layers too")
 }
 
 func TestNestedMiddlewareIsOne(t *testing.T) {

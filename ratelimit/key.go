@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/credential"
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
@@ -43,41 +44,11 @@ func ByPrincipal(r *http.Request) (string, error) {
 // It does not know which keys exist. A key that is made up has a bucket of its own, and a full one: where no authentication runs
 // before, put a limit [ByRemoteAddr] in front.
 func ByAPIKey(r *http.Request) (string, error) {
-	found := ""
-	for _, header := range [...]string{"Authorization", "X-Api-Key"} {
-		for _, value := range r.Header[header] {
-			key := strings.TrimSpace(value)
-			if header == "Authorization" {
-				key = credential(value)
-			}
-			if key != "" && found != "" && key != found {
-				return "", apierror.AuthenticationFailed()
-			}
-			if key != "" {
-				found = key
-			}
-		}
+	key, conflict := credential.APIKey(r)
+	if conflict {
+		return "", apierror.AuthenticationFailed()
 	}
-	return kind("api_key:", found)
-}
-
-// credential is the API key in an Authorization header, "" if there is none (RFC 6750, section 2.1; RFC 7617, section 2).
-func credential(authorization string) string {
-	scheme, rest, _ := strings.Cut(strings.TrimSpace(authorization), " ")
-	rest = strings.TrimSpace(rest)
-	switch {
-	case strings.EqualFold(scheme, "Bearer"):
-		return rest
-	case strings.EqualFold(scheme, "Basic"):
-		pair, err := base64.StdEncoding.DecodeString(rest)
-		if err != nil {
-			return ""
-		}
-		user, _, _ := strings.Cut(string(pair), ":")
-		return strings.TrimSpace(user) // as of the others, or each number of spaces would be a bucket of its own
-	default:
-		return ""
-	}
+	return kind("api_key:", key)
 }
 
 // ByHeader is the value of a header that the service's own proxy sets. Of one that the client may set, the client makes up as many as it

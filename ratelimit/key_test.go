@@ -88,8 +88,7 @@ func TestKeysOfDifferentKindsNeverCollide(t *testing.T) {
 	of := func(value string) ratelimit.KeyFunc { return func(*http.Request) (string, error) { return value, nil } }
 	const value = "192.0.2.1"
 	r := request("X-Api-Key", value, "X-A", value, "X-B", value, "X-C", "A:"+value)
-	r, state := reqstate.Ensure(r)
-	state.SetPrincipal(value)
+	r = reqstate.WithPrincipal(r, value)
 	r.RemoteAddr = value + ":1234"
 	seen := map[string]string{}
 	for name, f := range map[string]ratelimit.KeyFunc{

@@ -208,7 +208,7 @@ func (g *gate) decide(w http.ResponseWriter, r *http.Request, s *session) (by Li
 	case r.Context().Err() != nil: // the caller has gone, or its time is up
 		return nil, g.fail(w, r, s, failure, ended(r.Context().Err()))
 	case g.OnFailure == FailClosed, errors.Is(failure, ErrFull):
-		answer := apierror.ServiceUnavailable(time.Second).WithCause(reqstate.Logged(failure.Error()))
+		answer := apierror.ServiceUnavailable(time.Second).WithCause(reqstate.Recorded(failure.Error()))
 		return nil, g.fail(w, r, s, failure, answer)
 	case g.OnFailure == FailOpen:
 		g.observe(r, s, OutcomeBypassed, failure)

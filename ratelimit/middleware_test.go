@@ -130,8 +130,7 @@ func TestPrincipalsHaveBucketsOfTheirOwn(t *testing.T) {
 	limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{Limit: ratelimit.PerHour(1), Key: ratelimit.ByPrincipal})
 	h := limit(ok)
 	as := func(principal string) int {
-		r, state := reqstate.Ensure(httptest.NewRequest(http.MethodGet, "/", nil))
-		state.SetPrincipal(principal)
+		r := reqstate.WithPrincipal(httptest.NewRequest(http.MethodGet, "/", nil), principal)
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
 		return w.Code

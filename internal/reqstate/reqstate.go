@@ -1,26 +1,26 @@
-// Package reqstate holds what Seawall's packages know about one request and share through its context: the request id, the
-// principal, the route pattern and the error that was answered. It is one value, so a request pays for one context layer.
+// Package reqstate holds what Seawall's packages know about one request and share through its context.
+//
+// There are two kinds of knowledge. A principal and a renderer belong to the context that they were
+// put into, and do not change. The request id, the route pattern, and the error that was answered
+// belong to the request: outer layers learn them when the handler has returned.
 package reqstate
 
 import (
 	"context"
 	"net/http"
-	"sync"
+	"reflect"
+
+	"github.com/seawall-go/seawall/internal/track"
 )
 
-// State is what is known about one request. Its methods may be called by several goroutines, also after the handler has
-// returned: http.TimeoutHandler leaves one behind that may still report an error.
+// State is what one context of a request knows. All getters may be called on nil.
 type State struct {
-	mu        sync.Mutex
-	requestID string
 	principal string
-	pattern   string
-	err       error
-	gone      bool
-	renderer  any
+	request   *request
+	renderer  any // set once, under request.mu
 }
 
-// stateContext is the context layer and the state in one allocation.
+// stateContext is a context and its State in one allocation.
 type stateContext struct {
 	context.Context
 	state State
@@ -35,39 +35,174 @@ func (c *stateContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// From returns the state that ctx carries, nil where there is none.
+// From returns the State of ctx. It is nil if there is none.
 func From(ctx context.Context) *State {
 	s, _ := ctx.Value(stateKey{}).(*State)
 	return s
 }
 
-// Ensure returns the request's state, and the request to pass on: r itself when it had a state already, else a shallow copy
-// whose context carries a new one.
+// Of returns the State of r's context. If a middleware has replaced that context by one without a
+// State, it is the one that was current where w's tracker was made, without its principal.
+func Of(w http.ResponseWriter, r *http.Request) *State {
+	if s := From(r.Context()); s != nil {
+		return s
+	}
+	s, _ := track.OwnerOf(w).(*State)
+	if s == nil || s.principal == "" {
+		return s
+	}
+	return &State{renderer: s.Renderer(), request: s.request}
+}
+
+// Ensure returns r itself and the State of its context, or a copy of r whose context has a new State.
 func Ensure(r *http.Request) (*http.Request, *State) {
 	if s := From(r.Context()); s != nil {
 		return r, s
 	}
-	c := &stateContext{Context: r.Context()}
+	c := newContext(r, nil)
 	return r.WithContext(c), &c.state
 }
 
-// RequestID is the request's id, "" while it has none. Like the other getters it may be called on nil.
-func (s *State) RequestID() string { return get(s, func(s *State) string { return s.requestID }) }
+// newContext returns a context for a request that has no State.
+func newContext(r *http.Request, renderer any) *stateContext {
+	q := &request{header: r.Header}
+	q.first = stateContext{r.Context(), State{request: q, renderer: renderer}}
+	return &q.first
+}
 
-// Principal is whom authentication found, "" while nobody said.
-func (s *State) Principal() string { return get(s, func(s *State) string { return s.principal }) }
+// Enter returns the State of a request that comes to a middleware, and the tracked writer and the
+// request to pass on: r itself if its context has the State already, otherwise a copy that is to be
+// served by [Serve].
+//
+// A sub-request, which a handler serves with a context derived from that of its own request and
+// with a writer of its own, gets a State of its own. It inherits the id, the principal and the renderer.
+func Enter(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request, *State) {
+	return enter(w, r, From(r.Context()).Renderer())
+}
 
-// Pattern is the route pattern that a mux matched, "" while none did.
-func (s *State) Pattern() string { return get(s, func(s *State) string { return s.pattern }) }
+// WithRenderer is [Enter], for a context with this renderer.
+func WithRenderer(w http.ResponseWriter, r *http.Request, renderer any) (http.ResponseWriter, *http.Request) {
+	w, r, _ = enter(w, r, renderer)
+	return w, r
+}
 
-// Err is the error that was last answered, nil while there was none.
-func (s *State) Err() error { return get(s, func(s *State) error { return s.err }) }
+func enter(w http.ResponseWriter, r *http.Request, renderer any) (http.ResponseWriter, *http.Request, *State) {
+	s, known := From(r.Context()), Of(w, r)
+	var c *stateContext
+	switch {
+	case known == nil:
+		c = newContext(r, renderer)
+	case !known.request.owns(w, r):
+		c = newContext(r, renderer)
+		c.state.principal = known.principal
+		c.state.request.outer, c.state.request.id = known.request, known.RequestID()
+	case s == nil:
+		if renderer == nil {
+			renderer = known.Renderer()
+		}
+		c = &stateContext{r.Context(), State{renderer: renderer, request: known.request}}
+	case !s.adopt(renderer):
+		c = &stateContext{r.Context(), State{principal: s.principal, renderer: renderer, request: s.request}}
+	default:
+		return s.request.tracked(w, r, s), r, s
+	}
+	s = &c.state
+	if track.Is(w) {
+		return s.request.tracked(w, r, s), r.WithContext(c), s
+	}
+	// Both live as long as the request is served, so they share an allocation. A context may live
+	// longer, and must not keep them.
+	x := &struct {
+		response track.Response
+		request  http.Request
+	}{request: *r.WithContext(c)}
+	w = track.WrapInto(&x.response, w, r)
+	return s.request.tracked(w, r, s), &x.request, s
+}
 
-// Gone tells whether the answer was given to a request whose own context was cancelled: it counts as 499.
-func (s *State) Gone() bool { return get(s, func(s *State) bool { return s.gone }) }
+// RequestID returns the request's id. It is empty while it has none.
+func (s *State) RequestID() string { return get(s, func(q *request) string { return q.id }) }
 
-// Renderer is what SetRenderer was last given, nil for nothing.
-func (s *State) Renderer() any { return get(s, func(s *State) any { return s.renderer }) }
+// Principal returns whom this context acts for. It is empty if no one was named.
+func (s *State) Principal() string {
+	if s == nil {
+		return ""
+	}
+	return s.principal
+}
+
+// Authenticated returns whom the request itself was found to act for. Unlike [State.Principal] it
+// is known to outer layers, for their logs; nothing may be decided by it.
+func (s *State) Authenticated() string { return get(s, func(q *request) string { return q.principal }) }
+
+// Renderer returns what [WithRenderer] was given for this context, or by a middleware further in if
+// this one has no renderer of its own. It is nil for nothing.
+func (s *State) Renderer() any {
+	if s == nil {
+		return nil
+	}
+	s.request.mu.Lock()
+	defer s.request.mu.Unlock()
+	return s.renderer
+}
+
+// adopt reports whether s has this renderer: it takes it if it has none.
+func (s *State) adopt(renderer any) bool {
+	s.request.mu.Lock()
+	defer s.request.mu.Unlock()
+	if s.renderer == nil {
+		s.renderer = renderer
+	}
+	return s.renderer == renderer
+}
+
+// Pattern returns the route of r, a request of this State, as far as it is known.
+func (s *State) Pattern(r *http.Request) string { return s.request.settle(r) }
+
+// WithPrincipal returns a copy of r whose context acts for p.
+func WithPrincipal(r *http.Request, p string) *http.Request {
+	s := From(r.Context())
+	if s == nil {
+		s = &newContext(r, nil).state
+	}
+	c := r.WithContext(s.as(r, p))
+	s.request.authenticated(r, c, p)
+	return c
+}
+
+// Logged is WithPrincipal for a hook that logs: r's context acts for whom the request was found to.
+func Logged(r *http.Request) *http.Request {
+	s := From(r.Context())
+	p := s.Authenticated()
+	if p == "" || p == s.principal {
+		return r
+	}
+	return r.WithContext(s.as(r, p))
+}
+
+// as returns r's context, acting for p.
+func (s *State) as(r *http.Request, p string) context.Context {
+	q, renderer := s.request, s.Renderer()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	c := &q.authenticatedAs
+	if c.Context != nil { // the room is taken
+		c = new(stateContext)
+	}
+	*c = stateContext{r.Context(), State{principal: p, renderer: renderer, request: q}}
+	return c
+}
+
+// SetPattern sets the route of r, for outer layers too.
+func SetPattern(r *http.Request, pattern string) {
+	r.Pattern = pattern
+	if s := From(r.Context()); s != nil && s.request.is(r) {
+		s.request.set(&s.request.pattern, pattern)
+	}
+}
+
+// SetRequestID sets the request's id.
+func (s *State) SetRequestID(id string) { s.request.set(&s.request.id, id) }
 
 // EnsureRequestID returns the request's id. Where there is none it makes one, which is the request's from then on, also for
 // others who ask at the same time. On nil it makes one that nobody keeps.
@@ -75,57 +210,46 @@ func (s *State) EnsureRequestID(mint func() string) string {
 	if s == nil {
 		return mint()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.requestID == "" {
-		s.requestID = mint()
+	q := s.request
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.id == "" {
+		q.id = mint()
 	}
-	return s.requestID
+	return q.id
 }
 
 // AnnounceRequestID puts the request's id, which is made where there is none, into both headers of the response. They share one
 // array, each slice at its full capacity, so that adding to one leaves the other alone.
-func (s *State) AnnounceRequestID(h http.Header, mint func() string) {
+func (s *State) AnnounceRequestID(w http.ResponseWriter, mint func() string) {
 	value := []string{s.EnsureRequestID(mint)}
-	h["Request-Id"], h["X-Request-Id"] = value, value
+	track.SetField(w, "Request-Id", value)
+	track.SetField(w, "X-Request-Id", value)
 }
 
-func (s *State) SetRequestID(id string) { s.set(&s.requestID, id) }
-func (s *State) SetPrincipal(p string)  { s.set(&s.principal, p) }
-func (s *State) SetPattern(p string)    { s.set(&s.pattern, p) }
-
-// SetErr records the error that is being answered, and whether the client had gone.
-func (s *State) SetErr(err error, gone bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.err, s.gone = err, gone
-}
-
-// SetRenderer sets how errors of this request are rendered, and returns what it was before.
-func (s *State) SetRenderer(renderer any) (before any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	before, s.renderer = s.renderer, renderer
-	return before
-}
-
-// get reads what a state holds; of nil, which holds nothing, it is the zero value.
-func get[T any](s *State, read func(*State) T) (none T) {
-	if s == nil {
-		return none
+// owns reports whether r, which is answered through w, is the request that q is about, and not a
+// sub-request that a handler serves with a context derived from that of its own.
+func (q *request) owns(w http.ResponseWriter, r *http.Request) bool {
+	if q.is(r) {
+		return true
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return read(s)
+	s, _ := track.OwnerOf(w).(*State)
+	return s != nil && s.request == q
 }
 
-func (s *State) set(field *string, v string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	*field = v
+// is reports whether r shares the header of the request that q is about, as its copies do.
+func (q *request) is(r *http.Request) bool {
+	return reflect.ValueOf(q.header).UnsafePointer() == reflect.ValueOf(r.Header).UnsafePointer()
 }
 
-// Logged is an error that has its line in the log already, so that who answers it writes none.
-type Logged string
+// Panic is the error of a panic: it has its record in the log already, and no hook may find another
+// error in it.
+type Panic struct{}
 
-func (l Logged) Error() string { return string(l) }
+func (Panic) Error() string { return "panic" }
+
+// Recorded is an error that has its record in the log already, such as one of an outage that many
+// requests meet.
+type Recorded string
+
+func (r Recorded) Error() string { return string(r) }

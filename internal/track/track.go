@@ -9,6 +9,7 @@ import (
 	"iter"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 )
 
@@ -20,6 +21,25 @@ type Response struct {
 	bytes    int64
 	hijacked bool
 	encoded  bool
+	informed bool // a 1xx was sent, and may have cleared the header
+
+	owner     Owner
+	outermost bool
+
+	fields []field
+	room   [4]field // for the first of them
+}
+
+// Owner learns the status of a response when it is known.
+type Owner interface {
+	// Answered is told the status, and what was given to SetOwner.
+	Answered(status int, outermost bool)
+}
+
+// field is one that must be in the header of the final response.
+type field struct {
+	key    string
+	values []string
 }
 
 // tracked is what a writer of this package has and no other can.
@@ -36,19 +56,32 @@ func Wrap(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *Respons
 	if t, ok := w.(tracked); ok {
 		return w, t.tracker()
 	}
+	t := new(Response)
+	return WrapInto(t, w, r), t
+}
+
+// Is reports whether w records.
+func Is(w http.ResponseWriter) bool {
+	_, ok := w.(tracked)
+	return ok
+}
+
+// WrapInto is Wrap around a writer that does not record. Its record is t, which is part of something
+// larger.
+func WrapInto(t *Response, w http.ResponseWriter, r *http.Request) http.ResponseWriter {
 	encoding := w.Header()["Content-Encoding"]
-	t := &Response{w: w, method: r.Method, encoded: len(encoding) > 0 && encoding[0] != ""}
+	t.w, t.method, t.encoded = w, r.Method, len(encoding) > 0 && encoding[0] != ""
 	_, flush := w.(http.Flusher)
 	hijack := hijacker(w) != nil
 	switch {
 	case flush && hijack:
-		return connWriter{flushWriter{t}}, t
+		return connWriter{flushWriter{t}}
 	case flush:
-		return flushWriter{t}, t
+		return flushWriter{t}
 	case hijack:
-		return hijackWriter{t}, t
+		return hijackWriter{t}
 	default:
-		return t, t
+		return t
 	}
 }
 
@@ -89,6 +122,56 @@ func Find(w http.ResponseWriter) *Response {
 	return nil
 }
 
+// OwnerOf returns the owner of the record nearest to w that has one. It is nil if there is none.
+func OwnerOf(w http.ResponseWriter) Owner {
+	for w := range chain(w) {
+		if t, ok := w.(tracked); ok && t.tracker().owner != nil {
+			return t.tracker().owner
+		}
+	}
+	return nil
+}
+
+// SetField sets a field of w's header that must be in the final response too if a 1xx comes first.
+// httputil.ReverseProxy clears the whole header after a 1xx (golang/go#81207); the record nearest to
+// w puts the field back then.
+func SetField(w http.ResponseWriter, key string, values []string) {
+	w.Header()[key] = values
+	for w := range chain(w) {
+		if t, ok := w.(tracked); ok {
+			t.tracker().keep(key, values)
+			return
+		}
+	}
+}
+
+func (t *Response) keep(key string, values []string) {
+	for i := range t.fields {
+		if t.fields[i].key == key {
+			t.fields[i].values = values
+			return
+		}
+	}
+	if t.fields == nil {
+		t.fields = t.room[:0]
+	}
+	t.fields = append(t.fields, field{key, values})
+}
+
+// Restore puts back the fields that are missing since a 1xx was sent. A writer calls it before the
+// status goes out; it needs to be called only where nothing was written.
+func (t *Response) Restore() {
+	if !t.informed || t.status != 0 {
+		return
+	}
+	h := t.Header()
+	for _, f := range t.fields {
+		if len(f.values) > 0 && !slices.Contains(h[f.key], f.values[0]) {
+			h[f.key] = slices.Concat(f.values, h[f.key]) // as if it had been there all the time
+		}
+	}
+}
+
 // Innermost follows Unwrap to the writer that net/http made, or as far as it leads.
 func Innermost(w http.ResponseWriter) (innermost http.ResponseWriter) {
 	for w := range chain(w) {
@@ -120,13 +203,20 @@ func (t *Response) Header() http.Header         { return t.w.Header() }
 func (t *Response) Unwrap() http.ResponseWriter { return t.w }
 
 func (t *Response) WriteHeader(status int) {
+	final := status >= 200 || status == http.StatusSwitchingProtocols
+	if final {
+		t.Restore()
+	}
 	t.w.WriteHeader(status) // panics on a nonsense status: nothing has gone out then
-	if status >= 200 || status == http.StatusSwitchingProtocols {
+	if final {
 		t.commit(status)
+	} else {
+		t.informed = true
 	}
 }
 
 func (t *Response) Write(p []byte) (int, error) {
+	t.Restore()
 	t.commit(http.StatusOK)
 	n, err := t.w.Write(p)
 	t.bytes += int64(n)
@@ -135,6 +225,7 @@ func (t *Response) Write(p []byte) (int, error) {
 
 // FlushError is what http.ResponseController calls.
 func (t *Response) FlushError() error {
+	t.Restore()
 	err := http.NewResponseController(t.w).Flush()
 	if !errors.Is(err, http.ErrNotSupported) {
 		t.commit(http.StatusOK)
@@ -143,10 +234,27 @@ func (t *Response) FlushError() error {
 }
 
 func (t *Response) commit(status int) {
-	if t.status == 0 {
-		t.status = status
+	if t.status != 0 {
+		return
+	}
+	t.status = status
+	t.tell()
+}
+
+func (t *Response) tell() {
+	if t.owner != nil && t.status != 0 {
+		t.owner.Answered(t.status, t.outermost)
 	}
 }
+
+// SetOwner sets who is told of the status, and whether this is the outermost of its owner's records.
+func (t *Response) SetOwner(o Owner, outermost bool) {
+	t.owner, t.outermost = o, outermost
+	t.tell()
+}
+
+// Owned reports whether there is an owner.
+func (t *Response) Owned() bool { return t.owner != nil }
 
 // Encoded tells whether a Content-Encoding was set before anything inside could: a writer further out encodes all bodies, and
 // its header must stay when the body is replaced.
@@ -172,6 +280,7 @@ type flushWriter struct{ *Response }
 func (f flushWriter) Flush() { _ = f.FlushError() }
 
 func (f flushWriter) WriteString(s string) (int, error) {
+	f.Restore()
 	f.commit(http.StatusOK)
 	n, err := io.WriteString(f.w, s)
 	f.bytes += int64(n)
@@ -203,12 +312,18 @@ func (c connWriter) ReadFrom(src io.Reader) (n int64, err error) {
 	if !ok {
 		return io.Copy(struct{ io.Writer }{c.Response}, src)
 	}
-	was := c.status
-	c.commit(http.StatusOK) // stays if src panics half-way
+	c.Restore()
+	if c.status != 0 {
+		n, err = below.ReadFrom(src)
+		c.bytes += n
+		return n, err
+	}
+	c.status = http.StatusOK // stays if src panics half-way
 	n, err = below.ReadFrom(src)
 	if n == 0 && !errors.Is(err, http.ErrContentLength) {
-		c.status = was // net/http sends nothing, not even a status, for a source that gave nothing
+		c.status = 0 // net/http sends nothing, not even a status, for a source that gave nothing
 	}
 	c.bytes += n
+	c.tell()
 	return n, err
 }

@@ -1,0 +1,172 @@
+package reqstate
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"sync"
+
+	"github.com/seawall-go/seawall/internal/track"
+)
+
+// request is what everyone learns about a request who has a context of it. It may be used by
+// several goroutines, also after the handler has returned: http.TimeoutHandler leaves one behind
+// that may still report an error.
+type request struct {
+	first stateContext // is made with the request
+
+	header http.Header // tells the request from its sub-requests
+	outer  *request    // that this one is a sub-request of
+
+	mu        sync.Mutex
+	id        string
+	pattern   string
+	principal string
+	copies    []copied
+	oneCopy   [1]copied // the room for the first
+
+	authenticatedAs stateContext // the room for the first that acts for a principal
+
+	hasTracker bool
+	final      bool    // the outermost tracker has seen the status
+	tried      attempt // the last error that was about to be sent
+	sent       attempt // the one that was
+	late       error
+}
+
+// attempt is an error that is sent with a status.
+type attempt struct {
+	err    error
+	status int
+	gone   bool
+}
+
+// copied says that a request is a copy of another one, for a principal.
+type copied struct{ from, to *http.Request }
+
+// maxCopies bounds how many copies are remembered: one for each authentication, as a rule.
+const maxCopies = 8
+
+// authenticated records that c is a copy of r that acts for p.
+func (q *request) authenticated(r, c *http.Request, p string) {
+	if !q.is(r) {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.copies == nil {
+		q.copies = q.oneCopy[:0]
+	}
+	if len(q.copies) < maxCopies {
+		q.copies = append(q.copies, copied{r, c})
+	}
+	if q.principal == "" {
+		q.principal = p
+	}
+}
+
+// takeCopyOf returns the first copy of r, and forgets it. It is nil if there is none.
+func (q *request) takeCopyOf(r *http.Request) *http.Request {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	i := slices.IndexFunc(q.copies, func(c copied) bool { return c.from == r })
+	if i < 0 {
+		return nil
+	}
+	to := q.copies[i].to
+	q.copies = slices.Delete(q.copies, i, i+1)
+	return to
+}
+
+// settle takes back into r what its copies for a principal have learned, and returns the route.
+func (q *request) settle(r *http.Request) string {
+	if c := q.takeCopyOf(r); c != nil {
+		q.settle(c)
+		r.Pattern = cmp.Or(r.Pattern, c.Pattern)
+		if r.MultipartForm == nil {
+			r.Form, r.PostForm, r.MultipartForm = c.Form, c.PostForm, c.MultipartForm
+		}
+	}
+	if !q.is(r) {
+		return r.Pattern
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return cmp.Or(q.pattern, r.Pattern)
+}
+
+// tracked returns w with a tracker that tells s what was answered.
+func (q *request) tracked(w http.ResponseWriter, r *http.Request, s *State) http.ResponseWriter {
+	w, t := track.Wrap(w, r)
+	if t.Owned() {
+		return w
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t.SetOwner(s, !q.hasTracker)
+	q.hasTracker = true
+	return w
+}
+
+// Sending says that err is about to be sent with status, through a writer that may be a buffer. It
+// has been when a response with that status goes out. The error of a sub-request, whose context
+// leads here, is not taken for that of the request: its status goes elsewhere.
+func (s *State) Sending(err error, status int, gone bool) {
+	if s == nil {
+		return
+	}
+	for q := s.request; q != nil; q = q.outer {
+		q.mu.Lock()
+		q.tried = attempt{err, status, gone}
+		q.mu.Unlock()
+	}
+}
+
+// TooLate says that err came when r had been answered through w.
+func (s *State) TooLate(w http.ResponseWriter, r *http.Request, err error) {
+	if s != nil && s.request.owns(w, r) {
+		q := s.request
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.late = err
+	}
+}
+
+// Answered is called by trackers. What the outermost one says is final; an inner one may have told
+// a buffer.
+func (s *State) Answered(status int, outermost bool) {
+	q := s.request
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.final {
+		return
+	}
+	q.final, q.sent = outermost, attempt{}
+	if q.tried.status == status {
+		q.sent = q.tried
+	}
+}
+
+// Err returns the error that the request was answered with. It is nil if there was none.
+func (s *State) Err() error { return get(s, func(q *request) error { return q.sent.err }) }
+
+// Gone reports whether the error was sent to a request whose own context was canceled: it counts as 499.
+func (s *State) Gone() bool { return get(s, func(q *request) bool { return q.sent.gone }) }
+
+// Late returns the last error that came too late to be sent. It is nil if there was none.
+func (s *State) Late() error { return get(s, func(q *request) error { return q.late }) }
+
+func get[T any](s *State, read func(*request) T) (none T) {
+	if s == nil {
+		return none
+	}
+	s.request.mu.Lock()
+	defer s.request.mu.Unlock()
+	return read(s.request)
+}
+
+func (q *request) set(field *string, v string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	*field = v
+}

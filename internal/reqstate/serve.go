@@ -1,0 +1,57 @@
+package reqstate
+
+import "net/http"
+
+// Serve has next serve c, which is r or a copy of r that a middleware made. When next returns, r is
+// as if it had been served itself: it has the route's pattern, which outer layers read, and the
+// parsed form, whose temporary files net/http removes. After a panic net/http may never come to
+// that, so Serve removes them.
+//
+// Every middleware of this project that passes a copy on does it through Serve or [ServeAgain].
+func Serve(next http.Handler, w http.ResponseWriter, r, c *http.Request) {
+	if r == c {
+		next.ServeHTTP(w, r)
+		return
+	}
+	returned := false
+	defer func() { HandBack(r, c, returned) }()
+	next.ServeHTTP(w, c)
+	returned = true
+}
+
+// HandBack is what [Serve] does at the end, for a middleware that does not call its handler directly.
+func HandBack(r, c *http.Request, returned bool) {
+	if r == c {
+		return
+	}
+	handBackPattern(r, c)
+	if !returned {
+		removeFiles(r, c)
+	}
+	r.Form, r.PostForm, r.MultipartForm = c.Form, c.PostForm, c.MultipartForm
+}
+
+// ServeAgain is [Serve] for a handler that may be called again with another copy of r, which must
+// find no parsed form. The files are removed when next returns.
+func ServeAgain(next http.Handler, w http.ResponseWriter, r, c *http.Request) {
+	defer func() {
+		handBackPattern(r, c)
+		removeFiles(r, c)
+	}()
+	next.ServeHTTP(w, c)
+}
+
+func handBackPattern(r, c *http.Request) {
+	if s := From(c.Context()); s != nil {
+		r.Pattern = s.Pattern(c)
+		return
+	}
+	r.Pattern = c.Pattern
+}
+
+// removeFiles removes the temporary files of the form that was parsed since c was copied from r.
+func removeFiles(r, c *http.Request) {
+	if f := c.MultipartForm; f != nil && f != r.MultipartForm {
+		_ = f.RemoveAll()
+	}
+}

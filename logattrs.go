@@ -1,0 +1,84 @@
+package seawall
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/seawall-go/seawall/internal/plain"
+)
+
+// logNames is how an access log calls and writes what it tells.
+type logNames struct {
+	pattern, status, bytes, code string
+
+	method   func(to []slog.Attr, method string) []slog.Attr
+	route    func(pattern string) string
+	duration func(time.Duration) slog.Attr
+}
+
+// maxMethod is longer than every registered method (RFC 9110, section 16.1), and shorter than what a stranger may send.
+const maxMethod = 32
+
+var plainNames = logNames{
+	pattern: "pattern",
+	status:  "status",
+	bytes:   "bytes",
+	code:    "code",
+	method: func(to []slog.Attr, method string) []slog.Attr {
+		return append(to, slog.String("method", plain.Text(method, maxMethod)))
+	},
+	route:    func(pattern string) string { return pattern },
+	duration: func(d time.Duration) slog.Attr { return slog.Duration("duration", d) },
+}
+
+// semanticNames are those of https://opentelemetry.io/docs/specs/semconv/http/.
+var semanticNames = logNames{
+	pattern: "http.route",
+	status:  "http.response.status_code",
+	bytes:   "http.response.body.size",
+	code:    "error.type",
+	method: func(to []slog.Attr, method string) []slog.Attr {
+		const key = "http.request.method"
+		switch method {
+		case http.MethodConnect, http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPatch,
+			http.MethodPost, http.MethodPut, http.MethodTrace, "QUERY":
+			return append(to, slog.String(key, method))
+		default:
+			return append(to, slog.String(key, "_OTHER"), slog.String(key+"_original", plain.Text(method, maxMethod)))
+		}
+	},
+	route: func(pattern string) string {
+		if method, route, ok := strings.Cut(pattern, " "); ok && !strings.Contains(method, "/") {
+			return strings.TrimLeft(route, " ")
+		}
+		return pattern
+	},
+	duration: func(d time.Duration) slog.Attr {
+		return slog.Float64("http.server.request.duration", d.Seconds())
+	},
+}
+
+// maxAttr bounds a string that a service adds to a line, in bytes: it may be a stranger's header.
+const maxAttr = 1 << 10
+
+// plainAttrs makes all strings in attrs fit for a log, in a copy.
+func plainAttrs(attrs []slog.Attr) []slog.Attr {
+	plainly := make([]slog.Attr, len(attrs))
+	for i, a := range attrs {
+		switch v := a.Value.Resolve(); v.Kind() {
+		case slog.KindString:
+			a.Value = slog.StringValue(plain.Text(v.String(), maxAttr))
+		case slog.KindGroup:
+			a.Value = slog.GroupValue(plainAttrs(v.Group())...)
+		case slog.KindAny:
+			if err, ok := v.Any().(error); ok && err != nil {
+				a.Value = slog.StringValue(plain.Text(err.Error(), maxAttr))
+			}
+		default:
+		}
+		plainly[i] = a
+	}
+	return plainly
+}
