@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/seawall-go/seawall/internal/plain"
@@ -120,11 +121,15 @@ const maxText = 500
 
 // textOf returns the text of err as one line, without the userinfo and query of any URL in it.
 func textOf(err error, req *http.Request) string {
-	text := redactURLs(err.Error())
-	if req != nil && req.URL.RawQuery != "" { // of a URL without a host, too
-		text = strings.ReplaceAll(text, "?"+req.URL.RawQuery, "?…")
+	text := err.Error()
+	if req != nil && req.URL.RawQuery != "" {
+		// Of a URL without a host, too. And before redactURLs, which cannot know where a query ends that
+		// is not escaped. A url.Error quotes it.
+		query := "?" + req.URL.RawQuery
+		quoted := strconv.Quote(query)
+		text = strings.NewReplacer(query, "?…", quoted[1:len(quoted)-1], "?…").Replace(text)
 	}
-	return plain.Text(text, maxText)
+	return plain.Text(redactURLs(text), maxText)
 }
 
 // redactURLs replaces the userinfo, query and fragment of every URL in a text with an ellipsis. Errors

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -52,6 +53,36 @@ func TestAnErrorShowsNoUserinfoOrQueryOfAnyURL(t *testing.T) {
 			require.Equal(t, strings.TrimSpace(tc.want), text)
 			require.NotContains(t, out.String(), "hush")
 		})
+	}
+}
+
+func TestAnErrorShowsNothingOfAQueryThatIsNotEscaped(t *testing.T) {
+	t.Parallel()
+	for name, query := range map[string]string{
+		"a single quote":  "filter=name eq 'hush'",
+		"quotes":          `q="hush"`,
+		"angle brackets":  "q=<hush>",
+		"a backquote":     "q=`hush`",
+		"a space":         "q=a hush",
+		"a space, quoted": `q=a "hush`,
+		"a backslash":     `q=\"hush\"`,
+	} {
+		for _, raw := range []bool{false, true} {
+			base := baseFunc(func(r *http.Request) (*http.Response, error) {
+				if raw {
+					return nil, errors.New("dial " + r.URL.String() + " failed")
+				}
+				return nil, &url.Error{Op: "Get", URL: r.URL.String(), Err: errBroken}
+			})
+			logger, out := logged()
+			tr := &retry.Transport{Base: base, Logger: logger, Policy: once()}
+			r := request(t, http.MethodGet, "http://a.example/x", nil)
+			r.URL.RawQuery = query
+			_, err := tr.RoundTrip(r)
+			require.NotContains(t, err.Error(), "hush", name)
+			require.NotContains(t, out.String(), "hush", name)
+			require.Contains(t, err.Error(), "http://a.example/x?…", name)
+		}
 	}
 }
 
