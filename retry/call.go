@@ -252,7 +252,7 @@ func (c *call) fault(err error) Reason {
 		return Canceled
 	case c.body.err() != nil:
 		return BodyFailed
-	case givenUp(nil, err):
+	case isGivenUp(err):
 		return AlreadyRetried
 	case c.req.Header == nil && c.key == "", !isFieldValue(c.key), !sendable(c.req, err):
 		return InvalidRequest
@@ -297,7 +297,7 @@ func (c *call) decide(a *sent, under permit) (Reason, error) {
 		failure.Attempt, failure.Header = a.Attempt, c.resp.Header
 	}
 	switch {
-	case c.resp != nil && givenUp(c.resp, nil):
+	case c.resp != nil && givenUp(c.resp, c.req):
 		return AlreadyRetried, nil
 	case c.resp != nil && retryhint.Refused(c.resp.Header):
 		return ToldNotTo, nil

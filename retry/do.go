@@ -114,7 +114,7 @@ func (d *doing) decide(a *Attempt) Reason {
 		return Canceled
 	case permanent, pointless:
 		return ToldNotTo
-	case givenUp(nil, a.Err):
+	case isGivenUp(a.Err):
 		return AlreadyRetried
 	case !d.policy.worthRetrying(Failure{Attempt: *a}):
 		return NotRetryable

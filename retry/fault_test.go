@@ -208,6 +208,32 @@ func TestWhatATransportFurtherInHasGivenUpIsNotRetried(t *testing.T) {
 	}
 }
 
+func TestARequestMadeOfAResponseThatWasGivenUpIsRetried(t *testing.T) {
+	t.Parallel()
+	s := scripted(status(503))
+	tr := transport(s)
+	tr.Policy = &retry.Policy{BaseDelay: -1}
+	resp, err := tr.RoundTrip(request(t, http.MethodGet, "http://a.example/", nil))
+	require.NoError(t, err)
+	require.Equal(t, 3, s.count())
+	require.NoError(t, resp.Body.Close())
+
+	ctx, report := retry.WithReport(resp.Request.Context())
+	resp, err = tr.RoundTrip(resp.Request.Clone(ctx))
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, 6, s.count())
+	require.Equal(t, retry.AttemptsExhausted, report.Reason())
+
+	// A Transport further in still has the last word.
+	outer := transport(tr)
+	outer.Policy = tr.Policy
+	resp, err = outer.RoundTrip(resp.Request)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, 9, s.count())
+}
+
 func TestACircuitFurtherInOpensNoneFurtherOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

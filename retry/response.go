@@ -107,7 +107,7 @@ func requestID(h http.Header) string {
 	return plain.Text(h.Get("X-Request-Id"), maxID)
 }
 
-// gaveUpKey is the key of a context value: see markGivenUp.
+// gaveUpKey is the key of a context value, a pointer that no other mark has: see markGivenUp.
 type gaveUpKey struct{}
 
 // markGivenUp marks a response so that a Transport further out, whose Base is this one, does not
@@ -115,14 +115,21 @@ type gaveUpKey struct{}
 // between.
 func markGivenUp(resp *http.Response) {
 	req := resp.Request
-	resp.Request = req.WithContext(context.WithValue(req.Context(), gaveUpKey{}, true))
+	resp.Request = req.WithContext(context.WithValue(req.Context(), gaveUpKey{}, new(byte)))
 }
 
-// givenUp reports whether a Transport further in has already given up on a response or an error.
-func givenUp(resp *http.Response, err error) bool {
-	if resp != nil {
-		return resp.Request != nil && resp.Request.Context().Value(gaveUpKey{}) != nil
+// givenUp reports whether a Transport further in has already given up on the response to req. A mark
+// that req has too is an older one: req was made of a response that was marked.
+func givenUp(resp *http.Response, req *http.Request) bool {
+	if resp.Request == nil {
+		return false
 	}
+	mark := resp.Request.Context().Value(gaveUpKey{})
+	return mark != nil && mark != req.Context().Value(gaveUpKey{})
+}
+
+// isGivenUp reports whether a Transport further in has already given up with err.
+func isGivenUp(err error) bool {
 	_, ok := errors.AsType[*Error](err)
 	return ok
 }
