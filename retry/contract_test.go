@@ -40,6 +40,17 @@ func post(t testing.TB, content string, getBody bool) (*http.Request, func() []*
 	return req, func() []*body { return bodies }
 }
 
+func TestTheLastWithPolicyOfAContextCounts(t *testing.T) {
+	t.Parallel()
+	s := scripted(status(503))
+	ctx := retry.WithPolicy(t.Context(), &retry.Policy{MaxAttempts: 1})
+	ctx = retry.WithPolicy(ctx, &retry.Policy{MaxAttempts: 2, BaseDelay: time.Nanosecond})
+	resp, err := transport(s).RoundTrip(request(t, http.MethodGet, "http://a.example/", nil).WithContext(ctx))
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, 2, s.count())
+}
+
 func TestEveryBodyIsClosedExactlyOnce(t *testing.T) {
 	t.Parallel()
 	closesTwice := baseFunc(func(r *http.Request) (*http.Response, error) {

@@ -76,6 +76,30 @@ func TestAHoldIsOneCallersAtOneHost(t *testing.T) {
 	})
 }
 
+func TestAHoldTellsApartCredentialsThatDifferByTheirHeader(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		// send tells how long a request with credentials in a header waits.
+		send := func(tr *retry.Transport, header string, values ...string) time.Duration {
+			req := request(t, "GET", target, nil)
+			req.Header[header] = values
+			start := time.Now()
+			resp, err := tr.RoundTrip(req)
+			require.NoError(t, err)
+			resp.Body.Close()
+			return time.Since(start)
+		}
+		tr := transport(scripted(limited("rate_limit_exceeded"), status(200)))
+		tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true}
+		send(tr, "Authorization", "mine")
+
+		require.Zero(t, send(tr, "X-Api-Key", "mine"))
+		require.Zero(t, send(tr, "Authorization", "mi", "ne"))
+		require.Zero(t, send(tr, "Authorization", "mine", ""))
+		require.NotZero(t, send(tr, "Authorization", "mine"))
+	})
+}
+
 func TestAHoldBeyondTheDeadlineFailsAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
