@@ -235,3 +235,19 @@ func TestOneTransportServesManyGoroutines(t *testing.T) {
 		calls.Wait()
 	})
 }
+
+// idler is a base that counts how often it was told to close idle connections.
+type idler struct {
+	baseFunc
+	closes int
+}
+
+func (i *idler) CloseIdleConnections() { i.closes++ }
+
+func TestCloseIdleConnectionsReachesTheBase(t *testing.T) {
+	t.Parallel()
+	base := new(idler)
+	transport(base).CloseIdleConnections()
+	require.Equal(t, 1, base.closes)
+	transport(base.baseFunc).CloseIdleConnections() // has no such method
+}
