@@ -184,7 +184,7 @@ func (c *call) attempt(n int, p permit) (a sent) {
 	} else {
 		a.fault = c.fault(a.Err)
 	}
-	says = health(a.Status, blameless(a.fault, a.Err))
+	says = health(&a, blameless(a.fault, a.Err))
 	if says != success || c.watched() {
 		c.now = time.Now()
 		a.Elapsed = c.now.Sub(start)
@@ -254,7 +254,7 @@ func (c *call) fault(err error) Reason {
 		return BodyFailed
 	case isGivenUp(err):
 		return AlreadyRetried
-	case c.req.Header == nil && c.key == "", !isFieldValue(c.key), !sendable(c.req, err):
+	case !isFieldValue(c.key), !sendable(c.req, err):
 		return InvalidRequest
 	}
 	return ""

@@ -40,13 +40,13 @@ func (p *Policy) schedule(who caller, n int, asked time.Duration) (time.Duration
 }
 
 // health is what an attempt says about the host. blameless is an error that is not the host's fault.
-func health(status int, blameless bool) outcome {
+func health(a *sent, blameless bool) outcome {
 	switch {
-	case blameless, status == http.StatusTooManyRequests:
+	case blameless, a.Status == http.StatusTooManyRequests:
 		return neutral
-	case status == 0, retryhint.Retryable(status):
+	case a.Err != nil, retryhint.Retryable(a.Status):
 		return failure
-	case status >= 400:
+	case a.Status >= 400:
 		return answered
 	default:
 		return success

@@ -23,8 +23,8 @@ import (
 // twice. Give it a key that stays the same, with [WithIdempotencyKey] around Do.
 //
 // [Policy.AttemptTimeout] bounds each call of f through the context that f gets. That context ends when f
-// returns, unless f returns a [*http.Response] and no error: then it ends when the response's body is
-// closed, and the timeout holds until f returns. A response that f returned with an error that is retried
+// returns, unless T is [*http.Response] and f returns one without an error: then it ends when the response's
+// body is closed, and the timeout holds until f returns. A response that f returned with an error that is retried
 // is closed.
 //
 // The error of Do is an [*Error]. The value that goes with it is what f returned last.

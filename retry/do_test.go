@@ -310,3 +310,22 @@ func TestAReportHasTheKeyOfTheCallersOwnHeader(t *testing.T) {
 		}
 	})
 }
+
+func TestAnAttemptOfDoHasTheCodeStatusAndRequestIDOfItsError(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, report := retry.WithReport(t.Context())
+
+		_, err := retry.Do(ctx, nil, func(context.Context) (int, error) {
+			return 0, apierror.Parse(answer(503, errorBody("service_unavailable"), "Content-Type: application/json"))
+		})
+
+		require.ErrorIs(t, err, apierror.CodeServiceUnavailable)
+		require.Len(t, report.Attempts(), 3)
+		for _, a := range report.Attempts() {
+			require.Equal(t, 503, a.Status)
+			require.Equal(t, apierror.CodeServiceUnavailable, a.Code)
+			require.Equal(t, "req_fromthebody", a.RequestID)
+		}
+	})
+}

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -391,4 +392,30 @@ func TestWhatHTTP2CannotCarryIsNotTheHostsFault(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestABaseThatAddsAHeaderMayFailLikeAnyOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(fails(errBroken), status(200))
+		req := request(t, "GET", target, nil)
+		req.Header = nil
+
+		resp, err := transport(base).RoundTrip(req)
+
+		require.NoError(t, err)
+		resp.Body.Close()
+		require.Equal(t, 2, base.count())
+	})
+}
+
+func TestAResponseWithoutAStatusIsASuccessToTheBreakerToo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(status(0)))
+		for range 50 {
+			require.NoError(t, do(t, tr, target))
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
 }

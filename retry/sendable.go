@@ -22,7 +22,7 @@ func sendable(req *http.Request, err error) bool {
 	text := err.Error()
 	switch scheme := req.URL.Scheme; scheme {
 	case "http", "https":
-		return req.URL.Host != "" && writable(req) && !refusedByHTTP2(text)
+		return req.URL.Host != "" && writable(req) && !refusedByHTTP2(text) && !strings.Contains(text, "http: nil Request.Header")
 	default: // see RegisterProtocol: only the base transport knows what another scheme allows
 		return !strings.Contains(text, "unsupported protocol scheme "+strconv.Quote(scheme))
 	}

@@ -82,6 +82,7 @@ func TestMillisecondsRefineTheLastSecondOfRetryAfter(t *testing.T) {
 		ok        bool
 	}{
 		{"within the second", []string{"1"}, []string{"10"}, 10 * time.Millisecond, true},
+		{"a millisecond", []string{"1"}, []string{"1"}, time.Millisecond, true},
 		{"the whole second", []string{"1"}, []string{"1000"}, time.Second, true},
 		{"within the third second", []string{"3"}, []string{"2001"}, 2001 * time.Millisecond, true},
 		{"of several the longest", []string{"1"}, []string{"10", "20"}, 20 * time.Millisecond, true},
