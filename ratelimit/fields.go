@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/seawall-go/seawall/internal/track"
 )
 
 // The fields of draft-ietf-httpapi-ratelimit-headers-11, in the form that http.Header has them.
@@ -43,9 +45,10 @@ func appendState(b []byte, quoted string, d *Decision) []byte {
 }
 
 // setFields sets both fields, after what an outer middleware has set: they are lists.
-func (s *session) setFields(h http.Header) {
-	h[policyField] = s.value(s.policies(h[policyField]))
-	h[stateField] = s.value(s.states(h[stateField]))
+func (s *session) setFields(w http.ResponseWriter) {
+	h := w.Header()
+	track.SetField(w, policyField, s.value(s.policies(h[policyField])))
+	track.SetField(w, stateField, s.value(s.states(h[stateField])))
 }
 
 func (s *session) policies(outer []string) string {
@@ -105,8 +108,8 @@ const (
 // setLegacy sets the older fields, which have room for one policy: the one that denies, or else the
 // one that leaves the least, which may be one of an outer middleware. Limit is the larger one of
 // quota and burst, so that it is never less than Remaining. Reset is in seconds from now.
-func (s *session) setLegacy(h http.Header, denial int) {
-	i := denial
+func (s *session) setLegacy(w http.ResponseWriter, denial int) {
+	h, i := w.Header(), denial
 	if i < 0 {
 		for k := range s.decisions {
 			if i < 0 || tighter(legacyState(&s.decisions[k]), legacyState(&s.decisions[i])) {
@@ -120,9 +123,9 @@ func (s *session) setLegacy(h http.Header, denial int) {
 		}
 	}
 	l, state := s.charges[i].Limit, legacyState(&s.decisions[i])
-	h.Set(legacyLimit, strconv.Itoa(max(l.Quota, l.burst())))
-	h.Set(legacyRemaining, strconv.FormatInt(state[0], 10))
-	h.Set(legacyReset, strconv.FormatInt(state[1], 10))
+	track.SetField(w, legacyLimit, []string{strconv.Itoa(max(l.Quota, l.burst()))})
+	track.SetField(w, legacyRemaining, []string{strconv.FormatInt(state[0], 10)})
+	track.SetField(w, legacyReset, []string{strconv.FormatInt(state[1], 10)})
 }
 
 // legacyState is what remains, and the whole seconds until the bucket is full.

@@ -226,9 +226,9 @@ func (g *gate) decide(w http.ResponseWriter, r *http.Request, s *session) (by Li
 		return by, true
 	}
 	if g.NoFields == nil || !g.NoFields(r) {
-		s.setFields(w.Header())
+		s.setFields(w)
 		if g.LegacyHeaders {
-			s.setLegacy(w.Header(), denial)
+			s.setLegacy(w, denial)
 		}
 	}
 	g.observe(r, s, outcome, failure)
