@@ -1,0 +1,4 @@
+// Package interop tests the chain together with middleware, routers and proxies of other projects.
+//
+// It is a module of its own so that the core does not depend on them.
+package interop
