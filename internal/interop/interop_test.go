@@ -32,6 +32,8 @@ import (
 	"github.com/rs/cors"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
@@ -44,15 +46,15 @@ type composition struct {
 	name  string
 	build func(*testing.T, *service) http.Handler
 
-	// compresses says that large bodies go out as gzip, and that the access log counts bytes before the compressor ("outside" of
-	// the chain) or behind it ("inside").
+	// compresses says that large bodies go out as gzip, and that the access log counts bytes before
+	// the compressor ("outside" of the chain) or behind it ("inside").
 	compresses string
 
 	// field is one that each answer must have.
 	field string
 
-	// exceptions are the aspects of requests that do not hold, "request/aspect", and why not. A star is every request. An exception
-	// that holds after all fails the test.
+	// exceptions are the aspects of requests that do not hold, "request/aspect", and why not. A
+	// star is every request. An exception that holds after all fails the test.
 	exceptions map[string]string
 }
 
@@ -60,83 +62,119 @@ var compositions = []composition{
 	{name: "nothing", build: outside(func(next http.Handler) http.Handler { return next })},
 
 	{name: "gorilla CompressHandler outside", build: outside(handlers.CompressHandler), compresses: "outside"},
-	{name: "gorilla CompressHandler inside", build: inside(handlers.CompressHandler), compresses: "inside", exceptions: map[string]string{
-		"panic/status":   closesEarly,
-		"panic/header":   closesEarly,
-		"panic/log":      closesEarly,
-		"panic/log code": closesEarly,
-	}},
+	{
+		name: "gorilla CompressHandler inside", build: inside(handlers.CompressHandler), compresses: "inside",
+		exceptions: map[string]string{
+			"panic/status":   closesEarly,
+			"panic/header":   closesEarly,
+			"panic/log":      closesEarly,
+			"panic/log code": closesEarly,
+		},
+	},
 	{name: "gzhttp outside", build: outside(gzhttpHandler), compresses: "outside"},
 	{name: "gzhttp inside", build: inside(gzhttpHandler), compresses: "inside"},
-	{name: "chi Compress outside", build: outside(chimiddleware.Compress(5)), compresses: "outside", exceptions: map[string]string{
-		"early hints/encoding": chiInformed,
-	}},
-	{name: "chi Compress inside", build: inside(chimiddleware.Compress(5)), compresses: "inside", exceptions: map[string]string{
-		"early hints/encoding": chiInformed,
-	}},
+	{
+		name: "chi Compress outside", build: outside(chimiddleware.Compress(5)), compresses: "outside",
+		exceptions: map[string]string{
+			"early hints/encoding": chiInformed,
+		},
+	},
+	{
+		name: "chi Compress inside", build: inside(chimiddleware.Compress(5)), compresses: "inside",
+		exceptions: map[string]string{
+			"early hints/encoding": chiInformed,
+		},
+	},
 
 	{name: "otelhttp outside", build: traced(outside)},
 	{name: "otelhttp inside", build: traced(inside)},
 	{name: "cors outside", build: outside(allowOrigin), field: "Access-Control-Allow-Origin"},
 	{name: "cors inside", build: inside(allowOrigin)},
 
-	{name: "TimeoutHandler outside", build: outside(timeoutHandler), exceptions: map[string]string{
-		"upload/files": servesCopy,
-	}},
-	{name: "TimeoutHandler inside", build: inside(timeoutHandler), exceptions: map[string]string{
-		"upload/files": servesCopy,
-		"torn/status":  "nothing of its buffer has gone out, so the answer is a whole 500",
-		"torn/body":    "as the status",
-		"torn/log":     "as the status",
-	}},
+	{
+		name: "TimeoutHandler outside", build: outside(timeoutHandler),
+		exceptions: map[string]string{
+			"upload/files": servesCopy,
+		},
+	},
+	{
+		name: "TimeoutHandler inside", build: inside(timeoutHandler),
+		exceptions: map[string]string{
+			"upload/files": servesCopy,
+			"torn/status":  "nothing of its buffer has gone out, so the answer is a whole 500",
+			"torn/body":    "as the status",
+			"torn/log":     "as the status",
+		},
+	},
 
 	{name: "ReverseProxy outside", build: proxyOutside},
-	{name: "ReverseProxy inside", build: proxyInside, exceptions: map[string]string{
-		"*/pattern":     behindProxy,
-		"*/log pattern": behindProxy,
-		"*/log code":    behindProxy,
-	}},
+	{
+		name: "ReverseProxy inside", build: proxyInside,
+		exceptions: map[string]string{
+			"*/pattern":     behindProxy,
+			"*/log pattern": behindProxy,
+			"*/log code":    behindProxy,
+		},
+	},
 
-	{name: "gorilla RecoveryHandler outside", build: outside(recoveryHandler), exceptions: map[string]string{
-		"torn/body": "it recovers http.ErrAbortHandler too, and net/http then ends the response as if it were whole",
-	}},
-	{name: "gorilla RecoveryHandler inside", build: inside(recoveryHandler), exceptions: map[string]string{
-		"panic/body":     recovers,
-		"panic/header":   recovers,
-		"panic/log code": recovers,
-		"torn/body":      recovers,
-		"torn/log":       recovers,
-	}},
+	{
+		name: "gorilla RecoveryHandler outside", build: outside(recoveryHandler),
+		exceptions: map[string]string{
+			"torn/body": "it recovers http.ErrAbortHandler too, and net/http then ends the response as if it were whole",
+		},
+	},
+	{
+		name: "gorilla RecoveryHandler inside", build: inside(recoveryHandler),
+		exceptions: map[string]string{
+			"panic/body":     recovers,
+			"panic/header":   recovers,
+			"panic/log code": recovers,
+			"torn/body":      recovers,
+			"torn/log":       recovers,
+		},
+	},
 	{name: "gorilla ProxyHeaders outside", build: outside(handlers.ProxyHeaders)},
 
-	{name: "chi inside", build: func(_ *testing.T, s *service) http.Handler { return s.chain(chiRouter(s)) }, exceptions: map[string]string{
-		"upload/files":        servesCopy,
-		"wrong method/header": noMethods,
-	}},
-	{name: "chi outside", build: func(_ *testing.T, s *service) http.Handler { return chiRouter(s, s.chain) }, exceptions: map[string]string{
-		"upload/files":        servesCopy,
-		"wrong method/header": noMethods,
-	}},
+	{
+		name: "chi inside", build: func(_ *testing.T, s *service) http.Handler { return s.chain(chiRouter(s)) },
+		exceptions: map[string]string{
+			"upload/files":        servesCopy,
+			"wrong method/header": noMethods,
+		},
+	},
+	{
+		name: "chi outside", build: func(_ *testing.T, s *service) http.Handler { return chiRouter(s, s.chain) },
+		exceptions: map[string]string{
+			"upload/files":        servesCopy,
+			"wrong method/header": noMethods,
+		},
+	},
 	{name: "echo inside", build: func(_ *testing.T, s *service) http.Handler { return s.chain(echoRouter(s)) }},
 	{name: "echo outside", build: func(_ *testing.T, s *service) http.Handler {
 		return echoRouter(s, echo.WrapMiddleware(s.chain))
 	}},
-	{name: "gorilla mux inside", build: func(_ *testing.T, s *service) http.Handler { return s.chain(gorillaRouter(s)) }, exceptions: map[string]string{
-		"upload/files":        servesCopy,
-		"wrong method/header": noMethods,
-	}},
+	{
+		name: "gorilla mux inside", build: func(_ *testing.T, s *service) http.Handler { return s.chain(gorillaRouter(s)) },
+		exceptions: map[string]string{
+			"upload/files":        servesCopy,
+			"wrong method/header": noMethods,
+		},
+	},
 }
 
 // The reasons of exceptions that several compositions have.
 const (
-	closesEarly = "a panic makes it send an empty gzip stream with status 200 before Recover sees the panic; Recover can only abort, " +
-		"and leaves an answer to HEAD as it is"
+	closesEarly = "a panic makes it send an empty gzip stream with status 200 before Recover sees the panic; " +
+		"Recover can only abort, and leaves an answer to HEAD as it is"
 	chiInformed = "it takes a 1xx for the final status, and does not compress what follows"
 	servesCopy  = "it serves a copy of the request, whose form net/http never sees; without the chain the files are left too"
 	behindProxy = "only the server behind the proxy knows the route and the error"
 	recovers    = "it answers panics itself, before Recover sees them"
 	noMethods   = "it does not tell a handler of one's own which methods are allowed"
 )
+
+// placement is outside or inside.
+type placement func(func(http.Handler) http.Handler) func(*testing.T, *service) http.Handler
 
 // outside is m around the chain.
 func outside(m func(http.Handler) http.Handler) func(*testing.T, *service) http.Handler {
@@ -163,26 +201,51 @@ func timeoutHandler(next http.Handler) http.Handler {
 	return http.TimeoutHandler(next, time.Minute, "too late")
 }
 
-// traced is otelhttp, whose spans must be named by the pattern.
-func traced(place func(func(http.Handler) http.Handler) func(*testing.T, *service) http.Handler) func(*testing.T, *service) http.Handler {
+// traced is otelhttp, which must learn the patterns for the names of its spans and for http.route
+// of its metrics.
+func traced(place placement) func(*testing.T, *service) http.Handler {
 	return func(t *testing.T, s *service) http.Handler {
-		exporter := tracetest.NewInMemoryExporter()
-		provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(exporter))
+		exporter, reader := tracetest.NewInMemoryExporter(), sdkmetric.NewManualReader()
 		t.Cleanup(func() {
-			names := map[string]bool{}
-			for _, span := range exporter.GetSpans() {
-				names[span.Name] = true
-			}
+			spans, routes := spanNames(exporter), metricRoutes(t, reader)
 			for _, rt := range s.routes {
-				if rt.path != "/panic" && rt.path != "/torn" {
-					require.Contains(t, names, rt.pattern())
+				if rt.path != "/panic" && rt.path != "/torn" { // a panic that goes through otelhttp leaves no name
+					require.Contains(t, spans, rt.pattern())
+					require.Contains(t, routes, rt.path)
 				}
 			}
-			require.NoError(t, provider.Shutdown(context.Background()))
 		})
-		name := otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return r.Pattern })
-		return place(otelhttp.NewMiddleware("service", otelhttp.WithTracerProvider(provider), name))(t, s)
+		return place(otelhttp.NewMiddleware("service",
+			otelhttp.WithTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSyncer(exporter))),
+			otelhttp.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))),
+			otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return r.Pattern }),
+		))(t, s)
 	}
+}
+
+func spanNames(exporter *tracetest.InMemoryExporter) []string {
+	var names []string
+	for _, span := range exporter.GetSpans() {
+		names = append(names, span.Name)
+	}
+	return names
+}
+
+func metricRoutes(t *testing.T, reader sdkmetric.Reader) []string {
+	var collected metricdata.ResourceMetrics
+	require.NoError(t, reader.Collect(context.Background(), &collected))
+	var routes []string
+	for _, scope := range collected.ScopeMetrics {
+		for _, metric := range scope.Metrics {
+			if durations, ok := metric.Data.(metricdata.Histogram[float64]); ok {
+				for _, point := range durations.DataPoints {
+					route, _ := point.Attributes.Value("http.route")
+					routes = append(routes, route.AsString())
+				}
+			}
+		}
+	}
+	return routes
 }
 
 // proxyOutside is a proxy in front of a server with the chain.
@@ -215,7 +278,8 @@ func proxyTo(t *testing.T, h http.Handler) *httputil.ReverseProxy {
 	}
 }
 
-// methods are those that a router has to be told for a route. ServeMux takes HEAD where it takes GET.
+// methods are those that a router has to be told for a route. ServeMux takes HEAD where it takes
+// GET.
 func (rt route) methods() []string {
 	if rt.method == http.MethodGet {
 		return []string{http.MethodGet, http.MethodHead}
@@ -318,7 +382,10 @@ var requests = []request{
 		name: "wrong method", method: http.MethodDelete, path: "/items/7", status: 405, code: apierror.CodeMethodNotAllowed,
 		fields: []string{"Allow"},
 	},
-	{name: "refused by an error", method: http.MethodGet, path: "/refused", status: 400, code: apierror.CodeParameterInvalid, route: "/refused"},
+	{
+		name: "refused by an error", method: http.MethodGet, path: "/refused", status: 400, code: apierror.CodeParameterInvalid,
+		route: "/refused",
+	},
 	{name: "refused by Write", method: http.MethodGet, path: "/plain", status: 400, code: apierror.CodeParameterInvalid, route: "/plain"},
 	{name: "panic", method: http.MethodGet, path: "/panic", status: 500, code: apierror.CodeAPIError, route: "/panic"},
 	{name: "torn", method: http.MethodGet, path: "/torn", status: 200, torn: true, route: "/torn"},
@@ -488,9 +555,10 @@ var atMostOnce = []string{
 	"Retry-After", "X-Content-Type-Options", "X-Should-Retry",
 }
 
-// check calls wrong for each aspect of an answer that is not as it must be, wherever the chain stands.
+// check calls wrong for each aspect of an answer that is not as it must be, wherever the chain
+// stands.
 func (c composition) check(req request, a answer, wrong func(aspect, format string, args ...any)) {
-	h := a.header
+	h := a.header // nil for an answer that was aborted before it began
 	if h == nil && !req.torn {
 		wrong("status", "%v", a.err)
 		return
@@ -599,7 +667,8 @@ func (p problems) add(request, aspect, format string, args ...any) {
 	p[key] = append(p[key], fmt.Sprintf(format, args...))
 }
 
-// compare fails the test for each problem that is no exception, and for each exception that is no problem.
+// compare fails the test for each problem that is no exception, and for each exception that is no
+// problem.
 func (p problems) compare(t *testing.T, exceptions map[string]string) {
 	t.Helper()
 	idle := maps.Clone(exceptions)
@@ -626,10 +695,11 @@ func TestMaxInFlightBoundsInsideEchoWrapMiddleware(t *testing.T) {
 	var running atomic.Int64
 	entered, leave := make(chan struct{}, all), make(chan struct{})
 	router.GET("/", func(c echo.Context) error {
+		defer running.Add(-1)
 		if running.Add(1) > bound {
 			t.Error("more than the bound run")
+			return c.NoContent(http.StatusNoContent)
 		}
-		defer running.Add(-1)
 		entered <- struct{}{}
 		<-leave
 		return c.NoContent(http.StatusNoContent)
@@ -658,7 +728,6 @@ func TestMaxInFlightBoundsInsideEchoWrapMiddleware(t *testing.T) {
 	for range all - bound {
 		if status := get(); status != http.StatusServiceUnavailable {
 			t.Error(status)
-			break
 		}
 	}
 	close(leave)

@@ -21,7 +21,8 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// service is what each composition is built from: the chain, and the routes for a router inside of it.
+// service is what each composition is built from: the chain, and the routes for a router inside of
+// it.
 type service struct {
 	stack  *seawall.Stack
 	routes []route
@@ -78,7 +79,8 @@ func newService() *service {
 	return s
 }
 
-// chain is the chain around next. It is the same as stack.Handler for all but the test, which is told when it returns.
+// chain is the chain around next. It is the same as stack.Handler for all but the test, which is
+// told when it returns.
 func (s *service) chain(next http.Handler) http.Handler {
 	chained := s.stack.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
