@@ -78,7 +78,7 @@ func DecodeJSON(w http.ResponseWriter, r *http.Request, v any, o *DecodeOptions)
 	if err != nil {
 		return (&refusal{err: err}).answer()
 	}
-	if rest := bytes.TrimLeft(body[in.pos:], " \t\r\n"); len(rest) > 0 {
+	if rest := bytes.TrimLeft(body[decoder.InputOffset():], " \t\r\n"); len(rest) > 0 {
 		return CodeParameterInvalid.Messagef("The request body has something after its JSON value, at byte %d.", len(body)-len(rest)+1)
 	}
 	if t := reflect.TypeOf(v).Elem(); string(text) == "null" && t.Kind() != reflect.Pointer && !shapeOf(t).own {
@@ -191,7 +191,7 @@ func expected(t reflect.Type, got []byte) string {
 	if t == nil {
 		return ""
 	}
-	number := len(got) > 0 && (got[0] == '-' || got[0] >= '0' && got[0] <= '9')
+	number := isNumber(got)
 	if t.Implements(textUnmarshaler) || reflect.PointerTo(t).Implements(textUnmarshaler) {
 		return "must be a string"
 	}

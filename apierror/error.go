@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/seawall-go/seawall/internal/plain"
 )
 
 // Error is one failed request: on a server what goes out, on a client what came in. It never changes: the With… methods
@@ -170,7 +172,8 @@ func (e *Error) Is(target error) bool {
 	}
 }
 
-// Error is one line for a log: code, message, what else is known, and the cause. It is not for the client: use Message.
+// Error is one line for a log: code, message, what else is known, and the cause, without the userinfo and query of any URL
+// in the cause. It is not for the client: use Message.
 func (e *Error) Error() string {
 	if e == nil {
 		return "apierror: nil *Error"
@@ -230,14 +233,15 @@ func (e *Error) attrs(redact func(error) string) []slog.Attr {
 	return attrs
 }
 
-// causeText is the text of a cause, also of one whose Error method panics, as that of a typed nil may.
+// causeText is the text of a cause, without the userinfo and query of any URL in it. The Error method may panic, as
+// that of a typed nil does.
 func causeText(cause error) (text string) {
 	defer func() {
 		if recover() != nil {
 			text = fmt.Sprintf("(a %T whose Error method panicked)", cause)
 		}
 	}()
-	return cause.Error()
+	return plain.RedactURLs(cause.Error())
 }
 
 // WithMessage returns a copy with another public message.

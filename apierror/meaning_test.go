@@ -10,6 +10,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -232,5 +233,46 @@ func TestAPanickingHookWritesABoundedLine(t *testing.T) {
 	write(rd, "", io.EOF)
 	if log.Len() > 20_000 || strings.Contains(log.String(), "202e") {
 		t.Errorf("%d bytes", log.Len())
+	}
+}
+
+func TestLogRecordsShowNoUserinfoOrQueryOfAURL(t *testing.T) {
+	t.Parallel()
+	const address = "https://user:hush@a.example/x?key=hush#hush"
+	inner := &url.Error{Op: "Get", URL: address, Err: io.EOF}
+	for name, err := range map[string]error{
+		"url.Error":          apierror.ServiceUnavailable(0).WithCause(inner),
+		"one inside another": apierror.CodeAPIError.New().WithCause(&url.Error{Op: "Get", URL: address, Err: fmt.Errorf("x: %w", inner)}),
+		"returned":           fmt.Errorf("call: %w", inner),
+		"joined":             errors.Join(inner, inner),
+		"one in an Error":    apierror.Internal(apierror.Internal(inner)),
+	} {
+		var log strings.Builder
+		rd := &apierror.Renderer{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		write(rd, "", err)
+		if !strings.Contains(log.String(), "a.example/x") || strings.Contains(log.String(), "hush") {
+			t.Errorf("%s: %s", name, log.String())
+		}
+		var e *apierror.Error
+		if errors.As(err, &e) && (strings.Contains(e.Error(), "hush") || strings.Contains(e.LogValue().String(), "hush")) {
+			t.Errorf("%s: %v, %v", name, e, e.LogValue())
+		}
+
+		log.Reset()
+		var asked error
+		rd.Redact = func(cause error) string { asked = cause; return "own" }
+		write(rd, "", err)
+		var whole *url.Error
+		if !errors.As(asked, &whole) || whole.URL != address || !strings.Contains(log.String(), "cause=own") {
+			t.Errorf("%s: the hook was asked about %v: %s", name, asked, log.String())
+		}
+	}
+	var log strings.Builder
+	write(&apierror.Renderer{
+		Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Map:    func(error) *apierror.Error { panic(inner) },
+	}, "", io.EOF)
+	if strings.Contains(log.String(), "hush") {
+		t.Errorf("a hook's panic: %s", log.String())
 	}
 }

@@ -2,7 +2,6 @@ package apierror
 
 import (
 	"bytes"
-	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -148,10 +147,11 @@ func (in *inspector) object(s *shape) (more bool) {
 			twice = *word&bit != 0
 			*word |= bit
 		} else {
+			key := name
 			if s != nil && s.kind == reflect.Map {
-				name = sameKey(s, name)
+				key = sameKey(s, name)
 			}
-			twice = in.seen(name, names, &many)
+			twice = in.seen(key, names, &many)
 		}
 		if twice {
 			return in.refuse(refusal{problem: "is given more than once"})
@@ -223,8 +223,8 @@ func (in *inspector) quoted(m *member) (more bool) {
 		return false
 	}
 	literal := in.text[start:in.pos]
-	if first == '"' && len(literal) > 2 && m.shape().kind != reflect.String && m.shape().takes(literal[1:len(literal)-1]) {
-		return true
+	if s := m.shape(); first == '"' && isNumber(literal[1:]) && !s.own && s.kind != reflect.String && s.takes(literal[1:len(literal)-1]) {
+		return true // as nearly all are: the others are decoded once more
 	}
 	return in.asks(m.alone(), slices.Concat([]byte(`{"f":`), literal, []byte("}")), false)
 }
@@ -234,7 +234,8 @@ func (in *inspector) keyTaken(s *shape, name []byte) bool {
 	var err error
 	switch k := s.key.Kind(); {
 	case s.keyText:
-		err = guard(func() error { return reflect.New(s.key).Interface().(encoding.TextUnmarshaler).UnmarshalText(name) })
+		literal, _ := json.Marshal(string(name))
+		err = guard(func() error { return json.Unmarshal(literal, reflect.New(s.key).Interface()) })
 	case isSigned(k):
 		n, parseErr := strconv.ParseInt(string(name), 10, 64)
 		if parseErr == nil && !s.key.OverflowInt(n) {
@@ -292,6 +293,11 @@ func (in *inspector) asks(t reflect.Type, value []byte, own bool) (more bool) {
 func guard(call func() error) error {
 	defer func() { _ = recover() }()
 	return call()
+}
+
+// isNumber reports whether a text begins as a number does.
+func isNumber(text []byte) bool {
+	return len(text) > 0 && (text[0] == '-' || text[0] >= '0' && text[0] <= '9')
 }
 
 // takes reports whether encoding/json reads a literal into a type that it knows by its kind. It may report false for a string

@@ -27,7 +27,8 @@ type Renderer struct {
 	// where it has none. If it panics, that is logged and the error is rendered without it.
 	Map func(error) *Error
 
-	// Redact writes a cause for the log. Nil is its Error method. If it panics or returns "", the log has "(redacted)".
+	// Redact writes a cause for the log. Nil is its Error method, without the userinfo, query and fragment of the URLs in its
+	// text. If it panics or returns "", the log has "(redacted)".
 	Redact func(cause error) string
 
 	// DocURL is the "doc_url" of a code; nil, an empty result, or a panic sends none.
@@ -115,7 +116,7 @@ func guarded[T any](rd *Renderer, r *http.Request, hook string, call func() T) (
 	defer func() {
 		if v := recover(); v != nil {
 			rd.logger().LogAttrs(r.Context(), slog.LevelError, "apierror: a hook of the Renderer panicked",
-				slog.String("hook", hook), slog.String("panic", plain.Text(panicText(v), maxMessage)))
+				slog.String("hook", hook), slog.String("panic", plain.Text(plain.RedactURLs(panicText(v)), maxMessage)))
 		}
 	}()
 	return call()

@@ -123,54 +123,13 @@ const maxText = 500
 func textOf(err error, req *http.Request) string {
 	text := err.Error()
 	if req != nil && req.URL.RawQuery != "" {
-		// Of a URL without a host, too. And before redactURLs, which cannot know where a query ends that
+		// Of a URL without a host, too. And before plain.RedactURLs, which cannot know where a query ends that
 		// is not escaped. A url.Error quotes it.
 		query := "?" + req.URL.RawQuery
 		quoted := strconv.Quote(query)
 		text = strings.NewReplacer(query, "?…", quoted[1:len(quoted)-1], "?…").Replace(text)
 	}
-	return plain.Text(redactURLs(text), maxText)
-}
-
-// redactURLs replaces the userinfo, query and fragment of every URL in a text with an ellipsis. Errors
-// of net/url, and of those who wrap them, show whole URLs.
-func redactURLs(text string) string {
-	const end = " \t\r\n\"'<>`" // of a URL
-	var b strings.Builder
-	inURL := false
-	for i := 0; i < len(text); {
-		c := text[i]
-		switch {
-		case strings.HasPrefix(text[i:], "://"):
-			authority := text[i+len("://"):]
-			if j := strings.IndexAny(authority, "/?#\\"+end); j >= 0 {
-				authority = authority[:j]
-			}
-			i += len("://") + len(authority)
-			b.WriteString("://")
-			if at := strings.LastIndexByte(authority, '@'); at >= 0 {
-				b.WriteString("…")
-				authority = authority[at:]
-			}
-			b.WriteString(authority)
-			inURL = true
-			continue
-		case inURL && (c == '?' || c == '#'):
-			b.WriteByte(c)
-			b.WriteString("…")
-			rest := strings.IndexAny(text[i:], end)
-			if rest < 0 {
-				return b.String()
-			}
-			i += rest
-			continue
-		case strings.IndexByte(end, c) >= 0:
-			inURL = false
-		}
-		b.WriteByte(c)
-		i++
-	}
-	return b.String()
+	return plain.Text(plain.RedactURLs(text), maxText)
 }
 
 func methodOf(req *http.Request) string {

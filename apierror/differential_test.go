@@ -1,0 +1,574 @@
+package apierror_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http/httptest"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seawall-go/seawall/apierror"
+)
+
+type (
+	// scalars has a field of each kind of literal.
+	scalars struct {
+		B   bool            `json:"b"`
+		I8  int8            `json:"i8"`
+		U16 uint16          `json:"u16"`
+		F32 float32         `json:"f32"`
+		F64 *float64        `json:"f64"`
+		S   string          `json:"s"`
+		P   **string        `json:"p"`
+		N   json.Number     `json:"n"`
+		R   json.RawMessage `json:"r"`
+		A   any             `json:"a"`
+		D   []byte          `json:"d"`
+		T   time.Time       `json:"t"`
+		TP  *time.Time      `json:"tp"`
+		L   level           `json:"l"`
+		LP  *level          `json:"lp"`
+	}
+	quoted struct {
+		I  int         `json:"i,string"`
+		U  *uint8      `json:"u,string"`
+		F  float32     `json:"f,string"`
+		B  bool        `json:"b,string"`
+		S  string      `json:"s,string"`
+		N  json.Number `json:"n,string"`
+		L  level       `json:"l,string"`
+		E  even        `json:"e,string"`
+		EP *even       `json:"ep,string"`
+		X  []int       `json:"x,string"` // the option has no effect on lists
+	}
+	collections struct {
+		S  []int               `json:"s"`
+		P  []*int8             `json:"p"`
+		A  [2]string           `json:"a"`
+		AB [3]byte             `json:"ab"`
+		M  map[string]int      `json:"m"`
+		MI map[int8][]bool     `json:"mi"`
+		MU map[uint]any        `json:"mu"`
+		ML map[level]*scalars  `json:"ml"`
+		MS []map[string][]even `json:"ms"`
+		SS [][][]int           `json:"ss"`
+		MT map[both]int        `json:"mt"`
+		An struct {
+			X int `json:"x"`
+		} `json:"an"`
+	}
+	Deeper struct {
+		Deep  int `json:"deep"`
+		Clash int `json:"clash"`
+		Third int `json:"third"`
+	}
+	Left struct {
+		Deeper
+		Clash int `json:"clash"`
+		Both  int
+		Won   int
+		L     int `json:"l"`
+	}
+	Right struct {
+		Both int
+		Won  string `json:"Won"`
+		Ri   int    `json:"r"`
+	}
+	Pointed struct {
+		Q     int    `json:"q"`
+		Third string `json:"third"`
+	}
+	embeds struct {
+		Left
+		Right
+		*Pointed
+		Tagged Right `json:"tagged"`
+		item   `json:"as"`
+		L      string `json:"l"`
+		Skip   int    `json:"-"`
+		Dash   int    `json:"-,"`
+		Bad    int    `json:"a\\b"`
+		Opt    int    `json:",omitempty"`
+	}
+	folds struct {
+		Kk   int    `json:"kk"`
+		KK   string `json:"KK"`
+		S    int    `json:"s"`
+		Long int    `json:"ſ"`
+		Ü    int    `json:"Ü"`
+	}
+	tree struct {
+		V    int              `json:"v"`
+		Kids []tree           `json:"kids"`
+		Up   *tree            `json:"up"`
+		By   map[string]*tree `json:"by"`
+	}
+)
+
+// both has two methods. encoding/json reads the keys of maps by UnmarshalJSON too.
+type both string
+
+func (b *both) UnmarshalText(text []byte) error { *b = both(text); return nil }
+func (b *both) UnmarshalJSON(text []byte) error {
+	if string(text) == `"zz"` {
+		return errors.New("main.both: zz")
+	}
+	*b = both(text)
+	return nil
+}
+
+// even reads numbers by its own method.
+type even int
+
+func (e *even) UnmarshalJSON(b []byte) error {
+	n, err := strconv.Atoi(strings.Trim(string(b), `"`))
+	if err != nil || n%2 != 0 {
+		return errors.New("main.even: odd")
+	}
+	*e = even(n)
+	return nil
+}
+
+func wideType() reflect.Type {
+	var fields []reflect.StructField
+	for i := range 150 {
+		fields = append(fields, reflect.StructField{
+			Name: "F" + strconv.Itoa(i), Type: reflect.TypeFor[int](), Tag: reflect.StructTag(`json:"f` + strconv.Itoa(i) + `"`),
+		})
+	}
+	return reflect.StructOf(fields)
+}
+
+var targets = []struct {
+	t     reflect.Type
+	valid []string
+}{
+	{reflect.TypeFor[scalars](), []string{
+		`{"b":true,"i8":-128,"u16":65535,"f32":1.5e3,"f64":-0.0,"s":"\u00e4\n","p":"x","n":12.50,"r":{"z":[1]},"a":{"a":[1,"x",null,{"b":{}}]},"d":"aGk=","t":"2026-01-02T03:04:05Z","tp":"2026-01-02T03:04:05Z","l":"low","lp":"high"}`,
+		`{"b":null,"i8":null,"s":null,"p":null,"n":null,"r":null,"a":null,"d":null,"t":null,"tp":null,"l":null,"lp":null}`,
+		`{"n":"12.5","d":[104,105],"a":[[],[{}]]}`,
+	}},
+	{reflect.TypeFor[quoted](), []string{
+		`{"i":"5","u":"255","f":"1.5","b":"true","s":"\"x\"","n":"7","l":"\"low\"","e":"4","ep":"8","x":[1]}`,
+		`{"i":"5","u":"255","f":"1.5","b":"true","s":"\"x\"","n":"7","e":"4","ep":"8","x":[1]}`,
+		`{"i":null,"u":null,"s":null,"ep":null,"b":"null"}`,
+	}},
+	{reflect.TypeFor[collections](), []string{
+		`{"s":[1,2],"p":[1,null],"a":["x","y","z"],"ab":[1,2,3],"m":{"a":1,"A":2},"mi":{"-5":[true]},"mu":{"7":{"x":1}},"ml":{"low":{"b":true},"high":null},"ms":[{"k":[2,4]},{}],"ss":[[[1],[]],[[2]]],"mt":{"a":1},"an":{"x":1}}`,
+	}},
+	{reflect.TypeFor[embeds](), []string{
+		`{"deep":1,"clash":2,"Won":"w","l":"x","r":1,"q":2,"tagged":{"Both":1,"Won":"x"},"as":{"price":1},"-":1,"Bad":1,"Opt":1}`,
+	}},
+	{reflect.TypeFor[folds](), []string{`{"kk":1,"KK":"x","s":2,"ſ":3,"Ü":4}`, `{"Kk":1,"S":2,"ü":3}`}},
+	{reflect.TypeFor[tree](), []string{
+		`{"v":1,"kids":[{"v":2,"kids":[{},{"up":{"v":3}}]},{"by":{"x":{"v":1},"y":null}}],"up":{"up":{"up":{}}}}`,
+	}},
+	{reflect.TypeFor[order](), []string{
+		`{"name":"n","items":[{"price":1},{"sku":"s"}],"amount":{"currency":"EUR","units":1},"prices":{"a":[{"units":1}]},"scopes":"[1]","seats":{"1":true},"next":{"named":{"inner":1}}}`,
+	}},
+	{reflect.TypeFor[*tree](), []string{`{"v":1}`, `null`}},
+	{reflect.TypeFor[[]tree](), []string{`[{"v":1},{}]`}},
+	{reflect.TypeFor[map[int]string](), []string{`{"1":"a","-2":"b"}`}},
+	{reflect.TypeFor[any](), []string{`{"a":[1,{"b":null}]}`, `null`, `5`, `"x"`}},
+	{reflect.TypeFor[int](), []string{`5`, ` 0 `}},
+	{reflect.TypeFor[bool](), []string{`true`}},
+	{reflect.TypeFor[string](), []string{`"x"`}},
+	{reflect.TypeFor[json.RawMessage](), []string{`{"a":1}`, `true`, `-0`}},
+	{reflect.TypeFor[even](), []string{`4`}},
+	{reflect.TypeFor[time.Time](), []string{`"2026-01-02T03:04:05Z"`}},
+	{wideType(), []string{`{"f0":1,"f63":1,"f64":1,"f149":1}`}},
+}
+
+// value is a JSON value of which a test knows each part.
+type value struct {
+	literal string // of neither an object nor an array
+	open    byte   // '{' or '['
+	keys    []string
+	parts   []*value
+}
+
+func parseValue(t testing.TB, text string) *value {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	v, err := readValue(d)
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return v
+}
+
+func readValue(d *json.Decoder) (*value, error) {
+	token, err := d.Token()
+	if err != nil {
+		return nil, err
+	}
+	open, ok := token.(json.Delim)
+	if !ok {
+		b, err := json.Marshal(token)
+		return &value{literal: string(b)}, err
+	}
+	v := &value{open: byte(open)}
+	for d.More() {
+		if open == '{' {
+			key, err := d.Token()
+			if err != nil {
+				return nil, err
+			}
+			v.keys = append(v.keys, key.(string))
+		}
+		part, err := readValue(d)
+		if err != nil {
+			return nil, err
+		}
+		v.parts = append(v.parts, part)
+	}
+	_, err = d.Token()
+	return v, err
+}
+
+// write appends the value with white space here and there, and some names escaped.
+func (v *value) write(b *strings.Builder, r *rand.Rand) {
+	space := func() { b.WriteString([...]string{"", "", "", "", " ", "\n", "\t\r"}[r.IntN(7)]) }
+	space()
+	defer space()
+	if v.open == 0 {
+		b.WriteString(v.literal)
+		return
+	}
+	b.WriteByte(v.open)
+	for i, part := range v.parts {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		if v.open == '{' {
+			space()
+			name, _ := json.Marshal(v.keys[i])
+			if k := v.keys[i]; k != "" && k[0] < 0x80 && r.IntN(8) == 0 {
+				name = fmt.Appendf(nil, `"\u%04x%s`, k[0], name[2:])
+				if k[0] == '"' || k[0] == '\\' || k[0] < ' ' || strings.IndexByte("<>&", k[0]) >= 0 {
+					name, _ = json.Marshal(k)
+				}
+			}
+			b.Write(name)
+			space()
+			b.WriteByte(':')
+		}
+		part.write(b, r)
+	}
+	space()
+	b.WriteByte(v.open + 2)
+}
+
+// places are the value and all that are in it, with their paths.
+func (v *value) places(path string, yield func(path string, v *value)) {
+	yield(path, v)
+	for i, part := range v.parts {
+		part.places(v.pathOf(path, i), yield)
+	}
+}
+
+func (v *value) pathOf(path string, i int) string {
+	switch {
+	case v.open == '[':
+		return path + "[" + strconv.Itoa(i) + "]"
+	case v.keys[i] == "":
+		return strings.TrimPrefix(path+`.""`, ".")
+	}
+	return strings.TrimPrefix(path+"."+v.keys[i], ".")
+}
+
+// duplicate reports whether an object has one name twice; alike, whether it has two that a target may take for one.
+func (v *value) duplicate() (same, alike bool) {
+	v.places("", func(_ string, v *value) {
+		for i, key := range v.keys {
+			for _, other := range v.keys[:i] {
+				a, errA := strconv.ParseInt(key, 10, 64)
+				b, errB := strconv.ParseInt(other, 10, 64)
+				same = same || key == other
+				alike = alike || strings.EqualFold(key, other) || errA == nil && errB == nil && a == b
+			}
+		}
+	})
+	return same, alike
+}
+
+// agrees compares what DecodeJSON and encoding/json make of a body, and returns the error of DecodeJSON.
+func agrees(t testing.TB, typ reflect.Type, body string, allowUnknown bool) error {
+	t.Helper()
+	got, want := reflect.New(typ), reflect.New(typ)
+	err := apierror.DecodeJSON(httptest.NewRecorder(), newRequest(jsonType, body), got.Interface(),
+		&apierror.DecodeOptions{AllowUnknown: allowUnknown})
+	d := json.NewDecoder(strings.NewReader(body))
+	if !allowUnknown {
+		d.DisallowUnknownFields()
+	}
+	wantErr := d.Decode(want.Interface())
+	if wantErr == nil {
+		if _, err := d.Token(); err != io.EOF {
+			wantErr = errors.New("trailing data")
+		}
+	}
+	top := strings.TrimSpace(body)
+	switch {
+	case wantErr != nil && err == nil:
+		t.Fatalf("%v: accepted %q, which encoding/json refuses: %v", typ, body, wantErr)
+	case wantErr == nil && err == nil:
+		if same, _ := parseValue(t, body).duplicate(); same {
+			t.Fatalf("%v: accepted duplicates in %q", typ, body)
+		}
+		if !reflect.DeepEqual(got.Interface(), want.Interface()) {
+			t.Fatalf("%v: %q was read into %+v, not %+v", typ, body, got.Elem(), want.Elem())
+		}
+	case wantErr == nil && top != "null":
+		if _, alike := parseValue(t, body).duplicate(); !alike {
+			t.Fatalf("%v: refused %q, which encoding/json accepts: %v", typ, body, err)
+		}
+	}
+	if err != nil {
+		if e, ok := err.(*apierror.Error); ok && goType.MatchString(strings.ReplaceAll(e.Message(), e.Param(), "")) {
+			t.Fatalf("%v: %q: a Go name: %s", typ, body, e.Message())
+		}
+	}
+	return err
+}
+
+var replacements = []string{
+	`null`, `true`, `false`, `0`, `-1`, `1.5`, `1e2`, `300`, `70000`, `1e999`, `18446744073709551616`, `"x"`, `""`, `"5"`, `"-1"`, `"null"`, `"true"`, `"low"`,
+	`"\""`, `"\"x\""`, `"aGk="`, `{}`, `[]`, `[null]`, `{"zz":1}`, `"2026-01-02T03:04:05Z"`, `"\ud800"`, `" 5"`, `"01"`, `3`,
+	`"nope"`, `"truth"`, `"+4"`, `"inf"`, `"nan"`, `"4x"`, `"0x4"`,
+}
+
+// One fault is put into a valid document, at a place that the test knows.
+func TestDecodeJSONNamesThePlaceOfTheOnlyFault(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // reproducible
+	for _, target := range targets {
+		for _, valid := range target.valid {
+			doc := parseValue(t, valid)
+			n := 0
+			doc.places("", func(string, *value) { n++ })
+			for at := range n {
+				for _, replacement := range replacements {
+					doc := parseValue(t, valid)
+					i, want := 0, ""
+					doc.places("", func(path string, v *value) {
+						if i == at {
+							want, *v = path, *parseValue(t, replacement)
+							v.literal = replacement
+						}
+						i++
+					})
+					var b strings.Builder
+					doc.write(&b, r)
+					err := agrees(t, target.t, b.String(), false)
+					if err == nil {
+						continue
+					}
+					e := asError(t, err)
+					inside := want
+					switch replacement {
+					case `{"zz":1}`:
+						inside = strings.TrimPrefix(want+".zz", ".")
+					case `[null]`:
+						inside += "[0]"
+					}
+					own := target.t == reflect.TypeFor[order]() && e.Param() != "" && strings.HasPrefix(want, e.Param()) // money says it of its whole
+					if e.Param() != want && e.Param() != inside && !own {
+						t.Errorf("%v: %s at %q of %s: named %q: %v", target.t, replacement, want, valid, e.Param(), e)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestDecodeJSONNamesTheMemberThatIsUnknownOrGivenTwice(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // reproducible
+	for _, target := range targets {
+		for _, valid := range target.valid {
+			n := 0
+			parseValue(t, valid).places("", func(string, *value) { n++ })
+			for at := range n {
+				for _, name := range []string{"zz", "", "Ünknown", "first", "last"} {
+					doc := parseValue(t, valid)
+					i, want, twice := 0, "", false
+					doc.places("", func(path string, v *value) {
+						if i == at && v.open == '{' {
+							name := name
+							if len(v.keys) > 0 && name == "first" {
+								name, twice = v.keys[0], true
+							} else if len(v.keys) > 0 && name == "last" {
+								name, twice = v.keys[len(v.keys)-1], true
+							}
+							v.keys = append(v.keys, name)
+							v.parts = append(v.parts, &value{literal: "null"})
+							if twice {
+								v.parts[len(v.parts)-1] = v.parts[slices.Index(v.keys, name)]
+							}
+							want = v.pathOf(path, len(v.keys)-1)
+						}
+						i++
+					})
+					if want == "" {
+						continue
+					}
+					var b strings.Builder
+					doc.write(&b, r)
+					err := agrees(t, target.t, b.String(), false)
+					if err == nil && !twice {
+						continue
+					}
+					e := asError(t, err)
+					if e.Param() != want || strings.Contains(e.Message(), "more than once") != twice {
+						t.Errorf("%v: %q in %s: %v", target.t, want, b.String(), e)
+					}
+				}
+			}
+		}
+	}
+}
+
+// pathOfOffset is the path of the value that ends at an offset, or the object or array that begins before it, found by decoding.
+func pathOfOffset(body string, offset int64) (path string, ok bool) {
+	d := json.NewDecoder(strings.NewReader(body))
+	d.UseNumber()
+	var walk func(path string) bool
+	walk = func(at string) bool {
+		token, err := d.Token()
+		if err != nil {
+			return false
+		}
+		if d.InputOffset() == offset {
+			path = at
+			return true
+		}
+		open, isOpen := token.(json.Delim)
+		if !isOpen {
+			return false
+		}
+		v := &value{open: byte(open)}
+		for i := 0; d.More(); i++ {
+			if open == '{' {
+				key, err := d.Token()
+				if err != nil {
+					return false
+				}
+				v.keys = append(v.keys, key.(string))
+				raw, _ := json.Marshal(key)
+				if d.InputOffset()-int64(len(raw))+1 == offset { // a key that a map does not take
+					path = v.pathOf(at, i)
+					return true
+				}
+			}
+			if walk(v.pathOf(at, i)) {
+				return true
+			}
+		}
+		_, err = d.Token()
+		return false
+	}
+	return path, walk("")
+}
+
+func TestDecodeJSONAgreesWithEncodingJSONOnMutatedDocuments(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(5, 6)) //nolint:gosec // reproducible
+	for range 5000 {
+		target := targets[r.IntN(len(targets))]
+		doc := parseValue(t, target.valid[r.IntN(len(target.valid))])
+		for range 1 + r.IntN(4) {
+			mutate(t, doc, r)
+		}
+		var b strings.Builder
+		doc.write(&b, r)
+		body := b.String()
+		switch r.IntN(8) {
+		case 0:
+			body = body[:r.IntN(len(body)+1)]
+		case 1:
+			body += [...]string{" {}", "1", "x", ",", "\x00", " \n"}[r.IntN(6)]
+		case 2:
+			i := r.IntN(len(body) + 1)
+			body = body[:i] + [...]string{"}", "]", `"`, "\\", ":", ",", "0", "\xff", "e"}[r.IntN(9)] + body[i:]
+		}
+		compareFault(t, target.t, body, r.IntN(2) == 0)
+	}
+}
+
+// compareFault also compares the place of a wrong type with the offset that encoding/json returns.
+func compareFault(t testing.TB, typ reflect.Type, body string, allowUnknown bool) {
+	t.Helper()
+	err := agrees(t, typ, body, allowUnknown)
+	e, _ := err.(*apierror.Error)
+	if e == nil || strings.Contains(e.Message(), "more than once") {
+		return
+	}
+	wrong, ok := e.Cause().(*json.UnmarshalTypeError)
+	if !ok || typ == reflect.TypeFor[order]() { // its types have methods that return offsets of their own
+		return
+	}
+	path, ok := pathOfOffset(body, wrong.Offset)
+	if ok && len(path) < 200 && path != e.Param() {
+		t.Fatalf("%v: %q: named %q, the offset is of %q: %v", typ, body, e.Param(), path, wrong)
+	}
+}
+
+func mutate(t testing.TB, doc *value, r *rand.Rand) {
+	t.Helper()
+	var all []*value
+	doc.places("", func(_ string, v *value) { all = append(all, v) })
+	v := all[r.IntN(len(all))]
+	if len(v.keys) == 0 || r.IntN(2) == 0 {
+		*v = *parseValue(t, replacements[r.IntN(len(replacements))])
+		return
+	}
+	i := r.IntN(len(v.keys))
+	switch r.IntN(5) {
+	case 0:
+		v.keys[i] = strings.ToUpper(v.keys[i])
+	case 1:
+		v.keys[i] = strings.Map(func(c rune) rune {
+			switch c {
+			case 's':
+				return 'ſ'
+			case 'k':
+				return '\u212a'
+			}
+			return c
+		}, v.keys[i])
+	case 2:
+		v.keys[i] = [...]string{"zz", "", "01", "-0", "+1", "1.5", "300", "middle", "low"}[r.IntN(9)]
+	case 3:
+		v.keys, v.parts = append(v.keys, v.keys[i]), append(v.parts, v.parts[i])
+	case 4:
+		v.keys, v.parts = slices.Delete(v.keys, i, i+1), slices.Delete(v.parts, i, i+1)
+	}
+}
+
+func FuzzDecodeJSONAgainstEncodingJSON(f *testing.F) {
+	for i, target := range targets {
+		for _, body := range target.valid {
+			f.Add([]byte(body), uint8(i), true)
+			f.Add([]byte(strings.Replace(body, "1", `"x"`, 1)), uint8(i), false)
+		}
+	}
+	for _, body := range []string{"01", "true1", `"x"1`, "null0", "-0.", `{"kk":1,"Kk":2}`, `{"a":1}]`} {
+		f.Add([]byte(body), uint8(10), false)
+	}
+	f.Fuzz(func(t *testing.T, body []byte, which uint8, allowUnknown bool) {
+		if len(bytes.TrimSpace(body)) == 0 {
+			return
+		}
+		compareFault(t, targets[int(which)%len(targets)].t, string(body), allowUnknown)
+	})
+}

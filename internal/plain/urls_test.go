@@ -1,0 +1,53 @@
+package plain
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+)
+
+func TestRedactURLsShowsNoUserinfoQueryOrFragment(t *testing.T) {
+	t.Parallel()
+	const secret = "https://user:hush@a.example:8443/token?client=hush&more=hush#hush"
+	for _, tc := range []struct{ name, in, want string }{
+		{"empty", "", ""},
+		{"no URL", "what? me@example #1", "what? me@example #1"},
+		{"a URL without secrets", "https://a.example/x", "https://a.example/x"},
+		{"all of them", secret, "https://…@a.example:8443/token?…"},
+		{"text around it", "fetch " + secret + " failed", "fetch https://…@a.example:8443/token?… failed"},
+		{"quoted", `Get "` + secret + `": EOF`, `Get "https://…@a.example:8443/token?…": EOF`},
+		{"several", secret + " " + secret, strings.Repeat(" https://…@a.example:8443/token?…", 2)[1:]},
+		{"one in the path of another", "https://a.example/" + secret, "https://a.example/https://…@a.example:8443/token?…"},
+		{"one in the query of another", "https://a.example/?u=" + secret, "https://a.example/?…"},
+		{"several @", "https://us@er:hush@a.example/x@y", "https://…@a.example/x@y"},
+		{"no path", "postgres://u:hush@db?sslmode=hush", "postgres://…@db?…"},
+		{"a fragment", "https://a.example/#hush, and more?", "https://a.example/#… and more?"},
+		{"nothing but a separator", "://", "://"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			if got := RedactURLs(tc.in); got != tc.want {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+func FuzzRedactURLs(f *testing.F) {
+	f.Add("a://", "b", "\n://?")
+	f.Add("http", "://u:", "@h?q")
+	f.Fuzz(func(t *testing.T, before, between, after string) {
+		const secret = "hushhush"
+		u := url.URL{
+			Scheme: "https", User: url.UserPassword(between, secret), Host: "a.example", Path: "/x",
+			RawQuery: "q=" + secret, Fragment: secret,
+		}
+		got := RedactURLs(before + " " + u.String() + " " + after)
+		if !strings.Contains(before+between+after, secret) && strings.Contains(got, secret) {
+			t.Errorf("%q", got)
+		}
+		if again := RedactURLs(got); again != got {
+			t.Errorf("not idempotent: %q, then %q", got, again)
+		}
+	})
+}
