@@ -1,11 +1,14 @@
 package apierror
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"mime/multipart"
 	"net/http"
+	"net/textproto"
 	"net/url"
 	"os"
 	"strings"
@@ -148,7 +151,8 @@ func mapped(err error) *Error {
 }
 
 // badForm is what reading a form fails with if the client is at fault: ParseForm, ParseMultipartForm and MultipartReader of
-// net/http, and mime/multipart below them. Several have no type or value of their own to be known by, only a text.
+// net/http, and mime/multipart below them. Several have no type or value of their own to be known by, only a text. An
+// io.ErrUnexpectedEOF alone may be the client's or a dependency's, so it is not among them.
 func badForm(err error) *Error {
 	switch t := err.(type) {
 	case url.EscapeError:
@@ -168,17 +172,34 @@ func badForm(err error) *Error {
 	case http.ErrMissingFile:
 		return CodeParameterMissing.Messagef("A required file is missing.")
 	}
-	if _, several := err.(interface{ Unwrap() []error }); several {
+	text := causeText(err)
+	switch t := err.(type) {
+	case interface{ Unwrap() []error }:
+		return nil
+	case interface{ Unwrap() error }: // says no more than what it wraps, but for the end of a form before its last part
+		cause := t.Unwrap()
+		ended := cause == io.EOF || cause == io.ErrUnexpectedEOF || cause == bufio.ErrBufferFull //nolint:errorlint // not deeper
+		if ended && strings.HasPrefix(text, "multipart: NextPart: ") {
+			return CodeParameterInvalid.Messagef("The multipart form is malformed.")
+		}
+		return nil
+	case textproto.ProtocolError:
+		if strings.HasPrefix(text, "malformed MIME header") {
+			return CodeParameterInvalid.Messagef("The multipart form is malformed.")
+		}
 		return nil
 	}
-	switch text := causeText(err); {
+	switch {
 	case text == "invalid semicolon separator in query":
 		return CodeParameterInvalid.Messagef("The form or query is malformed.")
 	case text == "http: POST too large":
 		return RequestTooLarge(10 << 20)
 	case text == "mime: invalid media parameter", text == "mime: no media type", text == "mime: duplicate parameter name":
 		return CodeParameterInvalid.Messagef("The Content-Type is malformed.").WithParam("Content-Type")
-	case strings.HasPrefix(text, "multipart: "), strings.HasPrefix(text, "malformed MIME header"):
+	case text == "multipart: boundary is empty":
+		return CodeParameterInvalid.Messagef("The Content-Type has no boundary.").WithParam("Content-Type")
+	case strings.HasPrefix(text, "multipart: expecting a new Part; got line "),
+		strings.HasPrefix(text, "multipart: unexpected line in Next(): "):
 		return CodeParameterInvalid.Messagef("The multipart form is malformed.")
 	}
 	return nil

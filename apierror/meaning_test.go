@@ -148,6 +148,7 @@ func TestAMalformedFormIsTheClientsFault(t *testing.T) {
 		"too large":       form(plain, strings.Repeat("a", 11<<20)).ParseForm(),
 		"no multipart":    multi(form(plain, "a=1")),
 		"no boundary":     multi(form("multipart/form-data", "a")),
+		"empty boundary":  multi(form(`multipart/form-data; boundary=""`, "a")),
 		"empty":           multi(form("multipart/form-data; boundary=x", "")),
 		"too many parts":  multipart.ErrMessageTooLarge,
 		"no file":         http.ErrMissingFile,
@@ -276,3 +277,41 @@ func TestLogRecordsShowNoUserinfoOrQueryOfAURL(t *testing.T) {
 		t.Errorf("a hook's panic: %s", log.String())
 	}
 }
+
+func TestAFormThatCannotBeReadIsAnsweredByItsInnermostError(t *testing.T) {
+	t.Parallel()
+	multi := func(body io.Reader) error {
+		r := httptest.NewRequest(http.MethodPost, "/", body)
+		r.Header.Set("Content-Type", "multipart/form-data; boundary=x")
+		r.Body = http.MaxBytesReader(nil, r.Body, 100)
+		return r.ParseMultipartForm(1 << 10)
+	}
+	const part = "--x\r\nContent-Disposition: form-data; name=a\r\n\r\nb\r\n"
+	for _, row := range []struct {
+		name string
+		err  error
+		code apierror.Code
+	}{
+		{"too large before the first part", multi(strings.NewReader(strings.Repeat("a\r\n", 100))), apierror.CodeRequestTooLarge},
+		{"too slow", multi(io.MultiReader(strings.NewReader("--"), failingBody{timeoutError(t)})), apierror.CodeTimeout},
+		{"of the service's own reader", multi(failingBody{apierror.CodePermissionDenied}), apierror.CodePermissionDenied},
+		{"a reader that breaks", multi(failingBody{errors.New("broken")}), apierror.CodeAPIError},
+		{"cut off before a part", multi(strings.NewReader("\r\n")), apierror.CodeParameterInvalid},
+		{"cut off in a part: it may be a dependency's error as well", multi(strings.NewReader(part)), apierror.CodeAPIError},
+		{"an unexpected line", multi(strings.NewReader(part + "--x  y\r\n--x--")), apierror.CodeParameterInvalid},
+		{"a header without a colon", multi(strings.NewReader("--x\r\nname\r\n\r\nb\r\n--x--")), apierror.CodeParameterInvalid},
+		{"the service's own", errors.New("multipart: the store is down"), apierror.CodeAPIError},
+		{"the service's own, wrapping", fmt.Errorf("multipart: NextPart: %w", errors.New("no disk")), apierror.CodeAPIError},
+		{"the service's own text", fmt.Errorf("http: POST too large%w", errEmpty{}), apierror.CodeAPIError},
+		{"the service's own header", errors.New("malformed MIME header in the template"), apierror.CodeAPIError},
+	} {
+		e := apierror.From(fmt.Errorf("form: %w", row.err))
+		if row.err == nil || e.Code() != row.code {
+			t.Errorf("%s: %v: %s", row.name, row.err, e.Code())
+		}
+	}
+}
+
+type errEmpty struct{}
+
+func (errEmpty) Error() string { return "" }
