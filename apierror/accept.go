@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// prefersProblem tells whether an Accept header (RFC 9110, section 12.5.1) prefers application/problem+json to
+// prefersProblem reports whether an Accept header (RFC 9110, section 12.5.1) prefers application/problem+json to
 // application/json. It must be named: wildcards get the envelope. At equal quality a client that names both gets the envelope,
 // and one that accepts JSON by a wildcard only gets what it named.
 func prefersProblem(accept []string) bool {

@@ -1,6 +1,6 @@
 package apierror
 
-// builtin is the catalogue of the specification (the first eight) and of Seawall's extensions. It is never written to.
+// builtin is the catalog of the specification (the first eight) and of Seawall's extensions. It is never written to.
 var builtin = newBuiltin([]Definition{
 	{Code: CodeParameterMissing, Type: TypeInvalidRequest, Status: 400,
 		Message: "A required parameter is missing.", Description: "A required parameter was not supplied."},
@@ -71,7 +71,7 @@ func fold(code Code, typ Type, status int) *Definition {
 	return builtin.find(to)
 }
 
-// strict tells whether the specification itself has the code.
+// strict reports whether the specification itself has the code.
 func (c Code) strict() bool {
 	i, ok := builtin.byCode[c]
 	return ok && i <= builtin.byCode[CodeAPIError]

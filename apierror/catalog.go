@@ -10,7 +10,7 @@ import (
 	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
-// Definition is one entry of a catalogue: a code and all that follows from it. A service defines its own codes as package
+// Definition is one entry of a catalog: a code and all that follows from it. A service defines its own codes as package
 // variables, returns them or makes errors from them, and gives them to [NewCatalog]:
 //
 //	var CardDeclined = apierror.Definition{
@@ -62,7 +62,7 @@ type Catalog struct {
 	byCode map[Code]int
 }
 
-// Default returns the built-in catalogue: the codes of the specification and Seawall's extensions of it.
+// Default returns the built-in catalog: the codes of the specification and Seawall's extensions of it.
 func Default() *Catalog { return builtin }
 
 // NewCatalog returns the built-in definitions and defs. The error tells everything that is wrong with them: a code that is
@@ -149,7 +149,7 @@ func place(i int) string {
 	if n := len(builtin.defs); i >= n {
 		return fmt.Sprintf("argument %d of NewCatalog", i-n+1)
 	}
-	return "the built-in catalogue"
+	return "the built-in catalog"
 }
 
 func quote[S ~string](s S) string { return strconv.Quote(string(s)) }

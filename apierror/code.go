@@ -62,7 +62,7 @@ func typeOfStatus(status int) Type {
 }
 
 // Code identifies the specific problem, as the "code" member of the error object does. It is an error itself: a handler may
-// return one, which answers with the catalogue's default message, and a client asks for one with
+// return one, which answers with the catalog's default message, and a client asks for one with
 // errors.Is(err, apierror.CodeParameterMissing).
 type Code string
 
@@ -137,8 +137,8 @@ type hiddenCause struct{ error }
 
 func (hiddenCause) Error() string { return "(see the log)" }
 
-// new returns an error with what the built-in catalogue says of the code. For a code that it does not hold, type, status and
-// message stay open until a Renderer's catalogue fills them.
+// new returns an error with what the built-in catalog says of the code. For a code that it does not hold, type, status and
+// message stay open until a Renderer's catalog fills them.
 func (c Code) new() *Error {
 	if d := builtin.find(c); d != nil {
 		return d.New()

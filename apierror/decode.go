@@ -37,7 +37,8 @@ type DecodeOptions struct {
 //	another media type than JSON       unsupported_media_type
 //	too many bytes                     request_too_large, and the connection is closed if much is left to read
 //
-// Of several mistakes the first in the body is named. What a type's own UnmarshalJSON or UnmarshalText refuses is
+// A body of null is parameter_invalid too, unless *v is a pointer, an interface, or of a type with its own UnmarshalJSON. Of several
+// mistakes the first in the body is named. What a type's own UnmarshalJSON or UnmarshalText refuses is
 // parameter_invalid, or the *Error or [Code] that it returned. After a failure such a method may be called a second time, with a
 // new value and the same text, to find out which value it refused. What reading the body fails with goes by [From].
 //
@@ -114,7 +115,7 @@ func isEmpty(r *http.Request) bool {
 	return n == 0 && err == io.EOF
 }
 
-// isJSON tells whether the one Content-Type is application/json or one of its relatives (+json), in UTF-8.
+// isJSON reports whether the one Content-Type is application/json or one of its relatives (+json), in UTF-8.
 func isJSON(h http.Header) bool {
 	values := h["Content-Type"]
 	if len(values) != 1 {

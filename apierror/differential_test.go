@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"net/http/httptest"
 	"reflect"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/memhttp"
 )
 
 type (
@@ -391,6 +393,17 @@ func TestDecodeJSONNamesThePlaceOfTheOnlyFault(t *testing.T) {
 	}
 }
 
+func TestDecodeJSONKnowsEmbeddedMembersAsEncodingJSONDoes(t *testing.T) {
+	t.Parallel()
+	for name, known := range map[string]bool{
+		"deep": true, "clash": true, "won": true, "r": true, "q": true, "-": true, "Bad": true, "Opt": true, "tagged": true, "as": true,
+		"Both": false, "Third": true, "Pointed": false, "Left": false, "item": false, "price": false, "Skip": false, `a\\b`: false,
+	} {
+		err := agrees(t, reflect.TypeFor[embeds](), `{"`+name+`":null}`, false)
+		equal(t, name, err == nil, known)
+	}
+}
+
 func TestDecodeJSONNamesTheMemberThatIsUnknownOrGivenTwice(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // reproducible
@@ -571,4 +584,53 @@ func FuzzDecodeJSONAgainstEncodingJSON(f *testing.F) {
 		}
 		compareFault(t, targets[int(which)%len(targets)].t, string(body), allowUnknown)
 	})
+}
+
+// A server of net/http's reads the bodies: with a length or in chunks, at the limit and one over it, cut off, and none.
+func TestDecodeJSONReadsBodiesFromTheWire(t *testing.T) {
+	t.Parallel()
+	const limit = 100
+	server := memhttp.New(apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		return apierror.DecodeJSON(w, r, new(order), &apierror.DecodeOptions{MaxBytes: limit})
+	}))
+	defer server.Close()
+	body := func(n int) string { return `{"name":"` + strings.Repeat("x", n-len(`{"name":""}`)) + `"}` }
+	for _, row := range []struct {
+		name, contentType, body string
+		code                    apierror.Code
+	}{
+		{"the limit", jsonType, body(limit), ""},
+		{"one over the limit", jsonType, body(limit + 1), apierror.CodeRequestTooLarge},
+		{"white space up to the limit", jsonType, body(limit-1) + "\n", ""},
+		{"white space over the limit", jsonType, body(limit) + "\n", apierror.CodeRequestTooLarge},
+		{"none", jsonType, "", apierror.CodeParameterMissing},
+		{"none, without a type", "", "", apierror.CodeParameterMissing},
+		{"white space", jsonType, " \n", apierror.CodeParameterMissing},
+		{"white space of another type", "text/plain", " \n", apierror.CodeUnsupportedMediaType},
+		{"another type over the limit", "text/plain", body(limit + 1), apierror.CodeUnsupportedMediaType},
+		{"a prefix", jsonType, body(limit)[:limit-1], apierror.CodeParameterInvalid},
+	} {
+		for _, chunked := range []bool{false, true} {
+			from := io.Reader(strings.NewReader(row.body))
+			if chunked {
+				from = io.MultiReader(from)
+			}
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, from)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if chunked {
+				req.ContentLength = -1
+			}
+			if row.contentType != "" {
+				req.Header.Set("Content-Type", row.contentType)
+			}
+			resp, err := server.Client().Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			equal(t, fmt.Sprintf("%s, chunked %v", row.name, chunked), apierror.CodeOf(apierror.Parse(resp)), row.code)
+			_ = resp.Body.Close()
+		}
+	}
 }

@@ -29,8 +29,8 @@
 //
 //	mux.Handle("POST /v1/resources", apierror.HandlerFunc(create))
 //
-// There is a constructor for each built-in code, such as [ParameterMissing] and [RateLimitExceeded], and [Code.Messagef] for a
-// message of one's own. Errors may be wrapped with %w and joined with [errors.Join] on their way up; [From] tells what is found in
+// [Code.New] makes an error of a code with its default message, and [Code.Messagef] one with another message. Constructors such as
+// [ParameterMissing] and [RateLimitExceeded] take what the code's message or headers need. Errors may be wrapped with %w and joined with [errors.Join] on their way up; [From] tells what is found in
 // them.
 //
 // What the client sees and what the log sees never mix. An error that is none of this package's goes out as api_error with a
@@ -75,10 +75,9 @@
 // Without one the defaults hold. [Renderer.Strict] confines a service to the codes and statuses of the specification, and
 // [Renderer.Problem] answers clients that prefer the problem details of RFC 9457.
 //
-// Write takes care of what is easily forgotten: headers that belonged to the body that does not come are removed, HEAD gets no body,
-// a 401 has its challenge and a 429 its Retry-After, no cache keeps the answer, and X-Should-Retry: false tells generated
-// clients when a repetition is in vain. What happens to
-// a response that has begun already is said at [Write].
+// [Write] takes care of the details. It removes headers that describe the body that does not come. HEAD gets no body. A 401 has a
+// challenge, and a 429 has a Retry-After. No cache keeps the answer. X-Should-Retry: false tells generated clients when a retry is
+// pointless. The documentation of [Write] says what happens to a response that has begun already.
 //
 // # Call such an API
 //

@@ -22,14 +22,14 @@ import (
 // cause goes over the wire.
 type Error struct {
 	code       Code
-	typ        Type // "" where only a catalogue knows
-	status     int  // 0 where only a catalogue knows
+	typ        Type // "" where only a catalog knows
+	status     int  // 0 where only a catalog knows
 	message    string
 	param      string
 	requestID  string
 	retryAfter time.Duration
 	retryable  bool
-	vain       bool // a repetition was said to be in vain: no Retry-After either
+	vain       bool // NotRetryable said that a retry is pointless: no Retry-After either
 	cause      error
 	more       *details // shared by copies, so it is never written to; nil for none
 }
@@ -75,7 +75,7 @@ func (e *Error) Code() Code {
 	return e.code
 }
 
-// Type is the type. Where neither the error nor the built-in catalogue knows one it is api_error.
+// Type is the type. Where neither the error nor the built-in catalog knows one it is api_error.
 func (e *Error) Type() Type {
 	if e == nil || e.typ == "" {
 		return TypeAPI
@@ -132,17 +132,17 @@ func (e *Error) RetryAfter() time.Duration {
 	return e.retryAfter
 }
 
-// Retryable tells whether a repetition of the same request may have another result.
+// Retryable reports whether a retry of the same request may have another result.
 func (e *Error) Retryable() bool { return e == nil || e.retryable || e.isZero() && !e.vain }
 
-// isZero tells whether nothing was said: such an error, as a nil one, goes out as api_error.
+// isZero reports whether nothing was said: such an error, as a nil one, goes out as api_error.
 func (e *Error) isZero() bool { return e.code == "" && e.typ == "" && e.status == 0 }
 
-// FromServer tells whether the error is another service's: Parse found an error object in a response. It is false for an error
+// FromServer reports whether the error is another service's: Parse found an error object in a response. It is false for an error
 // that was made here, and for a response whose body some proxy wrote.
 func (e *Error) FromServer() bool { return e.details().origin.object }
 
-// parsed tells whether the error is of a response.
+// parsed reports whether the error is of a response.
 func (e *Error) parsed() bool { return e.details().origin.parsed }
 
 // Cause is what WithCause was given: for the log alone. Nil where there is none.
@@ -275,7 +275,7 @@ func (e *Error) WithRetryAfter(d time.Duration) *Error {
 	return c
 }
 
-// NotRetryable returns a copy that tells the client that a repetition is in vain, whatever the catalogue says of its code:
+// NotRetryable returns a copy that tells the client that a retry is pointless, whatever the catalog says of its code:
 // X-Should-Retry: false, and no Retry-After.
 func (e *Error) NotRetryable() *Error {
 	c := e.copy()

@@ -9,7 +9,7 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// A service's own code, and the catalogue that knows it.
+// A service's own code, and the catalog that knows it.
 var (
 	cardDeclined = apierror.Definition{
 		Code: "card_declined", Type: apierror.TypeInvalidRequest, Status: http.StatusPaymentRequired,
@@ -36,7 +36,7 @@ func ExampleNewCatalog() {
 	// apierror: the code "Teapot" (argument 3 of NewCatalog) has the status 200, which is no 4xx or 5xx
 }
 
-// Map names the errors of the service's own layers, in one place. With a catalogue a handler may return a bare code, too.
+// Map names the errors of the service's own layers, in one place. With a catalog a handler may return a bare code, too.
 func ExampleRenderer() {
 	rd := &apierror.Renderer{
 		Catalog: ownCatalog,

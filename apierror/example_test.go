@@ -1,6 +1,7 @@
 package apierror_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -105,4 +106,59 @@ func ExampleError_Fields() {
 	// Missing required parameter: name.
 	// - parameter_missing name
 	// - parameter_invalid items[1].price
+}
+
+// New makes an Error of a code, with the code's default message, to add something to it.
+func ExampleCode_New() {
+	err := apierror.CodePermissionDenied.New().WithMetadata("scope", "orders:write")
+
+	fmt.Println(err.Status(), err.Message())
+	// Output:
+	// 403 The API key lacks permission for this resource.
+}
+
+// A key that is given twice has both values.
+func ExampleError_WithHeader() {
+	err := apierror.CodeAuthenticationFailed.New().
+		WithHeader("WWW-Authenticate", `Bearer realm="orders"`).
+		WithHeader("WWW-Authenticate", "Basic")
+
+	w := httptest.NewRecorder()
+	apierror.Write(w, httptest.NewRequest(http.MethodGet, "/", nil), err)
+	fmt.Println(w.Header().Values("WWW-Authenticate"))
+	// Output:
+	// [Bearer realm="orders" Basic]
+}
+
+// In a batch each part has its own result. The cause stays out of it.
+func ExampleError_MarshalJSON() {
+	part := struct {
+		Error *apierror.Error `json:"error"`
+	}{apierror.ParameterMissing("name").WithCause(io.ErrUnexpectedEOF)}
+
+	b, err := json.MarshalIndent(part, "", "  ")
+	fmt.Println(string(b), err)
+	// Output:
+	// {
+	//   "error": {
+	//     "type": "invalid_request_error",
+	//     "code": "parameter_missing",
+	//     "message": "Missing required parameter: name.",
+	//     "param": "name"
+	//   }
+	// } <nil>
+}
+
+// Header is sent with every error, for the clients of another vendor, say.
+func ExampleRenderer_header() {
+	rd := &apierror.Renderer{Header: http.Header{"Stripe-Should-Retry": {"false"}}}
+	h := rd.Handler(apierror.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
+		return apierror.CodeIdempotencyOutcomeUnknown
+	}))
+
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", nil))
+	fmt.Println(w.Code, w.Header().Get("Stripe-Should-Retry"))
+	// Output:
+	// 409 false
 }

@@ -234,7 +234,7 @@ func withFields(first *Error, err error) *Error {
 	return c
 }
 
-// canceled tells whether err is about the cancellation of ctx itself: the client has gone, or the server's base context ended.
+// canceled reports whether err is about the cancellation of ctx itself: the client has gone, or the server's base context ended.
 func canceled(ctx context.Context, err error) (about bool) {
 	if !errors.Is(ctx.Err(), context.Canceled) {
 		return false

@@ -38,7 +38,7 @@ func catalog(t testing.TB) *apierror.Catalog {
 	return c
 }
 
-// What a service says is what its client gets: each code of the catalogue, with arbitrary texts, over TCP and back.
+// What a service says is what its client gets: each code of the catalog, with arbitrary texts, over TCP and back.
 func TestEveryCodeSurvivesTheWire(t *testing.T) {
 	t.Parallel()
 	var sent error
@@ -156,7 +156,7 @@ func TestCatalogRefusesNonsenseNamingBothPlaces(t *testing.T) {
 		want []string
 	}{
 		{"twice", []apierror.Definition{ok, ok}, []string{`"card_declined" is defined twice: by argument 1 of NewCatalog and by argument 2 of NewCatalog`}},
-		{"built in", []apierror.Definition{ok, with(func(d *apierror.Definition) { d.Code = "timeout" })}, []string{`"timeout" is defined twice: by the built-in catalogue and by argument 2 of NewCatalog`}},
+		{"built in", []apierror.Definition{ok, with(func(d *apierror.Definition) { d.Code = "timeout" })}, []string{`"timeout" is defined twice: by the built-in catalog and by argument 2 of NewCatalog`}},
 		{"no code", []apierror.Definition{with(func(d *apierror.Definition) { d.Code = "" })}, []string{`the code "" (argument 1 of NewCatalog)`}},
 		{"upper case", []apierror.Definition{with(func(d *apierror.Definition) { d.Code = "Card" })}, []string{`the code "Card"`}},
 		{"digit first", []apierror.Definition{with(func(d *apierror.Definition) { d.Code = "3d" })}, []string{`the code "3d"`}},

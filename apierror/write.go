@@ -161,7 +161,7 @@ func (rd *Renderer) send(w http.ResponseWriter, r *http.Request, a *answer, enco
 	buffers.Put(buffer) // not after a panic: who knows who reads it still
 }
 
-// describesBody tells whether a header is about the body that will not come.
+// describesBody reports whether a header is about the body that will not come.
 func describesBody(key string) bool {
 	switch key {
 	case "Accept-Ranges", "Content-Digest", "Content-Disposition", "Content-Language", "Content-Length", "Content-Location",
