@@ -49,7 +49,7 @@ type (
 		L  level       `json:"l,string"`
 		E  even        `json:"e,string"`
 		EP *even       `json:"ep,string"`
-		X  []int       `json:"x,string"` // the option has no effect on lists
+		X  []int       `json:"x,string"` //nolint:staticcheck // the option has no effect on lists
 	}
 	collections struct {
 		S  []int               `json:"s"`
@@ -96,8 +96,8 @@ type (
 		item   `json:"as"`
 		L      string `json:"l"`
 		Skip   int    `json:"-"`
-		Dash   int    `json:"-,"`
-		Bad    int    `json:"a\\b"`
+		Dash   int    `json:"-,"`   //nolint:staticcheck // the name is -
+		Bad    int    `json:"a\\b"` //nolint:staticcheck // a name that encoding/json does not take
 		Opt    int    `json:",omitempty"`
 	}
 	folds struct {
@@ -352,7 +352,7 @@ var replacements = []string{
 // One fault is put into a valid document, at a place that the test knows.
 func TestDecodeJSONNamesThePlaceOfTheOnlyFault(t *testing.T) {
 	t.Parallel()
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // reproducible
+	r := rand.New(rand.NewPCG(1, 2)) // reproducible
 	for _, target := range targets {
 		for _, valid := range target.valid {
 			doc := parseValue(t, valid)
@@ -401,12 +401,15 @@ func TestDecodeJSONKnowsEmbeddedMembersAsEncodingJSONDoes(t *testing.T) {
 	} {
 		err := agrees(t, reflect.TypeFor[embeds](), `{"`+name+`":null}`, false)
 		equal(t, name, err == nil, known)
+		if err != nil {
+			equal(t, name, asError(t, err).Message(), "Invalid parameter: "+strings.ReplaceAll(name, `\\`, `\`)+" is not known.")
+		}
 	}
 }
 
 func TestDecodeJSONNamesTheMemberThatIsUnknownOrGivenTwice(t *testing.T) {
 	t.Parallel()
-	r := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // reproducible
+	r := rand.New(rand.NewPCG(3, 4)) // reproducible
 	for _, target := range targets {
 		for _, valid := range target.valid {
 			n := 0
@@ -487,7 +490,7 @@ func pathOfOffset(body string, offset int64) (path string, ok bool) {
 				return true
 			}
 		}
-		_, err = d.Token()
+		_, _ = d.Token() // the end
 		return false
 	}
 	return path, walk("")
@@ -495,7 +498,7 @@ func pathOfOffset(body string, offset int64) (path string, ok bool) {
 
 func TestDecodeJSONAgreesWithEncodingJSONOnMutatedDocuments(t *testing.T) {
 	t.Parallel()
-	r := rand.New(rand.NewPCG(5, 6)) //nolint:gosec // reproducible
+	r := rand.New(rand.NewPCG(5, 6)) // reproducible
 	for range 5000 {
 		target := targets[r.IntN(len(targets))]
 		doc := parseValue(t, target.valid[r.IntN(len(target.valid))])

@@ -166,8 +166,8 @@ func badForm(err error) *Error {
 		}
 		return nil
 	}
-	switch err { //nolint:errorlint // walk unwraps
-	case multipart.ErrMessageTooLarge:
+	switch err {
+	case multipart.ErrMessageTooLarge: //nolint:errorlint // walk unwraps
 		return RequestTooLarge(0)
 	case http.ErrMissingFile:
 		return CodeParameterMissing.Messagef("A required file is missing.")

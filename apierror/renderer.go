@@ -88,11 +88,11 @@ func (rd *Renderer) resolve(r *http.Request, err error) (a *answer, gone bool) {
 // isPanic reports whether err is how package seawall's Recover answers a panic. The handler may have
 // stopped anywhere, so a response that has begun is whole only if nothing is left to write.
 func isPanic(err error) bool {
-	e, ok := err.(*Error) //nolint:errorlint // never wrapped
+	e, ok := err.(*Error)
 	if !ok {
 		return false
 	}
-	_, ok = e.Cause().(reqstate.Panic) //nolint:errorlint // the same
+	_, ok = e.Cause().(reqstate.Panic)
 	return ok
 }
 
@@ -191,7 +191,7 @@ func (rd *Renderer) logger() *slog.Logger {
 // log writes the record of an error that was answered. Only what is our fault is worth a line: the access log has the rest.
 func (rd *Renderer) log(r *http.Request, e *Error, level slog.Level, msg string) {
 	logger := rd.logger()
-	_, recorded := e.cause.(reqstate.Recorded) //nolint:errorlint // never wrapped
+	_, recorded := e.cause.(reqstate.Recorded)
 	if recorded || isPanic(e) || !logger.Enabled(r.Context(), level) {
 		return
 	}
