@@ -23,10 +23,10 @@ func NotFound(mux *http.ServeMux) http.Handler {
 			refuse(w, r, h)
 			return
 		}
-		reqstate.SetPattern(r, pattern)
+		reqstate.SetPattern(w, r, pattern)
 		defer func() { // a mux inside this one knows more
 			if r.Pattern != pattern {
-				reqstate.SetPattern(r, r.Pattern)
+				reqstate.SetPattern(w, r, r.Pattern)
 			}
 		}()
 		mux.ServeHTTP(w, r)

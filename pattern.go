@@ -24,6 +24,6 @@ import (
 // Of another one, such as a sub-request that a handler serves with its own context, only r itself is
 // changed.
 func WithPattern(r *http.Request, pattern string) *http.Request {
-	reqstate.SetPattern(r, pattern)
+	reqstate.SetPattern(nil, r, pattern)
 	return r
 }

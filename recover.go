@@ -43,13 +43,8 @@ func Recover(logger *slog.Logger) Middleware {
 				w, r, state := reqstate.Enter(w, r)
 				state.EnsureRequestID(reqid.New)
 				logPanic(logger, r, "a handler", v)
-				answered := track.Find(w)
-				partial := answered.Committed() && !answered.Hijacked() && !answered.Complete()
 				// The value is not in the error's tree: no hook may find an error in it and answer that.
-				apierror.Write(w, r, apierror.Internal(reqstate.Panic{}))
-				if partial { // whatever its status says, it ends where the panic came
-					panic(http.ErrAbortHandler)
-				}
+				apierror.Write(w, r, apierror.Internal(reqstate.Panic{})) // aborts a part of a response, whatever its status
 			}()
 			next.ServeHTTP(w, r)
 			returned = true

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	"github.com/seawall-go/seawall/internal/reqstate"
 	"github.com/seawall-go/seawall/internal/track"
 )
 
@@ -136,11 +137,8 @@ func (g *gate) bill(r *http.Request, s *session, by Limiter) *bill {
 // serve runs the handler, and settles what it has left open.
 func (g *gate) serve(w http.ResponseWriter, r *http.Request, next http.Handler, b *bill) {
 	inner := r.WithContext(context.WithValue(r.Context(), billKey{}, b))
-	defer func() { // what net/http and outer layers look for on the request that they know
-		r.Pattern, r.MultipartForm = inner.Pattern, inner.MultipartForm
-	}()
 	w, sent := track.Wrap(w, r)
-	next.ServeHTTP(w, inner)
+	reqstate.Serve(next, w, r, inner)
 	for n := range b.items {
 		i := &b.items[n]
 		if i.rule.CostAfter == nil || i.settled.Load() {

@@ -77,7 +77,7 @@ func newContext(r *http.Request, renderer any) *stateContext {
 // A sub-request, which a handler serves with a context derived from that of its own request and
 // with a writer of its own, gets a State of its own. It inherits the id, the principal and the renderer.
 func Enter(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request, *State) {
-	return enter(w, r, From(r.Context()).Renderer())
+	return enter(w, r, nil)
 }
 
 // WithRenderer is [Enter], for a context with this renderer.
@@ -88,6 +88,9 @@ func WithRenderer(w http.ResponseWriter, r *http.Request, renderer any) (http.Re
 
 func enter(w http.ResponseWriter, r *http.Request, renderer any) (http.ResponseWriter, *http.Request, *State) {
 	s, known := From(r.Context()), Of(w, r)
+	if renderer == nil {
+		renderer = known.Renderer()
+	}
 	var c *stateContext
 	switch {
 	case known == nil:
@@ -97,9 +100,6 @@ func enter(w http.ResponseWriter, r *http.Request, renderer any) (http.ResponseW
 		c.state.principal = known.principal
 		c.state.request.outer, c.state.request.id = known.request, known.RequestID()
 	case s == nil:
-		if renderer == nil {
-			renderer = known.Renderer()
-		}
 		c = &stateContext{r.Context(), State{renderer: renderer, request: known.request}}
 	case !s.adopt(renderer):
 		c = &stateContext{r.Context(), State{principal: s.principal, renderer: renderer, request: s.request}}
@@ -146,24 +146,32 @@ func (s *State) Renderer() any {
 	return s.renderer
 }
 
-// adopt reports whether s has this renderer: it takes it if it has none.
+// adopt reports whether s has this renderer: it takes it if it has none. Nil is any.
 func (s *State) adopt(renderer any) bool {
 	s.request.mu.Lock()
 	defer s.request.mu.Unlock()
 	if s.renderer == nil {
 		s.renderer = renderer
 	}
-	return s.renderer == renderer
+	return renderer == nil || s.renderer == renderer
 }
 
-// Pattern returns the route of r, a request of this State, as far as it is known.
-func (s *State) Pattern(r *http.Request) string { return s.request.settle(r) }
+// Pattern returns the route of r, a request of this State, as far as it is known. Its handler must
+// have returned.
+func (s *State) Pattern(r *http.Request) string {
+	if s == nil {
+		return r.Pattern
+	}
+	return s.request.settle(r)
+}
 
 // WithPrincipal returns a copy of r whose context acts for p.
 func WithPrincipal(r *http.Request, p string) *http.Request {
 	s := From(r.Context())
-	if s == nil {
+	if s == nil { // no one further out waits for what the copy learns
 		s = &newContext(r, nil).state
+		s.request.principal = p
+		return r.WithContext(s.as(r, p))
 	}
 	c := r.WithContext(s.as(r, p))
 	s.request.authenticated(r, c, p)
@@ -193,10 +201,13 @@ func (s *State) as(r *http.Request, p string) context.Context {
 	return c
 }
 
-// SetPattern sets the route of r, for outer layers too.
-func SetPattern(r *http.Request, pattern string) {
-	r.Pattern = pattern
-	if s := From(r.Context()); s != nil && s.request.is(r) {
+// SetPattern sets the route of r, which is answered through w, for outer layers too. A nil w is
+// unknown: then a copy of the request with a header of its own is taken for a sub-request.
+func SetPattern(w http.ResponseWriter, r *http.Request, pattern string) {
+	if r.Pattern != pattern {
+		r.Pattern = pattern
+	}
+	if s := From(r.Context()); s != nil && s.request.owns(w, r) {
 		s.request.set(&s.request.pattern, pattern)
 	}
 }

@@ -22,6 +22,7 @@ type request struct {
 	id        string
 	pattern   string
 	principal string
+	left      bool // by the outermost Serve
 	copies    []copied
 	oneCopy   [1]copied // the room for the first
 
@@ -57,7 +58,7 @@ func (q *request) authenticated(r, c *http.Request, p string) {
 	if q.copies == nil {
 		q.copies = q.oneCopy[:0]
 	}
-	if len(q.copies) < maxCopies {
+	if !q.left && len(q.copies) < maxCopies {
 		q.copies = append(q.copies, copied{r, c})
 	}
 	if q.principal == "" {
@@ -78,14 +79,25 @@ func (q *request) takeCopyOf(r *http.Request) *http.Request {
 	return to
 }
 
+// leave forgets the copies when the outermost [Serve] of the request ends, which was given r:
+// a context of the request may live longer, and must not keep them.
+func (s *State) leave(r *http.Request) {
+	if outer := From(r.Context()); s == nil || outer != nil && outer.request == s.request {
+		return
+	}
+	q := s.request
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	clear(q.copies)
+	q.left, q.copies = true, nil
+}
+
 // settle takes back into r what its copies for a principal have learned, and returns the route.
 func (q *request) settle(r *http.Request) string {
-	if c := q.takeCopyOf(r); c != nil {
+	for c := q.takeCopyOf(r); c != nil; c = q.takeCopyOf(r) {
 		q.settle(c)
 		r.Pattern = cmp.Or(r.Pattern, c.Pattern)
-		if r.MultipartForm == nil {
-			r.Form, r.PostForm, r.MultipartForm = c.Form, c.PostForm, c.MultipartForm
-		}
+		handBackForm(r, c)
 	}
 	if !q.is(r) {
 		return r.Pattern

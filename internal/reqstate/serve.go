@@ -28,7 +28,8 @@ func HandBack(r, c *http.Request, returned bool) {
 	if !returned {
 		removeFiles(r, c)
 	}
-	r.Form, r.PostForm, r.MultipartForm = c.Form, c.PostForm, c.MultipartForm
+	handBackForm(r, c)
+	From(c.Context()).leave(r)
 }
 
 // ServeAgain is [Serve] for a handler that may be called again with another copy of r, which must
@@ -41,17 +42,35 @@ func ServeAgain(next http.Handler, w http.ResponseWriter, r, c *http.Request) {
 	next.ServeHTTP(w, c)
 }
 
+// handBackPattern changes r only if there is something new: r may be served by someone else too.
 func handBackPattern(r, c *http.Request) {
-	if s := From(c.Context()); s != nil {
-		r.Pattern = s.Pattern(c)
-		return
+	if pattern := From(c.Context()).Pattern(c); pattern != r.Pattern {
+		r.Pattern = pattern
 	}
-	r.Pattern = c.Pattern
 }
 
-// removeFiles removes the temporary files of the form that was parsed since c was copied from r.
+// handBackForm gives r what its copy c has parsed. A second form with files, of another copy, is of
+// no use to anyone further out.
+func handBackForm(r, c *http.Request) {
+	if r.Form == nil && c.Form != nil {
+		r.Form = c.Form
+	}
+	if r.PostForm == nil && c.PostForm != nil {
+		r.PostForm = c.PostForm
+	}
+	switch {
+	case r.MultipartForm != nil:
+		removeFiles(r, c)
+	case c.MultipartForm != nil:
+		r.MultipartForm = c.MultipartForm
+	}
+}
+
+// removeFiles removes the temporary files of the form that was parsed since c was copied from r. It
+// does so once: a name that is free again may become another request's.
 func removeFiles(r, c *http.Request) {
 	if f := c.MultipartForm; f != nil && f != r.MultipartForm {
+		c.MultipartForm = nil
 		_ = f.RemoveAll()
 	}
 }
