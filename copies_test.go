@@ -26,7 +26,7 @@ func upload(t *testing.T) (body []byte, contentType string) {
 	form := multipart.NewWriter(&b)
 	file, err := form.CreateFormFile("file", "a.txt")
 	require.NoError(t, err)
-	_, err = io.WriteString(file, "a file")
+	_, err = file.Write(bytes.Repeat([]byte("x"), 1<<16))
 	require.NoError(t, err)
 	require.NoError(t, form.Close())
 	return b.Bytes(), form.FormDataContentType()

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"mime/multipart"
 	"net/http"
 	"os"
 	"testing"
@@ -51,18 +50,6 @@ func layers() map[string]seawall.Middleware {
 			(&seawall.Stack{Logger: discard, Authenticate: as("acct_1")}).Handler,
 			(&seawall.Stack{Logger: discard, Authenticate: as("acct_2"), Timeout: time.Hour}).Handler),
 	}
-}
-
-// upload returns the body of a form with a file.
-func upload(t *testing.T) (body []byte, contentType string) {
-	t.Helper()
-	var b bytes.Buffer
-	form := multipart.NewWriter(&b)
-	file, err := form.CreateFormFile("file", "name")
-	require.NoError(t, err)
-	file.Write(bytes.Repeat([]byte("x"), 1<<16))
-	require.NoError(t, form.Close())
-	return b.Bytes(), form.FormDataContentType()
 }
 
 func TestNoFileOfAnUploadIsLeft(t *testing.T) { //nolint:paralleltest,tparallel // sets TMPDIR
