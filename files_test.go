@@ -52,7 +52,7 @@ func layers() map[string]seawall.Middleware {
 	}
 }
 
-func TestNoFileOfAnUploadIsLeft(t *testing.T) { //nolint:paralleltest,tparallel // sets TMPDIR
+func TestNoFileOfAnUploadIsLeft(t *testing.T) {
 	form, contentType := upload(t)
 	ends := map[string]func(w http.ResponseWriter, r *http.Request){
 		"success":             func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") },
@@ -96,7 +96,7 @@ func TestNoFileOfAnUploadIsLeft(t *testing.T) { //nolint:paralleltest,tparallel 
 }
 
 // A client that leaves in the middle of its upload, and one that leaves after it, before the answer.
-func TestNoFileOfAnAbortedUploadIsLeft(t *testing.T) { //nolint:paralleltest,tparallel // sets TMPDIR
+func TestNoFileOfAnAbortedUploadIsLeft(t *testing.T) {
 	form, contentType := upload(t)
 	for name := range layers() {
 		for at, sent := range map[string]int{"in the middle": len(form) - 1000, "after it": len(form)} {

@@ -91,7 +91,7 @@ func TestAnErrorThatStreamsIsHandedBackWithItsHeader(t *testing.T) {
 					first := make([]byte, 100)
 					n, err := resp.Body.Read(first)
 					require.NoError(t, err)
-					require.Equal(t, `{"error":{"code":"a_code"`, string(first[:n]))
+					require.Equal(t, `{"error":{"code":"a_code"`, string(first[:n])) //nolint:testifylint // not whole
 					require.Zero(t, time.Since(start), "the first bytes")
 					require.Empty(t, resp.Trailer.Get("X-A"))
 					_, err = io.ReadAll(resp.Body)
@@ -251,7 +251,8 @@ func TestResponsesAreRaceFreeUnderAReverseProxy(t *testing.T) {
 				backend := start(h)
 				defer backend.Close()
 				tr := &retry.Transport{
-					Base: backend.Transport(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+					Base:    backend.Transport(),
+					Logger:  slog.New(slog.NewTextHandler(io.Discard, nil)), //nolint:sloglint // it makes the records
 					Policy:  &retry.Policy{BaseDelay: time.Microsecond, HoldHost: true, Budget: &retry.Budget{Tokens: -1}},
 					Breaker: &retry.Breaker{FailureRatio: -1},
 					Observe: func(_ context.Context, e retry.Event) { _ = e.Attempt.Code },

@@ -94,7 +94,7 @@ func TestMillisecondsRefineTheLastSecondOfRetryAfter(t *testing.T) {
 		{"with a date", []string{"Mon, 23 Nov 2026 12:00:01 GMT"}, []string{"30"}, 30 * time.Millisecond, true},
 		{"alone", nil, []string{"30"}, 30 * time.Millisecond, true},
 		{"beside junk", []string{"soon"}, []string{"30"}, 30 * time.Millisecond, true},
-		{"forty digits", nil, []string{strings.Repeat("9", 40)}, math.MaxInt64 / time.Millisecond * time.Millisecond, true},
+		{"forty digits", nil, []string{strings.Repeat("9", 40)}, 9_223_372_036_854 * time.Millisecond, true},
 	} {
 		d, ok := retryhint.After(http.Header{"Retry-After": row.after, "Retry-After-Ms": row.ms}, now)
 		if d != row.want || ok != row.ok {
