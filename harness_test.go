@@ -186,3 +186,16 @@ func wrapped(n int) func(http.Handler) http.Handler {
 var errSecret = errors.New("secret cause: password=hunter2")
 
 var discard = slog.New(slog.DiscardHandler)
+
+// requestLine returns the last line of the access log as it is.
+func requestLine(t *testing.T, l *logs) (line map[string]any) {
+	t.Helper()
+	for dec := json.NewDecoder(bytes.NewReader([]byte(l.String()))); dec.More(); {
+		var record map[string]any
+		require.NoError(t, dec.Decode(&record))
+		if record["msg"] == "request" {
+			line = record
+		}
+	}
+	return line
+}

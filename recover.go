@@ -69,9 +69,10 @@ func logPanic(logger *slog.Logger, r *http.Request, where string, v any) {
 // maxPanicText bounds the text of a panic in the log, in bytes: it may quote what a stranger sent.
 const maxPanicText = 4 << 10
 
-// panicText returns the text of a panic's value for the log. It passes the Redact of r's Renderer.
+// panicText returns the text of a panic's value for the log. It passes the Redact of r's Renderer, or
+// else shows no userinfo, query or fragment of a URL.
 func panicText(r *http.Request, v any) string {
-	text := rawPanicText(v)
+	text := plain.RedactURLs(rawPanicText(v))
 	if rd, _ := reqstate.From(r.Context()).Renderer().(*apierror.Renderer); rd != nil && rd.Redact != nil {
 		text = redacted(rd.Redact, v, text)
 	}

@@ -69,6 +69,19 @@ func TestNoHookTurnsAPanicIntoSomethingElse(t *testing.T) {
 	require.Equal(t, http.StatusInternalServerError, serveOne(stack.Handler(panicking(errSecret)), nil).Code)
 }
 
+func TestARecordOfAPanicShowsNoUserinfoOrQueryOfAURL(t *testing.T) {
+	t.Parallel()
+	var logs logs
+	h := seawall.Recover(logs.logger())(plain(func(http.ResponseWriter, *http.Request) {
+		panic("fetching https://user:hush@a.example/x?token=hush failed")
+	}))
+
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+
+	require.Contains(t, logs.String(), "https://…@a.example/x?… failed")
+	require.NotContains(t, logs.String(), "hush@")
+}
+
 // When a server's base context ends, its clients are still there: none of them gets an empty 200.
 func TestBaseContextEnds(t *testing.T) {
 	t.Parallel()
