@@ -75,14 +75,22 @@
 // access log and no record. All have the request id that the client got: it is what support asks for. What ratelimit and idempotent
 // have to say goes to the Logger of their own options.
 //
-// A request that was cancelled before it was answered counts as 499, and it is nobody's fault.
+// A request that was canceled before it was answered counts as 499, and it is nobody's fault.
 //
 // # Responses that have begun
 //
-// A status cannot be taken back. When a handler fails, by error or by panic, after it has begun to answer, the connection is
-// cut off (over HTTP/2 the stream is reset), so that the client sees a failure and not a body that ends early. A response that is complete by then
-// stands: one whose announced Content-Length was written, or that has no body. What is written in small pieces without a length
-// counts as incomplete: set Content-Length, or have nothing left that may fail.
+// A status cannot be taken back. When a handler returns an error or panics after its response has begun,
+// one rule decides what happens to the response:
+//
+//   - A complete response stands. It is complete if its status or method allows no body, or if as many
+//     bytes were written as its Content-Length says.
+//   - An incomplete response is aborted, so that the client sees a failure and not a body that ends early:
+//     the connection is closed, and over HTTP/2 the stream is reset.
+//   - There is one exception: if the handler returns an error after it has begun a 4xx or 5xx response, the
+//     response stands, because the client knows already that the request failed. A panic aborts that too.
+//
+// A response without a Content-Length is incomplete until the handler returns nil, whatever its status: a
+// 201, say. Set Content-Length, or do nothing that may fail after the first byte.
 //
 // # Middleware that lives with it
 //
@@ -106,7 +114,14 @@
 // RateLimit-Policy, Idempotent-Replayed and Original-Request (Access-Control-Expose-Headers).
 //
 // Proxies. An httputil.ReverseProxy adds the headers that it gets to those that are there: its ModifyResponse should delete the ids of
-// the service behind it. Its ErrorHandler is apierror.Write; the default one answers 502 without a body.
+// the service behind it. The default ErrorHandler answers a service that cannot be reached with 502 and
+// no body. Write the error object instead:
+//
+//	ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+//		apierror.Write(w, r, apierror.ServiceUnavailable(time.Second).WithCause(err))
+//	},
+//
+// An error of a canceled request counts as 499 with it too, because the cause says so.
 //
 // # Streaming and other connections
 //

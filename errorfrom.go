@@ -12,7 +12,7 @@ import (
 // service's own metrics and logs, once the handler has returned. The context must be that of a middleware inside of [RequestID]
 // or [AccessLog]: they pass one on in which everything further in leaves its error.
 //
-// A request that was cancelled before its response began has service_unavailable, and errors.Is(err.Cause(), context.Canceled)
+// A request that was canceled before its response began has service_unavailable, and errors.Is(err.Cause(), context.Canceled)
 // holds; the access log counts it as 499.
 func ErrorFrom(ctx context.Context) *apierror.Error {
 	e, _ := errors.AsType[*apierror.Error](reqstate.From(ctx).Err())

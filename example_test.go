@@ -277,8 +277,8 @@ func ExampleForwardRequestID() {
 	// 200
 }
 
-// A gateway in front of a service that has request ids too: its own are there already, and apierror.Write is what a ReverseProxy calls
-// when the service cannot be reached.
+// A gateway in front of a service that has request ids too: its own are there already. When the
+// service cannot be reached, the gateway is not at fault: the answer is 503, and the cause is logged.
 func Example_proxy() {
 	service := memhttp.New((&seawall.Stack{Logger: silent, InboundID: gateway}).Handler(http.NewServeMux()))
 	target, err := url.Parse(service.URL)
@@ -295,7 +295,9 @@ func Example_proxy() {
 			resp.Header.Del("X-Request-Id")
 			return nil
 		},
-		ErrorHandler: apierror.Write,
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			apierror.Write(w, r, apierror.ServiceUnavailable(time.Second).WithCause(err))
+		},
 	})
 
 	show(api, http.MethodGet, "/nothing", "")
@@ -304,7 +306,7 @@ func Example_proxy() {
 
 	// Output:
 	// 404 {"error":{"type":"invalid_request_error","code":"resource_missing","message":"The requested URL does not exist.","request_id":"req_example"}}
-	// 500 {"error":{"type":"api_error","code":"api_error","message":"An unexpected error occurred on our side.","request_id":"req_example"}}
+	// 503 {"error":{"type":"api_error","code":"service_unavailable","message":"The service is temporarily unavailable.","request_id":"req_example"}}
 }
 
 // Metrics of the service's own count what was answered. They stand inside of a RequestID, and around everything else.

@@ -44,9 +44,10 @@ var semanticNames = logNames{
 		switch method {
 		case http.MethodConnect, http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPatch,
 			http.MethodPost, http.MethodPut, http.MethodTrace, "QUERY":
-			return append(to, slog.String(key, method))
+			return append(to, slog.String(key, method)) //nolint:sloglint // the conventions' name
 		default:
-			return append(to, slog.String(key, "_OTHER"), slog.String(key+"_original", plain.Text(method, maxMethod)))
+			original := slog.String(key+"_original", plain.Text(method, maxMethod))
+			return append(to, slog.String(key, "_OTHER"), original) //nolint:sloglint // the same
 		}
 	},
 	route: func(pattern string) string {
@@ -56,7 +57,7 @@ var semanticNames = logNames{
 		return pattern
 	},
 	duration: func(d time.Duration) slog.Attr {
-		return slog.Float64("http.server.request.duration", d.Seconds())
+		return slog.Float64("http.server.request.duration", d.Seconds()) //nolint:sloglint // the same
 	},
 }
 
