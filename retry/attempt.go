@@ -54,8 +54,23 @@ func (s *sent) parse(req *http.Request) {
 		return
 	}
 	e := parseError(s.Status, s.header, s.head, req)
-	s.Err, s.Code, s.RequestID = e, apierror.Code(plain.Text(string(e.Code()), maxID)), plain.Text(e.RequestID(), maxID)
+	s.Err = e
+	s.name(e)
 	s.unparsed, s.header, s.head = false, nil, nil
+}
+
+// known returns the attempt as far as its response was read by now. More of it may be read later, if
+// it is thrown away.
+func (s *sent) known(req *http.Request) Attempt {
+	now := *s
+	now.parse(req)
+	return now.Attempt
+}
+
+// name sets what an error response is known by.
+func (a *Attempt) name(e *apierror.Error) {
+	a.Code = apierror.Code(plain.Text(string(e.Code()), maxID))
+	a.RequestID = plain.Text(e.RequestID(), maxID)
 }
 
 // maxHistory bounds the record of a call without a limit on its attempts.

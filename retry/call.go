@@ -292,9 +292,9 @@ func (c *call) decide(a *sent, under permit) (Reason, error) {
 		a.asked, _ = retryhint.After(a.header, c.now)
 		if p.Retryable != nil || p.HoldHost && a.Status == http.StatusTooManyRequests {
 			a.head = peek(c.resp)
-			a.parse(c.req)
+			failure.Attempt = a.known(c.req)
 		}
-		failure.Attempt, failure.Header = a.Attempt, c.resp.Header
+		failure.Header = c.resp.Header
 	}
 	switch {
 	case c.resp != nil && givenUp(c.resp, c.req):
@@ -336,10 +336,13 @@ func (c *call) discard(a *sent) {
 		return
 	}
 	c.resp = nil
-	if c.who.endsWithin(a.Delay + min(drainTime, never-a.Delay)) {
+	switch {
+	case c.who.endsWithin(a.Delay + min(drainTime, never-a.Delay)):
 		resp.Body.Close()
-	} else if head := discard(c.who, resp.Body); a.unparsed {
-		a.head = head
+	case a.head != nil: // it was peeked at
+		discard(c.who, resp.Body)
+	default:
+		a.head = discard(c.who, resp.Body)
 	}
 	// What Retry-After says counts from now, and a large body is not kept.
 	if a.Source == FromRetryAfter || len(a.head) > 4<<10 {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
-	"github.com/seawall-go/seawall/internal/plain"
 	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
@@ -99,8 +98,8 @@ func (d *doing) decide(a *Attempt) Reason {
 	var asked time.Duration
 	pointless := false
 	if e, ok := errors.AsType[*apierror.Error](a.Err); ok && e != nil {
-		a.Status, a.RequestID = e.Status(), plain.Text(e.RequestID(), maxID)
-		a.Code = apierror.Code(plain.Text(string(e.Code()), maxID))
+		a.Status = e.Status()
+		a.name(e)
 		asked, pointless = e.RetryAfter(), !e.Retryable() && retryhint.Retryable(e.Status())
 	}
 	_, permanent := errors.AsType[*permanentError](a.Err)

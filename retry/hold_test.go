@@ -62,6 +62,30 @@ func TestHoldHost(t *testing.T) {
 	}
 }
 
+// The code of an error that streams is known once its response is thrown away, for a retry.
+func TestA429ThatStreamsHoldsOthersBackWhenItIsRetried(t *testing.T) {
+	t.Parallel()
+	for name, retryable := range map[string]func(retry.Failure) bool{"no hook": nil, "a hook": retry.DefaultRetryable} {
+		synctest.Test(t, func(t *testing.T) {
+			streams := func(r *http.Request) (*http.Response, error) {
+				resp, err := limited("rate_limit_exceeded")(r)
+				resp.ContentLength = -1
+				return resp, err
+			}
+			logger, out := logged()
+			tr := &retry.Transport{Base: scripted(streams, status(200)), Logger: logger}
+			tr.Policy = &retry.Policy{HoldHost: true, Retryable: retryable}
+			go after(t, tr, target, "mine")
+			synctest.Wait()
+
+			waited := after(t, tr, target, "mine")
+
+			require.GreaterOrEqual(t, waited, 30*time.Second, name)
+			require.Contains(t, out.String(), "code=rate_limit_exceeded", name)
+		})
+	}
+}
+
 func TestAHoldIsOneCallersAtOneHost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
