@@ -75,10 +75,18 @@ func TestA429ThatStreamsHoldsOthersBackWhenItIsRetried(t *testing.T) {
 			logger, out := logged()
 			tr := &retry.Transport{Base: scripted(streams, status(200)), Logger: logger}
 			tr.Policy = &retry.Policy{HoldHost: true, Retryable: retryable}
-			go after(t, tr, target, "mine")
+			first := request(t, "GET", target, nil)
+			first.Header.Set("Authorization", "Bearer mine")
+			var retried sync.WaitGroup
+			retried.Go(func() {
+				if resp, err := tr.RoundTrip(first); err == nil {
+					resp.Body.Close()
+				}
+			})
 			synctest.Wait()
 
 			waited := after(t, tr, target, "mine")
+			retried.Wait()
 
 			require.GreaterOrEqual(t, waited, 30*time.Second, name)
 			require.Contains(t, out.String(), "code=rate_limit_exceeded", name)
