@@ -73,7 +73,8 @@
 //	http.ListenAndServe(addr, rd.Handler(mux))
 //
 // Without one the defaults hold. [Renderer.Strict] confines a service to the codes and statuses of the specification, and
-// [Renderer.Problem] answers clients that prefer the problem details of RFC 9457.
+// [Renderer.Problem] answers clients that prefer the problem details of RFC 9457. [Error.WithProblemType] and
+// [Error.WithProblemMember] are for the problem types that other specifications define.
 //
 // [Write] takes care of the details. It removes headers that describe the body that does not come. HEAD gets no body. A 401 has a
 // challenge, and a 429 has a Retry-After. No cache keeps the answer. X-Should-Retry: false tells generated clients when a retry is

@@ -1,10 +1,8 @@
 package apierror
 
 import (
-	"cmp"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -105,25 +103,6 @@ func appendMetadata(b []byte, metadata map[string]string) []byte {
 		}
 	}
 	return append(b, '}')
-}
-
-// appendProblem appends RFC 9457's problem details. type is the documentation of the code; instance is the request's id, a
-// relative URI reference (RFC 9457, section 3.1.5).
-func appendProblem(b []byte, e *Error, title string) []byte {
-	b = append(b, `{"type":`...)
-	b = appendString(b, cmp.Or(e.DocURL(), "about:blank"), maxURL)
-	b = append(b, `,"title":`...)
-	b = appendString(b, title, maxTitle)
-	b = append(b, `,"status":`...)
-	b = strconv.AppendInt(b, int64(e.status), 10)
-	b = append(b, `,"detail":`...)
-	b = appendString(b, e.message, maxMessage)
-	b = append(b, `,"instance":`...)
-	b = appendString(b, e.requestID, maxParam)
-	b = append(b, `,"code":`...)
-	b = appendString(b, string(e.code), maxCode)
-	b = appendMembers(b, e)
-	return append(b, "}\n"...)
 }
 
 const hex = "0123456789abcdef"

@@ -40,6 +40,7 @@ type details struct {
 	fields   []Field
 	metadata map[string]string
 	header   http.Header
+	problem  *problem
 	origin   origin
 }
 

@@ -250,7 +250,8 @@ func FuzzRender(f *testing.F) {
 	f.Add("\xff", "\x00", -1, "\u2028</script>%s\xed\xa0\x80", "a\"b\\c", strings.Repeat("🙂", 100), "\x7f\xc3", strings.Repeat("\x01", 5000))
 	f.Fuzz(func(t *testing.T, code, typ string, status int, message, param, docURL, key, value string) {
 		e := apierror.Definition{Code: apierror.Code(code), Type: apierror.Type(typ), Status: status, Message: message}.New().WithParam(param).
-			WithMetadata(key, value).WithField(apierror.Field{Code: apierror.Code(value), Param: key, Message: docURL}).WithHeader("X-Own", value)
+			WithMetadata(key, value).WithField(apierror.Field{Code: apierror.Code(value), Param: key, Message: docURL}).WithHeader("X-Own", value).
+			WithProblemType(docURL, message).WithProblemMember(key, value)
 		for i := range 4 {
 			rd := quiet()
 			rd.DocURL = func(apierror.Code) string { return docURL }

@@ -232,14 +232,3 @@ func (rd *Renderer) setHeaders(h http.Header, e *Error, values []string, encoded
 		h.Add("Vary", "Accept")
 	}
 }
-
-// title is RFC 9457's "title": a text that does not change from occurrence to occurrence.
-func (rd *Renderer) title(e *Error) string {
-	if e.DocURL() == "" { // the type is about:blank (section 4.2.1)
-		return http.StatusText(e.status)
-	}
-	if d, ok := rd.catalog().Lookup(e.code); ok {
-		return d.Message
-	}
-	return string(e.code)
-}
