@@ -7,13 +7,12 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/seawall-go/seawall/apierror"
 )
 
 // ConcurrentOptions are options of [MaxConcurrent].
 type ConcurrentOptions struct {
-	// Name is the policy's name in events. "" is "concurrent".
+	// Name is the policy's name in events and in the problem details of a refusal. "" is
+	// "concurrent".
 	Name string
 
 	// RetryAfter is what a refused request is told to wait: nobody knows when one of the others
@@ -38,8 +37,8 @@ type ConcurrentOptions struct {
 
 // MaxConcurrent returns a middleware that lets n requests of a key run at once, and answers more
 // with 429 rate_limit_exceeded: a caller whose requests are few but slow does not keep everyone
-// else's from running. Nil options are the defaults. It panics if n is not positive or the key is
-// nil.
+// else's from running. The problem type of a refusal is quota-exceeded, as for [New]. Nil options
+// are the defaults. It panics if n is not positive or the key is nil.
 //
 // A request counts until its handler returns, however it does: a panic ends it too, and a hijacked
 // connection goes on uncounted. Put it inside of http.TimeoutHandler, which returns while its
@@ -54,12 +53,13 @@ func MaxConcurrent(n int, key KeyFunc, o *ConcurrentOptions) func(http.Handler) 
 	if o == nil {
 		o = &ConcurrentOptions{}
 	}
+	name := cmp.Or(o.Name, "concurrent")
 	return (&concurrent{
 		max:      n,
 		key:      key,
 		skip:     o.Skip,
 		optional: o.KeyOptional,
-		permit:   newPermit(cmp.Or(o.Name, "concurrent"), apierror.CodeRateLimitExceeded, o.RetryAfter, o.Shadow, o.Observe),
+		permit:   newPermit(name, newRefusal(name), o.RetryAfter, o.Shadow, o.Observe),
 		running:  make(map[string]int),
 	}).middleware
 }

@@ -37,7 +37,7 @@ type Options struct {
 
 	// NoFields reports whether the answer to a request goes without RateLimit fields and legacy
 	// headers, as on a log-in page, where they would tell how many guesses are left. A denial still
-	// has its Retry-After. Nil is none.
+	// has its Retry-After. Its problem details do not name the rules. Nil is none.
 	NoFields func(*http.Request) bool
 
 	// Deny answers a request that is over a limit. RateLimit fields and Retry-After are set when it
@@ -85,7 +85,9 @@ const (
 // Every answer to a request that the limiter decided about has the RateLimit and RateLimit-Policy
 // fields of draft-ietf-httpapi-ratelimit-headers-11, whatever the handler makes of it. A denial is
 // 429 rate_limit_exceeded with Retry-After; for a cost over the burst, which waiting does not help,
-// with X-Should-Retry: false instead.
+// with X-Should-Retry: false instead. Where the client prefers problem details and the
+// [apierror.Renderer] sends them, their type is the draft's quota-exceeded, and violated-policies
+// are the names of the rules that deny the request.
 func New(l Limiter, o *Options, rules ...Rule) func(http.Handler) http.Handler {
 	g := newGate(l, o, rules)
 	return func(next http.Handler) http.Handler {
@@ -196,8 +198,8 @@ func (g *gate) admit(w http.ResponseWriter, r *http.Request) (*bill, bool) {
 // decide is admit for a session. It returns the limiter that has made the charges, nil if none were
 // made.
 func (g *gate) decide(w http.ResponseWriter, r *http.Request, s *session) (by Limiter, admitted bool) {
-	if rule, err := g.charges(r, s); err != nil {
-		return nil, g.refuse(w, r, rule, err)
+	if c, err := g.charges(r, s); err != nil {
+		return nil, g.refuse(w, r, c, err)
 	}
 	if len(s.rules) == 0 {
 		return nil, true
@@ -225,7 +227,8 @@ func (g *gate) decide(w http.ResponseWriter, r *http.Request, s *session) (by Li
 		g.observe(r, s, outcome, failure)
 		return by, true
 	}
-	if g.NoFields == nil || !g.NoFields(r) {
+	shown := g.shows(r)
+	if shown {
 		s.setFields(w)
 		if g.LegacyHeaders {
 			s.setLegacy(w, denial)
@@ -239,9 +242,16 @@ func (g *gate) decide(w http.ResponseWriter, r *http.Request, s *session) (by Li
 	if g.RetryAfterMs && d.RetryAfter > 0 {
 		setRetryAfterMs(w.Header(), &s.charges[denial], &d)
 	}
-	g.deny(w, r, s.rules[denial].Name, d)
+	answer := unnamed
+	if shown {
+		answer = s.refusal()
+	}
+	g.deny(w, r, s.rules[denial].Name, d, answer)
 	return nil, false
 }
+
+// shows reports whether the answer to a request may tell about the rules.
+func (g *gate) shows(r *http.Request) bool { return g.NoFields == nil || !g.NoFields(r) }
 
 // ended is the error of a context that has ended. The 504 has no cause, so that it is not logged
 // each time.
@@ -252,21 +262,21 @@ func ended(err error) error {
 	return err
 }
 
-// charges collects what the rules that apply charge. After an error, rule is the name of the one
-// that it comes from.
-func (g *gate) charges(r *http.Request, s *session) (rule string, err error) {
+// charges collects what the rules that apply charge. After an error, it returns the rule that it
+// comes from.
+func (g *gate) charges(r *http.Request, s *session) (*rule, error) {
 	for i := range g.rules {
 		c := &g.rules[i]
 		applies, err := c.charge(r, &s.charges[len(s.rules)])
 		if err != nil {
-			return c.Name, err
+			return c, err
 		}
 		if applies {
 			s.rules = append(s.rules, c)
 		}
 	}
 	s.charges, s.decisions = s.charges[:len(s.rules)], s.decisions[:len(s.rules)]
-	return "", nil
+	return nil, nil
 }
 
 // release makes the session ready for another request. Keys may be secrets: none stays in it.
@@ -356,9 +366,9 @@ func (s *session) denial() int {
 }
 
 // deny answers a request that is over a limit.
-func (g *gate) deny(w http.ResponseWriter, r *http.Request, rule string, d Decision) {
+func (g *gate) deny(w http.ResponseWriter, r *http.Request, rule string, d Decision, answer *apierror.Error) {
 	if g.Deny == nil {
-		apierror.Write(w, r, d.err())
+		apierror.Write(w, r, d.err(answer))
 		return
 	}
 	if d.RetryAfter > 0 {
@@ -367,30 +377,36 @@ func (g *gate) deny(w http.ResponseWriter, r *http.Request, rule string, d Decis
 	g.Deny(w, r, rule, d)
 }
 
-func (d *Decision) err() *apierror.Error {
+// err returns the answer with the wait of the decision.
+func (d *Decision) err(answer *apierror.Error) *apierror.Error {
 	if d.RetryAfter <= 0 {
-		return apierror.RateLimitExceeded(0).NotRetryable()
+		return answer.NotRetryable()
 	}
-	return apierror.RateLimitExceeded(d.RetryAfter)
+	return answer.WithRetryAfter(d.RetryAfter)
 }
 
 // refuse answers a request that could not be charged by the rule for err, unless in shadow mode:
 // then it may go on.
-func (g *gate) refuse(w http.ResponseWriter, r *http.Request, rule string, err error) (goOn bool) {
+func (g *gate) refuse(w http.ResponseWriter, r *http.Request, c *rule, err error) (goOn bool) {
 	if errors.Is(err, errBlocked) {
 		d := Decision{Limit: Blocked()}
 		if g.Observe != nil {
-			g.Observe(r.Context(), Event{Rule: rule, Outcome: OutcomeDenied, Decision: d, Shadow: g.Shadow})
+			g.Observe(r.Context(), Event{Rule: c.Name, Outcome: OutcomeDenied, Decision: d, Shadow: g.Shadow})
 		}
-		if !g.Shadow {
-			g.deny(w, r, rule, d)
+		if g.Shadow {
+			return true
 		}
-		return g.Shadow
+		answer := unnamed
+		if g.shows(r) {
+			answer = c.refusal
+		}
+		g.deny(w, r, c.Name, d, answer)
+		return false
 	}
 	if errors.Is(err, errNoPrincipal) && g.nameless.CompareAndSwap(false, true) {
 		g.logger().LogAttrs(r.Context(), slog.LevelWarn, "ratelimit: a request has no key", slog.String("error", err.Error()))
 	}
-	return refuseKey(w, r, rule, err, g.Shadow, g.Observe)
+	return refuseKey(w, r, c.Name, err, g.Shadow, g.Observe)
 }
 
 // refuseKey answers a request whose key err is about, unless in shadow mode: then it may go on.

@@ -12,18 +12,19 @@ import (
 // handler runs, or is refused.
 type permit struct {
 	name       string
-	refusal    apierror.Code
+	refusal    *apierror.Error
 	retryAfter time.Duration
 	shadow     bool
 	observe    func(context.Context, Event)
 }
 
-func newPermit(name string, refusal apierror.Code, retryAfter time.Duration, shadow bool, observe func(context.Context, Event)) permit {
+func newPermit(name string, refusal *apierror.Error, retryAfter time.Duration, shadow bool, observe func(context.Context, Event)) permit {
 	checkName(name)
 	if retryAfter < 0 {
 		panic("ratelimit: a negative RetryAfter")
 	}
-	return permit{name, refusal, max(ceilSecond(retryAfter), time.Second), shadow, observe}
+	retryAfter = max(ceilSecond(retryAfter), time.Second)
+	return permit{name, refusal.WithRetryAfter(retryAfter), retryAfter, shadow, observe}
 }
 
 // serve runs next with the permit that was allowed, and then leaves. In shadow mode every request
@@ -40,7 +41,7 @@ func (p *permit) serve(w http.ResponseWriter, r *http.Request, next http.Handler
 		p.observe(r.Context(), event)
 	}
 	if !allowed && !p.shadow {
-		apierror.Write(w, r, apierror.From(p.refusal).WithRetryAfter(p.retryAfter))
+		apierror.Write(w, r, p.refusal)
 		return
 	}
 	next.ServeHTTP(w, r)

@@ -5,15 +5,17 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+
+	"github.com/seawall-go/seawall/apierror"
 )
 
 // Rule is one limit on requests: whose bucket is charged, and how much it holds. Only Key is
 // required.
 type Rule struct {
-	// Name is the policy's name in the RateLimit fields and in events, and tells buckets apart:
-	// rules of the same name that use the same Limiter share them. So rules with different limits
-	// need different names: New panics where the Limiter is a [Registrar], as Memory is. 1 to 64
-	// printable ASCII characters; "" is "default".
+	// Name is the policy's name in the RateLimit fields, in the problem details of a denial, and in
+	// events, and tells buckets apart: rules of the same name that use the same Limiter share them.
+	// So rules with different limits need different names: New panics where the Limiter is a
+	// [Registrar], as Memory is. 1 to 64 printable ASCII characters; "" is "default".
 	Name string
 
 	// Limit is what each key has. The zero Limit is 100 per second.
@@ -59,8 +61,9 @@ type Rule struct {
 // rule is a Rule that was checked, and what can be said about it beforehand.
 type rule struct {
 	Rule
-	quoted string // its name in the fields
-	policy string // its item in RateLimit-Policy, but for LimitFor
+	quoted  string          // its name in the fields
+	policy  string          // its item in RateLimit-Policy, but for LimitFor
+	refusal *apierror.Error // the answer if it alone denies a request
 }
 
 func newRule(r Rule) rule {
@@ -77,7 +80,7 @@ func newRule(r Rule) rule {
 	if err := r.Limit.Validate(); err != nil {
 		panic(fmt.Sprintf("%v (rule %q)", err, r.Name))
 	}
-	c := rule{Rule: r, quoted: quote(r.Name)}
+	c := rule{Rule: r, quoted: quote(r.Name), refusal: newRefusal(r.Name)}
 	c.policy = string(appendPolicy(nil, c.quoted, r.Limit))
 	return c
 }

@@ -65,7 +65,8 @@ type ShedOptions struct {
 // defaults. It panics if the capacity is not positive.
 //
 // A request counts until its handler returns, however it does: a panic ends it too, and a hijacked
-// connection goes on uncounted.
+// connection goes on uncounted. The problem type of a refusal is the RateLimit draft's
+// temporary-reduced-capacity. It has no violated-policies: the caller has violated none.
 func Shed(capacity int, class func(*http.Request) Class, o *ShedOptions) func(http.Handler) http.Handler {
 	if capacity <= 0 {
 		panic("ratelimit: Shed needs a positive capacity")
@@ -77,10 +78,11 @@ func Shed(capacity int, class func(*http.Request) Class, o *ShedOptions) func(ht
 		class = func(*http.Request) Class { return Normal }
 	}
 	capacity = min(capacity, 1<<30) // no process runs more, and shares of the largest int would not fit an int
+	busy := apierror.CodeServiceUnavailable.New().WithProblemType(reducedCapacity, "Temporary Reduced Capacity")
 	s := &shed{
 		class:  class,
 		skip:   o.Skip,
-		permit: newPermit(cmp.Or(o.Name, "shed"), apierror.CodeServiceUnavailable, o.RetryAfter, o.Shadow, o.Observe),
+		permit: newPermit(cmp.Or(o.Name, "shed"), busy, o.RetryAfter, o.Shadow, o.Observe),
 	}
 	reserve, hysteresis := share("Reserve", o.Reserve, 0.2), share("Hysteresis", o.Hysteresis, 0.1)
 	part := func(share float64) int { return max(int(share*float64(capacity)+1e-9), 1) }
