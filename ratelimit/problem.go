@@ -25,6 +25,9 @@ var unnamed = newRefusal()
 
 // refusal is the answer to a request that some rules deny.
 func (s *session) refusal() *apierror.Error {
+	if len(s.rules) == 1 {
+		return s.rules[0].refusal
+	}
 	var violated []string
 	var last *rule
 	for i, c := range s.rules {
@@ -32,7 +35,7 @@ func (s *session) refusal() *apierror.Error {
 			violated, last = append(violated, c.Name), c
 		}
 	}
-	if len(violated) == 1 { // as nearly always
+	if len(violated) == 1 {
 		return last.refusal
 	}
 	return newRefusal(violated...)

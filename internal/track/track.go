@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // Response is the record of one response, filled while the handler writes through the writer that Wrap returned.
@@ -166,10 +167,48 @@ func (t *Response) Restore() {
 	}
 	h := t.Header()
 	for _, f := range t.fields {
-		if len(f.values) > 0 && !slices.Contains(h[f.key], f.values[0]) {
+		if !holds(h[f.key], f.values) {
 			h[f.key] = slices.Concat(f.values, h[f.key]) // as if it had been there all the time
 		}
 	}
+}
+
+// inform notes that a 1xx has gone out. A field that somebody further in has replaced is theirs to put
+// back, by a record that this one may know nothing of.
+func (t *Response) inform() {
+	if t.informed {
+		return
+	}
+	t.informed = true
+	h := t.Header()
+	t.fields = slices.DeleteFunc(t.fields, func(f field) bool { return len(h[f.key]) > 0 && !holds(h[f.key], f.values) })
+}
+
+// holds reports whether the values of a field hold all items of some others. Who adds an item to a
+// list may do so within a value: whoever is further in, or another record.
+func holds(values, others []string) bool {
+	held := items(values)
+	return !slices.ContainsFunc(items(others), func(item string) bool { return !slices.Contains(held, item) })
+}
+
+// items returns the elements of a list field (RFC 9110, section 5.6.1), or the value of another one.
+func items(values []string) (list []string) {
+	for _, v := range values {
+		start, quoted := 0, false
+		for i := 0; i < len(v); i++ {
+			switch {
+			case v[i] == '"':
+				quoted = !quoted
+			case v[i] == '\\' && quoted:
+				i++
+			case v[i] == ',' && !quoted:
+				list = append(list, strings.TrimSpace(v[start:i]))
+				start = i + 1
+			}
+		}
+		list = append(list, strings.TrimSpace(v[start:]))
+	}
+	return list
 }
 
 // Innermost follows Unwrap to the writer that net/http made, or as far as it leads.
@@ -211,7 +250,7 @@ func (t *Response) WriteHeader(status int) {
 	if final {
 		t.commit(status)
 	} else {
-		t.informed = true
+		t.inform()
 	}
 }
 

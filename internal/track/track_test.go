@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -508,5 +509,116 @@ func TestCopyReachesTheConnection(t *testing.T) {
 	}
 	if got := recorded.Load(); got != size {
 		t.Errorf("%d bytes recorded", got)
+	}
+}
+
+// informational is the final header of an answer that begins with a 1xx, after which a reverse proxy
+// clears the header (golang/go#81207). Each layer wraps the writer of the one before, and sets fields.
+func informational(clears bool, layers ...func(http.ResponseWriter, *http.Request) http.ResponseWriter) http.Header {
+	sent := make(http.Header)
+	var w http.ResponseWriter = final{sent}
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	for _, layer := range layers {
+		w = layer(w, r)
+	}
+	w.WriteHeader(http.StatusEarlyHints)
+	if clears {
+		clear(w.Header())
+	}
+	w.Header().Add("List", `"backend";r=1`)
+	w.Header().Add("Single", "backend")
+	w.WriteHeader(http.StatusOK)
+	return sent
+}
+
+// final is net/http's writer: a 1xx leaves the header as it is.
+type final struct{ header http.Header }
+
+func (f final) Header() http.Header         { return f.header }
+func (f final) Write(p []byte) (int, error) { return len(p), nil }
+func (f final) WriteHeader(int)             {}
+
+func TestFieldsAreRestoredOnce(t *testing.T) {
+	t.Parallel()
+	wrap := func(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
+		w, _ = track.Wrap(w, r)
+		return w
+	}
+	opaque := func(w http.ResponseWriter, _ *http.Request) http.ResponseWriter { return bare{w} }
+	foreign := func(w http.ResponseWriter, _ *http.Request) http.ResponseWriter { return unwrapping{bare{w}} }
+	limit := func(item, single string) func(http.ResponseWriter, *http.Request) http.ResponseWriter {
+		return func(w http.ResponseWriter, _ *http.Request) http.ResponseWriter {
+			list := strings.Join(append(w.Header()["List"], item), ", ")
+			track.SetField(w, "List", []string{list})
+			track.SetField(w, "Single", []string{single})
+			return w
+		}
+	}
+	set := func(key, value string) func(http.ResponseWriter, *http.Request) http.ResponseWriter {
+		return func(w http.ResponseWriter, _ *http.Request) http.ResponseWriter {
+			w.Header().Set(key, value)
+			return w
+		}
+	}
+	early := func(w http.ResponseWriter, _ *http.Request) http.ResponseWriter {
+		w.WriteHeader(http.StatusEarlyHints)
+		return w
+	}
+	type layers = []func(http.ResponseWriter, *http.Request) http.ResponseWriter
+	a, b := limit(`"a,\"";r=9`, "9"), limit(`"b";r=5`, "5")
+	const itemA, both = `"a,\"";r=9`, `"a,\"";r=9, "b";r=5`
+
+	for _, row := range []struct {
+		name         string
+		layers       layers
+		list, single string // before what the back end says
+		cleared      string // the same, where not all of it is ours to put back
+	}{
+		{"one record", layers{wrap, a, b}, both, "5", both},
+		{"a foreign writer between", layers{wrap, a, opaque, wrap, b}, both, "5", both},
+		{"one that unwraps between", layers{wrap, a, foreign, wrap, b}, both, "5", both},
+		{"several between", layers{wrap, a, opaque, wrap, opaque, wrap, b, opaque, wrap}, both, "5", both},
+		{"a middleware that adds an item", layers{wrap, a, set("List", itemA+`,"m";r=1`)}, itemA + `,"m";r=1`, "9", itemA},
+		{"one between two", layers{wrap, a, set("List", itemA+`, "m"`), opaque, wrap, b}, itemA + `, "m", "b";r=5`, "5", itemA + `, "m", "b";r=5`},
+		{"a 1xx between", layers{wrap, a, early, b}, both, "5", both},
+		{"a 1xx and a middleware between", layers{wrap, a, early, set("List", itemA+`,"m";r=1`)}, itemA + `,"m";r=1`, "9", itemA},
+	} {
+		for _, clears := range []bool{false, true} {
+			h := informational(clears, row.layers...)
+			list := row.list
+			if clears {
+				list = row.cleared
+			}
+			if got, want := h["List"], []string{list, `"backend";r=1`}; !slices.Equal(got, want) {
+				t.Errorf("%s, cleared: %v: list %q, want %q", row.name, clears, got, want)
+			}
+			if got, want := h["Single"], []string{row.single, "backend"}; !slices.Equal(got, want) {
+				t.Errorf("%s, cleared: %v: single %q, want %q", row.name, clears, got, want)
+			}
+		}
+	}
+}
+
+// What somebody has put in the place of a field is not followed by the field.
+func TestFieldsThatWereReplacedAreNotRestored(t *testing.T) {
+	t.Parallel()
+	for _, clears := range []bool{false, true} {
+		h := informational(clears, func(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
+			w, _ = track.Wrap(w, r)
+			track.SetField(w, "Single", []string{"ours"})
+			track.SetField(w, "List", []string{"ours"})
+			w.Header().Set("Single", "theirs")
+			return w
+		})
+		want := []string{"theirs", "backend"}
+		if clears {
+			want = want[1:]
+		}
+		if got := h["Single"]; !slices.Equal(got, want) {
+			t.Errorf("cleared: %v: replaced %q, want %q", clears, got, want)
+		}
+		if got, want := h["List"], []string{"ours", `"backend";r=1`}; !slices.Equal(got, want) {
+			t.Errorf("cleared: %v: the other %q, want %q", clears, got, want)
+		}
 	}
 }
