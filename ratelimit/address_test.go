@@ -148,6 +148,18 @@ func TestIPv6BitsAreConfigurable(t *testing.T) {
 	}
 }
 
+// A prefix that is wider than what stands for IPv4 is one of IPv6 addresses.
+func TestTrustedPrefixAroundIPv4Addresses(t *testing.T) {
+	t.Parallel()
+	for prefix, peer := range map[string]string{"::ffff:0:0/95": "::fffe:1:1", "64:ff9b::/95": "64:ff9b::1:0:1"} {
+		r := request("X-Forwarded-For", "203.0.113.9")
+		r.RemoteAddr = "[" + peer + "]:1"
+		key, err := ratelimit.ByForwardedFor(prefixes(prefix)...)(r)
+		require.NoError(t, err)
+		require.Equal(t, "addr:203.0.113.9", key, prefix)
+	}
+}
+
 // A prefix of IPv4 addresses in an IPv6 spelling is one of IPv4 addresses. All of them are all.
 func TestTrustedPrefixInIPv6Spelling(t *testing.T) {
 	t.Parallel()

@@ -193,6 +193,23 @@ func TestAdjustOfWhatCannotBe(t *testing.T) {
 	require.ErrorIs(t, m.AdjustAt(epoch, charge("other", ratelimit.PerHour(10))), ratelimit.ErrFull)
 }
 
+// A debt may take longer than a time.Duration can say.
+func TestLargestDebtTakesAHundredYears(t *testing.T) {
+	t.Parallel()
+	const century = 100 * 365 * 24 * time.Hour
+	m := ratelimit.NewMemory(nil)
+	c := charge("k", ratelimit.PerHour(1))
+	c.Cost = 1e9
+	require.NoError(t, m.AdjustAt(epoch, c))
+	c.Cost = 1
+	d, err := m.TakeAt(epoch, c)
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, d.RetryAfter, century)
+	require.LessOrEqual(t, d.RetryAfter, century+time.Second)
+	d.RetryAfter = 0
+	require.Equal(t, ratelimit.Decision{Limit: c.Limit, RefillAfter: century, ResetAfter: century}, d)
+}
+
 // A settlement of an earlier request knows an earlier plan.
 func TestAdjustKeepsTheLimitOfTheBucket(t *testing.T) {
 	t.Parallel()

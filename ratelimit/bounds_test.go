@@ -26,32 +26,32 @@ func TestLimitsAtTheEdge(t *testing.T) {
 	const tenYears = 10 * 365 * 24 * time.Hour
 	for name, row := range map[string]struct {
 		limit ratelimit.Limit
-		valid bool
+		wrong string // what the error is about; "" for none
 	}{
-		"the largest quota":                 {ratelimit.PerSecond(1e9), true},
-		"more":                              {ratelimit.Per(1e9+1, 2*time.Second), false},
-		"one":                               {ratelimit.PerSecond(1), true},
-		"none":                              {ratelimit.PerSecond(0), false},
-		"the largest burst":                 {ratelimit.Limit{Quota: 1e9, Window: time.Second, Burst: 1e9}, true},
-		"a larger one":                      {ratelimit.Limit{Quota: 1e9, Window: time.Second, Burst: 1e9 + 1}, false},
-		"a negative one":                    {ratelimit.Limit{Quota: 1, Window: time.Second, Burst: -1}, false},
-		"the least one":                     {ratelimit.Limit{Quota: 1e9, Window: time.Second, Burst: 1}, true},
-		"a unit a nanosecond":               {ratelimit.Per(1000, 1000), true},
-		"more than a unit a nanosecond":     {ratelimit.Per(1001, 1000), false},
-		"the shortest window":               {ratelimit.Per(1, 1), true},
-		"a window of nothing":               {ratelimit.Per(1, 0), false},
-		"ten years":                         {ratelimit.Per(7, tenYears), true},
-		"more than ten years":               {ratelimit.Per(7, tenYears+time.Second), false},
-		"ten years for a burst":             {ratelimit.Limit{Quota: 1, Window: time.Hour, Burst: 87600}, true},
-		"more than ten years for a burst":   {ratelimit.Limit{Quota: 1, Window: time.Hour, Burst: 87601}, false},
-		"a small burst of a long window":    {ratelimit.Limit{Quota: 10, Window: 5 * tenYears, Burst: 2}, true},
-		"a larger burst of a long window":   {ratelimit.Limit{Quota: 10, Window: 5 * tenYears, Burst: 3}, false},
-		"unlimited, which only LimitFor is": {ratelimit.Unlimited(), false},
-		"blocked, which only LimitFor is":   {ratelimit.Blocked(), false},
+		"the largest quota":                 {ratelimit.PerSecond(1e9), ""},
+		"more":                              {ratelimit.Per(1e9+1, 2*time.Second), "Quota"},
+		"one":                               {ratelimit.PerSecond(1), ""},
+		"none":                              {ratelimit.PerSecond(0), "Quota"},
+		"the largest burst":                 {ratelimit.Limit{Quota: 1e9, Window: time.Second, Burst: 1e9}, ""},
+		"a larger one":                      {ratelimit.Limit{Quota: 1e9, Window: time.Second, Burst: 1e9 + 1}, "Burst must"},
+		"a negative one":                    {ratelimit.Limit{Quota: 1, Window: time.Second, Burst: -1}, "Burst must"},
+		"the least one":                     {ratelimit.Limit{Quota: 1e9, Window: time.Second, Burst: 1}, ""},
+		"a unit a nanosecond":               {ratelimit.Per(1000, 1000), ""},
+		"more than a unit a nanosecond":     {ratelimit.Per(1001, 1000), "more than a unit a nanosecond"},
+		"the shortest window":               {ratelimit.Per(1, 1), ""},
+		"a window of nothing":               {ratelimit.Per(1, 0), "Window must be positive"},
+		"ten years":                         {ratelimit.Per(7, tenYears), ""},
+		"more than ten years":               {ratelimit.Per(7, tenYears+time.Second), "within ten years"},
+		"ten years for a burst":             {ratelimit.Limit{Quota: 1, Window: time.Hour, Burst: 87600}, ""},
+		"more than ten years for a burst":   {ratelimit.Limit{Quota: 1, Window: time.Hour, Burst: 87601}, "within ten years"},
+		"a small burst of a long window":    {ratelimit.Limit{Quota: 10, Window: 5 * tenYears, Burst: 2}, ""},
+		"a larger burst of a long window":   {ratelimit.Limit{Quota: 10, Window: 5 * tenYears, Burst: 3}, "within ten years"},
+		"unlimited, which only LimitFor is": {ratelimit.Unlimited(), "Quota"},
+		"blocked, which only LimitFor is":   {ratelimit.Blocked(), "Quota"},
 	} {
 		err := row.limit.Validate()
-		if !row.valid {
-			require.Error(t, err, name)
+		if row.wrong != "" {
+			require.ErrorContains(t, err, row.wrong, name)
 			require.Panics(t, func() { ratelimit.New(ratelimit.NewMemory(nil), nil, byKey("", row.limit)) }, name)
 			continue
 		}
@@ -371,7 +371,8 @@ func TestRetryAfterMs(t *testing.T) {
 		{RetryAfter: 3 * time.Second, RefillAfter: time.Millisecond}:        "2001",
 		{RetryAfter: 3 * time.Second, RefillAfter: 2500 * time.Millisecond}: "2500",
 		{RetryAfter: 3 * time.Second, RefillAfter: time.Hour}:               "3000",
-		{}: "1000",
+		{RefillAfter: 1}: "1",
+		{}:               "1000",
 	} {
 		h := ratelimit.New(says, &ratelimit.Options{RetryAfterMs: true}, byKey("", ratelimit.PerMinute(60)))(ok)
 		require.Equal(t, want, get(h, "sk_1").Header().Get("Retry-After-Ms"), "%+v", says)

@@ -87,6 +87,36 @@ func TestMaxConcurrentBoundsEachKey(t *testing.T) {
 	})
 }
 
+// One that ends frees one slot, while others of its key go on.
+func TestMaxConcurrentCountsThoseThatGoOn(t *testing.T) {
+	t.Parallel()
+	var inside []http.HandlerFunc
+	h := ratelimit.MaxConcurrent(3, ratelimit.ByAPIKey, nil)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next := inside[0]
+		inside = inside[1:]
+		next(w, r)
+	}))
+	code := func() int { return get(h, "sk_1").Code }
+	inside = []http.HandlerFunc{
+		func(w http.ResponseWriter, r *http.Request) { // the first
+			require.Equal(t, 200, code(), "the second")
+			require.Equal(t, 200, code(), "the third, after the second has ended")
+			ok(w, r)
+		},
+		ok,
+		func(w http.ResponseWriter, r *http.Request) {
+			require.Equal(t, 200, code(), "one beside the first and the third")
+			ok(w, r)
+		},
+		func(w http.ResponseWriter, r *http.Request) {
+			require.Equal(t, 429, code(), "one beside three")
+			ok(w, r)
+		},
+	}
+	require.Equal(t, 200, code())
+	require.Empty(t, inside)
+}
+
 func TestMaxConcurrentAnswers(t *testing.T) {
 	t.Parallel()
 	limit := ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey, &ratelimit.ConcurrentOptions{RetryAfter: 1500 * time.Millisecond})

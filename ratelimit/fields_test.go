@@ -105,6 +105,9 @@ func TestDenialOfAForeignLimiterIsConsistent(t *testing.T) {
 		"nothing":                   {answers{}, 1, "1", "1", "0"},
 		"nothing, for several":      {answers{}, 3, "20", "1", "0"},
 		"less than nothing":         {answers{RetryAfter: -s, RefillAfter: -s, ResetAfter: -s}, 1, "1", "1", "0"},
+		"no wait, and an end":       {answers{RetryAfter: -s, ResetAfter: 30 * s}, 1, "30", "30", "30"},
+		"a refill before the end":   {answers{RefillAfter: 5 * s, ResetAfter: 12 * s}, 1, "5", "5", "12"},
+		"an end at once":            {answers{ResetAfter: 1}, 3, "1", "1", "1"},
 		"forever":                   {answers{RefillAfter: math.MaxInt64}, 4, "9223372036", "9223372036", "9223372036"},
 		"a cost over the burst":     {answers{RetryAfter: 7 * s, RefillAfter: s}, 7, "", "1", "0"},
 		"more than there can be":    {answers{Remaining: 100, RefillAfter: 2 * s}, 1, "2", "2", "2"},
@@ -116,6 +119,20 @@ func TestDenialOfAForeignLimiterIsConsistent(t *testing.T) {
 		require.Equal(t, row.retry, w.Header().Get("Retry-After"), name)
 		require.Contains(t, w.Header().Get("RateLimit"), ";t="+row.t, name)
 		require.Equal(t, row.end, w.Header().Get("X-RateLimit-Reset"), name)
+	}
+}
+
+// What a limiter says of a request that it allows is passed on as it is, as far as it can be true.
+func TestDecisionOfAnAllowedRequestIsPassedOn(t *testing.T) {
+	t.Parallel()
+	for _, says := range []answers{
+		{Allowed: true, Remaining: 3},
+		{Allowed: true, Remaining: 3, RefillAfter: 7 * time.Second, ResetAfter: 5 * time.Second},
+	} {
+		var seen []ratelimit.Event
+		o := &ratelimit.Options{Observe: func(_ context.Context, e ratelimit.Event) { seen = append(seen, e) }}
+		get(ratelimit.New(says, o, byKey("", ratelimit.PerMinute(9)))(ok), "sk_1")
+		require.Equal(t, []ratelimit.Event{{Rule: "default", Outcome: ratelimit.OutcomeAllowed, Decision: ratelimit.Decision(says)}}, seen)
 	}
 }
 

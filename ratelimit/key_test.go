@@ -119,6 +119,26 @@ func TestKeysOfDifferentKindsNeverCollide(t *testing.T) {
 	}
 }
 
+// Servers of two versions may share a back end, and then know a caller by the same key.
+func TestSpellingOfKeys(t *testing.T) {
+	t.Parallel()
+	r := request("X-Api-Key", "sk_1", "X-Account", "acme")
+	r = reqstate.WithPrincipal(r, "acct_1")
+	r.RemoteAddr = "192.0.2.1:1234"
+	mux := http.NewServeMux()
+	mux.Handle("/", http.NotFoundHandler())
+	for want, f := range map[string]ratelimit.KeyFunc{
+		"principal:acct_1": ratelimit.ByPrincipal,
+		"addr:192.0.2.1":   ratelimit.ByRemoteAddr,
+		"pattern:/":        ratelimit.ByPattern(mux),
+		"join:16:principal:acct_114:addr:192.0.2.1": ratelimit.Join(ratelimit.ByPrincipal, ratelimit.ByRemoteAddr),
+	} {
+		key, err := f(r)
+		require.NoError(t, err)
+		require.Equal(t, want, key)
+	}
+}
+
 func TestJoinNeedsEveryKey(t *testing.T) {
 	t.Parallel()
 	_, err := ratelimit.Join(ratelimit.ByRemoteAddr, ratelimit.ByAPIKey)(request())

@@ -233,6 +233,37 @@ func TestLegacyHeadersDescribeTheRuleThatLeavesTheLeast(t *testing.T) {
 	})
 }
 
+// What an outer middleware has set stays if it leaves less, and only if it says both.
+func TestLegacyHeadersOfAnOuterMiddleware(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ours := [3]string{"12", "11", "60"} // 12 in 12 minutes
+		for _, row := range []struct {
+			name, remaining, reset string
+			want                   [3]string
+		}{
+			{"less", "10", "20", [3]string{"50", "10", "20"}},
+			{"as much, for longer", "11", "61", [3]string{"50", "11", "61"}},
+			{"as much, for as long", "11", "60", [3]string{"50", "11", "60"}},
+			{"as much, for less long", "11", "59", ours},
+			{"more", "12", "99", ours},
+			{"only how much", "0", "", ours},
+			{"only for how long", "", "99", ours},
+			{"no number", "none", "99", ours},
+			{"no time", "0", "soon", ours},
+		} {
+			inner := ratelimit.New(ratelimit.NewMemory(nil), &ratelimit.Options{LegacyHeaders: true}, byKey("", ratelimit.Per(12, 12*time.Minute)))(ok)
+			w := serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("X-RateLimit-Limit", "50")
+				w.Header().Set("X-RateLimit-Remaining", row.remaining)
+				w.Header().Set("X-RateLimit-Reset", row.reset)
+				inner.ServeHTTP(w, r)
+			}), request("X-Api-Key", "sk_1"))
+			require.Equal(t, row.want, legacy(w), row.name)
+		}
+	})
+}
+
 // A denial has the numbers of the rule that its Retry-After comes from, however little another one
 // leaves.
 func TestLegacyHeadersOfADenialDescribeTheRuleThatDenies(t *testing.T) {

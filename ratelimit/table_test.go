@@ -53,6 +53,32 @@ func TestStaleClocksMintNothing(t *testing.T) {
 	}
 }
 
+// A unit that is there but for the rounding of a float64 counts: after 290 ms at 100 a second there
+// are 28.999999999999996, which admit 29.
+func TestRemainingIsWhatWouldBeAdmitted(t *testing.T) {
+	t.Parallel()
+	const unit = 10 * time.Millisecond
+	for burst := 1; burst <= 100; burst++ {
+		m := ratelimit.NewMemory(nil)
+		c := charge("k", ratelimit.Limit{Quota: 100, Window: time.Second, Burst: burst})
+		c.Cost = burst
+		_, err := m.TakeAt(epoch, c)
+		require.NoError(t, err)
+		c.Cost = 0
+		for n := range burst + 1 {
+			d, err := m.TakeAt(epoch.Add(time.Duration(n)*unit), c)
+			require.NoError(t, err)
+			require.Equal(t, n, d.Remaining, "of %d", burst)
+			refill, reset := unit, time.Duration(burst-n)*unit
+			if n == burst {
+				refill = 0
+			}
+			require.InDelta(t, refill, d.RefillAfter, 1, "%d of %d", n, burst)
+			require.InDelta(t, reset, d.ResetAfter, 1, "%d of %d", n, burst)
+		}
+	}
+}
+
 // TestClockOfOneKeyIsThatOfAnother charges two keys together, of which one was seen a second later
 // than the other.
 func TestClockOfOneKeyIsThatOfAnother(t *testing.T) {
@@ -476,6 +502,39 @@ func TestTakeAllWithoutRoomChargesNothing(t *testing.T) {
 }
 
 // TestManyCallersOfASmallTable is for the race detector, and for what must hold in the end.
+// Beside MaxKeys there are 4,096 shared buckets. Of more policies, some begin anew.
+func TestMorePoliciesThanSharedBuckets(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: ratelimit.ShareOverflow})
+	into := make([]ratelimit.Decision, 1)
+	for policy := range 4200 {
+		c := charge("k", ratelimit.PerHour(3))
+		c.Rule = "route " + strconv.Itoa(policy)
+		d, err := m.TakeAt(epoch, c)
+		require.NoError(t, err)
+		require.Equal(t, 2, d.Remaining, c.Rule)
+		require.NoError(t, m.TakeAllAt(epoch, []ratelimit.Charge{c}, into))
+		require.Equal(t, 1, into[0].Remaining, c.Rule)
+	}
+}
+
+func TestLargestTable(t *testing.T) {
+	t.Parallel()
+	const most = 1 << 30
+	require.Panics(t, func() { ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: most + 1}) })
+	require.NotPanics(t, func() { ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: most}) })
+
+	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1 << 18}) // more parts would not fit a word
+	into := make([]ratelimit.Decision, 2)
+	for i := range 200 {
+		charges := []ratelimit.Charge{charge("a"+strconv.Itoa(i), ratelimit.PerHour(1)), charge("b"+strconv.Itoa(i), ratelimit.PerHour(1))}
+		for hours := range 3 {
+			require.NoError(t, m.TakeAllAt(epoch.Add(time.Duration(3*i+hours)*time.Hour), charges, into))
+			require.True(t, into[0].Allowed && into[1].Allowed, "%d, after %d hours", i, hours)
+		}
+	}
+}
+
 func TestManyCallersOfASmallTable(t *testing.T) {
 	t.Parallel()
 	for _, atCap := range []ratelimit.AtCap{ratelimit.EvictFullest, ratelimit.ShareOverflow, ratelimit.RefuseNew} {
