@@ -303,6 +303,21 @@ func TestUnlimitedAndBlockedCallers(t *testing.T) {
 	})
 }
 
+func TestBlockedRequestsReachNoHandler(t *testing.T) {
+	t.Parallel()
+	var seen []ratelimit.Event
+	reached := 0
+	rule := byKey("", ratelimit.PerHour(9))
+	rule.LimitFor = func(*http.Request) ratelimit.Limit { return ratelimit.Blocked() }
+	o := &ratelimit.Options{Observe: func(_ context.Context, e ratelimit.Event) { seen = append(seen, e) }}
+	h := ratelimit.New(ratelimit.NewMemory(nil), o, rule)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ }))
+	require.Equal(t, 429, get(h, "sk_1").Code)
+	require.Zero(t, reached)
+	require.Equal(t, []ratelimit.Event{{
+		Rule: "default", Outcome: ratelimit.OutcomeDenied, Decision: ratelimit.Decision{Limit: ratelimit.Blocked()},
+	}}, seen)
+}
+
 func TestNoFieldsOnChosenRoutes(t *testing.T) {
 	t.Parallel()
 	m := ratelimit.NewMemory(nil)

@@ -235,6 +235,32 @@ func TestErrorOfAKeyFuncIsTheAnswer(t *testing.T) {
 	}
 }
 
+func TestEventOfAKeyFuncThatFails(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		err     error
+		outcome ratelimit.Outcome
+	}{
+		{ratelimit.ErrNoKey, ratelimit.OutcomeNoKey},
+		{apierror.Definition{Code: "gone_away", Type: apierror.TypeInvalidRequest, Status: 499}.New(), ratelimit.OutcomeNoKey},
+		{apierror.Definition{Code: "gone_under", Type: apierror.TypeAPI, Status: 500}.New(), ratelimit.OutcomeFailed},
+		{errors.New("no such tenant"), ratelimit.OutcomeFailed},
+	} {
+		var seen []ratelimit.Event
+		observe := func(_ context.Context, e ratelimit.Event) { seen = append(seen, e) }
+		key := func(*http.Request) (string, error) { return "", row.err }
+		get(ratelimit.New(ratelimit.NewMemory(nil), &ratelimit.Options{Observe: observe}, ratelimit.Rule{Key: key})(ok), "")
+		get(ratelimit.MaxConcurrent(1, key, &ratelimit.ConcurrentOptions{Observe: observe})(ok), "")
+		require.Len(t, seen, 2)
+		for i, rule := range []string{"default", "concurrent"} {
+			require.Equal(t, rule, seen[i].Rule)
+			require.Equal(t, row.outcome, seen[i].Outcome, row.err)
+			require.Zero(t, seen[i].Decision)
+			require.ErrorIs(t, seen[i].Err, row.err)
+		}
+	}
+}
+
 func TestKeyFunctionsPanicOnWhatCannotWork(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]func(){

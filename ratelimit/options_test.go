@@ -343,6 +343,22 @@ func TestDenyHandlerGetsTheRuleAndItsDecision(t *testing.T) {
 	})
 }
 
+func TestDenialIsThatOfTheFirstRuleOfThoseWithTheLongestWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var denied []string
+		o := &ratelimit.Options{Deny: func(_ http.ResponseWriter, _ *http.Request, rule string, _ ratelimit.Decision) {
+			denied = append(denied, rule)
+		}}
+		once := ratelimit.PerMinute(1)
+		h := ratelimit.New(ratelimit.NewMemory(nil), o, byKey("short", ratelimit.PerSecond(1)), byKey("a", once), byKey("b", once))(ok)
+		get(h, "sk_1")
+		require.Empty(t, denied)
+		get(h, "sk_1")
+		require.Equal(t, []string{"a"}, denied)
+	})
+}
+
 // broken is a limiter whose back end is down for as long as err says so.
 type broken struct {
 	*ratelimit.Memory

@@ -137,6 +137,43 @@ func TestLimiterThatFailsNowAndThenIsTwoRecordsAMinute(t *testing.T) {
 
 // During a flood of new keys that a full table refuses, keys that it holds are served: that ends
 // nothing. Nor does a pause of less than a minute.
+// The minute of silence begins with the last record, and what happens in it is counted.
+func TestOutagesWithinAMinuteAfterTheLastRecord(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log lines
+		l := &broken{Memory: ratelimit.NewMemory(nil)}
+		h := ratelimit.New(l, &ratelimit.Options{Logger: log.logger()}, byKey("", ratelimit.PerSecond(100)))(ok)
+		fail := func(n int) {
+			l.err = errors.New("wrong type")
+			for range n {
+				get(h, "sk_1")
+			}
+			l.err = nil
+		}
+		fail(3)
+		require.Len(t, log.drain(), 1)
+		time.Sleep(50 * time.Second)
+		get(h, "sk_1")
+		ended := log.drain()
+		require.Len(t, ended, 1)
+		require.Contains(t, ended[0], "requests=3")
+
+		time.Sleep(time.Minute - 1)
+		fail(2)
+		get(h, "sk_1")
+		require.Empty(t, log.drain())
+
+		time.Sleep(1)
+		fail(1)
+		require.Len(t, log.drain(), 1)
+		get(h, "sk_1")
+		ended = log.drain()
+		require.Len(t, ended, 1)
+		require.Contains(t, ended[0], "requests=3")
+	})
+}
+
 func TestFloodOfNewKeysIsOneFullTableDespitePausesAndKnownKeys(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

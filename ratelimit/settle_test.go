@@ -112,6 +112,17 @@ func TestSettledDebtDeniesUntilItIsPaid(t *testing.T) {
 
 // Settling works where the request's context is not quite the handler's: below other middleware,
 // after the client has gone, after the handler has returned.
+func TestDeniedRequestsOfSettledRulesReachNoHandler(t *testing.T) {
+	t.Parallel()
+	reached := 0
+	h := ratelimit.New(ratelimit.NewMemory(nil), nil, tokens("tokens"))(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ }))
+	for range 3 { // of which one is admitted, at 60 of 100
+		get(h, "sk_1")
+	}
+	require.Equal(t, http.StatusUnauthorized, get(h, "").Code)
+	require.Equal(t, 1, reached)
+}
+
 func TestSettleInOtherContexts(t *testing.T) {
 	t.Parallel()
 	m := ratelimit.NewMemory(nil)
