@@ -180,30 +180,33 @@ func TestExemptRequestsReachTheHandler(t *testing.T) {
 // The decisions in the events of MaxConcurrent and Shed say what became of the request.
 func TestEventsOfConcurrencyLimitsHoldTheDecision(t *testing.T) {
 	t.Parallel()
-	for name, with := range map[string]func(observe func(context.Context, ratelimit.Event), shadow bool) func(http.Handler) http.Handler{
-		"concurrent": func(observe func(context.Context, ratelimit.Event), shadow bool) func(http.Handler) http.Handler {
-			return ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey, &ratelimit.ConcurrentOptions{RetryAfter: 1500 * time.Millisecond, Observe: observe, Shadow: shadow})
+	type middleware = func(http.Handler) http.Handler
+	for name, with := range map[string]func(wait time.Duration, observe func(context.Context, ratelimit.Event), shadow bool) middleware{
+		"concurrent": func(wait time.Duration, observe func(context.Context, ratelimit.Event), shadow bool) middleware {
+			return ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey, &ratelimit.ConcurrentOptions{RetryAfter: wait, Observe: observe, Shadow: shadow})
 		},
-		"shed": func(observe func(context.Context, ratelimit.Event), shadow bool) func(http.Handler) http.Handler {
-			return ratelimit.Shed(1, nil, &ratelimit.ShedOptions{RetryAfter: 1500 * time.Millisecond, Observe: observe, Shadow: shadow})
+		"shed": func(wait time.Duration, observe func(context.Context, ratelimit.Event), shadow bool) middleware {
+			return ratelimit.Shed(1, nil, &ratelimit.ShedOptions{RetryAfter: wait, Observe: observe, Shadow: shadow})
 		},
 	} {
-		for _, shadow := range []bool{false, true} {
-			var seen events
-			runs := 0
-			var h http.Handler
-			h = with(seen.observe, shadow)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if runs++; runs == 1 {
-					get(h, "sk_1")
-				}
-				ok(w, r)
-			}))
-			require.Equal(t, 200, get(h, "sk_1").Code)
-			require.Equal(t, []ratelimit.Event{
-				{Rule: name, Outcome: ratelimit.OutcomeAllowed, Decision: ratelimit.Decision{Allowed: true}},
-				{Rule: name, Outcome: ratelimit.OutcomeDenied, Decision: ratelimit.Decision{RetryAfter: 2 * time.Second}, Shadow: shadow},
-			}, seen.list)
-			require.Equal(t, map[bool]int{false: 1, true: 2}[shadow], runs)
+		for wait, told := range map[time.Duration]time.Duration{0: time.Second, 1: time.Second, time.Second: time.Second, 1500 * time.Millisecond: 2 * time.Second} {
+			for _, shadow := range []bool{false, true} {
+				var seen events
+				runs := 0
+				var h http.Handler
+				h = with(wait, seen.observe, shadow)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if runs++; runs == 1 {
+						get(h, "sk_1")
+					}
+					ok(w, r)
+				}))
+				require.Equal(t, 200, get(h, "sk_1").Code)
+				require.Equal(t, []ratelimit.Event{
+					{Rule: name, Outcome: ratelimit.OutcomeAllowed, Decision: ratelimit.Decision{Allowed: true}},
+					{Rule: name, Outcome: ratelimit.OutcomeDenied, Decision: ratelimit.Decision{RetryAfter: told}, Shadow: shadow},
+				}, seen.list)
+				require.Equal(t, map[bool]int{false: 1, true: 2}[shadow], runs)
+			}
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -27,6 +28,8 @@ type details struct {
 	Code      string    `json:"code"`
 	RequestID string    `json:"request_id"`
 	Violated  *[]string `json:"violated-policies"`
+
+	body string
 }
 
 // answered has a client ask that prefers problem details, until it is denied.
@@ -41,7 +44,7 @@ func answered(t *testing.T, h http.Handler, key string) (details, http.Header) {
 			continue
 		}
 		require.Equal(t, "application/problem+json", w.Header().Get("Content-Type"))
-		var d details
+		d := details{body: w.Body.String()}
 		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &d))
 		require.Equal(t, w.Code, d.Status)
 		require.Equal(t, w.Header().Get("Request-Id"), d.RequestID)
@@ -106,6 +109,7 @@ func TestProblemDetailsNameNoPolicyWithoutFields(t *testing.T) {
 		d, header := answered(t, ratelimit.New(ratelimit.NewMemory(nil), o, rule)(ok), "sk_1")
 		require.Equal(t, quotaExceeded, d.Type)
 		require.Nil(t, d.Violated, rule.Name)
+		require.NotContains(t, d.body, "violated")
 		require.Empty(t, header.Values("RateLimit-Policy"))
 
 		o.NoFields = func(*http.Request) bool { return false }
@@ -138,6 +142,7 @@ func TestProblemDetailsOfConcurrencyLimits(t *testing.T) {
 		require.Equal(t, row.typ, d.Type)
 		require.Equal(t, row.title, d.Title)
 		require.Equal(t, row.violated, d.Violated)
+		require.Equal(t, row.violated != nil, strings.Contains(d.body, "violated"))
 	}
 }
 

@@ -64,6 +64,8 @@ func TestSettleChargesTheRealCost(t *testing.T) {
 		"less":                   {[]string{"tokens=10"}, 90, ""},
 		"as much":                {[]string{"tokens=60"}, 40, ""},
 		"more":                   {[]string{"tokens=75"}, 25, ""},
+		"one more":               {[]string{"tokens=61"}, 39, ""},
+		"one less":               {[]string{"tokens=59"}, 41, ""},
 		"nothing":                {[]string{"tokens=0"}, 100, ""},
 		"more than a burst":      {[]string{"tokens=1000"}, 0, ""},
 		"more than there can be": {[]string{"tokens=9223372036854775807"}, 0, ""},
