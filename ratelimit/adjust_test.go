@@ -281,6 +281,27 @@ func TestDebtsAreNotForgotten(t *testing.T) {
 	}
 }
 
+// The place of a bucket that was reset may hold another one, and the bucket have another place.
+func TestResetOfABucketInAnotherPlace(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 3})
+	take := func(key string) bool {
+		d, err := m.TakeAt(epoch, charge(key, ratelimit.PerHour(1)))
+		require.NoError(t, err)
+		return d.Allowed
+	}
+	require.True(t, take("a") && take("b"))
+	for _, key := range []string{"a", "b"} {
+		require.NoError(t, m.Reset(t.Context(), "p", key))
+	}
+	require.True(t, take("a"))
+	require.False(t, take("a"))
+	require.NoError(t, m.Reset(t.Context(), "p", "a"))
+	require.Zero(t, m.Stats().Keys)
+	require.True(t, take("a") && take("b") && take("c"))
+	require.False(t, take("a") || take("b") || take("c"))
+}
+
 func TestReset(t *testing.T) {
 	t.Parallel()
 	for _, maxKeys := range []int{1, 3, 5000} {

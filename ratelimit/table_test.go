@@ -518,6 +518,27 @@ func TestMorePoliciesThanSharedBuckets(t *testing.T) {
 	}
 }
 
+// At the cap, a bucket that is full goes without a trace, wherever it is, and one that is not stays.
+func TestFullBucketMakesRoomWhereverItIs(t *testing.T) {
+	t.Parallel()
+	for place := range 8 {
+		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 8, AtCap: ratelimit.RefuseNew})
+		for i := range 8 {
+			limit := ratelimit.PerHour(1)
+			if i == place {
+				limit = ratelimit.PerSecond(1)
+			}
+			_, err := m.TakeAt(epoch, charge(strconv.Itoa(i), limit))
+			require.NoError(t, err)
+		}
+		_, err := m.TakeAt(epoch.Add(time.Second-1), charge("early", ratelimit.PerHour(1)))
+		require.ErrorIs(t, err, ratelimit.ErrFull, "a nanosecond is missing")
+		_, err = m.TakeAt(epoch.Add(time.Second), charge("new", ratelimit.PerHour(1)))
+		require.NoError(t, err, "in place %d", place)
+		require.Equal(t, ratelimit.MemoryStats{Keys: 8, NoRoom: 1}, m.Stats())
+	}
+}
+
 func TestLargestTable(t *testing.T) {
 	t.Parallel()
 	const most = 1 << 30
