@@ -123,6 +123,7 @@ func TestShedWithSharesBetweenNoneAndAll(t *testing.T) {
 		{ratelimit.ShedOptions{Hysteresis: 0.5}, 60, 80, 90, 10, 30, 40},
 		{ratelimit.ShedOptions{Hysteresis: 0.02}, 60, 80, 90, 58, 78, 88},
 		{ratelimit.ShedOptions{Hysteresis: -1}, 60, 80, 90, 59, 79, 89},
+		{ratelimit.ShedOptions{Hysteresis: 0.99}, 60, 80, 90, 0, 0, 0},
 		{ratelimit.ShedOptions{Reserve: 0.5, Hysteresis: 0.25}, 37, 50, 75, 12, 25, 50},
 	} {
 		for class, at := range map[ratelimit.Class][2]int{

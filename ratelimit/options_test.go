@@ -244,6 +244,7 @@ func TestLegacyHeadersOfAnOuterMiddleware(t *testing.T) {
 		}{
 			{"less", "10", "20", [3]string{"50", "10", "20"}},
 			{"as much, for longer", "11", "61", [3]string{"50", "11", "61"}},
+			{"as much, forever", "11", "9223372036854775807", [3]string{"50", "11", "9223372036854775807"}},
 			{"as much, for as long", "11", "60", [3]string{"50", "11", "60"}},
 			{"as much, for less long", "11", "59", ours},
 			{"more", "12", "99", ours},

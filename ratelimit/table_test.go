@@ -638,6 +638,23 @@ func TestACallInAFullTableKeepsWhatItHasCharged(t *testing.T) {
 
 // TestEverySlotIsLookedAtInTurn shows that half as many new keys as there are old ones, all full,
 // make room for all of them.
+// While there is room, a bucket stays for a minute after it is full. At the cap, two go at a time.
+func TestFullBucketsGoEarlyAtTheCapAlone(t *testing.T) {
+	t.Parallel()
+	for keys, left := range map[int][]int{100: {99, 100, 99, 100}, 101: {101, 100, 101, 100}, 200: {101, 102, 103, 104}} {
+		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: keys})
+		for i := range 100 {
+			_, err := m.TakeAt(epoch, charge(strconv.Itoa(i), ratelimit.PerHour(1)))
+			require.NoError(t, err)
+		}
+		for i, want := range left {
+			_, err := m.TakeAt(epoch.Add(time.Hour), charge("new "+strconv.Itoa(i), ratelimit.PerHour(1)))
+			require.NoError(t, err)
+			require.Equal(t, ratelimit.MemoryStats{Keys: want}, m.Stats(), "%d of %d", i, keys)
+		}
+	}
+}
+
 func TestEverySlotIsLookedAtInTurn(t *testing.T) {
 	t.Parallel()
 	for _, keys := range []int{2, 68, 136, 200} { // blocks of entries are full at 68
