@@ -60,7 +60,7 @@ func parseItem(in string) (item sfItem, rest string, err error) {
 			n = len(in)
 		}
 		key := in[:n]
-		if key == "" || !strings.Contains("abcdefghijklmnopqrstuvwxyz*", key[:1]) {
+		if key == "" || strings.ContainsAny(key[:1], "0123456789_-.") {
 			return item, "", fmt.Errorf("%w: no key: %s", errStructured, in)
 		}
 		var value any = true
