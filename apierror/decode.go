@@ -151,7 +151,7 @@ func readRequest(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, e
 		if e := From(err); e.code != CodeAPIError || CodeOf(err) != "" {
 			return nil, e
 		}
-		return nil, CodeParameterInvalid.Messagef("The request body could not be read to its end.").WithCause(err)
+		return nil, unreadBody(err)
 	}
 	return b.Bytes(), nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"mime"
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
@@ -19,9 +20,12 @@ import (
 //
 //   - the first *Error, [Code] or [Definition] in err's tree, as errors.As would find it, through wrapping (%w) and errors.Join. When it is
 //     about a parameter and the tree holds errors about other parameters, they are all named in Fields;
-//   - *http.MaxBytesError is request_too_large, context.DeadlineExceeded and os.ErrDeadlineExceeded are timeout;
+//   - *http.MaxBytesError is request_too_large, context.DeadlineExceeded and os.ErrDeadlineExceeded are timeout, and
+//     what net/http says of a malformed form is what is wrong with it;
 //   - anything else is api_error, and so is an *Error that Parse made of another service's response: its codes are that
 //     service's promises, not ours. To pass one on, make an error of your own with it as cause.
+//
+// Write also knows the request: what reading its body has failed with, such as io.ErrUnexpectedEOF, is parameter_invalid there.
 //
 // The result is the *Error itself where err is one. Otherwise its cause is err: what wrapped the *Error is for the log.
 func From(err error) *Error {
@@ -151,8 +155,8 @@ func mapped(err error) *Error {
 }
 
 // badForm is what reading a form fails with if the client is at fault: ParseForm, ParseMultipartForm and MultipartReader of
-// net/http, and mime/multipart below them. Several have no type or value of their own to be known by, only a text. An
-// io.ErrUnexpectedEOF alone may be the client's or a dependency's, so it is not among them.
+// net/http, and what is below them. Several have no type or value of their own to be known by, only a text. An
+// io.ErrUnexpectedEOF alone may be the client's or a dependency's, so it is not among them: Write finds out whose it is.
 func badForm(err error) *Error {
 	switch t := err.(type) {
 	case url.EscapeError:
@@ -171,6 +175,8 @@ func badForm(err error) *Error {
 		return RequestTooLarge(0)
 	case http.ErrMissingFile:
 		return CodeParameterMissing.Messagef("A required file is missing.")
+	case mime.ErrInvalidMediaParameter:
+		return badContentType()
 	}
 	text := causeText(err)
 	switch t := err.(type) {
@@ -189,20 +195,33 @@ func badForm(err error) *Error {
 		}
 		return nil
 	}
-	switch {
-	case text == "invalid semicolon separator in query":
+	switch text {
+	case "invalid semicolon separator in query":
 		return CodeParameterInvalid.Messagef("The form or query is malformed.")
-	case text == "http: POST too large":
+	case "number of URL query parameters exceeded limit":
+		return CodeParameterInvalid.Messagef("The form or query has too many parameters.")
+	case "http: POST too large":
 		return RequestTooLarge(10 << 20)
-	case text == "mime: invalid media parameter", text == "mime: no media type", text == "mime: duplicate parameter name":
-		return CodeParameterInvalid.Messagef("The Content-Type is malformed.").WithParam("Content-Type")
-	case text == "multipart: boundary is empty":
+	case "missing form body":
+		return CodeParameterMissing.Messagef("The request body is empty.")
+	case "mime: no media type", "mime: expected slash after first token", "mime: expected token after slash",
+		"mime: unexpected content after media subtype", "mime: duplicate parameter name":
+		return badContentType()
+	case "multipart: boundary is empty":
 		return CodeParameterInvalid.Messagef("The Content-Type has no boundary.").WithParam("Content-Type")
-	case strings.HasPrefix(text, "multipart: expecting a new Part; got line "),
-		strings.HasPrefix(text, "multipart: unexpected line in Next(): "):
-		return CodeParameterInvalid.Messagef("The multipart form is malformed.")
+	}
+	for _, beginning := range [...]string{
+		"multipart: expecting a new Part; got line ", "multipart: unexpected line in Next(): ", "quotedprintable: invalid ",
+	} {
+		if strings.HasPrefix(text, beginning) {
+			return CodeParameterInvalid.Messagef("The multipart form is malformed.")
+		}
 	}
 	return nil
+}
+
+func badContentType() *Error {
+	return CodeParameterInvalid.Messagef("The Content-Type is malformed.").WithParam("Content-Type")
 }
 
 // is is errors.Is for one node of a tree.
@@ -244,6 +263,23 @@ func canceled(ctx context.Context, err error) (about bool) {
 		return !about
 	})
 	return about
+}
+
+// holds reports whether target itself is in err's tree. It is never if it is nil.
+func holds(err, target error) (held bool) {
+	if target == nil {
+		return false
+	}
+	walk(err, false, func(node error) (more bool) {
+		held = node == target //nolint:errorlint // walk unwraps
+		return !held
+	})
+	return held
+}
+
+// unreadBody is what goes out for err, which reading the request's body has failed with.
+func unreadBody(err error) *Error {
+	return CodeParameterInvalid.Messagef("The request body could not be read to its end.").WithCause(err)
 }
 
 // clientGone is what goes out when the request's own context was cancelled. Nobody may be there to read it; who is (the

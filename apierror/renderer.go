@@ -64,12 +64,18 @@ func (rd *Renderer) Handler(next http.Handler) http.Handler {
 func RequestIDFrom(ctx context.Context) string { return reqstate.From(ctx).RequestID() }
 
 // resolve returns the error that err goes out as, with every part of it decided.
-func (rd *Renderer) resolve(r *http.Request, err error) (a *answer, gone bool) {
+func (rd *Renderer) resolve(r *http.Request, state *reqstate.State, err error) (a *answer, gone bool) {
 	e := rd.mapped(r, err)
 	if e == nil {
 		var named bool
 		e, named = from(err)
-		if ctx := r.Context(); canceled(ctx, err) || !named && errors.Is(ctx.Err(), context.Canceled) {
+		switch ctx := r.Context(); {
+		case canceled(ctx, err):
+			e, gone = clientGone(err), true
+		case named:
+		case holds(err, state.BodyErr()): // net/http cancels the request then, but a moment later
+			e = unreadBody(err)
+		case errors.Is(ctx.Err(), context.Canceled):
 			e, gone = clientGone(err), true
 		}
 	}

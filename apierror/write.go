@@ -23,6 +23,11 @@ type HandlerFunc func(http.ResponseWriter, *http.Request) error
 
 // ServeHTTP calls f and answers the error that it returns. When f had begun its answer, see [Write].
 func (f HandlerFunc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if reqstate.HasBody(r) && reqstate.Of(w, r) == nil { // outside of any chain: Write must know what reading the body fails with
+		w, c, _ := reqstate.Enter(w, r)
+		reqstate.Serve(f, w, r, c)
+		return
+	}
 	w, _ = track.Wrap(w, r)
 	if err := f(w, r); err != nil {
 		Write(w, r, err)
@@ -32,6 +37,10 @@ func (f HandlerFunc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Write answers a failed request: the error object, its status and its headers, as the [Renderer] of the request says, or the
 // default one. What err goes out as is told at [From]; an error of the request's own cancelled context is answered with 503 and
 // counted as 499. A nil err is a mistake, answered as api_error.
+//
+// An error that would be api_error is parameter_invalid if reading the request's body has failed with it, or with an error that it
+// wraps: the client sent less than it announced, say. For a multipart form that ends without its last boundary that is
+// io.ErrUnexpectedEOF. Inside of a HandlerFunc, a Renderer's Handler, and the RequestID or AccessLog of package seawall, Write knows.
 //
 // Nothing is ever written twice. When the response has begun already, as far as the ResponseWriter can tell (inside a
 // [HandlerFunc] and below any middleware of package seawall it can), the error is logged, and then
@@ -55,7 +64,7 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	if err == nil {
 		err = errNil
 	}
-	a, gone := rd.resolve(r, err)
+	a, gone := rd.resolve(r, state, err)
 	e := &a.err
 	e.requestID = state.EnsureRequestID(reqid.New)
 	t := track.Find(w)

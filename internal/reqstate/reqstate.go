@@ -92,11 +92,14 @@ func enter(w http.ResponseWriter, r *http.Request, renderer any) (http.ResponseW
 		renderer = known.Renderer()
 	}
 	var c *stateContext
+	body := r.Body
 	switch {
 	case known == nil:
 		c = newContext(r, renderer)
+		body = c.state.request.watch(r)
 	case !known.request.owns(w, r):
 		c = newContext(r, renderer)
+		body = c.state.request.watch(r)
 		c.state.principal = known.principal
 		c.state.request.outer, c.state.request.id = known.request, known.RequestID()
 	case s == nil:
@@ -108,7 +111,9 @@ func enter(w http.ResponseWriter, r *http.Request, renderer any) (http.ResponseW
 	}
 	s = &c.state
 	if track.Is(w) {
-		return s.request.tracked(w, r, s), r.WithContext(c), s
+		inside := r.WithContext(c)
+		inside.Body = body
+		return s.request.tracked(w, r, s), inside, s
 	}
 	// Both live as long as the request is served, so they share an allocation. A context may live
 	// longer, and must not keep them.
@@ -116,6 +121,7 @@ func enter(w http.ResponseWriter, r *http.Request, renderer any) (http.ResponseW
 		response track.Response
 		request  http.Request
 	}{request: *r.WithContext(c)}
+	x.request.Body = body
 	w = track.WrapInto(&x.response, w, r)
 	return s.request.tracked(w, r, s), &x.request, s
 }

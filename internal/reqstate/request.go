@@ -28,6 +28,9 @@ type request struct {
 
 	authenticatedAs stateContext // the room for the first that acts for a principal
 
+	bodyDone bool  // the body has failed or was closed
+	bodyErr  error // what reading it has failed with
+
 	hasTracker bool
 	final      bool    // the outermost tracker has seen the status
 	tried      attempt // the last error that was about to be sent
