@@ -18,8 +18,8 @@ type AccessLogOptions struct {
 	// Logger gets the lines. Nil is slog.Default().
 	Logger *slog.Logger
 
-	// Mux names the route of a request that was answered before it came to the mux: refused by a limit, say, or replayed. Nil
-	// leaves the pattern of such requests empty.
+	// Mux names the route of a request that was answered before it came to the mux: refused by a limit, say, or replayed. Layers
+	// outside of the chain find the pattern in their own request then, as if the mux had run. Nil leaves it empty.
 	Mux *http.ServeMux
 
 	// Attrs adds to a line what the service wants to see: a header, the path, the principal. It is called when the handler has
@@ -72,7 +72,9 @@ func AccessLog(o *AccessLogOptions) Middleware {
 			_, response := track.Wrap(w, c)
 			returned := false
 			defer func() { // no recover: a panic goes on up, with its stack
-				opt.write(c, state, response, start, !returned)
+				took := time.Since(start)
+				pattern := opt.route(w, r, c, state, response)
+				opt.write(c, state, response, pattern, start, took, !returned)
 			}()
 			reqstate.Serve(next, w, r, c)
 			returned = true
@@ -80,8 +82,9 @@ func AccessLog(o *AccessLogOptions) Middleware {
 	}
 }
 
-func (o *AccessLogOptions) write(r *http.Request, state *reqstate.State, response *track.Response, start time.Time, aborted bool) {
-	took := time.Since(start)
+func (o *AccessLogOptions) write(
+	r *http.Request, state *reqstate.State, response *track.Response, pattern string, start time.Time, took time.Duration, aborted bool,
+) {
 	logger := o.Logger
 	if logger == nil {
 		logger = slog.Default()
@@ -98,7 +101,7 @@ func (o *AccessLogOptions) write(r *http.Request, state *reqstate.State, respons
 	attrs := make([]slog.Attr, 0, 12)
 	attrs = names.method(attrs, r.Method)
 	attrs = append(attrs,
-		slog.String(names.pattern, names.route(plain.Text(o.pattern(r, state, response), maxPattern))),
+		slog.String(names.pattern, names.route(plain.Text(pattern, maxPattern))),
 		slog.Int(names.status, status),
 		slog.Int64(names.bytes, response.Bytes()),
 		names.duration(took),
@@ -151,13 +154,21 @@ func (o *AccessLogOptions) extra(r *http.Request) (attrs []slog.Attr) {
 	return plainAttrs(o.Attrs(reqstate.Logged(r)))
 }
 
-func (o *AccessLogOptions) pattern(r *http.Request, state *reqstate.State, response *track.Response) string {
-	if r.Method == http.MethodConnect && response.Status()/100 == 3 {
+// route returns the pattern of r, which was passed on as c. Where no router was reached, it asks the
+// mux, and r has the pattern then, which layers further out read.
+func (o *AccessLogOptions) route(
+	w http.ResponseWriter, r, c *http.Request, state *reqstate.State, response *track.Response,
+) string {
+	connect := r.Method == http.MethodConnect
+	if connect && response.Status()/100 == 3 {
 		return "" // ServeMux gives the path itself as the pattern of a CONNECT that it redirects
 	}
-	pattern := state.Pattern(r)
-	if pattern == "" && o.Mux != nil && r.Method != http.MethodConnect && r.RequestURI != "*" {
-		_, pattern = o.Mux.Handler(r)
+	pattern := state.Pattern(c)
+	if pattern != "" || o.Mux == nil || state.Routed() || connect || r.RequestURI == "*" {
+		return pattern
+	}
+	if _, pattern = o.Mux.Handler(c); pattern != "" {
+		reqstate.SetPattern(w, r, pattern)
 	}
 	return pattern
 }

@@ -19,7 +19,11 @@ func NotFound(mux *http.ServeMux) http.Handler {
 			return
 		}
 		h, pattern := mux.Handler(r)
+		if r.Method == http.MethodConnect && pattern == r.URL.Path+"/" {
+			pattern = "" // of a CONNECT that it redirects, the mux takes the path for the pattern
+		}
 		if pattern == "" {
+			reqstate.SetNoRoute(w, r)
 			refuse(w, r, h)
 			return
 		}

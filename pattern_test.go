@@ -2,13 +2,20 @@ package seawall_test
 
 import (
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/seawall-go/seawall"
+	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/idempotent"
+	"github.com/seawall-go/seawall/internal/memhttp"
+	"github.com/seawall-go/seawall/ratelimit"
 )
 
 // outerPattern serves a request as tracing does, and returns the pattern that its own request has then.
@@ -79,5 +86,179 @@ func TestAccessLogHasThePatternOfAnotherRouter(t *testing.T) {
 				require.Equal(t, "GET /things/{id}", logs.access(t)[0]["pattern"])
 			}
 		})
+	}
+}
+
+// Each is answered by a layer outside of the router.
+func earlyAnswers() map[string]struct {
+	stack  *seawall.Stack
+	status int
+} {
+	limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{
+		Name: "early", Limit: ratelimit.PerHour(1), Key: everybody, Cost: func(*http.Request) int { return 2 },
+	})
+	answering := func(h http.Handler) seawall.Middleware { return func(http.Handler) http.Handler { return h } }
+	refusing := func(err error) seawall.Middleware { return answering(failing(nil, err)) }
+	return map[string]struct {
+		stack  *seawall.Stack
+		status int
+	}{
+		"a refused credential":       {&seawall.Stack{Authenticate: refusing(apierror.CodeAuthenticationFailed)}, 401},
+		"a refused copy":             {&seawall.Stack{Authenticate: seawall.Chain(as("acct_1"), refusing(apierror.CodePermissionDenied))}, 403},
+		"a limit":                    {&seawall.Stack{RateLimit: limit}, 429},
+		"a limit of a principal":     {&seawall.Stack{Authenticate: as("acct_1"), RateLimit: limit}, 429},
+		"a limit below a deadline":   {&seawall.Stack{Timeout: time.Hour, AddressLimit: limit}, 429},
+		"a cached answer":            {&seawall.Stack{Idempotency: answering(ok)}, 200},
+		"a body that is too large":   {&seawall.Stack{MaxBody: 1}, 413},
+		"a panic":                    {&seawall.Stack{Authenticate: answering(panicking("bug"))}, 500},
+		"an error that Skip lets by": {&seawall.Stack{Skip: func(*http.Request) bool { return true }, Authenticate: refusing(apierror.CodeAuthenticationFailed)}, 401},
+	}
+}
+
+// early asks s for a thing, inside of a layer as tracing is, which has the pattern at the end.
+func early(t *testing.T, protocol func(http.Handler) *memhttp.Server, s *seawall.Stack, h http.Handler) (status int, outer string, line map[string]any) {
+	t.Helper()
+	var logs logs
+	s.Logger = logs.logger()
+	inside := s.Handler(h)
+	server := protocol(plain(func(w http.ResponseWriter, r *http.Request) {
+		defer func() { outer = r.Pattern }()
+		inside.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	resp, err := server.Client().Post(server.URL+"/v1/things/17", "text/plain", strings.NewReader("body"))
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	server.Close()
+	lines := logs.access(t)
+	require.Len(t, lines, 1)
+	return resp.StatusCode, outer, lines[0]
+}
+
+func TestWhatIsAnsweredBeforeTheMuxHasItsPattern(t *testing.T) {
+	t.Parallel()
+	const route = "POST /v1/things/{id}"
+	routes := func() *http.ServeMux { return mux(route, ok) }
+	for _, protocol := range protocols {
+		for name := range earlyAnswers() {
+			for router, row := range map[string]struct {
+				h    http.Handler
+				want string
+			}{
+				"ServeMux":                   {routes(), route},
+				"ServeMux without a route":   {mux("/v2/", ok), ""},
+				"a router that is not one":   {plain(routes().ServeHTTP), ""},
+				"ServeMux around a ServeMux": {mux("/v1/", routes()), "/v1/"},
+			} {
+				t.Run(protocol.name+"/"+name+"/"+router, func(t *testing.T) {
+					t.Parallel()
+					answer := earlyAnswers()[name]
+					status, outer, line := early(t, protocol.new, answer.stack, row.h)
+					require.Equal(t, answer.status, status)
+					require.Equal(t, row.want, outer)
+					require.Equal(t, row.want, line["pattern"])
+				})
+			}
+		}
+	}
+}
+
+func TestAReplayHasThePatternOfItsRoute(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range protocols {
+		var logs logs
+		var outer []string
+		h := (&seawall.Stack{
+			Logger: logs.logger(), Authenticate: as("acct_1"), Idempotency: idempotent.New(idempotent.NewMemory(nil), everybody, nil),
+		}).Handler(mux("POST /v1/things/{id}", ok))
+		s := protocol.new(plain(func(w http.ResponseWriter, r *http.Request) {
+			defer func() { outer = append(outer, r.Pattern) }()
+			h.ServeHTTP(w, r)
+		}))
+		for range 2 {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/v1/things/17", nil)
+			require.NoError(t, err)
+			r.Header.Set("Idempotency-Key", "key")
+			require.NoError(t, do(s.Client(), r).err)
+		}
+		s.Close()
+		require.Equal(t, []string{"POST /v1/things/{id}", "POST /v1/things/{id}"}, outer)
+		line := logs.access(t)[1]
+		require.Equal(t, true, line["replayed"])
+		require.Equal(t, "POST /v1/things/{id}", line["pattern"])
+	}
+}
+
+// What a router has said is not overruled by what the mux would have said.
+func TestARouterThatHasSpokenIsNotOverruled(t *testing.T) {
+	t.Parallel()
+	const route = "POST /v1/things/{thing}"
+	says := func(next http.Handler) http.Handler {
+		return plain(func(w http.ResponseWriter, r *http.Request) {
+			seawall.WithPattern(r, route)
+			next.ServeHTTP(w, r)
+		})
+	}
+	refuses := func(http.Handler) http.Handler { return failing(nil, apierror.CodeAuthenticationFailed) }
+	for _, protocol := range protocols {
+		for name, authenticate := range map[string]seawall.Middleware{
+			"before the mux":         seawall.Chain(says, refuses),
+			"and the mux is reached": says,
+			"and a copy is refused":  seawall.Chain(as("acct_1"), says, refuses),
+		} {
+			for router, h := range map[string]http.Handler{
+				"around a ServeMux": mux("/v1/", says(ok)), "around another router": says(ok),
+			} {
+				t.Run(protocol.name+"/"+name+"/"+router, func(t *testing.T) {
+					t.Parallel()
+					_, outer, line := early(t, protocol.new, &seawall.Stack{Authenticate: authenticate}, h)
+					require.Equal(t, route, outer)
+					require.Equal(t, route, line["pattern"])
+				})
+			}
+		}
+	}
+}
+
+// Looking twice would find the route that was added meanwhile.
+func TestAMuxThatHasNoRouteIsAskedOnce(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range protocols {
+		routes := mux("/v2/", ok)
+		adding := func(next http.Handler) http.Handler {
+			return plain(func(w http.ResponseWriter, r *http.Request) {
+				next.ServeHTTP(w, r)
+				routes.Handle("/v1/", ok)
+			})
+		}
+		status, outer, line := early(t, protocol.new, &seawall.Stack{Idempotency: adding}, routes)
+		require.Equal(t, http.StatusNotFound, status)
+		require.Empty(t, outer)
+		require.Empty(t, line["pattern"])
+	}
+}
+
+// An access log that writes nothing names the route all the same.
+func TestAnAccessLogAloneNamesTheRouteOfWhatTheMuxNeverSaw(t *testing.T) {
+	t.Parallel()
+	routes := mux("POST /v1/things/{id}", ok)
+	for name, o := range map[string]*seawall.AccessLogOptions{
+		"writing": {Logger: slog.New(slog.NewJSONHandler(new(bin), nil)), Mux: routes},
+		"silent":  {Logger: discard, Mux: routes},
+	} {
+		chain := seawall.Chain(seawall.AccessLog(o), func(http.Handler) http.Handler { return failing(nil, apierror.CodeAuthenticationFailed) })
+		require.Equal(t, "POST /v1/things/{id}", outerPattern(chain(routes)), name)
+	}
+}
+
+// The mux takes the path for the pattern then, and paths hold ids.
+func TestARedirectedCONNECTHasNoPattern(t *testing.T) {
+	t.Parallel()
+	h := (&seawall.Stack{Logger: discard}).Handler(mux("/v1/things/{id}/", ok))
+	for path, want := range map[string]string{"/v1/things/17": "", "/v1/things/17/": "/v1/things/{id}/"} {
+		r, w := httptest.NewRequest(http.MethodConnect, path, nil), httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		require.Equal(t, want == "", w.Code == http.StatusTemporaryRedirect, path)
+		require.Equal(t, want, r.Pattern, path)
 	}
 }

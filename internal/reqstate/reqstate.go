@@ -213,10 +213,24 @@ func SetPattern(w http.ResponseWriter, r *http.Request, pattern string) {
 	if r.Pattern != pattern {
 		r.Pattern = pattern
 	}
+	setRoute(w, r, func(q *request) { q.pattern = pattern })
+}
+
+// SetNoRoute says that a router has found no route for r, so that no one needs to look again.
+func SetNoRoute(w http.ResponseWriter, r *http.Request) { setRoute(w, r, func(*request) {}) }
+
+func setRoute(w http.ResponseWriter, r *http.Request, set func(*request)) {
 	if s := From(r.Context()); s != nil && s.request.owns(w, r) {
-		s.request.set(&s.request.pattern, pattern)
+		q := s.request
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.routed = true
+		set(q)
 	}
 }
+
+// Routed reports whether a router has told what it found for the request.
+func (s *State) Routed() bool { return get(s, func(q *request) bool { return q.routed }) }
 
 // SetRequestID sets the request's id.
 func (s *State) SetRequestID(id string) { s.request.set(&s.request.id, id) }

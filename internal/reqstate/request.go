@@ -21,6 +21,7 @@ type request struct {
 	mu        sync.Mutex
 	id        string
 	pattern   string
+	routed    bool // a router has looked for the pattern
 	principal string
 	left      bool // by the outermost Serve
 	copies    []copied
