@@ -31,7 +31,7 @@ func RequestID(o *RequestIDOptions) Middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w, c, state := reqstate.Enter(w, r)
-			if state.RequestID() == "" && opt.trusts(c) {
+			if opt.Inbound != nil && state.RequestID() == "" && opt.trusts(c) {
 				state.SetRequestID(inboundID(r.Header))
 			}
 			state.AnnounceRequestID(w, reqid.New)
@@ -44,9 +44,6 @@ func RequestID(o *RequestIDOptions) Middleware {
 
 // trusts asks the hook. It runs outside of Recover, which needs an id to log.
 func (o *RequestIDOptions) trusts(r *http.Request) (trusted bool) {
-	if o.Inbound == nil {
-		return false
-	}
 	defer func() {
 		if v := recover(); v != nil {
 			logPanic(o.Logger, r, "RequestIDOptions.Inbound", v)

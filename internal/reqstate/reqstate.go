@@ -47,6 +47,11 @@ func Of(w http.ResponseWriter, r *http.Request) *State {
 	if s := From(r.Context()); s != nil {
 		return s
 	}
+	return trackedBy(w)
+}
+
+// trackedBy returns the State that w's tracker was made for, without its principal. It is nil for none.
+func trackedBy(w http.ResponseWriter) *State {
 	s, _ := track.OwnerOf(w).(*State)
 	if s == nil || s.principal == "" {
 		return s
@@ -87,7 +92,11 @@ func WithRenderer(w http.ResponseWriter, r *http.Request, renderer any) (http.Re
 }
 
 func enter(w http.ResponseWriter, r *http.Request, renderer any) (http.ResponseWriter, *http.Request, *State) {
-	s, known := From(r.Context()), Of(w, r)
+	s := From(r.Context())
+	known := s
+	if s == nil {
+		known = trackedBy(w)
+	}
 	if renderer == nil {
 		renderer = known.Renderer()
 	}

@@ -21,22 +21,23 @@ type request struct {
 	mu        sync.Mutex
 	id        string
 	pattern   string
-	routed    bool // a router has looked for the pattern
 	principal string
-	left      bool // by the outermost Serve
 	copies    []copied
 	oneCopy   [1]copied // the room for the first
 
 	authenticatedAs stateContext // the room for the first that acts for a principal
 
-	bodyDone bool  // the body has failed or was closed
-	bodyErr  error // what reading it has failed with
+	bodyErr error   // what reading the body has failed with
+	tried   attempt // the last error that was about to be sent
+	sent    error   // the one that was
+	late    error
 
+	routed     bool // a router has looked for the pattern
+	left       bool // by the outermost Serve
+	bodyDone   bool // the body has failed or was closed
 	hasTracker bool
-	final      bool    // the outermost tracker has seen the status
-	tried      attempt // the last error that was about to be sent
-	sent       attempt // the one that was
-	late       error
+	final      bool // the outermost tracker has seen the status
+	gone       bool // sent was, to a request that was canceled
 }
 
 // attempt is an error that is sent with a status.
@@ -70,17 +71,17 @@ func (q *request) authenticated(r, c *http.Request, p string) {
 	}
 }
 
-// takeCopyOf returns the first copy of r, and forgets it. It is nil if there is none.
-func (q *request) takeCopyOf(r *http.Request) *http.Request {
+// takeCopyOf returns the first copy of r, and forgets it. It is nil if there is none. The pattern is
+// that of the request.
+func (q *request) takeCopyOf(r *http.Request) (c *http.Request, pattern string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	i := slices.IndexFunc(q.copies, func(c copied) bool { return c.from == r })
-	if i < 0 {
-		return nil
+	if i >= 0 {
+		c = q.copies[i].to
+		q.copies = slices.Delete(q.copies, i, i+1)
 	}
-	to := q.copies[i].to
-	q.copies = slices.Delete(q.copies, i, i+1)
-	return to
+	return c, q.pattern
 }
 
 // leave forgets the copies when the outermost [Serve] of the request ends, which was given r:
@@ -98,7 +99,8 @@ func (s *State) leave(r *http.Request) {
 
 // settle takes back into r what its copies for a principal have learned, and returns the route.
 func (q *request) settle(r *http.Request) string {
-	for c := q.takeCopyOf(r); c != nil; c = q.takeCopyOf(r) {
+	c, pattern := q.takeCopyOf(r)
+	for ; c != nil; c, pattern = q.takeCopyOf(r) {
 		q.settle(c)
 		r.Pattern = cmp.Or(r.Pattern, c.Pattern)
 		handBackForm(r, c)
@@ -106,9 +108,7 @@ func (q *request) settle(r *http.Request) string {
 	if !q.is(r) {
 		return r.Pattern
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return cmp.Or(q.pattern, r.Pattern)
+	return cmp.Or(pattern, r.Pattern)
 }
 
 // tracked returns w with a tracker that tells s what was answered.
@@ -157,17 +157,17 @@ func (s *State) Answered(status int, outermost bool) {
 	if q.final {
 		return
 	}
-	q.final, q.sent = outermost, attempt{}
+	q.final, q.sent, q.gone = outermost, nil, false
 	if q.tried.status == status {
-		q.sent = q.tried
+		q.sent, q.gone = q.tried.err, q.tried.gone
 	}
 }
 
 // Err returns the error that the request was answered with. It is nil if there was none.
-func (s *State) Err() error { return get(s, func(q *request) error { return q.sent.err }) }
+func (s *State) Err() error { return get(s, func(q *request) error { return q.sent }) }
 
 // Gone reports whether the error was sent to a request whose own context was canceled: it counts as 499.
-func (s *State) Gone() bool { return get(s, func(q *request) bool { return q.sent.gone }) }
+func (s *State) Gone() bool { return get(s, func(q *request) bool { return q.gone }) }
 
 // Late returns the last error that came too late to be sent. It is nil if there was none.
 func (s *State) Late() error { return get(s, func(q *request) error { return q.late }) }

@@ -24,27 +24,28 @@ func HandBack(r, c *http.Request, returned bool) {
 	if r == c {
 		return
 	}
-	handBackPattern(r, c)
+	s := From(c.Context())
+	s.handBackPattern(r, c)
 	if !returned {
 		removeFiles(r, c)
 	}
 	handBackForm(r, c)
-	From(c.Context()).leave(r)
+	s.leave(r)
 }
 
 // ServeAgain is [Serve] for a handler that may be called again with another copy of r, which must
 // find no parsed form. The files are removed when next returns.
 func ServeAgain(next http.Handler, w http.ResponseWriter, r, c *http.Request) {
 	defer func() {
-		handBackPattern(r, c)
+		From(c.Context()).handBackPattern(r, c)
 		removeFiles(r, c)
 	}()
 	next.ServeHTTP(w, c)
 }
 
 // handBackPattern changes r only if there is something new: r may be served by someone else too.
-func handBackPattern(r, c *http.Request) {
-	if pattern := From(c.Context()).Pattern(c); pattern != r.Pattern {
+func (s *State) handBackPattern(r, c *http.Request) {
+	if pattern := s.Pattern(c); pattern != r.Pattern {
 		r.Pattern = pattern
 	}
 }
