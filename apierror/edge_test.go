@@ -1,6 +1,8 @@
 package apierror_test
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -86,7 +88,7 @@ func TestAResponseOf400ThatHasBegunStands(t *testing.T) {
 	for status, aborted := range map[int]bool{399: true, 400: false} {
 		w := httptest.NewRecorder()
 		func() {
-			defer func() { equal(t, fmt.Sprint(status), recover() == http.ErrAbortHandler, aborted) }()
+			defer func() { equal(t, fmt.Sprint(status), recover() == http.ErrAbortHandler, aborted) }() //nolint:errorlint // the very value
 			quiet().Handler(apierror.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 				w.WriteHeader(status)
 				return io.EOF
@@ -148,4 +150,48 @@ func TestAPathThatIsOnlyAnIndexIsKept(t *testing.T) {
 	t.Parallel()
 	e := asError(t, apierror.FromFields([]violation{{namespace: "items[0]", field: "[0]", tag: "max"}}, nil))
 	equal(t, "param", e.Param(), "items[0]")
+}
+
+type (
+	common  struct{ ID int }
+	East    struct{ common }
+	West    struct{ common }
+	Endless struct {
+		*Endless
+		Name string
+	}
+	small int8
+)
+
+func (s *small) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, (*int8)(s)) }
+
+func TestDecodeJSONOfUnusualTargets(t *testing.T) {
+	t.Parallel()
+	many := `"1":0,"2":0,"3":0,"4":0,"5":0,"6":0,"7":0,"8":0,"9":0`
+	for _, row := range []struct {
+		name, body     string
+		into           any
+		param, problem string
+	}{
+		{"a type that embeds itself", `{"Name":1}`, new(Endless), "Name", "must be a string"},
+		{"a member of two embedded types", `{"ID":1}`, new(struct {
+			East
+			West
+		}), "ID", "is not known"},
+		{"an unexported struct", `{"hidden":{}}`, new(struct{ hidden item }), "hidden", "is not known"},
+		{"one of many names again", `{` + many + `,"1":0}`, new(map[string]int), "1", "is given more than once"},
+		{"a negative key again", `{"-1":0,"-01":0}`, new(map[int]int), "-01", "is given more than once"},
+		{"a large key again", `{"18446744073709551615":0,"018446744073709551615":0}`, new(map[uint64]int), "018446744073709551615", "is given more than once"},
+		{"a number that an own method refuses", `{"n":300}`, new(struct {
+			N small `json:"n"`
+		}), "n", "is out of range"},
+	} {
+		e := asError(t, apierror.DecodeJSON(httptest.NewRecorder(), newRequest("application/json", row.body), row.into, nil))
+		equal(t, row.name, e.Message(), "Invalid parameter: "+row.param+" "+row.problem+".")
+		equal(t, row.name, e.Param(), row.param)
+	}
+	e := decodeOrder(t, `{"count":"x"}`, nil)
+	if _, ok := errors.AsType[*json.UnmarshalTypeError](e); !ok {
+		t.Errorf("the cause of %v is lost", e)
+	}
 }
