@@ -22,9 +22,15 @@ type AccessLogOptions struct {
 	// outside of the chain find the pattern in their own request then, as if the mux had run. Nil leaves it empty.
 	Mux *http.ServeMux
 
-	// Attrs adds to a line what the service wants to see: a header, the path, the principal. It is called when the handler has
-	// returned, with a request whose context has the principal that the request was authenticated as. Control and format
-	// characters in its strings are replaced, and long strings are cut. Nil adds nothing. If it panics the line says so.
+	// Attrs adds to a line what the service wants to see: a header, the path, the principal. It is
+	// called when the handler has returned, with a request whose context has the principal that the
+	// request was authenticated as. Nil adds nothing. If it panics, the line says so.
+	//
+	// All of it may come from a stranger. In its keys and in its strings, also those inside of groups,
+	// slices, maps and structs, white space and control characters become spaces, format characters
+	// are dropped, and a string of more than 1 KiB is cut. Beyond 16 KiB in all, the rest is left out,
+	// and attrs_cut is true. LogValuers are resolved. Of the values of [slog.KindAny], errors and
+	// fmt.Stringers are logged as their text, and all others as encoding/json writes them.
 	Attrs func(*http.Request) []slog.Attr
 
 	// Level returns the level of the line for a status, which is one of those that the line may
@@ -123,7 +129,7 @@ func (o *AccessLogOptions) write(
 	}
 	// Not by way of the Logger, which looks for the line of code that logs: it is always this one.
 	line := slog.NewRecord(start.Add(took), level, "request", 0)
-	line.AddAttrs(attrs...)
+	line.AddAttrs(plain.Attrs(attrs)...)
 	_ = logger.Handler().Handle(r.Context(), line)
 }
 
@@ -151,7 +157,7 @@ func (o *AccessLogOptions) extra(r *http.Request) (attrs []slog.Attr) {
 			attrs = []slog.Attr{slog.String("attrs_panic", panicText(r, v))}
 		}
 	}()
-	return plainAttrs(o.Attrs(reqstate.Logged(r)))
+	return o.Attrs(reqstate.Logged(r))
 }
 
 // route returns the pattern of r, which was passed on as c. Where no router was reached, it asks the

@@ -60,26 +60,3 @@ var semanticNames = logNames{
 		return slog.Float64("http.server.request.duration", d.Seconds()) //nolint:sloglint // the same
 	},
 }
-
-// maxAttr bounds a string that a service adds to a line, in bytes: it may be a stranger's header.
-const maxAttr = 1 << 10
-
-// plainAttrs makes all strings in attrs fit for a log, in a copy.
-func plainAttrs(attrs []slog.Attr) []slog.Attr {
-	plainly := make([]slog.Attr, len(attrs))
-	for i, a := range attrs {
-		switch v := a.Value.Resolve(); v.Kind() {
-		case slog.KindString:
-			a.Value = slog.StringValue(plain.Text(v.String(), maxAttr))
-		case slog.KindGroup:
-			a.Value = slog.GroupValue(plainAttrs(v.Group())...)
-		case slog.KindAny:
-			if err, ok := v.Any().(error); ok && err != nil {
-				a.Value = slog.StringValue(plain.Text(err.Error(), maxAttr))
-			}
-		default:
-		}
-		plainly[i] = a
-	}
-	return plainly
-}
