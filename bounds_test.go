@@ -19,16 +19,22 @@ import (
 
 func TestBoundsThatMakeNoSensePanic(t *testing.T) {
 	t.Parallel()
-	for name, f := range map[string]func(){
-		"seawall: Timeout needs a positive duration":               func() { seawall.Timeout(0) },
-		"seawall: MaxBody needs a positive number of bytes":        func() { seawall.MaxBody(-1) },
-		"seawall: MaxInFlight needs a positive number of requests": func() { seawall.MaxInFlight(0) },
-		"seawall: NotFound of a nil *http.ServeMux":                func() { seawall.NotFound(nil) },
-		"seawall: Stack.Handler of a nil http.Handler":             func() { (&seawall.Stack{}).Handler(nil) },
+	for name, f := range map[string]struct {
+		panics string
+		f      func()
+	}{
+		"Timeout(0)":           {"seawall: Timeout needs a positive duration", func() { seawall.Timeout(0) }},
+		"Timeout(-1)":          {"seawall: Timeout needs a positive duration", func() { seawall.Timeout(-1) }},
+		"MaxBody(0)":           {"seawall: MaxBody needs a positive number of bytes", func() { seawall.MaxBody(0) }},
+		"MaxBody(-1)":          {"seawall: MaxBody needs a positive number of bytes", func() { seawall.MaxBody(-1) }},
+		"MaxInFlight(0)":       {"seawall: MaxInFlight needs a positive number of requests", func() { seawall.MaxInFlight(0) }},
+		"MaxInFlight(-1)":      {"seawall: MaxInFlight needs a positive number of requests", func() { seawall.MaxInFlight(-1) }},
+		"NotFound(nil)":        {"seawall: NotFound of a nil *http.ServeMux", func() { seawall.NotFound(nil) }},
+		"Stack.Handler of nil": {"seawall: Stack.Handler of a nil http.Handler", func() { (&seawall.Stack{}).Handler(nil) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			require.PanicsWithValue(t, name, f)
+			require.PanicsWithValue(t, f.panics, f.f)
 		})
 	}
 	require.PanicsWithValue(t, "seawall: NotFound of a nil *http.ServeMux", func() {

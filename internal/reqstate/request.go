@@ -118,9 +118,10 @@ func (q *request) tracked(w http.ResponseWriter, r *http.Request, s *State) http
 		return w
 	}
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	t.SetOwner(s, !q.hasTracker)
+	outermost := !q.hasTracker
 	q.hasTracker = true
+	q.mu.Unlock()
+	track.SetOwner(w, s, outermost) // tells s the status, which takes the lock, if there is one already
 	return w
 }
 

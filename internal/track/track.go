@@ -33,7 +33,7 @@ type Response struct {
 
 // Owner learns the status of a response when it is known.
 type Owner interface {
-	// Answered is told the status, and what was given to SetOwner.
+	// Answered is told the status that a record has, and whether that is the outermost one.
 	Answered(status int, outermost bool)
 }
 
@@ -286,8 +286,28 @@ func (t *Response) tell() {
 	}
 }
 
-// SetOwner sets who is told of the status, and whether this is the outermost of its owner's records.
-func (t *Response) SetOwner(o Owner, outermost bool) {
+// SetOwner makes o the owner of w's record, and of those further out that have none: layers outside
+// of the one that made o, such as a recovery, find it too. outermost says that o owned none before.
+// The last of the records is its outermost then.
+func SetOwner(w http.ResponseWriter, o Owner, outermost bool) {
+	var last *Response
+	for w := range chain(w) {
+		t, ok := w.(tracked)
+		if !ok {
+			continue
+		}
+		if t.tracker().Owned() {
+			break
+		}
+		if last != nil {
+			last.setOwner(o, false)
+		}
+		last = t.tracker()
+	}
+	last.setOwner(o, outermost)
+}
+
+func (t *Response) setOwner(o Owner, outermost bool) {
 	t.owner, t.outermost = o, outermost
 	t.tell()
 }
