@@ -2,9 +2,12 @@ package reqstate_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -68,4 +71,83 @@ func TestEnsureRequestIDMakesOneIDForAll(t *testing.T) {
 	if id := nobody.EnsureRequestID(mint); id != "req_2" {
 		t.Error(id)
 	}
+}
+
+// The race detector watches. What the goroutines learn must fit together, whatever their order.
+func TestStateMayBeUsedByManyAtOnce(t *testing.T) {
+	t.Parallel()
+	const n = 32
+	w, r, s := reqstate.Enter(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+	errs := make([]error, n)
+	for i := range errs {
+		errs[i] = fmt.Errorf("error %d", i)
+	}
+	var made atomic.Int64
+	mint := func() string { return fmt.Sprint("req_", made.Add(1)) }
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			own := r.WithContext(r.Context())
+			c := reqstate.WithPrincipal(own, fmt.Sprint("acct_", i))
+			if got := reqstate.From(c.Context()).Principal(); got != fmt.Sprint("acct_", i) {
+				t.Error(got)
+			}
+			for range 100 {
+				reqstate.SetPattern(w, c, fmt.Sprint("/", i))
+			}
+			if got := s.EnsureRequestID(mint); got != "req_1" {
+				t.Error(got)
+			}
+			reqstate.From(c.Context()).AnnounceRequestID(httptest.NewRecorder(), mint)
+			s.Sending(errs[i], 400+i, i%2 == 0)
+			s.Answered(400+i, false)
+			s.TooLate(w, own, errs[i])
+			if err := s.Err(); err != nil && !slices.Contains(errs, err) {
+				t.Error(err)
+			}
+			reqstate.Of(w, own).Renderer()
+			reqstate.WithRenderer(w, own, i%2)
+			_ = s.Gone()
+			_ = s.Late()
+			_ = s.RequestID()
+			_ = s.Authenticated()
+			reqstate.HandBack(own, c, i%2 == 0)
+			s.Pattern(own)
+		})
+	}
+	close(start)
+	wg.Wait()
+
+	if made.Load() != 1 || s.RequestID() != "req_1" {
+		t.Errorf("%d ids were made, and the request has %q", made.Load(), s.RequestID())
+	}
+	if s.Principal() != "" {
+		t.Errorf("a context's principal changed to %q", s.Principal())
+	}
+	if got := s.Authenticated(); !strings.HasPrefix(got, "acct_") {
+		t.Errorf("authenticated as %q", got)
+	}
+	if got := s.Pattern(r); !strings.HasPrefix(got, "/") {
+		t.Errorf("the pattern is %q", got)
+	}
+	if !slices.Contains(errs, s.Late()) {
+		t.Errorf("late: %v", s.Late())
+	}
+
+	// What the outermost record says is final.
+	s.Sending(errs[0], 500, true)
+	w.WriteHeader(500)
+	for i := range n {
+		wg.Go(func() {
+			s.Sending(errs[i], 400+i, false)
+			s.Answered(400+i, false)
+			s.Answered(400+i, true)
+			if !errors.Is(s.Err(), errs[0]) || !s.Gone() {
+				t.Errorf("%v was sent, gone: %v", s.Err(), s.Gone())
+			}
+		})
+	}
+	wg.Wait()
 }
