@@ -29,7 +29,7 @@ func NotFound(mux *http.ServeMux) http.Handler {
 		}
 		reqstate.SetPattern(w, r, pattern)
 		defer func() { // a mux inside this one knows more
-			if r.Pattern != pattern {
+			if reqstate.Settle(r); r.Pattern != pattern {
 				reqstate.SetPattern(w, r, r.Pattern)
 			}
 		}()

@@ -177,6 +177,10 @@ func TestTheIDIsAnnouncedOnce(t *testing.T) {
 			clear(w.Header())
 			io.WriteString(w, "ok")
 		}),
+		"103, then a cleared header and nothing": plain(func(w http.ResponseWriter, _ *http.Request) {
+			early(w)
+			clear(w.Header())
+		}),
 		"103, twice, then a cleared header and an error": failing(func(w http.ResponseWriter) {
 			early(w)
 			early(w)

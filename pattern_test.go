@@ -59,6 +59,13 @@ func TestOuterLayersKnowThePattern(t *testing.T) {
 	}
 }
 
+func TestWithPatternReturnsItsRequest(t *testing.T) {
+	t.Parallel()
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	require.Same(t, r, seawall.WithPattern(r, "GET /{$}"))
+	require.Equal(t, "GET /{$}", r.Pattern)
+}
+
 func TestAccessLogHasThePatternOfAnotherRouter(t *testing.T) {
 	t.Parallel()
 	for name, h := range map[string]http.Handler{

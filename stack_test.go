@@ -308,6 +308,22 @@ func TestStackKeepsInterfaces(t *testing.T) {
 	}
 }
 
+// No bound is too small to count.
+func TestStackHasTheSmallestBounds(t *testing.T) {
+	t.Parallel()
+	h := (&seawall.Stack{Logger: discard, Timeout: 1, MaxBody: 1, MaxInFlight: 1}).Handler(
+		plain(func(w http.ResponseWriter, r *http.Request) {
+			_, err := io.ReadAll(r.Body)
+			_, deadline := r.Context().Deadline()
+			fmt.Fprint(w, err, deadline)
+		}))
+	r := httptest.NewRequest(http.MethodPost, "/", io.NopCloser(strings.NewReader("12")))
+	r.ContentLength = -1
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	require.Equal(t, "http: request body too large true", w.Body.String())
+}
+
 // A stream loses its deadline by NoTimeout, and nothing else.
 func TestStackNoTimeoutExemptsFromTheTimeoutAlone(t *testing.T) {
 	t.Parallel()

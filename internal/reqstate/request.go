@@ -47,8 +47,11 @@ type attempt struct {
 	gone   bool
 }
 
-// copied says that a request is a copy of another one, for a principal.
-type copied struct{ from, to *http.Request }
+// copied says that a request is a copy of another one, for a principal. pattern is what both had then.
+type copied struct {
+	from, to *http.Request
+	pattern  string
+}
 
 // maxCopies bounds how many copies are remembered: one for each authentication, as a rule.
 const maxCopies = 8
@@ -64,21 +67,21 @@ func (q *request) authenticated(r, c *http.Request, p string) {
 		q.copies = q.oneCopy[:0]
 	}
 	if !q.left && len(q.copies) < maxCopies {
-		q.copies = append(q.copies, copied{r, c})
+		q.copies = append(q.copies, copied{r, c, c.Pattern})
 	}
 	if q.principal == "" {
 		q.principal = p
 	}
 }
 
-// takeCopyOf returns the first copy of r, and forgets it. It is nil if there is none. The pattern is
-// that of the request.
-func (q *request) takeCopyOf(r *http.Request) (c *http.Request, pattern string) {
+// takeCopyOf returns the first copy of r, and forgets it. Its to is nil if there is none. The pattern
+// is that of the request.
+func (q *request) takeCopyOf(r *http.Request) (c copied, pattern string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	i := slices.IndexFunc(q.copies, func(c copied) bool { return c.from == r })
 	if i >= 0 {
-		c = q.copies[i].to
+		c = q.copies[i]
 		q.copies = slices.Delete(q.copies, i, i+1)
 	}
 	return c, q.pattern
@@ -100,10 +103,12 @@ func (s *State) leave(r *http.Request) {
 // settle takes back into r what its copies for a principal have learned, and returns the route.
 func (q *request) settle(r *http.Request) string {
 	c, pattern := q.takeCopyOf(r)
-	for ; c != nil; c, pattern = q.takeCopyOf(r) {
-		q.settle(c)
-		r.Pattern = cmp.Or(r.Pattern, c.Pattern)
-		handBackForm(r, c)
+	for ; c.to != nil; c, pattern = q.takeCopyOf(r) {
+		q.settle(c.to)
+		if c.to.Pattern != c.pattern { // else r may know more
+			r.Pattern = c.to.Pattern
+		}
+		handBackForm(r, c.to)
 	}
 	if !q.is(r) {
 		return r.Pattern

@@ -43,6 +43,14 @@ func ServeAgain(next http.Handler, w http.ResponseWriter, r, c *http.Request) {
 	next.ServeHTTP(w, c)
 }
 
+// Settle takes back into r what its copies for a principal have learned. Its handler must have
+// returned. The outermost [Serve] does the same.
+func Settle(r *http.Request) {
+	if s := From(r.Context()); s != nil {
+		s.request.settle(r)
+	}
+}
+
 // handBackPattern changes r only if there is something new: r may be served by someone else too.
 func (s *State) handBackPattern(r, c *http.Request) {
 	if pattern := s.Pattern(c); pattern != r.Pattern {
