@@ -1,6 +1,7 @@
 package seawall_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -204,4 +205,15 @@ func TestTimeoutInATimeout(t *testing.T) {
 			require.Equal(t, time.Second, time.Since(began))
 		})
 	}
+}
+
+// What a handler has started with its context ends with it.
+func TestTimeoutEndsTheContextWithTheHandler(t *testing.T) {
+	t.Parallel()
+	var ctx context.Context
+	serveOne(seawall.Timeout(time.Hour)(plain(func(_ http.ResponseWriter, r *http.Request) {
+		ctx = r.Context()
+		require.NoError(t, ctx.Err())
+	})), nil)
+	require.ErrorIs(t, ctx.Err(), context.Canceled)
 }

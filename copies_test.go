@@ -97,12 +97,9 @@ func TestTemporaryFilesAreRemovedOnce(t *testing.T) {
 func TestPatternBelowAClone(t *testing.T) {
 	t.Parallel()
 	var logs logs
-	cloning := func(next http.Handler) http.Handler {
-		return plain(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(w, r.Clone(r.Context())) })
-	}
 	routes := http.NewServeMux()
 	routes.Handle("GET /v1/{thing}", ok)
-	h := (&seawall.Stack{Logger: logs.logger()}).Handler(cloning(seawall.NotFound(routes)))
+	h := (&seawall.Stack{Logger: logs.logger()}).Handler(cloned(seawall.NotFound(routes)))
 	r := httptest.NewRequest(http.MethodGet, "/v1/a", nil)
 	h.ServeHTTP(httptest.NewRecorder(), r)
 	require.Equal(t, "GET /v1/{thing}", logs.access(t)[0]["pattern"])

@@ -43,6 +43,9 @@ func TestErrorFrom(t *testing.T) {
 			require.NotNil(t, got)
 			require.Equal(t, row.code, got.Code())
 			require.Equal(t, w.Header().Get("Request-Id"), got.RequestID())
+			if name == "panic" {
+				require.EqualError(t, got.Cause(), "panic", "what it says belongs into one record only")
+			}
 			if name == "canceled" {
 				require.ErrorIs(t, got.Cause(), context.Canceled)
 			}

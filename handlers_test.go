@@ -162,6 +162,11 @@ func canceled(next http.Handler) http.Handler {
 	})
 }
 
+// cloned passes on a copy of the request with a header of its own.
+func cloned(next http.Handler) http.Handler {
+	return plain(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(w, r.Clone(r.Context())) })
+}
+
 func mux(pattern string, h http.Handler) *http.ServeMux {
 	m := http.NewServeMux()
 	m.Handle(pattern, h)

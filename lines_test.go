@@ -193,7 +193,7 @@ func TestAccessLogShowsNoPathOfACONNECT(t *testing.T) {
 	}{
 		"redirected":            {&seawall.Stack{}, shop},
 		"refused":               {&seawall.Stack{Authenticate: authorized("acct_1")}, shop},
-		"redirected by another": {&seawall.Stack{}, mux("/", http.RedirectHandler("/", 301))},
+		"redirected by another": {&seawall.Stack{}, mux("/", http.RedirectHandler("/", http.StatusMovedPermanently))},
 		"at the end of 3xx":     {&seawall.Stack{}, mux("/", plain(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(399) }))},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -209,14 +209,11 @@ func TestAccessLogShowsNoPathOfACONNECT(t *testing.T) {
 // A mux inside of another one says the route itself.
 func TestAccessLogHasThePatternOfTheInnermostMux(t *testing.T) {
 	t.Parallel()
-	cloning := func(next http.Handler) http.Handler {
-		return plain(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(w, r.Clone(r.Context())) })
-	}
 	inner := mux("GET /v1/things/{id}", ok)
 	for name, h := range map[string]http.Handler{
 		"a mux":                      mux("/v1/", inner),
 		"NotFound":                   mux("/v1/", seawall.NotFound(inner)),
-		"a mux below a clone":        cloning(seawall.NotFound(mux("/v1/", inner))),
+		"a mux below a clone":        cloned(seawall.NotFound(mux("/v1/", inner))),
 		"a mux that panics":          mux("/v1/", mux("GET /v1/things/{id}", panicking("bug"))),
 		"a mux below StripPrefix":    mux("/", http.StripPrefix("/v1", seawall.NotFound(mux("GET /things/{id}", ok)))),
 		"a mux below authentication": mux("/v1/", as("acct_1")(inner)),

@@ -78,6 +78,9 @@ func TestAccessLogHasThePatternOfAnotherRouter(t *testing.T) {
 			seawall.WithPattern(r, "GET /things/{id}")
 			io.WriteString(w, "ok")
 		})),
+		"below a copy of another layer's": plain(func(_ http.ResponseWriter, r *http.Request) {
+			seawall.WithPattern(r.WithContext(r.Context()), "GET /things/{id}")
+		}),
 		"not a sub-request's": plain(func(_ http.ResponseWriter, r *http.Request) {
 			seawall.WithPattern(r, "GET /things/{id}")
 			sub := r.Clone(r.Context())

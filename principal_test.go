@@ -48,6 +48,7 @@ func TestPrincipalAlone(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	inside := seawall.WithPrincipal(r, "acct_1")
 	require.Equal(t, "acct_1", seawall.Principal(inside.Context()))
+	require.Equal(t, "acct_1", seawall.AuthenticatedAs(inside.Context()))
 	require.Empty(t, seawall.Principal(r.Context()), "the caller's request was changed")
 }
 

@@ -155,6 +155,12 @@ func TestARecordOfAPanicPassesRedact(t *testing.T) {
 			"outside of the Renderer": func(rd *apierror.Renderer, l *slog.Logger) seawall.Middleware {
 				return seawall.Chain(seawall.Recover(l), wrapped(1), rd.Handler)
 			},
+			"between RequestID and the Renderer": func(rd *apierror.Renderer, l *slog.Logger) seawall.Middleware {
+				return seawall.Chain(seawall.RequestID(nil), seawall.Recover(l), rd.Handler)
+			},
+			"inside of a Renderer, below a sub-request's own chain": func(rd *apierror.Renderer, l *slog.Logger) seawall.Middleware {
+				return seawall.Chain(rd.Handler, cloned, seawall.RequestID(nil), seawall.Recover(l))
+			},
 		} {
 			t.Run(name+"/"+where, func(t *testing.T) {
 				t.Parallel()

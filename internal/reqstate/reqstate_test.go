@@ -151,3 +151,10 @@ func TestStateMayBeUsedByManyAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func TestRecordedIsItsText(t *testing.T) {
+	t.Parallel()
+	if got := reqstate.Recorded("the store is down").Error(); got != "the store is down" {
+		t.Error(got)
+	}
+}
