@@ -22,17 +22,20 @@ const (
 	attrsCut = "attrs_cut" // the key that says that something was left out
 )
 
-// Attrs makes attrs fit for a log, in place: all keys, and all strings in the values, at any depth,
-// become [Text]. Values that slog leaves to its handlers become strings, booleans, numbers, slices and
-// maps: an error or a fmt.Stringer is its text, and everything else is as encoding/json writes it.
-// What is too much in all is left out, and an attribute or an element says so.
+// Attrs makes attrs fit for a log, in place: every key, and every string in the values, at any depth,
+// passes [Text]. Values of slog.KindAny, which slog leaves to its handlers, become strings, booleans,
+// numbers, slices and maps: an error or a fmt.Stringer becomes its text, and anything else becomes what
+// encoding/json writes. If all of it is too long, the rest is left out, and a last attribute or element
+// says so.
 func Attrs(attrs []slog.Attr) []slog.Attr {
 	c := cleaner{room: maxAttrs}
 	return c.attrs(attrs)
 }
 
+// cleaner counts the bytes that are left.
 type cleaner struct{ room int }
 
+// full reports whether there is no room for one more attribute or element, which it counts.
 func (c *cleaner) full() bool {
 	c.room -= attrSize
 	return c.room < 0
@@ -67,7 +70,8 @@ func (c *cleaner) value(v slog.Value) slog.Value {
 	}
 }
 
-// opaque returns what x holds, without the methods of x, which would have the last word in a handler.
+// opaque returns what x holds as a value without methods: a handler would call those of x, and log
+// what they return.
 func (c *cleaner) opaque(x any) (plainly any) {
 	defer func() {
 		if recover() != nil {
@@ -122,7 +126,7 @@ func (c *cleaner) decoded(x any) any {
 	}
 }
 
-// number keeps the digits of what is no int64, unless there are very many.
+// number returns n as an int64, or else with its digits as they are, unless there are very many.
 func (c *cleaner) number(n json.Number) any {
 	if i, err := n.Int64(); err == nil {
 		return i

@@ -622,3 +622,80 @@ func TestFieldsThatWereReplacedAreNotRestored(t *testing.T) {
 		}
 	}
 }
+
+// told is an owner that remembers what it was told.
+type told []string
+
+func (o *told) Answered(status int, outermost bool) {
+	*o = append(*o, fmt.Sprint(status, " outermost: ", outermost))
+}
+
+func TestOwner(t *testing.T) {
+	t.Parallel()
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	three := func() (outer, middle, inner http.ResponseWriter) {
+		outer, _ = track.Wrap(httptest.NewRecorder(), r)
+		middle, _ = track.Wrap(unwrapping{bare{outer}}, r)
+		inner, _ = track.Wrap(flushing{unwrapping{bare{middle}}}, r)
+		return outer, middle, inner
+	}
+	requireOwners := func(t *testing.T, want map[http.ResponseWriter]track.Owner) {
+		t.Helper()
+		for w, owner := range want {
+			if got := track.OwnerOf(w); got != owner {
+				t.Errorf("the owner is %v, not %v", got, owner)
+			}
+		}
+	}
+	t.Run("owns all records that have no owner", func(t *testing.T) {
+		t.Parallel()
+		outer, middle, inner := three()
+		var o told
+		track.SetOwner(inner, &o, true)
+		requireOwners(t, map[http.ResponseWriter]track.Owner{outer: &o, middle: &o, inner: &o, unwrapping{bare{inner}}: &o})
+		inner.WriteHeader(http.StatusAccepted)
+		want := told{"202 outermost: true", "202 outermost: false", "202 outermost: false"}
+		if !slices.Equal(o, want) {
+			t.Errorf("told %q", o)
+		}
+	})
+	t.Run("leaves others' records to them", func(t *testing.T) {
+		t.Parallel()
+		outer, middle, inner := three()
+		var first, second told
+		track.SetOwner(outer, &first, true)
+		track.SetOwner(inner, &second, false)
+		requireOwners(t, map[http.ResponseWriter]track.Owner{outer: &first, middle: &second, inner: &second})
+		io.WriteString(inner, "abc")
+		if !slices.Equal(first, told{"200 outermost: true"}) || !slices.Equal(second, told{"200 outermost: false", "200 outermost: false"}) {
+			t.Errorf("told %q and %q", first, second)
+		}
+	})
+	t.Run("is told what is known already, what is known further out last", func(t *testing.T) {
+		t.Parallel()
+		outer, middle, inner := three()
+		middle.WriteHeader(http.StatusAccepted)
+		inner.WriteHeader(http.StatusCreated)
+		var o told
+		track.SetOwner(inner, &o, true)
+		if want := (told{"201 outermost: false", "202 outermost: false", "202 outermost: true"}); !slices.Equal(o, want) {
+			t.Errorf("told %q", o)
+		}
+		requireOwners(t, map[http.ResponseWriter]track.Owner{outer: &o})
+	})
+	t.Run("is not told of what has no status", func(t *testing.T) {
+		t.Parallel()
+		_, _, inner := three()
+		var o told
+		track.SetOwner(inner, &o, true)
+		inner.WriteHeader(http.StatusEarlyHints)
+		if len(o) > 0 {
+			t.Errorf("told %q", o)
+		}
+	})
+	t.Run("nobody", func(t *testing.T) {
+		t.Parallel()
+		_, _, inner := three()
+		requireOwners(t, map[http.ResponseWriter]track.Owner{inner: nil, bare{inner}: nil})
+	})
+}
