@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seawall-go/seawall"
+	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
@@ -99,11 +100,13 @@ func TestPatternBelowAClone(t *testing.T) {
 	var logs logs
 	routes := http.NewServeMux()
 	routes.Handle("GET /v1/{thing}", ok)
-	h := (&seawall.Stack{Logger: logs.logger()}).Handler(cloned(seawall.NotFound(routes)))
-	r := httptest.NewRequest(http.MethodGet, "/v1/a", nil)
-	h.ServeHTTP(httptest.NewRecorder(), r)
-	require.Equal(t, "GET /v1/{thing}", logs.access(t)[0]["pattern"])
-	require.Equal(t, "GET /v1/{thing}", r.Pattern)
+	for _, inside := range []seawall.Middleware{nil, seawall.RequestID(nil), (&apierror.Renderer{}).Handler} {
+		h := (&seawall.Stack{Logger: logs.logger()}).Handler(cloned(seawall.Chain(inside)(seawall.NotFound(routes))))
+		r := httptest.NewRequest(http.MethodGet, "/v1/a", nil)
+		h.ServeHTTP(httptest.NewRecorder(), r)
+		require.Equal(t, "GET /v1/{thing}", requestLine(t, &logs)["pattern"])
+		require.Equal(t, "GET /v1/{thing}", r.Pattern)
+	}
 }
 
 // The race detector watches: a handler must not change the request that it was given.
@@ -135,4 +138,35 @@ func TestAContextThatOutlivesItsRequestDoesNotKeepIt(t *testing.T) {
 		require.Nil(t, seen.Value(), name)
 		require.Equal(t, "acct_1", seawall.Principal(kept), name)
 	}
+}
+
+// A copy that is made when the request is over is not remembered for it.
+func TestALateCopyIsNotKept(t *testing.T) {
+	t.Parallel()
+	var r *http.Request
+	serveOne((&seawall.Stack{Logger: discard}).Handler(plain(func(_ http.ResponseWriter, own *http.Request) { r = own })), nil)
+	seen := weak.Make(seawall.WithPrincipal(r, "acct_1"))
+	runtime.GC()
+	require.Nil(t, seen.Value())
+	runtime.KeepAlive(r)
+}
+
+// A handler that makes very many copies does not have them all kept: a batch may be long.
+func TestEightCopiesAreKeptForTheRequest(t *testing.T) {
+	t.Parallel()
+	serveOne((&seawall.Stack{Logger: discard}).Handler(plain(func(_ http.ResponseWriter, r *http.Request) {
+		var seen []weak.Pointer[http.Request]
+		for range 100 {
+			seen = append(seen, weak.Make(seawall.WithPrincipal(r, "acct_1")))
+		}
+		runtime.GC()
+		kept := 0
+		for _, copied := range seen {
+			if copied.Value() != nil {
+				kept++
+			}
+		}
+		require.Equal(t, 8, kept)
+		runtime.KeepAlive(r)
+	})), nil)
 }

@@ -174,6 +174,7 @@ func TestAccessLogRoutes(t *testing.T) {
 		"/v1/two words/{id}":             "/v1/two words/{id}",
 		"GET /v1/two words/{id}":         "/v1/two words/{id}",
 		"things":                         "things",
+		"GET ~things":                    "~things",
 		"":                               "",
 	} {
 		var logs logs

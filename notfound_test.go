@@ -72,6 +72,9 @@ func TestOddTargets(t *testing.T) {
 			if row.code != "" {
 				a.requireError(t, row.status, row.code)
 			}
+			if name == "GET *" {
+				require.Contains(t, string(a.body), `"The request target * names no resource."`)
+			}
 			s.Close()
 			require.Empty(t, s.Log())
 			lines := logs.access(t)

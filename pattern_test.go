@@ -59,6 +59,35 @@ func TestOuterLayersKnowThePattern(t *testing.T) {
 	}
 }
 
+// A router may know more than what its request had when it was authenticated.
+func TestThePatternThatIsSetLastCounts(t *testing.T) {
+	t.Parallel()
+	const want = "GET /v1/things/{id}"
+	for name, router := range map[string]seawall.Middleware{
+		"after the handler": func(next http.Handler) http.Handler {
+			return plain(func(w http.ResponseWriter, r *http.Request) {
+				r.Pattern = "/v1/"
+				next.ServeHTTP(w, r)
+				r.Pattern = want
+			})
+		},
+		"on the copy": func(next http.Handler) http.Handler {
+			return mux("/", as("acct_2")(plain(func(w http.ResponseWriter, r *http.Request) {
+				next.ServeHTTP(w, r)
+				r.Pattern = want
+			})))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var logs logs
+			stack := &seawall.Stack{Logger: logs.logger()}
+			serveOne(stack.Handler(plain(router(as("acct_1")(ok)).ServeHTTP)), nil)
+			require.Equal(t, want, logs.access(t)[0]["pattern"])
+		})
+	}
+}
+
 func TestWithPatternReturnsItsRequest(t *testing.T) {
 	t.Parallel()
 	r := httptest.NewRequest(http.MethodGet, "/", nil)

@@ -52,6 +52,18 @@ func TestPrincipalAlone(t *testing.T) {
 	require.Empty(t, seawall.Principal(r.Context()), "the caller's request was changed")
 }
 
+func TestAClonesPrincipalIsNotTheRequests(t *testing.T) {
+	t.Parallel()
+	var logs logs
+	stack := &seawall.Stack{Logger: logs.logger(), LogAttrs: showAuthenticated}
+	serveOne(stack.Handler(plain(func(_ http.ResponseWriter, r *http.Request) {
+		part := seawall.WithPrincipal(r.Clone(r.Context()), "part")
+		require.Equal(t, "part", seawall.Principal(part.Context()))
+		require.Empty(t, seawall.AuthenticatedAs(r.Context()))
+	})), nil)
+	require.Empty(t, logs.access(t)[0]["authenticated"])
+}
+
 // The access log, further out, knows whom the request was authenticated as.
 func TestPrincipalIsTheRequests(t *testing.T) {
 	t.Parallel()

@@ -259,6 +259,7 @@ func TestForwardRequestID(t *testing.T) {
 				want = []string{id}
 			}
 			require.Equal(t, want, base.r.Header["X-Request-Id"])
+			require.Equal(t, before.Get("Accept"), base.r.Header.Get("Accept"), "another header is lost")
 			require.Equal(t, before, out.Header, "the caller's request was changed")
 		})
 	}
