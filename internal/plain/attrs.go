@@ -81,7 +81,7 @@ func (c *cleaner) opaque(x any) (plainly any) {
 	switch x.(type) {
 	case error:
 		return c.text(fmt.Sprint(x), maxString)
-	case json.Marshaler, encoding.TextMarshaler:
+	case json.Marshaler, encoding.TextMarshaler, json.Number:
 	case fmt.Stringer:
 		return c.text(fmt.Sprint(x), maxString)
 	}

@@ -22,6 +22,9 @@ func TestRedactURLsShowsNoUserinfoQueryOrFragment(t *testing.T) {
 		{"several @", "https://us@er:hush@a.example/x@y", "https://…@a.example/x@y"},
 		{"no path", "postgres://u:hush@db?sslmode=hush", "postgres://…@db?…"},
 		{"a fragment", "https://a.example/#hush, and more?", "https://a.example/#… and more?"},
+		{"a question before a URL", "what? see #1: https://a.example/x", "what? see #1: https://a.example/x"},
+		{"an empty userinfo", "https://@a.example/x", "https://…@a.example/x"},
+		{"a tilde", "https://us~er:hush~@a.example/~x?~", "https://…@a.example/~x?…"},
 		{"nothing but a separator", "://", "://"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

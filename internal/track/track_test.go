@@ -166,6 +166,9 @@ func TestRecord(t *testing.T) {
 			w.WriteHeader(http.StatusOK)
 		}, want{404, 0, true, false}},
 		{"informational", "GET", func(w http.ResponseWriter) { w.WriteHeader(http.StatusEarlyHints) }, want{}},
+		{"the last informational one", "GET", func(w http.ResponseWriter) { w.WriteHeader(199) }, want{}},
+		{"the first that is not", "GET", func(w http.ResponseWriter) { w.WriteHeader(200) }, want{200, 0, true, false}},
+		{"nothing, and a length", "GET", func(w http.ResponseWriter) { w.Header().Set("Content-Length", "0") }, want{}},
 		{"informational, then a status", "GET", func(w http.ResponseWriter) {
 			w.WriteHeader(http.StatusEarlyHints)
 			w.WriteHeader(http.StatusCreated)
@@ -465,6 +468,10 @@ func TestEncoded(t *testing.T) {
 	if !record.Encoded() {
 		t.Error("a Content-Encoding that was there before is an outer writer's")
 	}
+	rec.Header().Set("Content-Encoding", "")
+	if _, record = track.Wrap(rec, httptest.NewRequest(http.MethodGet, "/", nil)); record.Encoded() {
+		t.Error("an empty Content-Encoding encodes nothing")
+	}
 	w, record := track.Wrap(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 	w.Header().Set("Content-Encoding", "gzip")
 	if record.Encoded() {
@@ -699,3 +706,139 @@ func TestOwner(t *testing.T) {
 		requireOwners(t, map[http.ResponseWriter]track.Owner{inner: nil, bare{inner}: nil})
 	})
 }
+
+func TestHijackOfAResponseThatHasBegunLeavesItIncomplete(t *testing.T) {
+	t.Parallel()
+	s := memhttp.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w, record := track.Wrap(w, r)
+		w.Header().Set("Content-Length", "0")
+		w.WriteHeader(http.StatusOK)
+		conn, rw, err := w.(http.Hijacker).Hijack()
+		if err != nil || rw == nil {
+			t.Error(rw, err)
+			return
+		}
+		defer conn.Close()
+		if record.Complete() {
+			t.Error("complete, although nobody knows what its handler writes")
+		}
+	}))
+	defer s.Close()
+	if resp, err := s.Client().Get(s.URL); err == nil {
+		_ = resp.Body.Close()
+	}
+}
+
+// writes are the ways to begin a response, and what the owner is told then.
+var writes = map[string]func(http.ResponseWriter) error{
+	"WriteHeader": func(w http.ResponseWriter) error { w.WriteHeader(http.StatusOK); return nil },
+	"Write":       func(w http.ResponseWriter) error { _, err := w.Write([]byte("abc")); return err },
+	"WriteString": func(w http.ResponseWriter) error { _, err := w.(io.StringWriter).WriteString("abc"); return err },
+	"Flush":       func(w http.ResponseWriter) error { return http.NewResponseController(w).Flush() },
+	"ReadFrom": func(w http.ResponseWriter) error {
+		rf, ok := w.(io.ReaderFrom)
+		if !ok { // HTTP/2
+			rf = writerOnly{w}
+		}
+		n, err := rf.ReadFrom(strings.NewReader("abc"))
+		if n != 3 {
+			err = errors.Join(err, fmt.Errorf("copied %d bytes", n))
+		}
+		return err
+	},
+}
+
+type writerOnly struct{ io.Writer }
+
+func (w writerOnly) ReadFrom(r io.Reader) (int64, error) {
+	return io.Copy(struct{ io.Writer }{w.Writer}, r)
+}
+
+// A field that was set for the final response is in it, once, with its last value, however it begins.
+func TestFieldsAreInTheFinalResponse(t *testing.T) {
+	t.Parallel()
+	for name, newServer := range map[string]func(http.Handler) *memhttp.Server{"h1": memhttp.New, "h2": memhttp.NewHTTP2} {
+		for how, write := range writes {
+			t.Run(how+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				var o told
+				s := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					w, _ = track.Wrap(w, r)
+					track.SetOwner(w, &o, true)
+					for i := range 8 {
+						track.SetField(w, fmt.Sprint("X-Field-", i), []string{"old"})
+						track.SetField(w, fmt.Sprint("X-Field-", i), []string{"new"})
+					}
+					track.SetField(w, "X-Nothing", nil)
+					track.SetField(w, "X-Empty", []string{})
+					w.WriteHeader(http.StatusEarlyHints)
+					clear(w.Header())
+					w.Header().Set("X-Field-7", "mine")
+					if err := write(w); err != nil {
+						t.Error(err)
+					}
+				}))
+				defer s.Close()
+				resp, err := s.Client().Get(s.URL)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer resp.Body.Close()
+				for i := range 8 {
+					want := []string{"new"}
+					if i == 7 {
+						want = []string{"new", "mine"}
+					}
+					if got := resp.Header[fmt.Sprint("X-Field-", i)]; !slices.Equal(got, want) {
+						t.Errorf("field %d is %q", i, got)
+					}
+				}
+				if resp.Header["X-Nothing"] != nil || resp.Header["X-Empty"] != nil {
+					t.Errorf("a field without values is %v", resp.Header)
+				}
+				s.Close()
+				if !slices.Equal(o, told{"200 outermost: true"}) {
+					t.Errorf("the owner was told %q", o)
+				}
+			})
+		}
+	}
+}
+
+// What the writer below says of a write is the answer.
+func TestFailedWritesAreReported(t *testing.T) {
+	t.Parallel()
+	for _, begun := range []bool{false, true} {
+		w, record := track.Wrap(failing{httptest.NewRecorder()}, httptest.NewRequest(http.MethodGet, "/", nil))
+		if begun {
+			w.WriteHeader(http.StatusOK)
+		}
+		if n, err := w.Write([]byte("abc")); n != 1 || !errors.Is(err, errRefused) {
+			t.Error(n, err)
+		}
+		if n, err := w.(io.StringWriter).WriteString("abc"); n != 1 || !errors.Is(err, errRefused) {
+			t.Error(n, err)
+		}
+		if n, err := w.(io.ReaderFrom).ReadFrom(strings.NewReader("abc")); n != 2 || !errors.Is(err, errRefused) {
+			t.Error(n, err)
+		}
+		if record.Bytes() != 4 || record.Status() != http.StatusOK {
+			t.Errorf("%d bytes, status %d", record.Bytes(), record.Status())
+		}
+	}
+	w, record := track.Wrap(failing{httptest.NewRecorder()}, httptest.NewRequest(http.MethodGet, "/", nil))
+	if n, err := w.(io.ReaderFrom).ReadFrom(strings.NewReader("abc")); n != 2 || !errors.Is(err, errRefused) {
+		t.Error(n, err)
+	}
+	if record.Bytes() != 2 || record.Status() != http.StatusOK {
+		t.Errorf("%d bytes, status %d", record.Bytes(), record.Status())
+	}
+}
+
+// failing writes one byte, or copies two, and then fails.
+type failing struct{ *httptest.ResponseRecorder }
+
+func (failing) Write([]byte) (int, error)                    { return 1, errRefused }
+func (failing) WriteString(string) (int, error)              { return 1, errRefused }
+func (failing) ReadFrom(io.Reader) (int64, error)            { return 2, errRefused }
+func (failing) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, errRefused }
