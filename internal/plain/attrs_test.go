@@ -69,7 +69,8 @@ func TestAttrsKeepsWhatFits(t *testing.T) {
 	for i := range without {
 		without[i] = slog.Int("", i)
 	}
-	for name, attrs := range map[string][]slog.Attr{"with text": withText, "without": without} {
+	oneByteTooMuch := append(slices.Clone(withText[:511]), slog.Int("x", 1), slog.Int("", 1)) // the last has room for 15 bytes
+	for name, attrs := range map[string][]slog.Attr{"with text": withText, "without": without, "one byte too much": oneByteTooMuch} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			last := len(attrs) - 1
