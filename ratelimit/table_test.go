@@ -638,6 +638,41 @@ func TestACallInAFullTableKeepsWhatItHasCharged(t *testing.T) {
 
 // TestEverySlotIsLookedAtInTurn shows that half as many new keys as there are old ones, all full,
 // make room for all of them.
+// A bucket that is full by a small limit is kept until it would be full by the large one, and no
+// longer.
+func TestBucketIsKeptUntilItIsFullByTheLimitBefore(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: ratelimit.RefuseNew})
+	take := func(after time.Duration, key string, l ratelimit.Limit, cost int) (bool, error) {
+		c := charge(key, l)
+		c.Cost = cost
+		d, err := m.TakeAt(epoch.Add(after), c)
+		return d.Allowed, err
+	}
+	const drained = 5 * time.Hour
+	large, small := ratelimit.PerHour(100), ratelimit.PerSecond(1)
+	for _, row := range []struct {
+		after   time.Duration
+		key     string
+		limit   ratelimit.Limit
+		cost    int
+		allowed bool
+		err     error
+	}{
+		{0, "k", large, 1, true, nil},
+		{drained, "k", large, 100, true, nil},
+		{drained + time.Second, "k", small, 1, false, nil},
+		{drained + 10*time.Second, "other", small, 1, false, ratelimit.ErrFull},
+		{drained + time.Hour - time.Second, "other", small, 1, false, ratelimit.ErrFull},
+		{drained + time.Hour, "other", small, 1, true, nil},
+	} {
+		allowed, err := take(row.after, row.key, row.limit, row.cost)
+		require.Equal(t, row.err, err, "%s after %v", row.key, row.after)
+		require.Equal(t, row.allowed, allowed, "%s after %v", row.key, row.after)
+	}
+	require.Zero(t, m.Stats().Evicted)
+}
+
 // While there is room, a bucket stays for a minute after it is full. At the cap, two go at a time.
 func TestFullBucketsGoEarlyAtTheCapAlone(t *testing.T) {
 	t.Parallel()
