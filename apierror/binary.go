@@ -1,0 +1,107 @@
+package apierror
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"time"
+)
+
+const storedVersion = 1
+
+// stored is an error as [Error.MarshalBinary] writes it.
+type stored struct {
+	Version    int
+	Code       Code
+	Type       Type
+	Status     int
+	Message    string
+	Param      string            `json:",omitempty"`
+	RequestID  string            `json:",omitempty"`
+	RetryAfter time.Duration     `json:",omitempty"`
+	Retryable  bool              `json:",omitempty"`
+	Vain       bool              `json:",omitempty"`
+	DocURL     string            `json:",omitempty"`
+	Fields     []Field           `json:",omitempty"`
+	Metadata   map[string]string `json:",omitempty"`
+	Header     http.Header       `json:",omitempty"`
+	Problem    *storedProblem    `json:",omitempty"`
+	Origin     *storedOrigin     `json:",omitempty"` // of a parsed error
+}
+
+type storedProblem struct {
+	Type    string         `json:",omitempty"`
+	Title   string         `json:",omitempty"`
+	Members []storedMember `json:",omitempty"`
+}
+
+type storedMember struct {
+	Name  string
+	Value json.RawMessage
+}
+
+type storedOrigin struct {
+	Object                     bool   `json:",omitempty"`
+	Method, Scheme, Host, Path string `json:",omitempty"`
+}
+
+// MarshalBinary implements [encoding.BinaryMarshaler], for stores that answer with the same
+// error again. Everything is kept but the cause, which is for the log of the first time. Bytes
+// that are not UTF-8 are replaced, as they are in a response.
+func (e *Error) MarshalBinary() ([]byte, error) {
+	c, d := e.copy(), e.details()
+	s := stored{
+		storedVersion, c.code, c.typ, c.status, c.message, c.param, c.requestID, c.retryAfter, c.retryable, c.vain,
+		d.docURL, d.fields, d.metadata, d.header, nil, nil,
+	}
+	if p := d.problem; p != nil {
+		s.Problem = &storedProblem{Type: p.typ, Title: p.title}
+		for _, m := range p.members {
+			s.Problem.Members = append(s.Problem.Members, storedMember{m.name, m.value})
+		}
+	}
+	if o := d.origin; o.parsed {
+		s.Origin = &storedOrigin{o.object, o.method, o.scheme, o.host, o.path}
+	}
+	return json.Marshal(s)
+}
+
+// UnmarshalBinary implements [encoding.BinaryUnmarshaler]: it reads what MarshalBinary has
+// written. On an error e is left as it was.
+func (e *Error) UnmarshalBinary(data []byte) error {
+	var s stored
+	if err := json.Unmarshal(data, &s); err != nil {
+		return fmt.Errorf("apierror: a stored error cannot be read: %w", err)
+	}
+	if s.Version != storedVersion {
+		return fmt.Errorf("apierror: a stored error cannot be read: its version is %d", s.Version)
+	}
+	*e = Error{
+		code: s.Code, typ: s.Type, status: s.Status, message: s.Message, param: s.Param, requestID: s.RequestID,
+		retryAfter: s.RetryAfter, retryable: s.Retryable, vain: s.Vain,
+	}
+	d := details{docURL: s.DocURL}
+	if len(s.Fields) > 0 {
+		d.fields = s.Fields
+	}
+	if len(s.Metadata) > 0 {
+		d.metadata = s.Metadata
+	}
+	if len(s.Header) > 0 {
+		d.header = s.Header
+	}
+	if p := s.Problem; p != nil {
+		d.problem = &problem{typ: p.Type, title: p.Title}
+		for _, m := range p.Members {
+			d.problem.members = append(d.problem.members, problemMember{m.Name, m.Value})
+		}
+	}
+	if o := s.Origin; o != nil {
+		d.origin = origin{true, o.Object, o.Method, o.Scheme, o.Host, o.Path}
+	}
+	if !reflect.DeepEqual(d, noDetails) {
+		e.more = &d
+	}
+	return nil
+}
