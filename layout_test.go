@@ -30,6 +30,7 @@ var layout = []struct {
 	{pkg: "idempotent/idempotenttest", may: []string{"idempotent"}},
 	{pkg: "retry", may: []string{"apierror", "internal/...", "github.com/sony/gobreaker/v2", "golang.org/x/time/rate"}},
 	{pkg: "internal/...", may: []string{"internal/..."}, tests: true},
+	{pkg: "internal/idemtest", may: []string{"idempotent"}},
 	{pkg: "examples/...", may: []string{".", "apierror", "ratelimit", "idempotent", "retry"}},
 }
 

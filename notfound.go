@@ -5,36 +5,50 @@ import (
 
 	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/internal/reqstate"
+	"github.com/seawall-go/seawall/internal/route"
 )
 
-// NotFound serves mux, with its own 404 and 405 as error objects; the 405 keeps its Allow header. Its redirects, and whatever the
-// handlers answer, are left alone. It also makes the matched pattern known to [AccessLog].
+// NotFound serves mux, with its own 404 and 405 as error objects; the 405 keeps its Allow
+// header. Its redirects, and whatever the handlers answer, are left alone. It also makes the
+// matched pattern known to [AccessLog].
 func NotFound(mux *http.ServeMux) http.Handler {
 	if mux == nil {
 		panic("seawall: NotFound of a nil *http.ServeMux")
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.RequestURI == "*" { // the mux answers it by itself, without a body; net/http answers OPTIONS * before us
-			apierror.Write(w, r, apierror.CodeParameterInvalid.Messagef("The request target * names no resource."))
-			return
+	return notFound{mux}
+}
+
+// notFound is a mux whose own answers are error objects.
+type notFound struct{ mux *http.ServeMux }
+
+// Unrouted implements [route.Router], for package idempotent: what no handler has answered is no
+// key's answer.
+func (n notFound) Unrouted(r *http.Request) bool {
+	return r.RequestURI == "*" || route.Unrouted(n.mux, r)
+}
+
+// ServeHTTP implements [http.Handler].
+func (n notFound) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.RequestURI == "*" { // the mux answers it by itself, without a body; net/http answers OPTIONS * before us
+		apierror.Write(w, r, apierror.CodeParameterInvalid.Messagef("The request target * names no resource."))
+		return
+	}
+	h, pattern := n.mux.Handler(r)
+	if r.Method == http.MethodConnect && pattern == r.URL.Path+"/" {
+		pattern = "" // of a CONNECT that it redirects, the mux takes the path for the pattern
+	}
+	if pattern == "" {
+		reqstate.SetNoRoute(w, r)
+		refuse(w, r, h)
+		return
+	}
+	reqstate.SetPattern(w, r, pattern)
+	defer func() { // a mux inside this one knows more
+		if reqstate.Settle(r); r.Pattern != pattern {
+			reqstate.SetPattern(w, r, r.Pattern)
 		}
-		h, pattern := mux.Handler(r)
-		if r.Method == http.MethodConnect && pattern == r.URL.Path+"/" {
-			pattern = "" // of a CONNECT that it redirects, the mux takes the path for the pattern
-		}
-		if pattern == "" {
-			reqstate.SetNoRoute(w, r)
-			refuse(w, r, h)
-			return
-		}
-		reqstate.SetPattern(w, r, pattern)
-		defer func() { // a mux inside this one knows more
-			if reqstate.Settle(r); r.Pattern != pattern {
-				reqstate.SetPattern(w, r, r.Pattern)
-			}
-		}()
-		mux.ServeHTTP(w, r)
-	})
+	}()
+	n.mux.ServeHTTP(w, r)
 }
 
 // refuse answers as the handler that the mux chose for a request without a route does, in our form.

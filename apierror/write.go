@@ -48,6 +48,8 @@ func (f HandlerFunc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 //   - a response that is known to be complete stands: its status or the method HEAD allows no body, or as many bytes as its
 //     Content-Length says were written;
 //   - a response whose status is 4xx or 5xx stands too, unless the error is a panic's: the handler has answered twice;
+//   - a response that a middleware holds back, as package idempotent does for a request with a key, is
+//     replaced by the error;
 //   - any other response is aborted: Write panics with [http.ErrAbortHandler], so that no client takes a part for the whole. A 201
 //     without a Content-Length is such a response, even if the handler has written all that it meant to;
 //   - a hijacked connection is left alone.
@@ -69,6 +71,10 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	e.requestID = state.EnsureRequestID(reqid.New)
 	t := track.Find(w)
 	begun := t != nil && t.Committed()
+	stands := begun && (t.Hijacked() || t.Complete() || t.Status() >= 400 && !isPanic(e))
+	if begun && !stands && track.Rewind(w) {
+		begun = false
+	}
 	switch {
 	case !begun:
 		state.Sending(e, e.status, gone)
@@ -88,7 +94,7 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 		rd.send(w, r, a, encoded(w, t))
 	case t.Hijacked():
 		log(slog.LevelWarn, "apierror: request failed after its connection was hijacked")
-	case t.Complete(), t.Status() >= 400 && !isPanic(e):
+	case stands:
 		log(slog.LevelWarn, "apierror: request failed after its response was complete")
 	default:
 		log(slog.LevelError, "apierror: request failed in the middle of its response, which is aborted")

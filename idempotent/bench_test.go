@@ -25,12 +25,12 @@ func (s *sink) Header() http.Header         { return s.header }
 func (s *sink) WriteHeader(status int)      { s.status = status }
 func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
 
-// newKeyed returns what serves a keyed request of 1 KiB by a handler that answers with 1 KiB. Everything outside of the
-// middleware is made once.
+// newKeyed returns what serves a keyed request of 1 KiB by a handler that answers with 1 KiB.
+// Everything outside of the middleware is made once.
 func newKeyed(tb testing.TB) (serve func(key string) (status int)) {
 	tb.Helper()
 	response := make([]byte, 1<<10)
-	mw := idempotent.New(idempotent.NewMemory(&idempotent.MemoryOptions{MaxEntries: -1, MaxBytes: -1, ScopeEntries: -1, ScopeBytes: -1}), idempotent.ByPrincipal, nil)(
+	mw := idempotent.New(idempotent.NewMemory(&idempotent.MemoryOptions{MaxEntries: -1, MaxBytes: -1}), idempotent.ByPrincipal, nil)(
 		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header()["Content-Type"] = []string{"application/json"}
 			w.WriteHeader(http.StatusCreated)
@@ -81,7 +81,7 @@ func BenchmarkMemoryAcquireDone(b *testing.B) {
 	if _, err := m.Acquire(b.Context(), c); err != nil {
 		b.Fatal(err)
 	}
-	if err := m.Finish(b.Context(), c.Own(), idempotent.Outcome{State: idempotent.Done, Retention: 1 << 40}); err != nil {
+	if err := m.Finish(b.Context(), c.Owner(), idempotent.Completion{State: idempotent.StateDone, Retention: 1 << 40}); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
@@ -98,7 +98,7 @@ func BenchmarkMemoryFull(b *testing.B) {
 			cycle := func(n int) {
 				c := claimOf(strconv.Itoa(n%10), n)
 				_, _ = m.Acquire(b.Context(), c)
-				_ = m.Finish(b.Context(), c.Own(), idempotent.Outcome{State: idempotent.Done, Retention: 1 << 50})
+				_ = m.Finish(b.Context(), c.Owner(), idempotent.Completion{State: idempotent.StateDone, Retention: 1 << 50})
 			}
 			for n := range 2 * entries {
 				cycle(n)
@@ -120,7 +120,7 @@ func BenchmarkMemoryParallel(b *testing.B) {
 			i := int(n.Add(1))
 			c := claimOf(strconv.Itoa(i%100), i)
 			_, _ = m.Acquire(b.Context(), c)
-			_ = m.Finish(b.Context(), c.Own(), idempotent.Outcome{State: idempotent.Done, Retention: 1 << 50})
+			_ = m.Finish(b.Context(), c.Owner(), idempotent.Completion{State: idempotent.StateDone, Retention: 1 << 50})
 		}
 	})
 }

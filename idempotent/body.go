@@ -1,17 +1,22 @@
 package idempotent
 
 import (
-	"bytes"
 	"errors"
 	"io"
+	"net/http"
 
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// errConsumed keeps requests with different bodies from looking the same.
-var errConsumed = errors.New("idempotent: an outer layer has read the request body and not put it back")
+// These keep requests with different bodies from looking the same.
+var (
+	errConsumed = errors.New("idempotent: an outer layer has read the request body and not put it back")
+	errParsed   = errors.New("idempotent: an outer layer has parsed the request's form (FormValue, ParseForm, ParseMultipartForm), " +
+		"so its body is gone: that layer belongs inside of this middleware")
+)
 
-// requestBody stands in for the body of a keyed request. Until it is loaded, reads come from the client.
+// requestBody stands in for the body of a keyed request. Until it is loaded, reads come from the
+// client.
 type requestBody struct {
 	client io.ReadCloser
 	limit  int64 // of load; negative is none
@@ -20,7 +25,18 @@ type requestBody struct {
 	buf    []byte
 	unread []byte // what is left of buf
 	loaded bool
+	closed bool // by the handler
+	used   bool // the handler has read from the client
 	broken bool // a read from the client has failed
+}
+
+// takeOver takes over the body of r.
+func (b *requestBody) takeOver(r *http.Request, limit int64) {
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
+	b.client, b.length, b.limit = r.Body, r.ContentLength, limit
+	b.parsed = len(r.PostForm) > 0 || r.MultipartForm != nil
 }
 
 // load reads all of the body into memory.
@@ -31,7 +47,8 @@ func (b *requestBody) load() ([]byte, error) {
 	if b.limit >= 0 && b.length > b.limit {
 		return nil, apierror.RequestTooLarge(b.limit)
 	}
-	// Room for what was announced and for seeing its end, but no more than a little before it comes.
+	// Room for what was announced and for seeing its end, but no more than a little before it
+	// comes.
 	size := int64(512)
 	if b.length > 0 {
 		size = min(b.length, 16<<10) + 1
@@ -43,14 +60,16 @@ func (b *requestBody) load() ([]byte, error) {
 		switch {
 		case b.limit >= 0 && int64(len(buf)) > b.limit:
 			return nil, apierror.RequestTooLarge(b.limit)
-		case err == io.EOF && len(buf) == 0 && (b.length > 0 || b.parsed):
+		case err == io.EOF && len(buf) == 0 && b.parsed:
+			return nil, errParsed
+		case err == io.EOF && len(buf) == 0 && b.length > 0:
 			return nil, errConsumed
 		case err == io.EOF:
 			b.loaded = true
 			b.buf, b.unread = buf, buf
 			return buf, nil
 		case err != nil:
-			if apierror.From(err).Code() != apierror.CodeAPIError { // a limit, or a time-out, further out
+			if apierror.From(err).Code() != apierror.CodeAPIError { // a limit, or a timeout, further out
 				return nil, err
 			}
 			return nil, apierror.CodeParameterInvalid.Messagef("The request body could not be read to its end.").WithCause(err)
@@ -61,22 +80,27 @@ func (b *requestBody) load() ([]byte, error) {
 	}
 }
 
-// share gives up the own copy of a body that is the same, so that those who wait for one request hold its body once.
-func (b *requestBody) share(other []byte) {
-	if b.loaded && bytes.Equal(b.buf, other) {
-		b.buf, b.unread = other, other
-	}
+// drop gives up the body of a request that will not run.
+func (b *requestBody) drop() { b.buf, b.unread = nil, nil }
+
+// rewind makes the body start anew. It reports whether that is possible.
+func (b *requestBody) rewind() bool {
+	b.unread, b.closed = b.buf, false
+	return b.loaded || !b.used
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
-	if b.loaded && len(b.unread) == 0 {
+	switch {
+	case b.loaded && b.closed:
+		return 0, http.ErrBodyReadAfterClose
+	case b.loaded && len(b.unread) == 0:
 		return 0, io.EOF
-	}
-	if b.loaded {
+	case b.loaded:
 		n := copy(p, b.unread)
 		b.unread = b.unread[n:]
 		return n, nil
 	}
+	b.used = true
 	n, err := b.client.Read(p)
 	if err != nil && err != io.EOF {
 		b.broken = true
@@ -84,4 +108,16 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (b *requestBody) Close() error { return b.client.Close() }
+func (b *requestBody) Close() error {
+	b.closed = true
+	return b.client.Close()
+}
+
+// reader returns what the handler reads from. It is http.NoBody if the client's is, because handlers
+// compare.
+func (b *requestBody) reader() io.ReadCloser {
+	if b.client == http.NoBody {
+		return b.client
+	}
+	return b
+}

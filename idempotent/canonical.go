@@ -2,47 +2,52 @@ package idempotent
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
+	"unicode"
 )
 
-// FingerprintJSON takes two requests for the same when their JSON bodies are, but for white space and the order of an
-// object's members. Strings and numbers count as they are written: 1 and 1.0 differ. A body that is not JSON, or not sent
-// as JSON (application/json or +json), counts byte for byte.
-func FingerprintJSON(r *http.Request, body func() ([]byte, error)) (Print, error) {
+// FingerprintJSON is a [FingerprintFunc]. Two requests are the same if their JSON bodies differ
+// only in white space and in the order of an object's members. Strings and numbers count as they
+// are written: 1 and 1.0 differ.
+//
+// A body counts byte for byte if it is not JSON, or not sent as JSON (application/json or +json).
+// So does one that parsers understand differently, because an object has a name with an escape in
+// it, or two names that differ at most in case: encoding/json takes the last of those.
+func FingerprintJSON(r *http.Request, body func() ([]byte, error)) (Fingerprint, error) {
 	b, err := body()
 	if err != nil {
-		return Print{}, err
+		return Fingerprint{}, err
 	}
 	if t := mediaType(r.Header); t == "application/json" || strings.HasSuffix(t, "+json") {
-		b = canonicalJSON(b)
+		if c, ok := canonicalJSON(b); ok {
+			return fingerprintOf(r, "json", c), nil
+		}
 	}
-	return PrintOf(r, b), nil
+	return FingerprintOf(r, b), nil
 }
 
-// canonicalJSON returns the same bytes for all spellings of a document, and others for every other document. Each object is
-// replaced by the hash of its members in the order of their names, so that the work stays linear however deep they nest.
-// It returns b itself where it cannot tell.
-func canonicalJSON(b []byte) []byte {
+// canonicalJSON returns the same bytes for all spellings of a document, and others for every other
+// document. Each object is replaced by the hash of its members in the order of their names, so that
+// the work stays linear however deep they nest. It reports false if b is not JSON, or ambiguous.
+func canonicalJSON(b []byte) ([]byte, bool) {
 	var compact bytes.Buffer
 	if json.Compact(&compact, b) != nil {
-		return b
+		return nil, false
 	}
 	c := canonicalizer{in: compact.Bytes()}
 	out := c.value(nil)
-	if c.ambiguous {
-		return b
-	}
-	return out
+	return out, !c.ambiguous
 }
 
 // canonicalizer reads valid, compact JSON.
 type canonicalizer struct {
 	in []byte
-	// ambiguous is set by names that one parser takes for equal and another does not: what such members mean may hang on
-	// their order.
+	// ambiguous is set by names that one parser takes for equal and another does not: what such
+	// members mean may depend on their order.
 	ambiguous bool
 }
 
@@ -76,23 +81,40 @@ func (c *canonicalizer) value(out []byte) []byte {
 
 // members takes the rest of an object off the input.
 func (c *canonicalizer) members() [32]byte {
-	type member struct{ name, value []byte }
+	type member struct {
+		folded      string
+		name, value []byte
+	}
 	var members []member
 	for !c.skip('}') {
 		name := c.string()
 		c.skip(':')
-		members = append(members, member{name, c.value(nil)})
+		members = append(members, member{foldName(name), name, c.value(nil)})
 		c.skip(',')
 	}
-	slices.SortFunc(members, func(a, b member) int { return bytes.Compare(a.name, b.name) })
+	slices.SortFunc(members, func(a, b member) int { return cmp.Compare(a.folded, b.folded) })
 	parts := make([]string, 0, 2*len(members))
 	for i, m := range members {
-		if bytes.IndexByte(m.name, '\\') >= 0 || i > 0 && bytes.Equal(members[i-1].name, m.name) {
+		if bytes.IndexByte(m.name, '\\') >= 0 || i > 0 && members[i-1].folded == m.folded {
 			c.ambiguous = true
 		}
 		parts = append(parts, string(m.name), string(m.value))
 	}
-	return hashOf(parts...)
+	return hashOf(nil, parts...)
+}
+
+// foldName returns a text that names have in common if encoding/json may set the same struct field
+// from them: it ignores case, and replaces what is not UTF-8.
+func foldName(name []byte) string {
+	return strings.Map(func(r rune) rune {
+		for {
+			next := unicode.SimpleFold(r)
+			if next <= r {
+				return next // the smallest of those that fold to each other
+			}
+			r = next
+		}
+	}, string(name))
 }
 
 // skip takes one character off the input, if it is the next.

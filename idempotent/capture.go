@@ -7,159 +7,172 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
-// capture is the ResponseWriter of a keyed request's handler. It has a header of its own, so that what outer layers have set
-// (request ids, CORS, rate limits) is never taken for the handler's, and it builds the record in place: the head when the
-// status is written, then the body behind it.
+// capture is the ResponseWriter of a keyed request's handler. The handler works on the header of
+// the writer below, as it would without a key, and what it writes is held back until it is
+// recorded.
 //
-// A response that is not to be kept whole (over the limit, or streamed) goes straight through from the moment that this is
-// known, after seal was asked.
+// A response that is not to be kept (over the limit, or streamed) goes out as it is written,
+// from the moment that this is known and recorded.
 type capture struct {
-	w         http.ResponseWriter
-	header    http.Header
-	requestID string
-	limit     int // of the body; negative is none
-	// seal is asked once, before the first byte of a response goes out that will not be kept; its error refuses the rest.
-	// Where it is nil, nothing goes out before the end.
-	seal interface{ seal() error }
+	w      http.ResponseWriter
+	before http.Header // what outer layers had set
+	limit  int         // of the body; negative is none
+	// streams reports whether nothing is to be held back. beforeOpen is called once, before the
+	// first byte of a response goes out that is not kept, and its error stops the response. If
+	// they are nil, nothing goes out before the end.
+	streams    func() bool
+	beforeOpen func() error
 
-	status   int         // 0 until the handler has written one
-	location string      // the handler's Location
-	declared string      // and its Content-Length
-	extra    http.Header // what the handler set and the record does not keep
-	buf      []byte      // the record: head and body, no checksum
-	headLen  int
-	end      int   // of the body in buf, once closed
-	streamed bool  // nothing is held back
-	through  bool  // the head has gone out
-	passed   int64 // body bytes since
-	err      error // what every write gets from now on
+	status  int         // 0 until the handler has written one
+	sent    http.Header // the header at that moment
+	length  int64       // its Content-Length; negative is none
+	asked   int64       // how much the handler has tried to write
+	body    []byte      // what is held back
+	size    int64       // of the whole body
+	flushed bool        // the handler has flushed what is held back
+	through bool        // the head has gone out
+	err     error       // what every write gets from now on
 }
 
-var errHandlerReturned = errors.New("idempotent: write after the handler has returned")
+var (
+	errHandlerReturned = errors.New("idempotent: write after the handler has returned")
+	errTooLarge        = errors.New("idempotent: the response is over Options.MaxResponse, and an Executor holds it until the commit")
+)
 
-func (c *capture) Header() http.Header { return c.header }
+func newCapture(w http.ResponseWriter, limit int) *capture {
+	return &capture{w: w, before: w.Header().Clone(), limit: limit}
+}
+
+func (c *capture) Header() http.Header { return c.w.Header() }
 
 func (c *capture) WriteHeader(status int) {
 	switch {
 	case status < 100 || status > 999:
-		panic(fmt.Sprintf("idempotent: invalid WriteHeader code %d", status)) // as net/http does, where the handler's stack shows it
+		// As net/http does, and here the handler's stack shows where.
+		panic(fmt.Sprintf("idempotent: invalid WriteHeader code %d", status))
 	case status == http.StatusSwitchingProtocols:
 		panic("idempotent: a keyed request cannot switch protocols")
+	case c.status != 0 || c.err != nil:
+		// the second one, which net/http ignores too
 	case status < 200:
-		c.inform(status)
-	case c.status == 0 && c.err == nil:
-		c.begin(status)
+		c.w.WriteHeader(status)
+	default:
+		c.status, c.sent = status, c.w.Header().Clone()
+		c.length = contentLength(c.sent)
 	}
 }
 
-// begin takes the head.
-func (c *capture) begin(status int) {
-	c.status = status
-	c.location, c.declared = c.header.Get("Location"), c.header.Get("Content-Length")
-	var fields int
-	c.buf, fields = newHead(status, c.requestID, c.header)
-	c.headLen = len(c.buf)
-	if fields == len(c.header) {
-		return
-	}
-	for name, values := range c.header {
-		if !kept(name) && name != "Content-Length" && !strings.HasPrefix(name, http.TrailerPrefix) {
-			if c.extra == nil {
-				c.extra = make(http.Header)
-			}
-			c.extra[name] = slices.Clone(values)
+// contentLength returns the Content-Length as net/http reads it. It is negative if there is none.
+func contentLength(h http.Header) int64 {
+	if declared := h.Get("Content-Length"); declared != "" {
+		if length, err := strconv.ParseInt(declared, 10, 64); err == nil {
+			return length
 		}
 	}
-}
-
-// inform sends an interim response, which net/http takes from the header of the writer below.
-func (c *capture) inform(status int) {
-	if c.through || c.err != nil {
-		return
-	}
-	below := c.w.Header()
-	was := maps.Clone(below)
-	maps.Copy(below, c.header)
-	c.w.WriteHeader(status)
-	clear(below)
-	maps.Copy(below, was)
+	return -1
 }
 
 func (c *capture) Write(p []byte) (int, error) {
-	if err := c.room(len(p)); err != nil {
+	if err := c.prepare(len(p)); err != nil {
 		return 0, err
 	}
+	c.size += int64(len(p))
 	if c.through {
-		n, err := c.w.Write(p)
-		c.passed += int64(n)
-		return n, err
+		return c.w.Write(p)
 	}
-	c.buf = append(c.buf, p...)
+	c.body = append(c.body, p...)
 	return len(p), nil
 }
 
 // WriteString saves io.WriteString a copy.
 func (c *capture) WriteString(s string) (int, error) {
-	if err := c.room(len(s)); err != nil {
+	if err := c.prepare(len(s)); err != nil {
 		return 0, err
 	}
+	c.size += int64(len(s))
 	if c.through {
-		n, err := c.w.Write([]byte(s))
-		c.passed += int64(n)
-		return n, err
+		return c.w.Write([]byte(s))
 	}
-	c.buf = append(c.buf, s...)
+	c.body = append(c.body, s...)
 	return len(s), nil
 }
 
-// room prepares for n more bytes of body.
-func (c *capture) room(n int) error {
+// prepare makes ready for n more bytes of body.
+func (c *capture) prepare(n int) error {
 	if c.status == 0 {
 		c.WriteHeader(http.StatusOK)
 	}
-	if c.err == nil && n > 0 && !bodyAllowed(c.status) {
-		return http.ErrBodyNotAllowed
+	if c.err == nil && n > 0 {
+		c.asked += int64(n)
+		switch {
+		case !bodyAllowed(c.status):
+			return http.ErrBodyNotAllowed
+		case c.length >= 0 && c.asked > c.length:
+			return http.ErrContentLength
+		}
 	}
-	if c.streamed || c.over(n) {
+	if c.streams != nil && c.streams() || c.limit >= 0 && len(c.body)+n > c.limit {
 		c.open()
-	}
-	if c.err == nil && len(c.buf) == c.headLen {
-		c.buf = slices.Grow(c.buf, max(n, 512)+sumLen) // most handlers write once
 	}
 	return c.err
 }
 
-// over tells whether n more bytes are too many to keep.
-func (c *capture) over(n int) bool { return c.limit >= 0 && len(c.buf)-c.headLen+n > c.limit }
-
-// open lets the response through, with what was held back of it, where that is possible.
+// open lets the response through, with what was held back of it.
 func (c *capture) open() {
-	if c.err != nil || c.through || c.seal == nil {
+	switch {
+	case c.err != nil || c.through:
+		return
+	case c.beforeOpen == nil:
+		c.err = errTooLarge
 		return
 	}
-	if c.err = c.seal.seal(); c.err != nil {
-		return
+	if c.err = c.beforeOpen(); c.err == nil {
+		c.through = true
+		c.err = c.send()
+		c.body = nil
 	}
-	c.through = true
-	rec, err := parseUnsummed(c.buf)
-	if err != nil {
-		c.err = err
-		return
-	}
-	copyFields(c.w.Header(), &rec, c.extra)
-	if c.declared != "" {
-		c.w.Header().Set("Content-Length", c.declared)
+}
+
+// send sends the head, as it was when the handler wrote it, and the body that was held back.
+// What the handler has done to the header since then, such as set trailers, it does again.
+func (c *capture) send() (err error) {
+	h, now := c.w.Header(), c.sent
+	if !maps.EqualFunc(h, now, slices.Equal) {
+		now = maps.Clone(h)
+		replace(h, c.sent)
 	}
 	c.w.WriteHeader(c.status)
-	if len(rec.body) > 0 {
-		_, c.err = c.w.Write(rec.body)
-		c.passed = int64(len(rec.body))
+	if len(c.body) > 0 {
+		_, err = c.w.Write(c.body)
 	}
-	c.buf = nil
+	if c.flushed { // without it a small response has no trailers (http.TrailerPrefix)
+		_ = http.NewResponseController(c.w).Flush()
+	}
+	change(h, c.sent, now)
+	return err
+}
+
+// replace makes h the same as with.
+func replace(h, with http.Header) {
+	clear(h)
+	maps.Copy(h, with)
+}
+
+// change does to h what was done to one header to make it another.
+func change(h, from, to http.Header) {
+	for name, values := range to {
+		if was, there := from[name]; !there || !slices.Equal(was, values) {
+			h[name] = values
+		}
+	}
+	for name := range from {
+		if _, there := to[name]; !there {
+			delete(h, name)
+		}
+	}
 }
 
 // Flush holds back: nothing goes out before it is recorded.
@@ -167,19 +180,18 @@ func (c *capture) Flush() { _ = c.FlushError() }
 
 // FlushError is what http.ResponseController calls.
 func (c *capture) FlushError() error {
-	if c.status == 0 && c.err == nil {
-		c.begin(http.StatusOK)
+	if err := c.prepare(0); err != nil {
+		return err
 	}
-	if c.streamed {
-		c.open()
-	}
-	if c.through && c.err == nil {
+	if c.through {
 		return http.NewResponseController(c.w).Flush()
 	}
-	return c.err
+	c.flushed = true
+	return nil
 }
 
-// There is no Unwrap, or a handler would write past the record. Deadlines are the connection's, and harmless.
+// There is no Unwrap, or a handler could write past the record. Deadlines and full duplex are the
+// connection's, and harmless.
 
 func (c *capture) SetReadDeadline(t time.Time) error {
 	return http.NewResponseController(c.w).SetReadDeadline(t)
@@ -189,69 +201,63 @@ func (c *capture) SetWriteDeadline(t time.Time) error {
 	return http.NewResponseController(c.w).SetWriteDeadline(t)
 }
 
-// close ends the response when the handler has returned. It tells whether the response is whole: as long as the handler
-// said that it would be.
+func (c *capture) EnableFullDuplex() error {
+	return http.NewResponseController(c.w).EnableFullDuplex()
+}
+
+// Rewind takes back what was written, if nothing has gone out. The header stays as the handler has
+// left it. It is for an error that is answered in place of a response that had begun.
+func (c *capture) Rewind() bool {
+	if c.through || c.err != nil && !errors.Is(c.err, errTooLarge) && !errors.Is(c.err, ErrLeaseLost) {
+		return false
+	}
+	if c.err != nil {
+		c.streams = nil // an error is held back, and may be replaced by another owner's answer
+	}
+	c.status, c.sent, c.asked, c.size, c.body, c.flushed, c.err = 0, nil, 0, 0, c.body[:0], false, nil
+	return true
+}
+
+// restoreHeader takes back what the handler did to the header of a response that has not gone out.
+func (c *capture) restoreHeader() { replace(c.w.Header(), c.before) }
+
+// close ends the response when the handler has returned. It reports whether the response is
+// whole: as long as its Content-Length says.
 func (c *capture) close() (whole bool) {
 	if c.status == 0 {
 		c.WriteHeader(http.StatusOK)
 	}
-	size := c.passed
-	if !c.through {
-		size = int64(len(c.buf) - c.headLen)
-	}
-	c.end = len(c.buf)
 	if c.err == nil {
 		c.err = errHandlerReturned
 	}
-	if c.declared == "" || !bodyAllowed(c.status) {
-		return true
-	}
-	declared, err := strconv.ParseInt(c.declared, 10, 64)
-	return err != nil || declared == size
+	return c.length < 0 || c.length == c.size || !bodyAllowed(c.status)
 }
 
-// sum returns the record of a closed response that was held back.
-func (c *capture) sum() []byte {
-	c.buf = appendSum(c.buf)
-	return c.buf
+// encode returns the record of a closed response that was held back.
+func (c *capture) encode(requestID string, omit []string) []byte {
+	return encode(c.status, requestID, headerChange{c.before, c.sent, omit}, c.body)
 }
 
-// record is what was captured of such a response.
-func (c *capture) record() record {
-	rec, _ := parseUnsummed(c.buf[:c.end]) // just written
-	return rec
+func (c *capture) encodeNotKept(requestID string) []byte {
+	return encodeNotKept(c.status, requestID, c.sent.Get("Location"))
 }
 
-// send answers with a record: a first answer (with the fields that are not kept) and a replay alike.
-func send(w http.ResponseWriter, rec *record, extra http.Header) {
+// replay answers with what was recorded.
+func replay(w http.ResponseWriter, rec *record) {
 	h := w.Header()
-	copyFields(h, rec, extra)
+	rec.apply(h)
+	own := []string{"true", rec.requestID, strconv.Itoa(len(rec.body))} // one array for three fields
+	h[headerReplayed] = own[0:1:1]
+	if rec.requestID != "" {
+		h[headerOriginal] = own[1:2:2]
+	}
 	if bodyAllowed(rec.status) {
-		h["Content-Length"] = rec.list(strconv.Itoa(len(rec.body)))
+		h["Content-Length"] = own[2:3:3]
 	}
 	w.WriteHeader(rec.status)
 	if len(rec.body) > 0 {
 		w.Write(rec.body)
 	}
-}
-
-// copyFields puts the handler's fields in place of those that outer layers have set, as if it had set them itself, or behind
-// them where it would have added to them.
-func copyFields(to http.Header, rec *record, extra http.Header) {
-	for name, values := range rec.fields {
-		copyField(to, name, values)
-	}
-	for name, values := range extra {
-		copyField(to, name, values)
-	}
-}
-
-func copyField(to http.Header, name string, values []string) {
-	switch name {
-	case "Vary", "Set-Cookie", "Ratelimit", "Ratelimit-Policy":
-		values = slices.Concat(to[name], values)
-	}
-	to[name] = values
 }
 
 func bodyAllowed(status int) bool {

@@ -2,43 +2,66 @@ package idempotent
 
 import "time"
 
-// A Result is how a request with a key was answered. Its text is fit for a metric's label.
-type Result string
+// An Outcome is how a keyed call was answered. Its text is fit for a metric's label.
+type Outcome string
 
-// The results.
+// The outcomes of calls that ran.
 const (
-	Executed       Result = "executed"             // the handler ran, its response is recorded
-	RanSealed      Result = "sealed"               // the handler ran, its response was too large or streamed to be kept
-	RanReleased    Result = "released"             // the handler failed, or could not begin; the key is free again
-	RanUnknown     Result = "unknown"              // the handler ran and failed after its point of no return
-	RanUnrecorded  Result = "unrecorded"           // the handler ran, and the store could not be told
-	RanUnprotected Result = "unprotected"          // the store was down and the handler ran without it (Options.FailOpen)
-	Replayed       Result = "replayed"             // the recorded response was sent
-	Conflict       Result = "conflict"             // 409: the key belongs to another request
-	InProgress     Result = "in_progress"          // 429: the first was still running when the wait was over, or too many waited
-	LeaderFailed   Result = "leader_failed"        // 503: the first, which this one waited for, failed
-	OutcomeUnknown Result = "outcome_unknown"      // 409: an earlier one failed after its point of no return
-	Unavailable    Result = "response_unavailable" // 409: it ran, and its response was not kept
-	StoreFailed    Result = "store_failed"         // 503: the store was down or full
-	OverQuota      Result = "over_quota"           // 429: the principal's share of the store is used up
-	Refused        Result = "refused"              // 4xx before anything was recorded: a bad key, body, or caller
+	// OutcomeExecuted: its response is recorded.
+	OutcomeExecuted Outcome = "executed"
+	// OutcomeNotKept: its response was too large or streamed, or the store had no room for it.
+	OutcomeNotKept Outcome = "not_kept"
+	// OutcomeReleased: it failed or could not begin, and the key is free again.
+	OutcomeReleased Outcome = "released"
+	// OutcomeUnknown: it failed after its effect had begun.
+	OutcomeUnknown Outcome = "unknown"
+	// OutcomeUnrecorded: the store could not be told how it ended.
+	OutcomeUnrecorded Outcome = "unrecorded"
+	// OutcomeBypassed: it ran without protection, because the store failed. See [FailOpen].
+	OutcomeBypassed Outcome = "bypassed"
 )
 
-// An Event tells of one request with a key, once it has been decided (the response may still be on its way). It holds no
-// key and no body.
+// The outcomes of calls that did not run, with the status of the answer.
+const (
+	// OutcomeReplayed: the recorded response was sent.
+	OutcomeReplayed Outcome = "replayed"
+	// OutcomeConflict: 409, the key belongs to a different request.
+	OutcomeConflict Outcome = "conflict"
+	// OutcomeInProgress: 429, the first one still ran when the wait was over, or too many waited.
+	OutcomeInProgress Outcome = "in_progress"
+	// OutcomeLeaderFailed: 503, the first one failed while this one waited.
+	OutcomeLeaderFailed Outcome = "leader_failed"
+	// OutcomeStillUnknown: 409, an earlier one failed after its effect had begun, and no one has
+	// resolved it.
+	OutcomeStillUnknown Outcome = "outcome_unknown"
+	// OutcomeUnavailable: 409, an earlier one ran, and its response was not kept.
+	OutcomeUnavailable Outcome = "response_unavailable"
+	// OutcomeStoreFailed: 503, the store failed.
+	OutcomeStoreFailed Outcome = "store_failed"
+	// OutcomeStoreFull: 503, the store has no room for another record.
+	OutcomeStoreFull Outcome = "store_full"
+	// OutcomeOverQuota: 429, the principal's share of the store is used up.
+	OutcomeOverQuota Outcome = "over_quota"
+	// OutcomeRefused: an error before anything was recorded: a bad key, body, or caller.
+	OutcomeRefused Outcome = "refused"
+)
+
+// An Event tells of one keyed call, once it has been decided. Its response may still be on its
+// way. It holds no key and no body.
 type Event struct {
-	Result Result
-	// ID and Scope are hashes, zero where the request was refused before they were known.
+	Outcome Outcome
+	// ID and Scope are hashes. They are zero if the call was refused before they were known.
 	ID, Scope ID
-	// Attempt is the number of the handler's run, more than 1 after a takeover; 0 where it did not run.
+	// Attempt is the number of the run: more than 1 after a takeover, 0 if it did not run.
 	Attempt int
-	// Waited is the time between the request's coming and its answer or its run.
+	// Waited is the time between the call's beginning and its answer or its run.
 	Waited time.Duration
-	// Status is the handler's or the replayed one, 0 for a refusal by this package.
+	// Status is the handler's or the recorded one. It is 0 for a refusal by this package.
 	Status int
-	// Lost says that the handler ran and its claim was meanwhile taken over: Result is what its client got then.
+	// Lost says that the call ran, and its claim was meanwhile taken over. Outcome is what the
+	// caller got then.
 	Lost bool
-	// Err is the error that was answered, with the store's as its cause, or the one of a recording that failed; nil where all
-	// went well.
+	// Err is the error that was answered, with the store's as its cause, or the one of a recording
+	// that failed. It is nil if all went well.
 	Err error
 }

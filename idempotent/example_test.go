@@ -89,9 +89,9 @@ func ExampleMemory_Resolve() {
 
 	// Someone has asked the bank: it was charged.
 	answer := idempotent.Response{Status: http.StatusCreated, Body: []byte("charge 7")}
-	err := store.Resolve(context.Background(), idempotent.NewID("", "", "key-1"), idempotent.Outcome{
-		State:     idempotent.Done,
-		Record:    answer.Encode(),
+	err := store.Resolve(context.Background(), idOf("", idempotent.GlobalPrincipal, "key-1"), idempotent.Completion{
+		State:     idempotent.StateDone,
+		Response:  answer.Encode(),
 		Retention: 24 * time.Hour,
 	})
 	fmt.Println(err)
@@ -103,15 +103,15 @@ func ExampleMemory_Resolve() {
 	// 201 charge 7 (replayed)
 }
 
-func ExamplePrintOf() {
+func ExampleFingerprintOf() {
 	// Two requests are the same when their amounts are, whatever else the form holds.
-	amountOnly := func(r *http.Request, body func() ([]byte, error)) (idempotent.Print, error) {
+	amountOnly := func(r *http.Request, body func() ([]byte, error)) (idempotent.Fingerprint, error) {
 		b, err := body()
 		if err != nil {
-			return idempotent.Print{}, err
+			return idempotent.Fingerprint{}, err
 		}
 		amount, _, _ := strings.Cut(string(b), "&")
-		return idempotent.PrintOf(r, []byte(amount)), nil
+		return idempotent.FingerprintOf(r, []byte(amount)), nil
 	}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "charged") })
 	keyed := idempotent.New(idempotent.NewMemory(nil), idempotent.Global, &idempotent.Options{Fingerprint: amountOnly})

@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"net/http"
-	"strconv"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -15,134 +14,30 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/idempotent"
-	"github.com/seawall-go/seawall/idempotent/idempotenttest"
+	"github.com/seawall-go/seawall/internal/idemtest"
 )
 
-// database is a toy with transactions: they commit all or nothing, and a row that one is writing makes others wait.
-type database struct {
-	mu        sync.Mutex
-	committed map[string]string
-	locked    map[string]chan struct{}
-	failNext  error // of the next commit
-}
-
-type tx struct {
-	*database
-	writes map[string]string
-	locks  []string
-}
-
-func newDatabase() *database {
-	return &database{committed: map[string]string{}, locked: map[string]chan struct{}{}}
-}
-
-func (d *database) begin() *tx { return &tx{database: d, writes: map[string]string{}} }
-
-func (d *database) get(key string) string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.committed[key]
-}
-
-// lock waits until no other transaction has the row, for a while.
-func (t *tx) lock(ctx context.Context, row string, patience time.Duration) bool {
-	timeout := time.After(patience)
-	for {
-		t.mu.Lock()
-		free, taken := t.locked[row]
-		if !taken {
-			t.locked[row] = make(chan struct{})
-			t.locks = append(t.locks, row)
-			t.mu.Unlock()
-			return true
-		}
-		t.mu.Unlock()
-		select {
-		case <-free:
-		case <-timeout:
-			return false
-		case <-ctx.Done():
-			return false
-		}
-	}
-}
-
-// end commits or rolls back; after the first call it does nothing.
-func (t *tx) end(commit bool) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var err error
-	if commit {
-		if err, t.failNext = t.failNext, nil; err == nil {
-			maps.Copy(t.committed, t.writes)
-		}
-	}
-	for _, row := range t.locks {
-		close(t.locked[row])
-		delete(t.locked, row)
-	}
-	t.locks, t.writes = nil, map[string]string{}
-	return err
-}
-
-// txStore is an Executor on the database: the claim is a row in the handler's transaction.
-type txStore struct {
-	idempotent.Store // never called
-	*database
-}
-
-type txKey struct{}
-
-func (s txStore) Execute(ctx context.Context, c idempotent.Claim, run func(context.Context, int) idempotent.Outcome) (idempotent.Verdict, error) {
-	t := s.begin()
-	defer t.end(false)
-	if !t.lock(ctx, c.ID.String(), time.Second) {
-		return idempotent.Verdict{State: idempotent.InFlight}, nil
-	}
-	if row := s.get(c.ID.String()); row != "" {
-		fingerprint, rest, _ := strings.Cut(row, " ")
-		state, record, _ := strings.Cut(rest, " ")
-		if fingerprint != c.Print.String() {
-			return idempotent.Verdict{State: idempotent.Mismatch}, nil
-		}
-		n, _ := strconv.Atoi(state)
-		return idempotent.Verdict{State: idempotent.State(n), Record: []byte(record)}, nil
-	}
-	o := run(context.WithValue(ctx, txKey{}, t), 1)
-	t.writes[c.ID.String()] = c.Print.String() + " " + strconv.Itoa(int(o.State)) + " " + string(o.Record)
-	if o.State == idempotent.Released {
-		return idempotent.Verdict{State: idempotent.Acquired, Attempt: 1}, t.end(false)
-	}
-	return idempotent.Verdict{State: idempotent.Acquired, Attempt: 1}, t.end(true)
-}
-
-func TestToyIsAnExecutor(t *testing.T) {
-	t.Parallel()
-	idempotenttest.RunExecutor(t, func(*testing.T) (idempotent.Executor, func(context.Context), func() int) {
-		db := newDatabase()
-		effect := func(ctx context.Context) {
-			ctx.Value(txKey{}).(*tx).writes["effect "+idempotent.NewToken().String()] = "done"
-		}
-		effects := func() (n int) {
-			db.mu.Lock()
-			defer db.mu.Unlock()
-			for row := range db.committed {
-				if strings.HasPrefix(row, "effect ") {
-					n++
-				}
-			}
-			return n
-		}
-		return txStore{database: db}, effect, effects
-	})
+// newExecutor returns a store in which the handler's effects and its record are one transaction.
+func newExecutor() (*idemtest.Database, *idemtest.TxStore) {
+	db := idemtest.NewDatabase(8)
+	start := time.Now()
+	return db, idemtest.NewTxStore(db, func() time.Duration { return time.Since(start) }, time.Second)
 }
 
 // transfer writes within the store's transaction, and then answers.
 func transfer(answer func(n int64, w http.ResponseWriter, r *http.Request)) *counter {
 	return &counter{serve: func(n int64, w http.ResponseWriter, r *http.Request) {
-		t := r.Context().Value(txKey{}).(*tx)
-		t.writes["balance"] = t.get("balance") + "+1"
+		tx := idemtest.Tx(r.Context())
+		balance, err := tx.Get("balance")
+		if err == nil {
+			err = tx.Set(r.Context(), "balance", balance+"+1")
+		}
+		if err != nil {
+			apierror.Write(w, r, err)
+			return
+		}
 		answer(n, w, r)
 	}}
 }
@@ -154,68 +49,170 @@ func created(_ int64, w http.ResponseWriter, _ *http.Request) {
 
 func TestExecutorCommitsEffectAndRecordTogether(t *testing.T) {
 	t.Parallel()
-	db := newDatabase()
-	mw := idempotent.New(txStore{database: db}, idempotent.Global, nil)(transfer(created))
+	db, store := newExecutor()
+	mw := idempotent.New(store, idempotent.Global, nil)(transfer(created))
 
-	first, again, other := call(mw, "k", "1"), call(mw, "k", "1"), call(mw, "k", "2")
+	first := call(mw, "k", "1")
+	begun := db.Transactions()
+	again, other := call(mw, "k", "1"), call(mw, "k", "2")
 
 	require.Equal(t, http.StatusCreated, first.Status)
 	require.False(t, first.replayed())
 	require.True(t, again.replayed())
 	require.Equal(t, "transferred", again.Body)
 	require.Equal(t, http.StatusConflict, other.Status)
-	require.Equal(t, "+1", db.get("balance"))
+	require.Equal(t, "+1", db.Get("balance"))
+	require.Equal(t, begun, db.Transactions(), "a replay begins no transaction")
 }
 
-func TestExecutorRollsBackFailures(t *testing.T) {
+func TestExecutorRollsBackWhatIsNotKept(t *testing.T) {
 	t.Parallel()
-	for name, fail := range map[string]func(w http.ResponseWriter){
-		"5xx":   func(w http.ResponseWriter) { w.WriteHeader(http.StatusInternalServerError) },
-		"panic": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+	for name, fail := range map[string]func(w http.ResponseWriter, r *http.Request){
+		"5xx":    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+		"panic":  func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"goexit": func(http.ResponseWriter, *http.Request) { runtime.Goexit() },
+		"forget": func(_ http.ResponseWriter, r *http.Request) { idempotent.Forget(r.Context()) },
 	} {
-		db := newDatabase()
-		h := transfer(func(n int64, w http.ResponseWriter, r *http.Request) {
-			if n == 1 {
-				fail(w)
-				return
-			}
-			created(n, w, r)
-		})
-		mw := idempotent.New(txStore{database: db}, idempotent.Global, nil)(h)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, store := newExecutor()
+			h := transfer(func(n int64, w http.ResponseWriter, r *http.Request) {
+				if n == 1 {
+					fail(w, r)
+					return
+				}
+				created(n, w, r)
+			})
+			mw := idempotent.New(store, idempotent.Global, nil)(h)
 
-		call(mw, "k", "1")
-		require.Empty(t, db.get("balance"), name)
-		require.Equal(t, http.StatusCreated, call(mw, "k", "1").Status, name)
-		require.Equal(t, "+1", db.get("balance"), name)
+			call(mw, "k", "1")
+			require.Empty(t, db.Get("balance"))
+			require.Equal(t, http.StatusCreated, call(mw, "k", "1").Status)
+			require.Equal(t, "+1", db.Get("balance"))
+		})
 	}
 }
 
-func TestExecutorWhoseCommitFails(t *testing.T) {
+func TestExecutorAndCommits(t *testing.T) {
 	t.Parallel()
-	db := newDatabase()
-	h := transfer(created)
-	mw := idempotent.New(txStore{database: db}, idempotent.Global, &idempotent.Options{FailOpen: true})(h)
-	db.failNext = errors.New("serialization failure")
+	for name, tt := range map[string]struct {
+		fault   idemtest.CommitFault
+		first   int
+		balance string // after the first
+	}{
+		"fails":                     {idemtest.CommitRefused, http.StatusServiceUnavailable, ""},
+		"reply lost, committed":     {idemtest.CommitReplyLost, http.StatusCreated, "+1"},
+		"commits late":              {idemtest.CommitLate, http.StatusCreated, "+1"},
+		"serialization failure":     {idemtest.CommitConflict, http.StatusCreated, "+1"},
+		"reply lost, not committed": {idemtest.CommitNever, http.StatusServiceUnavailable, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				db, store := newExecutor()
+				h := transfer(created)
+				mw := idempotent.New(store, idempotent.Global, nil)(h)
+				db.FailNextCommit(tt.fault)
 
-	first := call(mw, "k", "1")
+				first := call(mw, "k", "1")
 
-	require.Equal(t, http.StatusServiceUnavailable, first.Status, "what was rolled back is not answered as done, nor run unprotected")
-	require.Empty(t, db.get("balance"))
-	require.Equal(t, http.StatusCreated, call(mw, "k", "1").Status)
-	require.Equal(t, "+1", db.get("balance"))
+				require.Equal(t, tt.first, first.Status)
+				require.Equal(t, tt.balance, db.Get("balance"))
+				require.Equal(t, http.StatusCreated, call(mw, "k", "1").Status)
+				require.Equal(t, "+1", db.Get("balance"))
+			})
+		})
+	}
+}
+
+// A statement that fails aborts the transaction. A refusal is recorded all the same, or it would
+// be 503 for ever; a success would be a lie.
+func TestExecutorAfterAFailedStatement(t *testing.T) {
+	t.Parallel()
+	db, store := newExecutor()
+	h := transfer(func(n int64, w http.ResponseWriter, r *http.Request) {
+		require.Error(t, idemtest.Tx(r.Context()).Fail()) // a unique constraint, say
+		if strings.HasPrefix(r.Header.Get("Idempotency-Key"), "refused") {
+			apierror.Write(w, r, apierror.ParameterInvalid("email", "is taken"))
+			return
+		}
+		created(n, w, r)
+	})
+	mw := idempotent.New(store, idempotent.Global, nil)(h)
+
+	for i := range 2 {
+		refused := call(mw, "refused", "1")
+		require.Equal(t, http.StatusBadRequest, refused.Status)
+		require.Equal(t, i == 1, refused.replayed())
+	}
+	require.Equal(t, http.StatusServiceUnavailable, call(mw, "claims", "1").Status)
+	require.EqualValues(t, 2, h.runs.Load())
+	require.Empty(t, db.Get("balance"))
+}
+
+func TestExecutorRunsAgainAfterASerializationFailure(t *testing.T) {
+	t.Parallel()
+	answer := func(n int64, w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Run", string(rune('0'+n)))
+		if w.Header().Get("X-Earlier") != "" {
+			panic("the header of the earlier run is still there")
+		}
+		w.Header().Set("X-Earlier", "run")
+		body, err := io.ReadAll(r.Body)
+		w.Header().Set("X-Read", string(body))
+		if err == nil {
+			created(n, w, r)
+		}
+	}
+	for name, f := range map[string]idempotent.FingerprintFunc{
+		"loaded": idempotent.FingerprintBody,
+		"unread": func(r *http.Request, _ func() ([]byte, error)) (idempotent.Fingerprint, error) {
+			return idempotent.FingerprintOf(r, nil), nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, store := newExecutor()
+			h := &counter{}
+			h.serve = func(n int64, w http.ResponseWriter, r *http.Request) {
+				if n == 1 {
+					db.ConflictNext()
+				}
+				answer(n, w, r) // reads the body before the conflict is met
+				_ = idemtest.Tx(r.Context()).Set(r.Context(), "balance", "+1")
+			}
+			mw := idempotent.New(store, idempotent.Global, &idempotent.Options{Fingerprint: f})(h)
+
+			first := call(mw, "k", "the body")
+
+			if name == "unread" { // it has been read from the client, and cannot be read again
+				require.Equal(t, http.StatusServiceUnavailable, first.Status)
+				require.EqualValues(t, 1, h.runs.Load())
+				require.Empty(t, db.Get("balance"))
+				return
+			}
+			require.Equal(t, http.StatusCreated, first.Status)
+			require.Equal(t, []string{"2"}, first.Header["X-Run"])
+			require.Equal(t, "transferred", first.Body, "what the first run wrote is gone")
+			require.Equal(t, []string{"the body"}, first.Header["X-Read"])
+			require.EqualValues(t, 2, h.runs.Load())
+			require.True(t, call(mw, "k", "the body").replayed())
+			require.Equal(t, "+1", db.Get("balance"))
+		})
+	}
 }
 
 func TestExecutorDuplicates(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		db := newDatabase()
+		db, store := newExecutor()
 		h := transfer(func(n int64, w http.ResponseWriter, r *http.Request) {
 			time.Sleep(5 * time.Second)
 			created(n, w, r)
 		})
 		// Two processes on one database.
-		a := idempotent.New(txStore{database: db}, idempotent.Global, nil)(h)
-		b := idempotent.New(txStore{database: db}, idempotent.Global, nil)(h)
+		a := idempotent.New(store, idempotent.Global, nil)(h)
+		b := idempotent.New(store, idempotent.Global, nil)(h)
 		var wg sync.WaitGroup
 		for i := range 40 {
 			wg.Go(func() {
@@ -226,40 +223,118 @@ func TestExecutorDuplicates(t *testing.T) {
 		}
 		wg.Wait()
 		require.EqualValues(t, 1, h.runs.Load())
-		require.Equal(t, "+1", db.get("balance"))
+		require.Equal(t, "+1", db.Get("balance"))
 	})
 }
 
-func TestExecutorKeepsWhatIsSealed(t *testing.T) {
+// Nothing goes out before the commit, so a response is held whole: its size is bounded.
+func TestExecutorBoundsTheResponse(t *testing.T) {
 	t.Parallel()
-	db := newDatabase()
-	h := transfer(func(_ int64, w http.ResponseWriter, r *http.Request) {
-		idempotent.Stream(r.Context())
-		_, _ = io.WriteString(w, strings.Repeat("x", 100))
-	})
-	mw := idempotent.New(txStore{database: db}, idempotent.Global, &idempotent.Options{MaxResponse: 10})(h)
+	for name, write := range map[string]func(w http.ResponseWriter, r *http.Request) error{
+		"written": func(w http.ResponseWriter, _ *http.Request) error {
+			chunk := strings.Repeat("x", 10)
+			for range 1000 {
+				if _, err := io.WriteString(w, chunk); err != nil {
+					return err
+				}
+			}
+			return errors.New("all of it was taken")
+		},
+		"streamed": func(w http.ResponseWriter, r *http.Request) error {
+			idempotent.Stream(r.Context())
+			_, err := io.WriteString(w, strings.Repeat("x", 101))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, store := newExecutor()
+			var err error
+			h := transfer(func(_ int64, w http.ResponseWriter, r *http.Request) { err = write(w, r) })
+			mw := idempotent.New(store, idempotent.Global, &idempotent.Options{MaxResponse: 100})(h)
 
-	require.Len(t, call(mw, "k", "1").Body, 100, "the client gets all of it, after the commit")
-	require.Contains(t, call(mw, "k", "1").Body, "idempotency_response_unavailable")
-	require.Equal(t, "+1", db.get("balance"))
+			first := call(mw, "k", "1")
+
+			require.ErrorContains(t, err, "MaxResponse")
+			require.Equal(t, http.StatusInternalServerError, first.Status)
+			require.Contains(t, first.Body, "api_error")
+			require.Empty(t, db.Get("balance"), "rolled back")
+		})
+	}
 }
 
-func TestExecutorHasNoPointOfNoReturn(t *testing.T) {
+func TestExecutorRefusesWhatItCannotDo(t *testing.T) {
 	t.Parallel()
 	h := transfer(func(_ int64, _ http.ResponseWriter, r *http.Request) {
 		require.ErrorIs(t, idempotent.BeginEffect(r.Context()), errors.ErrUnsupported)
+		require.ErrorIs(t, idempotent.BeginEffectWith(r.Context(), func(context.Context, idempotent.Owner) error {
+			t.Error("called")
+			return nil
+		}), errors.ErrUnsupported)
 	})
-	call(idempotent.New(txStore{database: newDatabase()}, idempotent.Global, nil)(h), "k", "1")
-	require.Panics(t, func() {
-		idempotent.New(txStore{database: newDatabase()}, idempotent.Global, &idempotent.Options{AtMostOnce: true})
+	_, store := newExecutor()
+	call(idempotent.New(store, idempotent.Global, nil)(h), "k", "1")
+	for _, o := range []*idempotent.Options{{AtMostOnce: true}, {OnFailure: idempotent.FailOpen}} {
+		require.Panics(t, func() { idempotent.New(store, idempotent.Global, o) })
+		require.Panics(t, func() { idempotent.NewGuard(store, o) })
+	}
+}
+
+func TestPanicInAnExecutorIsReportedAndToldToThoseWhoWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var events seen
+		_, store := newExecutor()
+		h := transfer(func(int64, http.ResponseWriter, *http.Request) {
+			time.Sleep(time.Second)
+			panic("a bug")
+		})
+		mw := idempotent.New(store, idempotent.Global, &idempotent.Options{Observe: events.observe})(h)
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() { call(mw, "k", "") })
+		}
+		wg.Wait()
+		require.ElementsMatch(t, []idempotent.Outcome{
+			idempotent.OutcomeReleased, idempotent.OutcomeLeaderFailed, idempotent.OutcomeLeaderFailed,
+		}, events.results())
+		require.EqualValues(t, 1, h.runs.Load())
 	})
 }
 
-func TestPanicInAnExecutorIsReported(t *testing.T) {
+// blocked is an Executor that waits for as long as it is let.
+type blocked struct {
+	idempotent.Store
+	before, after bool
+}
+
+func (b blocked) Execute(ctx context.Context, _ idempotent.Claim, run func(context.Context, int) idempotent.Completion) (idempotent.Decision, error) {
+	if b.before {
+		<-ctx.Done()
+		return idempotent.Decision{}, context.Cause(ctx)
+	}
+	run(ctx, 1)
+	<-ctx.Done()
+	return idempotent.Decision{}, context.Cause(ctx)
+}
+
+func TestExecutorThatBlocksIsBounded(t *testing.T) {
 	t.Parallel()
-	var events seen
-	h := transfer(func(int64, http.ResponseWriter, *http.Request) { panic("a bug") })
-	mw := idempotent.New(txStore{database: newDatabase()}, idempotent.Global, &idempotent.Options{Observe: events.observe})(h)
-	call(mw, "k", "")
-	require.Equal(t, []idempotent.Result{idempotent.RanReleased}, events.results())
+	for name, tt := range map[string]struct {
+		store blocked
+		after time.Duration
+	}{
+		"before the run": {blocked{before: true}, 10 * time.Second},
+		"at the commit":  {blocked{after: true}, 5 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				mw := idempotent.New(tt.store, idempotent.Global, nil)(&counter{})
+				start := time.Now()
+				require.Equal(t, http.StatusServiceUnavailable, call(mw, "k", "").Status)
+				require.Equal(t, tt.after, time.Since(start))
+			})
+		})
+	}
 }

@@ -2,95 +2,106 @@ package idempotent
 
 import "sync"
 
-// flights is the single flight within the process, in front of any store: of the requests that are the same (one ID, one
-// print) one asks the store and runs, and the others wait for what it learns. Requests with another print are not held up:
-// the store tells them that they conflict.
+// flights is the single flight within the process, in front of any store. Of the calls that are the
+// same (one ID, one fingerprint) one leads: it asks the store and runs. The others wait for what it
+// learns. Calls with another fingerprint are not held up: the store tells them that they conflict.
 type flights struct {
-	perKey, total int // bounds of those that wait; 0 is none
+	perKey, perScope, total int // bounds of those that wait; 0 is none
 
 	mu      sync.Mutex
 	flying  map[flightKey]*flight
-	waiting int
+	scopes  map[ID]int // how many wait, by scope
+	waiting int        // how many wait
 }
 
 type flightKey struct {
-	id    ID
-	print Print
+	id          ID
+	fingerprint Fingerprint
 }
 
+// flight is what the duplicates of one call share.
 type flight struct {
-	body    []byte // the leader's, nil if it is not in memory
+	key     flightKey
 	waiting int
-	ended   bool     // for its leader alone
-	landing *landing // nil while nobody waits
+	done    chan struct{} // closed when it has landed; nil while nobody waits
+	result  result        // what the leader has learned, as the others are told it
 }
 
-// landing is what the leader found or did, once done is closed. Besides what a store answers: Released when its handler
-// failed, the zero State with err when the store did.
-type landing struct {
-	done    chan struct{}
-	verdict Verdict
-	err     error
-}
-
-// join returns the flight that the caller must wait for, and then leave; or mine, which the caller leads, and must end; or
-// nil when too many are waiting.
-func (fs *flights) join(key flightKey, mine *flight) *flight {
+// join returns mine, if there is no flight of its key yet: the caller leads it, and must land
+// it. Or it returns another one: the caller waits for done, and must leave. It returns nil if
+// too many wait.
+func (fs *flights) join(mine *flight, scope ID) *flight {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	f := fs.flying[key]
-	switch {
-	case f == nil:
-		fs.flying[key] = mine
+	f := fs.flying[mine.key]
+	if f == nil {
+		fs.flying[mine.key] = mine
 		return mine
-	case fs.perKey > 0 && f.waiting >= fs.perKey || fs.full():
+	}
+	if fs.perKey > 0 && f.waiting >= fs.perKey || !fs.take(scope) {
 		return nil
-	case f.landing == nil:
-		f.landing = &landing{done: make(chan struct{})}
 	}
 	f.waiting++
-	fs.waiting++
+	if f.done == nil {
+		f.done = make(chan struct{})
+	}
 	return f
 }
 
-func (fs *flights) leave(f *flight) {
+func (fs *flights) leave(f *flight, scope ID) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	f.waiting--
-	fs.waiting--
+	fs.free(scope)
 }
 
-func (fs *flights) full() bool { return fs.total > 0 && fs.waiting >= fs.total }
-
-// poll counts a leader among those who wait, when another process runs; it tells whether there was a place. After true,
-// polled must be called.
-func (fs *flights) poll() bool {
+// land ends a flight and tells those who wait.
+func (fs *flights) land(f *flight, r result) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if fs.full() {
+	delete(fs.flying, f.key)
+	f.result = r
+	if f.done != nil {
+		close(f.done)
+	}
+}
+
+// takePlace takes a place among those who wait, if there is one, for a leader that polls the
+// store while another process runs.
+func (fs *flights) takePlace(scope ID) bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.take(scope)
+}
+
+// freePlace gives back what takePlace took.
+func (fs *flights) freePlace(scope ID) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.free(scope)
+}
+
+// take takes a place among those who wait. The scope that all callers share has no bound.
+func (fs *flights) take(scope ID) bool {
+	if fs.total > 0 && fs.waiting >= fs.total {
 		return false
+	}
+	if scope != (ID{}) {
+		if fs.perScope > 0 && fs.scopes[scope] >= fs.perScope {
+			return false
+		}
+		fs.scopes[scope]++
 	}
 	fs.waiting++
 	return true
 }
 
-func (fs *flights) polled() {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
+func (fs *flights) free(scope ID) {
 	fs.waiting--
-}
-
-// end tells those who wait, once; later calls of the leader do nothing.
-func (fs *flights) end(key flightKey, f *flight, v Verdict, err error) {
-	if f.ended {
+	if scope == (ID{}) {
 		return
 	}
-	f.ended = true
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	delete(fs.flying, key)
-	if l := f.landing; l != nil {
-		l.verdict, l.err = v, err
-		close(l.done)
+	if fs.scopes[scope]--; fs.scopes[scope] == 0 {
+		delete(fs.scopes, scope)
 	}
 }

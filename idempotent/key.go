@@ -15,18 +15,20 @@ var (
 	errKeyQuotes = errors.New("is not a well-formed quoted string")
 )
 
-// parseKey reads the lines of the Idempotency-Key field. A value that begins with a quote is a String of RFC 8941, section
-// 3.3.3 (draft-ietf-httpapi-idempotency-key-header-07, section 2.1), without parameters; any other is taken as it is, so
-// that "abc" and abc are the same key. Its errors complete the sentence "Idempotency-Key ..." and never hold the value.
+// parseKey reads the lines of the Idempotency-Key field. A value that begins with a quote is a
+// String (RFC 8941, section 3.3.3; draft-ietf-httpapi-idempotency-key-header-07, section 2.1)
+// without parameters. Any other value is taken as it is, so that "abc" and abc are the same key.
+// Its errors complete the sentence "Idempotency-Key ..." and never hold the value.
 func parseKey(lines []string) (string, error) {
 	if len(lines) != 1 {
 		return "", errKeyLines
 	}
 	key := strings.Trim(lines[0], " \t")
 	if strings.HasPrefix(key, `"`) {
-		var err error
-		if key, err = unquote(key); err != nil {
-			return "", err
+		p := fieldParser{key}
+		var ok bool
+		if key, ok = p.string(); !ok || p.rest != "" {
+			return "", errKeyQuotes
 		}
 	}
 	switch {
@@ -41,29 +43,4 @@ func parseKey(lines []string) (string, error) {
 		}
 	}
 	return key, nil
-}
-
-// unquote reads a String of RFC 8941: between quotes, with a backslash before a quote or a backslash and nothing else.
-func unquote(s string) (string, error) {
-	if len(s) < 2 || s[len(s)-1] != '"' {
-		return "", errKeyQuotes
-	}
-	s = s[1 : len(s)-1]
-	if !strings.ContainsAny(s, `\"`) {
-		return s, nil
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case '"':
-			return "", errKeyQuotes
-		case '\\':
-			i++
-			if i == len(s) || s[i] != '"' && s[i] != '\\' {
-				return "", errKeyQuotes
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String(), nil
 }

@@ -1,63 +1,57 @@
 package idempotent
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"sync"
 	"time"
 )
 
-// ErrLeaseLost is the cause with which a handler's context is cancelled (context.Cause) when its claim was taken over, or
-// could not be renewed before its lease was over, so that another process may take over. [BeginEffect] returns it too.
-var ErrLeaseLost = errors.New("idempotent: the lease was lost")
-
-// keeper renews a run's lease, every third of it, until it is stopped. It has a goroutine only while it renews.
-type keeper struct {
-	run *run
-
-	mu      sync.Mutex // held during a renewal
-	timer   *time.Timer
-	until   time.Time // when the lease is over if nothing is heard from the store
-	stopped bool
-}
-
-// start begins to renew a lease that was asked for at the given time.
-func (k *keeper) start(n *run, asked time.Time) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.run, k.until = n, asked.Add(n.Lease)
-	k.timer = time.AfterFunc(n.Lease/3, k.renew)
-}
-
-func (k *keeper) renew() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.stopped {
-		return
-	}
-	n, sent := k.run, time.Now()
-	err := n.call(context.WithoutCancel(&n.ctx), n.StoreTimeout, func(ctx context.Context) error {
-		return n.store.Renew(ctx, n.lease(), n.Lease)
-	})
-	now := time.Now()
-	switch {
-	case err == nil:
-		k.until = sent.Add(n.Lease)
-		k.timer.Reset(n.Lease / 3)
-	case errors.Is(err, ErrLost) || !now.Before(k.until):
-		if !n.done() {
-			n.cancel(ErrLeaseLost)
-			n.warn("idempotent: a lease was lost while the handler ran", err)
+// renew renews the lease every third of it, until stop is called, the lease is lost, or MaxRun
+// is over: then nothing holds the key for longer than the lease. The lease was asked for at the
+// given time. The function stop waits for a renewal that is on its way, unless the store ignores
+// its context.
+func (n *run) renew(asked time.Time) (stop func()) {
+	ctx, cancel := context.WithTimeout(n.uncanceled, cmp.Or(n.opt.MaxRun, forever))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { _ = recover() }() // of a logger: it must not end the process
+		n.renewUntil(ctx, asked.Add(n.opt.Lease))
+	}()
+	return func() {
+		cancel()
+		select {
+		case <-done:
+		case <-time.After(n.opt.StoreTimeout):
 		}
-	default:
-		k.timer.Reset(min(n.Lease/10, k.until.Sub(now)))
 	}
 }
 
-// stop ends the renewals, and waits for one that is on its way.
-func (k *keeper) stop() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.stopped = true
-	k.timer.Stop()
+// renewUntil renews a lease that ends at the given time if nothing is heard from the store.
+func (n *run) renewUntil(ctx context.Context, ends time.Time) {
+	for wait := n.opt.Lease / 3; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		sent := time.Now()
+		err := n.once(ctx, min(n.opt.StoreTimeout, ends.Sub(sent)), func(ctx context.Context) error {
+			return n.store.Renew(ctx, n.owner(), n.opt.Lease)
+		})
+		now := time.Now()
+		switch {
+		case err == nil:
+			ends, wait = sent.Add(n.opt.Lease), n.opt.Lease/3
+		case ctx.Err() != nil || n.isOver():
+			return
+		case errors.Is(err, ErrLost) || !now.Before(ends):
+			n.cancel(ErrLeaseLost)
+			n.warn("idempotent: a lease was lost during the run", err)
+			return
+		default:
+			wait = min(n.opt.Lease/10, ends.Sub(now))
+		}
+	}
 }

@@ -2,66 +2,61 @@ package idempotent
 
 import (
 	"bytes"
+	"slices"
+	"sync"
 	"time"
 )
 
-// sweepPause is the least time between two looks at all entries of a full shard, so that a flood does not pay for one each.
+// sweepPause is the least time between two looks at all entries of a full shard, so that a flood
+// does not pay for one each.
 const sweepPause = time.Second
 
-// find returns the entry of id, nil if there is none. It removes it when its time is over.
-func (s *shard) find(id ID, now time.Duration) *entry {
-	e := s.entries[id]
-	if e == nil || s.expire(e, now) {
-		return nil
-	}
-	return e
+// bounds are those of one shard. 0 is no bound.
+type bounds struct {
+	entries int
+	bytes   int64
+	evict   bool
 }
 
-// expire ends an entry whose time is over, and tells whether it is gone. A tombstone takes its place first, where there are
-// some.
-func (s *shard) expire(e *entry, now time.Duration) (gone bool) {
-	if now < e.expires || e.state == InFlight && now < e.lease {
-		return false
-	}
-	if s.max.tombstones > 0 && e.state != Expired {
-		s.strip(e)
-		e.state, e.record = Expired, nil
-		e.expires = after(max(e.expires, e.lease), s.max.tombstones)
-		e.wake()
-		if now < e.expires {
-			return false
-		}
-	}
-	s.remove(e)
-	return true
+// shard is a part of a [Memory] that has its own lock and its own part of the bounds.
+type shard struct {
+	max      bounds
+	mu       sync.Mutex
+	entries  map[ID]*entry
+	scopes   map[ID]*scope // those that have an entry
+	bytes    int64         // of all entries and their responses
+	finished queue         // the entries that are done or not kept, of all scopes
+	hungry   byBytes       // the scopes that have a response
+	swept    time.Duration // when all entries were last looked at
+	dropped  int64
+	evicted  int64
 }
 
-// finish ends the run of e, or its unknown state.
-func (s *shard) finish(e *entry, o Outcome, now time.Duration) error {
-	if o.State == Released {
-		s.remove(e)
-		return nil
-	}
-	size := int64(len(o.Record) - len(e.record)) // one that was UNKNOWN may have a record, too
-	if o.State == Done {
-		if err := s.admit(e.scope.name(), 0, size, now); err != nil {
-			return err
-		}
-	}
-	s.charge(e.scope, 0, size)
-	e.state, e.record = o.State, o.Record
-	if !o.owned || cap(o.Record) > len(o.Record)+len(o.Record)/8 { // what it has to spare is not counted
-		e.record = bytes.Clone(o.Record)
-	}
-	e.lease, e.expires = now, after(now, o.Retention)
-	if o.State == Done {
-		s.all.done.push(e)
-		if e.scope != nil {
-			e.scope.done.push(e)
-		}
-	}
-	e.wake()
-	return nil
+// entry is a record.
+type entry struct {
+	id          ID
+	fingerprint Fingerprint
+	token       Token
+	scope       *scope
+	state       State
+	begun       bool // an effect was
+	attempt     int
+	lease       time.Duration // when it ends
+	expires     time.Duration // when the retention ends
+	response    []byte        // only if it is done or not kept
+	changed     chan struct{} // closed when it stops running, nil while nobody waits
+	links       [queues]link
+}
+
+// own gives the entry to the claim.
+func (e *entry) own(c Claim, now time.Duration) {
+	e.token = c.Token
+	e.attempt++
+	e.lease, e.expires = after(now, c.Lease), after(now, c.Retention)
+}
+
+func (e *entry) unknown(now time.Duration) bool {
+	return e.state == StateUnknown || e.state == StateRunning && e.begun && now >= e.lease
 }
 
 func (e *entry) wake() {
@@ -71,92 +66,101 @@ func (e *entry) wake() {
 	}
 }
 
-// strip gives back what e uses beyond its own entry.
-func (s *shard) strip(e *entry) {
-	if e.state == Done {
-		s.all.done.remove(e)
-		if e.scope != nil {
-			e.scope.done.remove(e)
-		}
+// find returns the entry of id, or nil if there is none. It removes it if its time is over.
+func (s *shard) find(id ID, now time.Duration) *entry {
+	e := s.entries[id]
+	if e == nil || s.expire(e, now) {
+		return nil
 	}
-	s.charge(e.scope, 0, -int64(len(e.record)))
+	return e
+}
+
+// expire removes an entry whose time is over, and reports whether it did.
+func (s *shard) expire(e *entry, now time.Duration) bool {
+	if now < e.expires || e.state == StateRunning && now < e.lease {
+		return false
+	}
+	s.remove(e)
+	return true
+}
+
+// add makes a running entry for a claim that was admitted. It stays in its scope, whoever takes
+// it over.
+func (s *shard) add(c Claim) *entry {
+	u := s.scopes[c.Scope]
+	if u == nil {
+		u = &scope{id: c.Scope}
+		s.scopes[c.Scope] = u
+	}
+	e := &entry{id: c.ID, fingerprint: c.Fingerprint, scope: u, state: StateRunning}
+	s.entries[c.ID] = e
+	u.entries++
+	s.bytes += entryBytes
+	return e
 }
 
 func (s *shard) remove(e *entry) {
-	s.strip(e)
-	s.charge(e.scope, -1, -entryBytes)
+	s.setResponse(e, nil)
+	if e.state == StateDone || e.state == StateNotKept {
+		s.finished.remove(e, ofShard)
+		e.scope.finished.remove(e, ofScope)
+	}
+	s.bytes -= entryBytes
+	if e.scope.entries--; e.scope.entries == 0 {
+		delete(s.scopes, e.scope.id)
+	}
 	delete(s.entries, e.id)
 	e.wake()
 }
 
-// usage returns what a scope uses, for an entry that is about to be charged to it; nil for the one without a name.
-func (s *shard) usage(scope ID) *usage {
-	u := s.scopes[scope]
-	if u == nil && scope != (ID{}) {
-		u = &usage{scope: scope, done: queue{links: ofScope}}
-		s.scopes[scope] = u
+// finish ends the run of e, or its unknown state.
+func (s *shard) finish(e *entry, c Completion, now time.Duration) error {
+	if c.State == StateAbsent {
+		s.remove(e)
+		return nil
 	}
-	return u
-}
-
-// name is the scope's hash, zero for the one without a name.
-func (u *usage) name() ID {
-	if u == nil {
-		return ID{}
+	response := c.Response
+	if c.State == StateUnknown {
+		response = nil
 	}
-	return u.scope
-}
-
-func (s *shard) charge(u *usage, entries int, bytes int64) {
-	s.all.entries += entries
-	s.all.bytes += bytes
-	if u == nil {
-		return
-	}
-	u.entries += entries
-	u.bytes += bytes
-	if u.entries == 0 {
-		delete(s.scopes, u.scope)
-	}
-}
-
-// admit makes room for so many more entries and bytes, or tells that there is none.
-func (s *shard) admit(scope ID, entries int, bytes int64, now time.Duration) error {
-	for range 2 { // pay off two old entries for each new one, so that a store at rest in size needs no sweep
-		if oldest := s.all.done.first; oldest == nil || !s.expire(oldest, now) {
-			break
+	if !s.reserve(e.scope, int64(len(response)), now) {
+		if c.State == StateDone {
+			return ErrFull
 		}
+		response = nil // that it ran is what must not get lost
 	}
-	fits := s.max.bytes == 0 || bytes <= s.max.bytes/2 // what does not would drive out all the rest
-	for {
-		own := s.scopes[scope]
-		var err error
-		switch {
-		case own != nil && own.over(entries, bytes, s.max.scopeEntries, s.max.scopeBytes):
-			err = ErrQuota
-		case s.all.over(entries, bytes, s.max.entries, s.max.bytes):
-			err, own = ErrFull, &s.all
-		default:
-			return nil
-		}
-		switch {
-		case s.swept+sweepPause <= now:
-			s.sweep(now, -1)
-		case s.max.evict && fits && own.done.first != nil:
-			s.remove(own.done.first)
-			s.evicted++
-		default:
-			return err
+	if cap(response) > len(response)+len(response)/8 { // what it has to spare is not counted
+		response = bytes.Clone(response)
+	}
+	e.state, e.lease, e.expires = c.State, now, after(now, c.Retention)
+	if c.State != StateUnknown {
+		s.finished.push(e, ofShard)
+		e.scope.finished.push(e, ofScope)
+	}
+	s.setResponse(e, slices.Clip(response))
+	e.wake()
+	return nil
+}
+
+// tidy removes the two oldest finished entries if their time is over. Called for each new one,
+// it keeps a store at rest in size without a sweep.
+func (s *shard) tidy(now time.Duration) {
+	for range 2 {
+		if oldest := s.finished.first; oldest == nil || !s.expire(oldest, now) {
+			return
 		}
 	}
 }
 
-// over tells whether so much more is too much. A bound of 0 is none.
-func (u *usage) over(entries int, bytes int64, maxEntries int, maxBytes int64) bool {
-	return maxEntries > 0 && u.entries+entries > maxEntries || maxBytes > 0 && u.bytes+bytes > maxBytes
+// sweepIfDue removes all entries whose time is over, unless that was done a moment ago.
+func (s *shard) sweepIfDue(now time.Duration) {
+	if s.swept+sweepPause <= now {
+		s.sweep(now, -1)
+	}
 }
 
-// sweep removes at most limit entries whose time is over, all for a negative limit, and tells how many.
+// sweep removes at most limit entries whose time is over, or all of them if limit is negative,
+// and returns how many.
 func (s *shard) sweep(now time.Duration, limit int) (removed int) {
 	s.swept = now
 	for _, e := range s.entries {
@@ -168,4 +172,17 @@ func (s *shard) sweep(now time.Duration, limit int) (removed int) {
 		}
 	}
 	return removed
+}
+
+// appendUnknown appends the unknown records behind an ID, in no order.
+func (s *shard) appendUnknown(list []UnknownRecord, behind ID, clock func() time.Duration) []UnknownRecord {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := clock()
+	for id, e := range s.entries {
+		if e.unknown(now) && now < e.expires && bytes.Compare(id[:], behind[:]) > 0 {
+			list = append(list, UnknownRecord{ID: id, Scope: e.scope.id, Attempt: e.attempt, Left: e.expires - now})
+		}
+	}
+	return list
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/internal/reqid"
 	"github.com/seawall-go/seawall/internal/reqstate"
+	"github.com/seawall-go/seawall/internal/route"
 )
 
 const (
@@ -19,66 +20,78 @@ const (
 	headerOriginal = "Original-Request"
 )
 
-// New returns a middleware that answers a repeated request with a key (the Idempotency-Key field) from the store instead of
-// running the handler again. The scope tells whose key it is; it belongs behind authentication and rate limits, so that
-// their refusals are never a key's answer. Nil options are the defaults. It panics without a store or a scope, and on
+// New returns a middleware that answers a repeated request with a key (the Idempotency-Key
+// field) from the store instead of running the handler again. The scope returns whose key it is.
+// The middleware belongs behind authentication and rate limits, so that their refusals are never
+// a key's answer. Nil options are the defaults. It panics without a store or a scope, and on
 // options that contradict each other.
+//
+// If the handler is a *http.ServeMux, or its seawall.NotFound, what the mux answers by itself
+// (404, 405, redirects) is no key's answer: no handler ran.
 func New(s Store, scope ScopeFunc, o *Options) func(http.Handler) http.Handler {
-	m := &middleware{Options: o.withDefaults(s, scope), store: s, scope: scope}
-	m.executor, _ = s.(Executor)
-	m.waiter, _ = s.(Waiter)
-	if _, m.instant = s.(*Memory); m.instant {
-		m.Lease = forever
+	if scope == nil {
+		panic("idempotent: New needs a ScopeFunc: ByPrincipal, or Global where all callers may share their keys")
 	}
-	m.flights = flights{perKey: m.WaitersPerKey, total: m.MaxWaiters, flying: make(map[flightKey]*flight)}
+	m := &middleware{Guard: newGuard(s, o), scope: scope}
+	m.opt.withHTTPDefaults()
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.serve(w, r, next) })
 	}
 }
 
 type middleware struct {
-	Options
-	store    Store
-	executor Executor // nil if the store is none
-	waiter   Waiter   // nil if the store is none
-	instant  bool     // the store is this process's own memory: it answers at once, and ends with those whose claims it holds
+	*Guard
 	scope    ScopeFunc
-	flights  flights
 	nameless atomic.Bool // a request without a principal was seen
 }
 
-// forever is the lease of a claim that is never renewed, since its owner and its store end together.
-const forever = 100 * 365 * 24 * time.Hour
-
 func (m *middleware) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	if !slices.Contains(m.Methods, r.Method) || m.Skip != nil && m.Skip(r) {
+	lines := r.Header[headerKey]
+	if !slices.Contains(m.opt.Methods, r.Method) || m.opt.Skip != nil && m.opt.Skip(r) ||
+		(len(lines) > 0 || m.opt.Required) && route.Unrouted(next, r) {
 		next.ServeHTTP(w, r)
 		return
 	}
-	lines := r.Header[headerKey]
-	n := runFrom(r.Context())
+	outer := runFrom(r.Context())
 	switch {
-	case n != nil && (len(lines) == 0 || slices.Equal(lines, n.r.Header[headerKey])):
-		m.serveWithin(n, w, r, next)
+	case outer.covers(lines):
+		m.serveWithin(outer, w, r, next)
 	case len(lines) > 0:
-		q := &request{middleware: m, next: next}
+		q := &request{m: m, next: next}
 		q.serve(w, r, lines)
-	case m.Required:
-		apierror.Write(w, r, apierror.ParameterMissing(headerKey))
 	default:
-		next.ServeHTTP(w, r)
+		m.serveUnkeyed(w, r, next)
 	}
 }
 
-// serveWithin serves a request whose key an outer middleware of this package has already. What this one is stricter in counts.
-// A request with a key of its own is another one, which the handler has made from the first without a network in between.
+func (m *middleware) serveUnkeyed(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	if m.opt.Required {
+		apierror.Write(w, r, apierror.ParameterMissing(headerKey))
+		return
+	}
+	next.ServeHTTP(w, r)
+}
+
+// covers reports whether a request with these key lines belongs to the run: it has no key, or
+// the same one. A request with another key is a different one, which the handler has made from
+// the first without a network in between.
+func (n *run) covers(lines []string) bool {
+	if n == nil || n.hasEnded() {
+		return false
+	}
+	q, ok := n.task.(*request)
+	return ok && (len(lines) == 0 || slices.Equal(lines, q.r.Header[headerKey]))
+}
+
+// serveWithin serves a request whose key an outer middleware of this package has taken. The inner
+// middleware's Reject and AtMostOnce still apply.
 func (m *middleware) serveWithin(n *run, w http.ResponseWriter, r *http.Request, next http.Handler) {
-	if m.Reject != nil && len(r.Header[headerKey]) > 0 && m.Reject(r) {
+	if m.opt.Reject != nil && len(r.Header[headerKey]) > 0 && m.opt.Reject(r) {
 		apierror.Write(w, r, errRejected())
 		return
 	}
-	if m.AtMostOnce {
-		if err := n.mark(r.Context()); err != nil {
+	if m.opt.AtMostOnce {
+		if err := n.beginEffect(r.Context(), n.mark); err != nil {
 			apierror.Write(w, r, err)
 			return
 		}
@@ -90,61 +103,53 @@ func errRejected() error {
 	return apierror.ParameterInvalid(headerKey, "is not supported by this endpoint")
 }
 
-// request is one request with a key.
+// request is one request with a key. It is the task of its call.
 type request struct {
-	*middleware
-	w        http.ResponseWriter
-	r        *http.Request
-	next     http.Handler
-	body     requestBody
-	print    Print
-	token    Token
-	flight   flight    // while it leads
-	deadline time.Time // of waiting, once it has begun
-	started  time.Time // only if there is someone to observe it
-	waited   bool      // another one's run was seen
-	woken    bool      // by the store's Waiter, the last time
-	ran      *run      // its own run, when that is over
-	event    Event     // its ID and Scope are the claim's
+	m    *middleware
+	next http.Handler
+	w    http.ResponseWriter
+	r    *http.Request
+	body requestBody
+	call call
+	// Of the last run; nil if there was none.
+	served *http.Request
+	out    *capture
 }
 
+// serve takes a keyed request from its beginning to its end: what it asks for, what becomes of
+// that, and the reply.
 func (q *request) serve(w http.ResponseWriter, r *http.Request, lines []string) {
-	q.nameRequest(w, r)
+	q.ensureRequestID(w, r)
 	returned := false
-	defer func() { reqstate.HandBack(r, q.r, returned) }()
-	q.respond(lines)
+	defer func() {
+		if q.served != nil { // outer layers see the form, as without a key
+			q.r.Form, q.r.PostForm = q.served.Form, q.served.PostForm
+		}
+		reqstate.HandBack(r, q.r, returned)
+	}()
+
+	q.call = call{
+		Guard: q.m.Guard, task: q, caller: q.r.Context(), detached: !q.m.opt.CancelOnDisconnect, started: time.Now(),
+	}
+	if keyed, err := q.read(lines); keyed {
+		if q.m.opt.Observe != nil {
+			defer q.observe()
+		}
+		if err != nil {
+			q.call.stampWaited()
+			q.refuse(OutcomeRefused, err)
+		} else {
+			q.reply(q.call.do())
+		}
+	} else {
+		q.m.serveUnkeyed(q.w, q.r, q.next)
+	}
 	returned = true
 }
 
-func (q *request) respond(lines []string) {
-	if q.Observe != nil {
-		q.started = time.Now()
-		defer q.observe()
-	}
-	if err := q.read(lines); err != nil {
-		q.refuse(Refused, err)
-		return
-	}
-	for {
-		q.flight.body = q.body.buf
-		f := q.flights.join(q.flightKey(), &q.flight)
-		if f == &q.flight {
-			q.lead()
-			return
-		}
-		if f == nil || !q.follow(f) {
-			q.answer(Verdict{State: InFlight}, nil)
-			return
-		}
-		if f.landing.verdict.State != InFlight { // else its leader has given up, and there is time left
-			q.answer(f.landing.verdict, f.landing.err)
-			return
-		}
-	}
-}
-
-// nameRequest sees to it that there is an id for Original-Request, when no outer layer has made one.
-func (q *request) nameRequest(w http.ResponseWriter, r *http.Request) {
+// ensureRequestID sees to it that there is an id for Original-Request, if no outer layer has
+// made one.
+func (q *request) ensureRequestID(w http.ResponseWriter, r *http.Request) {
 	q.w, q.r = w, r
 	if reqstate.From(r.Context()).RequestID() != "" {
 		return
@@ -156,143 +161,220 @@ func (q *request) nameRequest(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// read finds out what is claimed. Nothing is recorded before it has succeeded.
-func (q *request) read(lines []string) error {
-	if q.Reject != nil && q.Reject(q.r) {
-		return errRejected()
+// read finds out what is asked for. Nothing is recorded before it has succeeded. keyed is false
+// if the scope wants the key to be ignored.
+func (q *request) read(lines []string) (keyed bool, err error) {
+	if q.m.opt.Reject != nil && q.m.opt.Reject(q.r) {
+		return true, errRejected()
+	}
+	principal, err := q.m.scope(q.r)
+	switch {
+	case errors.Is(err, ErrIgnoreKey):
+		return false, nil
+	case errors.Is(err, errNoPrincipal):
+		if q.m.nameless.CompareAndSwap(false, true) { // the service's mistake, as a rule
+			q.call.warn("idempotent: a request is refused", errNoPrincipal)
+		}
+		return true, err
+	case err != nil:
+		return true, err
+	case principal == "":
+		return true, apierror.Internal(errEmptyPrincipal)
 	}
 	key, err := parseKey(lines)
 	if err != nil {
-		return apierror.ParameterInvalid(headerKey, err.Error())
+		return true, apierror.ParameterInvalid(headerKey, err.Error())
 	}
-	principal, err := q.scope(q.r)
-	if err != nil {
-		if errors.Is(err, errNoPrincipal) && q.nameless.CompareAndSwap(false, true) { // a mistake of the service's, as a rule
-			q.warn("idempotent: a request is refused", errNoPrincipal)
-		}
-		return err
-	}
-	if q.r.Body == nil {
-		q.r.Body = http.NoBody
-	}
-	q.body.client, q.body.length, q.body.limit = q.r.Body, q.r.ContentLength, q.MaxBody
-	q.body.parsed = len(q.r.PostForm) > 0 || q.r.MultipartForm != nil
+	q.body.takeOver(q.r, q.m.opt.MaxBody)
 	fingerprint, err := q.fingerprint()
 	if err != nil {
-		return err
+		return true, err
 	}
-	q.body.client = q.r.Body // the fingerprint may have wrapped it
-	q.event.ID, q.event.Scope = NewID(q.Namespace, principal, key), newScope(q.Namespace, principal)
-	q.print, q.token = fingerprint, NewToken()
-	return nil
+	q.body.client = q.r.Body // FingerprintDigest wraps it
+	q.call.identify(principal, key, fingerprint)
+	q.call.latest = latest(q.r, q.call.started)
+	return true, nil
 }
 
-func (q *request) claim() Claim {
-	return Claim{ID: q.event.ID, Scope: q.event.Scope, Token: q.token, Print: q.print, Lease: q.Lease, Retention: q.Retention}
-}
-
-func (q *request) lease() Lease { return Lease{ID: q.event.ID, Token: q.token} }
-
-func (q *request) fingerprint() (Print, error) {
-	if q.Fingerprint != nil {
-		return q.Fingerprint(q.r, q.body.load)
+func (q *request) fingerprint() (Fingerprint, error) {
+	if q.m.opt.Fingerprint != nil {
+		return q.m.opt.Fingerprint(q.r, q.body.load)
 	}
-	body, err := q.body.load()
-	return PrintOf(q.r, body), err
+	return FingerprintBody(q.r, q.body.load)
 }
 
-// timeLeft tells how much of Options.Wait is left, which begins with the first call.
-func (q *request) timeLeft() time.Duration {
-	if q.deadline.IsZero() {
-		q.deadline = time.Now().Add(q.Wait)
+// latest returns when a reply must begin to be of use: a little before the deadline of the
+// request and the server's WriteTimeout. It is zero if neither is known.
+func latest(r *http.Request, started time.Time) (at time.Time) {
+	if d, ok := r.Context().Deadline(); ok {
+		at = d
 	}
-	return time.Until(q.deadline)
-}
-
-// follow waits for the leader of f. It tells whether there is an answer, in time.
-func (q *request) follow(f *flight) bool {
-	defer q.flights.leave(f)
-	q.waited = true
-	q.body.share(f.body)
-	timer := time.NewTimer(q.timeLeft())
-	defer timer.Stop()
-	select {
-	case <-f.landing.done:
-		return true
-	case <-timer.C:
-		return false
-	case <-q.r.Context().Done():
-		return false
-	}
-}
-
-func (q *request) flightKey() flightKey { return flightKey{q.event.ID, q.print} }
-
-// land ends the flight that the request leads.
-func (q *request) land(v Verdict, err error) { q.flights.end(q.flightKey(), &q.flight, v, err) }
-
-// lead asks the store until it has an answer, or the right to run.
-func (q *request) lead() {
-	defer q.land(Verdict{}, errLeaderGone) // unless it has ended
-	lost := false
-	for n := 0; ; n++ {
-		var asked time.Time
-		if !q.instant { // else no lease needs to be renewed
-			asked = time.Now()
-		}
-		v, err := q.ask()
-		switch {
-		case err == nil && v.State == Acquired:
-			if q.executor != nil || q.own(v.Attempt, asked) {
-				q.reply()
-				return
-			}
-			switch {
-			case !lost:
-				lost, q.deadline = true, time.Now().Add(q.Wait) // to another one, whose answer counts
-			case !q.pause(n, 0): // the store forgets what it is told: that is no one else's answer
-				q.decided(ErrLost)
-				q.reply()
-				return
-			}
-		case err == nil && v.State == InFlight && q.pause(n, v.LeaseLeft):
-			// and ask again
-		case err != nil && q.FailOpen && !errors.Is(err, ErrFull) && q.ran == nil && !q.waited:
-			q.land(Verdict{}, err)
-			q.runUnprotected(err)
-			return
-		default:
-			q.land(v, err)
-			q.answer(v, err)
-			return
+	if s, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && s.WriteTimeout > 0 {
+		if d := started.Add(s.WriteTimeout); at.IsZero() || d.Before(at) {
+			at = d
 		}
 	}
+	if at.IsZero() {
+		return at
+	}
+	return at.Add(-at.Sub(started) / 10)
 }
 
-func (q *request) runUnprotected(err error) {
-	q.stopWaiting()
-	q.event.Result, q.event.Err = RanUnprotected, err
-	q.warn("idempotent: a request runs unprotected, the store is failing", err)
+// dropBody implements task.
+func (q *request) dropBody() { q.body.drop() }
+
+// run implements task: it calls the handler and decides what its end means.
+func (q *request) run(n *run) Completion {
+	if !q.body.rewind() { // in an Executor that begins again
+		n.err = serviceUnavailable(errNotRewound)
+		return Completion{State: StateAbsent}
+	}
+	q.restoreHeader() // after an earlier run in an Executor
+	q.out = newCapture(q.w, q.m.opt.MaxResponse)
+	if n.executor == nil {
+		q.out.streams = n.streams
+		q.out.beforeOpen = func() error { return n.recordNotKept(q.notKept(), q.isKept()) }
+	}
+	r := q.r.WithContext(&n.ctx)
+	r.Body = q.body.reader()
+	q.served = r
+	reqstate.ServeAgain(q.next, q.out, q.r, r)
+	return q.handlerReturned(n)
+}
+
+// isKept reports whether the response is the key's answer, by its status. After a body that
+// could not be read to its end nothing is.
+func (q *request) isKept() bool { return !q.body.broken && q.m.opt.Keep(q.out.status) }
+
+// handlerReturned is what the handler's return means.
+func (q *request) handlerReturned(n *run) Completion {
+	c := q.out
+	silent, failure := c.status == 0, c.err
+	whole := c.close()
+	q.call.event.Status = c.status
+	failed := Completion{State: StateAbsent}
+	switch {
+	case errors.Is(failure, ErrLeaseLost) && !c.through:
+		// It ran. If there is no answer of another owner after all, this one stands.
+		n.err = apierror.IdempotencyResponseUnavailable().WithCause(ErrLeaseLost)
+		return q.notKept()
+	case errors.Is(failure, errTooLarge):
+		n.err = apierror.Internal(errTooLarge)
+		return failed
+	case silent && n.ctx.Err() != nil:
+		// Nothing was written because the run was ended. That is no empty success.
+		n.err = ended(&n.ctx)
+		return failed
+	case !whole && !c.through:
+		n.err = apierror.Internal(errShort)
+		return failed
+	case !q.isKept():
+		return failed
+	case c.through:
+		return q.notKept()
+	default:
+		return Completion{State: StateDone, Response: c.encode(q.requestID(), q.m.opt.OmitFields)}
+	}
+}
+
+func (q *request) notKept() Completion {
+	return Completion{State: StateNotKept, Response: q.out.encodeNotKept(q.requestID())}
+}
+
+// ended is the answer of a handler that wrote nothing because its context had ended.
+func ended(ctx context.Context) error {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded), cause == context.Canceled: //nolint:errorlint // what wraps it says more
+		return ctx.Err()
+	default:
+		return serviceUnavailable(cause)
+	}
+}
+
+func (q *request) requestID() string { return reqstate.From(q.r.Context()).RequestID() }
+
+// reply answers the request.
+func (q *request) reply(r result) {
+	q.call.event.Outcome, q.call.event.Err = r.outcome, r.err
+	switch r.outcome {
+	case OutcomeExecuted, OutcomeNotKept, OutcomeReleased, OutcomeUnknown, OutcomeUnrecorded:
+		q.replyOwn(r.answer)
+	case OutcomeBypassed:
+		q.call.stampWaited()
+		q.serveBypassed()
+	default:
+		if q.out == nil { // a run has stamped it already
+			q.call.stampWaited()
+		}
+		q.restoreHeader()
+		q.replyOfRecord(r)
+	}
+}
+
+// replyOwn answers with what this request's run has left: an error, or the response.
+func (q *request) replyOwn(err error) {
+	switch {
+	case err != nil:
+		q.restoreHeader()
+		q.call.event.Err = err
+		apierror.Write(q.w, q.r, err)
+	case !q.out.through:
+		_ = q.out.send() // a client that has gone will ask again
+	}
+}
+
+// serveBypassed serves the request as if it had no key.
+func (q *request) serveBypassed() {
 	r := q.r.WithContext(q.r.Context())
-	r.Body = &q.body
+	r.Body = q.body.reader()
 	reqstate.Serve(q.next, q.w, q.r, r)
 }
 
-// ask asks the store, or has it run the handler.
-func (q *request) ask() (v Verdict, err error) {
-	if q.executor != nil {
-		return q.execute()
+// replyOfRecord answers with what is known of an earlier request, or of the store.
+func (q *request) replyOfRecord(r result) {
+	switch r.outcome {
+	case OutcomeStoreFailed, OutcomeStoreFull, OutcomeOverQuota:
+		q.refuse(r.outcome, r.refusal())
+		return
 	}
-	ctx := q.detached() // a client that goes away in the middle must not leave a claim that nobody knows of
-	err = q.try(ctx, q.StoreTimeout, func(ctx context.Context) (err error) {
-		v, err = q.store.Acquire(ctx, q.claim())
-		return err
-	})
-	if err != nil && !errors.Is(err, ErrFull) && !q.FailOpen && q.ran == nil {
-		// It may have been acquired all the same, and would hold up the retry for as long as the lease.
-		_ = q.call(ctx, q.StoreTimeout, func(ctx context.Context) error {
-			return q.store.Finish(ctx, q.lease(), Outcome{State: Released})
-		})
+	if q.m.opt.Authorize != nil {
+		if err := q.m.opt.Authorize(q.r); err != nil {
+			q.refuse(OutcomeRefused, err)
+			return
+		}
 	}
-	return v, err
+	if r.outcome != OutcomeReplayed {
+		q.refuse(r.outcome, r.refusal())
+		return
+	}
+	rec, err := parseRecord(r.response)
+	if err != nil {
+		q.refuse(OutcomeStoreFailed, apierror.Internal(err))
+		return
+	}
+	q.call.event.Status = rec.status
+	replay(q.w, &rec)
 }
+
+// restoreHeader takes back what a run has done to the header.
+func (q *request) restoreHeader() {
+	if q.out != nil {
+		q.out.restoreHeader()
+	}
+}
+
+func (q *request) refuse(o Outcome, err error) {
+	if o == OutcomeInProgress && errors.Is(q.r.Context().Err(), context.Canceled) {
+		err = q.r.Context().Err() // no one is there to be told to come again
+	}
+	q.call.event.Outcome, q.call.event.Err = o, err
+	apierror.Write(q.w, q.r, err)
+}
+
+// observe reports the request when all is done, so that a hook that panics leaves nothing behind.
+func (q *request) observe() { q.m.opt.Observe(q.r.Context(), q.call.event) }
+
+var (
+	errShort      = errors.New("idempotent: the handler wrote less, or more, than its Content-Length")
+	errNotRewound = errors.New("idempotent: the Executor begins again, and the body of the request has been read from the client")
+)

@@ -283,10 +283,10 @@ func TestStreamOutlivesItsLease(t *testing.T) {
 				require.NoError(t, http.NewResponseController(w).Flush())
 				time.Sleep(time.Minute)
 			}
-			require.NoError(t, r.Context().Err(), "what is sealed has no lease to lose")
+			require.NoError(t, r.Context().Err(), "what is recorded as not kept has no lease to lose")
 			require.NoError(t, idempotent.BeginEffect(r.Context()), "nor is it run again")
 		}}
-		s := serve(t, &h, idempotent.New(memory(), idempotent.Global, nil))
+		s := serve(t, &h, idempotent.New(memory(), idempotent.Global, &idempotent.Options{MaxRun: -1}))
 		first := post(t, s, "k", "")
 		require.Equal(t, strings.Repeat("tick ", 10), first.Body)
 		require.Equal(t, http.StatusConflict, post(t, s, "k", "").Status)

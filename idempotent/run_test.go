@@ -76,9 +76,9 @@ func TestUnknownIsResolved(t *testing.T) {
 	mw := idempotent.New(store, scope, &idempotent.Options{Namespace: "payments"})(&h)
 	call(mw, "k", "")
 
-	err := store.Resolve(t.Context(), idempotent.NewID("payments", "customer", "k"), idempotent.Outcome{
-		State:     idempotent.Done,
-		Record:    idempotent.Response{Status: http.StatusCreated, Body: []byte("charged after all")}.Encode(),
+	err := store.Resolve(t.Context(), idOf("payments", "customer", "k"), idempotent.Completion{
+		State:     idempotent.StateDone,
+		Response:  idempotent.Response{Status: http.StatusCreated, Body: []byte("charged after all")}.Encode(),
 		Retention: time.Hour,
 	})
 
@@ -95,7 +95,7 @@ func crash(store idempotent.Store) *faulty {
 	return &faulty{
 		Store:  store,
 		renew:  func(func() error) error { return errDown },
-		finish: func(idempotent.Outcome, func() error) error { return errDown },
+		finish: func(idempotent.Completion, func() error) error { return errDown },
 	}
 }
 
@@ -205,14 +205,15 @@ func TestLostLeaseCancelsTheHandlerAndTheOthersAnswerCounts(t *testing.T) {
 				require.Equal(t, "from the successor", second.Body)
 				require.Equal(t, "from the successor", first.Body, "its own client gets the recorded answer")
 				require.True(t, first.replayed())
-				require.Equal(t, []idempotent.Result{idempotent.Replayed}, events.results())
+				require.Equal(t, []idempotent.Outcome{idempotent.OutcomeReplayed}, events.results())
 				require.True(t, events.events[0].Lost)
 			})
 		})
 	}
 }
 
-// Who has waited for one owner, taken over, and lost to a third, has all of its time to wait for that one.
+// Who has waited for one owner, taken over, and lost to a third, has all of its time to wait for
+// that one.
 func TestLoserWaitsAnew(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -364,7 +365,8 @@ func TestInnerMiddlewareMayBeStricter(t *testing.T) {
 	require.EqualValues(t, 1, h.runs.Load())
 }
 
-// A response that is not kept goes out as it is written. When its claim turns out to be lost, nothing may come behind it.
+// A response that is not kept goes out as it is written. When its claim turns out to be lost,
+// nothing may come behind it.
 func TestAnswerThatHasGoneOutIsNotFollowedByAnothers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -388,18 +390,19 @@ func TestAnswerThatHasGoneOutIsNotFollowedByAnothers(t *testing.T) {
 		time.Sleep(40 * time.Second)
 		second = call(b, "k", "")
 		time.Sleep(15 * time.Second)
-		waiter = call(a, "k", "") // waits for the first
+		waiter = call(a, "k", "") // waits for the first, and then asks the store
 		wg.Wait()
 
 		require.Equal(t, http.StatusBadGateway, first.Status)
 		require.Len(t, first.Body, len(large))
 		require.Equal(t, "from the successor", second.Body)
 		require.Equal(t, "from the successor", waiter.Body)
-		require.ElementsMatch(t, []idempotent.Result{idempotent.RanUnrecorded, idempotent.Replayed}, events.results())
+		require.ElementsMatch(t, []idempotent.Outcome{idempotent.OutcomeUnrecorded, idempotent.OutcomeReplayed}, events.results())
 	})
 }
 
-// A handler that calls another service of the same process gives it a key of its own, and that is honoured.
+// A handler that calls another service of the same process gives it a key of its own, and that
+// is honoured.
 func TestRequestWithinARequestHasItsOwnKey(t *testing.T) {
 	t.Parallel()
 	var charges counter

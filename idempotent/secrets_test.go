@@ -33,25 +33,27 @@ func (b *transcript) Write(p []byte) (int, error) {
 	return b.Buffer.Write(p)
 }
 
-// Requests whose keys and bodies are secrets end in every way that there is; nothing that anyone is told may hold them.
+// Requests whose keys and bodies are secrets end in every way that there is; nothing that anyone
+// is told may hold them.
 func TestNobodyIsToldAKeyOrABody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const key, body, response = "SECRET-KEY", "SECRET-BODY", "SECRET-RESPONSE"
 		var told transcript // all logs, events and errors
 		var mu sync.Mutex
-		results := map[idempotent.Result]bool{}
+		results := map[idempotent.Outcome]bool{}
 		renderer := &apierror.Renderer{Logger: slog.New(slog.NewTextHandler(&told, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 		o := idempotent.Options{
 			Logger: slog.New(slog.NewTextHandler(&told, &slog.HandlerOptions{Level: slog.LevelDebug})),
 			Observe: func(_ context.Context, e idempotent.Event) {
 				mu.Lock()
 				defer mu.Unlock()
-				results[e.Result] = true
+				results[e.Outcome] = true
 				fmt.Fprintf(&told, "%+v %v\n", e, e.Err)
 			},
 		}
-		// ask sends a request with a key of its own for each path; the answers to others than the first's are told, too.
+		// ask sends a request with a key of its own for each path; the answers to others than
+		// the first's are told, too.
 		ask := func(mw http.Handler, path, key, body string) int {
 			r, state := reqstate.Ensure(httptest.NewRequest(http.MethodPost, path, strings.NewReader(body)))
 			r.Header.Set("Idempotency-Key", key)
@@ -101,16 +103,18 @@ func TestNobodyIsToldAKeyOrABody(t *testing.T) {
 			ask(mw, path, key+path, body)
 			wg.Wait()
 		}
-		store.finish = func(idempotent.Outcome, func() error) error { return errDown }
+		store.finish = func(idempotent.Completion, func() error) error { return errDown }
 		ask(mw, "/", key+"1", body)
 		for i, err := range []error{errDown, idempotent.ErrFull, idempotent.ErrQuota} {
-			store.acquire = func(func() (idempotent.Verdict, error)) (idempotent.Verdict, error) { return idempotent.Verdict{}, err }
+			store.acquire = func(func() (idempotent.Decision, error)) (idempotent.Decision, error) {
+				return idempotent.Decision{}, err
+			}
 			ask(mw, "/", fmt.Sprint(key, i), body)
 		}
 		open := o
-		open.FailOpen = true
-		store.acquire = func(func() (idempotent.Verdict, error)) (idempotent.Verdict, error) {
-			return idempotent.Verdict{}, errDown
+		open.OnFailure = idempotent.FailOpen
+		store.acquire = func(func() (idempotent.Decision, error)) (idempotent.Decision, error) {
+			return idempotent.Decision{}, errDown
 		}
 		ask(idempotent.New(store, idempotent.Global, &open)(handler), "/", key, body)
 		ask(idempotent.New(damaging{memory(), []byte(response)}, idempotent.Global, &o)(handler), "/", key, body)
@@ -118,7 +122,7 @@ func TestNobodyIsToldAKeyOrABody(t *testing.T) {
 		tiny.MaxBody = 3
 		ask(idempotent.New(store, idempotent.Global, &tiny)(handler), "/", key, body)
 
-		require.Len(t, results, 15, "every result but none twice: %v", results)
+		require.Len(t, results, 16, "every result but none twice: %v", results)
 		require.NotContains(t, told.String(), "SECRET")
 		require.Contains(t, told.String(), "idempotency_id=")
 	})

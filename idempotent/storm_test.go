@@ -80,8 +80,8 @@ func (s *storm) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Requests of services that share a Memory, one of them through a store of its own: at most one runs at a time, no effect
-// happens twice, no answer is given but the first, and nothing stays.
+// Requests of services that share a Memory, one of them through a store of its own: at most one
+// runs at a time, no effect happens twice, no answer is given but the first, and nothing stays.
 func TestStormOnOneMemory(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(5) {
@@ -92,7 +92,7 @@ func TestStormOnOneMemory(t *testing.T) {
 			}
 			m := idempotent.NewMemory(nil)
 			var services []http.Handler
-			for i, store := range []idempotent.Store{m, m, reusing{m}} {
+			for i, store := range []idempotent.Store{m, m, leased{m}} {
 				o := &idempotent.Options{Wait: 4 * time.Second, MaxWaiters: 20, WaitersPerKey: 10, CancelOnDisconnect: i == 0}
 				services = append(services, idempotent.New(store, idempotent.Global, o)(h))
 			}
@@ -138,3 +138,6 @@ func TestStormOnOneMemory(t *testing.T) {
 		})
 	}
 }
+
+// leased hides that a store is local: its claims have leases, and its calls have timeouts.
+type leased struct{ idempotent.Store }

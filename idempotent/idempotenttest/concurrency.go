@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/seawall-go/seawall/idempotent"
 )
@@ -17,27 +16,31 @@ var concurrency = []testCase{
 		c := newClaim()
 		for attempt := 1; attempt <= 3; attempt++ { // absent, then two takeovers
 			won := f.race(64, func(int) bool {
-				v := f.acquire(rival(c))
+				d := f.acquire(rival(c))
 				switch {
-				case v.State == idempotent.Acquired && v.Attempt == attempt:
+				case d.Verdict == idempotent.VerdictAcquired && d.Attempt == attempt:
 					return true
-				case v.State != idempotent.InFlight:
-					f.Errorf("Acquire: %s, attempt %d", v.State, v.Attempt)
+				case d.Verdict != idempotent.VerdictRunning:
+					f.Errorf("Acquire: %s, attempt %d", d.Verdict, d.Attempt)
 				}
 				return false
 			})
 			if won != 1 {
 				f.Fatalf("attempt %d: %d have acquired", attempt, won)
 			}
-			f.advance(lease + time.Second)
+			f.advance(lease + slack)
 		}
 	}},
-	{"one of many prints acquires", func(f *fixture) {
+	{"one of many fingerprints acquires", func(f *fixture) {
 		c := newClaim()
 		won := f.race(64, func(i int) bool {
 			mine := rival(c)
-			mine.Print[1] = byte(i)
-			return f.acquire(mine).State == idempotent.Acquired
+			mine.Fingerprint[1] = byte(i)
+			d := f.acquire(mine)
+			if d.Verdict != idempotent.VerdictAcquired && d.Verdict != idempotent.VerdictMismatch {
+				f.Errorf("Acquire: %s", d.Verdict)
+			}
+			return d.Verdict == idempotent.VerdictAcquired
 		})
 		if won != 1 {
 			f.Fatalf("%d have acquired", won)
@@ -46,8 +49,8 @@ var concurrency = []testCase{
 	{"many repetitions by one owner", func(f *fixture) {
 		c := newClaim()
 		won := f.race(32, func(int) bool {
-			v := f.acquire(c)
-			return v.State == idempotent.Acquired && v.Attempt == 1
+			d := f.acquire(c)
+			return d.Verdict == idempotent.VerdictAcquired && d.Attempt == 1
 		})
 		if won != 32 {
 			f.Fatalf("%d of 32 have acquired", won)
@@ -56,167 +59,133 @@ var concurrency = []testCase{
 		if finished != 32 {
 			f.Fatalf("%d of 32 have finished", finished)
 		}
-		f.wantOutcome(c, done("response"))
+		f.wantCompletion(c, done("response"))
 	}},
-	{"zombie against its successor", func(f *fixture) {
+	{"a paused owner against its successor", func(f *fixture) {
 		for range 20 {
 			c := newClaim()
 			f.wantAcquired(c, 1)
-			f.advance(lease + time.Second)
+			f.advance(lease + slack)
 			next := rival(c)
 			f.wantAcquired(next, 2)
 			f.race(8, func(i int) bool {
 				if i == 0 {
 					f.ok("Finish", f.finish(next, done("next")))
 				} else {
-					f.lost("Finish", f.finish(c, outcomes()[i%4]))
+					f.lost("Finish", f.finish(c, completions()[i%4]))
 				}
 				return true
 			})
-			f.wantOutcome(c, done("next"))
+			f.wantCompletion(c, done("next"))
 		}
 	}},
-	{"late owner against a takeover", func(f *fixture) {
+	{"a late Finish against a takeover", func(f *fixture) {
 		for i := range 40 {
 			c := newClaim()
 			f.wantAcquired(c, 1)
-			f.advance(lease + time.Second)
-			next := rival(c)
-			var v idempotent.Verdict
+			f.advance(lease + slack)
+			var d idempotent.Decision
 			var err error
 			f.race(2, func(j int) bool {
 				if j == i%2 {
-					v = f.acquire(next)
+					d = f.acquire(rival(c))
 				} else {
 					err = f.finish(c, done("late"))
 				}
 				return true
 			})
-			switch v.State {
-			case idempotent.Acquired:
+			switch d.Verdict {
+			case idempotent.VerdictAcquired:
 				f.lost("Finish", err)
-				f.want(rival(c), idempotent.InFlight)
-			case idempotent.Done:
+				f.want(rival(c), idempotent.VerdictRunning)
+			case idempotent.VerdictDone:
 				f.ok("Finish", err)
-				f.wantOutcome(c, done("late"))
+				f.wantCompletion(c, done("late"))
 			default:
-				f.Fatalf("Acquire: %s", v.State)
+				f.Fatalf("Acquire: %s", d.Verdict)
 			}
 		}
 	}},
-	{"mark against a takeover", func(f *fixture) {
+	{"a late BeginEffect against a takeover", func(f *fixture) {
 		for i := range 40 {
 			c := newClaim()
 			f.wantAcquired(c, 1)
-			f.advance(lease + time.Second)
-			var v idempotent.Verdict
+			f.advance(lease + slack)
+			var d idempotent.Decision
 			var err error
 			f.race(2, func(j int) bool {
 				if j == i%2 {
-					v = f.acquire(rival(c))
+					d = f.acquire(rival(c))
 				} else {
-					err = f.mark(c)
+					err = f.beginEffect(c)
 				}
 				return true
 			})
-			switch v.State {
-			case idempotent.Acquired:
-				f.lost("Mark", err)
-			case idempotent.Unknown:
-				f.ok("Mark", err)
+			switch d.Verdict {
+			case idempotent.VerdictAcquired:
+				f.lost("BeginEffect", err)
+			case idempotent.VerdictUnknown:
+				f.ok("BeginEffect", err)
 			default:
-				f.Fatalf("Acquire: %s", v.State)
+				f.Fatalf("Acquire: %s", d.Verdict)
 			}
 		}
 	}},
-	{"sweep under load", func(f *fixture) {
-		s, ok := f.store.(idempotent.Sweeper)
-		if !ok {
-			return
-		}
-		claims := make([]idempotent.Claim, 200)
-		for i := range claims {
-			claims[i] = newClaim()
-			f.wantAcquired(claims[i], 1)
-			f.ok("Finish", f.finish(claims[i], done("old")))
-		}
-		f.advance(keep + time.Second)
-		f.race(8, func(i int) bool {
-			if i%2 == 0 {
-				for range 20 {
-					_, err := s.Sweep(f.ctx(), 10)
-					f.ok("Sweep", err)
-				}
-				return true
-			}
-			for j := i / 2; j < len(claims); j += 4 {
-				next := rival(claims[j])
-				f.wantAcquired(next, 1)
-				f.ok("Mark", f.mark(next))
-				f.ok("Finish", f.finish(next, done(fmt.Sprint(j))))
-			}
-			return true
-		})
-		for j, c := range claims {
-			f.wantOutcome(c, done(fmt.Sprint(j)))
-		}
-	}},
-	{"cancelled context leaves no half", func(f *fixture) {
-		ctx, cancel := context.WithCancel(f.ctx())
+	{"a canceled context leaves no half", func(f *fixture) {
+		ctx, cancel := context.WithCancel(f.Context())
 		cancel()
 		c := newClaim()
-		if v, err := f.store.Acquire(ctx, c); err == nil && v.State != idempotent.Acquired {
-			f.Fatalf("Acquire: %s", v.State)
+		if d, err := f.store.Acquire(ctx, c); err == nil && d.Verdict != idempotent.VerdictAcquired {
+			f.Fatalf("Acquire: %s", d.Verdict)
 		}
 		f.wantAcquired(c, 1) // whatever became of the first
-		f.notLost("Renew", f.store.Renew(ctx, c.Own(), lease))
-		f.notLost("Mark", f.store.Mark(ctx, c.Own()))
-		f.ok("Mark", f.mark(c))
-		f.notLost("Finish", f.store.Finish(ctx, c.Own(), done("response")))
+		f.notLost("Renew", f.store.Renew(ctx, c.Owner(), lease))
+		f.notLost("BeginEffect", f.store.BeginEffect(ctx, c.Owner()))
+		f.ok("BeginEffect", f.beginEffect(c))
+		f.notLost("Finish", f.store.Finish(ctx, c.Owner(), done("response")))
 		f.ok("Finish", f.finish(c, done("response")))
-		f.wantOutcome(c, done("response"))
+		f.wantCompletion(c, done("response"))
 	}},
-	{"each of many ids has one answer", func(f *fixture) {
+	{"each of many IDs is run once", func(f *fixture) {
 		const ids, owners = 20, 8
 		claims := make([]idempotent.Claim, ids)
 		for i := range claims {
 			claims[i] = newClaim()
 		}
 		var runs [ids]atomic.Int64
+		ctx, cancel := context.WithTimeout(f.Context(), patience)
+		defer cancel()
 		f.race(owners, func(owner int) bool {
 			for i := range claims {
 				i = (i + owner*3) % ids
 				c := rival(claims[i])
-				for start := time.Now(); ; {
-					v := f.acquire(c)
-					if v.State == idempotent.InFlight {
-						if time.Since(start) > patience {
-							f.Fatalf("id %d: still %s", i, v.State)
-						}
-						continue
-					}
-					if v.State == idempotent.Acquired {
-						runs[i].Add(1)
-						f.ok("Renew", f.renew(c))
-						f.ok("Finish", f.finish(c, done(fmt.Sprint(i))))
-					} else if string(v.Record) != fmt.Sprint(i) {
-						f.Errorf("id %d: %s, record %q", i, v.State, v.Record)
-					}
-					break
+				d := f.acquire(c)
+				for d.Verdict == idempotent.VerdictRunning && ctx.Err() == nil {
+					d = f.acquire(c)
+				}
+				switch {
+				case d.Verdict == idempotent.VerdictAcquired:
+					runs[i].Add(1)
+					f.ok("Renew", f.renew(c))
+					f.ok("Finish", f.finish(c, done(fmt.Sprint(i))))
+				case d.Verdict != idempotent.VerdictDone || string(d.Response) != fmt.Sprint(i):
+					f.Errorf("record %d: %s, response %q", i, d.Verdict, d.Response)
 				}
 			}
 			return true
 		})
 		for i := range runs {
 			if n := runs[i].Load(); n != 1 {
-				f.Errorf("id %d was run %d times", i, n)
+				f.Errorf("record %d was run %d times", i, n)
 			}
 		}
 	}},
 }
 
-// race runs n at once and tells how many returned true. A run that fails ends alone; the test ends when all have.
+// race calls run n times at the same time and returns how many were true. A call that fails ends by
+// itself, and the test ends once all have.
 func (f *fixture) race(n int, run func(i int) bool) int {
+	f.Helper()
 	var won atomic.Int64
 	var wg sync.WaitGroup
 	start := make(chan struct{})
@@ -236,7 +205,7 @@ func (f *fixture) race(n int, run func(i int) bool) int {
 	return int(won.Load())
 }
 
-// notLost accepts success and any failure but that the owner has lost.
+// notLost accepts success, and any failure but ErrLost.
 func (f *fixture) notLost(op string, err error) {
 	f.Helper()
 	if errors.Is(err, idempotent.ErrLost) {

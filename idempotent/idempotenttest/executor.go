@@ -1,122 +1,423 @@
 package idempotenttest
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// RunExecutor tests the executors that newExecutor makes, one for each case, empty. The function effect does something in
-// the transaction of the context that run was given, and effects tells how often that has been committed.
-func RunExecutor(t *testing.T, newExecutor func(t *testing.T) (e idempotent.Executor, effect func(context.Context), effects func() int)) {
+// An ExecutorFixture is an executor, and what the suite must see and do in its database. The
+// functions that are optional may be nil: the cases that need them are then not listed. Provide as
+// many as the database and its driver allow.
+type ExecutorFixture struct {
+	// Executor is what is tested. It waits for a connection, for another owner's transaction and
+	// for the fate of a commit for no longer than a few seconds each, and can serve 16 calls at the
+	// same time.
+	Executor idempotent.Executor
+	// Effect writes something in the transaction of ctx, which is run's, and returns the database's
+	// error. Two effects never touch the same row.
+	Effect func(ctx context.Context) error
+	// Effects returns how many effects are committed.
+	Effects func() int
+	// OneWriter says that a transaction that writes makes all others wait, as in SQLite.
+	OneWriter bool
+	// Patience is how long a call may take if something holds it up. 0 is 30 seconds.
+	Patience time.Duration
+
+	// Advance moves the clock of the store forward. Optional.
+	Advance func(time.Duration)
+	// Transactions returns how many transactions the store has begun. Optional.
+	Transactions func() int
+	// Exhaust takes all connections of the pool until release is called. Optional.
+	Exhaust func() (release func())
+
+	// FailStatement runs a statement in the transaction of ctx that fails, and so aborts the
+	// transaction, and returns the database's error. Leave it nil if the database aborts no
+	// transaction for a statement, such as SQLite.
+	FailStatement func(ctx context.Context) error
+	// FailAndRecover does the same behind a savepoint, and rolls back to that. Optional.
+	FailAndRecover func(ctx context.Context) error
+
+	// ConflictStatement lets the next Effect meet a serialization failure or a deadlock, once.
+	// Optional.
+	ConflictStatement func()
+	// The following decide about the next commit of a transaction in which an Effect was. All are
+	// optional. A proxy between the store and its database can do what is said of the connection.
+	//
+	// ConflictCommit lets it meet a serialization failure.
+	ConflictCommit func()
+	// RefuseCommit lets it fail for another reason, such as a deferred constraint. The transaction
+	// is rolled back, and the reply says so.
+	RefuseCommit func()
+	// LoseReply lets it take effect, and then breaks the connection.
+	LoseReply func()
+	// LoseCommit breaks the connection before it reaches the database, which rolls back.
+	LoseCommit func()
+	// DelayCommit breaks the connection for the store, while the database still has to commit. It
+	// does so a moment later, or once another transaction waits for this one.
+	DelayCommit func()
+}
+
+// RunExecutor checks an executor against the rules of [idempotent.Executor]. newFixture returns an
+// executor for one case, without records and effects. It is called with that case's t, on which it
+// may register a cleanup, and once to see what the fixture can do. The cases run in parallel.
+func RunExecutor(t *testing.T, newFixture func(t *testing.T) ExecutorFixture) {
 	t.Helper()
-	for name, test := range map[string]func(*execution){
-		"effect and record are committed": func(x *execution) {
-			c := newClaim()
-			x.run(c, done("response"), idempotent.Acquired)
-			x.wantEffects(1)
-			for range 2 {
-				if v := x.run(rival(c), done("another"), idempotent.Done); string(v.Record) != "response" {
-					x.Errorf("the record is %q", v.Record)
-				}
-			}
-			x.run(other(c), done("another"), idempotent.Mismatch)
-			x.wantEffects(1)
-		},
-		"a sealed record too": func(x *execution) {
-			c := newClaim()
-			x.run(c, sealed, idempotent.Acquired)
-			x.run(rival(c), done("another"), idempotent.Sealed)
-			x.wantEffects(1)
-		},
-		"released is rolled back": func(x *execution) {
-			c := newClaim()
-			x.run(c, released, idempotent.Acquired)
-			x.wantEffects(0)
-			x.run(other(c), done("response"), idempotent.Acquired)
-			x.wantEffects(1)
-		},
-		"panic and Goexit are rolled back and go on up": func(x *execution) {
-			for _, end := range []func(){func() { panic("boom") }, runtime.Goexit} {
-				c := newClaim()
-				returned := false
-				var wg sync.WaitGroup
-				wg.Go(func() {
-					defer func() { _ = recover() }()
-					_, _ = x.executor.Execute(x.Context(), c, func(ctx context.Context, _ int) idempotent.Outcome {
-						x.effect(ctx)
-						end()
-						return released
-					})
-					returned = true
-				})
-				wg.Wait()
-				if returned {
-					x.Error("Execute returned")
-				}
-				x.wantEffects(0)
-				x.run(rival(c), released, idempotent.Acquired)
-			}
-		},
-		"one of many runs": func(x *execution) {
-			c := newClaim()
-			var wg sync.WaitGroup
-			for range 16 {
-				wg.Go(func() {
-					for {
-						v, err := x.executor.Execute(x.Context(), rival(c), x.once(done("response")))
-						if err == nil && v.State == idempotent.InFlight {
-							continue
-						}
-						if err != nil || v.State != idempotent.Acquired && v.State != idempotent.Done {
-							x.Errorf("Execute: %s, %v", v.State, err)
-						}
-						return
-					}
-				})
-			}
-			wg.Wait()
-			x.wantEffects(1)
-		},
-		"cancelled context leaves no half": func(x *execution) {
-			ctx, cancel := context.WithCancel(x.Context())
-			c := newClaim()
-			_, err := x.executor.Execute(ctx, c, func(ctx context.Context, attempt int) idempotent.Outcome {
-				x.effect(ctx)
-				cancel()
-				return done("response")
-			})
-			if err == nil {
-				x.wantEffects(1)
-				return
-			}
-			x.wantEffects(0)
-			x.run(rival(c), done("response"), idempotent.Acquired)
-			x.wantEffects(1)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
+	which := newFixture(t)
+	for _, c := range executorCases {
+		if c.needs != nil && !c.needs(which) {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			e, effect, effects := newExecutor(t)
-			test(&execution{T: t, executor: e, effect: effect, effects: effects})
+			x := &execution{T: t, ExecutorFixture: newFixture(t)}
+			if x.Patience == 0 {
+				x.Patience = 30 * time.Second
+			}
+			c.test(x)
 		})
 	}
 }
 
-// execution is an executor and shorthands that fail the test on what they don't expect.
-type execution struct {
-	*testing.T
-	executor idempotent.Executor
-	effect   func(context.Context)
-	effects  func() int
+type executorCase struct {
+	name  string
+	needs func(ExecutorFixture) bool // nil is nothing
+	test  func(*execution)
 }
 
-// once has one effect, and ends with the outcome.
-func (x *execution) once(o idempotent.Outcome) func(context.Context, int) idempotent.Outcome {
-	return func(ctx context.Context, attempt int) idempotent.Outcome {
+// answer is the completion of a handler that has answered with a status.
+func answer(status int, body string) idempotent.Completion {
+	response := idempotent.Response{Status: status, Body: []byte(body)}.Encode()
+	return idempotent.Completion{State: idempotent.StateDone, Response: response, Retention: keep}
+}
+
+// unkept is the completion of a handler whose response was not kept.
+func unkept(status int) idempotent.Completion {
+	c := answer(status, "")
+	c.State = idempotent.StateNotKept
+	return c
+}
+
+var executorCases = []executorCase{
+	{"effect and record are committed together", nil, func(x *execution) {
+		for i, o := range []idempotent.Completion{answer(201, "response"), answer(422, "refused"), unkept(201)} {
+			c := newClaim()
+			x.want(c, o, idempotent.VerdictAcquired)
+			x.wantEffects(i + 1)
+			for range 2 {
+				x.wantReplay(c, o)
+			}
+			x.want(other(c), answer(201, "another"), idempotent.VerdictMismatch)
+			x.wantEffects(i + 1)
+		}
+	}},
+	{"a response comes back byte for byte", nil, func(x *execution) {
+		all := make([]byte, 1<<20)
+		for i := range all {
+			all[i] = byte(i ^ i>>8)
+		}
+		c := newClaim()
+		x.want(c, answer(200, string(all)), idempotent.VerdictAcquired)
+		x.wantReplay(c, answer(200, string(all)))
+	}},
+	{"a released run leaves no trace", nil, func(x *execution) {
+		c := newClaim()
+		x.want(c, released, idempotent.VerdictAcquired)
+		x.wantEffects(0)
+		x.want(other(c), answer(201, "response"), idempotent.VerdictAcquired)
+		x.wantEffects(1)
+	}},
+	{"Execute can be repeated", nil, func(x *execution) {
+		c := newClaim()
+		x.want(c, answer(201, "response"), idempotent.VerdictAcquired)
+		x.want(c, answer(201, "another"), idempotent.VerdictDone)
+		x.wantEffects(1)
+	}},
+	{"run's context derives from the caller's", nil, func(x *execution) {
+		type key struct{}
+		ctx, cancel := context.WithCancel(context.WithValue(x.Context(), key{}, "value"))
+		defer cancel()
+		_, _ = x.Executor.Execute(ctx, newClaim(), func(ctx context.Context, _ int) idempotent.Completion {
+			if ctx.Value(key{}) != "value" {
+				x.Error("a value of the caller's context is missing")
+			}
+			cancel()
+			if ctx.Err() == nil {
+				x.Error("the caller's context is canceled, run's is not")
+			}
+			return released
+		})
+		x.wantEffects(0)
+	}},
+	{"a canceled context leaves no half", nil, func(x *execution) {
+		ctx, cancel := context.WithCancel(x.Context())
+		c := newClaim()
+		_, err := x.Executor.Execute(ctx, c, func(ctx context.Context, _ int) idempotent.Completion {
+			x.effect(ctx)
+			cancel()
+			return answer(201, "response")
+		})
+		x.wantWhole(c, answer(201, "response"), err)
+	}},
+	{"a context that has ended runs nothing, or all", nil, func(x *execution) {
+		ctx, cancel := context.WithCancel(x.Context())
+		cancel()
+		c := newClaim()
+		_, err := x.Executor.Execute(ctx, c, func(ctx context.Context, _ int) idempotent.Completion {
+			if x.Effect(ctx) != nil {
+				return released
+			}
+			return answer(201, "response")
+		})
+		if err != nil {
+			x.wantRunsAfresh(c)
+		}
+	}},
+	{"a panic rolls back and continues", nil, func(x *execution) {
+		c := newClaim()
+		recovered := func() (v any) {
+			defer func() { v = recover() }()
+			_, err := x.Executor.Execute(x.Context(), c, func(ctx context.Context, _ int) idempotent.Completion {
+				x.effect(ctx)
+				panic("boom")
+			})
+			x.Errorf("Execute has returned: %v", err)
+			return nil
+		}()
+		if recovered != "boom" {
+			x.Errorf("the panic is %v", recovered)
+		}
+		x.wantRunsAfresh(c)
+	}},
+	{"runtime.Goexit rolls back and continues", nil, func(x *execution) {
+		c := newClaim()
+		returned := false
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, _ = x.Executor.Execute(x.Context(), c, func(ctx context.Context, _ int) idempotent.Completion {
+				x.effect(ctx)
+				runtime.Goexit()
+				return released
+			})
+			returned = true
+		})
+		wg.Wait()
+		if returned {
+			x.Error("Execute has returned")
+		}
+		x.wantRunsAfresh(c)
+	}},
+	{"one of many runs", nil, func(x *execution) {
+		c := newClaim()
+		var ran atomic.Int64
+		ctx, cancel := context.WithTimeout(x.Context(), x.Patience)
+		defer cancel()
+		x.race(16, func(int) {
+			for {
+				d, err := x.Executor.Execute(x.Context(), rival(c), x.once(answer(201, "response")))
+				switch {
+				case err == nil && d.Verdict == idempotent.VerdictRunning && ctx.Err() == nil:
+					continue
+				case err == nil && d.Verdict == idempotent.VerdictAcquired:
+					ran.Add(1)
+				case err != nil || d.Verdict != idempotent.VerdictDone:
+					x.Errorf("Execute: %s, %v", d.Verdict, err)
+				}
+				return
+			}
+		})
+		if ran.Load() != 1 {
+			x.Errorf("%d have run", ran.Load())
+		}
+		x.wantEffects(1)
+	}},
+	{"parallel replays are never told that it runs", nil, func(x *execution) {
+		c := newClaim()
+		x.want(c, answer(201, "response"), idempotent.VerdictAcquired)
+		x.race(16, func(int) {
+			for range 20 {
+				d, err := x.Executor.Execute(x.Context(), rival(c), x.never)
+				if err != nil || d.Verdict != idempotent.VerdictDone {
+					x.Errorf("Execute: %s, %v", d.Verdict, err)
+				}
+			}
+		})
+		x.wantEffects(1)
+	}},
+	{"another owner is told that it runs, after a bounded wait", nil, func(x *execution) {
+		c := newClaim()
+		x.whileRunning(c, answer(201, "response"), func() {
+			d, err := x.executeBounded("Execute while another owner runs", rival(c))
+			if err != nil || d.Verdict != idempotent.VerdictRunning {
+				x.Errorf("Execute: %s, %v; want %s", d.Verdict, err, idempotent.VerdictRunning)
+			}
+			x.wantEffects(0)
+		})
+		x.wantReplay(c, answer(201, "response"))
+		x.wantEffects(1)
+	}},
+	{
+		"other keys are free while one runs", func(f ExecutorFixture) bool { return !f.OneWriter },
+		func(x *execution) {
+			x.whileRunning(newClaim(), answer(201, "response"), func() {
+				x.want(newClaim(), answer(201, "response"), idempotent.VerdictAcquired)
+				x.wantEffects(1)
+			})
+			x.wantEffects(2)
+		},
+	},
+	{"what is not committed shows its fingerprint to nobody", nil, func(x *execution) {
+		c := newClaim()
+		x.whileRunning(c, released, func() {
+			d, err := x.executeBounded("Execute while another owner runs", other(c))
+			if err != nil || d.Verdict != idempotent.VerdictRunning {
+				x.Errorf("Execute: %s, %v; want %s", d.Verdict, err, idempotent.VerdictRunning)
+			}
+		})
+		x.want(other(c), answer(201, "response"), idempotent.VerdictAcquired)
+		x.wantEffects(1)
+	}},
+	{
+		"a record is absent after its retention", func(f ExecutorFixture) bool { return f.Advance != nil },
+		func(x *execution) {
+			c := newClaim()
+			x.want(c, answer(201, "response"), idempotent.VerdictAcquired)
+			x.Advance(keep - slack)
+			x.wantReplay(c, answer(201, "response"))
+			x.Advance(2 * slack)
+			x.want(other(c), answer(201, "next"), idempotent.VerdictAcquired)
+			x.wantEffects(2)
+		},
+	},
+	{
+		"a replay begins no transaction", func(f ExecutorFixture) bool { return f.Transactions != nil },
+		func(x *execution) {
+			c := newClaim()
+			x.want(c, answer(201, "response"), idempotent.VerdictAcquired)
+			before := x.Transactions()
+			x.wantReplay(c, answer(201, "response"))
+			x.want(c, released, idempotent.VerdictDone)
+			x.want(other(c), released, idempotent.VerdictMismatch)
+			if n := x.Transactions() - before; n != 0 {
+				x.Errorf("three replays have begun %d transactions", n)
+			}
+		},
+	},
+	{
+		"the wait for a connection is bounded", func(f ExecutorFixture) bool { return f.Exhaust != nil },
+		func(x *execution) {
+			c := newClaim()
+			release := x.Exhaust()
+			defer release()
+			if d, err := x.executeBounded("Execute without a connection", c); err == nil {
+				x.Errorf("Execute: %s, want an error", d.Verdict)
+			}
+			release()
+			x.wantRunsAfresh(c)
+		},
+	},
+	{"a refusal after a failed statement is recorded, without effects", failsStatement, func(x *execution) {
+		for _, o := range []idempotent.Completion{answer(400, "refused"), answer(409, "refused"), unkept(422)} {
+			c := newClaim()
+			d, err := x.Executor.Execute(x.Context(), c, x.failing(o))
+			if err != nil || d.Verdict != idempotent.VerdictAcquired {
+				x.Fatalf("Execute: %s, %v", d.Verdict, err)
+			}
+			x.wantReplay(c, o)
+			x.wantEffects(0)
+		}
+	}},
+	{"a success after a failed statement is an error", failsStatement, func(x *execution) {
+		for i, o := range []idempotent.Completion{answer(201, "created"), answer(303, ""), unkept(200)} {
+			c := newClaim()
+			if d, err := x.Executor.Execute(x.Context(), c, x.failing(o)); err == nil {
+				x.Errorf("Execute: %s, want an error", d.Verdict)
+			}
+			x.wantEffects(i)
+			x.want(rival(c), answer(201, "response"), idempotent.VerdictAcquired)
+		}
+	}},
+	{"a release after a failed statement leaves no trace", failsStatement, func(x *execution) {
+		c := newClaim()
+		d, err := x.Executor.Execute(x.Context(), c, x.failing(released))
+		if err != nil || d.Verdict != idempotent.VerdictAcquired {
+			x.Errorf("Execute: %s, %v", d.Verdict, err)
+		}
+		x.wantRunsAfresh(c)
+	}},
+	{
+		"a failed statement from which the handler recovers does no harm",
+		func(f ExecutorFixture) bool { return f.FailAndRecover != nil },
+		func(x *execution) {
+			for i, o := range []idempotent.Completion{answer(201, "response"), answer(409, "refused")} {
+				c := newClaim()
+				d, err := x.Executor.Execute(x.Context(), c, func(ctx context.Context, _ int) idempotent.Completion {
+					x.effect(ctx)
+					if err := x.FailAndRecover(ctx); err == nil {
+						x.Error("FailAndRecover: the statement has not failed")
+					}
+					return o
+				})
+				if err != nil || d.Verdict != idempotent.VerdictAcquired {
+					x.Fatalf("Execute: %s, %v", d.Verdict, err)
+				}
+				x.wantEffects(i + 1)
+				x.wantReplay(c, o)
+			}
+		},
+	},
+	{
+		"after a serialization failure of a statement the last run counts",
+		func(f ExecutorFixture) bool { return f.ConflictStatement != nil },
+		func(x *execution) { x.wantLastRun(x.ConflictStatement) },
+	},
+	{
+		"after a serialization failure of the commit the last run counts",
+		func(f ExecutorFixture) bool { return f.ConflictCommit != nil },
+		func(x *execution) { x.wantLastRun(x.ConflictCommit) },
+	},
+	{
+		"a commit that is refused leaves no trace", func(f ExecutorFixture) bool { return f.RefuseCommit != nil },
+		func(x *execution) { x.wantFate(x.RefuseCommit, false) },
+	},
+	{
+		"a commit whose reply is lost has taken effect", func(f ExecutorFixture) bool { return f.LoseReply != nil },
+		func(x *execution) { x.wantFate(x.LoseReply, true) },
+	},
+	{
+		"a commit that is lost leaves no trace", func(f ExecutorFixture) bool { return f.LoseCommit != nil },
+		func(x *execution) { x.wantFate(x.LoseCommit, false) },
+	},
+	{
+		"a commit that is late is waited for", func(f ExecutorFixture) bool { return f.DelayCommit != nil },
+		func(x *execution) { x.wantFate(x.DelayCommit, true) },
+	},
+}
+
+func failsStatement(f ExecutorFixture) bool { return f.FailStatement != nil }
+
+// execution is a fixture, and shorthands that fail the test on what they don't expect.
+type execution struct {
+	*testing.T
+	ExecutorFixture
+}
+
+func (x *execution) effect(ctx context.Context) {
+	if err := x.Effect(ctx); err != nil {
+		x.Errorf("Effect: %v", err)
+	}
+}
+
+// once has one effect, and ends with the completion.
+func (x *execution) once(o idempotent.Completion) func(context.Context, int) idempotent.Completion {
+	return func(ctx context.Context, attempt int) idempotent.Completion {
 		if attempt != 1 {
 			x.Errorf("attempt %d, want 1", attempt)
 		}
@@ -128,18 +429,185 @@ func (x *execution) once(o idempotent.Outcome) func(context.Context, int) idempo
 	}
 }
 
-func (x *execution) run(c idempotent.Claim, o idempotent.Outcome, want idempotent.State) idempotent.Verdict {
-	x.Helper()
-	v, err := x.executor.Execute(x.Context(), c, x.once(o))
-	if err != nil || v.State != want {
-		x.Fatalf("Execute: %s, %v; want %s", v.State, err, want)
+// never is not to be called.
+func (x *execution) never(context.Context, int) idempotent.Completion {
+	x.Error("the handler has run")
+	return released
+}
+
+// failing has an effect, and a statement that fails, and ends with the completion.
+func (x *execution) failing(o idempotent.Completion) func(context.Context, int) idempotent.Completion {
+	return func(ctx context.Context, _ int) idempotent.Completion {
+		x.effect(ctx)
+		if err := x.FailStatement(ctx); err == nil {
+			x.Error("FailStatement: the statement has not failed")
+		}
+		return o
 	}
-	return v
+}
+
+func (x *execution) want(c idempotent.Claim, o idempotent.Completion, v idempotent.Verdict) idempotent.Decision {
+	x.Helper()
+	run := x.once(o)
+	if v != idempotent.VerdictAcquired {
+		run = x.never
+	}
+	d, err := x.Executor.Execute(x.Context(), c, run)
+	if err != nil || d.Verdict != v {
+		x.Fatalf("Execute: %s, %v; want %s", d.Verdict, err, v)
+	}
+	if v == idempotent.VerdictAcquired && d.Attempt != 1 || v != idempotent.VerdictAcquired && d.Attempt != 0 {
+		x.Errorf("Execute: %s with attempt %d", v, d.Attempt)
+	}
+	return d
+}
+
+// wantReplay asks as another call would, and expects what the completion has left.
+func (x *execution) wantReplay(c idempotent.Claim, o idempotent.Completion) {
+	x.Helper()
+	if d := x.want(rival(c), released, verdicts[o.State]); !bytes.Equal(d.Response, o.Response) {
+		x.Fatalf("Execute: the response is %q, want %q", short(d.Response), short(o.Response))
+	}
 }
 
 func (x *execution) wantEffects(n int) {
 	x.Helper()
-	if got := x.effects(); got != n {
+	if got := x.Effects(); got != n {
 		x.Errorf("%d effects are committed, want %d", got, n)
 	}
+}
+
+// wantRunsAfresh expects that nothing is left of a first call, and runs once more.
+func (x *execution) wantRunsAfresh(c idempotent.Claim) {
+	x.Helper()
+	x.wantEffects(0)
+	x.want(other(c), answer(201, "afresh"), idempotent.VerdictAcquired)
+	x.wantEffects(1)
+}
+
+// wantWhole expects that a call has done everything, or nothing if it has returned an error.
+func (x *execution) wantWhole(c idempotent.Claim, o idempotent.Completion, err error) {
+	x.Helper()
+	if err != nil {
+		x.wantRunsAfresh(c)
+		return
+	}
+	x.wantEffects(1)
+	x.wantReplay(c, o)
+}
+
+// wantFate runs under a commit that goes wrong. If it takes effect all the same, an error is wrong.
+func (x *execution) wantFate(prepare func(), takesEffect bool) {
+	x.Helper()
+	prepare()
+	c := newClaim()
+	runs := 0
+	var last idempotent.Completion
+	d, err := x.Executor.Execute(x.Context(), c, func(ctx context.Context, _ int) idempotent.Completion {
+		runs++
+		x.effect(ctx)
+		last = answer(201, fmt.Sprint("run ", runs))
+		return last
+	})
+	switch {
+	case err != nil && takesEffect:
+		x.Fatalf("Execute: %v, and the commit has taken effect", err)
+	case err == nil && d.Verdict != idempotent.VerdictAcquired:
+		x.Errorf("Execute: %s", d.Verdict)
+	}
+	x.wantWhole(c, last, err)
+}
+
+// wantLastRun runs under a conflict, with a handler that notices an error of its statement and one
+// that does not.
+func (x *execution) wantLastRun(conflict func()) {
+	x.Helper()
+	effects := 0
+	for _, notices := range []bool{true, false} {
+		conflict()
+		c := newClaim()
+		runs := 0
+		var last idempotent.Completion
+		d, err := x.Executor.Execute(x.Context(), c, func(ctx context.Context, _ int) idempotent.Completion {
+			runs++
+			last = answer(201, fmt.Sprint("run ", runs))
+			if err := x.Effect(ctx); err != nil && notices {
+				last = released // as after a 500
+			}
+			return last
+		})
+		switch {
+		case err != nil || last.State == idempotent.StateAbsent:
+			x.wantEffects(effects)
+			x.want(other(c), answer(201, "afresh"), idempotent.VerdictAcquired)
+		case d.Verdict != idempotent.VerdictAcquired:
+			x.Errorf("Execute: %s", d.Verdict)
+		default:
+			x.wantReplay(c, last)
+		}
+		effects++
+		x.wantEffects(effects)
+	}
+}
+
+// executeBounded is an Execute that must return, and not run.
+func (x *execution) executeBounded(what string, c idempotent.Claim) (idempotent.Decision, error) {
+	x.Helper()
+	r := bounded(x.T, what, x.Patience, func() (r executeResult) {
+		r.d, r.err = x.Executor.Execute(x.Context(), c, func(context.Context, int) idempotent.Completion {
+			r.ran = true
+			return released
+		})
+		return r
+	})
+	if r.ran {
+		x.Error("the handler has run")
+	}
+	return r.d, r.err
+}
+
+type executeResult struct {
+	d   idempotent.Decision
+	err error
+	ran bool
+}
+
+// whileRunning calls f while the claim's owner runs. The run ends with the completion.
+func (x *execution) whileRunning(c idempotent.Claim, o idempotent.Completion, f func()) {
+	x.Helper()
+	begun, end, ended := make(chan error, 8), make(chan struct{}), make(chan executeResult, 1)
+	finish := sync.OnceFunc(func() { close(end) })
+	defer finish() // also if f ends the test
+	go func() {
+		var r executeResult
+		r.d, r.err = x.Executor.Execute(x.Context(), c, func(ctx context.Context, _ int) idempotent.Completion {
+			begun <- x.Effect(ctx)
+			<-end
+			return o
+		})
+		ended <- r
+	}()
+	if err := bounded(x.T, "the first run", x.Patience, func() error { return <-begun }); err != nil {
+		x.Errorf("Effect: %v", err)
+	}
+	f()
+	finish()
+	r := bounded(x.T, "the end of the first run", x.Patience, func() executeResult { return <-ended })
+	if r.err != nil || r.d.Verdict != idempotent.VerdictAcquired {
+		x.Errorf("Execute: %s, %v", r.d.Verdict, r.err)
+	}
+}
+
+// race calls f n times at the same time.
+func (x *execution) race(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			f(i)
+		})
+	}
+	close(start)
+	wg.Wait()
 }

@@ -1,4 +1,5 @@
-// Package idempotenttest tests that a store keeps the rules of [idempotent.Store].
+// Package idempotenttest checks implementations of idempotent.Store and idempotent.Executor. It
+// needs nothing but the standard library.
 package idempotenttest
 
 import (
@@ -11,15 +12,44 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// Run tests the stores that newStore makes, one for each case, empty, or at least without the ids of other cases, which are
-// random. The function advance moves the store's own clock forward, and nothing else's; the suite asks for up to some days.
-// Stores for the suite keep no tombstones, have room for 10,000 records, and close themselves with t.Cleanup.
+// Run checks a store against the rules of [idempotent.Store], and what else it is of
+// [idempotent.LocalStore], [idempotent.Waiter], [idempotent.Sweeper], [idempotent.Resolver] and
+// [idempotent.UnknownLister]. newStore returns an empty store, and a function that moves the
+// store's own clock forward, by hours. It is called once for each case, with that case's t, on
+// which it may register a cleanup, and once to see what it returns.
 //
-// The optional interfaces [idempotent.Waiter], [idempotent.Sweeper] and [idempotent.Resolver] are tested where the store
-// has them. Run the suite with the race detector.
+//	func TestStore(t *testing.T) {
+//		idempotenttest.Run(t, func(t *testing.T) (idempotent.Store, func(time.Duration)) {
+//			clock := newTestClock()
+//			return newStore(clock.Now), clock.Advance
+//		})
+//	}
+//
+// The cases run in parallel, each with a store of its own records: stores that share a database
+// need a table or a prefix each, since one that sweeps by its own clock would remove what is the
+// others'. The store's clock may also move by itself, as long as a case takes less than 10 seconds
+// of it. A store has room for 1,000 records, and for a response of a little over 1 MiB. Run the
+// suite with the race detector.
 func Run(t *testing.T, newStore func(t *testing.T) (s idempotent.Store, advance func(time.Duration))) {
 	t.Helper()
-	for _, group := range [][]testCase{ownership, mismatch, marks, retention, optional, concurrency} {
+	groups := [][]testCase{ownership, fingerprints, responses, effects, retention, concurrency}
+	which, _ := newStore(t)
+	if l, ok := which.(idempotent.LocalStore); ok && l.Local() {
+		groups = append(groups, local)
+	}
+	if _, ok := which.(idempotent.Waiter); ok {
+		groups = append(groups, waiting)
+	}
+	if _, ok := which.(idempotent.Sweeper); ok {
+		groups = append(groups, sweeping)
+	}
+	if _, ok := which.(idempotent.Resolver); ok {
+		groups = append(groups, resolving)
+	}
+	if _, ok := which.(idempotent.UnknownLister); ok {
+		groups = append(groups, listing)
+	}
+	for _, group := range groups {
 		for _, c := range group {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
@@ -38,110 +68,140 @@ type testCase struct {
 const (
 	lease = time.Minute
 	keep  = time.Hour
+	slack = 10 * time.Second // before and after an end, for clocks that also move by themselves
 )
 
-// fixture is a store and shorthands that fail the test on what they don't expect.
+// patience is how long something that must happen may take on the machine's clock.
+const patience = 10 * time.Second
+
+// fixture is a store, and shorthands that fail the test on what they don't expect.
 type fixture struct {
 	*testing.T
 	store   idempotent.Store
 	advance func(time.Duration)
 }
 
-// newClaim returns a claim for an id that no other test uses.
+// newClaim returns a claim for an ID that no other test uses.
 func newClaim() idempotent.Claim {
-	a, b := idempotent.NewToken(), idempotent.NewToken()
+	key := idempotent.NewToken()
 	return idempotent.Claim{
-		ID:        idempotent.NewID("idempotenttest", a.String(), b.String()),
-		Token:     idempotent.NewToken(),
-		Print:     idempotent.Print{1},
-		Lease:     lease,
-		Retention: keep,
+		ID:          (&idempotent.Options{Namespace: "idempotenttest"}).ID("principal", key.String()),
+		Scope:       idempotent.ID{0: 's', 31: 0xff},
+		Token:       idempotent.NewToken(),
+		Fingerprint: idempotent.Fingerprint{1},
+		Lease:       lease,
+		Retention:   keep,
 	}
 }
 
-// rival is another request that is the same.
+// rival is another call with the same key and the same request.
 func rival(c idempotent.Claim) idempotent.Claim {
 	c.Token = idempotent.NewToken()
 	return c
 }
 
-// other is a different request with the same key.
+// other is a call with the same key and a different request.
 func other(c idempotent.Claim) idempotent.Claim {
 	c = rival(c)
-	c.Print[0]++
+	c.Fingerprint[31]++
 	return c
 }
 
-func done(record string) idempotent.Outcome {
-	return idempotent.Outcome{State: idempotent.Done, Record: []byte(record), Retention: keep}
+func done(response string) idempotent.Completion {
+	return idempotent.Completion{State: idempotent.StateDone, Response: []byte(response), Retention: keep}
 }
 
 var (
-	sealed   = idempotent.Outcome{State: idempotent.Sealed, Record: []byte("location"), Retention: keep}
-	unknown  = idempotent.Outcome{State: idempotent.Unknown, Retention: keep}
-	released = idempotent.Outcome{State: idempotent.Released}
+	notKept  = idempotent.Completion{State: idempotent.StateNotKept, Response: []byte("location"), Retention: keep}
+	unknown  = idempotent.Completion{State: idempotent.StateUnknown, Retention: keep}
+	released = idempotent.Completion{State: idempotent.StateAbsent}
 )
 
-// outcomes are one of each kind.
-func outcomes() []idempotent.Outcome {
-	return []idempotent.Outcome{done("response"), sealed, unknown, released}
+// completions are one of each kind.
+func completions() []idempotent.Completion {
+	return []idempotent.Completion{done("response"), notKept, unknown, released}
 }
 
-func (f *fixture) ctx() context.Context { return f.Context() }
+// kept are those that leave a record, if an effect was begun.
+func kept() []idempotent.Completion { return completions()[:3] }
 
-func (f *fixture) acquire(c idempotent.Claim) idempotent.Verdict {
+var verdicts = map[idempotent.State]idempotent.Verdict{
+	idempotent.StateDone:    idempotent.VerdictDone,
+	idempotent.StateNotKept: idempotent.VerdictNotKept,
+	idempotent.StateUnknown: idempotent.VerdictUnknown,
+}
+
+// acquire asks, and checks what must hold of every decision.
+func (f *fixture) acquire(c idempotent.Claim) idempotent.Decision {
 	f.Helper()
-	v, err := f.store.Acquire(f.ctx(), c)
+	d, err := f.store.Acquire(f.Context(), c)
 	if err != nil {
 		f.Fatalf("Acquire: %v", err)
 	}
-	if v.State != idempotent.Acquired && v.Attempt != 0 {
-		f.Errorf("Acquire: %s with attempt %d, want 0", v.State, v.Attempt)
+	finished := d.Verdict == idempotent.VerdictDone || d.Verdict == idempotent.VerdictNotKept
+	switch {
+	case d.Verdict != idempotent.VerdictAcquired && d.Attempt != 0:
+		f.Errorf("Acquire: %s with attempt %d, want 0", d.Verdict, d.Attempt)
+	case !finished && d.Response != nil:
+		f.Errorf("Acquire: %s with a response", d.Verdict)
+	case d.Verdict == idempotent.VerdictMismatch && d.LeaseLeft != 0:
+		f.Errorf("Acquire: %s tells what is left of the lease", d.Verdict)
 	}
-	if v.State != idempotent.Done && v.State != idempotent.Sealed && v.Record != nil {
-		f.Errorf("Acquire: %s with a record", v.State)
-	}
-	return v
+	return d
 }
 
 // wantAcquired asks, and expects to own the record.
 func (f *fixture) wantAcquired(c idempotent.Claim, attempt int) {
 	f.Helper()
-	if v := f.acquire(c); v.State != idempotent.Acquired || v.Attempt != attempt {
-		f.Fatalf("Acquire: %s, attempt %d; want %s, attempt %d", v.State, v.Attempt, idempotent.Acquired, attempt)
+	if d := f.acquire(c); d.Verdict != idempotent.VerdictAcquired || d.Attempt != attempt {
+		f.Fatalf("Acquire: %s, attempt %d; want %s, attempt %d", d.Verdict, d.Attempt, idempotent.VerdictAcquired, attempt)
 	}
 }
 
-// want asks, and expects a state without a record.
-func (f *fixture) want(c idempotent.Claim, s idempotent.State) idempotent.Verdict {
+// begin returns a claim that is acquired, and whose effect has begun.
+func (f *fixture) begin() idempotent.Claim {
 	f.Helper()
-	v := f.acquire(c)
-	if v.State != s {
-		f.Fatalf("Acquire: %s, want %s", v.State, s)
-	}
-	return v
+	c := newClaim()
+	f.wantAcquired(c, 1)
+	f.ok("BeginEffect", f.beginEffect(c))
+	return c
 }
 
-// wantOutcome asks as another owner would, and expects what the outcome has left.
-func (f *fixture) wantOutcome(c idempotent.Claim, o idempotent.Outcome) {
+// want asks, and expects a verdict.
+func (f *fixture) want(c idempotent.Claim, v idempotent.Verdict) idempotent.Decision {
 	f.Helper()
-	if o.State == idempotent.Released {
+	d := f.acquire(c)
+	if d.Verdict != v {
+		f.Fatalf("Acquire: %s, want %s", d.Verdict, v)
+	}
+	return d
+}
+
+// wantCompletion asks as another call would, and expects what the completion has left.
+func (f *fixture) wantCompletion(c idempotent.Claim, o idempotent.Completion) {
+	f.Helper()
+	if o.State == idempotent.StateAbsent {
 		f.wantAcquired(rival(c), 1)
 		return
 	}
-	if v := f.want(rival(c), o.State); !bytes.Equal(v.Record, o.Record) {
-		f.Fatalf("Acquire: the record is %q, want %q", v.Record, o.Record)
+	if d := f.want(rival(c), verdicts[o.State]); !bytes.Equal(d.Response, o.Response) {
+		f.Fatalf("Acquire: the response is %q, want %q", short(d.Response), short(o.Response))
 	}
 }
 
+// short is fit for a message.
+func short(b []byte) []byte { return b[:min(len(b), 40)] }
+
 func (f *fixture) renew(c idempotent.Claim) error {
-	return f.store.Renew(f.ctx(), c.Own(), lease)
+	return f.store.Renew(f.Context(), c.Owner(), lease)
 }
 
-func (f *fixture) mark(c idempotent.Claim) error { return f.store.Mark(f.ctx(), c.Own()) }
+func (f *fixture) beginEffect(c idempotent.Claim) error {
+	return f.store.BeginEffect(f.Context(), c.Owner())
+}
 
-func (f *fixture) finish(c idempotent.Claim, o idempotent.Outcome) error {
-	return f.store.Finish(f.ctx(), c.Own(), o)
+func (f *fixture) finish(c idempotent.Claim, o idempotent.Completion) error {
+	return f.store.Finish(f.Context(), c.Owner(), o)
 }
 
 func (f *fixture) ok(op string, err error) {
@@ -162,8 +222,25 @@ func (f *fixture) lost(op string, err error) {
 func (f *fixture) wantLost(c idempotent.Claim) {
 	f.Helper()
 	f.lost("Renew", f.renew(c))
-	f.lost("Mark", f.mark(c))
-	for _, o := range outcomes() {
+	f.lost("BeginEffect", f.beginEffect(c))
+	for _, o := range completions() {
 		f.lost("Finish "+o.State.String(), f.finish(c, o))
+	}
+}
+
+// bounded returns what f returns, and fails the test if that takes longer than patience. f may
+// still run after the end of the test then, and must not use it.
+func bounded[T any](t *testing.T, what string, patience time.Duration, f func() T) T {
+	t.Helper()
+	returned := make(chan T, 1)
+	go func() { returned <- f() }()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	select {
+	case v := <-returned:
+		return v
+	case <-ctx.Done():
+		t.Fatalf("%s has not returned after %s", what, patience)
+		panic("unreachable")
 	}
 }

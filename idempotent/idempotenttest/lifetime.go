@@ -6,176 +6,238 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// marks: past the point of no return nobody takes over.
-var marks = []testCase{
-	{"marked record still runs", func(f *fixture) {
-		c := newClaim()
-		f.wantAcquired(c, 1)
-		f.ok("Mark", f.mark(c))
-		f.ok("repeated Mark", f.mark(c))
-		f.want(rival(c), idempotent.InFlight)
+// effects: past the point of no return nobody takes over.
+var effects = []testCase{
+	{"a record whose effect was begun still runs", func(f *fixture) {
+		c := f.begin()
+		f.want(rival(c), idempotent.VerdictRunning)
 		f.wantAcquired(c, 1)
 		f.ok("Renew", f.renew(c))
 		f.ok("Finish", f.finish(c, done("response")))
-		f.wantOutcome(c, done("response"))
+		f.wantCompletion(c, done("response"))
 	}},
-	{"mark does not renew", func(f *fixture) {
+	{"BeginEffect does not renew the lease", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
-		f.advance(lease - time.Second)
-		f.ok("Mark", f.mark(c))
-		f.advance(2 * time.Second)
-		f.want(rival(c), idempotent.Unknown)
+		f.advance(lease - slack)
+		f.ok("BeginEffect", f.beginEffect(c))
+		f.advance(2 * slack)
+		f.want(rival(c), idempotent.VerdictUnknown)
 	}},
-	{"marked record whose lease is over is unknown", func(f *fixture) {
-		c := newClaim()
-		f.wantAcquired(c, 1)
-		f.ok("Mark", f.mark(c))
-		f.advance(lease + time.Second)
+	{"it is unknown once the lease is over", func(f *fixture) {
+		c := f.begin()
+		f.advance(lease + slack)
 		for range 3 {
-			f.want(rival(c), idempotent.Unknown)
+			f.want(rival(c), idempotent.VerdictUnknown)
 			f.advance(lease)
 		}
 	}},
-	{"owner may still finish what is unknown", func(f *fixture) {
-		for _, o := range outcomes() {
-			c := newClaim()
-			f.wantAcquired(c, 1)
-			f.ok("Mark", f.mark(c))
-			f.advance(lease + time.Second)
-			f.want(rival(c), idempotent.Unknown)
+	{"the owner can still finish what is unknown", func(f *fixture) {
+		for _, o := range completions() {
+			c := f.begin()
+			f.advance(lease + slack)
+			f.want(rival(c), idempotent.VerdictUnknown)
 			f.ok("Finish", f.finish(c, o))
-			f.wantOutcome(c, o)
+			f.wantCompletion(c, o)
 		}
 	}},
-	{"owner may renew what is unknown", func(f *fixture) {
-		c := newClaim()
-		f.wantAcquired(c, 1)
-		f.ok("Mark", f.mark(c))
-		f.advance(lease + time.Second)
-		f.want(rival(c), idempotent.Unknown)
+	{"the owner can renew what is unknown", func(f *fixture) {
+		c := f.begin()
+		f.advance(lease + slack)
+		f.want(rival(c), idempotent.VerdictUnknown)
 		f.ok("Renew", f.renew(c))
-		f.want(rival(c), idempotent.InFlight)
+		f.want(rival(c), idempotent.VerdictRunning)
 	}},
-	{"late owner whom nobody replaced may mark", func(f *fixture) {
+	{"the owner's repeated Acquire finds it", func(f *fixture) {
+		c := f.begin()
+		f.advance(lease + slack)
+		f.wantAcquired(c, 1)
+		f.want(rival(c), idempotent.VerdictRunning)
+		f.advance(lease + slack)
+		f.want(rival(c), idempotent.VerdictUnknown)
+	}},
+	{"a late owner whom nobody replaced can begin an effect", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
-		f.advance(lease + time.Second)
-		f.ok("Mark", f.mark(c))
-		f.want(rival(c), idempotent.Unknown)
+		f.advance(lease + slack)
+		f.ok("BeginEffect", f.beginEffect(c))
+		f.want(rival(c), idempotent.VerdictUnknown)
 	}},
-	{"owner who knows that nothing happened may release", func(f *fixture) {
-		c := newClaim()
-		f.wantAcquired(c, 1)
-		f.ok("Mark", f.mark(c))
-		f.ok("Finish", f.finish(c, released))
-		f.wantAcquired(rival(c), 1)
-	}},
-	{"new record is not marked", func(f *fixture) {
-		c := newClaim()
-		f.wantAcquired(c, 1)
-		f.ok("Mark", f.mark(c))
-		f.ok("Finish", f.finish(c, released))
-		f.wantAcquired(rival(c), 1)
-		f.advance(lease + time.Second)
-		f.wantAcquired(rival(c), 2)
-	}},
-	{"finished record can be neither marked nor renewed", func(f *fixture) {
-		for _, o := range outcomes() {
+	{"unknown without an effect is absent", func(f *fixture) {
+		for _, after := range []time.Duration{0, lease + slack} {
 			c := newClaim()
 			f.wantAcquired(c, 1)
+			f.advance(after)
+			for range 3 {
+				f.ok("Finish", f.finish(c, unknown))
+			}
+			f.lost("Finish", f.finish(c, done("too late")))
+			f.wantAcquired(other(c), 1)
+		}
+	}},
+	{"unknown after a takeover without an effect is absent", func(f *fixture) {
+		c := newClaim()
+		f.wantAcquired(c, 1)
+		f.advance(lease + slack)
+		next := rival(c)
+		f.wantAcquired(next, 2)
+		f.ok("Finish", f.finish(next, unknown))
+		f.wantAcquired(rival(c), 1)
+	}},
+	{"an owner who knows that nothing was done can release", func(f *fixture) {
+		c := f.begin()
+		f.ok("Finish", f.finish(c, released))
+		f.wantAcquired(rival(c), 1)
+	}},
+	{"a new record has no effect", func(f *fixture) {
+		c := f.begin()
+		f.ok("Finish", f.finish(c, released))
+		f.wantAcquired(rival(c), 1)
+		f.advance(lease + slack)
+		f.wantAcquired(rival(c), 2)
+	}},
+	{"a finished record can be neither renewed nor begun", func(f *fixture) {
+		for _, o := range completions() {
+			c := f.begin()
 			f.ok("Finish", f.finish(c, o))
-			f.lost("Mark", f.mark(c))
 			f.lost("Renew", f.renew(c))
-			f.wantOutcome(c, o)
+			f.lost("BeginEffect", f.beginEffect(c))
+			f.wantCompletion(c, o)
 		}
 	}},
 }
 
 // retention: the two clocks (rules 4 and 5).
 var retention = []testCase{
-	{"finished record is kept for its retention", func(f *fixture) {
-		for _, o := range outcomes()[:3] {
-			c := newClaim()
-			f.wantAcquired(c, 1)
+	{"a finished record is kept for its retention", func(f *fixture) {
+		for _, o := range kept() {
+			c := f.begin()
 			f.advance(lease / 2)
 			f.ok("Finish", f.finish(c, o))
-			f.advance(keep - time.Second) // counted from Finish
-			f.wantOutcome(c, o)
-			f.advance(2 * time.Second)
+			f.advance(keep - slack) // counted from Finish
+			f.wantCompletion(c, o)
+			f.advance(2 * slack)
 			f.lost("Renew", f.renew(c))
+			f.lost("Finish", f.finish(c, done("too late")))
 			f.wantAcquired(other(c), 1)
 		}
 	}},
-	{"retention is the outcome's", func(f *fixture) {
-		c := newClaim()
-		f.wantAcquired(c, 1)
-		f.ok("Finish", f.finish(c, idempotent.Outcome{State: idempotent.Done, Retention: 48 * time.Hour}))
-		f.advance(47 * time.Hour)
-		f.want(rival(c), idempotent.Done)
+	{"the completion's retention counts", func(f *fixture) {
+		for _, d := range []time.Duration{48 * time.Hour, 2 * slack} {
+			for _, o := range kept() {
+				c := f.begin()
+				o.Retention = d
+				f.ok("Finish", f.finish(c, o))
+				f.advance(d - slack)
+				f.wantCompletion(c, o)
+				f.advance(2 * slack)
+				f.wantAcquired(other(c), 1)
+			}
+		}
 	}},
-	{"repeated Finish does not prolong", func(f *fixture) {
+	{"a repeated Finish does not prolong", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
 		f.ok("Finish", f.finish(c, done("response")))
-		f.advance(keep - time.Second)
+		f.advance(keep - slack)
 		f.ok("repeated Finish", f.finish(c, done("response")))
-		f.advance(2 * time.Second)
+		f.advance(2 * slack)
 		f.wantAcquired(rival(c), 1)
 	}},
-	{"abandoned record remembers its print and attempts", func(f *fixture) {
+	{"a replay does not prolong", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
-		f.advance(keep - time.Second)
-		f.want(other(c), idempotent.Mismatch)
+		f.ok("Finish", f.finish(c, done("response")))
+		f.advance(keep - slack)
+		f.wantCompletion(c, done("response"))
+		f.advance(2 * slack)
+		f.wantAcquired(rival(c), 1)
+	}},
+	{"an abandoned record remembers its fingerprint and attempts", func(f *fixture) {
+		c := newClaim()
+		f.wantAcquired(c, 1)
+		f.advance(keep - slack)
+		f.want(other(c), idempotent.VerdictMismatch)
 		f.wantAcquired(rival(c), 2)
 	}},
-	{"takeover starts the retention anew", func(f *fixture) {
+	{"an abandoned record whose effect was begun stays unknown", func(f *fixture) {
+		c := f.begin()
+		f.advance(keep - slack)
+		f.want(rival(c), idempotent.VerdictUnknown)
+	}},
+	{"a takeover starts the retention anew", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
-		f.advance(keep - time.Second)
+		f.advance(keep - slack)
 		f.wantAcquired(rival(c), 2)
-		f.advance(keep - time.Second)
+		f.advance(keep - slack)
 		f.wantAcquired(rival(c), 3)
 	}},
-	{"abandoned record ends with its retention", func(f *fixture) {
-		c := newClaim()
-		f.wantAcquired(c, 1)
-		f.advance(keep + time.Second)
-		next := other(c)
-		f.wantAcquired(next, 1)
-		f.wantLost(c)
-		f.ok("Finish", f.finish(next, done("next")))
+	{"an abandoned record ends with its retention", func(f *fixture) {
+		for _, begun := range []bool{false, true} {
+			c := newClaim()
+			f.wantAcquired(c, 1)
+			if begun {
+				f.ok("BeginEffect", f.beginEffect(c))
+			}
+			f.advance(keep + slack)
+			next := other(c)
+			f.wantAcquired(next, 1)
+			f.wantLost(c)
+			f.ok("Finish", f.finish(next, done("next")))
+		}
 	}},
-	{"owner of an ended record has lost", func(f *fixture) {
+	{"the owner of a record that is over has lost", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
-		f.advance(keep + time.Second)
+		f.advance(keep + slack)
 		f.lost("Renew", f.renew(c))
-		f.lost("Mark", f.mark(c))
+		f.lost("BeginEffect", f.beginEffect(c))
 		f.lost("Finish", f.finish(c, done("too late")))
+		f.ok("Finish", f.finish(c, released))
 		f.wantAcquired(rival(c), 1)
 	}},
-	{"record does not end before its lease", func(f *fixture) {
+	{"no record ends before its lease does", func(f *fixture) {
 		c := newClaim()
 		c.Retention = time.Second
 		f.wantAcquired(c, 1)
-		f.advance(lease - time.Second)
-		f.want(rival(c), idempotent.InFlight)
+		f.advance(lease - slack)
+		f.want(rival(c), idempotent.VerdictRunning)
 		f.ok("Finish", f.finish(c, done("response")))
-		f.wantOutcome(c, done("response"))
+		f.wantCompletion(c, done("response"))
 	}},
-	{"renewed record outlives its retention", func(f *fixture) {
+	{"a renewed record outlives its retention", func(f *fixture) {
 		c := newClaim()
 		c.Retention = 2 * lease
 		f.wantAcquired(c, 1)
 		for range 10 {
-			f.advance(lease - time.Second)
+			f.advance(lease - slack)
 			f.ok("Renew", f.renew(c))
 		}
-		f.want(rival(c), idempotent.InFlight)
-		f.ok("Mark", f.mark(c))
+		f.want(rival(c), idempotent.VerdictRunning)
+		f.ok("BeginEffect", f.beginEffect(c))
 		f.ok("Finish", f.finish(c, done("response")))
-		f.wantOutcome(c, done("response"))
+		f.wantCompletion(c, done("response"))
+	}},
+	{"running and unknown records stay among many", func(f *fixture) {
+		var running, settled []idempotent.Claim
+		for i := range 400 {
+			c := newClaim()
+			f.wantAcquired(c, 1)
+			switch i % 4 {
+			case 0:
+				running = append(running, c)
+			case 1:
+				f.ok("BeginEffect", f.beginEffect(c))
+				f.ok("Finish", f.finish(c, unknown))
+				settled = append(settled, c)
+			default:
+				f.ok("Finish", f.finish(c, done("response")))
+			}
+		}
+		for i := range running {
+			f.want(rival(running[i]), idempotent.VerdictRunning)
+			f.want(rival(settled[i]), idempotent.VerdictUnknown)
+		}
 	}},
 }

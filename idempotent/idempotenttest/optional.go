@@ -1,144 +1,482 @@
 package idempotenttest
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// patience is how long something that must happen may take on the machine's clock.
-const patience = 10 * time.Second
-
-// optional: what a store may have beyond the four operations.
-var optional = []testCase{
-	{"Resolve settles what is unknown", func(f *fixture) {
-		r, ok := f.store.(idempotent.Resolver)
-		if !ok {
-			return
+// local: claims of a store that ends with its process come with a lease of 100 years.
+var local = []testCase{
+	{"a lease of 100 years", func(f *fixture) {
+		const forever = 100 * 365 * 24 * time.Hour
+		f.advance(keep)
+		c := newClaim()
+		c.Lease = forever
+		f.wantAcquired(c, 1)
+		f.ok("Renew", f.store.Renew(f.Context(), c.Owner(), forever))
+		f.ok("BeginEffect", f.beginEffect(c))
+		f.advance(100 * keep)
+		f.want(rival(c), idempotent.VerdictRunning)
+		if s, ok := f.store.(idempotent.Sweeper); ok {
+			_, err := s.Sweep(f.Context(), 0)
+			f.ok("Sweep", err)
 		}
-		enter := []func(c idempotent.Claim){
-			func(c idempotent.Claim) { f.ok("Finish", f.finish(c, unknown)) },
-			func(c idempotent.Claim) { f.ok("Mark", f.mark(c)); f.advance(lease + time.Second) },
-		}
-		for _, enter := range enter {
-			for _, o := range []idempotent.Outcome{done("resolved"), sealed, released} {
-				c := newClaim()
-				f.wantAcquired(c, 1)
-				enter(c)
-				f.ok("Resolve", r.Resolve(f.ctx(), c.ID, o))
-				if o.State != idempotent.Released {
-					f.wantLost(c)
-				}
-				f.wantOutcome(c, o)
-				if err := r.Resolve(f.ctx(), c.ID, o); !errors.Is(err, idempotent.ErrNotUnknown) {
-					f.Errorf("second Resolve: %v, want ErrNotUnknown", err)
-				}
-			}
-		}
+		f.ok("Finish", f.finish(c, done("response")))
+		f.wantCompletion(c, done("response"))
 	}},
-	{"Resolve keeps off all else", func(f *fixture) {
-		r, ok := f.store.(idempotent.Resolver)
-		if !ok {
-			return
+}
+
+var waiting = []testCase{
+	{"Wait returns if the record is not running", func(f *fixture) {
+		w := f.store.(idempotent.Waiter)
+		wait := func(c idempotent.Claim) {
+			f.Helper()
+			f.ok("Wait", bounded(f.T, "Wait", patience, func() error { return w.Wait(f.Context(), c.ID) }))
 		}
-		enter := map[string]func(c idempotent.Claim){
-			"absent":     func(c idempotent.Claim) { f.ok("Finish", f.finish(c, released)) },
-			"running":    func(idempotent.Claim) {},
-			"lease over": func(idempotent.Claim) { f.advance(lease + time.Second) },
-			"marked":     func(c idempotent.Claim) { f.ok("Mark", f.mark(c)) },
-			"done":       func(c idempotent.Claim) { f.ok("Finish", f.finish(c, done("response"))) },
-			"sealed":     func(c idempotent.Claim) { f.ok("Finish", f.finish(c, sealed)) },
-		}
-		for name, enter := range enter {
-			c := newClaim()
-			f.wantAcquired(c, 1)
-			enter(c)
-			for _, o := range []idempotent.Outcome{done("resolved"), released} {
-				if err := r.Resolve(f.ctx(), c.ID, o); !errors.Is(err, idempotent.ErrNotUnknown) {
-					f.Errorf("%s: Resolve: %v, want ErrNotUnknown", name, err)
-				}
-			}
+		wait(newClaim())
+		for _, o := range completions() {
+			c := f.begin()
+			f.ok("Finish", f.finish(c, o))
+			wait(c)
 		}
 		c := newClaim()
 		f.wantAcquired(c, 1)
-		f.ok("Finish", f.finish(c, unknown))
-		if r.Resolve(f.ctx(), c.ID, unknown) == nil {
-			f.Error("Resolve as unknown: no error")
-		}
-		f.wantOutcome(c, unknown)
+		f.advance(keep + slack)
+		wait(c)
 	}},
-	{"Wait returns when the record has changed", func(f *fixture) {
-		w, ok := f.store.(idempotent.Waiter)
-		if !ok {
-			return
-		}
-		ctx, cancel := context.WithTimeout(f.ctx(), patience)
-		defer cancel()
-		c := newClaim()
-		f.ok("Wait for an absent record", w.Wait(ctx, c.ID))
-		for _, o := range outcomes() {
+	{"Wait returns once the record stops running", func(f *fixture) {
+		w := f.store.(idempotent.Waiter)
+		for i, o := range append(completions(), unknown) {
 			c := newClaim()
 			f.wantAcquired(c, 1)
+			if i < 4 { // the last one is unknown without an effect
+				f.ok("BeginEffect", f.beginEffect(c))
+			}
 			woken := make(chan error, 3)
 			for range cap(woken) {
-				go func() { woken <- w.Wait(ctx, c.ID) }()
+				go func() { woken <- w.Wait(f.Context(), c.ID) }()
 			}
+			f.ok("Renew", f.renew(c))
 			f.ok("Finish", f.finish(c, o))
 			for range cap(woken) {
-				f.ok("Wait", <-woken)
+				f.ok("Wait", bounded(f.T, "Wait", patience, func() error { return <-woken }))
 			}
-			f.ok("Wait for a finished record", w.Wait(ctx, c.ID))
 		}
+	}},
+	{"Wait for one record does not hang on another one", func(f *fixture) {
+		w := f.store.(idempotent.Waiter)
+		a, b := newClaim(), newClaim()
+		f.wantAcquired(a, 1)
+		f.wantAcquired(b, 1)
+		woken := make(chan error, 1)
+		go func() { woken <- w.Wait(f.Context(), a.ID) }()
+		f.ok("Finish", f.finish(b, done("b")))
+		f.ok("Finish", f.finish(a, done("a")))
+		f.ok("Wait", bounded(f.T, "Wait", patience, func() error { return <-woken }))
 	}},
 	{"Wait ends with its context", func(f *fixture) {
-		w, ok := f.store.(idempotent.Waiter)
-		if !ok {
-			return
-		}
+		w := f.store.(idempotent.Waiter)
 		c := newClaim()
 		f.wantAcquired(c, 1)
-		ctx, cancel := context.WithCancel(f.ctx())
+		ended, cancel := context.WithCancel(f.Context())
 		cancel()
-		_ = w.Wait(ctx, c.ID) // an error, or an early nil: it must return
-		f.want(rival(c), idempotent.InFlight)
-	}},
-	{"Sweep removes what is over and nothing else", func(f *fixture) {
-		s, ok := f.store.(idempotent.Sweeper)
-		if !ok {
-			return
+		ending, cancel := context.WithTimeout(f.Context(), 10*time.Millisecond)
+		defer cancel()
+		for _, ctx := range []context.Context{ended, ending} {
+			err := bounded(f.T, "Wait", patience, func() error { return w.Wait(ctx, c.ID) })
+			if err != nil && !errors.Is(err, ctx.Err()) { // an early nil is a hint
+				f.Errorf("Wait: %v, want nil or %v", err, ctx.Err())
+			}
 		}
+		f.want(rival(c), idempotent.VerdictRunning)
+	}},
+}
+
+var sweeping = []testCase{
+	{"Sweep removes what is over and nothing else", func(f *fixture) {
+		s := f.store.(idempotent.Sweeper)
 		var over []idempotent.Claim
-		for _, o := range outcomes()[:3] {
-			c := newClaim()
-			f.wantAcquired(c, 1)
+		for _, o := range kept() {
+			c := f.begin()
 			f.ok("Finish", f.finish(c, o))
 			over = append(over, c)
 		}
 		abandoned := newClaim()
 		f.wantAcquired(abandoned, 1)
-		over = append(over, abandoned)
+		over = append(over, abandoned, f.begin())
 		renewed := newClaim()
 		f.wantAcquired(renewed, 1)
 		f.advance(keep - lease)
-		f.ok("Renew", f.store.Renew(f.ctx(), renewed.Own(), 2*lease))
-		fresh := newClaim()
-		f.wantAcquired(fresh, 1)
-		f.ok("Finish", f.finish(fresh, done("fresh")))
-		f.advance(lease + time.Second)
+		f.ok("Renew", f.store.Renew(f.Context(), renewed.Owner(), 2*lease))
+		late := newClaim()
+		f.wantAcquired(late, 1)
+		fresh := make([]idempotent.Claim, 3)
+		for i, o := range kept() {
+			fresh[i] = f.begin()
+			f.ok("Finish", f.finish(fresh[i], o))
+		}
+		f.advance(lease + slack)
 
-		for i, limit := range []int{1, 2, 0, 0} {
-			n, err := s.Sweep(f.ctx(), limit)
+		for i, limit := range []int{1, 3, 0, 0} {
+			n, err := s.Sweep(f.Context(), limit)
 			f.ok("Sweep", err)
-			if want := []int{1, 2, 1, 0}[i]; n < want || limit > 0 && n > limit {
-				f.Errorf("Sweep %d with the limit %d removed %d, want %d", i, limit, n, want)
+			if want := []int{1, 3, 1, 0}[i]; n != want {
+				f.Errorf("Sweep %d with the limit %d removed %d, want %d", i+1, limit, n, want)
 			}
 		}
-		f.want(rival(renewed), idempotent.InFlight)
-		f.wantOutcome(fresh, done("fresh"))
+		f.want(rival(renewed), idempotent.VerdictRunning)
+		f.wantAcquired(rival(late), 2) // its lease is over, its retention is not
+		for i, o := range kept() {
+			f.wantCompletion(fresh[i], o)
+		}
 		for _, c := range over {
 			f.wantAcquired(other(c), 1)
 		}
 	}},
+	{"Sweep against those who acquire anew", func(f *fixture) {
+		s := f.store.(idempotent.Sweeper)
+		claims := make([]idempotent.Claim, 200)
+		for i := range claims {
+			claims[i] = newClaim()
+			f.wantAcquired(claims[i], 1)
+			f.ok("Finish", f.finish(claims[i], done("old")))
+		}
+		f.advance(keep + slack)
+		f.race(8, func(i int) bool {
+			if i%2 == 0 {
+				for range 20 {
+					_, err := s.Sweep(f.Context(), 10)
+					f.ok("Sweep", err)
+				}
+				return true
+			}
+			for j := i / 2; j < len(claims); j += 4 {
+				next := rival(claims[j])
+				f.wantAcquired(next, 1)
+				f.ok("BeginEffect", f.beginEffect(next))
+				f.ok("Finish", f.finish(next, done(fmt.Sprint(j))))
+			}
+			return true
+		})
+		for j, c := range claims {
+			f.wantCompletion(c, done(fmt.Sprint(j)))
+		}
+	}},
+}
+
+// enterUnknown are the ways of an acquired record to become unknown.
+func (f *fixture) enterUnknown() []func(c idempotent.Claim) {
+	return []func(c idempotent.Claim){
+		func(c idempotent.Claim) {
+			f.ok("BeginEffect", f.beginEffect(c))
+			f.ok("Finish", f.finish(c, unknown))
+		},
+		func(c idempotent.Claim) {
+			f.ok("BeginEffect", f.beginEffect(c))
+			f.advance(lease + slack)
+		},
+	}
+}
+
+var resolving = []testCase{
+	{"Resolve settles what is unknown", func(f *fixture) {
+		r := f.store.(idempotent.Resolver)
+		for _, enter := range f.enterUnknown() {
+			for _, o := range []idempotent.Completion{done("resolved"), notKept, released} {
+				c := newClaim()
+				f.wantAcquired(c, 1)
+				enter(c)
+				f.ok("Resolve", r.Resolve(f.Context(), c.ID, o))
+				if err := r.Resolve(f.Context(), c.ID, o); !errors.Is(err, idempotent.ErrNotUnknown) {
+					f.Errorf("second Resolve %s: %v, want ErrNotUnknown", o.State, err)
+				}
+				f.wantCompletion(c, o)
+			}
+		}
+	}},
+	{"after Resolve the owner has lost", func(f *fixture) {
+		r := f.store.(idempotent.Resolver)
+		for _, enter := range f.enterUnknown() {
+			for _, o := range []idempotent.Completion{done("resolved"), notKept, released} {
+				c := newClaim()
+				f.wantAcquired(c, 1)
+				enter(c)
+				f.ok("Resolve", r.Resolve(f.Context(), c.ID, o))
+				f.lost("Renew", f.renew(c))
+				f.lost("BeginEffect", f.beginEffect(c))
+				f.lost("Finish", f.finish(c, done("too late")))
+				if o.State != idempotent.StateAbsent {
+					f.wantLost(c)
+				}
+				f.wantCompletion(c, o)
+			}
+		}
+	}},
+	{"what was resolved is kept for its retention, with its fingerprint", func(f *fixture) {
+		r := f.store.(idempotent.Resolver)
+		for _, enter := range f.enterUnknown() {
+			for _, o := range []idempotent.Completion{done("resolved"), notKept} {
+				c := newClaim()
+				f.wantAcquired(c, 1)
+				enter(c)
+				f.advance(lease)
+				o.Retention = 2 * keep
+				f.ok("Resolve", r.Resolve(f.Context(), c.ID, o))
+				f.advance(o.Retention - slack)
+				f.want(other(c), idempotent.VerdictMismatch)
+				f.wantCompletion(c, o)
+				f.advance(2 * slack)
+				f.wantAcquired(other(c), 1)
+			}
+		}
+	}},
+	{"Resolve touches nothing else", func(f *fixture) {
+		r := f.store.(idempotent.Resolver)
+		over := func() { f.advance(lease + slack) }
+		states := []struct {
+			name  string
+			enter func(c idempotent.Claim)
+			check func(c idempotent.Claim)
+		}{
+			{"running", func(idempotent.Claim) {}, func(c idempotent.Claim) { f.want(rival(c), idempotent.VerdictRunning) }},
+			{"lease over", func(idempotent.Claim) { over() }, func(c idempotent.Claim) { f.wantAcquired(rival(c), 2) }},
+			{"effect begun", func(c idempotent.Claim) { f.ok("BeginEffect", f.beginEffect(c)) },
+				func(c idempotent.Claim) { f.want(rival(c), idempotent.VerdictRunning) }},
+			{"effect begun, renewed late", func(c idempotent.Claim) {
+				f.ok("BeginEffect", f.beginEffect(c))
+				over()
+				f.ok("Renew", f.renew(c))
+			}, func(c idempotent.Claim) { f.want(rival(c), idempotent.VerdictRunning) }},
+			{"done", func(c idempotent.Claim) { f.ok("Finish", f.finish(c, done("response"))) },
+				func(c idempotent.Claim) { f.wantCompletion(c, done("response")) }},
+			{"not kept", func(c idempotent.Claim) { f.ok("Finish", f.finish(c, notKept)) },
+				func(c idempotent.Claim) { f.wantCompletion(c, notKept) }},
+			{"absent", func(c idempotent.Claim) { f.ok("Finish", f.finish(c, released)) },
+				func(c idempotent.Claim) { f.wantAcquired(rival(c), 1) }},
+			{"over its retention", func(c idempotent.Claim) {
+				f.ok("BeginEffect", f.beginEffect(c))
+				f.ok("Finish", f.finish(c, unknown))
+				f.advance(keep + slack)
+			}, func(c idempotent.Claim) { f.wantAcquired(rival(c), 1) }},
+		}
+		for _, s := range states {
+			c := newClaim()
+			f.wantAcquired(c, 1)
+			s.enter(c)
+			for _, o := range []idempotent.Completion{done("resolved"), notKept, released} {
+				if err := r.Resolve(f.Context(), c.ID, o); !errors.Is(err, idempotent.ErrNotUnknown) {
+					f.Errorf("%s: Resolve %s: %v, want ErrNotUnknown", s.name, o.State, err)
+				}
+			}
+			s.check(c)
+		}
+	}},
+	{"an invalid resolution is an error and changes nothing", func(f *fixture) {
+		r := f.store.(idempotent.Resolver)
+		for _, enter := range f.enterUnknown() {
+			c := newClaim()
+			f.wantAcquired(c, 1)
+			enter(c)
+			for _, s := range []idempotent.State{0, idempotent.StateRunning, idempotent.StateUnknown, 200} {
+				if r.Resolve(f.Context(), c.ID, idempotent.Completion{State: s, Retention: keep}) == nil {
+					f.Errorf("Resolve %d: no error", s)
+				}
+			}
+			f.want(rival(c), idempotent.VerdictUnknown)
+		}
+	}},
+	{"one of many resolves", func(f *fixture) {
+		r := f.store.(idempotent.Resolver)
+		for _, enter := range f.enterUnknown() {
+			c := newClaim()
+			f.wantAcquired(c, 1)
+			enter(c)
+			var winner idempotent.Completion
+			won := f.race(8, func(i int) bool {
+				o := done(fmt.Sprint(i))
+				err := r.Resolve(f.Context(), c.ID, o)
+				if err == nil {
+					winner = o
+				} else if !errors.Is(err, idempotent.ErrNotUnknown) {
+					f.Errorf("Resolve: %v, want nil or ErrNotUnknown", err)
+				}
+				return err == nil
+			})
+			if won != 1 {
+				f.Fatalf("%d have resolved", won)
+			}
+			f.wantCompletion(c, winner)
+		}
+	}},
+	{"a late Finish against Resolve", func(f *fixture) {
+		r := f.store.(idempotent.Resolver)
+		for i := range 40 {
+			c := f.begin()
+			f.advance(lease + slack)
+			var resolved, finished error
+			f.race(2, func(j int) bool {
+				if j == i%2 {
+					resolved = r.Resolve(f.Context(), c.ID, done("resolved"))
+				} else {
+					finished = f.finish(c, done("late"))
+				}
+				return true
+			})
+			if resolved == nil {
+				f.lost("Finish", finished)
+				f.wantCompletion(c, done("resolved"))
+				continue
+			}
+			if !errors.Is(resolved, idempotent.ErrNotUnknown) {
+				f.Fatalf("Resolve: %v, want ErrNotUnknown", resolved)
+			}
+			f.ok("Finish", finished)
+			f.wantCompletion(c, done("late"))
+		}
+	}},
+}
+
+var listing = []testCase{
+	{"ListUnknown lists what is unknown and nothing else", func(f *fixture) {
+		enter := f.enterUnknown()
+		finished := newClaim()
+		f.wantAcquired(finished, 1)
+		enter[0](finished)
+		enterLate := newClaim()
+		enterLate.Scope = idempotent.ID{}
+		f.wantAcquired(enterLate, 1)
+		f.advance(lease + slack)
+		enterLate = rival(enterLate)
+		f.wantAcquired(enterLate, 2)
+		enter[1](enterLate)
+		want := map[idempotent.ID]idempotent.UnknownRecord{
+			finished.ID:  {ID: finished.ID, Scope: finished.Scope, Attempt: 1, Left: keep - 2*(lease+slack)},
+			enterLate.ID: {ID: enterLate.ID, Scope: enterLate.Scope, Attempt: 2, Left: keep - (lease + slack)},
+		}
+
+		running := f.begin()
+		abandoned := newClaim()
+		abandoned.Lease = time.Second
+		f.wantAcquired(abandoned, 1)
+		f.advance(2 * slack)
+		notUnknown := []idempotent.Claim{newClaim(), running, abandoned}
+		for _, o := range []idempotent.Completion{done("response"), notKept, released} {
+			c := f.begin()
+			f.ok("Finish", f.finish(c, o))
+			notUnknown = append(notUnknown, c)
+		}
+
+		got := map[idempotent.ID]idempotent.UnknownRecord{}
+		for _, u := range f.list(100) {
+			got[u.ID] = u
+		}
+		for _, c := range notUnknown {
+			if _, ok := got[c.ID]; ok {
+				f.Error("ListUnknown: a record that is not unknown")
+			}
+		}
+		for id, w := range want {
+			u, ok := got[id]
+			if !ok {
+				f.Errorf("ListUnknown: the record of attempt %d is missing", w.Attempt)
+				continue
+			}
+			if u.Scope != w.Scope || u.Attempt != w.Attempt {
+				f.Errorf("ListUnknown: scope %s, attempt %d; want %s, %d", u.Scope, u.Attempt, w.Scope, w.Attempt)
+			}
+			if left := w.Left - 2*slack; u.Left > left+time.Second || u.Left < left-patience {
+				f.Errorf("ListUnknown: attempt %d is kept for %s, want %s", u.Attempt, u.Left, left)
+			}
+		}
+		f.advance(keep)
+		for _, u := range f.list(100) {
+			if _, ok := want[u.ID]; ok {
+				f.Error("ListUnknown: a record that is over its retention")
+			}
+		}
+	}},
+	{"ListUnknown goes from page to page in the order of IDs", func(f *fixture) {
+		enter := f.enterUnknown()
+		mine := map[idempotent.ID]bool{}
+		add := func(way int) {
+			c := newClaim()
+			if len(mine) < 2 {
+				c.ID[0] = byte(0xff * len(mine)) // the order is that of unsigned bytes
+			}
+			f.wantAcquired(c, 1)
+			enter[way](c)
+			mine[c.ID] = true
+		}
+		for range 10 {
+			add(0)
+		}
+		add(1)
+		add(1)
+		for _, limit := range []int{1, 5, 100} {
+			list := f.list(limit)
+			seen := map[idempotent.ID]bool{}
+			for _, u := range list {
+				seen[u.ID] = true
+			}
+			if len(list) != len(mine) || !maps.Equal(seen, mine) {
+				f.Errorf("ListUnknown in pages of %d: %d records, want the %d unknown ones", limit, len(list), len(mine))
+			}
+			if !slices.IsSortedFunc(list, func(a, b idempotent.UnknownRecord) int { return bytes.Compare(a.ID[:], b.ID[:]) }) {
+				f.Errorf("ListUnknown in pages of %d: not in the order of IDs", limit)
+			}
+		}
+	}},
+	{"ListUnknown lists what Resolve can settle", func(f *fixture) {
+		r, ok := f.store.(idempotent.Resolver)
+		if !ok {
+			return
+		}
+		var mine []idempotent.Claim
+		for _, enter := range f.enterUnknown() {
+			c := newClaim()
+			f.wantAcquired(c, 1)
+			enter(c)
+			mine = append(mine, c)
+		}
+		listed := func(c idempotent.Claim) bool {
+			return slices.ContainsFunc(f.list(10), func(u idempotent.UnknownRecord) bool { return u.ID == c.ID })
+		}
+		for _, c := range mine {
+			if !listed(c) {
+				f.Error("ListUnknown: an unknown record is missing")
+			}
+			f.ok("Resolve", r.Resolve(f.Context(), c.ID, done("resolved")))
+			if listed(c) {
+				f.Error("ListUnknown: a record that is resolved")
+			}
+		}
+	}},
+}
+
+// list returns all unknown records, page by page.
+func (f *fixture) list(limit int) (all []idempotent.UnknownRecord) {
+	f.Helper()
+	l := f.store.(idempotent.UnknownLister)
+	var after idempotent.ID
+	for range 10_000 {
+		page, err := l.ListUnknown(f.Context(), after, limit)
+		f.ok("ListUnknown", err)
+		if len(page) > limit {
+			f.Fatalf("ListUnknown returned %d records, the limit is %d", len(page), limit)
+		}
+		if len(page) == 0 {
+			return all
+		}
+		all = append(all, page...)
+		after = page[len(page)-1].ID
+	}
+	f.Fatal("ListUnknown does not end")
+	return nil
 }

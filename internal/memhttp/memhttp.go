@@ -33,13 +33,18 @@ type Server struct {
 }
 
 // New starts a server whose client speaks HTTP/1.1. The caller must call [Server.Close].
-func New(h http.Handler) *Server { return start(h, false) }
+func New(h http.Handler) *Server { return start(h, false, nil) }
 
 // NewHTTP2 starts a server whose client speaks HTTP/2 without TLS, with prior knowledge (RFC 9113, section 3.3). The caller
 // must call [Server.Close].
-func NewHTTP2(h http.Handler) *Server { return start(h, true) }
+func NewHTTP2(h http.Handler) *Server { return start(h, true, nil) }
 
-func start(h http.Handler, http2 bool) *Server {
+// NewConfigured is [New] for a server that configure has set timeouts or a base context of.
+func NewConfigured(h http.Handler, configure func(*http.Server)) *Server {
+	return start(h, false, configure)
+}
+
+func start(h http.Handler, http2 bool, configure func(*http.Server)) *Server {
 	s := &Server{
 		URL:      "http://api.example",
 		listener: newListener(),
@@ -56,6 +61,9 @@ func start(h http.Handler, http2 bool) *Server {
 		Protocols: both,
 		ErrorLog:  log.New(&s.log, "", 0),
 		ConnState: s.connState,
+	}
+	if configure != nil {
+		configure(s.server)
 	}
 	s.transport = &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return s.listener.dial(ctx) },

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -31,7 +30,8 @@ type reply struct {
 	replayed bool
 }
 
-// known is what the service may know about the key. Between requests, that is: while the first runs, it is what it was before.
+// known is what the service may know about the key. Between requests, that is: while the first
+// runs, it is what it was before.
 type known struct {
 	body   string // of the request that was answered; "" is nothing
 	answer string // "" is that nobody knows what became of it
@@ -80,7 +80,8 @@ var clientModel = (&porcupine.NondeterministicModel{
 // anyAnswer is one that nobody has heard yet.
 const anyAnswer = "?"
 
-// unreliable is one process's way to the store: replies are lost, renewals fail, and the process may die at a Finish.
+// unreliable is one process's way to the store: replies are lost, renewals fail, and the process
+// may die at a Finish.
 type unreliable struct {
 	idempotent.Store
 	mu     sync.Mutex
@@ -95,34 +96,34 @@ func (u *unreliable) chance(n int) bool {
 	return u.random.IntN(n) == 0
 }
 
-func (u *unreliable) Acquire(ctx context.Context, c idempotent.Claim) (idempotent.Verdict, error) {
-	v, err := u.Store.Acquire(ctx, c)
+func (u *unreliable) Acquire(ctx context.Context, c idempotent.Claim) (idempotent.Decision, error) {
+	d, err := u.Store.Acquire(ctx, c)
 	if err == nil && u.chance(6) {
 		err = errNoReply
 	}
-	return v, err
+	return d, err
 }
 
-func (u *unreliable) Renew(ctx context.Context, l idempotent.Lease, d time.Duration) error {
+func (u *unreliable) Renew(ctx context.Context, o idempotent.Owner, d time.Duration) error {
 	if u.chance(2) {
 		return errNoReply
 	}
-	return u.Store.Renew(ctx, l, d)
+	return u.Store.Renew(ctx, o, d)
 }
 
-func (u *unreliable) Mark(ctx context.Context, l idempotent.Lease) error {
-	err := u.Store.Mark(ctx, l)
+func (u *unreliable) BeginEffect(ctx context.Context, o idempotent.Owner) error {
+	err := u.Store.BeginEffect(ctx, o)
 	if err == nil && u.chance(6) {
 		err = errNoReply
 	}
 	return err
 }
 
-func (u *unreliable) Finish(ctx context.Context, l idempotent.Lease, o idempotent.Outcome) error {
+func (u *unreliable) Finish(ctx context.Context, o idempotent.Owner, c idempotent.Completion) error {
 	if u.chance(8) {
 		runtime.Goexit() // the process dies before
 	}
-	err := u.Store.Finish(ctx, l, o)
+	err := u.Store.Finish(ctx, o, c)
 	if u.chance(16) {
 		runtime.Goexit() // or after
 	}
@@ -186,8 +187,9 @@ func readAll(r *http.Request) (string, error) {
 	}
 }
 
-// clients runs requests with one key against three processes that share a store.
-func clients(t *testing.T, seed uint64) (ops []porcupine.Operation, effects map[string]int) {
+// clients runs requests with one key against three processes that share a store. The bug is between
+// each process and its way to the store, or in its options.
+func clients(t *testing.T, seed uint64, bug bug) (ops []porcupine.Operation, effects map[string]int) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		store := idempotent.NewMemory(nil)
@@ -195,7 +197,12 @@ func clients(t *testing.T, seed uint64) (ops []porcupine.Operation, effects map[
 		var processes []http.Handler
 		for i := range 3 {
 			u := &unreliable{Store: store, random: rand.New(rand.NewPCG(seed, uint64(1+i)))}
-			processes = append(processes, idempotent.New(u, idempotent.Global, &idempotent.Options{Lease: lease, Wait: lease})(handler))
+			o := &idempotent.Options{Lease: lease, Wait: lease, MaxRun: -1, Keep: bug.keep, Fingerprint: bug.fingerprint}
+			var store idempotent.Store = u
+			if bug.store != nil {
+				store = bug.store(u)
+			}
+			processes = append(processes, idempotent.New(store, idempotent.Global, o)(handler))
 		}
 		var mu sync.Mutex
 		var stamp atomic.Int64
@@ -253,33 +260,113 @@ func (w *heard) Header() http.Header         { return w.header }
 func (w *heard) WriteHeader(status int)      { w.status = status }
 func (w *heard) Write(p []byte) (int, error) { return w.body.Write(p) }
 
+// check runs a history and says what the model does not allow of it.
+func check(t *testing.T, seed uint64, bug bug) (ops []porcupine.Operation, wrong string) {
+	t.Helper()
+	ops, effects := clients(t, seed, bug)
+	switch {
+	case len(effects) > 1 || effects["a"] > 1 || effects["b"] > 1:
+		return ops, fmt.Sprintf("effects happened twice: %v", effects)
+	case !porcupine.CheckOperations(clientModel, ops):
+		return ops, "no order explains it"
+	}
+	return ops, ""
+}
+
 // histories is how many TestClientsSeeWhatTheModelAllows looks at.
 const histories = 400
 
 func TestClientsSeeWhatTheModelAllows(t *testing.T) {
 	t.Parallel()
-	n := histories
-	if os.Getenv(seeded) != "" {
-		n *= 10
-	}
 	operations, replays := 0, 0
-	for seed := range uint64(n) {
-		ops, effects := clients(t, seed)
+	for seed := range uint64(histories) {
+		ops, wrong := check(t, seed, bug{})
 		operations += len(ops)
 		for _, op := range ops {
 			if op.Output.(reply).replayed {
 				replays++
 			}
 		}
-		if len(effects) > 1 || effects["a"] > 1 || effects["b"] > 1 {
-			t.Fatalf("history %d: %s: effects happened twice: %v", seed, caught, effects)
-		}
-		if !porcupine.CheckOperations(clientModel, ops) {
+		if wrong != "" {
 			for _, op := range ops {
 				t.Log(op.ClientId, op.Call, op.Return, clientModel.DescribeOperation(op.Input, op.Output))
 			}
-			t.Fatalf("history %d: %s: no order explains it", seed, caught)
+			t.Fatalf("history %d: %s", seed, wrong)
 		}
 	}
-	t.Logf("%d requests in %d histories, %d replays", operations, n, replays)
+	t.Logf("%d requests in %d histories, %d replays", operations, histories, replays)
 }
+
+// A bug is what a middleware would do wrong, seeded where it meets its store and its options, so
+// that no code of the middleware is named.
+type bug struct {
+	store       func(idempotent.Store) idempotent.Store
+	keep        func(int) bool
+	fingerprint idempotent.FingerprintFunc
+}
+
+func TestCheckerCatchesMiddlewareBugs(t *testing.T) {
+	t.Parallel()
+	for name, bug := range map[string]bug{
+		"reply before record": {store: func(s idempotent.Store) idempotent.Store {
+			return finishing{s, func(ctx context.Context, o idempotent.Owner, c idempotent.Completion) error {
+				if c.State == idempotent.StateDone { // and it dies in between
+					return nil
+				}
+				return s.Finish(ctx, o, c)
+			}}
+		}},
+		"own answer after the claim was lost": {store: func(s idempotent.Store) idempotent.Store {
+			return finishing{s, func(ctx context.Context, o idempotent.Owner, c idempotent.Completion) error {
+				if err := s.Finish(ctx, o, c); !errors.Is(err, idempotent.ErrLost) {
+					return err
+				}
+				return nil
+			}}
+		}},
+		"released after its effect had begun": {store: func(s idempotent.Store) idempotent.Store {
+			return finishing{s, func(ctx context.Context, o idempotent.Owner, c idempotent.Completion) error {
+				if c.State == idempotent.StateUnknown {
+					c = idempotent.Completion{State: idempotent.StateAbsent}
+				}
+				return s.Finish(ctx, o, c)
+			}}
+		}},
+		"effect that the store was not told of": {store: func(s idempotent.Store) idempotent.Store {
+			return unmarked{s}
+		}},
+		"body left out of the fingerprint": {
+			fingerprint: func(r *http.Request, body func() ([]byte, error)) (idempotent.Fingerprint, error) {
+				_, err := body()
+				return idempotent.FingerprintOf(r, nil), err
+			},
+		},
+		"failures kept": {keep: func(int) bool { return true }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for seed := range uint64(10 * histories) {
+				if _, wrong := check(t, seed, bug); wrong != "" {
+					t.Logf("caught in history %d: %s", seed, wrong)
+					return
+				}
+			}
+			t.Fatal("not caught")
+		})
+	}
+}
+
+// finishing is a store with another Finish.
+type finishing struct {
+	idempotent.Store
+	finish func(context.Context, idempotent.Owner, idempotent.Completion) error
+}
+
+func (f finishing) Finish(ctx context.Context, o idempotent.Owner, c idempotent.Completion) error {
+	return f.finish(ctx, o, c)
+}
+
+// unmarked says that effects have begun, and keeps it to itself.
+type unmarked struct{ idempotent.Store }
+
+func (unmarked) BeginEffect(context.Context, idempotent.Owner) error { return nil }

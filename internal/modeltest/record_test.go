@@ -6,17 +6,17 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// record is one record of a store, and its methods are the rules of idempotent.Store once more, as plain as can be. The zero
-// value is absent.
+// record is one record of a store, and its methods are the rules of idempotent.Store once more, as
+// plain as can be. The zero value is absent.
 type record struct {
-	phase   phase
-	token   idempotent.Token
-	print   idempotent.Print
-	attempt int
-	marked  bool
-	lease   time.Duration // when it ends
-	expires time.Duration // when the retention ends
-	payload string
+	phase       phase
+	token       idempotent.Token
+	fingerprint idempotent.Fingerprint
+	attempt     int
+	effect      bool
+	lease       time.Duration // when it ends
+	expires     time.Duration // when the retention ends
+	payload     string
 }
 
 type phase int
@@ -25,37 +25,41 @@ const (
 	absent phase = iota
 	running
 	done
-	sealed
+	notKept
 	unknown
 )
 
 // call is an operation, and the time on the store's clock.
 type call struct {
-	op      string // acquire, renew, mark, finish
-	claim   idempotent.Claim
-	outcome idempotent.Outcome
-	payload string // of the outcome
-	at      time.Duration
+	op         string // acquire, renew, begin, finish, resolve
+	claim      idempotent.Claim
+	completion idempotent.Completion
+	payload    string // of the completion
+	at         time.Duration
 }
 
 // result is what an operation answered.
 type result struct {
-	state   idempotent.State
+	verdict idempotent.Verdict
 	attempt int
 	payload string
 	err     error
 }
 
-// step is what a store without a bug answers, and the record that it leaves.
+// step is what a store without a fault answers, and the record that it leaves.
 func (r record) step(c call) (result, record) {
 	r = r.after(c.at)
-	if c.op == "acquire" {
+	switch c.op {
+	case "acquire":
 		return r.acquire(c)
+	case "resolve":
+		return r.resolve(c)
 	}
+	gone := c.completion.State == idempotent.StateAbsent || c.completion.State == idempotent.StateUnknown
 	owned := r.phase == running && r.token == c.claim.Token
 	finished := r.phase > running && r.token == c.claim.Token
 	switch {
-	case c.op == "finish" && (finished || r.phase == absent && c.outcome.State == idempotent.Released):
+	case c.op == "finish" && (finished || r.phase == absent && gone):
 		return result{}, r
 	case !owned:
 		return result{err: idempotent.ErrLost}, r
@@ -63,8 +67,8 @@ func (r record) step(c call) (result, record) {
 	switch c.op {
 	case "renew":
 		r.lease = c.at + c.claim.Lease
-	case "mark":
-		r.marked = true
+	case "begin":
+		r.effect = true
 	case "finish":
 		r = r.finish(c)
 	}
@@ -80,41 +84,52 @@ func (r record) after(at time.Duration) record {
 }
 
 func (r record) acquire(c call) (result, record) {
-	mine := record{phase: running, token: c.claim.Token, print: c.claim.Print, attempt: r.attempt + 1, lease: c.at + c.claim.Lease, expires: c.at + c.claim.Retention}
+	mine := record{
+		phase: running, token: c.claim.Token, fingerprint: c.claim.Fingerprint, attempt: r.attempt + 1,
+		lease: c.at + c.claim.Lease, expires: c.at + c.claim.Retention,
+	}
 	switch {
 	case r.phase == absent:
-		return result{state: idempotent.Acquired, attempt: 1}, mine
-	case r.print != c.claim.Print:
-		return result{state: idempotent.Mismatch}, r
+		return result{verdict: idempotent.VerdictAcquired, attempt: 1}, mine
+	case r.fingerprint != c.claim.Fingerprint:
+		return result{verdict: idempotent.VerdictMismatch}, r
 	case r.phase == done:
-		return result{state: idempotent.Done, payload: r.payload}, r
-	case r.phase == sealed:
-		return result{state: idempotent.Sealed, payload: r.payload}, r
+		return result{verdict: idempotent.VerdictDone, payload: r.payload}, r
+	case r.phase == notKept:
+		return result{verdict: idempotent.VerdictNotKept, payload: r.payload}, r
 	case r.phase == unknown:
-		return result{state: idempotent.Unknown}, r
+		return result{verdict: idempotent.VerdictUnknown}, r
 	case r.token == c.claim.Token:
 		r.lease = c.at + c.claim.Lease
-		return result{state: idempotent.Acquired, attempt: r.attempt}, r
+		return result{verdict: idempotent.VerdictAcquired, attempt: r.attempt}, r
 	case c.at < r.lease:
-		return result{state: idempotent.InFlight}, r
-	case r.marked:
-		return result{state: idempotent.Unknown}, r
+		return result{verdict: idempotent.VerdictRunning}, r
+	case r.effect:
+		return result{verdict: idempotent.VerdictUnknown}, r
 	default:
-		return result{state: idempotent.Acquired, attempt: r.attempt + 1}, mine
+		return result{verdict: idempotent.VerdictAcquired, attempt: r.attempt + 1}, mine
 	}
 }
 
+func (r record) resolve(c call) (result, record) {
+	if r.phase != unknown && (r.phase != running || !r.effect || c.at < r.lease) {
+		return result{err: idempotent.ErrNotUnknown}, r
+	}
+	r.token = idempotent.Token{}
+	return result{}, r.finish(c)
+}
+
 func (r record) finish(c call) record {
-	switch c.outcome.State {
-	case idempotent.Done:
+	switch {
+	case c.completion.State == idempotent.StateDone:
 		r.phase = done
-	case idempotent.Sealed:
-		r.phase = sealed
-	case idempotent.Unknown:
+	case c.completion.State == idempotent.StateNotKept:
+		r.phase = notKept
+	case c.completion.State == idempotent.StateUnknown && r.effect:
 		r.phase = unknown
 	default:
 		return record{}
 	}
-	r.payload, r.expires = c.payload, c.at+c.outcome.Retention
+	r.payload, r.expires = c.payload, c.at+c.completion.Retention
 	return r
 }

@@ -133,6 +133,24 @@ func OwnerOf(w http.ResponseWriter) Owner {
 	return nil
 }
 
+// Rewind takes back what was written through w, and reports whether it could: if the writer below the
+// trackers holds everything back, and has a method Rewind that says so. Nothing else may stand in
+// between, since it may have state about what was written.
+func Rewind(w http.ResponseWriter) bool {
+	below := w
+	for t, ok := below.(tracked); ok; t, ok = below.(tracked) {
+		below = t.tracker().w
+	}
+	r, ok := below.(interface{ Rewind() bool })
+	if !ok || !r.Rewind() {
+		return false
+	}
+	for t, ok := w.(tracked); ok; t, ok = t.tracker().w.(tracked) {
+		t.tracker().status, t.tracker().bytes = 0, 0
+	}
+	return true
+}
+
 // SetField sets a field of w's header that must be in the final response too if a 1xx comes first.
 // httputil.ReverseProxy clears the whole header after a 1xx (golang/go#81207); the record nearest to
 // w puts the field back then.

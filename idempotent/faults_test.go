@@ -20,21 +20,21 @@ var errDown = errors.New("connection refused")
 // faulty is a store whose operations pass through hooks. Call the next to have the operation done.
 type faulty struct {
 	idempotent.Store
-	acquire func(next func() (idempotent.Verdict, error)) (idempotent.Verdict, error)
+	acquire func(next func() (idempotent.Decision, error)) (idempotent.Decision, error)
 	renew   func(next func() error) error
 	mark    func(next func() error) error
-	finish  func(o idempotent.Outcome, next func() error) error
+	finish  func(o idempotent.Completion, next func() error) error
 }
 
-func (f *faulty) Acquire(ctx context.Context, c idempotent.Claim) (idempotent.Verdict, error) {
-	next := func() (idempotent.Verdict, error) { return f.Store.Acquire(ctx, c) }
+func (f *faulty) Acquire(ctx context.Context, c idempotent.Claim) (idempotent.Decision, error) {
+	next := func() (idempotent.Decision, error) { return f.Store.Acquire(ctx, c) }
 	if f.acquire == nil {
 		return next()
 	}
 	return f.acquire(next)
 }
 
-func (f *faulty) Renew(ctx context.Context, l idempotent.Lease, d time.Duration) error {
+func (f *faulty) Renew(ctx context.Context, l idempotent.Owner, d time.Duration) error {
 	next := func() error { return f.Store.Renew(ctx, l, d) }
 	if f.renew == nil {
 		return next()
@@ -42,15 +42,15 @@ func (f *faulty) Renew(ctx context.Context, l idempotent.Lease, d time.Duration)
 	return f.renew(next)
 }
 
-func (f *faulty) Mark(ctx context.Context, l idempotent.Lease) error {
-	next := func() error { return f.Store.Mark(ctx, l) }
+func (f *faulty) BeginEffect(ctx context.Context, l idempotent.Owner) error {
+	next := func() error { return f.Store.BeginEffect(ctx, l) }
 	if f.mark == nil {
 		return next()
 	}
 	return f.mark(next)
 }
 
-func (f *faulty) Finish(ctx context.Context, l idempotent.Lease, o idempotent.Outcome) error {
+func (f *faulty) Finish(ctx context.Context, l idempotent.Owner, o idempotent.Completion) error {
 	next := func() error { return f.Store.Finish(ctx, l, o) }
 	if f.finish == nil {
 		return next()
@@ -70,11 +70,11 @@ func (s *seen) observe(_ context.Context, e idempotent.Event) {
 	s.events = append(s.events, e)
 }
 
-func (s *seen) results() (results []idempotent.Result) {
+func (s *seen) results() (results []idempotent.Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.events {
-		results = append(results, e.Result)
+		results = append(results, e.Outcome)
 	}
 	return results
 }
@@ -91,12 +91,12 @@ func TestLostRepliesAreNoticedByNobody(t *testing.T) {
 		}
 		store := &faulty{
 			Store: memory(),
-			acquire: func(next func() (idempotent.Verdict, error)) (idempotent.Verdict, error) {
+			acquire: func(next func() (idempotent.Decision, error)) (idempotent.Decision, error) {
 				v, err := next()
 				return v, lose(err)
 			},
 			mark:   func(next func() error) error { return lose(next()) },
-			finish: func(_ idempotent.Outcome, next func() error) error { return lose(next()) },
+			finish: func(_ idempotent.Completion, next func() error) error { return lose(next()) },
 		}
 		h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
 			require.NoError(t, idempotent.BeginEffect(r.Context()))
@@ -113,18 +113,18 @@ func TestLostRepliesAreNoticedByNobody(t *testing.T) {
 
 func TestStoreDownBeforeTheRun(t *testing.T) {
 	t.Parallel()
-	for name, fail := range map[string]func() (idempotent.Verdict, error){
-		"error":         func() (idempotent.Verdict, error) { return idempotent.Verdict{}, errDown },
-		"panic":         func() (idempotent.Verdict, error) { panic("driver bug") },
-		"no verdict":    func() (idempotent.Verdict, error) { return idempotent.Verdict{}, nil },
-		"wrong verdict": func() (idempotent.Verdict, error) { return idempotent.Verdict{State: 77}, nil },
+	for name, fail := range map[string]func() (idempotent.Decision, error){
+		"error":         func() (idempotent.Decision, error) { return idempotent.Decision{}, errDown },
+		"panic":         func() (idempotent.Decision, error) { panic("driver bug") },
+		"no verdict":    func() (idempotent.Decision, error) { return idempotent.Decision{}, nil },
+		"wrong verdict": func() (idempotent.Decision, error) { return idempotent.Decision{Verdict: 77}, nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				var h counter
 				var events seen
-				store := &faulty{Store: memory(), acquire: func(func() (idempotent.Verdict, error)) (idempotent.Verdict, error) { return fail() }}
+				store := &faulty{Store: memory(), acquire: func(func() (idempotent.Decision, error)) (idempotent.Decision, error) { return fail() }}
 				mw := idempotent.New(store, idempotent.Global, &idempotent.Options{Observe: events.observe})(&h)
 
 				r := call(mw, "k", "")
@@ -135,7 +135,7 @@ func TestStoreDownBeforeTheRun(t *testing.T) {
 				}
 				require.NotContains(t, r.Body, "driver bug")
 				require.NotContains(t, r.Body, "refused")
-				require.Equal(t, []idempotent.Result{idempotent.StoreFailed}, events.results())
+				require.Equal(t, []idempotent.Outcome{idempotent.OutcomeStoreFailed}, events.results())
 				require.Zero(t, h.runs.Load())
 			})
 		})
@@ -161,12 +161,12 @@ func TestStoreThatNeverAnswersIsGivenUp(t *testing.T) {
 // hanging is a store that accepts and never answers.
 type hanging struct{ idempotent.Store }
 
-func (hanging) Acquire(ctx context.Context, _ idempotent.Claim) (idempotent.Verdict, error) {
+func (hanging) Acquire(ctx context.Context, _ idempotent.Claim) (idempotent.Decision, error) {
 	<-ctx.Done()
-	return idempotent.Verdict{}, ctx.Err()
+	return idempotent.Decision{}, ctx.Err()
 }
 
-func (hanging) Finish(ctx context.Context, _ idempotent.Lease, _ idempotent.Outcome) error {
+func (hanging) Finish(ctx context.Context, _ idempotent.Owner, _ idempotent.Completion) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
@@ -176,10 +176,10 @@ func TestClaimOfAnUnansweredAcquireIsFreedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h counter
 		down := true
-		store := &faulty{Store: memory(), acquire: func(next func() (idempotent.Verdict, error)) (idempotent.Verdict, error) {
+		store := &faulty{Store: memory(), acquire: func(next func() (idempotent.Decision, error)) (idempotent.Decision, error) {
 			v, err := next()
 			if down {
-				return idempotent.Verdict{}, errDown
+				return idempotent.Decision{}, errDown
 			}
 			return v, err
 		}}
@@ -198,17 +198,17 @@ func TestFailOpenRunsUnprotected(t *testing.T) {
 		var h counter
 		var events seen
 		var err error
-		store := &faulty{Store: memory(), acquire: func(func() (idempotent.Verdict, error)) (idempotent.Verdict, error) {
-			return idempotent.Verdict{}, err
+		store := &faulty{Store: memory(), acquire: func(func() (idempotent.Decision, error)) (idempotent.Decision, error) {
+			return idempotent.Decision{}, err
 		}}
-		mw := idempotent.New(store, idempotent.Global, &idempotent.Options{FailOpen: true, Observe: events.observe})(&h)
+		mw := idempotent.New(store, idempotent.Global, &idempotent.Options{OnFailure: idempotent.FailOpen, Observe: events.observe})(&h)
 
 		err = errDown
 		require.Equal(t, "run 1: body", call(mw, "k", "body").Body)
 		err = idempotent.ErrFull // has not failed: who fills the store must not disable it
 		require.Equal(t, http.StatusServiceUnavailable, call(mw, "k", "body").Status)
 
-		require.Equal(t, []idempotent.Result{idempotent.RanUnprotected, idempotent.StoreFailed}, events.results())
+		require.Equal(t, []idempotent.Outcome{idempotent.OutcomeBypassed, idempotent.OutcomeStoreFull}, events.results())
 	})
 }
 
@@ -221,7 +221,7 @@ func TestStoreDownAfterTheRun(t *testing.T) {
 		}}
 		var events seen
 		down := true
-		store := &faulty{Store: memory(), finish: func(_ idempotent.Outcome, next func() error) error {
+		store := &faulty{Store: memory(), finish: func(_ idempotent.Completion, next func() error) error {
 			if down {
 				return errDown
 			}
@@ -238,7 +238,7 @@ func TestStoreDownAfterTheRun(t *testing.T) {
 		require.Equal(t, http.StatusCreated, call(mw, "k", "").Status, "the handler's answer goes out")
 		wg.Wait()
 		require.Equal(t, http.StatusCreated, duplicate.Status, "to those who waited for it, too")
-		require.Contains(t, events.results(), idempotent.RanUnrecorded)
+		require.Contains(t, events.results(), idempotent.OutcomeUnrecorded)
 		require.EqualValues(t, 1, h.runs.Load())
 
 		down = false
@@ -254,7 +254,7 @@ func TestFinishIsRepeatedUntilTheStoreIsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h counter
 		start := time.Now()
-		store := &faulty{Store: memory(), finish: func(_ idempotent.Outcome, next func() error) error {
+		store := &faulty{Store: memory(), finish: func(_ idempotent.Completion, next func() error) error {
 			if time.Since(start) < 2*time.Second {
 				return errDown
 			}
@@ -269,8 +269,8 @@ func TestFinishIsRepeatedUntilTheStoreIsBack(t *testing.T) {
 func TestResponseWithoutRoomIsSealed(t *testing.T) {
 	t.Parallel()
 	var h counter
-	store := &faulty{Store: memory(), finish: func(o idempotent.Outcome, next func() error) error {
-		if o.State == idempotent.Done {
+	store := &faulty{Store: memory(), finish: func(o idempotent.Completion, next func() error) error {
+		if o.State == idempotent.StateDone {
 			return idempotent.ErrFull
 		}
 		return next()
@@ -294,9 +294,9 @@ func TestFullStoreAndUsedUpShare(t *testing.T) {
 	} {
 		var h counter
 		asked := 0
-		store := &faulty{Store: memory(), acquire: func(func() (idempotent.Verdict, error)) (idempotent.Verdict, error) {
+		store := &faulty{Store: memory(), acquire: func(func() (idempotent.Decision, error)) (idempotent.Decision, error) {
 			asked++
-			return idempotent.Verdict{}, err
+			return idempotent.Decision{}, err
 		}}
 		r := call(idempotent.New(store, idempotent.Global, nil)(&h), "k", "")
 		require.Equal(t, want, r.Status)
@@ -348,7 +348,7 @@ func TestPanicOfADriverLeavesNothingBehind(t *testing.T) {
 		var h counter
 		store := &faulty{
 			Store:  memory(),
-			finish: func(idempotent.Outcome, func() error) error { panic("driver bug") },
+			finish: func(idempotent.Completion, func() error) error { panic("driver bug") },
 			renew:  func(func() error) error { panic("driver bug") },
 		}
 		mw := idempotent.New(store, idempotent.Global, nil)(&h)
@@ -363,7 +363,7 @@ func TestStoreThatForgetsMakesNoBusyLoop(t *testing.T) {
 		var h counter
 		var events seen
 		asked := 0
-		store := &faulty{Store: memory(), finish: func(idempotent.Outcome, func() error) error {
+		store := &faulty{Store: memory(), finish: func(idempotent.Completion, func() error) error {
 			if asked++; asked > 1000 {
 				panic("a busy loop")
 			}
@@ -373,7 +373,7 @@ func TestStoreThatForgetsMakesNoBusyLoop(t *testing.T) {
 
 		require.Equal(t, http.StatusCreated, call(mw, "k", "").Status, "the handler's answer goes out")
 		require.Less(t, asked, 50)
-		require.Equal(t, []idempotent.Result{idempotent.RanUnrecorded}, events.results())
+		require.Equal(t, []idempotent.Outcome{idempotent.OutcomeUnrecorded}, events.results())
 		require.EqualValues(t, 1, h.runs.Load())
 	})
 }
@@ -383,13 +383,13 @@ func TestFailOpenDoesNotRunBesideOneThatItHasSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := counter{serve: func(int64, http.ResponseWriter, *http.Request) { time.Sleep(8 * time.Second) }}
 		var down atomic.Bool
-		store := &faulty{Store: memory(), acquire: func(next func() (idempotent.Verdict, error)) (idempotent.Verdict, error) {
+		store := &faulty{Store: memory(), acquire: func(next func() (idempotent.Decision, error)) (idempotent.Decision, error) {
 			if down.Load() {
-				return idempotent.Verdict{}, errDown
+				return idempotent.Decision{}, errDown
 			}
 			return next()
 		}}
-		o := &idempotent.Options{FailOpen: true}
+		o := &idempotent.Options{OnFailure: idempotent.FailOpen}
 		var wg sync.WaitGroup
 		wg.Go(func() { call(idempotent.New(store, idempotent.Global, o)(&h), "k", "") })
 		synctest.Wait()

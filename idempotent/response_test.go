@@ -62,10 +62,10 @@ type damaging struct {
 	record []byte
 }
 
-func (d damaging) Acquire(ctx context.Context, c idempotent.Claim) (idempotent.Verdict, error) {
+func (d damaging) Acquire(ctx context.Context, c idempotent.Claim) (idempotent.Decision, error) {
 	v, err := d.Store.Acquire(ctx, c)
-	if v.Record != nil {
-		v.Record = d.record
+	if v.Response != nil {
+		v.Response = d.record
 	}
 	return v, err
 }

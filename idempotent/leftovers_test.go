@@ -16,7 +16,8 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// hooks is a ResponseWriter, a request body and a slog.Handler, each of whose methods may end the goroutine.
+// hooks is a ResponseWriter, a request body and a slog.Handler, each of whose methods may end
+// the goroutine.
 type hooks struct {
 	*httptest.ResponseRecorder
 	slog.Handler
@@ -45,7 +46,7 @@ func (h hooks) Enabled(context.Context, slog.Level) bool  { return true }
 func (h hooks) Handle(context.Context, slog.Record) error { h.reach("Log"); return nil }
 func (h hooks) WithAttrs([]slog.Attr) slog.Handler        { return h }
 func (h hooks) WithGroup(string) slog.Handler             { return h }
-func (h hooks) print(*http.Request, func() ([]byte, error)) (p idempotent.Print, err error) {
+func (h hooks) print(*http.Request, func() ([]byte, error)) (p idempotent.Fingerprint, err error) {
 	h.reach("Fingerprint")
 	return p, nil
 }
@@ -93,7 +94,7 @@ func TestNoClaimIsLeftBehind(t *testing.T) {
 			for i := range 4 * len(points) * len(ends) {
 				marked, gone := i%2 == 1, i/2%2 == 1
 				point, end := points[i/4%len(points)], ends[i/4/len(points)]
-				m := idempotent.NewMemory(&idempotent.MemoryOptions{MaxBytes: 1300, ScopeBytes: -1})
+				m := idempotent.NewMemory(&idempotent.MemoryOptions{MaxBytes: 1300})
 				h := hooks{ResponseRecorder: httptest.NewRecorder(), at: point, end: end}
 				o := &idempotent.Options{
 					AtMostOnce: marked, CancelOnDisconnect: gone, MaxResponse: 1000,

@@ -1,0 +1,224 @@
+package idempotent_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/idempotent"
+)
+
+// callWith is call with a context.
+func callWith(ctx context.Context, h http.Handler, key string) reply {
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/resources", nil)
+	r.Header.Set("Idempotency-Key", key)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return reply{w.Code, w.Header(), w.Body.String()}
+}
+
+func TestStreamAfterTheClientHasLeftEndsTheRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		h := counter{serve: func(_ int64, _ http.ResponseWriter, r *http.Request) {
+			cancel()
+			time.Sleep(time.Second)
+			require.NoError(t, r.Context().Err(), "a run goes on, so that the retry finds its answer")
+			idempotent.Stream(r.Context())
+			require.ErrorIs(t, r.Context().Err(), context.Canceled)
+		}}
+		callWith(ctx, idempotent.New(memory(), idempotent.Global, nil)(&h), "k")
+		require.EqualValues(t, 1, h.runs.Load())
+	})
+}
+
+func TestEarliestDeadlineEndsAHandler(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		maxRun, deadline, ends time.Duration
+		cause                  error
+	}{
+		"the caller's":  {time.Minute, 3 * time.Second, 3 * time.Second, context.DeadlineExceeded},
+		"MaxRun":        {3 * time.Second, time.Minute, 3 * time.Second, idempotent.ErrMaxRun},
+		"no MaxRun":     {-1, time.Minute, time.Minute, context.DeadlineExceeded},
+		"no deadline":   {time.Minute, 0, time.Minute, idempotent.ErrMaxRun},
+		"neither, here": {0, 0, 5 * time.Minute, idempotent.ErrMaxRun},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, cancels := range []bool{false, true} {
+				synctest.Test(t, func(t *testing.T) {
+					start := time.Now()
+					h := counter{serve: func(_ int64, _ http.ResponseWriter, r *http.Request) {
+						at, ok := r.Context().Deadline()
+						require.True(t, ok)
+						require.Equal(t, test.ends, at.Sub(start))
+						<-r.Context().Done()
+						require.Equal(t, test.ends, time.Since(start))
+						require.ErrorIs(t, context.Cause(r.Context()), test.cause)
+					}}
+					ctx, cancel := t.Context(), context.CancelFunc(func() {})
+					if test.deadline > 0 {
+						ctx, cancel = context.WithTimeout(ctx, test.deadline)
+					}
+					defer cancel()
+					o := &idempotent.Options{MaxRun: test.maxRun, CancelOnDisconnect: cancels}
+					callWith(ctx, idempotent.New(leased{memory()}, idempotent.Global, o)(&h), "k")
+					require.EqualValues(t, 1, h.runs.Load())
+				})
+			}
+		})
+	}
+}
+
+// A response that is not kept must not go out under a claim that is lost, and the handler is told.
+func TestStreamThatHasLostItsClaim(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		lost := true
+		store := &faulty{Store: memory(), finish: func(_ idempotent.Completion, next func() error) error {
+			if lost {
+				return idempotent.ErrLost
+			}
+			return next()
+		}}
+		h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+			idempotent.Stream(r.Context())
+			_, err := io.WriteString(w, "half")
+			require.ErrorIs(t, err, idempotent.ErrLeaseLost)
+			require.ErrorIs(t, context.Cause(r.Context()), idempotent.ErrLeaseLost)
+			require.ErrorIs(t, idempotent.BeginEffect(r.Context()), idempotent.ErrLeaseLost)
+			lost = false
+		}}
+		r := call(idempotent.New(store, idempotent.Global, nil)(&h), "k", "")
+		require.NotContains(t, r.Body, "half")
+	})
+}
+
+func TestEventOfAPanicThatCannotBeRecorded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var events seen
+		store := &faulty{Store: memory(), finish: func(idempotent.Completion, func() error) error { return errDown }}
+		g := idempotent.NewGuard(store, &idempotent.Options{Observe: events.observe})
+		panicked, _ := isolated(func() {
+			_, _ = idempotent.Do(t.Context(), g, callOf("k"), func(context.Context) (int, error) { panic("boom") })
+		})
+		require.Equal(t, "boom", panicked)
+		require.Equal(t, []idempotent.Outcome{idempotent.OutcomeUnrecorded}, events.results())
+		require.ErrorIs(t, events.last().Err, errDown)
+	})
+}
+
+func TestEndOfTheServerEndsItsRunsAndALeavingClientDoesNot(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		cause error
+		ends  bool
+	}{
+		"the client has left":         {nil, false},
+		"the server ends":             {errDown, true},
+		"the server says why it ends": {fmt.Errorf("the server ends: %w", context.Canceled), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				h := counter{serve: func(n int64, _ http.ResponseWriter, r *http.Request) {
+					if n > 1 {
+						return
+					}
+					cancel(test.cause)
+					time.Sleep(time.Second)
+					require.Equal(t, test.ends, r.Context().Err() != nil)
+					if test.ends {
+						require.Equal(t, test.cause, context.Cause(r.Context()))
+					}
+				}}
+				mw := idempotent.New(leased{memory()}, idempotent.Global, nil)(&h)
+				callWith(ctx, mw, "k")
+				require.Equal(t, !test.ends, call(mw, "k", "").replayed())
+			})
+		})
+	}
+}
+
+// A renewal that reaches the store after the record is finished finds no owner. Nothing is lost by that.
+func TestRenewalBehindTheEndOfARunIsNoLoss(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log transcript
+		finished := make(chan struct{})
+		store := &faulty{
+			Store: memory(),
+			renew: func(next func() error) error { <-finished; return next() },
+			finish: func(_ idempotent.Completion, next func() error) error {
+				err := next()
+				close(finished)
+				time.Sleep(time.Millisecond) // the reply takes longer than the renewal's
+				return err
+			},
+		}
+		g := idempotent.NewGuard(store, &idempotent.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		var late context.Context
+		_, err := idempotent.Do(t.Context(), g, callOf("k"), func(ctx context.Context) (int, error) {
+			late = ctx
+			time.Sleep(10*time.Second + time.Millisecond)
+			return 1, nil
+		})
+		require.NoError(t, err)
+		require.NotErrorIs(t, context.Cause(late), idempotent.ErrLeaseLost)
+		require.Empty(t, log.String())
+	})
+}
+
+// A renewal that fails is tried again every tenth of the lease, and the lease is lost when it is over,
+// not earlier.
+func TestRenewalIsTriedUntilTheLeaseIsOver(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		back time.Duration // when the store can be reached again
+		want []time.Duration
+		lost bool
+	}{
+		"the store stays down": {time.Hour, []time.Duration{10, 13, 16, 19, 22, 25, 28, 30}, true},
+		"the store comes back": {20, []time.Duration{10, 13, 16, 19, 22, 32}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				var tries []time.Duration
+				store := &faulty{Store: memory(), renew: func(next func() error) error {
+					tries = append(tries, time.Since(start)/time.Second)
+					if time.Since(start) < test.back*time.Second {
+						return errDown
+					}
+					return next()
+				}}
+				g := idempotent.NewGuard(store, nil)
+				_, err := idempotent.Do(t.Context(), g, callOf("k"), func(ctx context.Context) (int, error) {
+					select {
+					case <-ctx.Done():
+						require.ErrorIs(t, context.Cause(ctx), idempotent.ErrLeaseLost)
+						require.Equal(t, 30*time.Second, time.Since(start))
+					case <-time.After(35 * time.Second):
+					}
+					require.Equal(t, test.lost, ctx.Err() != nil)
+					return 0, nil
+				})
+				require.NoError(t, err)
+				require.Equal(t, test.want, tries)
+			})
+		})
+	}
+}

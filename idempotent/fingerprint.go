@@ -1,0 +1,64 @@
+package idempotent
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"net/http"
+	"strings"
+)
+
+// A FingerprintFunc computes the fingerprint of a request. It is the type of [Options].Fingerprint.
+// This package has four:
+//
+//   - [FingerprintBody], the default, compares bodies byte for byte.
+//   - [FingerprintJSON] compares JSON documents.
+//   - [FingerprintForm] compares the fields and files of forms.
+//   - [FingerprintDigest] is for uploads: it compares Content-Digest fields, so that the body
+//     need not be held in memory.
+//
+// The function body reads the request's body into memory, at most [Options].MaxBody bytes. It may
+// be called more than once. If it is not called, the handler reads from the client directly, and
+// if such a body ends in an error, nothing is recorded, whatever the handler answers. A
+// FingerprintFunc must not read r.Body itself, nor change the bytes.
+//
+// An error is answered by apierror.Write, before anything is recorded.
+type FingerprintFunc func(r *http.Request, body func() ([]byte, error)) (Fingerprint, error)
+
+// FingerprintOf returns the fingerprint of a request with the given content in place of its body.
+// It is meant for a [FingerprintFunc] outside of this package. The method, the escaped path, the
+// raw query and the media type (without its parameters) are part of the fingerprint.
+func FingerprintOf(r *http.Request, content []byte) Fingerprint {
+	return fingerprintOf(r, "", content)
+}
+
+// fingerprintOf is FingerprintOf for content that was derived from the body. Its kind keeps it
+// apart from a body that consists of the same bytes.
+func fingerprintOf(r *http.Request, kind string, content []byte) Fingerprint {
+	b := make([]byte, 0, 512)
+	b = appendPart(b, r.Method)
+	b = appendPart(b, r.URL.EscapedPath())
+	b = appendPart(b, r.URL.RawQuery)
+	b = appendPart(b, mediaType(r.Header))
+	b = appendPart(b, kind)
+	b = binary.BigEndian.AppendUint64(b, uint64(len(content)))
+	h := sha256.New()
+	h.Write(b)
+	h.Write(content)
+	return Fingerprint(h.Sum(b[:0]))
+}
+
+// FingerprintBody is a [FingerprintFunc]. Two requests are the same if their bodies are, byte for
+// byte.
+func FingerprintBody(r *http.Request, body func() ([]byte, error)) (Fingerprint, error) {
+	b, err := body()
+	if err != nil {
+		return Fingerprint{}, err
+	}
+	return FingerprintOf(r, b), nil
+}
+
+// mediaType returns the media type of a body in lower case, without its parameters.
+func mediaType(h http.Header) string {
+	t, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	return strings.ToLower(strings.TrimSpace(t))
+}

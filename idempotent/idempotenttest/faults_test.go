@@ -1,0 +1,109 @@
+package idempotenttest_test
+
+import (
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seawall-go/seawall/idempotent"
+	"github.com/seawall-go/seawall/idempotent/idempotenttest"
+	"github.com/seawall-go/seawall/internal/idemtest"
+)
+
+// envFault names the fault that a test process has. A suite that fails fails its test, so each
+// fault has a process.
+const envFault = "IDEMPOTENTTEST_FAULT"
+
+// TestStoreOfTheEnvironment is what TestTheSuiteFindsEachFault runs.
+func TestStoreOfTheEnvironment(t *testing.T) {
+	t.Parallel()
+	for _, fault := range idemtest.Faults() {
+		if fault.Name == os.Getenv(envFault) {
+			idempotenttest.Run(t, func(*testing.T) (idempotent.Store, func(time.Duration)) {
+				clock := new(idemtest.Clock)
+				s := idemtest.NewReference(clock.Now)
+				s.Pause = func() { time.Sleep(time.Millisecond) }
+				return fault.Wrap(s), clock.Advance
+			})
+		}
+	}
+}
+
+func TestTheSuiteFindsEachFault(t *testing.T) {
+	t.Parallel()
+	for _, fault := range idemtest.Faults() {
+		t.Run(fault.Name, func(t *testing.T) {
+			t.Parallel()
+			mustFail(t, "TestStoreOfTheEnvironment", fault.Case, fault.Name)
+		})
+	}
+}
+
+// TestFullStoreOfTheEnvironment is what TestTheSuiteFindsEachFaultOfFullStores runs.
+func TestFullStoreOfTheEnvironment(t *testing.T) {
+	t.Parallel()
+	if fault := os.Getenv(envFault); idemtest.BoundedFaults()[fault] != "" {
+		runFull(t, fault)
+	}
+}
+
+func TestTheSuiteFindsEachFaultOfFullStores(t *testing.T) {
+	t.Parallel()
+	for fault, name := range idemtest.BoundedFaults() {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			mustFail(t, "TestFullStoreOfTheEnvironment", name, fault)
+		})
+	}
+}
+
+// runFull runs the suite on a store with room for 12 records and 4 KiB of responses.
+func runFull(t *testing.T, fault string) {
+	t.Helper()
+	idempotenttest.RunFull(t, func(*testing.T) (idempotent.Store, func(time.Duration)) {
+		clock := new(idemtest.Clock)
+		s := idemtest.NewBounded(clock.Now, 12, 4096)
+		s.Fault = fault
+		return s, clock.Advance
+	})
+}
+
+// TestExecutorOfTheEnvironment is what TestTheSuiteFindsEachFaultOfExecutors runs.
+func TestExecutorOfTheEnvironment(t *testing.T) {
+	t.Parallel()
+	for _, fault := range idemtest.ExecutorFaults() {
+		if fault.Name == os.Getenv(envFault) {
+			idempotenttest.RunExecutor(t, func(*testing.T) idempotenttest.ExecutorFixture {
+				db, clock := idemtest.NewDatabase(16), new(idemtest.Clock)
+				f := fixtureOf(fault.Wrap(idemtest.NewTxStore(db, clock.Now, time.Second)), db, clock)
+				f.Patience = 3 * time.Second
+				return f
+			})
+		}
+	}
+}
+
+func TestTheSuiteFindsEachFaultOfExecutors(t *testing.T) {
+	t.Parallel()
+	for _, fault := range idemtest.ExecutorFaults() {
+		t.Run(fault.Name, func(t *testing.T) {
+			t.Parallel()
+			mustFail(t, "TestExecutorOfTheEnvironment", fault.Case, fault.Name)
+		})
+	}
+}
+
+// mustFail runs one case of a suite in a process that has a fault.
+func mustFail(t *testing.T, test, name, fault string) {
+	t.Helper()
+	name = strings.ReplaceAll(name, " ", "_")
+	cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$/^"+regexp.QuoteMeta(name)+"$", "-test.timeout=2m")
+	cmd.Env = append(os.Environ(), envFault+"="+fault)
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "--- FAIL: "+test+"/"+name) {
+		t.Errorf("not found by %q: %v\n%s", name, err, out)
+	}
+}

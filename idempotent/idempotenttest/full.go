@@ -1,0 +1,166 @@
+package idempotenttest
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/seawall-go/seawall/idempotent"
+)
+
+// most is the number of records that a store for RunFull may have room for.
+const most = 1000
+
+// RunFull checks what a store does that is full, for stores whose room has a bound. newStore is
+// as in [Run]. The store has room for at least 4 records, and for at most 1,000 that have a
+// response of 1 KiB. The suite fills it with records of one scope.
+func RunFull(t *testing.T, newStore func(t *testing.T) (s idempotent.Store, advance func(time.Duration))) {
+	t.Helper()
+	for _, c := range fullCases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s, advance := newStore(t)
+			c.test(&fixture{T: t, store: s, advance: advance})
+		})
+	}
+}
+
+var fullCases = []testCase{
+	{"running and unknown records are not evicted", func(f *fixture) {
+		claims := f.fill(func(i int, c idempotent.Claim) {
+			if i%2 == 0 {
+				f.ok("BeginEffect", f.beginEffect(c))
+				f.ok("Finish", f.finish(c, unknown))
+			}
+		})
+		for i, c := range claims {
+			f.want(rival(c), []idempotent.Verdict{idempotent.VerdictUnknown, idempotent.VerdictRunning}[i%2])
+		}
+	}},
+	{"a claim that is refused leaves nothing", func(f *fixture) {
+		claims := f.fill(func(int, idempotent.Claim) {})
+		refused := newClaim()
+		for range 3 {
+			f.full("Acquire", f.tryAcquire(refused))
+		}
+		f.lost("Renew", f.renew(refused))
+		f.ok("Finish", f.finish(claims[0], released))
+		f.wantAcquired(other(refused), 1)
+		f.full("Acquire", f.tryAcquire(newClaim()))
+	}},
+	{"the records that are there work on", func(f *fixture) {
+		claims := f.fill(func(int, idempotent.Claim) {})
+		c := claims[0]
+		f.wantAcquired(c, 1)
+		f.want(rival(c), idempotent.VerdictRunning)
+		f.want(other(c), idempotent.VerdictMismatch)
+		f.ok("Renew", f.renew(c))
+		f.advance(lease + slack)
+		next := rival(c)
+		f.wantAcquired(next, 2)
+		f.ok("BeginEffect", f.beginEffect(next))
+		f.advance(lease + slack)
+		f.want(rival(c), idempotent.VerdictUnknown)
+	}},
+	{"a completion without a response of its own is never refused", func(f *fixture) {
+		claims := f.fill(func(i int, c idempotent.Claim) {
+			f.ok("BeginEffect", f.beginEffect(c))
+			if i%2 == 0 {
+				f.finishLarge(c)
+			}
+		})
+		for i, c := range claims {
+			o := []idempotent.Completion{unkept(201), unknown, released}[i/2%3]
+			if i%2 == 0 {
+				continue
+			}
+			f.ok("Finish", f.finish(c, o))
+			if o.State != idempotent.StateAbsent {
+				f.wantCompletion(c, o)
+			}
+		}
+	}},
+	{"a response without room leaves the record running", func(f *fixture) {
+		claims := f.fill(func(int, idempotent.Claim) {})
+		for _, c := range claims {
+			f.finishLarge(c)
+		}
+		f.wantFinished(claims)
+	}},
+	{"the newest record is there, and what is over makes room", func(f *fixture) {
+		claims := f.fill(func(_ int, c idempotent.Claim) { f.finishLarge(c) })
+		f.wantFinished(claims[len(claims)-1:])
+		f.advance(keep + slack)
+		for _, c := range claims[:4] {
+			f.wantAcquired(rival(c), 1)
+		}
+	}},
+}
+
+var large = answer(201, string(bytes.Repeat([]byte("a"), 1024)))
+
+// finishLarge finishes with a large response, or without it if there is no room.
+func (f *fixture) finishLarge(c idempotent.Claim) {
+	f.Helper()
+	err := f.finish(c, large)
+	if err == nil {
+		return
+	}
+	f.full("Finish", err)
+	f.want(rival(c), idempotent.VerdictRunning)
+	f.ok("Finish", f.finish(c, unkept(201)))
+	f.wantCompletion(c, unkept(201))
+}
+
+// fill acquires records until the store is full, or has 1,000, and does something with each.
+func (f *fixture) fill(then func(i int, c idempotent.Claim)) (claims []idempotent.Claim) {
+	f.Helper()
+	for len(claims) < most {
+		c := newClaim()
+		if err := f.tryAcquire(c); err != nil {
+			f.full("Acquire", err)
+			break
+		}
+		then(len(claims), c)
+		claims = append(claims, c)
+	}
+	if len(claims) < 4 {
+		f.Fatalf("there is room for %d records", len(claims))
+	}
+	return claims
+}
+
+func (f *fixture) tryAcquire(c idempotent.Claim) error {
+	f.Helper()
+	d, err := f.store.Acquire(f.Context(), c)
+	if err == nil && d.Verdict != idempotent.VerdictAcquired {
+		f.Fatalf("Acquire: %s", d.Verdict)
+	}
+	return err
+}
+
+// full expects ErrFull, which ErrQuota matches too.
+func (f *fixture) full(op string, err error) {
+	f.Helper()
+	if !errors.Is(err, idempotent.ErrFull) {
+		f.Fatalf("%s: %v, want ErrFull or ErrQuota", op, err)
+	}
+}
+
+// wantFinished expects that records are finished, with the large response or without it: a store
+// may have dropped it to make room.
+func (f *fixture) wantFinished(claims []idempotent.Claim) {
+	f.Helper()
+	for _, c := range claims {
+		switch d := f.acquire(rival(c)); d.Verdict {
+		case idempotent.VerdictDone:
+			if !bytes.Equal(d.Response, large.Response) {
+				f.Fatalf("Acquire: the response is %q, want %q", short(d.Response), short(large.Response))
+			}
+		case idempotent.VerdictNotKept:
+		default:
+			f.Fatalf("Acquire: %s", d.Verdict)
+		}
+	}
+}

@@ -1,0 +1,174 @@
+package idempotent
+
+import (
+	"container/heap"
+	"time"
+)
+
+// scope is what the records of one scope use of a shard.
+type scope struct {
+	id        ID
+	entries   int
+	bytes     int64 // of responses
+	finished  queue // all that are done or not kept
+	whole     queue // those that are done, with a response
+	remaining queue // those that are not kept, with what is left of a response
+	at        int   // its place in byBytes
+}
+
+// responses returns the queue for a finished entry that has a response.
+func (u *scope) responses(s State) *queue {
+	if s == StateDone {
+		return &u.whole
+	}
+	return &u.remaining
+}
+
+// setResponse replaces the response of an entry, and with it what its scope uses.
+func (s *shard) setResponse(e *entry, response []byte) {
+	u := e.scope
+	if len(e.response) > 0 {
+		u.responses(e.state).remove(e, ofResponses)
+	}
+	change := int64(len(response) - len(e.response))
+	e.response = response
+	if len(response) > 0 {
+		u.responses(e.state).push(e, ofResponses)
+	}
+	s.bytes += change
+	before := u.bytes
+	u.bytes += change
+	switch {
+	case before == 0 && u.bytes > 0:
+		heap.Push(&s.hungry, u)
+	case before > 0 && u.bytes == 0:
+		heap.Remove(&s.hungry, u.at)
+	case change != 0:
+		heap.Fix(&s.hungry, u.at)
+	}
+}
+
+// admit makes room for one more entry of a scope, or says that there is none.
+func (s *shard) admit(id ID, now time.Duration) error {
+	s.tidy(now)
+	err := s.refusal(id)
+	if err != nil {
+		s.sweepIfDue(now)
+		err = s.refusal(id)
+	}
+	if err != nil {
+		// One of the scope's own for one of its own: the others neither lose nor gain.
+		u := s.scopes[id]
+		if !s.max.evict || u == nil || u.finished.first == nil {
+			return err
+		}
+		s.remove(u.finished.first)
+		s.evicted++
+	}
+	if s.max.bytes > 0 && s.bytes+entryBytes > s.max.bytes {
+		s.sweepIfDue(now)
+		// Entries alone never use more than half of the bytes, so there are responses to drop.
+		for s.bytes+entryBytes > s.max.bytes {
+			s.drop(s.hungry[0])
+		}
+	}
+	return nil
+}
+
+// refusal is the error for one more entry of a scope, if there is no room for it. The share is
+// the dynamic threshold of switches that divide a buffer among queues: as many as are free. It
+// needs no count of scopes, and leaves room for the next one.
+func (s *shard) refusal(id ID) error {
+	if s.max.entries == 0 {
+		return nil
+	}
+	free := s.max.entries - len(s.entries)
+	if free <= 0 {
+		return ErrFull
+	}
+	if u := s.scopes[id]; u != nil && id != (ID{}) && u.entries >= free {
+		return ErrQuota
+	}
+	return nil
+}
+
+// reserve makes room for a response of a scope, or reports that there is none and drops nothing.
+// Room comes from the scope that uses most, as if the scope had the response already.
+func (s *shard) reserve(own *scope, size int64, now time.Duration) bool {
+	s.tidy(now)
+	if s.max.bytes == 0 || s.bytes+size <= s.max.bytes {
+		return true
+	}
+	s.sweepIfDue(now)
+	// Its own responses are the first to go, and then what others have above the new one.
+	missing := s.bytes + size - s.max.bytes - own.bytes
+	if missing > 0 && s.hungry.above(0, size, missing) < missing {
+		return false
+	}
+	for s.bytes+size > s.max.bytes {
+		most := s.hungry[0]
+		if most.bytes <= own.bytes+size && own.bytes > 0 {
+			most = own
+		}
+		s.drop(most)
+	}
+	return true
+}
+
+// drop takes the oldest response of a scope that has one. The first time, its status and
+// Location are left. Once a scope has nothing else, it gives up those.
+func (s *shard) drop(u *scope) {
+	e := u.whole.first
+	if e == nil {
+		s.setResponse(u.remaining.first, nil)
+		return
+	}
+	rest := withoutBody(e.response)
+	if len(rest) > len(e.response)/2 {
+		rest = nil // it would save little
+	}
+	s.setResponse(e, nil)
+	e.state = StateNotKept
+	s.setResponse(e, rest)
+	s.dropped++
+}
+
+// byBytes is a heap of scopes, the one with most bytes of responses first.
+type byBytes []*scope
+
+func (h *byBytes) Len() int           { return len(*h) }
+func (h *byBytes) Less(i, j int) bool { return (*h)[i].bytes > (*h)[j].bytes }
+func (h *byBytes) Swap(i, j int) {
+	s := *h
+	s[i], s[j] = s[j], s[i]
+	s[i].at, s[j].at = i, j
+}
+
+// Push implements [heap.Interface].
+func (h *byBytes) Push(x any) {
+	u := x.(*scope)
+	u.at = len(*h)
+	*h = append(*h, u)
+}
+
+// Pop implements [heap.Interface].
+func (h *byBytes) Pop() any {
+	last := len(*h) - 1
+	u := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	return u
+}
+
+// above adds up what the scopes from i on use above a level, until it is enough. It looks only
+// at scopes that are above it, and their children.
+func (h *byBytes) above(i int, level, enough int64) (sum int64) {
+	if i >= len(*h) || (*h)[i].bytes <= level {
+		return 0
+	}
+	sum = (*h)[i].bytes - level
+	for child := 2*i + 1; child <= 2*i+2 && sum < enough; child++ {
+		sum += h.above(child, level, enough-sum)
+	}
+	return sum
+}
