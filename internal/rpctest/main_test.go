@@ -1,0 +1,13 @@
+package rpctest_test
+
+import (
+	"log/slog"
+	"testing"
+
+	"github.com/seawall-go/seawall/internal/leakcheck"
+)
+
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // what fails here is meant to
+	leakcheck.Main(m)
+}

@@ -1,0 +1,283 @@
+package rpctest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/idempotent"
+	"github.com/seawall-go/seawall/internal/memhttp"
+	"github.com/seawall-go/seawall/internal/rpctest"
+)
+
+const (
+	service   = "bank.v1.Bank"
+	procedure = "/" + service + "/Charge"
+)
+
+// bank is the service. An amount is charged, or the error is returned that it names.
+type bank struct {
+	runs atomic.Int64
+	slow time.Duration
+}
+
+var declined = apierror.Definition{Code: "card_declined", Type: apierror.TypeInvalidRequest, Status: 402, Message: "The card was declined."}
+
+func (b *bank) charge(ctx context.Context, amount string) (string, error) {
+	n := b.runs.Add(1)
+	time.Sleep(b.slow)
+	switch amount {
+	case "declined":
+		return "", declined
+	case "down":
+		return "", apierror.ServiceUnavailable(3 * time.Second)
+	case "broken":
+		return "", errors.New("SECRET")
+	case "lost":
+		if err := idempotent.BeginEffect(ctx); err != nil {
+			return "", err
+		}
+		return "", errors.New("the reply of the card network was lost")
+	case "":
+		return "", nil
+	}
+	return fmt.Sprintf("charge %d of %s", n, amount), nil
+}
+
+// answer is what a client sees.
+type answer struct {
+	value    string
+	replayed bool
+	code     uint32 // 0 is no error
+	reason   string
+	delay    time.Duration
+}
+
+// client calls the bank with a key; "" is none.
+type client func(key, amount string) answer
+
+func principal(context.Context) string { return "customer" }
+
+// servers start the service in memory, and return a client of it.
+var servers = map[string]func(*testing.T, *bank, *idempotent.Options) client{
+	"connect": serveConnect,
+	"gRPC":    serveGRPC,
+}
+
+func serveConnect(t *testing.T, b *bank, o *idempotent.Options) client {
+	t.Helper()
+	handler := connect.NewUnaryHandler(procedure, func(ctx context.Context, r *connect.Request[wrapperspb.StringValue]) (*connect.Response[wrapperspb.StringValue], error) {
+		v, err := b.charge(ctx, r.Msg.GetValue())
+		if err != nil {
+			return nil, err
+		}
+		return connect.NewResponse(wrapperspb.String(v)), nil
+	}, connect.WithInterceptors(rpctest.Connect(idempotent.NewGuard(idempotent.NewMemory(nil), o), principal)))
+	mux := http.NewServeMux()
+	mux.Handle(procedure, handler)
+	s := memhttp.New(mux)
+	t.Cleanup(s.Close)
+	c := connect.NewClient[wrapperspb.StringValue, wrapperspb.StringValue](s.Client(), s.URL+procedure)
+	return func(key, amount string) (a answer) {
+		r := connect.NewRequest(wrapperspb.String(amount))
+		if key != "" {
+			r.Header().Set(rpctest.KeyField, key)
+		}
+		resp, err := c.CallUnary(t.Context(), r)
+		if err == nil {
+			return answer{value: resp.Msg.GetValue(), replayed: resp.Header().Get(rpctest.ReplayedField) == "true"}
+		}
+		a.code = uint32(connect.CodeOf(err))
+		var e *connect.Error
+		require.ErrorAs(t, err, &e)
+		for _, d := range e.Details() {
+			v, err := d.Value()
+			require.NoError(t, err)
+			a.read(v)
+		}
+		return a
+	}
+}
+
+func (a *answer) read(detail any) {
+	switch d := detail.(type) {
+	case *errdetails.ErrorInfo:
+		a.reason = d.GetReason()
+	case *errdetails.RetryInfo:
+		a.delay = d.GetRetryDelay().AsDuration()
+	}
+}
+
+func serveGRPC(t *testing.T, b *bank, o *idempotent.Options) client {
+	t.Helper()
+	s := grpc.NewServer(grpc.UnaryInterceptor(rpctest.GRPC(idempotent.NewGuard(idempotent.NewMemory(nil), o), principal)))
+	s.RegisterService(&grpc.ServiceDesc{
+		ServiceName: service,
+		HandlerType: (*any)(nil),
+		Methods: []grpc.MethodDesc{{
+			MethodName: "Charge",
+			Handler: func(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+				in := new(wrapperspb.StringValue)
+				if err := decode(in); err != nil {
+					return nil, err
+				}
+				return intercept(ctx, in, &grpc.UnaryServerInfo{Server: srv, FullMethod: procedure}, func(ctx context.Context, req any) (any, error) {
+					v, err := srv.(*bank).charge(ctx, req.(*wrapperspb.StringValue).GetValue())
+					return wrapperspb.String(v), err
+				})
+			},
+		}},
+	}, b)
+	listener := bufconn.Listen(1 << 16)
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(listener) }()
+	conn, err := grpc.NewClient("passthrough:///memory",
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_ = conn.Close()
+		s.Stop()
+		require.NoError(t, <-served)
+	})
+	return func(key, amount string) (a answer) {
+		ctx := t.Context()
+		if key != "" {
+			ctx = metadata.AppendToOutgoingContext(ctx, rpctest.KeyField, key)
+		}
+		var header metadata.MD
+		out := new(wrapperspb.StringValue)
+		if err := conn.Invoke(ctx, procedure, wrapperspb.String(amount), out, grpc.Header(&header)); err != nil {
+			st := status.Convert(err)
+			a.code = uint32(st.Code())
+			for _, d := range st.Details() {
+				a.read(d)
+			}
+			return a
+		}
+		return answer{value: out.GetValue(), replayed: len(header.Get(rpctest.ReplayedField)) == 1}
+	}
+}
+
+func eachServer(t *testing.T, test func(t *testing.T, start func(*testing.T, *bank, *idempotent.Options) client)) {
+	t.Helper()
+	for name, start := range servers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, start)
+		})
+	}
+}
+
+func TestSameKeySameAnswer(t *testing.T) {
+	t.Parallel()
+	eachServer(t, func(t *testing.T, start func(*testing.T, *bank, *idempotent.Options) client) {
+		var b bank
+		call := start(t, &b, nil)
+		require.Equal(t, answer{value: "charge 1 of 10"}, call("k", "10"))
+		require.Equal(t, answer{value: "charge 1 of 10", replayed: true}, call("k", "10"))
+		require.Equal(t, answer{value: "charge 2 of 10"}, call("l", "10"))
+		require.Equal(t, answer{value: "charge 3 of 10"}, call("", "10"))
+		require.Equal(t, answer{value: "charge 4 of 10"}, call("", "10"), "no key, no promise")
+		require.Equal(t, answer{}, call("empty", ""))
+		require.Equal(t, answer{replayed: true}, call("empty", ""), "an empty message too")
+		require.EqualValues(t, 5, b.runs.Load())
+	})
+}
+
+func TestErrors(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		o             *idempotent.Options
+		amount, again string
+		first, second answer
+		runs          int64
+	}{
+		"conflict": {
+			amount: "10", again: "11", runs: 1,
+			first:  answer{value: "charge 1 of 10"},
+			second: answer{code: uint32(codes.AlreadyExists), reason: "idempotency_conflict"},
+		},
+		"a kept error": {
+			amount: "declined", again: "declined", runs: 1,
+			first:  answer{code: uint32(codes.InvalidArgument), reason: "card_declined"},
+			second: answer{code: uint32(codes.InvalidArgument), reason: "card_declined"},
+		},
+		"an error that is not kept": {
+			amount: "down", again: "10", runs: 2,
+			first:  answer{code: uint32(codes.Unavailable), reason: "service_unavailable", delay: 3 * time.Second},
+			second: answer{value: "charge 2 of 10"},
+		},
+		"any other error": {
+			amount: "broken", again: "10", runs: 2,
+			first:  answer{code: uint32(codes.Unknown)},
+			second: answer{value: "charge 2 of 10"},
+		},
+		"an unknown outcome": {
+			amount: "lost", again: "lost", runs: 1,
+			first:  answer{code: uint32(codes.Unknown)},
+			second: answer{code: uint32(codes.FailedPrecondition), reason: "idempotency_outcome_unknown"},
+		},
+		"a response that is not kept": {
+			o: &idempotent.Options{MaxResponse: 1}, amount: "10", again: "10", runs: 1,
+			first:  answer{value: "charge 1 of 10"},
+			second: answer{code: uint32(codes.FailedPrecondition), reason: "idempotency_response_unavailable"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			eachServer(t, func(t *testing.T, start func(*testing.T, *bank, *idempotent.Options) client) {
+				var b bank
+				call := start(t, &b, test.o)
+				require.Equal(t, test.first, call("k", test.amount))
+				require.Equal(t, test.second, call("k", test.again))
+				require.Equal(t, test.runs, b.runs.Load())
+			})
+		})
+	}
+}
+
+func TestDuplicatesWait(t *testing.T) {
+	t.Parallel()
+	eachServer(t, func(t *testing.T, start func(*testing.T, *bank, *idempotent.Options) client) {
+		synctest.Test(t, func(t *testing.T) {
+			b := bank{slow: 5 * time.Second}
+			call := start(t, &b, &idempotent.Options{WaitersPerKey: 4})
+			var replays, refused atomic.Int64
+			var wg sync.WaitGroup
+			for range 10 {
+				wg.Go(func() {
+					switch a := call("k", "10"); {
+					case a.code == uint32(codes.Unavailable) && a.reason == "idempotency_in_progress" && a.delay > 0:
+						refused.Add(1)
+					case a.value == "charge 1 of 10" && a.replayed:
+						replays.Add(1)
+					}
+				})
+			}
+			wg.Wait()
+			require.EqualValues(t, 4, replays.Load())
+			require.EqualValues(t, 5, refused.Load())
+			require.EqualValues(t, 1, b.runs.Load())
+		})
+	})
+}
