@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -221,4 +222,63 @@ func TestRenewalIsTriedUntilTheLeaseIsOver(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestNegativeBoundsOfWaitersAreNone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := idempotent.NewGuard(memory(), &idempotent.Options{MaxWaiters: -1, WaitersPerScope: -1, WaitersPerKey: -1})
+		var wg sync.WaitGroup
+		for range 5000 {
+			wg.Go(func() {
+				_, err := idempotent.Do(t.Context(), g, callOf("k"), func(context.Context) (int, error) {
+					time.Sleep(time.Second)
+					return 1, nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+// A duplicate that leaves gives its place to another duplicate of the same run.
+func TestPlaceOfADuplicateThatLeavesIsGivenBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := idempotent.NewGuard(memory(), &idempotent.Options{WaitersPerKey: 1})
+		w := &work{do: func(context.Context, int) (string, error) { time.Sleep(9 * time.Second); return "done", nil }}
+		var wg sync.WaitGroup
+		wg.Go(func() { _, _ = idempotent.Do(t.Context(), g, callOf("k"), w.run) })
+		synctest.Wait()
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			start := time.Now()
+			_, err := idempotent.Do(ctx, g, callOf("k"), w.run)
+			cancel()
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.Equal(t, time.Second, time.Since(start), "it waited")
+		}
+		v, err := idempotent.Do(t.Context(), g, callOf("k"), w.run)
+		require.NoError(t, err)
+		require.Equal(t, "done", v)
+		wg.Wait()
+	})
+}
+
+func TestWhatCannotBeRecordedIsLogged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log transcript
+		store := &faulty{Store: memory(), finish: func(idempotent.Completion, func() error) error { return errDown }}
+		g := idempotent.NewGuard(store, &idempotent.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		var w work
+		_, err := idempotent.Do(t.Context(), g, callOf("k"), w.run)
+		require.NoError(t, err)
+		require.Contains(t, log.String(), "could not be recorded")
+		require.Contains(t, log.String(), errDown.Error())
+		require.Contains(t, log.String(), g.ID("customer", "k").String())
+	})
 }
