@@ -188,20 +188,20 @@ func TestRenewalIsTriedUntilTheLeaseIsOver(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		back time.Duration // when the store can be reached again
-		want []time.Duration
+		want []int         // when it is asked, in seconds
 		lost bool
 	}{
-		"the store stays down": {time.Hour, []time.Duration{10, 13, 16, 19, 22, 25, 28, 30}, true},
-		"the store comes back": {20, []time.Duration{10, 13, 16, 19, 22, 32}, false},
+		"the store stays down": {time.Hour, []int{10, 13, 16, 19, 22, 25, 28, 30}, true},
+		"the store comes back": {20 * time.Second, []int{10, 13, 16, 19, 22, 32}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
-				var tries []time.Duration
+				var tries []int
 				store := &faulty{Store: memory(), renew: func(next func() error) error {
-					tries = append(tries, time.Since(start)/time.Second)
-					if time.Since(start) < test.back*time.Second {
+					tries = append(tries, int(time.Since(start).Seconds()))
+					if time.Since(start) < test.back {
 						return errDown
 					}
 					return next()
