@@ -404,7 +404,8 @@ func (g *gate) refuse(w http.ResponseWriter, r *http.Request, c *rule, err error
 		return false
 	}
 	if errors.Is(err, errNoPrincipal) && g.nameless.CompareAndSwap(false, true) {
-		g.logger().LogAttrs(r.Context(), slog.LevelWarn, "ratelimit: a request has no key", slog.String("error", err.Error()))
+		g.logger().LogAttrs(r.Context(), slog.LevelWarn, "ratelimit: a request has no key",
+			slog.String("error", plain.Text(err.Error(), maxText)))
 	}
 	return refuseKey(w, r, c.Name, err, g.Shadow, g.Observe)
 }
