@@ -18,8 +18,8 @@ type Call struct {
 	Principal string
 	// Key is the caller's, at most 255 bytes of any kind. It should be unpredictable.
 	Key string
-	// Fingerprint tells this call from a different one with the same key: make it with
-	// [FingerprintOf] or from anything that says what is asked for. Zero is that a key alone
+	// Fingerprint tells this call from a different one with the same key. It is made of all that
+	// says what is asked for, such as Fingerprint(sha256.Sum256(message)). If zero, the key alone
 	// says it.
 	Fingerprint Fingerprint
 	// Codec encodes the value for the store. If nil, it is encoding/json.
