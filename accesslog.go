@@ -18,30 +18,33 @@ type AccessLogOptions struct {
 	// Logger gets the lines. Nil is slog.Default().
 	Logger *slog.Logger
 
-	// Mux names the route of a request that was answered before it came to the mux: refused by a limit, say, or replayed. Layers
-	// outside of the chain find the pattern in their own request then, as if the mux had run. Nil leaves it empty.
+	// Mux names the route of a request that was answered before it came to the mux: refused by a
+	// limit, say, or replayed. Layers outside of the chain find the pattern in their own request
+	// then, as if the mux had run. Nil leaves it empty.
 	Mux *http.ServeMux
 
 	// Attrs adds to a line what the service wants to see: a header, the path, the principal. It is
 	// called when the handler has returned, with a request whose context has the principal that the
 	// request was authenticated as. Nil adds nothing. If it panics, the line says so.
 	//
-	// All of it may come from a stranger. In its keys and in its strings, also those inside of groups,
-	// slices, maps and structs, white space and control characters become spaces, format characters
-	// are dropped, and a string of more than 1 KiB is cut. Beyond 16 KiB in all, the rest is left out,
-	// and attrs_cut is true. LogValuers are resolved. Of the values of [slog.KindAny], errors and
-	// fmt.Stringers are logged as their text, and all others as encoding/json writes them.
+	// All of it may come from a stranger. In its keys and in its strings, also those inside of
+	// groups, slices, maps and structs, white space and control characters become spaces, format
+	// characters are dropped, and a string of more than 1 KiB is cut. Beyond 16 KiB in all, the
+	// rest is left out, and attrs_cut is true. LogValuers are resolved. Of the values of
+	// [slog.KindAny], errors and fmt.Stringers are logged as their text, and all others as
+	// encoding/json writes them.
 	Attrs func(*http.Request) []slog.Attr
 
 	// Level returns the level of the line for a status, which is one of those that the line may
-	// have: 499 and 0 too. Nil is slog.LevelInfo for all. If it panics, the level is slog.LevelInfo.
+	// have: 499 and 0 too. Nil is slog.LevelInfo for all. If it panics, the level is
+	// slog.LevelInfo.
 	Level func(status int) slog.Level
 
-	// SemanticNames gives the attributes the names and forms of OpenTelemetry's semantic conventions
-	// for HTTP, where these have one: http.request.method (_OTHER for an unknown one, which is in
-	// http.request.method_original then), http.route (without the method), http.response.status_code,
-	// http.response.body.size, http.server.request.duration (in seconds), and error.type for the code.
-	// The others keep their names.
+	// SemanticNames gives the attributes the names and forms of OpenTelemetry's semantic
+	// conventions for HTTP, where these have one: http.request.method (_OTHER for an unknown
+	// one, which is in http.request.method_original then), http.route (without the method),
+	// http.response.status_code, http.response.body.size, http.server.request.duration (in
+	// seconds), and error.type for the code. The others keep their names.
 	SemanticNames bool
 }
 
@@ -59,13 +62,15 @@ type AccessLogOptions struct {
 //	replayed    true where an Idempotency-Key's first answer was given again; absent else
 //	aborted     true where the response was cut off; absent else
 //
-// The path, the query and the headers are not in it: they hold ids, keys and tokens. Nil options are the defaults. The pattern is
-// known where the mux is wrapped in [NotFound], as [Stack] does, where the router says it by [WithPattern], where the mux is named in
-// the options, or where no foreign layer between copies the request. An AccessLog inside of another one writes a line of its own.
+// The path, the query and the headers are not in it: they hold ids, keys and tokens. Nil options
+// are the defaults. The pattern is known where the mux is wrapped in [NotFound], as [Stack]
+// does, where the router says it by [WithPattern], where the mux is named in the options, or
+// where no foreign layer between copies the request. An AccessLog inside of another one writes a
+// line of its own.
 //
-// A handler that serves sub-requests, with contexts derived from its own request's and with writers of
-// their own, has one line, which tells of its own request alone. A sub-request that goes through an
-// AccessLog has a line too, with the id of the outer request.
+// A handler that serves sub-requests, with contexts derived from its own request's and with
+// writers of their own, has one line, which tells of its own request alone. A sub-request that
+// goes through an AccessLog has a line too, with the id of the outer request.
 func AccessLog(o *AccessLogOptions) Middleware {
 	var opt AccessLogOptions
 	if o != nil {
@@ -160,8 +165,8 @@ func (o *AccessLogOptions) extra(r *http.Request) (attrs []slog.Attr) {
 	return o.Attrs(reqstate.Logged(r))
 }
 
-// route returns the pattern of r, which was passed on as c. Where no router was reached, it asks the
-// mux, and r has the pattern then, which layers further out read.
+// route returns the pattern of r, which was passed on as c. Where no router was reached, it asks
+// the mux, and r has the pattern then, which layers further out read.
 func (o *AccessLogOptions) route(
 	w http.ResponseWriter, r, c *http.Request, state *reqstate.State, response *track.Response,
 ) string {
@@ -179,8 +184,8 @@ func (o *AccessLogOptions) route(
 	return pattern
 }
 
-// statusClientGone is how a request that was canceled before it was answered is counted: the client has gone, as a rule. It
-// never goes over the wire.
+// statusClientGone is how a request that was canceled before it was answered is counted: the
+// client has gone, as a rule. It never goes over the wire.
 const statusClientGone = 499
 
 func loggedStatus(r *http.Request, state *reqstate.State, response *track.Response, aborted bool) int {

@@ -162,7 +162,7 @@ func canceled(next http.Handler) http.Handler {
 	})
 }
 
-// cloned passes on a copy of the request with a header of its own.
+// cloned passes on a copy of the request with its own header.
 func cloned(next http.Handler) http.Handler {
 	return plain(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(w, r.Clone(r.Context())) })
 }

@@ -49,7 +49,8 @@ func TestAnErrorInTheMiddleWithoutAChain(t *testing.T) {
 	}
 }
 
-// A layer in between may answer something else than what was answered to it. What has gone out counts.
+// A layer in between may answer something else than what was answered to it. What has gone out
+// counts.
 func TestAnErrorThatDidNotGoOutIsNotTheRequests(t *testing.T) {
 	t.Parallel()
 	replacing := func(status int) seawall.Middleware {

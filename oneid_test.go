@@ -54,7 +54,7 @@ func TestOneID(t *testing.T) {
 		"Recover outside of a Renderer and RequestID": func(l *logs) seawall.Middleware {
 			return seawall.Chain(seawall.Recover(l.logger()), renderer, id)
 		},
-		"Recover outside of a time-out and RequestID": func(l *logs) seawall.Middleware {
+		"Recover outside of a timeout and RequestID": func(l *logs) seawall.Middleware {
 			return seawall.Chain(seawall.Recover(l.logger()), seawall.Timeout(1<<40), id)
 		},
 		"Recover outside of an access log and RequestID": func(l *logs) seawall.Middleware {
@@ -251,7 +251,8 @@ func TestAHijackedConnectionGetsNoID(t *testing.T) {
 	}
 }
 
-// A proxy whose ModifyResponse deletes the id of the service behind it passes on one id of ours, after a 1xx too.
+// A proxy whose ModifyResponse deletes the id of the service behind it passes on one id of ours,
+// after a 1xx too.
 func TestTheIDIsAnnouncedOnceByAProxy(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range protocols {

@@ -23,7 +23,8 @@ func barely(next http.Handler) http.Handler {
 	return plain(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(bare{w}, r) })
 }
 
-// A Renderer holds for everything below it, whatever is in between. The strict one folds a 503 into a 500.
+// A Renderer holds for everything below it, whatever is in between. The strict one folds a 503
+// into a 500.
 func TestARendererHoldsForAllThatIsBelow(t *testing.T) {
 	t.Parallel()
 	strict := (&apierror.Renderer{Strict: true, Logger: discard}).Handler
@@ -36,7 +37,7 @@ func TestARendererHoldsForAllThatIsBelow(t *testing.T) {
 		"around authentication":                 seawall.Chain(strict, as("acct_1")),
 		"around authentication, twice":          seawall.Chain(strict, as("key_1"), as("acct_1")),
 		"around authentication and RequestID":   seawall.Chain(strict, as("acct_1"), id),
-		"around a time-out":                     seawall.Chain(strict, seawall.Timeout(1<<40)),
+		"around a timeout":                      seawall.Chain(strict, seawall.Timeout(1<<40)),
 		"around a foreign writer":               seawall.Chain(strict, wrapped(2), id),
 		"around a foreign writer and a clone":   seawall.Chain(strict, wrapped(2), cloned),
 		"around a replaced context":             seawall.Chain(strict, forgetful),
@@ -63,7 +64,7 @@ func TestAReplacedContextActsForNoOne(t *testing.T) {
 	t.Parallel()
 	for name, chain := range map[string]seawall.Middleware{
 		"in a Stack":                     seawall.Chain((&seawall.Stack{Logger: discard}).Handler, as("acct_1"), forgetful),
-		"below a tracker of its own":     seawall.Chain(seawall.RequestID(nil), as("acct_1"), wrapped(1), seawall.RequestID(nil), forgetful),
+		"below its own tracker":          seawall.Chain(seawall.RequestID(nil), as("acct_1"), wrapped(1), seawall.RequestID(nil), forgetful),
 		"below a tracker, authenticated": seawall.Chain(as("acct_1"), seawall.RequestID(nil), forgetful),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -30,7 +30,7 @@ func TestHandlersBehindSkipAreReached(t *testing.T) {
 			Idempotency:  idempotent.New(idempotent.NewMemory(nil), idempotent.ByPrincipal, nil),
 		}).Handler,
 		"Stack.NoTimeout":                        (&seawall.Stack{Logger: discard, NoTimeout: skip, Timeout: time.Hour}).Handler,
-		"Stack.NoTimeout without a time-out":     (&seawall.Stack{Logger: discard, NoTimeout: skip}).Handler,
+		"Stack.NoTimeout without a timeout":      (&seawall.Stack{Logger: discard, NoTimeout: skip}).Handler,
 		"ratelimit.Rule.Skip":                    ratelimit.New(memory(), nil, rule),
 		"ratelimit.ConcurrentOptions.Skip":       ratelimit.MaxConcurrent(1, everybody, &ratelimit.ConcurrentOptions{Skip: skip}),
 		"ratelimit.ShedOptions.Skip":             ratelimit.Shed(1, nil, &ratelimit.ShedOptions{Skip: skip}),

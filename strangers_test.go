@@ -199,10 +199,10 @@ var endings = []struct {
 	{"parameter, too late", func(s string) http.Handler {
 		return failing(whole, apierror.ParameterMissing(s).WithCause(ownError(s)))
 	}},
-	{"a code of its own", func(s string) http.Handler {
+	{"its own code", func(s string) http.Handler {
 		return failing(nil, apierror.Code(s).Messagef("%s", s).WithCause(ownError(s)))
 	}},
-	{"a code of its own, too late", func(s string) http.Handler { return failing(whole, apierror.Code(s).Messagef("%s", s)) }},
+	{"its own code, too late", func(s string) http.Handler { return failing(whole, apierror.Code(s).Messagef("%s", s)) }},
 	{"a pattern", func(s string) http.Handler {
 		return plain(func(_ http.ResponseWriter, r *http.Request) { seawall.WithPattern(r, s) })
 	}},

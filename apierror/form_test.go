@@ -178,7 +178,8 @@ func TestAMalformedFormIsNeverA500(t *testing.T) {
 	}
 }
 
-// Only HTTP/1 can show what the server answers to a body that is cut short: over HTTP/2 the stream is reset.
+// Only HTTP/1 can show what the server answers to a body that is cut short: over HTTP/2 the
+// stream is reset.
 func TestABodyThatCannotBeReadIsTheClientsFault(t *testing.T) {
 	t.Parallel()
 	readAll := func(r *http.Request) error {
@@ -269,7 +270,8 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// Over HTTP/2 a client resets the stream of a body that it cannot send. No one reads the answer, but it is counted.
+// Over HTTP/2 a client resets the stream of a body that it cannot send. No one reads the answer,
+// but it is counted.
 func TestABodyThatEndsInAResetIsNoFaultOfOurs(t *testing.T) {
 	t.Parallel()
 	for chain, around := range chains() {
@@ -404,7 +406,8 @@ func TestAnErrorThatReadingTheBodyDidNotFailWithIsTheServices(t *testing.T) {
 	}
 }
 
-// A bound that the service has set stands instead of net/http's own one for forms, wherever it is set.
+// A bound that the service has set stands instead of net/http's own one for forms, wherever it
+// is set.
 func TestABoundOutsideOfAHandlerFuncHoldsForForms(t *testing.T) {
 	t.Parallel()
 	var length int

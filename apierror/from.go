@@ -16,24 +16,31 @@ import (
 	"time"
 )
 
-// From returns the error that Write would render for err with the default Renderer; nil for nil. In this order:
+// From returns the error that Write would render for err with the default Renderer; nil for nil.
+// In this order:
 //
-//   - the first *Error, [Code] or [Definition] in err's tree, as errors.As would find it, through wrapping (%w) and errors.Join. When it is
-//     about a parameter and the tree holds errors about other parameters, they are all named in Fields;
-//   - *http.MaxBytesError is request_too_large, context.DeadlineExceeded and os.ErrDeadlineExceeded are timeout, and
-//     what net/http says of a malformed form is what is wrong with it;
-//   - anything else is api_error, and so is an *Error that Parse made of another service's response: its codes are that
-//     service's promises, not ours. To pass one on, make an error of your own with it as cause.
+//   - the first *Error, [Code] or [Definition] in err's tree, as errors.As would find it,
+//     through wrapping (%w) and errors.Join. When it is about a parameter and the tree holds
+//     errors about other parameters, they are all named in Fields;
+//   - *http.MaxBytesError is request_too_large, context.DeadlineExceeded and
+//     os.ErrDeadlineExceeded are timeout, and what net/http says of a malformed form is what is
+//     wrong with it;
+//   - anything else is api_error, and so is an *Error that Parse made of another service's
+//     response: its codes are that service's promises, not ours. To pass one on, make an error
+//     of your own with it as cause.
 //
-// Write also knows the request: what reading its body has failed with, such as io.ErrUnexpectedEOF, is parameter_invalid there.
+// Write also knows the request: what reading its body has failed with, such as
+// io.ErrUnexpectedEOF, is parameter_invalid there.
 //
-// The result is the *Error itself where err is one. Otherwise its cause is err: what wrapped the *Error is for the log.
+// The result is the *Error itself where err is one. Otherwise its cause is err: what wrapped the
+// *Error is for the log.
 func From(err error) *Error {
 	e, _ := from(err)
 	return e
 }
 
-// from is From. named tells that err's tree says what it is: it is not api_error for want of anything better.
+// from is From. named tells that err's tree says what it is: it is not api_error for want of
+// anything better.
 func from(err error) (e *Error, named bool) {
 	switch t := err.(type) { // what nothing wraps is as it is, as a rule, and its cause does not count
 	case nil:
@@ -85,7 +92,8 @@ func from(err error) (e *Error, named bool) {
 	return found.WithCause(err), true
 }
 
-// CodeOf returns the code of the outermost error in err's tree that has one, "" for none. It is what a switch wants:
+// CodeOf returns the code of the outermost error in err's tree that has one, "" for none. It is
+// what a switch wants:
 //
 //	switch apierror.CodeOf(err) {
 //	case apierror.CodeParameterMissing:
@@ -112,7 +120,8 @@ func CodeOf(err error) (code Code) {
 	return code
 }
 
-// as asks the As method of one node of a tree, as errors.As does, and returns nil if it has none or nothing to say.
+// as asks the As method of one node of a tree, as errors.As does, and returns nil if it has none
+// or nothing to say.
 func as(node error) *Error {
 	a, ok := node.(interface{ As(target any) bool })
 	if !ok {
@@ -154,9 +163,10 @@ func mapped(err error) *Error {
 	return nil
 }
 
-// badForm is what reading a form fails with if the client is at fault: ParseForm, ParseMultipartForm and MultipartReader of
-// net/http, and what is below them. Several have no type or value of their own to be known by, only a text. An
-// io.ErrUnexpectedEOF alone may be the client's or a dependency's, so it is not among them: Write finds out whose it is.
+// badForm is what reading a form fails with if the client is at fault: ParseForm,
+// ParseMultipartForm and MultipartReader of net/http, and what is below them. Several have no
+// type or value of their own to be known by, only a text. An io.ErrUnexpectedEOF alone may be
+// the client's or a dependency's, so it is not among them: Write finds out whose it is.
 func badForm(err error) *Error {
 	switch t := err.(type) {
 	case url.EscapeError:
@@ -253,7 +263,8 @@ func withFields(first *Error, err error) *Error {
 	return c
 }
 
-// canceled reports whether err is about the cancellation of ctx itself: the client has gone, or the server's base context ended.
+// canceled reports whether err is about the cancellation of ctx itself: the client has gone, or
+// the server's base context ended.
 func canceled(ctx context.Context, err error) (about bool) {
 	if !errors.Is(ctx.Err(), context.Canceled) {
 		return false
@@ -282,16 +293,16 @@ func unreadBody(err error) *Error {
 	return CodeParameterInvalid.Messagef("The request body could not be read to its end.").WithCause(err)
 }
 
-// clientGone is what goes out when the request's own context was cancelled. Nobody may be there to read it; who is (the
-// server's base context has ended) must not get an implied 200.
+// clientGone is what goes out when the request's own context was cancelled. Nobody may be there
+// to read it; who is (the server's base context has ended) must not get an implied 200.
 func clientGone(err error) *Error { return ServiceUnavailable(time.Second).WithCause(err) }
 
 // maxNodes bounds walk, against trees that are deep, wide, or contain themselves.
 const maxNodes = 256
 
-// walk visits err and the errors that it wraps, in the order of errors.As, until visit returns false or maxNodes were seen. It
-// goes into the cause of an *Error only if asked: that is for the log. Where an Unwrap or Is method panics, as that of a typed
-// nil may, it ends.
+// walk visits err and the errors that it wraps, in the order of errors.As, until visit returns
+// false or maxNodes were seen. It goes into the cause of an *Error only if asked: that is for
+// the log. Where an Unwrap or Is method panics, as that of a typed nil may, it ends.
 func walk(err error, causes bool, visit func(error) (more bool)) {
 	defer func() { _ = recover() }()
 	w := walker{left: maxNodes, causes: causes, visit: visit}

@@ -15,13 +15,14 @@ import (
 	"github.com/seawall-go/seawall/internal/track"
 )
 
-// HandlerFunc is an http.Handler that may fail: it returns the error instead of writing it, and [Write] answers it. Nil means
-// that the handler has answered.
+// HandlerFunc is an http.Handler that may fail: it returns the error instead of writing it, and
+// [Write] answers it. Nil means that the handler has answered.
 //
 //	mux.Handle("POST /v1/resources", apierror.HandlerFunc(create))
 type HandlerFunc func(http.ResponseWriter, *http.Request) error
 
-// ServeHTTP calls f and answers the error that it returns. When f had begun its answer, see [Write].
+// ServeHTTP calls f and answers the error that it returns. When f had begun its answer, see
+// [Write].
 func (f HandlerFunc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if reqstate.HasBody(r) && reqstate.Of(w, r) == nil { // outside of any chain: Write must know what reading the body fails with
 		w, c, _ := reqstate.Enter(w, r)
@@ -34,29 +35,36 @@ func (f HandlerFunc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Write answers a failed request: the error object, its status and its headers, as the [Renderer] of the request says, or the
-// default one. What err goes out as is told at [From]; an error of the request's own cancelled context is answered with 503 and
-// counted as 499. A nil err is a mistake, answered as api_error.
+// Write answers a failed request: the error object, its status and its headers, as the
+// [Renderer] of the request says, or the default one. What err goes out as is told at [From]; an
+// error of the request's own cancelled context is answered with 503 and counted as 499. A nil
+// err is a mistake, answered as api_error.
 //
-// An error that would be api_error is parameter_invalid if reading the request's body has failed with it, or with an error that it
-// wraps: the client sent less than it announced, say. For a multipart form that ends without its last boundary that is
-// io.ErrUnexpectedEOF. Inside of a HandlerFunc, a Renderer's Handler, and the RequestID or AccessLog of package seawall, Write knows.
+// An error that would be api_error is parameter_invalid if reading the request's body has failed
+// with it, or with an error that it wraps: the client sent less than it announced, say. For a
+// multipart form that ends without its last boundary that is io.ErrUnexpectedEOF. Inside of a
+// HandlerFunc, a Renderer's Handler, and the RequestID or AccessLog of package seawall, Write
+// knows.
 //
-// Nothing is ever written twice. When the response has begun already, as far as the ResponseWriter can tell (inside a
-// [HandlerFunc] and below any middleware of package seawall it can), the error is logged, and then
+// Nothing is ever written twice. When the response has begun already, as far as the
+// ResponseWriter can tell (inside a [HandlerFunc] and below any middleware of package seawall it
+// can), the error is logged, and then
 //
-//   - a response that is known to be complete stands: its status or the method HEAD allows no body, or as many bytes as its
-//     Content-Length says were written;
-//   - a response whose status is 4xx or 5xx stands too, unless the error is a panic's: the handler has answered twice;
-//   - a response that a middleware holds back, as package idempotent does for a request with a key, is
-//     replaced by the error;
-//   - any other response is aborted: Write panics with [http.ErrAbortHandler], so that no client takes a part for the whole. A 201
-//     without a Content-Length is such a response, even if the handler has written all that it meant to;
+//   - a response that is known to be complete stands: its status or the method HEAD allows no
+//     body, or as many bytes as its Content-Length says were written;
+//   - a response whose status is 4xx or 5xx stands too, unless the error is a panic's: the
+//     handler has answered twice;
+//   - a response that a middleware holds back, as package idempotent does for a request with a
+//     key, is replaced by the error;
+//   - any other response is aborted: Write panics with [http.ErrAbortHandler], so that no client
+//     takes a part for the whole. A 201 without a Content-Length is such a response, even if the
+//     handler has written all that it meant to;
 //   - a hijacked connection is left alone.
 //
-// Headers that are about a body which does not come now, such as Content-Length and ETag, are removed. A Content-Encoding stays if
-// it was there when the HandlerFunc or the middleware began, for then a writer further out encodes what is written. A plain
-// handler that calls Write with another writer than net/http's keeps it too: remove one that the handler has set itself.
+// Headers that are about a body which does not come now, such as Content-Length and ETag, are
+// removed. A Content-Encoding stays if it was there when the HandlerFunc or the middleware
+// began, for then a writer further out encodes what is written. A plain handler that calls Write
+// with another writer than net/http's keeps it too: remove one that the handler has set itself.
 func Write(w http.ResponseWriter, r *http.Request, err error) {
 	state := reqstate.Of(w, r)
 	rd, _ := state.Renderer().(*Renderer)
@@ -102,9 +110,9 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// encoded reports whether a Content-Encoding in the header is that of a writer further out, which encodes what is written. A
-// tracker knows what the header held before the handler could set anything. Without one, a writer of net/http's encodes nothing,
-// and any other may.
+// encoded reports whether a Content-Encoding in the header is that of a writer further out,
+// which encodes what is written. A tracker knows what the header held before the handler could
+// set anything. Without one, a writer of net/http's encodes nothing, and any other may.
 func encoded(w http.ResponseWriter, t *track.Response) bool {
 	switch {
 	case t != nil:
@@ -123,8 +131,8 @@ func encoded(w http.ResponseWriter, t *track.Response) bool {
 	return true
 }
 
-// level is that of an error's record: a refusal that has no cause, such as that of an overloaded server, is in the access log
-// already, and there may be very many.
+// level is that of an error's record: a refusal that has no cause, such as that of an overloaded
+// server, is in the access log already, and there may be very many.
 func level(e *Error) slog.Level {
 	switch {
 	case e.status == http.StatusInternalServerError:
@@ -139,8 +147,8 @@ func level(e *Error) slog.Level {
 // defaults is how an error looks where nobody says. It is not to be written to.
 var defaults Renderer
 
-// answer is an error that goes out, with the values of its headers, in one allocation: a header map holds slices, and each of
-// its own would be another.
+// answer is an error that goes out, with the values of its headers, in one allocation: a header
+// map holds slices, and each of its own would be another.
 type answer struct {
 	err    Error
 	values [6]string

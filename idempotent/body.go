@@ -113,8 +113,8 @@ func (b *requestBody) Close() error {
 	return b.client.Close()
 }
 
-// reader returns what the handler reads from. It is http.NoBody if the client's is, because handlers
-// compare.
+// reader returns what the handler reads from. It is http.NoBody if the client's is, because
+// handlers compare.
 func (b *requestBody) reader() io.ReadCloser {
 	if b.client == http.NoBody {
 		return b.client

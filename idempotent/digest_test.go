@@ -285,7 +285,7 @@ func TestUploadThatBreaksIsNoMismatch(t *testing.T) {
 	require.Equal(t, "bo", string(got))
 }
 
-// lastRead returns all of its text and its error at once.
+// lastRead returns all of its text together with its error.
 type lastRead struct {
 	text string
 	err  error

@@ -41,8 +41,10 @@ func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(dat
 // same key and fingerprint within the retention. It is for what is not an http.Handler: a tool
 // call, an RPC, a message of a queue, a job.
 //
-//	receipt, err := idempotent.Do(ctx, guard, idempotent.Call{Principal: account, Key: id, Fingerprint: fp},
-//		func(ctx context.Context) (Receipt, error) { return charge(ctx, order) })
+//	call := idempotent.Call{Principal: account, Key: id, Fingerprint: fingerprint}
+//	receipt, err := idempotent.Do(ctx, guard, call, func(ctx context.Context) (Receipt, error) {
+//		return charge(ctx, order)
+//	})
 //
 // What is recorded is the value of a nil error, and an error with a code of package apierror
 // whose status [Options].Keep keeps: it comes back as an equal *apierror.Error, without its

@@ -153,7 +153,8 @@ func TestEndOfTheServerEndsItsRunsAndALeavingClientDoesNot(t *testing.T) {
 	}
 }
 
-// A renewal that reaches the store after the record is finished finds no owner. Nothing is lost by that.
+// A renewal that reaches the store after the record is finished finds no owner. Nothing is lost
+// by that.
 func TestRenewalBehindTheEndOfARunIsNoLoss(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -182,8 +183,8 @@ func TestRenewalBehindTheEndOfARunIsNoLoss(t *testing.T) {
 	})
 }
 
-// A renewal that fails is tried again every tenth of the lease, and the lease is lost when it is over,
-// not earlier.
+// A renewal that fails is tried again every tenth of the lease, and the lease is lost when it is
+// over, not earlier.
 func TestRenewalIsTriedUntilTheLeaseIsOver(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -42,8 +42,8 @@ func ExampleDo() {
 	// idempotency_conflict
 }
 
-// toolCall is a call of a tool by a language model's client, as in the Model Context Protocol. The client
-// repeats a call whose result it did not see, with the same key.
+// toolCall is a call of a tool by a language model's client, as in the Model Context Protocol.
+// The client repeats a call whose result it did not see, with the same key.
 type toolCall struct {
 	Tool      string          `json:"tool"`
 	Key       string          `json:"key"`
@@ -98,8 +98,8 @@ func ExampleDo_toolCall() {
 	// mail 2 to b@example.com
 }
 
-// A consumer of a queue that delivers at least once. The ID of the message is the key, and the message
-// is acknowledged once its answer is recorded.
+// A consumer of a queue that delivers at least once. The ID of the message is the key, and the
+// message is acknowledged once its answer is recorded.
 func ExampleDo_queueConsumer() {
 	type message struct {
 		ID    string
@@ -149,8 +149,9 @@ func ExampleDo_queueConsumer() {
 	// packed map[o-1:1]
 }
 
-// A long job is handed to a job queue that takes one job per key. The derived key is the same in every
-// attempt, so a call that is cut off after it has handed over does not start the job twice.
+// A long job is handed to a job queue that takes one job per key. The derived key is the same in
+// every attempt, so a call that is cut off after it has handed over does not start the job
+// twice.
 func ExampleDerivedKey() {
 	jobs := map[string]string{} // the queue: a second job with a key is the first one
 	enqueue := func(key, job string) string {

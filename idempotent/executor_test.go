@@ -126,7 +126,7 @@ func TestExecutorAndCommits(t *testing.T) {
 }
 
 // A statement that fails aborts the transaction. A refusal is recorded all the same, or it would
-// be 503 for ever; a success would be a lie.
+// be 503 forever; a success would be a lie.
 func TestExecutorAfterAFailedStatement(t *testing.T) {
 	t.Parallel()
 	db, store := newExecutor()

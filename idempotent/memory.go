@@ -62,7 +62,7 @@ type MemoryOptions struct {
 // have the same principal needs a MaxEntries of twice its records, or Global.
 //
 // No record is removed before its retention is over, unless [MemoryOptions].Evict is set: then a
-// new record can replace the oldest finished one of its own scope. A running or unknown record is
+// new record can replace the oldest finished one of the same scope. A running or unknown record is
 // never replaced.
 //
 // # Size

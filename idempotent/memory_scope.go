@@ -57,7 +57,7 @@ func (s *shard) admit(id ID, now time.Duration) error {
 		err = s.refusal(id)
 	}
 	if err != nil {
-		// One of the scope's own for one of its own: the others neither lose nor gain.
+		// One of the scope's records for another one of them: the others neither lose nor gain.
 		u := s.scopes[id]
 		if !s.max.evict || u == nil || u.finished.first == nil {
 			return err

@@ -25,10 +25,11 @@ type Options struct {
 	Keep func(status int) bool
 	// AtMostOnce calls [BeginEffect] before every run, for writes that must never be repeated.
 	AtMostOnce bool
-	// MaxResponse bounds the response body, or the encoded value of a [Do], that is kept, in bytes.
-	// 0 is 1 MiB. Negative is no bound. A longer one goes to the first caller whole, and a retry is
-	// answered 409 idempotency_response_unavailable. An [Executor] holds responses until the commit:
-	// one of a handler that is longer is rolled back there and answered with 500.
+	// MaxResponse bounds the response body, or the encoded value of a [Do], that is kept, in
+	// bytes. 0 is 1 MiB. Negative is no bound. A longer one goes to the first caller whole, and
+	// a retry is answered 409 idempotency_response_unavailable. An [Executor] holds responses
+	// until the commit: one of a handler that is longer is rolled back there and answered with
+	// 500.
 	MaxResponse int
 	// MaxRun bounds a run, so that every key is free again one day. 0 is 5 minutes. Negative is
 	// no bound. When it is over the run's context ends with [ErrMaxRun] as its cause, and its

@@ -401,8 +401,8 @@ func TestAnswerThatHasGoneOutIsNotFollowedByAnothers(t *testing.T) {
 	})
 }
 
-// A handler that calls another service of the same process gives it a key of its own, and that
-// is honoured.
+// A handler that calls another service of the same process gives it its own key, and that
+// is honored.
 func TestRequestWithinARequestHasItsOwnKey(t *testing.T) {
 	t.Parallel()
 	var charges counter

@@ -52,7 +52,7 @@ func TestNobodyIsToldAKeyOrABody(t *testing.T) {
 				fmt.Fprintf(&told, "%+v %v\n", e, e.Err)
 			},
 		}
-		// ask sends a request with a key of its own for each path; the answers to others than
+		// ask sends a request with its own key for each path; the answers to others than
 		// the first's are told, too.
 		ask := func(mw http.Handler, path, key, body string) int {
 			r, state := reqstate.Ensure(httptest.NewRequest(http.MethodPost, path, strings.NewReader(body)))

@@ -80,7 +80,7 @@ func (s *storm) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Requests of services that share a Memory, one of them through a store of its own: at most one
+// Requests of services that share a Memory, one of them through its own store: at most one
 // runs at a time, no effect happens twice, no answer is given but the first, and nothing stays.
 func TestStormOnOneMemory(t *testing.T) {
 	t.Parallel()

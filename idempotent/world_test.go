@@ -253,7 +253,7 @@ var lives = []life{
 		},
 	},
 	{
-		name: "more than its Content-Length at once", again: runs, cut: aCleanError,
+		name: "more than its Content-Length in one write", again: runs, cut: aCleanError,
 		keyed: differences{"handler: write over HTTP/2": http2Late, "handler: write again over HTTP/2": http2Late},
 		handle: func(f *facts, w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "5")

@@ -107,7 +107,7 @@ func TestDenialOfAForeignLimiterIsConsistent(t *testing.T) {
 		"less than nothing":         {answers{RetryAfter: -s, RefillAfter: -s, ResetAfter: -s}, 1, "1", "1", "0"},
 		"no wait, and an end":       {answers{RetryAfter: -s, ResetAfter: 30 * s}, 1, "30", "30", "30"},
 		"a refill before the end":   {answers{RefillAfter: 5 * s, ResetAfter: 12 * s}, 1, "5", "5", "12"},
-		"an end at once":            {answers{ResetAfter: 1}, 3, "1", "1", "1"},
+		"an immediate end":          {answers{ResetAfter: 1}, 3, "1", "1", "1"},
 		"forever":                   {answers{RefillAfter: math.MaxInt64}, 4, "9223372036", "9223372036", "9223372036"},
 		"a cost over the burst":     {answers{RetryAfter: 7 * s, RefillAfter: s}, 7, "", "1", "0"},
 		"more than there can be":    {answers{Remaining: 100, RefillAfter: 2 * s}, 1, "2", "2", "2"},

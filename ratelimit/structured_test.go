@@ -164,8 +164,8 @@ func readField(t *testing.T, h http.Header, field string, required ...string) (n
 	return names, params
 }
 
-// The fields are Lists of Strings with Integers as parameters (draft-ietf-httpapi-ratelimit-headers-11,
-// sections 3 and 4).
+// The fields are Lists of Strings with Integers as parameters
+// (draft-ietf-httpapi-ratelimit-headers-11, sections 3 and 4).
 func TestFieldsParseAsStructuredFields(t *testing.T) {
 	t.Parallel()
 	var printable strings.Builder

@@ -518,7 +518,8 @@ func TestMorePoliciesThanSharedBuckets(t *testing.T) {
 	}
 }
 
-// At the cap, a bucket that is full goes without a trace, wherever it is, and one that is not stays.
+// At the cap, a bucket that is full goes without a trace, wherever it is, and one that is not
+// stays.
 func TestFullBucketMakesRoomWhereverItIs(t *testing.T) {
 	t.Parallel()
 	for place := range 8 {

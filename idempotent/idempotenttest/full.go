@@ -63,7 +63,7 @@ var fullCases = []testCase{
 		f.advance(lease + slack)
 		f.want(rival(c), idempotent.VerdictUnknown)
 	}},
-	{"a completion without a response of its own is never refused", func(f *fixture) {
+	{"a completion without its own response is never refused", func(f *fixture) {
 		claims := f.fill(func(i int, c idempotent.Claim) {
 			f.ok("BeginEffect", f.beginEffect(c))
 			if i%2 == 0 {

@@ -25,11 +25,11 @@ import (
 //		})
 //	}
 //
-// The cases run in parallel, each with a store of its own records: stores that share a database
-// need a table or a prefix each, since one that sweeps by its own clock would remove what is the
-// others'. The store's clock may also move by itself, as long as a case takes less than 10 seconds
-// of it. A store has room for 1,000 records, and for a response of a little over 1 MiB. Run the
-// suite with the race detector.
+// The cases run in parallel, each with a store that has its own records: stores that share a
+// database need a table or a prefix each, since one that sweeps by its own clock would remove
+// what is the others'. The store's clock may also move by itself, as long as a case takes less
+// than 10 seconds of it. A store has room for 1,000 records, and for a response of a little over
+// 1 MiB. Run the suite with the race detector.
 func Run(t *testing.T, newStore func(t *testing.T) (s idempotent.Store, advance func(time.Duration))) {
 	t.Helper()
 	groups := [][]testCase{ownership, fingerprints, responses, effects, retention, concurrency}

@@ -26,7 +26,7 @@ func BoundedFaults() map[string]string {
 		"what is refused is any error":            "a claim that is refused leaves nothing",
 		"the caller's own token needs room":       "the records that are there work on",
 		"a takeover needs room":                   "the records that are there work on",
-		"every completion needs room":             "a completion without a response of its own is never refused",
+		"every completion needs room":             "a completion without its own response is never refused",
 		"a response without room frees the key":   "a response without room leaves the record running",
 		"a response without room is cut":          "a response without room leaves the record running",
 		"what is over takes room":                 "the newest record is there, and what is over makes room",

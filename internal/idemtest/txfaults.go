@@ -172,7 +172,7 @@ func ExecutorFaults() []ExecutorFault {
 				return c
 			}
 		})},
-		{"two at once run", "one of many runs", func(s *TxStore) idempotent.Executor {
+		{"two run together", "one of many runs", func(s *TxStore) idempotent.Executor {
 			var unlocked sync.Map // the tokens that another one's record is hidden from
 			return executeFunc(func(ctx context.Context, c idempotent.Claim, run runFunc) (idempotent.Decision, error) {
 				if s.db.Get(rowOf(c.ID)) == "" {

@@ -12,9 +12,9 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// keyedEcho is the recipe of docs/KEYED_HANDLERS.md: the error of a handler is answered inside of the
-// middleware. With echo.WrapMiddleware echo would answer it outside, when a response is recorded
-// already: an empty 200.
+// keyedEcho is the recipe of docs/KEYED_HANDLERS.md: the error of a handler is answered inside
+// of the middleware. With echo.WrapMiddleware echo would answer it outside, when a response is
+// recorded already: an empty 200.
 func keyedEcho(keyed func(http.Handler) http.Handler) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {

@@ -1,5 +1,6 @@
-// Package memhttp runs a real net/http server and client over memory, for tests and examples. Nothing in it touches the
-// network or waits for anything but channels, condition variables and timers, so it works inside a testing/synctest bubble.
+// Package memhttp runs a real net/http server and client over memory, for tests and examples.
+// Nothing in it touches the network or waits for anything but channels, condition variables and
+// timers, so it works inside a testing/synctest bubble.
 package memhttp
 
 import (
@@ -15,8 +16,8 @@ import (
 
 // Server is a running server, made by [New] or [NewHTTP2].
 type Server struct {
-	// URL is the server's base address, without a trailing slash. Its client reaches the server under every other host
-	// name too.
+	// URL is the server's base address, without a trailing slash. Its client reaches the server
+	// under every other host name too.
 	URL string
 
 	server    *http.Server
@@ -35,8 +36,8 @@ type Server struct {
 // New starts a server whose client speaks HTTP/1.1. The caller must call [Server.Close].
 func New(h http.Handler) *Server { return start(h, false, nil) }
 
-// NewHTTP2 starts a server whose client speaks HTTP/2 without TLS, with prior knowledge (RFC 9113, section 3.3). The caller
-// must call [Server.Close].
+// NewHTTP2 starts a server whose client speaks HTTP/2 without TLS, with prior knowledge (RFC
+// 9113, section 3.3). The caller must call [Server.Close].
 func NewHTTP2(h http.Handler) *Server { return start(h, true, nil) }
 
 // NewConfigured is [New] for a server that configure has set timeouts or a base context of.
@@ -76,27 +77,29 @@ func start(h http.Handler, http2 bool, configure func(*http.Server)) *Server {
 // Client returns a new client of the server, over [Server.Transport].
 func (s *Server) Client() *http.Client { return &http.Client{Transport: s.transport} }
 
-// Transport returns the transport that the server's clients share, for a RoundTripper under test to wrap. Do not change it.
+// Transport returns the transport that the server's clients share, for a RoundTripper under test
+// to wrap. Do not change it.
 func (s *Server) Transport() *http.Transport { return s.transport }
 
-// Dial opens a connection to the server, to write to it what no client would. The caller closes it. It also has a
-// CloseWrite method.
+// Dial opens a connection to the server, to write to it what no client would. The caller closes
+// it. It also has a CloseWrite method.
 func (s *Server) Dial(ctx context.Context) (net.Conn, error) { return s.listener.dial(ctx) }
 
-// Log returns what the server has logged so far: panics, superfluous calls of WriteHeader, and the like. After Close it
-// is complete.
+// Log returns what the server has logged so far: panics, superfluous calls of WriteHeader, and
+// the like. After Close it is complete.
 func (s *Server) Log() string { return s.log.String() }
 
-// Close stops taking connections, waits for the handlers that run to return and for their responses to be written, and then
-// closes every connection. It may be called more than once. It waits for ever, like [net/http/httptest.Server.Close], for a
-// handler that does not return.
+// Close stops taking connections, waits for the handlers that run to return and for their
+// responses to be written, and then closes every connection. It may be called more than once. It
+// waits forever, like [net/http/httptest.Server.Close], for a handler that does not return.
 func (s *Server) Close() {
 	s.listener.Close()
 	s.mu.Lock()
 	s.closing = true
 	s.mu.Unlock()
 	s.handlers.Wait()
-	// The responses are under way now. They get a moment to arrive, no more: a client may be one that never reads them.
+	// The responses are under way now. They get a moment to arrive, no more: a client may be one
+	// that never reads them.
 	for range 100 {
 		s.transport.CloseIdleConnections()
 		if s.quiet() {
@@ -126,7 +129,8 @@ func (s *Server) counted(h http.Handler) http.Handler {
 	})
 }
 
-// logPanic logs a handler's panic as net/http does, but before the client can know of it. Over HTTP/2 net/http logs afterwards.
+// logPanic logs a handler's panic as net/http does, but before the client can know of it. Over
+// HTTP/2 net/http logs afterwards.
 func (s *Server) logPanic(r *http.Request) {
 	e := recover()
 	if e == nil {
@@ -154,8 +158,9 @@ func (s *Server) connState(c net.Conn, state http.ConnState) {
 	}
 }
 
-// quiet tells whether every response has been handed over. An HTTP/2 connection is called idle while its last frame may still
-// be in a buffer; there, only the client knows, and closes the connection when it has everything.
+// quiet tells whether every response has been handed over. An HTTP/2 connection is called idle
+// while its last frame may still be in a buffer; there, only the client knows, and closes the
+// connection when it has everything.
 func (s *Server) quiet() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -22,11 +22,11 @@ const (
 	attrsCut = "attrs_cut" // the key that says that something was left out
 )
 
-// Attrs makes attrs fit for a log, in place: every key, and every string in the values, at any depth,
-// passes [Text]. Values of slog.KindAny, which slog leaves to its handlers, become strings, booleans,
-// numbers, slices and maps: an error or a fmt.Stringer becomes its text, and anything else becomes what
-// encoding/json writes. If all of it is too long, the rest is left out, and a last attribute or element
-// says so.
+// Attrs makes attrs fit for a log, in place: every key, and every string in the values, at any
+// depth, passes [Text]. Values of slog.KindAny, which slog leaves to its handlers, become
+// strings, booleans, numbers, slices and maps: an error or a fmt.Stringer becomes its text, and
+// anything else becomes what encoding/json writes. If all of it is too long, the rest is left
+// out, and a last attribute or element says so.
 func Attrs(attrs []slog.Attr) []slog.Attr {
 	c := cleaner{room: maxAttrs}
 	return c.attrs(attrs)

@@ -74,7 +74,8 @@ func (q *request) bodyEnded(err error) {
 // It is nil for nothing.
 func (s *State) BodyErr() error { return get(s, func(q *request) error { return q.bodyErr }) }
 
-// formEnd looks for the last boundary of a multipart form (RFC 2046, section 5.1.1), which begins a line.
+// formEnd looks for the last boundary of a multipart form (RFC 2046, section 5.1.1), which
+// begins a line.
 type formEnd struct {
 	boundary []byte
 	tail     []byte // of what was read, shorter than the boundary

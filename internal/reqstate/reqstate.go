@@ -1,4 +1,5 @@
-// Package reqstate holds what Seawall's packages know about one request and share through its context.
+// Package reqstate holds what Seawall's packages know about one request and share through its
+// context.
 //
 // There are two kinds of knowledge. A principal and a renderer belong to the context that they were
 // put into, and do not change. The request id, the route pattern, and the error that was answered
@@ -50,7 +51,8 @@ func Of(w http.ResponseWriter, r *http.Request) *State {
 	return trackedBy(w)
 }
 
-// trackedBy returns the State that w's tracker was made for, without its principal. It is nil for none.
+// trackedBy returns the State that w's tracker was made for, without its principal. It is nil
+// for none.
 func trackedBy(w http.ResponseWriter) *State {
 	s, _ := track.OwnerOf(w).(*State)
 	if s == nil || s.principal == "" {
@@ -59,7 +61,8 @@ func trackedBy(w http.ResponseWriter) *State {
 	return &State{renderer: s.Renderer(), request: s.request}
 }
 
-// Ensure returns r itself and the State of its context, or a copy of r whose context has a new State.
+// Ensure returns r itself and the State of its context, or a copy of r whose context has a new
+// State.
 func Ensure(r *http.Request) (*http.Request, *State) {
 	if s := From(r.Context()); s != nil {
 		return r, s
@@ -80,7 +83,8 @@ func newContext(r *http.Request, renderer any) *stateContext {
 // served by [Serve].
 //
 // A sub-request, which a handler serves with a context derived from that of its own request and
-// with a writer of its own, gets a State of its own. It inherits the id, the principal and the renderer.
+// with a writer of its own, gets a State of its own. It inherits the id, the principal and the
+// renderer.
 func Enter(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request, *State) {
 	return enter(w, r, nil)
 }
@@ -217,7 +221,7 @@ func (s *State) as(r *http.Request, p string) context.Context {
 }
 
 // SetPattern sets the route of r, which is answered through w, for outer layers too. A nil w is
-// unknown: then a copy of the request with a header of its own is taken for a sub-request.
+// unknown: then a copy of the request with its own header is taken for a sub-request.
 func SetPattern(w http.ResponseWriter, r *http.Request, pattern string) {
 	if r.Pattern != pattern {
 		r.Pattern = pattern
@@ -244,8 +248,9 @@ func (s *State) Routed() bool { return get(s, func(q *request) bool { return q.r
 // SetRequestID sets the request's id.
 func (s *State) SetRequestID(id string) { s.request.set(&s.request.id, id) }
 
-// EnsureRequestID returns the request's id. Where there is none it makes one, which is the request's from then on, also for
-// others who ask at the same time. On nil it makes one that nobody keeps.
+// EnsureRequestID returns the request's id. Where there is none it makes one, which is the
+// request's from then on, also for others who ask at the same time. On nil it makes one that
+// nobody keeps.
 func (s *State) EnsureRequestID(mint func() string) string {
 	if s == nil {
 		return mint()
@@ -259,8 +264,9 @@ func (s *State) EnsureRequestID(mint func() string) string {
 	return q.id
 }
 
-// AnnounceRequestID puts the request's id, which is made where there is none, into both headers of the response. They share one
-// array, each slice at its full capacity, so that adding to one leaves the other alone.
+// AnnounceRequestID puts the request's id, which is made where there is none, into both headers
+// of the response. They share one array, each slice at its full capacity, so that adding to one
+// leaves the other alone.
 func (s *State) AnnounceRequestID(w http.ResponseWriter, mint func() string) {
 	value := []string{s.EnsureRequestID(mint)}
 	track.SetField(w, "Request-Id", value)

@@ -47,7 +47,8 @@ type attempt struct {
 	gone   bool
 }
 
-// copied says that a request is a copy of another one, for a principal. pattern is what both had then.
+// copied says that a request is a copy of another one, for a principal. pattern is what both had
+// then.
 type copied struct {
 	from, to *http.Request
 	pattern  string
@@ -74,8 +75,8 @@ func (q *request) authenticated(r, c *http.Request, p string) {
 	}
 }
 
-// takeCopyOf returns the first copy of r, and forgets it. Its to is nil if there is none. The pattern
-// is that of the request.
+// takeCopyOf returns the first copy of r, and forgets it. Its to is nil if there is none. The
+// pattern is that of the request.
 func (q *request) takeCopyOf(r *http.Request) (c copied, pattern string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -172,7 +173,8 @@ func (s *State) Answered(status int, outermost bool) {
 // Err returns the error that the request was answered with. It is nil if there was none.
 func (s *State) Err() error { return get(s, func(q *request) error { return q.sent }) }
 
-// Gone reports whether the error was sent to a request whose own context was canceled: it counts as 499.
+// Gone reports whether the error was sent to a request whose own context was canceled: it counts
+// as 499.
 func (s *State) Gone() bool { return get(s, func(q *request) bool { return q.gone }) }
 
 // Late returns the last error that came too late to be sent. It is nil if there was none.

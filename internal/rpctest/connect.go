@@ -11,9 +11,10 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// Connect returns an interceptor for the handlers of a connect service. A unary call with a key runs once
-// for a principal. The header and trailer of a response are not kept, but those of the first caller
-// are its own. A handler returns errors of package apierror: others are passed on, and not kept.
+// Connect returns an interceptor for the handlers of a connect service. A unary call with a key
+// runs once for a principal. The header and trailer of a response are not kept, but those of the
+// first caller are its own. A handler returns errors of package apierror: others are passed on,
+// and not kept.
 func Connect(g *idempotent.Guard, principal func(context.Context) string) connect.UnaryInterceptorFunc {
 	return func(next connect.UnaryFunc) connect.UnaryFunc {
 		return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {

@@ -13,8 +13,9 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// GRPC returns an interceptor for the unary methods of a gRPC server. A call with a key runs once for a
-// principal. A handler returns errors of package apierror: others are passed on, and not kept.
+// GRPC returns an interceptor for the unary methods of a gRPC server. A call with a key runs
+// once for a principal. A handler returns errors of package apierror: others are passed on, and
+// not kept.
 func GRPC(g *idempotent.Guard, principal func(context.Context) string) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		keys := metadata.ValueFromIncomingContext(ctx, KeyField)

@@ -36,8 +36,8 @@ func unary(ctx context.Context, g *idempotent.Guard, principal, key, procedure s
 	return resp, replayed, err
 }
 
-// fingerprintOf tells calls apart by their procedure and their message. Deterministic bytes are the same
-// within one version of the service, which is as long as a key is retried, as a rule.
+// fingerprintOf tells calls apart by their procedure and their message. Deterministic bytes are
+// the same within one version of the service, which is as long as a key is retried, as a rule.
 func fingerprintOf(procedure string, request any) (idempotent.Fingerprint, error) {
 	m, ok := request.(proto.Message)
 	if !ok {
@@ -50,8 +50,8 @@ func fingerprintOf(procedure string, request any) (idempotent.Fingerprint, error
 	return sha256.Sum256(append([]byte(procedure+"\x00"), b...)), nil
 }
 
-// anyCodec keeps a message with the name of its type, because an interceptor knows the type of a response
-// only once it has one.
+// anyCodec keeps a message with the name of its type, because an interceptor knows the type of a
+// response only once it has one.
 type anyCodec struct{}
 
 func (anyCodec) Marshal(v any) ([]byte, error) {
@@ -101,8 +101,8 @@ const (
 	unauthenticated    = 16
 )
 
-// statusOf maps an error with a code of package apierror. It reports false for any other error, which goes
-// out as it is.
+// statusOf maps an error with a code of package apierror. It reports false for any other error,
+// which goes out as it is.
 func statusOf(err error) (s status, ok bool) {
 	if apierror.CodeOf(err) == "" {
 		return s, false

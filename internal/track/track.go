@@ -1,5 +1,6 @@
-// Package track records what happened to a response: its status, its size, whether it was hijacked. Every middleware that
-// needs to know asks for the same tracker, which is made once per request and found again through the ResponseWriter.
+// Package track records what happened to a response: its status, its size, whether it was
+// hijacked. Every middleware that needs to know asks for the same tracker, which is made once
+// per request and found again through the ResponseWriter.
 package track
 
 import (
@@ -14,7 +15,8 @@ import (
 	"strings"
 )
 
-// Response is the record of one response, filled while the handler writes through the writer that Wrap returned.
+// Response is the record of one response, filled while the handler writes through the writer
+// that Wrap returned.
 type Response struct {
 	w        http.ResponseWriter
 	method   string
@@ -46,13 +48,15 @@ type field struct {
 // tracked is what a writer of this package has and no other can.
 type tracked interface{ tracker() *Response }
 
-// Wrap returns a writer that records, and its record. A writer that records already is returned as it is. A foreign writer
-// around one is wrapped anew, never looked through: it may buffer, and then only what is written to it tells what the handler did.
+// Wrap returns a writer that records, and its record. A writer that records already is returned
+// as it is. A foreign writer around one is wrapped anew, never looked through: it may buffer,
+// and then only what is written to it tells what the handler did.
 //
-// The result has the optional interfaces that w has, in three shapes: those of net/http's HTTP/1 writer (http.Flusher,
-// http.Hijacker, io.ReaderFrom, io.StringWriter), those of its HTTP/2 writer and of recorders (http.Flusher,
-// io.StringWriter), and, for anything else, Unwrap and FlushError alone, for http.ResponseController. A writer that hides
-// http.Hijacker but unwraps to one gets it back: http.ResponseController would go past the record otherwise.
+// The result has the optional interfaces that w has, in three shapes: those of net/http's HTTP/1
+// writer (http.Flusher, http.Hijacker, io.ReaderFrom, io.StringWriter), those of its HTTP/2
+// writer and of recorders (http.Flusher, io.StringWriter), and, for anything else, Unwrap and
+// FlushError alone, for http.ResponseController. A writer that hides http.Hijacker but unwraps
+// to one gets it back: http.ResponseController would go past the record otherwise.
 func Wrap(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *Response) {
 	if t, ok := w.(tracked); ok {
 		return w, t.tracker()
@@ -67,8 +71,8 @@ func Is(w http.ResponseWriter) bool {
 	return ok
 }
 
-// WrapInto is Wrap around a writer that does not record. Its record is t, which is part of something
-// larger.
+// WrapInto is Wrap around a writer that does not record. Its record is t, which is part of
+// something larger.
 func WrapInto(t *Response, w http.ResponseWriter, r *http.Request) http.ResponseWriter {
 	encoding := w.Header()["Content-Encoding"]
 	t.w, t.method, t.encoded = w, r.Method, len(encoding) > 0 && encoding[0] != ""
@@ -109,8 +113,9 @@ func hijacker(w http.ResponseWriter) http.Hijacker {
 	return nil
 }
 
-// Find returns the record nearest to w among w and the writers that it unwraps to that are committed, else w's own, else nil.
-// A record further out than w may lag behind what was written to w, but what it says has gone out has.
+// Find returns the record nearest to w among w and the writers that it unwraps to that are
+// committed, else w's own, else nil. A record further out than w may lag behind what was written
+// to w, but what it says has gone out has.
 func Find(w http.ResponseWriter) *Response {
 	for w := range chain(w) {
 		if t, ok := w.(tracked); ok && t.tracker().Committed() {
@@ -133,9 +138,9 @@ func OwnerOf(w http.ResponseWriter) Owner {
 	return nil
 }
 
-// Rewind takes back what was written through w, and reports whether it could: if the writer below the
-// trackers holds everything back, and has a method Rewind that says so. Nothing else may stand in
-// between, since it may have state about what was written.
+// Rewind takes back what was written through w, and reports whether it could: if the writer
+// below the trackers holds everything back, and has a method Rewind that says so. Nothing else
+// may stand in between, since it may have state about what was written.
 func Rewind(w http.ResponseWriter) bool {
 	below := w
 	for t, ok := below.(tracked); ok; t, ok = below.(tracked) {
@@ -151,9 +156,9 @@ func Rewind(w http.ResponseWriter) bool {
 	return true
 }
 
-// SetField sets a field of w's header that must be in the final response too if a 1xx comes first.
-// httputil.ReverseProxy clears the whole header after a 1xx (golang/go#81207); the record nearest to
-// w puts the field back then.
+// SetField sets a field of w's header that must be in the final response too if a 1xx comes
+// first. httputil.ReverseProxy clears the whole header after a 1xx (golang/go#81207); the record
+// nearest to w puts the field back then.
 func SetField(w http.ResponseWriter, key string, values []string) {
 	w.Header()[key] = values
 	for w := range chain(w) {
@@ -191,8 +196,8 @@ func (t *Response) Restore() {
 	}
 }
 
-// inform notes that a 1xx has gone out. A field that somebody further in has replaced is theirs to put
-// back, by a record that this one may know nothing of.
+// inform notes that a 1xx has gone out. A field that somebody further in has replaced is theirs
+// to put back, by a record that this one may know nothing of.
 func (t *Response) inform() {
 	if t.informed {
 		return
@@ -209,7 +214,8 @@ func holds(values, others []string) bool {
 	return !slices.ContainsFunc(items(others), func(item string) bool { return !slices.Contains(held, item) })
 }
 
-// items returns the elements of a list field (RFC 9110, section 5.6.1), or the value of another one.
+// items returns the elements of a list field (RFC 9110, section 5.6.1), or the value of another
+// one.
 func items(values []string) (list []string) {
 	for _, v := range values {
 		start, quoted := 0, false
@@ -240,8 +246,8 @@ func Innermost(w http.ResponseWriter) (innermost http.ResponseWriter) {
 // Status is the first status that was not informational, 0 while there is none.
 func (t *Response) Status() int { return t.status }
 
-// Bytes is the number of body bytes that the writer below took. Of a response to HEAD it is 0: net/http takes them and
-// sends none.
+// Bytes is the number of body bytes that the writer below took. Of a response to HEAD it is 0:
+// net/http takes them and sends none.
 func (t *Response) Bytes() int64 {
 	if t.method == http.MethodHead {
 		return 0
@@ -252,7 +258,8 @@ func (t *Response) Bytes() int64 {
 // Hijacked tells whether the connection was taken over.
 func (t *Response) Hijacked() bool { return t.hijacked }
 
-// Committed tells whether the response can no longer be replaced: its status has gone out or its connection is hijacked.
+// Committed tells whether the response can no longer be replaced: its status has gone out or its
+// connection is hijacked.
 func (t *Response) Committed() bool { return t.status != 0 || t.hijacked }
 
 func (t *Response) tracker() *Response          { return t }
@@ -333,12 +340,12 @@ func (t *Response) setOwner(o Owner, outermost bool) {
 // Owned reports whether there is an owner.
 func (t *Response) Owned() bool { return t.owner != nil }
 
-// Encoded tells whether a Content-Encoding was set before anything inside could: a writer further out encodes all bodies, and
-// its header must stay when the body is replaced.
+// Encoded tells whether a Content-Encoding was set before anything inside could: a writer
+// further out encodes all bodies, and its header must stay when the body is replaced.
 func (t *Response) Encoded() bool { return t.encoded }
 
-// Complete tells whether a committed response lacks nothing, as far as can be known: its status or method allows no body, or
-// all bytes of its Content-Length were written.
+// Complete tells whether a committed response lacks nothing, as far as can be known: its status
+// or method allows no body, or all bytes of its Content-Length were written.
 func (t *Response) Complete() bool {
 	switch {
 	case t.hijacked || t.status == 0:
@@ -350,8 +357,8 @@ func (t *Response) Complete() bool {
 	return err == nil && want == t.bytes
 }
 
-// flushWriter is the shape of net/http's HTTP/2 writer and of httptest.ResponseRecorder. One pointer wide, so it fits an
-// interface without an allocation.
+// flushWriter is the shape of net/http's HTTP/2 writer and of httptest.ResponseRecorder. One
+// pointer wide, so it fits an interface without an allocation.
 type flushWriter struct{ *Response }
 
 func (f flushWriter) Flush() { _ = f.FlushError() }
@@ -373,7 +380,8 @@ func (t *Response) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, err
 }
 
-// hijackWriter is for a foreign writer that has nothing but Unwrap, around net/http's HTTP/1 writer.
+// hijackWriter is for a foreign writer that has nothing but Unwrap, around net/http's HTTP/1
+// writer.
 type hijackWriter struct{ *Response }
 
 func (h hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) { return h.hijack() }
@@ -383,7 +391,8 @@ type connWriter struct{ flushWriter }
 
 func (c connWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) { return c.hijack() }
 
-// ReadFrom hands the copy to the writer below, so that a file still reaches the connection's own ReadFrom (sendfile).
+// ReadFrom hands the copy to the writer below, so that a file still reaches the connection's own
+// ReadFrom (sendfile).
 func (c connWriter) ReadFrom(src io.Reader) (n int64, err error) {
 	below, ok := c.w.(io.ReaderFrom)
 	if !ok {

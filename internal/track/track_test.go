@@ -226,7 +226,8 @@ func TestNonsenseStatusIsNotRecorded(t *testing.T) {
 	}
 }
 
-// net/http sends nothing for a source that gives nothing, so the response can still become an error.
+// net/http sends nothing for a source that gives nothing, so the response can still become an
+// error.
 func TestCopyOfNothingCommitsNothing(t *testing.T) {
 	t.Parallel()
 	body := serve(t, memhttp.New, func(w http.ResponseWriter, r *http.Request) {
@@ -346,7 +347,8 @@ func TestFlushThatIsNotSupportedCommitsNothing(t *testing.T) {
 	}
 }
 
-// Whoever takes the connection over, and however deep below foreign writers: each tracker on the way knows.
+// Whoever takes the connection over, and however deep below foreign writers: each tracker on the
+// way knows.
 func TestHijackIsRecorded(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
@@ -519,8 +521,9 @@ func TestCopyReachesTheConnection(t *testing.T) {
 	}
 }
 
-// informational is the final header of an answer that begins with a 1xx, after which a reverse proxy
-// clears the header (golang/go#81207). Each layer wraps the writer of the one before, and sets fields.
+// informational is the final header of an answer that begins with a 1xx, after which a reverse
+// proxy clears the header (golang/go#81207). Each layer wraps the writer of the one before, and
+// sets fields.
 func informational(clears bool, layers ...func(http.ResponseWriter, *http.Request) http.ResponseWriter) http.Header {
 	sent := make(http.Header)
 	var w http.ResponseWriter = final{sent}
@@ -754,7 +757,8 @@ func (w writerOnly) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(struct{ io.Writer }{w.Writer}, r)
 }
 
-// A field that was set for the final response is in it, once, with its last value, however it begins.
+// A field that was set for the final response is in it, once, with its last value, however it
+// begins.
 func TestFieldsAreInTheFinalResponse(t *testing.T) {
 	t.Parallel()
 	for name, newServer := range map[string]func(http.Handler) *memhttp.Server{"h1": memhttp.New, "h2": memhttp.NewHTTP2} {
