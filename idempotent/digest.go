@@ -16,8 +16,24 @@ import (
 const headerDigest = "Content-Digest"
 
 // ErrDigest is what the handler of an upload reads in place of io.EOF if the body does not match
-// its Content-Digest: see [FingerprintDigest].
-var ErrDigest = errors.New("idempotent: the request body does not match its Content-Digest")
+// its Content-Digest: see [FingerprintDigest]. A handler returns it as it is: it is answered with
+// 400 parameter_invalid.
+var ErrDigest error = digestError{}
+
+type digestError struct{}
+
+func (digestError) Error() string {
+	return "idempotent: the request body does not match its Content-Digest"
+}
+
+// As makes the error the client's, for package apierror.
+func (digestError) As(target any) bool {
+	e, ok := target.(**apierror.Error)
+	if ok {
+		*e = apierror.ParameterInvalid(headerDigest, "does not match the request body")
+	}
+	return ok
+}
 
 var errDigestSyntax = errors.New(
 	"idempotent: the Content-Digest is not a dictionary, or a digest in it is not of its type and length")

@@ -53,6 +53,10 @@ func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(dat
 // fields of a value are lost. A value that cannot be encoded, or is over [Options].MaxResponse,
 // is returned once and not kept.
 //
+// A value of another type than T that was recorded for the key cannot be decoded: api_error. To
+// resolve the record of a Do ([Resolver]), give it a [Response] with the status 200 and what the
+// codec makes of the value as its body.
+//
 // A call that did not run returns the errors of the middleware, which are told apart by
 // apierror.CodeOf: idempotency_conflict, idempotency_in_progress, idempotency_outcome_unknown,
 // idempotency_response_unavailable, rate_limit_exceeded, service_unavailable. If ctx ends before

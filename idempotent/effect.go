@@ -82,9 +82,11 @@ func DerivedKey(ctx context.Context, name string) string {
 
 // Stream lets the response go out as it is written, instead of when it is recorded, for
 // responses that cannot wait for their end. Call it before the first write. A retry is answered
-// 409 idempotency_response_unavailable. The handler's context ends when the client leaves, and
-// with [Options].MaxRun. Without a key Stream does nothing, nor in an [Executor], whose
-// responses wait for the commit.
+// 409 idempotency_response_unavailable.
+//
+// The handler's context ends when the client leaves, and with [Options].MaxRun. A Stack's Timeout
+// ends it too, unless its NoTimeout exempts the route. Without a key Stream does nothing, nor in
+// an [Executor], whose responses wait for the commit.
 func Stream(ctx context.Context) {
 	n := runFrom(ctx)
 	if n == nil || n.executor != nil {

@@ -56,12 +56,14 @@ type Event struct {
 	Attempt int
 	// Waited is the time between the call's beginning and its answer or its run.
 	Waited time.Duration
-	// Status is the handler's or the recorded one. It is 0 for a refusal by this package.
+	// Status is that of the handler's or the recorded response, or of the error of a [Do]. It is
+	// 0 for a refusal by this package, and if the handler did not return.
 	Status int
 	// Lost says that the call ran, and its claim was meanwhile taken over. Outcome is what the
 	// caller got then.
 	Lost bool
-	// Err is the error that was answered, with the store's as its cause, or the one of a recording
-	// that failed. It is nil if all went well.
+	// Err is the error that this package has answered with, with the store's as its cause, the
+	// one of a recording that failed, or the one that a [Do] has returned. It is nil if the
+	// handler's own response went out, whatever that was.
 	Err error
 }

@@ -89,11 +89,8 @@ func ExampleMemory_Resolve() {
 
 	// Someone has asked the bank: it was charged.
 	answer := idempotent.Response{Status: http.StatusCreated, Body: []byte("charge 7")}
-	err := store.Resolve(context.Background(), idOf("", idempotent.GlobalPrincipal, "key-1"), idempotent.Completion{
-		State:     idempotent.StateDone,
-		Response:  answer.Encode(),
-		Retention: 24 * time.Hour,
-	})
+	id := new(idempotent.Options).ID(idempotent.GlobalPrincipal, "key-1")
+	err := store.Resolve(context.Background(), id, answer.Completion(24*time.Hour))
 	fmt.Println(err)
 	write(s, "key-1", "amount=10")
 	// Output:

@@ -27,8 +27,8 @@ type Guard struct {
 // NewGuard returns a guard. Nil options are the defaults. It panics without a store, and on options
 // that contradict each other or are about HTTP requests.
 func NewGuard(s Store, o *Options) *Guard {
-	if o.isHTTP() {
-		panic("idempotent: NewGuard with an option that is about HTTP requests")
+	if name := o.ofRequests(); name != "" {
+		panic("idempotent: NewGuard with Options." + name + ", which is about HTTP requests")
 	}
 	return newGuard(s, o)
 }

@@ -235,7 +235,7 @@ func (c Completion) check(states ...State) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("idempotent: Memory: a completion of state %s, kept for %s: want one of the states %s, and more than 0",
+	return fmt.Errorf("idempotent: Memory: a completion of state %s, kept for %s: want one of the states %v, and more than 0",
 		c.State, c.Retention, slices.Clone(states)) // a clone, or else each call would allocate the list
 }
 

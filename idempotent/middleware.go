@@ -26,6 +26,9 @@ const (
 // a key's answer. Nil options are the defaults. It panics without a store or a scope, and on
 // options that contradict each other.
 //
+// A key is 1 to 255 visible ASCII characters, bare or as a quoted string: abc and "abc" are the
+// same key. Anything else is answered with 400.
+//
 // If the handler is a *http.ServeMux, or its seawall.NotFound, what the mux answers by itself
 // (404, 405, redirects) is no key's answer: no handler ran.
 func New(s Store, scope ScopeFunc, o *Options) func(http.Handler) http.Handler {

@@ -70,7 +70,8 @@ type Options struct {
 
 	// Required refuses requests without a key: 400 parameter_missing. To require a key for some
 	// routes only, put a second middleware that has it set, with the same store, around those: a
-	// request whose key the outer one has taken passes the inner one.
+	// request whose key the outer one has taken passes the inner one. Of the inner one's options
+	// only Required, Methods, Skip, Reject and AtMostOnce have an effect then.
 	Required bool
 	// Methods are those that take a key. Nil is POST, PUT, PATCH and DELETE. A safe method is a
 	// mistake: it needs no key.
@@ -86,7 +87,9 @@ type Options struct {
 	// lost a permission since then. Its error is answered by apierror.Write. If nil, all is
 	// told: the scope has been checked already.
 	Authorize func(*http.Request) error
-	// Fingerprint tells one request from another. If nil, it is [FingerprintBody].
+	// Fingerprint tells one request from another. If nil, it is [FingerprintBody]. For several
+	// kinds of routes it is a function that chooses by r.URL.Path, or the routes have
+	// middlewares of their own.
 	Fingerprint FingerprintFunc
 	// MaxBody bounds the request body that is held in memory, in bytes. 0 is 1 MiB. Negative is no
 	// bound. A longer one is answered 413.
@@ -213,10 +216,22 @@ func (o *Options) withHTTPDefaults() {
 	o.OmitFields = fields
 }
 
-// isHTTP reports whether an option is set that is about requests.
-func (o *Options) isHTTP() bool {
-	return o != nil && (o.Required || o.Methods != nil || o.Skip != nil || o.Reject != nil || o.Authorize != nil ||
-		o.Fingerprint != nil || o.MaxBody != 0 || o.OmitFields != nil || o.CancelOnDisconnect)
+// ofRequests returns the name of an option that is set and is about requests. It is empty if there
+// is none.
+func (o *Options) ofRequests() string {
+	if o == nil {
+		return ""
+	}
+	for name, set := range map[string]bool{
+		"Required": o.Required, "Methods": o.Methods != nil, "Skip": o.Skip != nil, "Reject": o.Reject != nil,
+		"Authorize": o.Authorize != nil, "Fingerprint": o.Fingerprint != nil, "MaxBody": o.MaxBody != 0,
+		"OmitFields": o.OmitFields != nil, "CancelOnDisconnect": o.CancelOnDisconnect,
+	} {
+		if set {
+			return name
+		}
+	}
+	return ""
 }
 
 // setDefault replaces 0 by the default, and a negative value by 0.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A Response is what a record holds. The middleware writes and reads it by itself. A service
@@ -31,6 +32,12 @@ func (r Response) Encode() []byte {
 		panic(fmt.Sprintf("idempotent: Response.Encode: invalid status %d", r.Status))
 	}
 	return encode(r.Status, r.RequestID, headerChange{to: r.Header}, r.Body)
+}
+
+// Completion returns the completion that makes the response a key's answer for the given retention,
+// for [Resolver].Resolve.
+func (r Response) Completion(retention time.Duration) Completion {
+	return Completion{State: StateDone, Response: r.Encode(), Retention: retention}
 }
 
 // DecodeResponse reads what [Response.Encode] or the middleware has written. The response shares b.

@@ -1,6 +1,8 @@
 package idempotent_test
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"io"
 	"net/http"
@@ -8,9 +10,11 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/idempotent"
 )
 
@@ -67,4 +71,42 @@ func TestFingerprintHookErrors(t *testing.T) {
 	require.Equal(t, http.StatusInternalServerError, r.Status)
 	require.NotContains(t, r.Body, "secret")
 	require.Zero(t, h.runs.Load())
+}
+
+func TestUploadThatDoesNotMatchIsTheClientsFault(t *testing.T) {
+	t.Parallel()
+	h := apierror.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+		_, err := io.Copy(io.Discard, r.Body)
+		return err
+	})
+	mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{Fingerprint: idempotent.FingerprintDigest})(h)
+	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("torn"))
+	r.Header.Set("Idempotency-Key", "k")
+	sum := sha256.Sum256([]byte("whole"))
+	r.Header.Set("Content-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum[:])+":")
+	w := httptest.NewRecorder()
+
+	mw.ServeHTTP(w, r)
+
+	require.Equal(t, http.StatusBadRequest, w.Code)
+	require.Contains(t, w.Body.String(), `"param":"Content-Digest"`)
+	require.Equal(t, "false", w.Header().Get("X-Should-Retry"))
+}
+
+func TestCompletionOfAResponse(t *testing.T) {
+	t.Parallel()
+	r := idempotent.Response{Status: http.StatusCreated, Header: http.Header{"Location": {"/x"}}, Body: []byte("body"), RequestID: "req_1"}
+	c := r.Completion(time.Hour)
+	require.Equal(t, idempotent.StateDone, c.State)
+	require.Equal(t, time.Hour, c.Retention)
+	got, err := idempotent.DecodeResponse(c.Response)
+	require.NoError(t, err)
+	require.Equal(t, r, got)
+}
+
+func TestInvalidCompletionIsNamed(t *testing.T) {
+	t.Parallel()
+	err := idempotent.NewMemory(nil).Resolve(t.Context(), idempotent.ID{}, idempotent.Completion{State: idempotent.StateDone})
+	require.ErrorContains(t, err, "done, kept for 0s")
+	require.ErrorContains(t, err, "[done not_kept absent]")
 }
