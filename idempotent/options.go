@@ -87,9 +87,8 @@ type Options struct {
 	// lost a permission since then. Its error is answered by apierror.Write. If nil, all is
 	// told: the scope has been checked already.
 	Authorize func(*http.Request) error
-	// Fingerprint tells one request from another. If nil, it is [FingerprintBody]. For several
-	// kinds of routes it is a function that chooses by r.URL.Path, or the routes have
-	// middlewares of their own.
+	// Fingerprint tells one request from another. If nil, it is [FingerprintBody]. If routes need
+	// different ones, it is a function that chooses by r.URL.Path.
 	Fingerprint FingerprintFunc
 	// MaxBody bounds the request body that is held in memory, in bytes. 0 is 1 MiB. Negative is no
 	// bound. A longer one is answered 413.
