@@ -1,0 +1,563 @@
+package idempotent_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/idempotent"
+)
+
+func TestDuplicateInAnotherProcessIsWokenByTheStore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := memory()
+		var events seen
+		first := idempotent.NewGuard(store, nil)
+		second := idempotent.NewGuard(store, &idempotent.Options{Observe: events.observe})
+		work := func(context.Context) (string, error) {
+			time.Sleep(3 * time.Second)
+			return "done", nil
+		}
+		go func() { _, _ = idempotent.Do(t.Context(), first, callOf("k"), work) }()
+		synctest.Wait()
+
+		v, err := idempotent.Do(t.Context(), second, callOf("k"), work)
+
+		require.NoError(t, err)
+		require.Equal(t, "done", v)
+		require.Equal(t, 3*time.Second, events.last().Waited, "not a moment after the run has ended")
+	})
+}
+
+func TestBoundOfOneWaiterIsOne(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]idempotent.Options{
+		"of a key":   {WaitersPerKey: 1, WaitersPerScope: -1, MaxWaiters: -1},
+		"of a scope": {WaitersPerKey: -1, WaitersPerScope: 1, MaxWaiters: -1},
+		"of all":     {WaitersPerKey: -1, WaitersPerScope: -1, MaxWaiters: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				o := o
+				var events seen
+				o.Observe = events.observe
+				g := idempotent.NewGuard(memory(), &o)
+				var wg sync.WaitGroup
+				for range 4 {
+					wg.Go(func() {
+						_, _ = idempotent.Do(t.Context(), g, callOf("k"), func(context.Context) (int, error) {
+							time.Sleep(time.Second)
+							return 1, nil
+						})
+					})
+				}
+				wg.Wait()
+				require.ElementsMatch(t, []idempotent.Outcome{
+					idempotent.OutcomeExecuted, idempotent.OutcomeReplayed, idempotent.OutcomeInProgress, idempotent.OutcomeInProgress,
+				}, events.results())
+			})
+		})
+	}
+}
+
+// A call that has waited for one of its own process does not run in turn. If it gets the key of a
+// process that has crashed, it leaves the record as it is.
+func TestRecordOfACrashOutlivesACallThatDoesNotRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := memory()
+		var attempts []int
+		work := func(ctx context.Context) (int, error) {
+			attempts = append(attempts, idempotent.Attempt(ctx))
+			return 1, nil
+		}
+		_, _ = idempotent.Do(t.Context(), idempotent.NewGuard(crash(store), nil), callOf("k"), work)
+		time.Sleep(13 * time.Second) // 14 s of the lease are left
+
+		var events seen
+		g := idempotent.NewGuard(leased{store}, &idempotent.Options{Wait: 12 * time.Second, Observe: events.observe})
+		var wg sync.WaitGroup
+		ask := func() { _, _ = idempotent.Do(t.Context(), g, callOf("k"), work) }
+		wg.Go(ask) // polls for 12 s
+		time.Sleep(5 * time.Second)
+		wg.Go(ask) // and takes over from it
+		wg.Wait()
+		require.Equal(t, []idempotent.Outcome{idempotent.OutcomeInProgress, idempotent.OutcomeLeaderFailed}, events.results())
+
+		time.Sleep(time.Second)
+		other := callOf("k")
+		other.Fingerprint = idempotent.Fingerprint{1}
+		_, err := idempotent.Do(t.Context(), g, other, work)
+		require.Equal(t, apierror.CodeIdempotencyConflict, apierror.CodeOf(err), "the fingerprint is remembered")
+		ask()
+		require.Equal(t, []int{1, 3}, attempts, "and the attempts")
+	})
+}
+
+func TestLeaseThatTheStoreDeniesIsLostImmediately(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &faulty{Store: memory(), renew: func(func() error) error { return idempotent.ErrLost }}
+		start := time.Now()
+		_, _ = idempotent.Do(t.Context(), idempotent.NewGuard(store, nil), callOf("k"), func(ctx context.Context) (int, error) {
+			<-ctx.Done()
+			require.Equal(t, 10*time.Second, time.Since(start), "at the first renewal, and not at the end of the lease")
+			require.ErrorIs(t, context.Cause(ctx), idempotent.ErrLeaseLost)
+			return 0, context.Cause(ctx)
+		})
+	})
+}
+
+// twice is an Executor whose first transaction fails, so that it runs again.
+type twice struct{ idempotent.Store }
+
+func (twice) Execute(ctx context.Context, _ idempotent.Claim, run func(context.Context, int) idempotent.Completion) (idempotent.Decision, error) {
+	run(ctx, 1)
+	run(ctx, 1)
+	return idempotent.Decision{Verdict: idempotent.VerdictAcquired, Attempt: 1}, nil
+}
+
+func TestContextOfARunInAnExecutorEndsWithTheRun(t *testing.T) {
+	t.Parallel()
+	var before context.Context
+	runs := 0
+	_, err := idempotent.Do(t.Context(), idempotent.NewGuard(twice{memory()}, nil), callOf("k"), func(ctx context.Context) (int, error) {
+		if runs++; runs == 2 {
+			require.ErrorIs(t, before.Err(), context.Canceled)
+		}
+		require.NoError(t, ctx.Err())
+		before = ctx
+		return runs, nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, 2, runs)
+}
+
+func TestFlushOfAStreamReportsItsError(t *testing.T) {
+	t.Parallel()
+	h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+		idempotent.Stream(r.Context())
+		require.ErrorIs(t, http.NewResponseController(w).Flush(), http.ErrNotSupported)
+	}}
+	mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
+	call(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mw.ServeHTTP(struct{ http.ResponseWriter }{w}, r)
+	}), "k", "")
+	require.EqualValues(t, 1, h.runs.Load())
+}
+
+type unclosable struct{ io.Reader }
+
+var errClose = errors.New("close failed")
+
+func (unclosable) Close() error { return errClose }
+
+func TestCloseOfTheBodyReportsItsError(t *testing.T) {
+	t.Parallel()
+	h := counter{serve: func(_ int64, _ http.ResponseWriter, r *http.Request) {
+		require.ErrorIs(t, r.Body.Close(), errClose)
+	}}
+	r := httptest.NewRequest(http.MethodPost, "/v1/resources", unclosable{strings.NewReader("body")})
+	r.Header.Set("Idempotency-Key", "k")
+	idempotent.New(memory(), idempotent.Global, nil)(&h).ServeHTTP(httptest.NewRecorder(), r)
+	require.EqualValues(t, 1, h.runs.Load())
+}
+
+// writes counts the calls of Write.
+type writes struct {
+	*httptest.ResponseRecorder
+	n int
+}
+
+func (w *writes) Write(p []byte) (int, error) {
+	w.n++
+	return w.ResponseRecorder.Write(p)
+}
+
+func TestResponseWithoutABodyIsSentWithoutAWrite(t *testing.T) {
+	t.Parallel()
+	for name, handle := range map[string]http.HandlerFunc{
+		"silent":     func(http.ResponseWriter, *http.Request) {},
+		"no content": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
+		"a stream": func(w http.ResponseWriter, r *http.Request) {
+			idempotent.Stream(r.Context())
+			w.WriteHeader(http.StatusNoContent)
+			require.NoError(t, http.NewResponseController(w).Flush())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			mw := idempotent.New(memory(), idempotent.Global, nil)(handle)
+			for again := range 2 {
+				r := httptest.NewRequest(http.MethodPost, "/v1/resources", nil)
+				r.Header.Set("Idempotency-Key", "k")
+				w := &writes{ResponseRecorder: httptest.NewRecorder()}
+				mw.ServeHTTP(w, r)
+				if name != "a stream" || again == 0 {
+					require.Zero(t, w.n)
+				}
+			}
+		})
+	}
+}
+
+func TestScopeThatAllShareHasNoBoundOfWaiters(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := idempotent.NewGuard(memory(), &idempotent.Options{WaitersPerScope: 1})
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				v, err := idempotent.Do(t.Context(), g, idempotent.Call{Principal: idempotent.GlobalPrincipal, Key: "k"},
+					func(context.Context) (int, error) {
+						time.Sleep(time.Second)
+						return 1, nil
+					})
+				if err != nil || v != 1 {
+					t.Errorf("%d, %v", v, err)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+func TestNothingIsKeptOfCallsThatHaveWaited(t *testing.T) {
+	t.Parallel()
+	for _, principal := range []string{"customer", idempotent.GlobalPrincipal} {
+		synctest.Test(t, func(t *testing.T) {
+			g := idempotent.NewGuard(memory(), nil)
+			var wg sync.WaitGroup
+			for range 3 {
+				wg.Go(func() {
+					_, _ = idempotent.Do(t.Context(), g, idempotent.Call{Principal: principal, Key: "k"}, func(context.Context) (int, error) {
+						time.Sleep(time.Second)
+						return 1, nil
+					})
+				})
+			}
+			wg.Wait()
+			require.Zero(t, g.Waiting())
+		})
+	}
+}
+
+func TestCallThatHasRunNeverRunsAgainUnprotected(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var asked, finished int
+		store := &faulty{
+			Store: memory(),
+			acquire: func(next func() (idempotent.Decision, error)) (idempotent.Decision, error) {
+				if asked++; asked > 1 {
+					return idempotent.Decision{}, errDown
+				}
+				return next()
+			},
+			finish: func(idempotent.Completion, func() error) error {
+				finished++
+				return idempotent.ErrLost
+			},
+		}
+		var events seen
+		g := idempotent.NewGuard(store, &idempotent.Options{OnFailure: idempotent.FailOpen, Observe: events.observe})
+		var w work
+		_, err := idempotent.Do(t.Context(), g, callOf("k"), w.run)
+		require.Equal(t, apierror.CodeServiceUnavailable, apierror.CodeOf(err))
+		require.Equal(t, 1, w.runs)
+		require.Equal(t, 1, finished, "a claim under which it may have run is not given back")
+		require.Equal(t, idempotent.OutcomeStoreFailed, events.last().Outcome)
+	})
+}
+
+func TestAuthorizeHidesNothingOfTheStore(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		err    error
+		status int
+	}{
+		"full":       {idempotent.ErrFull, http.StatusServiceUnavailable},
+		"over quota": {idempotent.ErrQuota, http.StatusTooManyRequests},
+		"down":       {errDown, http.StatusServiceUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := &faulty{Store: memory(), acquire: func(func() (idempotent.Decision, error)) (idempotent.Decision, error) {
+					return idempotent.Decision{}, test.err
+				}}
+				var h counter
+				o := &idempotent.Options{Authorize: func(*http.Request) error { return apierror.PermissionDenied() }}
+				require.Equal(t, test.status, call(idempotent.New(store, idempotent.Global, o)(&h), "k", "").Status)
+				require.Zero(t, h.runs.Load())
+			})
+		})
+	}
+}
+
+func TestStatusesAtTheBounds(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{200, 999} {
+		r, err := idempotent.DecodeResponse(idempotent.Response{Status: status}.Encode())
+		require.NoError(t, err)
+		require.Equal(t, status, r.Status)
+	}
+	for _, status := range []int{199, 1000} {
+		require.Panics(t, func() { idempotent.Response{Status: status}.Encode() })
+	}
+}
+
+func TestClaimsCarryTheDefaults(t *testing.T) {
+	t.Parallel()
+	var claims []idempotent.Claim
+	store := claiming{memory(), &claims}
+	_, err := idempotent.Do(t.Context(), idempotent.NewGuard(store, nil), callOf("k"), (&work{}).run)
+	require.NoError(t, err)
+	require.Len(t, claims, 1)
+	require.Equal(t, 30*time.Second, claims[0].Lease)
+	require.Equal(t, 24*time.Hour, claims[0].Retention)
+}
+
+// claiming notes the claims.
+type claiming struct {
+	idempotent.Store
+	claims *[]idempotent.Claim
+}
+
+func (c claiming) Acquire(ctx context.Context, claim idempotent.Claim) (idempotent.Decision, error) {
+	*c.claims = append(*c.claims, claim)
+	return c.Store.Acquire(ctx, claim)
+}
+
+func TestMoreOptionsThatPanic(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]idempotent.Options{
+		"a lease too short for a third of it": {Lease: time.Millisecond - 1},
+		"an empty method":                     {Methods: []string{""}},
+		"HEAD":                                {Methods: []string{http.MethodHead}},
+		"TRACE":                               {Methods: []string{http.MethodTrace}},
+		"CONNECT":                             {Methods: []string{http.MethodConnect}},
+		"an OnFailure that is none":           {OnFailure: 2},
+	} {
+		require.Panics(t, func() { idempotent.New(leased{memory()}, idempotent.Global, &o) }, name)
+	}
+	require.NotPanics(t, func() {
+		idempotent.New(leased{memory()}, idempotent.Global, &idempotent.Options{Lease: time.Millisecond})
+	})
+}
+
+func TestBodyWithoutABoundIsRead(t *testing.T) {
+	t.Parallel()
+	for _, length := range []int64{-1, 2 << 20} {
+		h := counter{serve: func(_ int64, _ http.ResponseWriter, r *http.Request) {
+			n, err := io.Copy(io.Discard, r.Body)
+			require.NoError(t, err)
+			require.EqualValues(t, 2<<20, n)
+		}}
+		mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{MaxBody: -1})(&h)
+		r := httptest.NewRequest(http.MethodPost, "/v1/resources", io.LimitReader(zeros{}, 2<<20))
+		r.ContentLength = length
+		r.Header.Set("Idempotency-Key", "k")
+		mw.ServeHTTP(httptest.NewRecorder(), r)
+		require.EqualValues(t, 1, h.runs.Load())
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+func TestFormThatAnOuterLayerHasParsedAndPutBackIsRead(t *testing.T) {
+	t.Parallel()
+	h := counter{serve: func(_ int64, _ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		require.NoError(t, err)
+		require.Equal(t, "name=v", string(body))
+	}}
+	inner := idempotent.New(memory(), idempotent.Global, nil)(&h)
+	call(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		_ = r.FormValue("name")
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		inner.ServeHTTP(w, r)
+	}), "k", "name=v")
+	require.EqualValues(t, 1, h.runs.Load())
+}
+
+// hesitant is a body that has nothing to give the first time, or that fails then.
+type hesitant struct {
+	io.Reader
+	err   error
+	asked bool
+}
+
+func (r *hesitant) Read(p []byte) (int, error) {
+	if !r.asked {
+		r.asked = true
+		return 0, r.err
+	}
+	return r.Reader.Read(p)
+}
+
+func TestFirstReadOfABodyThatGivesNothing(t *testing.T) {
+	t.Parallel()
+	for status, err := range map[int]error{http.StatusOK: nil, http.StatusBadRequest: io.ErrUnexpectedEOF} {
+		mw := idempotent.New(memory(), idempotent.Global, nil)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		r := httptest.NewRequest(http.MethodPost, "/v1/resources", &hesitant{Reader: strings.NewReader("body"), err: err})
+		r.ContentLength = 4
+		r.Header.Set("Idempotency-Key", "k")
+		w := httptest.NewRecorder()
+		mw.ServeHTTP(w, r)
+		require.Equal(t, status, w.Code)
+	}
+}
+
+func TestHeaderOfAFailedRunIsNotInItsError(t *testing.T) {
+	t.Parallel()
+	mw := idempotent.New(memory(), idempotent.Global, nil)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Own", "of what is not sent")
+		w.Header().Set("Content-Length", "5")
+		_, _ = io.WriteString(w, "hell")
+	}))
+	r := call(mw, "k", "")
+	require.Equal(t, http.StatusInternalServerError, r.Status)
+	require.Empty(t, r.Header.Get("X-Own"))
+}
+
+func TestRewindForgetsWhatWasWritten(t *testing.T) {
+	t.Parallel()
+	h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "4")
+		_, _ = io.WriteString(w, "half")
+		require.True(t, w.(interface{ Rewind() bool }).Rewind())
+		w.Header().Set("Content-Length", "5")
+		w.WriteHeader(http.StatusConflict)
+		_, err := io.WriteString(w, "whole")
+		require.NoError(t, err)
+		_, err = io.WriteString(w, "!")
+		require.ErrorIs(t, err, http.ErrContentLength)
+	}}
+	mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
+	for range 2 {
+		r := call(mw, "k", "")
+		require.Equal(t, http.StatusConflict, r.Status)
+		require.Equal(t, "whole", r.Body)
+	}
+	require.EqualValues(t, 1, h.runs.Load())
+}
+
+func TestControlsReportTheirErrors(t *testing.T) {
+	t.Parallel()
+	h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) {
+		c := http.NewResponseController(w)
+		require.ErrorIs(t, c.SetReadDeadline(time.Time{}), http.ErrNotSupported)
+		require.ErrorIs(t, c.SetWriteDeadline(time.Time{}), http.ErrNotSupported)
+		require.ErrorIs(t, c.EnableFullDuplex(), http.ErrNotSupported)
+	}}
+	require.Equal(t, http.StatusOK, call(idempotent.New(memory(), idempotent.Global, nil)(&h), "k", "").Status)
+	require.EqualValues(t, 1, h.runs.Load())
+}
+
+func TestByteWhereNoneIsAllowed(t *testing.T) {
+	t.Parallel()
+	h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNoContent)
+		_, err := w.Write([]byte("x"))
+		require.ErrorIs(t, err, http.ErrBodyNotAllowed)
+	}}
+	call(idempotent.New(memory(), idempotent.Global, nil)(&h), "k", "")
+	require.EqualValues(t, 1, h.runs.Load())
+}
+
+func TestStreamThatCannotBeRecordedIsSentAndRecordedLater(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		var events seen
+		start := time.Now()
+		store := &faulty{Store: memory(), finish: func(_ idempotent.Completion, next func() error) error {
+			if time.Since(start) < 5*time.Second {
+				return errDown
+			}
+			return next()
+		}}
+		h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+			idempotent.Stream(r.Context())
+			_, err := io.WriteString(w, "a stream")
+			require.NoError(t, err)
+			time.Sleep(10 * time.Second)
+		}}
+		o := &idempotent.Options{Observe: events.observe, Logger: slog.New(slog.NewTextHandler(&out, nil))}
+		mw := idempotent.New(store, idempotent.Global, o)(&h)
+
+		require.Equal(t, "a stream", call(mw, "k", "").Body)
+		require.Contains(t, out.String(), "sent before it could be recorded")
+		require.Contains(t, call(mw, "k", "").Body, "idempotency_response_unavailable")
+		require.EqualValues(t, 1, h.runs.Load())
+		require.Equal(t, []idempotent.Outcome{idempotent.OutcomeNotKept, idempotent.OutcomeUnavailable}, events.results())
+	})
+}
+
+func TestRequestWithoutAKeyWithinARunBelongsToIt(t *testing.T) {
+	t.Parallel()
+	store := &journal{Store: memory()}
+	var h counter
+	inner := idempotent.New(store, idempotent.Global, &idempotent.Options{Required: true, AtMostOnce: true})(&h)
+	outer := idempotent.New(store, idempotent.Global, nil)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del("Idempotency-Key")
+		inner.ServeHTTP(w, r)
+	}))
+	require.Equal(t, http.StatusCreated, call(outer, "k", "").Status)
+	require.EqualValues(t, 1, h.runs.Load())
+	require.Contains(t, store.calls, "BeginEffect")
+}
+
+func TestRequestAfterARunDoesNotBelongToIt(t *testing.T) {
+	t.Parallel()
+	store := memory()
+	var h counter
+	var late *http.Request
+	inner := idempotent.New(store, idempotent.ByPrincipal, nil)(&h)
+	call(idempotent.New(store, idempotent.Global, nil)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		late = r.Clone(context.WithoutCancel(r.Context()))
+	})), "k", "")
+
+	w := httptest.NewRecorder()
+	inner.ServeHTTP(w, late)
+	require.Equal(t, http.StatusUnauthorized, w.Code, "its key is looked at")
+	require.Zero(t, h.runs.Load())
+}
+
+func TestLocationIsLeftUpToItsBound(t *testing.T) {
+	t.Parallel()
+	for length, left := range map[int]bool{1 << 10: true, 1<<10 + 1: false} {
+		location := strings.Repeat("x", length)
+		mw := idempotent.New(memory(), idempotent.Global, nil)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			idempotent.Stream(r.Context())
+			w.Header().Set("Location", location)
+			w.WriteHeader(http.StatusCreated)
+			_, _ = io.WriteString(w, "created")
+		}))
+		call(mw, "k", "")
+		require.Equal(t, left, call(mw, "k", "").Header.Get("Location") == location, length)
+	}
+}
