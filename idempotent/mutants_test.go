@@ -3,6 +3,7 @@ package idempotent_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"log/slog"
@@ -560,4 +561,190 @@ func TestLocationIsLeftUpToItsBound(t *testing.T) {
 		call(mw, "k", "")
 		require.Equal(t, left, call(mw, "k", "").Header.Get("Location") == location, length)
 	}
+}
+
+func TestStoredFormThatNobodyWritesIsCorrupt(t *testing.T) {
+	t.Parallel()
+	// A head is: status, request id, number of values, fields.
+	const status = "\xc8\x01" // 200
+	stored := func(version byte, length int, head, body string) []byte {
+		b := binary.BigEndian.AppendUint32([]byte{version}, uint32(length))
+		return idempotent.AppendSum(append(append(b, head...), body...))
+	}
+	for name, test := range map[string]struct {
+		head  string
+		whole bool
+	}{
+		"no fields":                      {status + "\x00\x00", true},
+		"a field":                        {status + "\x00\x01" + "s\x01A\x01\x01v", true},
+		"a field that is nil":            {status + "\x00\x00" + "s\x01A\x00", true},
+		"an added value":                 {status + "\x00\x01" + "a\x01A\x01\x01v", true},
+		"a deleted field":                {status + "\x00\x00" + "d\x01A\x00", true},
+		"an added field without a value": {status + "\x00\x00" + "a\x01A\x00", false},
+		"a deleted field with a value":   {status + "\x00\x01" + "d\x01A\x01\x01v", false},
+		"an unknown change":              {status + "\x00\x01" + "x\x01A\x01\x01v", false},
+		"more values than it says":       {status + "\x00\x01" + "s\x01A\x02\x01v\x01v", false},
+		"fewer values than it says":      {status + "\x00\x02" + "s\x01A\x01\x01v", false},
+		"values without a field":         {status + "\x00\x00" + "s\x01A\x01\x01v", false},
+		"a field that is cut":            {status + "\x00\x01" + "s\x01A\x01\x02v", false},
+		"a name that is cut":             {status + "\x00\x00" + "s\x02A", false},
+		"a field without its number":     {status + "\x00\x00" + "s\x01A", false},
+		"a request id that is cut":       {status + "\x02r", false},
+		"a status that is too large":     {"\xe8\x07\x00\x00", false},
+		"a status that is too small":     {"\xc7\x01\x00\x00", false},
+		"a status that is cut":           {"\xc8", false},
+		"a number that never ends":       {strings.Repeat("\xff", 12), false},
+		"nothing":                        {"", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, err := idempotent.DecodeResponse(stored(1, len(test.head), test.head, "body"))
+			if !test.whole {
+				require.Error(t, err)
+				require.Zero(t, r)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, "body", string(r.Body))
+			for _, length := range []int{1, len("body") + 1, 1 << 20} {
+				_, err = idempotent.DecodeResponse(stored(1, len(test.head)+length, test.head, "body"))
+				require.Error(t, err, "a head that is %d bytes longer than it is", length)
+			}
+			_, err = idempotent.DecodeResponse(stored(2, len(test.head), test.head, "body"))
+			require.ErrorContains(t, err, "version 2")
+		})
+	}
+}
+
+func TestEveryStatusAndANilFieldComeBack(t *testing.T) {
+	t.Parallel()
+	for status := 200; status <= 999; status++ {
+		r := idempotent.Response{Status: status, Header: http.Header{"Content-Type": nil}, Body: []byte("x"), RequestID: strings.Repeat("r", status)}
+		back, err := idempotent.DecodeResponse(r.Encode())
+		require.NoError(t, err)
+		require.Equal(t, r, back)
+		require.Nil(t, back.Header["Content-Type"])
+	}
+}
+
+func TestValuesThatReplaceAnOuterLayersAreNotAddedToThem(t *testing.T) {
+	t.Parallel()
+	inner := idempotent.New(memory(), idempotent.Global, nil)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Link"] = []string{"<b>", "<c>"}
+		_, _ = io.WriteString(w, "x")
+	}))
+	mw := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Link", "<a>")
+		inner.ServeHTTP(w, r)
+	})
+	for range 2 {
+		r := call(mw, "k", "")
+		require.Equal(t, []string{"<b>", "<c>"}, r.Header["Link"])
+		require.Equal(t, "x", r.Body)
+	}
+}
+
+func TestLongOrStreamedWriteAfterReturnChangesNothing(t *testing.T) {
+	t.Parallel()
+	for name, stream := range map[string]bool{"over the limit": false, "a stream": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var late http.ResponseWriter
+			mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{MaxResponse: 10})(http.HandlerFunc(
+				func(w http.ResponseWriter, r *http.Request) {
+					late = w
+					if stream {
+						idempotent.Stream(r.Context())
+					}
+				}))
+			r := httptest.NewRequest(http.MethodPost, "/v1/resources", nil)
+			r.Header.Set("Idempotency-Key", "k")
+			w := httptest.NewRecorder()
+			mw.ServeHTTP(w, r)
+
+			_, err := late.Write(make([]byte, 100))
+			require.Error(t, err)
+			_, err = io.WriteString(late, strings.Repeat("x", 100))
+			require.Error(t, err)
+			require.Error(t, http.NewResponseController(late).Flush())
+
+			require.Empty(t, w.Body.String())
+			again := call(mw, "k", "")
+			require.Equal(t, http.StatusOK, again.Status)
+			require.Empty(t, again.Body)
+		})
+	}
+}
+
+func TestValueThatCannotBeEncodedIsLogged(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	g := idempotent.NewGuard(memory(), &idempotent.Options{Logger: slog.New(slog.NewTextHandler(&out, nil))})
+	_, err := idempotent.Do(t.Context(), g, callOf("k"), func(context.Context) (chan int, error) { return nil, nil })
+	require.NoError(t, err)
+	require.Contains(t, out.String(), "could not be encoded")
+}
+
+func TestLateDeadlineDoesNotProlongTheWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := counter{serve: func(int64, http.ResponseWriter, *http.Request) { time.Sleep(time.Minute) }}
+		mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{Wait: 2 * time.Second})(&h)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		go callWith(ctx, mw, "k")
+		synctest.Wait()
+		start := time.Now()
+		require.Equal(t, http.StatusTooManyRequests, callWith(ctx, mw, "k").Status)
+		require.Equal(t, 2*time.Second, time.Since(start))
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestRunThatHasLostItsClaimWhileItStreamsStands(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		finished := 0
+		store := &faulty{Store: memory(), finish: func(_ idempotent.Completion, next func() error) error {
+			if finished++; finished == 1 {
+				return idempotent.ErrLost
+			}
+			return next()
+		}}
+		h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+			idempotent.Stream(r.Context())
+			w.Header().Set("Location", "/v1/resources/1")
+			w.WriteHeader(http.StatusCreated)
+			_, err := io.WriteString(w, "created")
+			require.ErrorIs(t, err, idempotent.ErrLeaseLost)
+		}}
+		mw := idempotent.New(store, idempotent.Global, nil)(&h)
+		for range 2 {
+			r := call(mw, "k", "")
+			require.Equal(t, http.StatusConflict, r.Status)
+			require.Contains(t, r.Body, "idempotency_response_unavailable")
+		}
+		require.EqualValues(t, 1, h.runs.Load())
+	})
+}
+
+func TestFingerprintMayReadTheBodyTwice(t *testing.T) {
+	t.Parallel()
+	h := counter{serve: func(_ int64, _ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		require.NoError(t, err)
+		require.Equal(t, "body", string(body))
+	}}
+	mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{
+		Fingerprint: func(r *http.Request, body func() ([]byte, error)) (idempotent.Fingerprint, error) {
+			for range 2 {
+				b, err := body()
+				require.NoError(t, err)
+				require.Equal(t, "body", string(b))
+			}
+			return idempotent.FingerprintBody(r, body)
+		},
+	})(&h)
+	require.Equal(t, http.StatusOK, call(mw, "k", "body").Status)
+	require.EqualValues(t, 1, h.runs.Load())
 }
