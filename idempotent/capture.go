@@ -55,7 +55,7 @@ func (c *capture) WriteHeader(status int) {
 		panic(fmt.Sprintf("idempotent: invalid WriteHeader code %d", status))
 	case status == http.StatusSwitchingProtocols:
 		panic("idempotent: a keyed request cannot switch protocols")
-	case c.status != 0 || c.err != nil:
+	case c.status != 0:
 		// the second one, which net/http ignores too
 	case status < 200:
 		c.w.WriteHeader(status)

@@ -748,3 +748,29 @@ func TestFingerprintMayReadTheBodyTwice(t *testing.T) {
 	require.Equal(t, http.StatusOK, call(mw, "k", "body").Status)
 	require.EqualValues(t, 1, h.runs.Load())
 }
+
+func TestStreamThatFailsIsToldAsNotKept(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(r *http.Request, w http.ResponseWriter){
+		"a panic": func(*http.Request, http.ResponseWriter) { panic(http.ErrAbortHandler) },
+		"Forget":  func(r *http.Request, _ http.ResponseWriter) { idempotent.Forget(r.Context()) },
+		"a response that cannot be taken back": func(_ *http.Request, w http.ResponseWriter) {
+			require.False(t, w.(interface{ Rewind() bool }).Rewind())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var events seen
+			h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+				idempotent.Stream(r.Context())
+				_, _ = io.WriteString(w, "a part")
+				end(r, w)
+			}}
+			mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{Observe: events.observe})(&h)
+			require.Equal(t, "a part", call(mw, "k", "").Body)
+			require.Contains(t, call(mw, "k", "").Body, "idempotency_response_unavailable")
+			require.EqualValues(t, 1, h.runs.Load())
+			require.Equal(t, []idempotent.Outcome{idempotent.OutcomeNotKept, idempotent.OutcomeUnavailable}, events.results())
+		})
+	}
+}

@@ -214,12 +214,9 @@ type reader struct {
 	bad  bool
 }
 
-// field takes what stands before the values of a field, and returns how many they are.
+// field takes what stands before the values of a field, and returns how many they are. There must
+// be something to take.
 func (r *reader) field() (op byte, name string, values int) {
-	if r.rest == "" {
-		r.bad = true
-		return 0, "", 0
-	}
 	op, r.rest = r.rest[0], r.rest[1:]
 	name = r.string()
 	return op, name, int(r.uvarint(uint64(len(r.rest))))
