@@ -582,6 +582,7 @@ func TestStoredFormThatNobodyWritesIsCorrupt(t *testing.T) {
 		"a deleted field":                {status + "\x00\x00" + "d\x01A\x00", true},
 		"an added field without a value": {status + "\x00\x00" + "a\x01A\x00", false},
 		"a deleted field with a value":   {status + "\x00\x01" + "d\x01A\x01\x01v", false},
+		"an unknown change of no value":  {status + "\x00\x00" + "x\x01A\x00", false},
 		"an unknown change":              {status + "\x00\x01" + "x\x01A\x01\x01v", false},
 		"more values than it says":       {status + "\x00\x01" + "s\x01A\x02\x01v\x01v", false},
 		"fewer values than it says":      {status + "\x00\x02" + "s\x01A\x01\x01v", false},
@@ -773,4 +774,70 @@ func TestStreamThatFailsIsToldAsNotKept(t *testing.T) {
 			require.Equal(t, []idempotent.Outcome{idempotent.OutcomeNotKept, idempotent.OutcomeUnavailable}, events.results())
 		})
 	}
+}
+
+func TestResponseWithoutABoundIsKept(t *testing.T) {
+	t.Parallel()
+	mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{MaxResponse: -1})(http.HandlerFunc(
+		func(w http.ResponseWriter, _ *http.Request) {
+			for range 3 {
+				_, _ = w.Write(make([]byte, 1<<20))
+			}
+		}))
+	call(mw, "k", "")
+	again := call(mw, "k", "")
+	require.True(t, again.replayed())
+	require.Len(t, again.Body, 3<<20)
+}
+
+func TestCallersAreToldToComeBackAtDifferentTimes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := counter{serve: func(int64, http.ResponseWriter, *http.Request) { time.Sleep(time.Second) }}
+		mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{Wait: -1})(&h)
+		go call(mw, "k", "")
+		synctest.Wait()
+		told := map[string]bool{}
+		for range 100 {
+			told[call(mw, "k", "").Header.Get("Retry-After")] = true
+		}
+		time.Sleep(time.Second)
+		require.Equal(t, map[string]bool{"1": true, "2": true}, told)
+	})
+}
+
+func TestLogNamesNoRecordWhereThereIsNone(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	o := &idempotent.Options{Logger: slog.New(slog.NewTextHandler(&out, nil))}
+	call(idempotent.New(memory(), idempotent.ByPrincipal, o)(http.NotFoundHandler()), "k", "")
+	require.Contains(t, out.String(), "a request is refused")
+	require.NotContains(t, out.String(), "idempotency_id")
+}
+
+func TestNothingIsAddedToAStreamThatIsShort(t *testing.T) {
+	t.Parallel()
+	mw := idempotent.New(memory(), idempotent.Global, nil)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		idempotent.Stream(r.Context())
+		w.Header().Set("Content-Length", "5")
+		_, _ = io.WriteString(w, "hell")
+	}))
+	require.Equal(t, "hell", call(mw, "k", "").Body)
+}
+
+func TestDeletedFieldOfOneRequestIsNotDeletedInAReplay(t *testing.T) {
+	t.Parallel()
+	inner := idempotent.New(memory(), idempotent.Global, nil)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Del("Ratelimit")
+		w.Header().Del("X-Outer")
+	}))
+	mw := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Ratelimit", "outer")
+		w.Header().Set("X-Outer", "outer")
+		inner.ServeHTTP(w, r)
+	})
+	require.Empty(t, call(mw, "k", "").Header.Get("Ratelimit"))
+	again := call(mw, "k", "")
+	require.Equal(t, "outer", again.Header.Get("Ratelimit"))
+	require.Empty(t, again.Header.Get("X-Outer"))
 }
