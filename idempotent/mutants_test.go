@@ -124,9 +124,13 @@ func TestLeaseThatTheStoreDeniesIsLostImmediately(t *testing.T) {
 }
 
 // twice is an Executor whose first transaction fails, so that it runs again.
-type twice struct{ idempotent.Store }
+type twice struct {
+	idempotent.Store
+	outer context.Context
+}
 
-func (twice) Execute(ctx context.Context, _ idempotent.Claim, run func(context.Context, int) idempotent.Completion) (idempotent.Decision, error) {
+func (e *twice) Execute(ctx context.Context, _ idempotent.Claim, run func(context.Context, int) idempotent.Completion) (idempotent.Decision, error) {
+	e.outer = ctx
 	run(ctx, 1)
 	run(ctx, 1)
 	return idempotent.Decision{Verdict: idempotent.VerdictAcquired, Attempt: 1}, nil
@@ -136,7 +140,8 @@ func TestContextOfARunInAnExecutorEndsWithTheRun(t *testing.T) {
 	t.Parallel()
 	var before context.Context
 	runs := 0
-	_, err := idempotent.Do(t.Context(), idempotent.NewGuard(twice{memory()}, nil), callOf("k"), func(ctx context.Context) (int, error) {
+	store := &twice{Store: memory()}
+	_, err := idempotent.Do(t.Context(), idempotent.NewGuard(store, nil), callOf("k"), func(ctx context.Context) (int, error) {
 		if runs++; runs == 2 {
 			require.ErrorIs(t, before.Err(), context.Canceled)
 		}
@@ -146,6 +151,7 @@ func TestContextOfARunInAnExecutorEndsWithTheRun(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, 2, runs)
+	require.ErrorIs(t, store.outer.Err(), context.Canceled)
 }
 
 func TestFlushOfAStreamReportsItsError(t *testing.T) {
@@ -434,7 +440,9 @@ func TestFirstReadOfABodyThatGivesNothing(t *testing.T) {
 
 func TestHeaderOfAFailedRunIsNotInItsError(t *testing.T) {
 	t.Parallel()
-	mw := idempotent.New(memory(), idempotent.Global, nil)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	var events seen
+	o := &idempotent.Options{Observe: events.observe}
+	mw := idempotent.New(memory(), idempotent.Global, o)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Own", "of what is not sent")
 		w.Header().Set("Content-Length", "5")
 		_, _ = io.WriteString(w, "hell")
@@ -442,6 +450,7 @@ func TestHeaderOfAFailedRunIsNotInItsError(t *testing.T) {
 	r := call(mw, "k", "")
 	require.Equal(t, http.StatusInternalServerError, r.Status)
 	require.Empty(t, r.Header.Get("X-Own"))
+	require.Equal(t, apierror.CodeAPIError, apierror.CodeOf(events.last().Err))
 }
 
 func TestRewindForgetsWhatWasWritten(t *testing.T) {
@@ -482,8 +491,12 @@ func TestByteWhereNoneIsAllowed(t *testing.T) {
 	t.Parallel()
 	h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
-		_, err := w.Write([]byte("x"))
+		n, err := w.Write([]byte("x"))
 		require.ErrorIs(t, err, http.ErrBodyNotAllowed)
+		require.Zero(t, n)
+		n, err = io.WriteString(w, "x")
+		require.ErrorIs(t, err, http.ErrBodyNotAllowed)
+		require.Zero(t, n)
 	}}
 	call(idempotent.New(memory(), idempotent.Global, nil)(&h), "k", "")
 	require.EqualValues(t, 1, h.runs.Load())
@@ -524,6 +537,7 @@ func TestRequestWithoutAKeyWithinARunBelongsToIt(t *testing.T) {
 	var h counter
 	inner := idempotent.New(store, idempotent.Global, &idempotent.Options{Required: true, AtMostOnce: true})(&h)
 	outer := idempotent.New(store, idempotent.Global, nil)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = r.Clone(r.Context())
 		r.Header.Del("Idempotency-Key")
 		inner.ServeHTTP(w, r)
 	}))
@@ -559,7 +573,12 @@ func TestLocationIsLeftUpToItsBound(t *testing.T) {
 			_, _ = io.WriteString(w, "created")
 		}))
 		call(mw, "k", "")
-		require.Equal(t, left, call(mw, "k", "").Header.Get("Location") == location, length)
+		again := call(mw, "k", "").Header["Location"]
+		if left {
+			require.Equal(t, []string{location}, again)
+		} else {
+			require.Nil(t, again)
+		}
 	}
 }
 
@@ -668,6 +687,7 @@ func TestLongOrStreamedWriteAfterReturnChangesNothing(t *testing.T) {
 			_, err = io.WriteString(late, strings.Repeat("x", 100))
 			require.Error(t, err)
 			require.Error(t, http.NewResponseController(late).Flush())
+			require.False(t, late.(interface{ Rewind() bool }).Rewind())
 
 			require.Empty(t, w.Body.String())
 			again := call(mw, "k", "")
@@ -822,7 +842,7 @@ func TestNothingIsAddedToAStreamThatIsShort(t *testing.T) {
 		w.Header().Set("Content-Length", "5")
 		_, _ = io.WriteString(w, "hell")
 	}))
-	require.Equal(t, "hell", call(mw, "k", "").Body)
+	require.Equal(t, "hell", callWith(t.Context(), mw, "k").Body)
 }
 
 func TestDeletedFieldOfOneRequestIsNotDeletedInAReplay(t *testing.T) {
@@ -840,4 +860,93 @@ func TestDeletedFieldOfOneRequestIsNotDeletedInAReplay(t *testing.T) {
 	again := call(mw, "k", "")
 	require.Equal(t, "outer", again.Header.Get("Ratelimit"))
 	require.Empty(t, again.Header.Get("X-Outer"))
+}
+
+func TestErrorStatusesAtTheBounds(t *testing.T) {
+	t.Parallel()
+	for status, told := range map[int]int{399: 500, 400: 400, 599: 599, 600: 500} {
+		var events seen
+		g := idempotent.NewGuard(memory(), &idempotent.Options{Observe: events.observe, Keep: func(int) bool { return true }})
+		w := fails(apierror.Definition{Code: "odd", Type: apierror.TypeInvalidRequest, Status: status, Message: "Odd."}.New())
+		for range 2 {
+			_, err := idempotent.Do(t.Context(), g, callOf("k"), w.run)
+			require.Equal(t, apierror.Code("odd"), apierror.CodeOf(err))
+			require.Equal(t, told, events.last().Status)
+		}
+		require.Equal(t, 1, w.runs)
+	}
+}
+
+func TestErrorReplacesWhatAnExecutorCannotHold(t *testing.T) {
+	t.Parallel()
+	_, store := newExecutor()
+	mw := idempotent.New(store, idempotent.Global, &idempotent.Options{MaxResponse: 1000})(apierror.HandlerFunc(
+		func(w http.ResponseWriter, _ *http.Request) error {
+			_, err := io.WriteString(w, strings.Repeat("x", 2000))
+			require.Error(t, err)
+			return apierror.PermissionDenied()
+		}))
+	require.Equal(t, http.StatusForbidden, call(mw, "k", "").Status)
+}
+
+func TestCallerWithoutAnyOuterLayerSeesWhatTheHandlerHasParsed(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/{kind}", func(_ http.ResponseWriter, r *http.Request) { _ = r.ParseForm() })
+	r := httptest.NewRequest(http.MethodPost, "/v1/resources", strings.NewReader("name=v"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Idempotency-Key", "k")
+	idempotent.New(memory(), idempotent.Global, nil)(mux).ServeHTTP(httptest.NewRecorder(), r)
+	require.Equal(t, "POST /v1/{kind}", r.Pattern)
+	require.Equal(t, "v", r.PostForm.Get("name"))
+}
+
+func TestFieldsThatAreNeverRecorded(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{
+		"Set-Cookie", "Date", "Content-Length", "Request-Id", "X-Request-Id", "Idempotent-Replayed", "Original-Request",
+		"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authentication-Info", "Proxy-Connection", "Te", "Trailer",
+		"Transfer-Encoding", "Upgrade", "Access-Control-Allow-Origin", "Ratelimit", "Ratelimit-Policy", "X-Ratelimit-Limit",
+		"Trailer:X-Sum", "set-cookie",
+	} {
+		r := idempotent.Response{Status: 200, Header: http.Header{name: {"v"}, "X-Own": {"v"}}}
+		back, err := idempotent.DecodeResponse(r.Encode())
+		require.NoError(t, err)
+		require.Equal(t, http.Header{"X-Own": {"v"}}, back.Header, name)
+	}
+}
+
+// statuses notes the statuses that are written.
+type statuses struct {
+	*httptest.ResponseRecorder
+	all []int
+}
+
+func (w *statuses) WriteHeader(status int) {
+	w.all = append(w.all, status)
+	if status >= 200 {
+		w.ResponseRecorder.WriteHeader(status)
+	}
+}
+
+func TestFirstAndLastInformationalStatusPass(t *testing.T) {
+	t.Parallel()
+	mw := idempotent.New(memory(), idempotent.Global, nil)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusContinue)
+		w.WriteHeader(199)
+		w.WriteHeader(http.StatusCreated)
+	}))
+	r := httptest.NewRequest(http.MethodPost, "/v1/resources", nil)
+	r.Header.Set("Idempotency-Key", "k")
+	w := &statuses{ResponseRecorder: httptest.NewRecorder()}
+	mw.ServeHTTP(w, r)
+	require.Equal(t, []int{100, 199, 201}, w.all)
+}
+
+func TestDefaultBoundOfABody(t *testing.T) {
+	t.Parallel()
+	for length, status := range map[int]int{1 << 20: http.StatusCreated, 1<<20 + 1: http.StatusRequestEntityTooLarge} {
+		var h counter
+		require.Equal(t, status, call(idempotent.New(memory(), idempotent.Global, nil)(&h), "k", strings.Repeat("x", length)).Status)
+	}
 }
