@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -949,4 +950,250 @@ func TestDefaultBoundOfABody(t *testing.T) {
 		var h counter
 		require.Equal(t, status, call(idempotent.New(memory(), idempotent.Global, nil)(&h), "k", strings.Repeat("x", length)).Status)
 	}
+}
+
+// early is a store whose Waiter wakes a caller too early once.
+type early struct {
+	passing
+	woken *atomic.Bool
+}
+
+func (e early) Wait(ctx context.Context, id idempotent.ID) error {
+	if !e.woken.Swap(true) {
+		return nil
+	}
+	return e.passing.Wait(ctx, id)
+}
+
+func TestWaiterIsAskedAgainAfterAnEarlyHint(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := idempotent.NewMemory(nil)
+		var events seen
+		second := idempotent.NewGuard(early{passing{m, m}, new(atomic.Bool)}, &idempotent.Options{Observe: events.observe})
+		work := func(context.Context) (int, error) {
+			time.Sleep(3 * time.Second)
+			return 1, nil
+		}
+		go func() { _, _ = idempotent.Do(t.Context(), idempotent.NewGuard(m, nil), callOf("k"), work) }()
+		synctest.Wait()
+		_, err := idempotent.Do(t.Context(), second, callOf("k"), work)
+		require.NoError(t, err)
+		require.Equal(t, 3*time.Second, events.last().Waited)
+	})
+}
+
+func TestEndOfASilentRunSaysWhy(t *testing.T) {
+	t.Parallel()
+	shutdown := errors.New("the server ends")
+	for name, test := range map[string]struct {
+		cause error
+		told  apierror.Code
+	}{
+		"the client has left": {context.Canceled, ""},
+		"the server ends":     {shutdown, apierror.CodeServiceUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithCancelCause(t.Context())
+			var events seen
+			mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{CancelOnDisconnect: true, Observe: events.observe})(
+				http.HandlerFunc(func(http.ResponseWriter, *http.Request) { cancel(test.cause) }))
+			callWith(ctx, mw, "k")
+			err := events.last().Err
+			require.ErrorIs(t, err, test.cause)
+			require.Equal(t, test.told, apierror.CodeOf(err))
+		})
+	}
+}
+
+func TestInnerMiddlewareRejectsAndMarks(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		reject, strip, markFails bool
+		status                   int
+	}{
+		"a key that it takes":          {status: http.StatusCreated},
+		"a key that it rejects":        {reject: true, status: http.StatusBadRequest},
+		"no key, where it rejects all": {reject: true, strip: true, status: http.StatusCreated},
+		"an effect that cannot begin":  {markFails: true, status: http.StatusServiceUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := &faulty{Store: memory(), mark: func(next func() error) error {
+					if test.markFails {
+						return errDown
+					}
+					return next()
+				}}
+				var h counter
+				inner := idempotent.New(store, idempotent.Global, &idempotent.Options{
+					AtMostOnce: true, Reject: func(*http.Request) bool { return test.reject },
+				})(&h)
+				outer := idempotent.New(store, idempotent.Global, nil)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if test.strip {
+						r = r.Clone(r.Context())
+						r.Header.Del("Idempotency-Key")
+					}
+					inner.ServeHTTP(w, r)
+				}))
+				require.Equal(t, test.status, call(outer, "k", "").Status)
+				require.Equal(t, test.status == http.StatusCreated, h.runs.Load() == 1)
+			})
+		})
+	}
+}
+
+func TestLossIsRetriedAsLongAsACallWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		lost := 0
+		store := &faulty{Store: memory(), finish: func(_ idempotent.Completion, next func() error) error {
+			if lost++; lost <= 4 {
+				return idempotent.ErrLost
+			}
+			return next()
+		}}
+		var events seen
+		var w work
+		g := idempotent.NewGuard(store, &idempotent.Options{Observe: events.observe})
+		for range 2 {
+			v, err := idempotent.Do(t.Context(), g, callOf("k"), w.run)
+			require.NoError(t, err)
+			require.Equal(t, "run 1", v)
+		}
+		require.Equal(t, []idempotent.Outcome{idempotent.OutcomeExecuted, idempotent.OutcomeReplayed}, events.results())
+	})
+}
+
+func TestReplayOfAResolvedRecordNamesNoRequest(t *testing.T) {
+	t.Parallel()
+	m := idempotent.NewMemory(nil)
+	var events seen
+	o := &idempotent.Options{Observe: events.observe}
+	mw := idempotent.New(m, idempotent.Global, o)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		require.NoError(t, idempotent.BeginEffect(r.Context()))
+		w.WriteHeader(http.StatusInternalServerError)
+	}))
+	call(mw, "k", "")
+	require.NoError(t, m.Resolve(t.Context(), o.ID(idempotent.GlobalPrincipal, "k"), idempotent.Completion{
+		State: idempotent.StateDone, Response: idempotent.Response{Status: http.StatusAccepted}.Encode(), Retention: time.Hour,
+	}))
+	again := call(mw, "k", "")
+	require.Equal(t, http.StatusAccepted, again.Status)
+	require.NotContains(t, again.Header, "Original-Request")
+	require.Equal(t, http.StatusAccepted, events.last().Status)
+}
+
+func TestDamagedRecordIsNotGivenToACodec(t *testing.T) {
+	t.Parallel()
+	g := idempotent.NewGuard(damaging{memory(), []byte("garbage garbage")}, nil)
+	c := callOf("k")
+	c.Codec = rawCodec{}
+	for again := range 2 {
+		_, err := idempotent.Do(t.Context(), g, c, func(context.Context) ([]byte, error) { return []byte("v"), nil })
+		require.Equal(t, again == 1, apierror.CodeOf(err) == apierror.CodeAPIError)
+	}
+}
+
+func TestResponseWithoutRoomIsLogged(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	store := &faulty{Store: memory(), finish: func(c idempotent.Completion, next func() error) error {
+		if c.State == idempotent.StateDone {
+			return idempotent.ErrFull
+		}
+		return next()
+	}}
+	g := idempotent.NewGuard(store, &idempotent.Options{Logger: slog.New(slog.NewTextHandler(&out, nil))})
+	_, err := idempotent.Do(t.Context(), g, callOf("k"), (&work{}).run)
+	require.NoError(t, err)
+	require.Contains(t, out.String(), "no room for a response")
+}
+
+func TestStreamInAnExecutorOutlivesItsClient(t *testing.T) {
+	t.Parallel()
+	_, store := newExecutor()
+	ctx, cancel := context.WithCancel(t.Context())
+	h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+		cancel()
+		idempotent.Stream(r.Context())
+		require.NoError(t, r.Context().Err())
+	}}
+	callWith(ctx, idempotent.New(store, idempotent.Global, nil)(&h), "k")
+	require.EqualValues(t, 1, h.runs.Load())
+}
+
+func TestWaiterThatLeavesFreesOnePlaceOfItsScope(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var events seen
+		g := idempotent.NewGuard(memory(), &idempotent.Options{WaitersPerScope: 2, Observe: events.observe})
+		ask := func(ctx context.Context) {
+			go func() {
+				_, _ = idempotent.Do(ctx, g, callOf("k"), func(context.Context) (int, error) {
+					time.Sleep(5 * time.Second)
+					return 1, nil
+				})
+			}()
+			synctest.Wait()
+		}
+		leaves, cancel := context.WithCancel(t.Context())
+		ask(t.Context()) // runs
+		ask(t.Context())
+		ask(leaves)
+		cancel()
+		synctest.Wait()
+		for range 3 { // one of them may wait
+			ask(t.Context())
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		require.Equal(t, 3, count(events.results(), idempotent.OutcomeInProgress), "one has left, and two found no place")
+		require.Equal(t, 2, count(events.results(), idempotent.OutcomeReplayed))
+	})
+}
+
+func TestRecordedStreamHasNoLeaseToLose(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+			idempotent.Stream(r.Context())
+			_, _ = io.WriteString(w, "a")
+			time.Sleep(time.Minute)
+			require.NoError(t, r.Context().Err())
+		}}
+		call(idempotent.New(leased{memory()}, idempotent.Global, nil)(&h), "k", "")
+		require.EqualValues(t, 1, h.runs.Load())
+	})
+}
+
+func TestSkipAndRequiredAskForEachRequest(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/resources", func(http.ResponseWriter, *http.Request) {})
+	o := &idempotent.Options{Required: true, Skip: func(r *http.Request) bool { return r.URL.Query().Has("skip") }}
+	mw := idempotent.New(memory(), idempotent.Global, o)(mux)
+	for target, status := range map[string]int{
+		"/v1/resources":      http.StatusBadRequest,
+		"/v1/resources?skip": http.StatusOK,
+		"/unknown":           http.StatusNotFound,
+	} {
+		w := httptest.NewRecorder()
+		mw.ServeHTTP(w, httptest.NewRequest(http.MethodPost, target, nil))
+		require.Equal(t, status, w.Code, target)
+	}
+}
+
+func TestBodyOfOneByteThatIsGoneIsAMistake(t *testing.T) {
+	t.Parallel()
+	r := httptest.NewRequest(http.MethodPost, "/v1/resources", strings.NewReader(""))
+	r.ContentLength = 1
+	r.Header.Set("Idempotency-Key", "k")
+	w := httptest.NewRecorder()
+	var h counter
+	idempotent.New(memory(), idempotent.Global, nil)(&h).ServeHTTP(w, r)
+	require.Equal(t, http.StatusInternalServerError, w.Code)
+	require.Zero(t, h.runs.Load())
 }
