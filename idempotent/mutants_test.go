@@ -1197,3 +1197,69 @@ func TestBodyOfOneByteThatIsGoneIsAMistake(t *testing.T) {
 	require.Equal(t, http.StatusInternalServerError, w.Code)
 	require.Zero(t, h.runs.Load())
 }
+
+// patient notes how long it may take to answer a claim.
+type patient struct {
+	idempotent.Store
+	left time.Duration
+}
+
+func (p *patient) Acquire(ctx context.Context, c idempotent.Claim) (idempotent.Decision, error) {
+	deadline, _ := ctx.Deadline()
+	p.left = time.Until(deadline)
+	return p.Store.Acquire(ctx, c)
+}
+
+func TestStoreTimeoutIsAtMostAThirdOfTheLease(t *testing.T) {
+	t.Parallel()
+	for timeout, want := range map[time.Duration]time.Duration{
+		0: time.Second, 3 * time.Second: 3 * time.Second, time.Minute: 4 * time.Second,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			store := &patient{Store: memory()}
+			g := idempotent.NewGuard(store, &idempotent.Options{Lease: 12 * time.Second, StoreTimeout: timeout})
+			_, err := idempotent.Do(t.Context(), g, callOf("k"), (&work{}).run)
+			require.NoError(t, err)
+			require.Equal(t, want, store.left)
+		})
+	}
+}
+
+func TestContentLengthOfNothingAllowsNothing(t *testing.T) {
+	t.Parallel()
+	h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "0")
+		w.WriteHeader(999)
+		_, err := io.WriteString(w, "x")
+		require.ErrorIs(t, err, http.ErrContentLength)
+	}}
+	mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{Keep: func(int) bool { return true }})(&h)
+	for range 2 {
+		r := call(mw, "k", "")
+		require.Equal(t, 999, r.Status)
+		require.Empty(t, r.Body)
+	}
+	require.EqualValues(t, 1, h.runs.Load())
+}
+
+// adder adds a value to each field when the head goes out.
+type adder struct{ http.ResponseWriter }
+
+func (w adder) WriteHeader(status int) {
+	for _, name := range []string{"Idempotent-Replayed", "Original-Request", "Content-Length"} {
+		w.Header().Add(name, "added")
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func TestValueAddedToAReplayChangesNoOtherField(t *testing.T) {
+	t.Parallel()
+	mw := idempotent.New(memory(), idempotent.Global, nil)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "hello")
+	}))
+	first := call(mw, "k", "")
+	again := call(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { mw.ServeHTTP(adder{w}, r) }), "k", "")
+	require.Equal(t, []string{"true", "added"}, again.Header["Idempotent-Replayed"])
+	require.Equal(t, []string{first.Header.Get("Request-Id"), "added"}, again.Header["Original-Request"])
+	require.Equal(t, []string{"5", "added"}, again.Header["Content-Length"])
+}
