@@ -609,6 +609,7 @@ func TestStoredFormThatNobodyWritesIsCorrupt(t *testing.T) {
 		"values without a field":         {status + "\x00\x00" + "s\x01A\x01\x01v", false},
 		"a field that is cut":            {status + "\x00\x01" + "s\x01A\x01\x02v", false},
 		"a name that is cut":             {status + "\x00\x00" + "s\x02A", false},
+		"a name that is cut at a number": {status + "\x00\x00" + "s\x02\x00", false},
 		"a field without its number":     {status + "\x00\x00" + "s\x01A", false},
 		"a request id that is cut":       {status + "\x02r", false},
 		"a status that is too large":     {"\xe8\x07\x00\x00", false},
@@ -1262,4 +1263,128 @@ func TestValueAddedToAReplayChangesNoOtherField(t *testing.T) {
 	require.Equal(t, []string{"true", "added"}, again.Header["Idempotent-Replayed"])
 	require.Equal(t, []string{first.Header.Get("Request-Id"), "added"}, again.Header["Original-Request"])
 	require.Equal(t, []string{"5", "added"}, again.Header["Content-Length"])
+}
+
+func TestSecretIsCopied(t *testing.T) {
+	t.Parallel()
+	o := &idempotent.Options{Secret: []byte("secret")}
+	g := idempotent.NewGuard(memory(), o)
+	before := g.ID("p", "k")
+	o.Secret[0] = 'S'
+	require.Equal(t, before, g.ID("p", "k"))
+}
+
+func TestStreamThatIsLostAfterItWasSentIsNotRunAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var out bytes.Buffer
+		var events seen
+		store := &faulty{Store: memory(), finish: func(idempotent.Completion, func() error) error {
+			if time.Since(start) < 5*time.Second {
+				return errDown
+			}
+			return idempotent.ErrLost
+		}}
+		h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+			idempotent.Stream(r.Context())
+			_, _ = io.WriteString(w, "a stream")
+			time.Sleep(10 * time.Second)
+		}}
+		o := &idempotent.Options{Observe: events.observe, Logger: slog.New(slog.NewTextHandler(&out, nil))}
+		require.Equal(t, "a stream", call(idempotent.New(store, idempotent.Global, o)(&h), "k", "").Body)
+		require.Equal(t, []idempotent.Outcome{idempotent.OutcomeUnrecorded}, events.results())
+		require.Contains(t, out.String(), "a claim was lost during the run")
+		require.EqualValues(t, 1, h.runs.Load())
+	})
+}
+
+func TestStreamIsRecordedOnce(t *testing.T) {
+	t.Parallel()
+	store := &journal{Store: memory()}
+	call(idempotent.New(store, idempotent.Global, nil)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		idempotent.Stream(r.Context())
+		_, _ = io.WriteString(w, "a stream")
+	})), "k", "")
+	require.Equal(t, 1, len(store.calls)-1, "%v, the claim and the record", store.calls)
+}
+
+func TestEarlierOfDeadlineAndWriteTimeoutEndsTheWait(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ deadline, write time.Duration }{
+		"the deadline":         {2 * time.Second, 4 * time.Second},
+		"the WriteTimeout":     {4 * time.Second, 2 * time.Second},
+		"a WriteTimeout alone": {0, 2 * time.Second},
+		"a deadline alone":     {2 * time.Second, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h := counter{serve: func(int64, http.ResponseWriter, *http.Request) { time.Sleep(8 * time.Second) }}
+				mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
+				go callWith(t.Context(), mw, "k")
+				synctest.Wait()
+				ctx := context.WithValue(t.Context(), http.ServerContextKey, &http.Server{WriteTimeout: test.write}) //nolint:gosec // serves nothing
+				if test.deadline > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, test.deadline)
+					defer cancel()
+				}
+				start := time.Now()
+				require.Equal(t, http.StatusTooManyRequests, callWith(ctx, mw, "k").Status)
+				require.Equal(t, 1800*time.Millisecond, time.Since(start))
+				time.Sleep(8 * time.Second)
+			})
+		})
+	}
+}
+
+// cut is a connection that is gone.
+type cut struct{ http.ResponseWriter }
+
+func (cut) Write([]byte) (int, error) { return 0, errDown }
+
+func TestWriterIsToldThatItsConnectionIsGone(t *testing.T) {
+	t.Parallel()
+	h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) {
+		_, err := io.WriteString(w, "held back")
+		require.NoError(t, err)
+		_, err = w.Write(make([]byte, 100))
+		require.ErrorIs(t, err, errDown)
+	}}
+	mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{MaxResponse: 10})(&h)
+	call(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { mw.ServeHTTP(cut{w}, r) }), "k", "")
+	require.EqualValues(t, 1, h.runs.Load())
+}
+
+func TestLengthOfABodyThatIsNotSentIsNoShortResponse(t *testing.T) {
+	t.Parallel()
+	mw := idempotent.New(memory(), idempotent.Global, nil)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "5")
+		w.WriteHeader(http.StatusNotModified)
+	}))
+	for range 2 {
+		require.Equal(t, http.StatusNotModified, call(mw, "k", "").Status)
+	}
+}
+
+func TestBodyThatBreaksIsTheClients(t *testing.T) {
+	t.Parallel()
+	r := httptest.NewRequest(http.MethodPost, "/v1/resources", &hesitant{err: errDown})
+	r.Header.Set("Idempotency-Key", "k")
+	w := httptest.NewRecorder()
+	var h counter
+	idempotent.New(memory(), idempotent.Global, nil)(&h).ServeHTTP(w, r)
+	require.Equal(t, http.StatusBadRequest, w.Code)
+	require.Zero(t, h.runs.Load())
+}
+
+func TestInnerMiddlewareMarksNothingUnasked(t *testing.T) {
+	t.Parallel()
+	store := &journal{Store: memory()}
+	var h counter
+	inner := idempotent.New(store, idempotent.Global, nil)(&h)
+	call(idempotent.New(store, idempotent.Global, nil)(inner), "k", "")
+	require.EqualValues(t, 1, h.runs.Load())
+	require.NotContains(t, store.calls, "BeginEffect")
 }
