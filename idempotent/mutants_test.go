@@ -1293,6 +1293,7 @@ func TestStreamThatIsLostAfterItWasSentIsNotRunAgain(t *testing.T) {
 		}}
 		o := &idempotent.Options{Observe: events.observe, Logger: slog.New(slog.NewTextHandler(&out, nil))}
 		require.Equal(t, "a stream", call(idempotent.New(store, idempotent.Global, o)(&h), "k", "").Body)
+		require.Less(t, time.Since(start), 15*time.Second, "there is no other answer to wait for")
 		require.Equal(t, []idempotent.Outcome{idempotent.OutcomeUnrecorded}, events.results())
 		require.Contains(t, out.String(), "a claim was lost during the run")
 		require.EqualValues(t, 1, h.runs.Load())
@@ -1324,7 +1325,7 @@ func TestEarlierOfDeadlineAndWriteTimeoutEndsTheWait(t *testing.T) {
 				mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
 				go callWith(t.Context(), mw, "k")
 				synctest.Wait()
-				ctx := context.WithValue(t.Context(), http.ServerContextKey, &http.Server{WriteTimeout: test.write}) //nolint:gosec // serves nothing
+				ctx := context.WithValue(t.Context(), http.ServerContextKey, &http.Server{WriteTimeout: test.write})
 				if test.deadline > 0 {
 					var cancel context.CancelFunc
 					ctx, cancel = context.WithTimeout(ctx, test.deadline)
@@ -1387,4 +1388,20 @@ func TestInnerMiddlewareMarksNothingUnasked(t *testing.T) {
 	call(idempotent.New(store, idempotent.Global, nil)(inner), "k", "")
 	require.EqualValues(t, 1, h.runs.Load())
 	require.NotContains(t, store.calls, "BeginEffect")
+}
+
+func TestHandlerReadsABodyThatIsNotLoaded(t *testing.T) {
+	t.Parallel()
+	h := counter{serve: func(_ int64, _ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		require.NoError(t, err)
+		require.Equal(t, "body", string(body))
+	}}
+	mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{
+		Fingerprint: func(*http.Request, func() ([]byte, error)) (idempotent.Fingerprint, error) {
+			return idempotent.Fingerprint{1}, nil
+		},
+	})(&h)
+	require.Equal(t, http.StatusOK, call(mw, "k", "body").Status)
+	require.EqualValues(t, 1, h.runs.Load())
 }
