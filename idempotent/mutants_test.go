@@ -641,7 +641,7 @@ func TestStoredFormThatNobodyWritesIsCorrupt(t *testing.T) {
 func TestEveryStatusAndANilFieldComeBack(t *testing.T) {
 	t.Parallel()
 	for status := 200; status <= 999; status++ {
-		r := idempotent.Response{Status: status, Header: http.Header{"Content-Type": nil}, Body: []byte("x"), RequestID: strings.Repeat("r", status)}
+		r := idempotent.Response{Status: status, Header: http.Header{"Content-Type": nil}, Body: []byte("x"), RequestID: strings.Repeat("r", status-200)}
 		back, err := idempotent.DecodeResponse(r.Encode())
 		require.NoError(t, err)
 		require.Equal(t, r, back)
