@@ -48,6 +48,9 @@ var effects = []testCase{
 		f.ok("Renew", f.renew(c))
 		f.want(rival(c), idempotent.VerdictRunning)
 	}},
+	{"a mismatch does not settle what is unknown", func(f *fixture) {
+		f.wantOwnerGoesOn(func(c idempotent.Claim) { f.want(other(c), idempotent.VerdictMismatch) })
+	}},
 	{"the owner's repeated Acquire finds it", func(f *fixture) {
 		c := f.begin()
 		f.advance(lease + slack)
@@ -105,6 +108,25 @@ var effects = []testCase{
 			f.wantCompletion(c, o)
 		}
 	}},
+}
+
+// wantOwnerGoesOn expects that the owner of an unknown record can renew and finish it after others
+// have looked at it.
+func (f *fixture) wantOwnerGoesOn(look func(c idempotent.Claim)) {
+	f.Helper()
+	for _, o := range completions() {
+		c := f.begin()
+		f.advance(lease + slack)
+		look(c)
+		f.ok("Renew", f.renew(c))
+		f.want(rival(c), idempotent.VerdictRunning)
+		f.advance(lease + slack)
+		look(c)
+		f.want(rival(c), idempotent.VerdictUnknown)
+		f.ok("BeginEffect", f.beginEffect(c))
+		f.ok("Finish", f.finish(c, o))
+		f.wantCompletion(c, o)
+	}
 }
 
 // retention: the two clocks (rules 4 and 5).
@@ -172,6 +194,87 @@ var retention = []testCase{
 		f.wantAcquired(rival(c), 2)
 		f.advance(keep - slack)
 		f.wantAcquired(rival(c), 3)
+	}},
+	{"nothing but a takeover and a Finish starts the retention anew", func(f *fixture) {
+		steps := []struct {
+			name string
+			take func(c idempotent.Claim)
+		}{
+			{"a repeated Acquire", func(c idempotent.Claim) { f.wantAcquired(c, 1) }},
+			{"Renew", func(c idempotent.Claim) { f.ok("Renew", f.renew(c)) }},
+			{"BeginEffect", func(c idempotent.Claim) { f.ok("BeginEffect", f.beginEffect(c)) }},
+			{"a duplicate", func(c idempotent.Claim) {
+				f.ok("Renew", f.renew(c))
+				f.want(rival(c), idempotent.VerdictRunning)
+			}},
+			{"a duplicate of what is unknown", func(c idempotent.Claim) {
+				f.ok("BeginEffect", f.beginEffect(c))
+				f.want(rival(c), idempotent.VerdictUnknown)
+			}},
+			{"a duplicate of what is stored as unknown", func(c idempotent.Claim) {
+				f.ok("BeginEffect", f.beginEffect(c))
+				o := unknown
+				o.Retention = 2 * slack
+				f.ok("Finish", f.finish(c, o))
+				f.want(rival(c), idempotent.VerdictUnknown)
+			}},
+		}
+		for _, s := range steps {
+			c := newClaim()
+			f.wantAcquired(c, 1)
+			f.advance(keep - slack)
+			s.take(c)
+			f.advance(2 * lease) // the lease is over, too
+			if d := f.acquire(other(c)); d.Verdict != idempotent.VerdictAcquired || d.Attempt != 1 {
+				f.Errorf("after %s: Acquire: %s, attempt %d; want a new record", s.name, d.Verdict, d.Attempt)
+			}
+		}
+	}},
+	{"a repeated Acquire does not shorten the retention", func(f *fixture) {
+		c := newClaim()
+		f.wantAcquired(c, 1)
+		c.Retention = time.Second
+		f.wantAcquired(c, 1)
+		f.advance(keep - slack)
+		f.want(other(c), idempotent.VerdictMismatch)
+	}},
+	{"a new record inherits nothing of one that is over", func(f *fixture) {
+		type past struct {
+			name  string
+			enter func(c idempotent.Claim)
+		}
+		pasts := []past{
+			{"running", func(idempotent.Claim) {}},
+			{"taken over", func(c idempotent.Claim) {
+				f.advance(lease + slack)
+				f.wantAcquired(rival(c), 2)
+			}},
+			{"effect begun", func(c idempotent.Claim) { f.ok("BeginEffect", f.beginEffect(c)) }},
+		}
+		for _, o := range kept() {
+			pasts = append(pasts, past{o.State.String(), func(c idempotent.Claim) {
+				f.ok("BeginEffect", f.beginEffect(c))
+				f.ok("Finish", f.finish(c, o))
+			}})
+		}
+		for _, past := range pasts {
+			f.Logf("the record that is over was: %s", past.name)
+			c := newClaim()
+			f.wantAcquired(c, 1)
+			past.enter(c)
+			f.advance(2 * keep) // nobody sweeps
+
+			next := other(c)
+			f.wantAcquired(next, 1)
+			f.want(c, idempotent.VerdictMismatch)
+			f.wantLost(c)
+			f.want(rival(next), idempotent.VerdictRunning)
+			f.advance(lease + slack)
+			last := rival(next)
+			f.wantAcquired(last, 2) // no effect was begun
+			f.ok("Finish", f.finish(last, unknown))
+			f.wantAcquired(rival(c), 1) // it had left nothing either
+		}
 	}},
 	{"an abandoned record ends with its retention", func(f *fixture) {
 		for _, begun := range []bool{false, true} {

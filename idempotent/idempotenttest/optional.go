@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/seawall-go/seawall/idempotent"
@@ -52,23 +53,41 @@ var waiting = []testCase{
 		wait(c)
 	}},
 	{"Wait returns once the record stops running", func(f *fixture) {
-		w := f.store.(idempotent.Waiter)
 		for i, o := range append(completions(), unknown) {
 			c := newClaim()
 			f.wantAcquired(c, 1)
 			if i < 4 { // the last one is unknown without an effect
 				f.ok("BeginEffect", f.beginEffect(c))
 			}
-			woken := make(chan error, 3)
-			for range cap(woken) {
-				go func() { woken <- w.Wait(f.Context(), c.ID) }()
-			}
+			woken := f.waiters(c)
 			f.ok("Renew", f.renew(c))
 			f.ok("Finish", f.finish(c, o))
-			for range cap(woken) {
-				f.ok("Wait", bounded(f.T, "Wait", patience, func() error { return <-woken }))
-			}
+			f.wantWoken(woken)
 		}
+	}},
+	{"Wait returns once Resolve has settled the record", func(f *fixture) {
+		r, ok := f.store.(idempotent.Resolver)
+		if !ok {
+			return
+		}
+		for _, o := range []idempotent.Completion{done("resolved"), notKept, released} {
+			c := f.begin()
+			f.advance(lease + slack)
+			woken := f.waiters(c)
+			f.ok("Resolve", r.Resolve(f.Context(), c.ID, o))
+			f.wantWoken(woken)
+		}
+	}},
+	{"Wait does not settle what is unknown", func(f *fixture) {
+		w := f.store.(idempotent.Waiter)
+		f.wantOwnerGoesOn(func(c idempotent.Claim) {
+			ctx, cancel := context.WithTimeout(f.Context(), 10*time.Millisecond)
+			defer cancel()
+			err := bounded(f.T, "Wait", patience, func() error { return w.Wait(ctx, c.ID) })
+			if err != nil && !errors.Is(err, ctx.Err()) {
+				f.Errorf("Wait: %v, want nil or %v", err, ctx.Err())
+			}
+		})
 	}},
 	{"Wait for one record does not hang on another one", func(f *fixture) {
 		w := f.store.(idempotent.Waiter)
@@ -99,7 +118,66 @@ var waiting = []testCase{
 	}},
 }
 
+// waiters lets some calls wait for the record of c, and returns what they will have returned.
+func (f *fixture) waiters(c idempotent.Claim) <-chan error {
+	f.Helper()
+	w := f.store.(idempotent.Waiter)
+	woken := make(chan error, 3)
+	var begun sync.WaitGroup
+	for range cap(woken) {
+		begun.Add(1)
+		go func() {
+			begun.Done()
+			woken <- w.Wait(f.Context(), c.ID)
+		}()
+	}
+	begun.Wait()
+	for range 20 { // nobody sees when a call has subscribed: give it the time of some operations
+		f.want(other(c), idempotent.VerdictMismatch)
+	}
+	return woken
+}
+
+func (f *fixture) wantWoken(woken <-chan error) {
+	f.Helper()
+	for range cap(woken) {
+		f.ok("Wait", bounded(f.T, "Wait", patience, func() error { return <-woken }))
+	}
+}
+
+// many is more than a default for a limit is likely to be, and fewer than a store has room for.
+const many = 300
+
 var sweeping = []testCase{
+	{"Sweep without a limit removes all", func(f *fixture) {
+		s := f.store.(idempotent.Sweeper)
+		for range many {
+			f.wantAcquired(newClaim(), 1)
+		}
+		f.advance(keep + slack)
+		fresh := newClaim()
+		f.wantAcquired(fresh, 1)
+		for i, want := range []int{many, 0} {
+			n, err := s.Sweep(f.Context(), 0)
+			f.ok("Sweep", err)
+			if n != want {
+				f.Errorf("Sweep %d with the limit 0 removed %d, want %d", i+1, n, want)
+			}
+		}
+		f.want(rival(fresh), idempotent.VerdictRunning)
+	}},
+	{"Sweep does not settle what is unknown", func(f *fixture) {
+		s := f.store.(idempotent.Sweeper)
+		f.wantOwnerGoesOn(func(idempotent.Claim) {
+			for _, limit := range []int{10, 0} {
+				n, err := s.Sweep(f.Context(), limit)
+				f.ok("Sweep", err)
+				if n != 0 {
+					f.Errorf("Sweep removed %d, want 0", n)
+				}
+			}
+		})
+	}},
 	{"Sweep removes what is over and nothing else", func(f *fixture) {
 		s := f.store.(idempotent.Sweeper)
 		var over []idempotent.Claim
@@ -219,6 +297,25 @@ var resolving = []testCase{
 			}
 		}
 	}},
+	{"what was resolved is nobody's, whatever the token", func(f *fixture) {
+		r := f.store.(idempotent.Resolver)
+		for _, enter := range f.enterUnknown() {
+			for _, o := range []idempotent.Completion{done("resolved"), notKept} {
+				for _, token := range []idempotent.Token{{}, idempotent.NewToken()} {
+					c := newClaim()
+					c.Token = token
+					f.wantAcquired(c, 1)
+					enter(c)
+					f.ok("Resolve", r.Resolve(f.Context(), c.ID, o))
+					ones := idempotent.Token(bytes.Repeat([]byte{0xff}, len(token)))
+					for _, c.Token = range []idempotent.Token{token, {}, ones} {
+						f.wantLost(c)
+					}
+					f.wantCompletion(c, o)
+				}
+			}
+		}
+	}},
 	{"what was resolved is kept for its retention, with its fingerprint", func(f *fixture) {
 		r := f.store.(idempotent.Resolver)
 		for _, enter := range f.enterUnknown() {
@@ -291,6 +388,16 @@ var resolving = []testCase{
 			}
 			f.want(rival(c), idempotent.VerdictUnknown)
 		}
+	}},
+	{"a Resolve that is refused settles nothing", func(f *fixture) {
+		r := f.store.(idempotent.Resolver)
+		f.wantOwnerGoesOn(func(c idempotent.Claim) {
+			for _, s := range []idempotent.State{0, idempotent.StateUnknown} {
+				if r.Resolve(f.Context(), c.ID, idempotent.Completion{State: s, Retention: keep}) == nil {
+					f.Errorf("Resolve %d: no error", s)
+				}
+			}
+		})
 	}},
 	{"one of many resolves", func(f *fixture) {
 		r := f.store.(idempotent.Resolver)
@@ -431,6 +538,55 @@ var listing = []testCase{
 			if !slices.IsSortedFunc(list, func(a, b idempotent.UnknownRecord) int { return bytes.Compare(a.ID[:], b.ID[:]) }) {
 				f.Errorf("ListUnknown in pages of %d: not in the order of IDs", limit)
 			}
+		}
+	}},
+	{"ListUnknown without a limit lists all", func(f *fixture) {
+		l := f.store.(idempotent.UnknownLister)
+		for range many {
+			f.begin()
+		}
+		f.advance(lease + slack)
+		all, err := l.ListUnknown(f.Context(), idempotent.ID{}, 0)
+		f.ok("ListUnknown", err)
+		if len(all) != many {
+			f.Fatalf("ListUnknown with the limit 0 lists %d, want %d", len(all), many)
+		}
+		rest, err := l.ListUnknown(f.Context(), all[many/3-1].ID, 0)
+		f.ok("ListUnknown", err)
+		if !slices.EqualFunc(rest, all[many/3:], func(a, b idempotent.UnknownRecord) bool { return a.ID == b.ID }) {
+			f.Errorf("ListUnknown with the limit 0, after the first %d of %d, lists %d others", many/3, many, len(rest))
+		}
+	}},
+	{"ListUnknown does not settle what is unknown", func(f *fixture) {
+		l := f.store.(idempotent.UnknownLister)
+		f.wantOwnerGoesOn(func(c idempotent.Claim) {
+			for _, limit := range []int{100, 0} {
+				list, err := l.ListUnknown(f.Context(), idempotent.ID{}, limit)
+				f.ok("ListUnknown", err)
+				if !slices.ContainsFunc(list, func(u idempotent.UnknownRecord) bool { return u.ID == c.ID }) {
+					f.Errorf("ListUnknown with the limit %d: an unknown record is missing", limit)
+				}
+			}
+		})
+	}},
+	{"ListUnknown tells nothing of a record that was over", func(f *fixture) {
+		l := f.store.(idempotent.UnknownLister)
+		c := f.begin()
+		f.ok("Finish", f.finish(c, unknown))
+		f.advance(2 * keep) // nobody sweeps
+		next := rival(c)
+		next.Scope[0]++
+		f.wantAcquired(next, 1)
+		f.ok("BeginEffect", f.beginEffect(next))
+		f.advance(lease + slack)
+		list, err := l.ListUnknown(f.Context(), idempotent.ID{}, 10)
+		f.ok("ListUnknown", err)
+		if len(list) != 1 || list[0].ID != next.ID {
+			f.Fatalf("ListUnknown lists %d records, want one", len(list))
+		}
+		if u := list[0]; u.Scope != next.Scope || u.Attempt != 1 || u.Left > keep-lease || u.Left < keep-lease-slack-patience {
+			f.Errorf("ListUnknown: scope %s, attempt %d, kept for %s; want %s, 1, %s",
+				u.Scope, u.Attempt, u.Left, next.Scope, keep-lease-slack)
 		}
 	}},
 	{"ListUnknown lists what Resolve can settle", func(f *fixture) {

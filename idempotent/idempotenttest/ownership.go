@@ -32,10 +32,10 @@ var ownership = []testCase{
 			for i := range 16 { // the other half keeps it apart from those of other cases
 				c.ID[i] = fill
 			}
-			for i := range 15 {
-				c.Token[i+1] = fill
+			for i := range c.Token { // a token of zeros is one like any other
+				c.Token[i] = fill
 			}
-			c.Token[0] = 1
+			f.wantAcquired(c, 1)
 			f.wantAcquired(c, 1)
 			f.want(rival(c), idempotent.VerdictRunning)
 			f.ok("Renew", f.renew(c))
@@ -299,6 +299,17 @@ var fingerprints = []testCase{
 			f.want(mine, idempotent.VerdictMismatch)
 		}
 		f.want(rival(c), idempotent.VerdictRunning)
+	}},
+	{"a fingerprint of zeros is one like any other", func(f *fixture) {
+		c := newClaim()
+		zeros := rival(c)
+		zeros.Fingerprint = idempotent.Fingerprint{}
+		f.wantAcquired(c, 1)
+		f.want(zeros, idempotent.VerdictMismatch)
+		f.ok("Finish", f.finish(c, released))
+		f.wantAcquired(zeros, 1)
+		f.want(rival(c), idempotent.VerdictMismatch)
+		f.want(rival(zeros), idempotent.VerdictRunning)
 	}},
 	{"a mismatch changes nothing", func(f *fixture) {
 		c := newClaim()

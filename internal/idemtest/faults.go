@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/seawall-go/seawall/idempotent"
@@ -188,10 +189,18 @@ var running = idempotent.Decision{Verdict: idempotent.VerdictRunning}
 
 // Faults returns the mistakes. Each is one that stores have had, or could have.
 func Faults() []Fault {
-	return slices.Concat(acquireFaults, ownerFaults, finishFaults, effectFaults, sweepFaults, resolveFaults, listFaults)
+	return slices.Concat(acquireFaults, inheritFaults, prolongFaults, ownerFaults, finishFaults, effectFaults, settleFaults,
+		sweepFaults, resolveFaults, listFaults)
 }
 
 var acquireFaults = []Fault{
+	{"a fingerprint of zeros is none", "a fingerprint of zeros is one like any other", false,
+		wrongAcquire(func(r record, c idempotent.Claim, now time.Duration) (record, idempotent.Decision, bool) {
+			none := r.Fingerprint == idempotent.Fingerprint{} || c.Fingerprint == idempotent.Fingerprint{}
+			c.Fingerprint = r.Fingerprint
+			next, d := r.acquire(c, now)
+			return next, d, none && r.State != idempotent.StateAbsent
+		})},
 	{"the fingerprint is not compared while running", "a mismatch in every state", true,
 		wrongAcquire(func(r record, _ idempotent.Claim, now time.Duration) (record, idempotent.Decision, bool) {
 			return r, running, r.running() && now < r.LeaseEnd
@@ -288,7 +297,113 @@ var acquireFaults = []Fault{
 	}},
 }
 
+// inherits is a store in which a new record has something of one that is over and was not removed,
+// as after an update that forgets a column.
+func inherits(keep func(next *record, over record)) func(*Reference) idempotent.Store {
+	return func(s *Reference) idempotent.Store {
+		return &wrong{Reference: s, acquire: func(_ context.Context, c idempotent.Claim) (d idempotent.Decision, _ error) {
+			s.step(c.ID, func(r record, now time.Duration) record {
+				r, d = r.acquire(c, now)
+				if b, ok := s.records[c.ID]; ok && decode(b).at(now).State == idempotent.StateAbsent {
+					keep(&r, decode(b))
+					d.Attempt = r.Attempt
+				}
+				return r
+			})
+			return d, nil
+		}}
+	}
+}
+
+const inheritCase = "a new record inherits nothing of one that is over"
+
+var inheritFaults = []Fault{
+	{"a new record inherits the effect", inheritCase, true,
+		inherits(func(next *record, over record) { next.Effect = over.Effect })},
+	{"a new record inherits the attempts", inheritCase, true,
+		inherits(func(next *record, over record) { next.Attempt += over.Attempt })},
+	{"a new record inherits the fingerprint", inheritCase, true,
+		inherits(func(next *record, over record) { next.Fingerprint = over.Fingerprint })},
+	{"a new record inherits the token", inheritCase, true,
+		inherits(func(next *record, over record) { next.Token = over.Token })},
+	{"a new record inherits the end of the lease", inheritCase, true,
+		inherits(func(next *record, over record) { next.LeaseEnd = over.LeaseEnd })},
+	{"a new record inherits the end of the retention", inheritCase, true,
+		inherits(func(next *record, over record) { next.Expiry = over.Expiry })},
+	{"a new record inherits the scope", "ListUnknown tells nothing of a record that was over", false,
+		inherits(func(next *record, over record) { next.Scope = over.Scope })},
+}
+
+// prolongs is a store in which a step on a record changes its retention.
+func prolongs(f func(r record, c idempotent.Claim, now time.Duration) (record, bool)) func(*Reference) idempotent.Store {
+	return wrongAcquire(func(r record, c idempotent.Claim, now time.Duration) (record, idempotent.Decision, bool) {
+		prolonged, ok := f(r, c, now)
+		next, d := prolonged.acquire(c, now)
+		return next, d, ok && r.State != idempotent.StateAbsent && r.Fingerprint == c.Fingerprint
+	})
+}
+
+const prolongCase = "nothing but a takeover and a Finish starts the retention anew"
+
+var prolongFaults = []Fault{
+	{"the caller's own token prolongs the record", prolongCase, true,
+		prolongs(func(r record, c idempotent.Claim, now time.Duration) (record, bool) {
+			r.Expiry = now + c.Retention
+			return r, r.owned(c.Token)
+		})},
+	{"the caller's own token shortens the record", "a repeated Acquire does not shorten the retention", false,
+		prolongs(func(r record, c idempotent.Claim, now time.Duration) (record, bool) {
+			r.Expiry = min(r.Expiry, now+c.Retention)
+			return r, r.owned(c.Token)
+		})},
+	{"a duplicate prolongs the record", prolongCase, true,
+		prolongs(func(r record, c idempotent.Claim, now time.Duration) (record, bool) {
+			r.Expiry = now + c.Retention
+			return r, r.running() && r.Token != c.Token && now < r.LeaseEnd
+		})},
+	{"a duplicate prolongs what is overdue", prolongCase, true,
+		prolongs(func(r record, c idempotent.Claim, now time.Duration) (record, bool) {
+			r.Expiry = now + c.Retention
+			return r, isLate(r, now) && r.Effect && r.Token != c.Token
+		})},
+	{"a duplicate prolongs what is unknown", prolongCase, true,
+		prolongs(func(r record, c idempotent.Claim, now time.Duration) (record, bool) {
+			r.Expiry = now + c.Retention
+			return r, r.State == idempotent.StateUnknown
+		})},
+	{"Renew prolongs the record", prolongCase, true, func(s *Reference) idempotent.Store {
+		return &wrong{Reference: s, renew: func(ctx context.Context, o idempotent.Owner, d time.Duration) error {
+			return s.change(ctx, o.ID, func(r record, now time.Duration) (record, error) {
+				next, err := r.renew(o.Token, d, now)
+				if err == nil {
+					next.Expiry = now + time.Hour
+				}
+				return next, err
+			})
+		}}
+	}},
+	{"BeginEffect prolongs the record", prolongCase, true, func(s *Reference) idempotent.Store {
+		return &wrong{Reference: s, beginEffect: func(ctx context.Context, o idempotent.Owner) error {
+			return s.change(ctx, o.ID, func(r record, now time.Duration) (record, error) {
+				next, err := r.beginEffect(o.Token)
+				if err == nil {
+					next.Expiry = now + time.Hour
+				}
+				return next, err
+			})
+		}}
+	}},
+}
+
 var ownerFaults = []Fault{
+	{"a token of zeros owns nothing", "IDs and tokens may hold any bytes", false, func(s *Reference) idempotent.Store {
+		return &wrong{Reference: s, renew: func(ctx context.Context, o idempotent.Owner, d time.Duration) error {
+			if o.Token == (idempotent.Token{}) {
+				return idempotent.ErrLost
+			}
+			return s.Renew(ctx, o, d)
+		}}
+	}},
 	{"half of the ID is used", "records of different IDs are apart", false,
 		wrongOwner(func(o *idempotent.Owner) { clear(o.ID[16:]) })},
 	{"half of the token is compared", "a stranger changes nothing", false,
@@ -500,7 +615,65 @@ var effectFaults = []Fault{
 		})},
 }
 
+// settle stores what is overdue as unknown, and so takes it from its owner.
+func (s *Reference) settle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	for id := range s.records {
+		if r := s.load(id, now); r.unknown(now) {
+			r.State = idempotent.StateUnknown
+			s.save(id, r)
+		}
+	}
+}
+
+var settleFaults = []Fault{
+	{"a mismatch stores what is unknown", "a mismatch does not settle what is unknown", false,
+		wrongAcquire(func(r record, c idempotent.Claim, now time.Duration) (record, idempotent.Decision, bool) {
+			mismatch := isLate(r, now) && r.Effect && r.Fingerprint != c.Fingerprint
+			r.State = idempotent.StateUnknown
+			return r, idempotent.Decision{Verdict: idempotent.VerdictMismatch}, mismatch
+		})},
+	{"Sweep stores what is unknown", "Sweep does not settle what is unknown", true, func(s *Reference) idempotent.Store {
+		return &wrong{Reference: s, sweep: func(ctx context.Context, limit int) (int, error) {
+			s.settle()
+			return s.Sweep(ctx, limit)
+		}}
+	}},
+	{"ListUnknown stores what is unknown", "ListUnknown does not settle what is unknown", false,
+		wrongList(func(s *Reference, after idempotent.ID, limit int) []idempotent.UnknownRecord {
+			s.settle()
+			return page(s.all(live), after, limit)
+		})},
+	{"Wait stores what is unknown", "Wait does not settle what is unknown", false, func(s *Reference) idempotent.Store {
+		return &wrong{Reference: s, wait: func(ctx context.Context, id idempotent.ID) error {
+			s.settle()
+			return s.Wait(ctx, id)
+		}}
+	}},
+	{"a refused Resolve stores what is unknown", "a Resolve that is refused settles nothing", false, func(s *Reference) idempotent.Store {
+		return &wrong{Reference: s, resolve: func(ctx context.Context, id idempotent.ID, c idempotent.Completion) error {
+			s.settle()
+			return s.Resolve(ctx, id, c)
+		}}
+	}},
+}
+
 var sweepFaults = []Fault{
+	{"Sweep removes one if there is no limit", "Sweep without a limit removes all", false, func(s *Reference) idempotent.Store {
+		return &wrong{Reference: s, sweep: func(ctx context.Context, limit int) (int, error) { return s.Sweep(ctx, max(limit, 1)) }}
+	}},
+	{"Sweep has a limit of 100 if there is none", "Sweep without a limit removes all", false, func(s *Reference) idempotent.Store {
+		return &wrong{Reference: s, sweep: func(ctx context.Context, limit int) (int, error) {
+			if limit == 0 {
+				limit = 100
+			}
+			return s.Sweep(ctx, limit)
+		}}
+	}},
+	{"Finish wakes nobody", "Wait returns once the record stops running", false, deaf(false)},
+	{"Resolve wakes nobody", "Wait returns once Resolve has settled the record", false, deaf(true)},
 	{"Sweep removes what is running", "Sweep removes what is over and nothing else", true, func(s *Reference) idempotent.Store {
 		return sweepsIf(s, func(r record, now time.Duration) bool { return now >= r.Expiry })
 	}},
@@ -592,7 +765,47 @@ func wrongResolve(f func(r record, c idempotent.Completion, now time.Duration) (
 	}
 }
 
+// deaf is a store whose waiters do not notice the end of a run by Resolve, or else by Finish. That
+// operation goes on once somebody waits, so that the mistake shows each time.
+func deaf(toResolve bool) func(*Reference) idempotent.Store {
+	return func(s *Reference) idempotent.Store {
+		waits := make(chan struct{})
+		var once sync.Once
+		w := &wrong{Reference: s, wait: func(ctx context.Context, id idempotent.ID) error {
+			runs := false
+			s.step(id, func(r record, _ time.Duration) record {
+				runs = r.running()
+				return r
+			})
+			if !runs {
+				return nil
+			}
+			once.Do(func() { close(waits) })
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+		if toResolve {
+			w.resolve = func(ctx context.Context, id idempotent.ID, c idempotent.Completion) error {
+				<-waits
+				return s.Resolve(ctx, id, c)
+			}
+		} else {
+			w.finish = func(ctx context.Context, o idempotent.Owner, c idempotent.Completion) error {
+				<-waits
+				return s.Finish(ctx, o, c)
+			}
+		}
+		return w
+	}
+}
+
 var resolveFaults = []Fault{
+	{"after Resolve the record is the zero token's", "what was resolved is nobody's, whatever the token", false,
+		wrongResolve(func(r record, c idempotent.Completion, now time.Duration) (record, bool) {
+			next, err := r.resolve(c, now)
+			next.Token, next.Ownerless = idempotent.Token{}, false
+			return next, err == nil && next.State != idempotent.StateAbsent
+		})},
 	{"Resolve settles what is running", "Resolve touches nothing else", false,
 		wrongResolve(func(r record, c idempotent.Completion, now time.Duration) (record, bool) {
 			return r.end(c, now), r.running() && r.Effect
@@ -622,7 +835,7 @@ var resolveFaults = []Fault{
 	{"after Resolve the owner can finish", "after Resolve the owner has lost", false,
 		wrongResolve(func(r record, c idempotent.Completion, now time.Duration) (record, bool) {
 			next, err := r.resolve(c, now)
-			next.Token = r.Token
+			next.Ownerless = false
 			return next, err == nil && next.State != idempotent.StateAbsent
 		})},
 	{"Resolve takes any completion", "an invalid resolution is an error and changes nothing", false,
@@ -639,7 +852,7 @@ var resolveFaults = []Fault{
 		func(s *Reference) idempotent.Store {
 			w := wrongAcquire(func(r record, _ idempotent.Claim, _ time.Duration) (record, idempotent.Decision, bool) {
 				return r, idempotent.Decision{Verdict: idempotent.VerdictDone, Response: r.Response},
-					r.State == idempotent.StateDone && r.Token == idempotent.Token{}
+					r.State == idempotent.StateDone && r.Ownerless
 			})
 			return w(s)
 		}},
@@ -671,12 +884,39 @@ func (s *Reference) all(unknown func(r record, now time.Duration) bool) (list []
 // page is what is right of a list.
 func page(list []idempotent.UnknownRecord, after idempotent.ID, limit int) []idempotent.UnknownRecord {
 	list = slices.DeleteFunc(list, func(u idempotent.UnknownRecord) bool { return bytes.Compare(u.ID[:], after[:]) <= 0 })
+	return firstOf(list, limit)
+}
+
+// firstOf is the beginning of a list. A limit of 0 is no limit.
+func firstOf(list []idempotent.UnknownRecord, limit int) []idempotent.UnknownRecord {
+	if limit == 0 {
+		return list
+	}
 	return list[:min(limit, len(list))]
 }
 
 func live(r record, now time.Duration) bool { return r.at(now).unknown(now) }
 
 var listFaults = []Fault{
+	{"ListUnknown lists nothing if there is no limit", "ListUnknown without a limit lists all", false,
+		wrongList(func(s *Reference, after idempotent.ID, limit int) []idempotent.UnknownRecord {
+			list := page(s.all(live), after, 0)
+			return list[:min(limit, len(list))]
+		})},
+	{"ListUnknown has a limit of 100 if there is none", "ListUnknown without a limit lists all", false,
+		wrongList(func(s *Reference, after idempotent.ID, limit int) []idempotent.UnknownRecord {
+			if limit == 0 {
+				limit = 100
+			}
+			return page(s.all(live), after, limit)
+		})},
+	{"ListUnknown begins anew if there is no limit", "ListUnknown without a limit lists all", false,
+		wrongList(func(s *Reference, after idempotent.ID, limit int) []idempotent.UnknownRecord {
+			if limit == 0 {
+				after = idempotent.ID{}
+			}
+			return page(s.all(live), after, limit)
+		})},
 	{"ListUnknown misses what is running", "ListUnknown lists what is unknown and nothing else", false,
 		wrongList(func(s *Reference, after idempotent.ID, limit int) []idempotent.UnknownRecord {
 			return page(s.all(func(r record, now time.Duration) bool { return live(r, now) && !r.running() }), after, limit)
@@ -701,7 +941,7 @@ var listFaults = []Fault{
 		wrongList(func(s *Reference, after idempotent.ID, limit int) []idempotent.UnknownRecord {
 			list := s.all(live)
 			list = slices.DeleteFunc(list, func(u idempotent.UnknownRecord) bool { return bytes.Compare(u.ID[:], after[:]) < 0 })
-			return list[:min(limit, len(list))]
+			return firstOf(list, limit)
 		})},
 	{"ListUnknown takes bytes for signed", "ListUnknown goes from page to page in the order of IDs", false,
 		wrongList(func(s *Reference, after idempotent.ID, limit int) []idempotent.UnknownRecord {
@@ -712,11 +952,14 @@ var listFaults = []Fault{
 				return after != idempotent.ID{} && (signed(u.ID) < signed(after) ||
 					signed(u.ID) == signed(after) && bytes.Compare(u.ID[:], after[:]) <= 0)
 			})
-			return list[:min(limit, len(list))]
+			return firstOf(list, limit)
 		})},
 	{"ListUnknown cuts the page before it sorts", "ListUnknown goes from page to page in the order of IDs", false,
 		wrongList(func(s *Reference, after idempotent.ID, limit int) []idempotent.UnknownRecord {
 			list := page(s.all(live), after, 1000)
+			if limit == 0 {
+				return list
+			}
 			return slices.Clone(list[max(0, len(list)-limit):])
 		})},
 	{"ListUnknown has no scope", "ListUnknown lists what is unknown and nothing else", false,

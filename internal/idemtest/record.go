@@ -16,6 +16,7 @@ type record struct {
 	State       idempotent.State
 	Fingerprint idempotent.Fingerprint
 	Token       idempotent.Token
+	Ownerless   bool // it was resolved: a token of zeros could be somebody's
 	Scope       idempotent.ID
 	Attempt     int
 	Effect      bool // it was begun
@@ -39,7 +40,7 @@ func (r record) at(now time.Duration) record {
 
 func (r record) running() bool { return r.State == idempotent.StateRunning }
 
-func (r record) owned(t idempotent.Token) bool { return r.running() && r.Token == t }
+func (r record) owned(t idempotent.Token) bool { return r.running() && r.Token == t && !r.Ownerless }
 
 func (r record) unknown(now time.Duration) bool {
 	return r.State == idempotent.StateUnknown || r.running() && r.Effect && now >= r.LeaseEnd
@@ -100,7 +101,7 @@ func (r record) finish(t idempotent.Token, c idempotent.Completion, now time.Dur
 		return r, errInvalid
 	case r.State == idempotent.StateAbsent && gone:
 		return r, nil
-	case r.State == idempotent.StateAbsent || r.Token != t:
+	case r.State == idempotent.StateAbsent || r.Token != t || r.Ownerless:
 		return r, idempotent.ErrLost
 	case !r.running():
 		return r, nil // finished before: the reply was lost
@@ -119,7 +120,7 @@ func (r record) resolve(c idempotent.Completion, now time.Duration) (record, err
 	case c.State == idempotent.StateAbsent:
 		return absent, nil
 	}
-	r.Token = idempotent.Token{} // the owner has lost
+	r.Ownerless = true // the owner has lost
 	return r.end(c, now), nil
 }
 

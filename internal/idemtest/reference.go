@@ -165,7 +165,10 @@ func (s *Reference) ListUnknown(_ context.Context, after idempotent.ID, limit in
 		}
 	}
 	slices.SortFunc(list, func(a, b idempotent.UnknownRecord) int { return bytes.Compare(a.ID[:], b.ID[:]) })
-	return list[:min(limit, len(list))], nil
+	if limit > 0 && len(list) > limit {
+		list = list[:limit]
+	}
+	return list, nil
 }
 
 // Clock is a clock that moves only when it is told to.
