@@ -96,6 +96,72 @@ var fullCases = []testCase{
 			f.wantAcquired(rival(c), 1)
 		}
 	}},
+	{"what is over makes room for other records, without a Sweep", func(f *fixture) {
+		over := func() { f.advance(keep + slack) }
+		begin := func(_ int, c idempotent.Claim) { f.ok("BeginEffect", f.beginEffect(c)) }
+		before := len(f.fill(func(int, idempotent.Claim) {}))
+		over()
+		f.fill(begin)
+		over()
+		f.fill(func(i int, c idempotent.Claim) {
+			begin(i, c)
+			f.ok("Finish", f.finish(c, unknown))
+		})
+		over()
+		var refused [2]error
+		for round := range refused {
+			f.fill(func(i int, c idempotent.Claim) {
+				if i == 0 {
+					refused[round] = f.finish(c, large)
+				}
+				f.finishLarge(c) // it changes nothing if the record is finished
+			})
+			over()
+		}
+		if refused[0] == nil && refused[1] != nil {
+			f.Errorf("Finish: %v; what is over takes the room of the response", refused[1])
+		}
+		// A store that is divided by the ID may be full a little earlier, or later.
+		if now := len(f.fill(func(int, idempotent.Claim) {})); now < before/2 {
+			f.Errorf("there is room for %d records, there was for %d", now, before)
+		}
+	}},
+	{"a resolution without room changes nothing", func(f *fixture) {
+		r, ok := f.store.(idempotent.Resolver)
+		if !ok {
+			return
+		}
+		claims := f.fill(func(i int, c idempotent.Claim) {
+			f.ok("BeginEffect", f.beginEffect(c))
+			switch i % 3 {
+			case 0:
+				f.finishLarge(c)
+			case 1:
+				f.ok("Finish", f.finish(c, unknown))
+			}
+		})
+		f.advance(lease + slack)
+		for i, c := range claims {
+			if i%3 == 0 {
+				continue
+			}
+			err := r.Resolve(f.Context(), c.ID, large)
+			if err == nil {
+				f.wantFinished([]idempotent.Claim{c})
+				continue
+			}
+			f.full("Resolve", err)
+			f.want(rival(c), idempotent.VerdictUnknown)
+			if i%3 == 2 {
+				f.ok("BeginEffect", f.beginEffect(c)) // it is still the owner's
+			}
+			o := []idempotent.Completion{unkept(201), released}[i%2]
+			f.ok("Resolve", r.Resolve(f.Context(), c.ID, o))
+			if o.State != idempotent.StateAbsent {
+				f.wantCompletion(c, o)
+			}
+		}
+	}},
 }
 
 var large = answer(201, string(bytes.Repeat([]byte("a"), 1024)))

@@ -16,6 +16,11 @@ type Bounded struct {
 	Fault string
 }
 
+const (
+	overCase       = "what is over makes room for other records, without a Sweep"
+	resolutionCase = "a resolution without room changes nothing"
+)
+
 // BoundedFaults returns the mistakes of a [Bounded], each with the case of
 // idempotenttest.RunFull that finds it.
 func BoundedFaults() map[string]string {
@@ -30,6 +35,14 @@ func BoundedFaults() map[string]string {
 		"a response without room frees the key":   "a response without room leaves the record running",
 		"a response without room is cut":          "a response without room leaves the record running",
 		"what is over takes room":                 "the newest record is there, and what is over makes room",
+		"what is over takes room until it is met": overCase,
+		"what is over makes room for four":        overCase,
+		"what was abandoned takes room":           overCase,
+		"the response of what is over takes room": overCase,
+		"a resolution without room frees the key": resolutionCase,
+		"a resolution without room is cut":        resolutionCase,
+		"a refused resolution takes the record":   resolutionCase,
+		"every resolution needs room":             resolutionCase,
 	}
 }
 
@@ -42,7 +55,7 @@ func NewBounded(now func() time.Duration, records, bytes int) *Bounded {
 func (s *Bounded) Acquire(_ context.Context, c idempotent.Claim) (d idempotent.Decision, err error) {
 	s.step(c.ID, func(r record, now time.Duration) record {
 		next, decision := r.acquire(c, now)
-		records, _ := s.used(now)
+		records, _ := s.used(c.ID, now)
 		full := records >= s.maxRecords
 		switch {
 		case full && s.Fault == "it evicts what runs" && r.State == idempotent.StateAbsent && s.evict(idempotent.StateRunning):
@@ -69,39 +82,89 @@ func (s *Bounded) Acquire(_ context.Context, c idempotent.Claim) (d idempotent.D
 func (s *Bounded) Finish(ctx context.Context, o idempotent.Owner, c idempotent.Completion) error {
 	return s.change(ctx, o.ID, func(r record, now time.Duration) (record, error) {
 		next, err := r.finish(o.Token, c, now)
-		_, used := s.used(now)
-		needs := 0
-		if c.State == idempotent.StateDone {
-			needs = len(c.Response)
-		} else if s.Fault == "every completion needs room" {
-			needs = 1024
+		free := s.free(o.ID, c, s.Fault == "every completion needs room", now)
+		if err != nil || !r.running() || free >= 0 {
+			return next, err
 		}
-		if err == nil && needs > 0 && r.running() && used+needs > s.maxBytes {
-			if s.Fault == "a response without room frees the key" {
-				return absent, idempotent.ErrFull
-			}
-			if s.Fault == "a response without room is cut" {
-				next.Response = next.Response[:max(0, s.maxBytes-used)]
-				return next, nil
-			}
-			return r, idempotent.ErrFull
+		switch s.Fault {
+		case "a response without room frees the key":
+			return absent, idempotent.ErrFull
+		case "a response without room is cut":
+			next.Response = next.Response[:max(0, len(next.Response)+free)]
+			return next, nil
 		}
-		return next, err
+		return r, idempotent.ErrFull
 	})
 }
 
-// used returns what is used of the room.
-func (s *Bounded) used(now time.Duration) (records, bytes int) {
-	if s.Fault == "what is over takes room" {
-		now = 0
+// Resolve implements [idempotent.Resolver].
+func (s *Bounded) Resolve(ctx context.Context, id idempotent.ID, c idempotent.Completion) error {
+	return s.change(ctx, id, func(r record, now time.Duration) (record, error) {
+		next, err := r.resolve(c, now)
+		free := s.free(id, c, s.Fault == "every resolution needs room", now)
+		if err != nil || free >= 0 {
+			return next, err
+		}
+		switch s.Fault {
+		case "a resolution without room frees the key":
+			return absent, idempotent.ErrFull
+		case "a resolution without room is cut":
+			next.Response = next.Response[:max(0, len(next.Response)+free)]
+			return next, nil
+		case "a refused resolution takes the record":
+			r.Ownerless = true
+		}
+		return r, idempotent.ErrFull
+	})
+}
+
+// free returns how many bytes are free with the response of a completion, or 0 if it needs none.
+func (s *Bounded) free(id idempotent.ID, c idempotent.Completion, each bool, now time.Duration) int {
+	needs := 0
+	if c.State == idempotent.StateDone {
+		needs = len(c.Response)
+	} else if each {
+		needs = 1024
 	}
-	for id := range s.records {
-		if r := s.load(id, now); r.State != idempotent.StateAbsent {
-			records++
+	if needs == 0 {
+		return 0
+	}
+	_, used := s.used(id, now)
+	return s.maxBytes - used - needs
+}
+
+// used returns what is used of the room, at an operation on the record of id.
+func (s *Bounded) used(id idempotent.ID, now time.Duration) (records, bytes int) {
+	over := 0
+	for other, b := range s.records {
+		r := decode(b)
+		isOver := r.at(now).State == idempotent.StateAbsent
+		if isOver {
+			over++
+		}
+		if !isOver || s.Fault == "the response of what is over takes room" {
 			bytes += len(r.Response)
+		}
+		if !isOver || s.overTakesRoom(r, other == id, over) {
+			records++
 		}
 	}
 	return records, bytes
+}
+
+// overTakesRoom is one of the mistakes, or false.
+func (s *Bounded) overTakesRoom(r record, met bool, over int) bool {
+	switch s.Fault {
+	case "what is over takes room":
+		return true
+	case "what is over takes room until it is met":
+		return !met
+	case "what is over makes room for four":
+		return over > 4
+	case "what was abandoned takes room":
+		return r.running()
+	}
+	return false
 }
 
 // evict removes a record in a state, if there is one.
