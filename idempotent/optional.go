@@ -11,9 +11,10 @@ import (
 
 // A Waiter can tell early that a record has changed.
 type Waiter interface {
-	// Wait returns nil if the record is not running, or soon after it stops running. It may
-	// return earlier, and need not notice the end of a lease. It returns ctx's error if ctx ends
-	// first. It is a hint: callers ask Acquire again, and do so anyway after a while.
+	// Wait returns nil if the record is not running, or soon after Finish, or a [Resolver], has
+	// ended its run. It may return earlier, and need not notice the end of a lease. It returns
+	// ctx's error if ctx ends first. It is a hint: callers ask Acquire again, and do so anyway
+	// after a while.
 	Wait(ctx context.Context, id ID) error
 }
 
@@ -22,7 +23,7 @@ type Waiter interface {
 type Sweeper interface {
 	// Sweep removes at most limit records and returns how many. A limit of 0 is no limit. It may
 	// run at any time, several times at the same time, and never removes a record that an
-	// Acquire at the same moment still finds.
+	// Acquire at the same moment still finds. It changes no other record.
 	Sweep(ctx context.Context, limit int) (removed int, err error)
 }
 
@@ -32,7 +33,9 @@ type Resolver interface {
 	// Resolve ends the unknown record of id as StateDone, StateNotKept or StateAbsent. A running
 	// record whose effect was begun and whose lease is over is unknown too. The owner gets
 	// ErrLost if it still comes. Resolve returns [ErrNotUnknown] for a record in any other
-	// state, and for none.
+	// state, and for none. A store that has no room for the response of a StateDone returns
+	// [ErrFull] or [ErrQuota] and leaves the record as it was. It never refuses the other
+	// completions.
 	Resolve(ctx context.Context, id ID, c Completion) error
 }
 
@@ -45,7 +48,8 @@ var ErrNotUnknown = errors.New("idempotent: the record is not unknown")
 type UnknownLister interface {
 	// ListUnknown returns at most limit unknown records whose ID is greater than after, in the
 	// order of their IDs. A zero after is the beginning, and a limit of 0 is no limit. It
-	// includes running records whose effect was begun and whose lease is over.
+	// includes running records whose effect was begun and whose lease is over, and changes none:
+	// their owners can still finish them.
 	ListUnknown(ctx context.Context, after ID, limit int) ([]UnknownRecord, error)
 }
 

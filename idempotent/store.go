@@ -97,7 +97,8 @@ type Claim struct {
 	Fingerprint Fingerprint
 	// Lease is how long the caller may stay silent before another one may take over. Positive.
 	Lease time.Duration
-	// Retention is how long the running record is kept, counted from this Acquire. Positive.
+	// Retention is how long the running record is kept, counted from the Acquire that made it or
+	// took it over. An Acquire that is repeated by the owner does not change that. Positive.
 	Retention time.Duration
 }
 
