@@ -66,11 +66,11 @@ type AccessLogOptions struct {
 // are the defaults. The pattern is known where the mux is wrapped in [NotFound], as [Stack]
 // does, where the router says it by [WithPattern], where the mux is named in the options, or
 // where no foreign layer between copies the request. An AccessLog inside of another one writes a
-// line of its own.
+// separate line.
 //
-// A handler that serves sub-requests, with contexts derived from its own request's and with
-// writers of their own, has one line, which tells of its own request alone. A sub-request that
-// goes through an AccessLog has a line too, with the id of the outer request.
+// A handler that serves sub-requests, with contexts derived from its own request's and with other
+// writers, has one line, which is about its own request. A sub-request that goes through an
+// AccessLog has a line too, with the id of the outer request.
 func AccessLog(o *AccessLogOptions) Middleware {
 	var opt AccessLogOptions
 	if o != nil {

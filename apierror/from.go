@@ -165,7 +165,7 @@ func mapped(err error) *Error {
 
 // badForm is what reading a form fails with if the client is at fault: ParseForm,
 // ParseMultipartForm and MultipartReader of net/http, and what is below them. Several have no
-// type or value of their own to be known by, only a text. An io.ErrUnexpectedEOF alone may be
+// type or value to be known by, only a text. An io.ErrUnexpectedEOF alone may be
 // the client's or a dependency's, so it is not among them: Write finds out whose it is.
 func badForm(err error) *Error {
 	switch t := err.(type) {
@@ -293,7 +293,7 @@ func unreadBody(err error) *Error {
 	return CodeParameterInvalid.Messagef("The request body could not be read to its end.").WithCause(err)
 }
 
-// clientGone is what goes out when the request's own context was cancelled. Nobody may be there
+// clientGone is what goes out when the request's own context was canceled. Nobody may be there
 // to read it; who is (the server's base context has ended) must not get an implied 200.
 func clientGone(err error) *Error { return ServiceUnavailable(time.Second).WithCause(err) }
 

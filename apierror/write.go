@@ -37,7 +37,7 @@ func (f HandlerFunc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // Write answers a failed request: the error object, its status and its headers, as the
 // [Renderer] of the request says, or the default one. What err goes out as is told at [From]; an
-// error of the request's own cancelled context is answered with 503 and counted as 499. A nil
+// error of the request's own canceled context is answered with 503 and counted as 499. A nil
 // err is a mistake, answered as api_error.
 //
 // An error that would be api_error is parameter_invalid if reading the request's body has failed
@@ -148,7 +148,7 @@ func level(e *Error) slog.Level {
 var defaults Renderer
 
 // answer is an error that goes out, with the values of its headers, in one allocation: a header
-// map holds slices, and each of its own would be another.
+// map holds slices, and a separate one for each would be another.
 type answer struct {
 	err    Error
 	values [6]string

@@ -76,7 +76,7 @@ func TestBoundOfOneWaiterIsOne(t *testing.T) {
 	}
 }
 
-// A call that has waited for one of its own process does not run in turn. If it gets the key of a
+// A call that has waited for another one of this process does not run in turn. If it gets the key of a
 // process that has crashed, it leaves the record as it is.
 func TestRecordOfACrashOutlivesACallThatDoesNotRun(t *testing.T) {
 	t.Parallel()

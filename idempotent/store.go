@@ -33,9 +33,9 @@ type Store interface {
 	//
 	//	any, with another fingerprint               Mismatch; nothing changes
 	//	absent, or over its retention               Acquired: running, attempt 1
-	//	running, the claim's own token              Acquired, the same attempt, and the lease starts anew
+	//	running, the claim's own token              Acquired, the same attempt; the lease starts anew
 	//	running, another token, lease alive         Running
-	//	running, lease over, no effect begun        Acquired: a takeover, attempt n+1; the former owner has lost
+	//	running, lease over, no effect begun        Acquired: a takeover, attempt n+1
 	//	running, lease over, an effect begun        Unknown; the owner can still finish
 	//	done                                        Done, with the response
 	//	not kept                                    NotKept, with the response

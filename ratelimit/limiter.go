@@ -38,7 +38,7 @@ type MultiLimiter interface {
 	Limiter
 
 	// TakeAll makes all of the charges if each is admitted, else none of them. The outcome of
-	// charges[i] goes into into[i], which tells whether that charge by itself is admitted; the two
+	// charges[i] goes into into[i], which says whether that charge by itself is admitted; the two
 	// have the same length. Two charges of one bucket are an error: they are one charge with a
 	// larger cost. After an error what is in into means nothing, and nothing is charged, unless
 	// only the reply was lost. An implementation keeps neither slice.
@@ -107,7 +107,7 @@ func (c *Charge) validateAdjust() error {
 
 // Decision is the outcome of a [Charge]. Its durations count from the moment of the decision.
 type Decision struct {
-	// Allowed tells whether the bucket holds the units that were asked for. They have been taken
+	// Allowed reports whether the bucket holds the units that were asked for. They have been taken
 	// then; of several charges that are made together, only when all are allowed.
 	Allowed bool
 

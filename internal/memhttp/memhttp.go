@@ -158,7 +158,7 @@ func (s *Server) connState(c net.Conn, state http.ConnState) {
 	}
 }
 
-// quiet tells whether every response has been handed over. An HTTP/2 connection is called idle
+// quiet reports whether every response has been handed over. An HTTP/2 connection is called idle
 // while its last frame may still be in a buffer; there, only the client knows, and closes the
 // connection when it has everything.
 func (s *Server) quiet() bool {

@@ -83,7 +83,7 @@ func newContext(r *http.Request, renderer any) *stateContext {
 // served by [Serve].
 //
 // A sub-request, which a handler serves with a context derived from that of its own request and
-// with a writer of its own, gets a State of its own. It inherits the id, the principal and the
+// with its own writer, gets its own State. It inherits the id, the principal and the
 // renderer.
 func Enter(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request, *State) {
 	return enter(w, r, nil)

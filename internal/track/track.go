@@ -255,10 +255,10 @@ func (t *Response) Bytes() int64 {
 	return t.bytes
 }
 
-// Hijacked tells whether the connection was taken over.
+// Hijacked reports whether the connection was taken over.
 func (t *Response) Hijacked() bool { return t.hijacked }
 
-// Committed tells whether the response can no longer be replaced: its status has gone out or its
+// Committed reports whether the response can no longer be replaced: its status has gone out or its
 // connection is hijacked.
 func (t *Response) Committed() bool { return t.status != 0 || t.hijacked }
 
@@ -340,11 +340,11 @@ func (t *Response) setOwner(o Owner, outermost bool) {
 // Owned reports whether there is an owner.
 func (t *Response) Owned() bool { return t.owner != nil }
 
-// Encoded tells whether a Content-Encoding was set before anything inside could: a writer
+// Encoded reports whether a Content-Encoding was set before anything inside could: a writer
 // further out encodes all bodies, and its header must stay when the body is replaced.
 func (t *Response) Encoded() bool { return t.encoded }
 
-// Complete tells whether a committed response lacks nothing, as far as can be known: its status
+// Complete reports whether a committed response lacks nothing, as far as can be known: its status
 // or method allows no body, or all bytes of its Content-Length were written.
 func (t *Response) Complete() bool {
 	switch {
