@@ -330,6 +330,10 @@ func TestExecutorThatBlocksIsBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
+				tt.store.Store = &faulty{Store: memory(), finish: func(idempotent.Completion, func() error) error {
+					t.Error("an Executor is asked for Execute only")
+					return nil
+				}}
 				mw := idempotent.New(tt.store, idempotent.Global, nil)(&counter{})
 				start := time.Now()
 				require.Equal(t, http.StatusServiceUnavailable, call(mw, "k", "").Status)

@@ -255,7 +255,7 @@ func (c *call) resultOfFailure(err error) result {
 		c.warn("idempotent: a call runs without protection, because the store fails", err)
 		return result{outcome: OutcomeBypassed, followers: OutcomeStoreFailed, err: err}
 	}
-	if c.ran == nil && !c.local {
+	if c.ran == nil && c.executor == nil && !c.local {
 		// It may have been acquired all the same, and would hold up the retry for a whole lease.
 		c.giveBack(1)
 	}
