@@ -2,7 +2,6 @@ package apierror
 
 import (
 	"cmp"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -207,13 +206,13 @@ func (e *Error) Error() string {
 	}
 	if e.cause != nil {
 		b.WriteString(": ")
-		b.WriteString(oneLine(causeText(e.cause), maxMessage))
+		b.WriteString(oneLine(plain.ErrorText(e.cause), maxMessage))
 	}
 	return b.String()
 }
 
 // LogValue is a group of code, type, status, param, request_id and cause.
-func (e *Error) LogValue() slog.Value { return slog.GroupValue(e.attrs(causeText)...) }
+func (e *Error) LogValue() slog.Value { return slog.GroupValue(e.attrs(plain.ErrorText)...) }
 
 // attrs are the attributes of a log record; redact writes the cause.
 func (e *Error) attrs(redact func(error) string) []slog.Attr {
@@ -232,17 +231,6 @@ func (e *Error) attrs(redact func(error) string) []slog.Attr {
 		attrs = append(attrs, slog.String("cause", oneLine(redact(cause), maxMessage)))
 	}
 	return attrs
-}
-
-// causeText is the text of a cause, without the userinfo and query of any URL in it. The Error method may panic, as
-// that of a typed nil does.
-func causeText(cause error) (text string) {
-	defer func() {
-		if recover() != nil {
-			text = fmt.Sprintf("(a %T whose Error method panicked)", cause)
-		}
-	}()
-	return plain.RedactURLs(cause.Error())
 }
 
 // WithMessage returns a copy with another public message.

@@ -14,6 +14,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/seawall-go/seawall/internal/plain"
 )
 
 // From returns the error that Write would render for err with the default Renderer; nil for nil.
@@ -188,7 +190,7 @@ func badForm(err error) *Error {
 	case mime.ErrInvalidMediaParameter:
 		return badContentType()
 	}
-	text := causeText(err)
+	text := plain.ErrorText(err)
 	switch t := err.(type) {
 	case interface{ Unwrap() []error }:
 		return nil

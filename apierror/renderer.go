@@ -201,7 +201,7 @@ func (rd *Renderer) log(r *http.Request, e *Error, level slog.Level, msg string)
 	if recorded || isPanic(e) || !logger.Enabled(r.Context(), level) {
 		return
 	}
-	redact := causeText
+	redact := plain.ErrorText
 	if rd.Redact != nil {
 		redact = func(cause error) string {
 			return cmp.Or(guarded(rd, r, "Redact", func() string { return rd.Redact(cause) }), "(redacted)")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/seawall-go/seawall/internal/plain"
 	"github.com/seawall-go/seawall/internal/reqid"
 	"github.com/seawall-go/seawall/internal/reqstate"
 	"github.com/seawall-go/seawall/internal/retryhint"
@@ -179,7 +180,7 @@ func (rd *Renderer) send(w http.ResponseWriter, r *http.Request, a *answer, enco
 	}
 	if _, err := w.Write(b); err != nil {
 		rd.logger().LogAttrs(r.Context(), slog.LevelDebug, "apierror: the error could not be sent",
-			slog.String("request_id", e.requestID), slog.String("cause", oneLine(causeText(err), maxMessage)))
+			slog.String("request_id", e.requestID), slog.String("cause", oneLine(plain.ErrorText(err), maxMessage)))
 	}
 	buffers.Put(buffer) // not after a panic: who knows who reads it still
 }

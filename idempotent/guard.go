@@ -390,7 +390,7 @@ func (c *call) stampWaited() {
 func (c *call) warn(msg string, err error) {
 	attrs := []slog.Attr{
 		slog.String("request_id", reqstate.From(c.caller).RequestID()),
-		slog.String("error", plain.Text(plain.RedactURLs(err.Error()), maxErrorText)),
+		slog.String("error", plain.Text(plain.ErrorText(err), maxErrorText)),
 	}
 	if c.event.ID != (ID{}) {
 		attrs = append(attrs, slog.String("idempotency_id", c.event.ID.String()))

@@ -324,7 +324,7 @@ func (g *gate) logFailure(ctx context.Context, err error) {
 		}
 	case ctx.Err() != nil: // says nothing about the limiter
 	case g.down.fails():
-		g.logger().LogAttrs(ctx, slog.LevelError, "ratelimit: the limiter fails", slog.String("error", plain.Text(err.Error(), maxText)))
+		g.logger().LogAttrs(ctx, slog.LevelError, "ratelimit: the limiter fails", slog.String("error", plain.Text(plain.ErrorText(err), maxText)))
 	}
 }
 
@@ -405,7 +405,7 @@ func (g *gate) refuse(w http.ResponseWriter, r *http.Request, c *rule, err error
 	}
 	if errors.Is(err, errNoPrincipal) && g.nameless.CompareAndSwap(false, true) {
 		g.logger().LogAttrs(r.Context(), slog.LevelWarn, "ratelimit: a request has no key",
-			slog.String("error", plain.Text(err.Error(), maxText)))
+			slog.String("error", plain.Text(plain.ErrorText(err), maxText)))
 	}
 	return refuseKey(w, r, c.Name, err, g.Shadow, g.Observe)
 }

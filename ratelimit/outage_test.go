@@ -51,7 +51,7 @@ func logged(log *lines, h http.Handler) http.Handler {
 // kind of trouble.
 func TestWhatStrangersCanRepeatIsLoggedWhenItBeginsAndWhenItEnds(t *testing.T) {
 	t.Parallel()
-	errDown := errors.New("connection refused \u202e\n" + strings.Repeat("x", 10_000))
+	errDown := errors.New("dial redis://u:secret@host: connection refused \u202e\n" + strings.Repeat("x", 10_000))
 	type trouble struct {
 		code       int
 		rule       ratelimit.Rule
@@ -94,6 +94,7 @@ func TestWhatStrangersCanRepeatIsLoggedWhenItBeginsAndWhenItEnds(t *testing.T) {
 				require.Contains(t, records[0], row.begin)
 				require.Less(t, len(records[0]), 2000)
 				require.NotContains(t, records[0], "\u202e")
+				require.NotContains(t, records[0], "secret", "a limiter's error may hold its URL")
 
 				row.heal()
 				require.Equal(t, 200, get(h, "healthy").Code)

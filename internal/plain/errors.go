@@ -1,0 +1,14 @@
+package plain
+
+import "fmt"
+
+// ErrorText returns the text of err without the userinfo, query and fragment of any URL in it. The
+// Error method may panic, as that of a typed nil does. The text is not bounded: see [Text].
+func ErrorText(err error) (text string) {
+	defer func() {
+		if recover() != nil {
+			text = fmt.Sprintf("(a %T whose Error method panicked)", err)
+		}
+	}()
+	return RedactURLs(err.Error())
+}
