@@ -54,7 +54,8 @@ func TestBoundsThatMakeNoSensePanic(t *testing.T) {
 	}
 }
 
-// While n run, one more is turned away at once; when one of them ends, however it does, the next is let in.
+// While n run, one more is turned away at once; when one of them ends, however it does, the next
+// is let in.
 func TestMaxInFlight(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range protocols {

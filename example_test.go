@@ -55,7 +55,8 @@ func Example() {
 	// 404 {"error":{"type":"invalid_request_error","code":"resource_missing","message":"The requested URL does not exist.","request_id":"req_example"}}
 }
 
-// A stack with an authentication of the service's own, and a health check that needs none of the limits.
+// A stack with an authentication of the service's own, and a health check that needs none of the
+// limits.
 func ExampleStack() {
 	accounts := map[string]string{"Bearer key_1": "acct_1"}
 	authenticate := func(next http.Handler) http.Handler {
@@ -278,7 +279,8 @@ func ExampleForwardRequestID() {
 }
 
 // A gateway in front of a service that has request ids too: its own are there already. When the
-// service cannot be reached, the gateway is not at fault: the answer is 503, and the cause is logged.
+// service cannot be reached, the gateway is not at fault: the answer is 503, and the cause is
+// logged.
 func Example_proxy() {
 	service := memhttp.New((&seawall.Stack{Logger: silent, InboundID: gateway}).Handler(http.NewServeMux()))
 	target, err := url.Parse(service.URL)
@@ -309,7 +311,8 @@ func Example_proxy() {
 	// 503 {"error":{"type":"api_error","code":"service_unavailable","message":"The service is temporarily unavailable.","request_id":"req_example"}}
 }
 
-// Metrics of the service's own count what was answered. They stand inside of a RequestID, and around everything else.
+// Metrics of the service's own count what was answered. They stand inside of a RequestID, and
+// around everything else.
 func ExampleErrorFrom() {
 	metrics := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

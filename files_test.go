@@ -95,7 +95,8 @@ func TestNoFileOfAnUploadIsLeft(t *testing.T) {
 	}
 }
 
-// A client that leaves in the middle of its upload, and one that leaves after it, before the answer.
+// A client that leaves in the middle of its upload, and one that leaves after it, before the
+// answer.
 func TestNoFileOfAnAbortedUploadIsLeft(t *testing.T) {
 	form, contentType := upload(t)
 	for name := range layers() {

@@ -153,7 +153,8 @@ func gunzip(t *testing.T, a answer) answer {
 	return a
 }
 
-// canceled gives requests a context that is canceled already, as those of a server whose base context has ended have.
+// canceled gives requests a context that is canceled already, as those of a server whose base
+// context has ended have.
 func canceled(next http.Handler) http.Handler {
 	return plain(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithCancel(r.Context())

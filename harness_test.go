@@ -126,7 +126,8 @@ func (a answer) requireID(t *testing.T) string {
 	return id
 }
 
-// requireError asserts that the answer is an error object, whole and alone, with the headers that every error has.
+// requireError asserts that the answer is an error object, whole and alone, with the headers
+// that every error has.
 func (a answer) requireError(t *testing.T, status int, code apierror.Code) {
 	t.Helper()
 	require.NoError(t, a.err)

@@ -74,7 +74,8 @@ func TestFieldsSurviveAnInformationalResponse(t *testing.T) {
 	}
 }
 
-// A handler that clears the header by itself after a 1xx has the fields; without a 1xx they are its own to remove.
+// A handler that clears the header by itself after a 1xx has the fields; without a 1xx they are
+// its own to remove.
 func TestHandlersMayRemoveFields(t *testing.T) {
 	t.Parallel()
 	w := serveOne(seawall.RequestID(nil)(plain(func(w http.ResponseWriter, _ *http.Request) {

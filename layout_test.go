@@ -15,8 +15,9 @@ import (
 
 const modulePath = "github.com/seawall-go/seawall"
 
-// layout says what each package of the core module may import besides the standard library. A name that ends in /... covers
-// what is below it; the most specific line counts. Where tests is set, its tests too are held to the list.
+// layout says what each package of the core module may import besides the standard library. A
+// name that ends in /... covers what is below it; the most specific line counts. Where tests is
+// set, its tests too are held to the list.
 var layout = []struct {
 	pkg   string
 	may   []string
@@ -85,7 +86,8 @@ func TestCoreBringsNoOtherModules(t *testing.T) {
 	}
 }
 
-// A published module beside the core may use the core's public packages and its own driver, never another one of them.
+// A published module beside the core may use the core's public packages and its own driver,
+// never another one of them.
 func TestNestedModulesStandAlone(t *testing.T) {
 	t.Parallel()
 	modules := nestedModules(t)
@@ -131,7 +133,8 @@ func TestAPIErrorAloneAddsNothingToGoSum(t *testing.T) {
 	require.Equal(t, goMod, string(tidied))
 }
 
-// relative turns an import path of this repository into a path below its root. Others stay as they are.
+// relative turns an import path of this repository into a path below its root. Others stay as
+// they are.
 func relative(importPath string) string {
 	if importPath == modulePath {
 		return "."
@@ -188,7 +191,8 @@ func goList(t *testing.T, dir string, args ...string) []goPackage {
 	return packages
 }
 
-// goCommand runs the go command on the module in dir, as it is and without the network, and returns what it printed.
+// goCommand runs the go command on the module in dir, as it is and without the network, and
+// returns what it printed.
 func goCommand(t *testing.T, dir string, args ...string) []byte {
 	t.Helper()
 	cmd := exec.Command("go", args...)

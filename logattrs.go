@@ -18,7 +18,8 @@ type logNames struct {
 	duration func(time.Duration) slog.Attr
 }
 
-// maxMethod is longer than every registered method (RFC 9110, section 16.1), and shorter than what a stranger may send.
+// maxMethod is longer than every registered method (RFC 9110, section 16.1), and shorter than
+// what a stranger may send.
 const maxMethod = 32
 
 var plainNames = logNames{

@@ -18,7 +18,8 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// outerPattern serves a request as tracing does, and returns the pattern that its own request has then.
+// outerPattern serves a request as tracing does, and returns the pattern that its own request
+// has then.
 func outerPattern(h http.Handler) (pattern string) {
 	r := httptest.NewRequest(http.MethodPost, "/v1/things/17", http.NoBody)
 	r.Header.Set("Idempotency-Key", "key")

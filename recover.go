@@ -15,17 +15,20 @@ import (
 	"github.com/seawall-go/seawall/internal/track"
 )
 
-// Recover answers a panic with 500 api_error, whatever the value was: a panic is a bug, also when its value is an
-// *apierror.Error, and a Renderer's Map is not asked. A record with the attributes in, panic, request_id and stack goes into the log;
-// nothing of that goes over the wire. The text of the panic passes the Redact of the Renderer that Recover is inside of. If the
-// response had begun and is not complete, the connection is aborted, so that no client takes a part for the whole: see "Responses
-// that have begun" in the package's documentation.
+// Recover answers a panic with 500 api_error, whatever the value was: a panic is a bug, also
+// when its value is an *apierror.Error, and a Renderer's Map is not asked. A record with the
+// attributes in, panic, request_id and stack goes into the log; nothing of that goes over the
+// wire. The text of the panic passes the Redact of the Renderer that Recover is inside of. If
+// the response had begun and is not complete, the connection is aborted, so that no client takes
+// a part for the whole: see "Responses that have begun" in the package's documentation.
 //
-// It also answers a request that was canceled and whose handler returned without writing, as [apierror.Write] answers any
-// canceled request: net/http would send an empty 200, and when it is the server that ends (its base context was canceled),
-// the client is still there to take that for a success.
+// It also answers a request that was canceled and whose handler returned without writing, as
+// [apierror.Write] answers any canceled request: net/http would send an empty 200, and when it
+// is the server that ends (its base context was canceled), the client is still there to take
+// that for a success.
 //
-// [http.ErrAbortHandler] is no bug but a decision: it is re-panicked, unlogged. A nil logger is slog.Default().
+// [http.ErrAbortHandler] is no bug but a decision: it is re-panicked, unlogged. A nil logger is
+// slog.Default().
 func Recover(logger *slog.Logger) Middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -43,7 +46,8 @@ func Recover(logger *slog.Logger) Middleware {
 				w, r, state := reqstate.Enter(w, r)
 				state.EnsureRequestID(reqid.New)
 				logPanic(logger, r, "a handler", v)
-				// The value is not in the error's tree: no hook may find an error in it and answer that.
+				// The value is not in the error's tree: no hook may find an error in it and
+				// answer that.
 				apierror.Write(w, r, apierror.Internal(reqstate.Panic{})) // aborts a part of a response, whatever its status
 			}()
 			next.ServeHTTP(w, r)
@@ -69,8 +73,8 @@ func logPanic(logger *slog.Logger, r *http.Request, where string, v any) {
 // maxPanicText bounds the text of a panic in the log, in bytes: it may quote what a stranger sent.
 const maxPanicText = 4 << 10
 
-// panicText returns the text of a panic's value for the log. It passes the Redact of r's Renderer, or
-// else shows no userinfo, query or fragment of a URL.
+// panicText returns the text of a panic's value for the log. It passes the Redact of r's
+// Renderer, or else shows no userinfo, query or fragment of a URL.
 func panicText(r *http.Request, v any) string {
 	text := plain.RedactURLs(rawPanicText(v))
 	if rd, _ := reqstate.From(r.Context()).Renderer().(*apierror.Renderer); rd != nil && rd.Redact != nil {
@@ -79,7 +83,8 @@ func panicText(r *http.Request, v any) string {
 	return plain.Text(text, maxPanicText)
 }
 
-// redacted returns what redact makes of a panic. As for the cause of an error, "" and a panic are "(redacted)".
+// redacted returns what redact makes of a panic. As for the cause of an error, "" and a panic
+// are "(redacted)".
 func redacted(redact func(error) string, v any, text string) (result string) {
 	defer func() {
 		if recover() != nil || result == "" {
@@ -93,7 +98,8 @@ func redacted(redact func(error) string, v any, text string) (result string) {
 	return redact(err)
 }
 
-// rawPanicText is the text of a panic's value, also of one whose String method panics with the value itself: fmt gives up there.
+// rawPanicText is the text of a panic's value, also of one whose String method panics with the
+// value itself: fmt gives up there.
 func rawPanicText(v any) (text string) {
 	defer func() {
 		if recover() != nil {

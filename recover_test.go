@@ -191,7 +191,8 @@ func TestACatchAllMapDoesNotNameAPanic(t *testing.T) {
 	}
 }
 
-// The renderer's hook names errors; a panic's value is not one, also when it looks like one that the hook knows.
+// The renderer's hook names errors; a panic's value is not one, also when it looks like one that
+// the hook knows.
 func TestNoHookTurnsAPanicIntoSomethingElse(t *testing.T) {
 	t.Parallel()
 	stack := &seawall.Stack{Logger: discard, Renderer: &apierror.Renderer{Map: func(err error) *apierror.Error {

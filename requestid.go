@@ -11,18 +11,20 @@ import (
 
 // RequestIDOptions are the options of [RequestID].
 type RequestIDOptions struct {
-	// Inbound tells whether an id that came with the request (Request-Id or X-Request-Id) may be used: because a gateway of
-	// ours set it, say. Nil trusts nobody: whoever chooses the id chooses what support finds in the logs. An id that is not 1 to
-	// 128 of A-Z a-z 0-9 . _ - is never used, nor one that came twice, nor two that differ. If it panics nobody is trusted.
+	// Inbound tells whether an id that came with the request (Request-Id or X-Request-Id) may be
+	// used: because a gateway of ours set it, say. Nil trusts nobody: whoever chooses the id
+	// chooses what support finds in the logs. An id that is not 1 to 128 of A-Z a-z 0-9 . _ - is
+	// never used, nor one that came twice, nor two that differ. If it panics nobody is trusted.
 	Inbound func(*http.Request) bool
 
 	// Logger gets a record when Inbound panics. Nil is slog.Default().
 	Logger *slog.Logger
 }
 
-// RequestID gives every request an id: "req_" and 16 base62 characters from a cryptographic source. The id is in the request's
-// context ([apierror.RequestIDFrom]) and in the response's Request-Id and X-Request-Id headers before the handler runs, so
-// that successes carry it too. Inside another RequestID it keeps the outer id. Nil options are the defaults.
+// RequestID gives every request an id: "req_" and 16 base62 characters from a cryptographic
+// source. The id is in the request's context ([apierror.RequestIDFrom]) and in the response's
+// Request-Id and X-Request-Id headers before the handler runs, so that successes carry it too.
+// Inside another RequestID it keeps the outer id. Nil options are the defaults.
 func RequestID(o *RequestIDOptions) Middleware {
 	var opt RequestIDOptions
 	if o != nil {
@@ -52,7 +54,8 @@ func (o *RequestIDOptions) trusts(r *http.Request) (trusted bool) {
 	return o.Inbound(r)
 }
 
-// inboundID is the one well-formed id of a request's headers, "" where there is none or more than one.
+// inboundID is the one well-formed id of a request's headers, "" where there is none or more
+// than one.
 func inboundID(h http.Header) string {
 	id := ""
 	for _, key := range [...]string{"Request-Id", "X-Request-Id"} {
@@ -67,9 +70,10 @@ func inboundID(h http.Header) string {
 	return id
 }
 
-// ForwardRequestID returns a RoundTripper that sends the id of the request on whose behalf a call is made (the one in the
-// outbound request's context) along as X-Request-Id, unless the call has that header, be it empty. Nil is
-// http.DefaultTransport. An id identifies, it does not authenticate: send it only to services that may see it.
+// ForwardRequestID returns a RoundTripper that sends the id of the request on whose behalf a
+// call is made (the one in the outbound request's context) along as X-Request-Id, unless the
+// call has that header, be it empty. Nil is http.DefaultTransport. An id identifies, it does not
+// authenticate: send it only to services that may see it.
 func ForwardRequestID(base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport

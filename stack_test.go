@@ -214,7 +214,8 @@ func TestStackAroundAnotherRouter(t *testing.T) {
 	}
 }
 
-// A gateway: what the service behind it answers goes out with one id, and what it cuts off stays cut off.
+// A gateway: what the service behind it answers goes out with one id, and what it cuts off stays
+// cut off.
 func TestStackAroundAReverseProxy(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range protocols {
@@ -248,7 +249,8 @@ func TestStackAroundAReverseProxy(t *testing.T) {
 	}
 }
 
-// A Stack in a Stack: one id, the inner one's way to render inside and the outer one's outside, and each its own log.
+// A Stack in a Stack: one id, the inner one's way to render inside and the outer one's outside,
+// and each its own log.
 func TestStackInAStack(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range protocols {

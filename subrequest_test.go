@@ -35,7 +35,7 @@ var subRequests = map[string]func(*http.Request) *http.Request{
 		}
 		return sub
 	},
-	"WithContext and a Header of its own": func(r *http.Request) *http.Request {
+	"WithContext and another Header": func(r *http.Request) *http.Request {
 		sub := r.WithContext(r.Context())
 		sub.Header = http.Header{}
 		return sub
@@ -124,7 +124,7 @@ func showAuthenticated(r *http.Request) []slog.Attr {
 	}
 }
 
-// The second tenant's first request is no repetition of the first one's.
+// The second tenant's first request is no retry of the first one's.
 func TestSubRequestsOneAfterTheOther(t *testing.T) {
 	t.Parallel()
 	for name, sub := range subRequests {
@@ -245,7 +245,7 @@ func TestPrincipalsSetAtOnceAndTooLate(t *testing.T) {
 	require.Equal(t, "outer", logs.access(t)[0]["authenticated"])
 }
 
-// A sub-request has a line of its own if it passes an access log, under the id of the whole.
+// A sub-request has its own line if it passes an access log, under the id of the whole.
 func TestSubRequestsHaveLinesOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	for name, sub := range subRequests {

@@ -6,9 +6,10 @@ import (
 	"strings"
 )
 
-// prefersProblem reports whether an Accept header (RFC 9110, section 12.5.1) prefers application/problem+json to
-// application/json. It must be named: wildcards get the envelope. At equal quality a client that names both gets the envelope,
-// and one that accepts JSON by a wildcard only gets what it named.
+// prefersProblem reports whether an Accept header (RFC 9110, section 12.5.1) prefers
+// application/problem+json to application/json. It must be named: wildcards get the envelope. At
+// equal quality a client that names both gets the envelope, and one that accepts JSON by a
+// wildcard only gets what it named.
 func prefersProblem(accept []string) bool {
 	if len(accept) == 0 {
 		return false
@@ -62,7 +63,8 @@ func quality(element string) (mediaType string, q float64, ok bool) {
 	return mediaType, q, true
 }
 
-// elements iterates over the parts of a header's list, trimmed; a separator within a quoted string does not separate.
+// elements iterates over the parts of a header's list, trimmed; a separator within a quoted
+// string does not separate.
 func elements(s string, separator byte) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		start, quoted := 0, false

@@ -1,6 +1,7 @@
 package apierror
 
-// builtin is the catalog of the specification (the first eight) and of Seawall's extensions. It is never written to.
+// builtin is the catalog of the specification (the first eight) and of Seawall's extensions. It
+// is never written to.
 var builtin = newBuiltin([]Definition{
 	{Code: CodeParameterMissing, Type: TypeInvalidRequest, Status: 400,
 		Message: "A required parameter is missing.", Description: "A required parameter was not supplied."},
@@ -45,7 +46,8 @@ func newBuiltin(defs []Definition) *Catalog {
 	return c
 }
 
-// fold is what the strict profile sends in place of a code and status that the specification does not have.
+// fold is what the strict profile sends in place of a code and status that the specification
+// does not have.
 func fold(code Code, typ Type, status int) *Definition {
 	to := CodeAPIError
 	switch {

@@ -10,8 +10,9 @@ import (
 	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
-// Definition is one entry of a catalog: a code and all that follows from it. A service defines its own codes as package
-// variables, returns them or makes errors from them, and gives them to [NewCatalog]:
+// Definition is one entry of a catalog: a code and all that follows from it. A service defines
+// its own codes as package variables, returns them or makes errors from them, and gives them to
+// [NewCatalog]:
 //
 //	var CardDeclined = apierror.Definition{
 //		Code: "card_declined", Type: apierror.TypeInvalidRequest, Status: 402, Message: "The card was declined.",
@@ -28,15 +29,17 @@ type Definition struct {
 	Message     string // what the client reads when the error says nothing else
 	Description string // when it occurs; for the reference page
 
-	// NotRetryable says that a repetition has the same result although the status is one that clients repeat: 429, or a 5xx
-	// but 501. X-Should-Retry: false is sent then, as it is for every other status.
+	// NotRetryable says that a repetition has the same result although the status is one that
+	// clients repeat: 429, or a 5xx but 501. X-Should-Retry: false is sent then, as it is for
+	// every other status.
 	NotRetryable bool
 }
 
 // Error returns the code as it goes over the wire.
 func (d Definition) Error() string { return string(d.Code) }
 
-// Is reports whether errors.Is finds in d what it finds in the error that d stands for: its [Type] and its [Code].
+// Is reports whether errors.Is finds in d what it finds in the error that d stands for: its
+// [Type] and its [Code].
 func (d Definition) Is(target error) bool { return d.New().Is(target) }
 
 // New returns an error of this definition with its default message.
@@ -56,17 +59,20 @@ func (d Definition) Messagef(format string, args ...any) *Error {
 	return e
 }
 
-// Catalog is a set of definitions: the built-in ones and a service's own. It does not change after it was made.
+// Catalog is a set of definitions: the built-in ones and a service's own. It does not change
+// after it was made.
 type Catalog struct {
 	defs   []Definition
 	byCode map[Code]int
 }
 
-// Default returns the built-in catalog: the codes of the specification and Seawall's extensions of it.
+// Default returns the built-in catalog: the codes of the specification and Seawall's extensions
+// of it.
 func Default() *Catalog { return builtin }
 
-// NewCatalog returns the built-in definitions and defs. The error tells everything that is wrong with them: a code that is
-// defined twice (naming both places), a bad spelling, an unknown type, a status that is no 4xx or 5xx, a missing message.
+// NewCatalog returns the built-in definitions and defs. The error tells everything that is wrong
+// with them: a code that is defined twice (naming both places), a bad spelling, an unknown type,
+// a status that is no 4xx or 5xx, a missing message.
 func NewCatalog(defs ...Definition) (*Catalog, error) {
 	c := &Catalog{defs: slices.Concat(builtin.defs, defs), byCode: make(map[Code]int, len(builtin.defs)+len(defs))}
 	var faults []error
@@ -112,7 +118,8 @@ func (c *Catalog) find(code Code) *Definition {
 	return &c.defs[i]
 }
 
-// Definitions returns all definitions, the built-in ones first, each in the order in which it was given.
+// Definitions returns all definitions, the built-in ones first, each in the order in which it
+// was given.
 func (c *Catalog) Definitions() []Definition { return slices.Clone(c.defs) }
 
 // faults completes "the code …" with all that is wrong with a definition.

@@ -8,11 +8,13 @@ import (
 	"time"
 )
 
-// Type groups errors into broad categories, as the "type" member of the error object does. It is an error itself, so that a
-// whole category can be asked for, as a class is in other languages: errors.Is(err, apierror.TypeInvalidRequest).
+// Type groups errors into broad categories, as the "type" member of the error object does. It is
+// an error itself, so that a whole category can be asked for, as a class is in other languages:
+// errors.Is(err, apierror.TypeInvalidRequest).
 type Type string
 
-// The types of the specification. There are no others: a service's own codes belong to one of these.
+// The types of the specification. There are no others: a service's own codes belong to one of
+// these.
 const (
 	TypeInvalidRequest Type = "invalid_request_error"
 	TypeAuthentication Type = "authentication_error"
@@ -61,9 +63,9 @@ func typeOfStatus(status int) Type {
 	}
 }
 
-// Code identifies the specific problem, as the "code" member of the error object does. It is an error itself: a handler may
-// return one, which answers with the catalog's default message, and a client asks for one with
-// errors.Is(err, apierror.CodeParameterMissing).
+// Code identifies the specific problem, as the "code" member of the error object does. It is an
+// error itself: a handler may return one, which answers with the catalog's default message, and
+// a client asks for one with errors.Is(err, apierror.CodeParameterMissing).
 type Code string
 
 // The codes of the specification.
@@ -78,7 +80,8 @@ const (
 	CodeAPIError             Code = "api_error"             // 500: an unexpected error occurred on our side
 )
 
-// The codes that Seawall adds for what the specification leaves open. Renderer.Strict folds them into the ones above.
+// The codes that Seawall adds for what the specification leaves open. Renderer.Strict folds them
+// into the ones above.
 const (
 	CodeMethodNotAllowed               Code = "method_not_allowed"               // 405: the path exists, the method does not
 	CodeRequestTooLarge                Code = "request_too_large"                // 413: the body is over the limit
@@ -93,22 +96,25 @@ const (
 // Error returns the code as it goes over the wire.
 func (c Code) Error() string { return string(c) }
 
-// Is reports whether errors.Is finds in c what it finds in the error that c stands for: its [Type] and its [Definition].
+// Is reports whether errors.Is finds in c what it finds in the error that c stands for: its
+// [Type] and its [Definition].
 func (c Code) Is(target error) bool { return c.new().Is(target) }
 
 // New returns an error of this code with the catalog's default message.
 func (c Code) New() *Error { return c.new() }
 
-// Messagef returns an error of this code whose public message is the formatted text. What the client must not see goes into
-// [Error.WithCause]: a format with %w is refused this use, "(see the log)" stands in place of each error then. For a code that is not built in, prefer [Definition.Messagef],
-// which knows the type and status.
+// Messagef returns an error of this code whose public message is the formatted text. What the
+// client must not see goes into [Error.WithCause]: a format with %w is refused this use, "(see
+// the log)" stands in place of each error then. For a code that is not built in, prefer
+// [Definition.Messagef], which knows the type and status.
 func (c Code) Messagef(format string, args ...any) *Error {
 	e := c.new()
 	e.message = publicText(format, args)
 	return e
 }
 
-// publicText is fmt.Sprintf with nothing in place of an error that a %w names: a cause is for the log.
+// publicText is fmt.Sprintf with nothing in place of an error that a %w names: a cause is for
+// the log.
 func publicText(format string, args []any) string {
 	if !strings.Contains(format, "w") { // as nearly all
 		return fmt.Sprintf(format, args...)
@@ -137,8 +143,8 @@ type hiddenCause struct{ error }
 
 func (hiddenCause) Error() string { return "(see the log)" }
 
-// new returns an error with what the built-in catalog says of the code. For a code that it does not hold, type, status and
-// message stay open until a Renderer's catalog fills them.
+// new returns an error with what the built-in catalog says of the code. For a code that it does
+// not hold, type, status and message stay open until a Renderer's catalog fills them.
 func (c Code) new() *Error {
 	if d := builtin.find(c); d != nil {
 		return d.New()

@@ -15,19 +15,21 @@ import (
 
 // DecodeOptions are the options of [DecodeJSON].
 type DecodeOptions struct {
-	// MaxBytes bounds the body; exactly that many are accepted. 0 is 1 MiB, negative is no bound of its own.
+	// MaxBytes bounds the body; exactly that many are accepted. 0 is 1 MiB, negative is no bound
+	// here.
 	MaxBytes int64
 
 	// AllowUnknown ignores members that the target has no field for, instead of refusing them.
 	AllowUnknown bool
 
-	// AnyMediaType reads the body whatever its Content-Type says. Requiring JSON has a use beyond tidiness: a web page of
-	// another origin cannot send it without a CORS preflight.
+	// AnyMediaType reads the body whatever its Content-Type says. Requiring JSON has a use
+	// beyond tidiness: a web page of another origin cannot send it without a CORS preflight.
 	AnyMediaType bool
 }
 
-// DecodeJSON reads the request's body, one JSON value, into v, a non-nil pointer. Nil options are the defaults. What the client
-// got wrong is an *Error that names the parameter in the client's spelling ("items[1].price"), never a Go type:
+// DecodeJSON reads the request's body, one JSON value, into v, a non-nil pointer. Nil options
+// are the defaults. What the client got wrong is an *Error that names the parameter in the
+// client's spelling ("items[1].price"), never a Go type:
 //
 //	no body                            parameter_missing
 //	a member of the wrong type         parameter_invalid with param
@@ -37,17 +39,20 @@ type DecodeOptions struct {
 //	another media type than JSON       unsupported_media_type
 //	too many bytes                     request_too_large, and the connection is closed if much is left to read
 //
-// A body of null is parameter_invalid too, unless *v is a pointer, an interface, or of a type with its own UnmarshalJSON. Of several
-// mistakes the first in the body is named. What a type's own UnmarshalJSON or UnmarshalText refuses is
-// parameter_invalid, or the *Error or [Code] that it returned. After a failure such a method may be called a second time, with a
-// new value and the same text, to find out which value it refused. What reading the body fails with goes by [From].
+// A body of null is parameter_invalid too, unless *v is a pointer, an interface, or of a type
+// with its own UnmarshalJSON. Of several mistakes the first in the body is named. What a type's
+// own UnmarshalJSON or UnmarshalText refuses is parameter_invalid, or the *Error or [Code] that
+// it returned. After a failure such a method may be called a second time, with a new value and
+// the same text, to find out which value it refused. What reading the body fails with goes by
+// [From].
 //
-// The program's own mistakes are handed back as other errors, which go out as api_error: a v that is no non-nil pointer
-// (*json.InvalidUnmarshalError), a value for a type that no JSON can be read into (a channel, a function, an interface with methods),
-// a member of a struct that is embedded by a pointer to an unexported type.
+// The program's own mistakes are handed back as other errors, which go out as api_error: a v
+// that is no non-nil pointer (*json.InvalidUnmarshalError), a value for a type that no JSON can
+// be read into (a channel, a function, an interface with methods), a member of a struct that is
+// embedded by a pointer to an unexported type.
 //
-// After an error v may be filled in part. The Go values may need much more memory than their JSON: "[{},{}]" needs a whole
-// struct for every three bytes. MaxBytes is the bound of that too.
+// After an error v may be filled in part. The Go values may need much more memory than their
+// JSON: "[{},{}]" needs a whole struct for every three bytes. MaxBytes is the bound of that too.
 func DecodeJSON(w http.ResponseWriter, r *http.Request, v any, o *DecodeOptions) error {
 	var opt DecodeOptions
 	if o != nil {
@@ -90,8 +95,9 @@ func DecodeJSON(w http.ResponseWriter, r *http.Request, v any, o *DecodeOptions)
 	return nil
 }
 
-// unreadable returns what is wrong with the target or with the syntax of the body, nil if nothing is. An UnmarshalJSON may
-// return a syntax error too, of its own part, so the body is asked.
+// unreadable returns what is wrong with the target or with the syntax of the body, nil if
+// nothing is. An UnmarshalJSON may return a syntax error too, of its own part, so the body is
+// asked.
 func unreadable(err error, body []byte) error {
 	if _, ok := errors.AsType[*json.InvalidUnmarshalError](err); ok {
 		return err
@@ -106,7 +112,8 @@ func unreadable(err error, body []byte) error {
 	return nil
 }
 
-// isEmpty reports whether a request has no body. If its header does not say so, it reads a byte: the rest is of no use then.
+// isEmpty reports whether a request has no body. If its header does not say so, it reads a byte:
+// the rest is of no use then.
 func isEmpty(r *http.Request) bool {
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength >= 0 {
 		return r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0
@@ -115,7 +122,8 @@ func isEmpty(r *http.Request) bool {
 	return n == 0 && err == io.EOF
 }
 
-// isJSON reports whether the one Content-Type is application/json or one of its relatives (+json), in UTF-8.
+// isJSON reports whether the one Content-Type is application/json or one of its relatives
+// (+json), in UTF-8.
 func isJSON(h http.Header) bool {
 	values := h["Content-Type"]
 	if len(values) != 1 {
@@ -156,7 +164,8 @@ func readRequest(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, e
 	return b.Bytes(), nil
 }
 
-// answer says in the client's words what is wrong. What the type's own UnmarshalJSON says of it goes out, if it is meant to.
+// answer says in the client's words what is wrong. What the type's own UnmarshalJSON says of it
+// goes out, if it is meant to.
 func (r *refusal) answer() error {
 	switch param := r.at.String(); {
 	case r.mistake != nil:
@@ -183,8 +192,8 @@ func malformed(err error, length int) error {
 	return CodeParameterInvalid.Messagef("The request body is not valid JSON: it ends at byte %d, in the middle.", length).WithCause(err)
 }
 
-// expected completes "the parameter …": what JSON a Go type is read from, "" where that cannot be said. got is what
-// came, if that was a number.
+// expected completes "the parameter …": what JSON a Go type is read from, "" where that cannot
+// be said. got is what came, if that was a number.
 func expected(t reflect.Type, got []byte) string {
 	for t != nil && t.Kind() == reflect.Pointer && !t.Implements(textUnmarshaler) {
 		t = t.Elem()

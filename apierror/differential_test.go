@@ -288,7 +288,8 @@ func (v *value) pathOf(path string, i int) string {
 	return strings.TrimPrefix(path+"."+v.keys[i], ".")
 }
 
-// duplicate reports whether an object has one name twice; alike, whether it has two that a target may take for one.
+// duplicate reports whether an object has one name twice; alike, whether it has two that a
+// target may take for one.
 func (v *value) duplicate() (same, alike bool) {
 	v.places("", func(_ string, v *value) {
 		for i, key := range v.keys {
@@ -303,7 +304,8 @@ func (v *value) duplicate() (same, alike bool) {
 	return same, alike
 }
 
-// agrees compares what DecodeJSON and encoding/json make of a body, and returns the error of DecodeJSON.
+// agrees compares what DecodeJSON and encoding/json make of a body, and returns the error of
+// DecodeJSON.
 func agrees(t testing.TB, typ reflect.Type, body string, allowUnknown bool) error {
 	t.Helper()
 	got, want := reflect.New(typ), reflect.New(typ)
@@ -454,7 +456,8 @@ func TestDecodeJSONNamesTheMemberThatIsUnknownOrGivenTwice(t *testing.T) {
 	}
 }
 
-// pathOfOffset is the path of the value that ends at an offset, or the object or array that begins before it, found by decoding.
+// pathOfOffset is the path of the value that ends at an offset, or the object or array that
+// begins before it, found by decoding.
 func pathOfOffset(body string, offset int64) (path string, ok bool) {
 	d := json.NewDecoder(strings.NewReader(body))
 	d.UseNumber()
@@ -589,7 +592,8 @@ func FuzzDecodeJSONAgainstEncodingJSON(f *testing.F) {
 	})
 }
 
-// A server of net/http's reads the bodies: with a length or in chunks, at the limit and one over it, cut off, and none.
+// A server of net/http's reads the bodies: with a length or in chunks, at the limit and one over
+// it, cut off, and none.
 func TestDecodeJSONReadsBodiesFromTheWire(t *testing.T) {
 	t.Parallel()
 	const limit = 100

@@ -115,8 +115,9 @@ var verbatim = func() (ok [256]bool) {
 	return ok
 }()
 
-// appendString appends s as a JSON string of at most limit bytes of s. Invalid UTF-8 becomes U+FFFD, and what could end a script
-// element or a JavaScript string (< > & U+2028 U+2029) is escaped, so that the body is safe wherever it is pasted.
+// appendString appends s as a JSON string of at most limit bytes of s. Invalid UTF-8 becomes
+// U+FFFD, and what could end a script element or a JavaScript string (< > & U+2028 U+2029) is
+// escaped, so that the body is safe wherever it is pasted.
 func appendString(b []byte, s string, limit int) []byte {
 	s = truncate(s, limit)
 	b = append(b, '"')

@@ -13,12 +13,13 @@ import (
 	"github.com/seawall-go/seawall/internal/plain"
 )
 
-// Error is one failed request: on a server what goes out, on a client what came in. It never changes: the With… methods
-// return copies, so one Error may be a package variable and be used by many goroutines. It is only ever handled as *Error; the
-// methods of a nil *Error answer as those of the zero Error do, which is rendered as api_error.
+// Error is one failed request: on a server what goes out, on a client what came in. It never
+// changes: the With… methods return copies, so one Error may be a package variable and be used
+// by many goroutines. It is only ever handled as *Error; the methods of a nil *Error answer as
+// those of the zero Error do, which is rendered as api_error.
 //
-// What the client sees (Message, Param, Fields, Metadata) and what the log sees (Cause) are different fields. Nothing of the
-// cause goes over the wire.
+// What the client sees (Message, Param, Fields, Metadata) and what the log sees (Cause) are
+// different fields. Nothing of the cause goes over the wire.
 type Error struct {
 	code       Code
 	typ        Type // "" where only a catalog knows
@@ -33,7 +34,8 @@ type Error struct {
 	more       *details // shared by copies, so it is never written to; nil for none
 }
 
-// details are what few errors have. The others are smaller for it: each request that fails copies one.
+// details are what few errors have. The others are smaller for it: each request that fails
+// copies one.
 type details struct {
 	docURL   string
 	fields   []Field
@@ -60,7 +62,8 @@ func (e *Error) ownDetails() *details {
 	return &d
 }
 
-// Field is one of several parameters that are at fault, as in the "errors" member of the error object.
+// Field is one of several parameters that are at fault, as in the "errors" member of the error
+// object.
 type Field struct {
 	Code    Code
 	Param   string
@@ -99,7 +102,8 @@ func (e *Error) Message() string {
 	return e.message
 }
 
-// Param is the parameter at fault, spelled as the caller spells it; "" where it is not one parameter.
+// Param is the parameter at fault, spelled as the caller spells it; "" where it is not one
+// parameter.
 func (e *Error) Param() string {
 	if e == nil {
 		return ""
@@ -107,7 +111,8 @@ func (e *Error) Param() string {
 	return e.param
 }
 
-// RequestID is the id of the request that failed. On the server it is known once the error was rendered.
+// RequestID is the id of the request that failed. On the server it is known once the error was
+// rendered.
 func (e *Error) RequestID() string {
 	if e == nil {
 		return ""
@@ -118,7 +123,8 @@ func (e *Error) RequestID() string {
 // DocURL is the link to the code's documentation that the server sent, "" for none.
 func (e *Error) DocURL() string { return e.details().docURL }
 
-// Fields is a copy of the parameters at fault when there are several; the first of them is the error's own Param.
+// Fields is a copy of the parameters at fault when there are several; the first of them is the
+// error's own Param.
 func (e *Error) Fields() []Field { return slices.Clone(e.details().fields) }
 
 // Metadata is a copy of what the service says beyond the message; nil for nothing.
@@ -138,8 +144,9 @@ func (e *Error) Retryable() bool { return e == nil || e.retryable || e.isZero() 
 // isZero reports whether nothing was said: such an error, as a nil one, goes out as api_error.
 func (e *Error) isZero() bool { return e.code == "" && e.typ == "" && e.status == 0 }
 
-// FromServer reports whether the error is another service's: Parse found an error object in a response. It is false for an error
-// that was made here, and for a response whose body some proxy wrote.
+// FromServer reports whether the error is another service's: Parse found an error object in a
+// response. It is false for an error that was made here, and for a response whose body some
+// proxy wrote.
 func (e *Error) FromServer() bool { return e.details().origin.object }
 
 // parsed reports whether the error is of a response.
@@ -172,8 +179,8 @@ func (e *Error) Is(target error) bool {
 	}
 }
 
-// Error is one line for a log: code, message, what else is known, and the cause, without the userinfo and query of any URL
-// in the cause. It is not for the client: use Message.
+// Error is one line for a log: code, message, what else is known, and the cause, without the
+// userinfo and query of any URL in the cause. It is not for the client: use Message.
 func (e *Error) Error() string {
 	if e == nil {
 		return "apierror: nil *Error"
@@ -240,8 +247,8 @@ func (e *Error) WithMessage(message string) *Error {
 	return c
 }
 
-// WithParam returns a copy that names the parameter at fault, as the caller spells it: "items[1].price". A header is named as
-// a header: "Idempotency-Key".
+// WithParam returns a copy that names the parameter at fault, as the caller spells it:
+// "items[1].price". A header is named as a header: "Idempotency-Key".
 func (e *Error) WithParam(param string) *Error {
 	c := e.copy()
 	c.param = param
@@ -255,17 +262,18 @@ func (e *Error) WithCause(cause error) *Error {
 	return c
 }
 
-// WithRetryAfter returns a copy that asks the client to wait before it repeats the request. The header is in whole seconds, at
-// least one, rounded up. Zero or less asks for nothing (but a 429 and a 503 always carry the header). The header is not sent
-// for an error that is not [Error.Retryable]: it would contradict X-Should-Retry: false.
+// WithRetryAfter returns a copy that asks the client to wait before it repeats the request. The
+// header is in whole seconds, at least one, rounded up. Zero or less asks for nothing (but a 429
+// and a 503 always carry the header). The header is not sent for an error that is not
+// [Error.Retryable]: it would contradict X-Should-Retry: false.
 func (e *Error) WithRetryAfter(d time.Duration) *Error {
 	c := e.copy()
 	c.retryAfter = max(d, 0)
 	return c
 }
 
-// NotRetryable returns a copy that tells the client that a retry is pointless, whatever the catalog says of its code:
-// X-Should-Retry: false, and no Retry-After.
+// NotRetryable returns a copy that tells the client that a retry is pointless, whatever the
+// catalog says of its code: X-Should-Retry: false, and no Retry-After.
 func (e *Error) NotRetryable() *Error {
 	c := e.copy()
 	c.retryable, c.vain, c.retryAfter = false, true, 0
@@ -284,9 +292,10 @@ func (e *Error) WithMetadata(key, value string) *Error {
 	return c
 }
 
-// WithField returns a copy with one more entry of the "errors" member, for when several parameters are at fault. The first entry
-// is mirrored at the top: an error without a param takes the field's param, and if its own code is built in, the field's code
-// and message too. One that has a param, and no entries yet, is the first entry itself.
+// WithField returns a copy with one more entry of the "errors" member, for when several
+// parameters are at fault. The first entry is mirrored at the top: an error without a param
+// takes the field's param, and if its own code is built in, the field's code and message too.
+// One that has a param, and no entries yet, is the first entry itself.
 func (e *Error) WithField(f Field) *Error {
 	c := e.copy()
 	fields := c.details().fields
@@ -307,9 +316,10 @@ func (e *Error) WithField(f Field) *Error {
 	return c
 }
 
-// WithHeader returns a copy that sends one more response header, such as WWW-Authenticate or Location. Used again with the
-// same key it adds a second value. The values replace those that the handler has set. The headers that every error carries,
-// and those that describe the body, are not to be set this way: the renderer's values win.
+// WithHeader returns a copy that sends one more response header, such as WWW-Authenticate or
+// Location. Used again with the same key it adds a second value. The values replace those that
+// the handler has set. The headers that every error carries, and those that describe the body,
+// are not to be set this way: the renderer's values win.
 func (e *Error) WithHeader(key, value string) *Error {
 	c := e.copy()
 	d := c.ownDetails()
@@ -321,8 +331,8 @@ func (e *Error) WithHeader(key, value string) *Error {
 	return c
 }
 
-// MarshalJSON returns the public part as an object, for answers that hold several: what is in the "error" member of a
-// response. There is no request_id before the error was rendered.
+// MarshalJSON returns the public part as an object, for answers that hold several: what is in
+// the "error" member of a response. There is no request_id before the error was rendered.
 func (e *Error) MarshalJSON() ([]byte, error) {
 	c := *e.copy()
 	defaults.fill(&c)

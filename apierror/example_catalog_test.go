@@ -36,7 +36,8 @@ func ExampleNewCatalog() {
 	// apierror: the code "Teapot" (argument 3 of NewCatalog) has the status 200, which is no 4xx or 5xx
 }
 
-// Map names the errors of the service's own layers, in one place. With a catalog a handler may return a bare code, too.
+// Map names the errors of the service's own layers, in one place. With a catalog a handler may
+// return a bare code, too.
 func ExampleRenderer() {
 	rd := &apierror.Renderer{
 		Catalog: ownCatalog,

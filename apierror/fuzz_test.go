@@ -125,8 +125,8 @@ func readAs(t *testing.T, e *apierror.Error, contentType, id string, body []byte
 	}
 }
 
-// has reports whether the path leads to a value in the JSON text. A key may hold dots and brackets, so all ways to read the path are
-// tried.
+// has reports whether the path leads to a value in the JSON text. A key may hold dots and
+// brackets, so all ways to read the path are tried.
 func has(text []byte, path string) bool {
 	if path == "" {
 		return true

@@ -161,8 +161,8 @@ func TestAMalformedFormIsTheClientsFault(t *testing.T) {
 	}
 }
 
-// encoder is a compressor. eager sets the header before the handler runs, as gorilla's does; else it does at WriteHeader, as
-// chi's, unless the handler has encoded the body itself.
+// encoder is a compressor. eager sets the header before the handler runs, as gorilla's does;
+// else it does at WriteHeader, as chi's, unless the handler has encoded the body itself.
 type encoder struct {
 	http.ResponseWriter
 	eager bool

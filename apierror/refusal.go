@@ -18,9 +18,10 @@ type refusal struct {
 	mistake error  // of the program, which nothing could be read into
 }
 
-// inspector walks once over a body that encoding/json has found to be valid JSON, guided by the type that it is read into. It
-// finds the first member that is given twice and, if decoding failed, the first value that was refused. Each value is looked
-// at once, so that a refusal costs little more than reading does, for wide and deep types and long lists too.
+// inspector walks once over a body that encoding/json has found to be valid JSON, guided by the
+// type that it is read into. It finds the first member that is given twice and, if decoding
+// failed, the first value that was refused. Each value is looked at once, so that a refusal
+// costs little more than reading does, for wide and deep types and long lists too.
 type inspector struct {
 	scanner
 	path         path
@@ -28,7 +29,8 @@ type inspector struct {
 	failed       error // what encoding/json returned; if nil, only duplicates are looked for
 	found        *refusal
 
-	// What was seen in the objects that are still open: a bit for each member of a struct, and all other names.
+	// What was seen in the objects that are still open: a bit for each member of a struct, and
+	// all other names.
 	bits  []uint64
 	names [][]byte
 }
@@ -74,8 +76,8 @@ func (in *inspector) value(s *shape) (more bool) {
 	}
 }
 
-// isHopeless reports whether the program's mistake is what decoding failed for. An interface with methods may hold
-// a pointer that the program has put there, and is then read into that.
+// isHopeless reports whether the program's mistake is what decoding failed for. An interface
+// with methods may hold a pointer that the program has put there, and is then read into that.
 func (in *inspector) isHopeless(s *shape) bool {
 	if s.kind != reflect.Interface {
 		return true
@@ -266,7 +268,8 @@ func sameKey(s *shape, name []byte) []byte {
 	return name
 }
 
-// asks lets encoding/json read a value into a new value of the type. own says that it is a method of the type's which refuses.
+// asks lets encoding/json read a value into a new value of the type. own says that it is a
+// method of the type's which refuses.
 func (in *inspector) asks(t reflect.Type, value []byte, own bool) (more bool) {
 	err := guard(func() error { return json.Unmarshal(value, reflect.New(t).Interface()) })
 	if err == nil {
@@ -277,7 +280,8 @@ func (in *inspector) asks(t reflect.Type, value []byte, own bool) (more bool) {
 	}
 	r := refusal{err: err}
 	if wrongType, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		// It read value, or a part of it, with encoding/json, if what is at the offset bears the name that is in the error.
+		// It read value, or a part of it, with encoding/json, if what is at the offset bears the
+		// name that is in the error.
 		if at, exact := pathAt(value, int(wrongType.Offset)); exact && at.endsIn(wrongType.Field) {
 			in.path = append(in.path, at...)
 			r.problem = expected(wrongType.Type, nil)
@@ -289,7 +293,8 @@ func (in *inspector) asks(t reflect.Type, value []byte, own bool) (more bool) {
 	return in.refuse(r)
 }
 
-// guard calls a method of a target's type once more, with a value of its own. What it panics with is not the client's fault.
+// guard calls a method of a target's type once more, with a value of its own. What it panics
+// with is not the client's fault.
 func guard(call func() error) error {
 	defer func() { _ = recover() }()
 	return call()
@@ -300,8 +305,8 @@ func isNumber(text []byte) bool {
 	return len(text) > 0 && (text[0] == '-' || text[0] >= '0' && text[0] <= '9')
 }
 
-// takes reports whether encoding/json reads a literal into a type that it knows by its kind. It may report false for a string
-// that is read, into base64 or a json.Number.
+// takes reports whether encoding/json reads a literal into a type that it knows by its kind. It
+// may report false for a string that is read, into base64 or a json.Number.
 func (s *shape) takes(literal []byte) bool {
 	if s.kind == reflect.Invalid || s.text {
 		return literal[0] == 'n'

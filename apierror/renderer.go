@@ -12,44 +12,52 @@ import (
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
-// Renderer says how a service's errors look. The zero value, and a nil *Renderer, are the defaults. It must not be changed once
-// it is in use.
+// Renderer says how a service's errors look. The zero value, and a nil *Renderer, are the
+// defaults. It must not be changed once it is in use.
 type Renderer struct {
 	// Catalog holds the codes that the service sends. Nil is Default().
 	Catalog *Catalog
 
-	// Logger gets a record for each 5xx, with code, type, status, param, request_id and cause, and for each error that could
-	// not be sent because the response had begun. Nil is slog.Default().
+	// Logger gets a record for each 5xx, with code, type, status, param, request_id and cause,
+	// and for each error that could not be sent because the response had begun. Nil is
+	// slog.Default().
 	Logger *slog.Logger
 
-	// Map names errors of the service's own: sql.ErrNoRows may be resource_missing, say. It is asked first, with the error as
-	// the handler returned it, and returns nil for what it does not know. What it returns gets the original as its cause
-	// where it has none. If it panics, that is logged and the error is rendered without it.
+	// Map names errors of the service's own: sql.ErrNoRows may be resource_missing, say. It is
+	// asked first, with the error as the handler returned it, and returns nil for what it does
+	// not know. What it returns gets the original as its cause where it has none. If it panics,
+	// that is logged and the error is rendered without it.
 	Map func(error) *Error
 
-	// Redact writes a cause for the log. Nil is its Error method, without the userinfo, query and fragment of the URLs in its
-	// text. If it panics or returns "", the log has "(redacted)".
+	// Redact writes a cause for the log. Nil is its Error method, without the userinfo, query
+	// and fragment of the URLs in its text. If it panics or returns "", the log has
+	// "(redacted)".
 	Redact func(cause error) string
 
 	// DocURL is the "doc_url" of a code; nil, an empty result, or a panic sends none.
 	DocURL func(Code) string
 
-	// Header is sent with every error, beside the headers that every error has. It does not replace those, and it describes no
-	// body. {"Stripe-Should-Retry": {"false"}} keeps that vendor's clients from repeating what they should not, say.
+	// Header is sent with every error, beside the headers that every error has. It does not
+	// replace those, and it describes no body. {"Stripe-Should-Retry": {"false"}} keeps that
+	// vendor's clients from repeating what they should not, say.
 	Header http.Header
 
-	// Challenge is the WWW-Authenticate header of a 401 that has none of its own (RFC 9110, section 11.6.1). "" is "Bearer".
+	// Challenge is the WWW-Authenticate header of a 401 that has none of its own (RFC 9110,
+	// section 11.6.1). "" is "Bearer".
 	Challenge string
 
-	// Strict sends only the nine statuses and the eight codes of the specification: an extension is folded into the nearest.
+	// Strict sends only the nine statuses and the eight codes of the specification: an extension
+	// is folded into the nearest.
 	Strict bool
 
-	// Problem answers clients that prefer application/problem+json to application/json with RFC 9457's problem details.
+	// Problem answers clients that prefer application/problem+json to application/json with RFC
+	// 9457's problem details.
 	Problem bool
 }
 
-// Handler makes rd the Renderer of every error that is written below next, and gives the request the state from which outer
-// middleware learns which error was answered. A Renderer further in wins for what is below it.
+// Handler makes rd the Renderer of every error that is written below next, and gives the request
+// the state from which outer middleware learns which error was answered. A Renderer further in
+// wins for what is below it.
 func (rd *Renderer) Handler(next http.Handler) http.Handler {
 	if next == nil {
 		panic("apierror: Renderer.Handler of a nil http.Handler")
@@ -60,7 +68,8 @@ func (rd *Renderer) Handler(next http.Handler) http.Handler {
 	})
 }
 
-// RequestIDFrom returns the id of the request that ctx belongs to, for logs and outbound calls; "" where there is none.
+// RequestIDFrom returns the id of the request that ctx belongs to, for logs and outbound calls;
+// "" where there is none.
 func RequestIDFrom(ctx context.Context) string { return reqstate.From(ctx).RequestID() }
 
 // resolve returns the error that err goes out as, with every part of it decided.
@@ -91,8 +100,8 @@ func (rd *Renderer) resolve(r *http.Request, state *reqstate.State, err error) (
 	return a, gone
 }
 
-// isPanic reports whether err is how package seawall's Recover answers a panic. The handler may have
-// stopped anywhere, so a response that has begun is whole only if nothing is left to write.
+// isPanic reports whether err is how package seawall's Recover answers a panic. The handler may
+// have stopped anywhere, so a response that has begun is whole only if nothing is left to write.
 func isPanic(err error) bool {
 	e, ok := err.(*Error)
 	if !ok {
@@ -194,7 +203,8 @@ func (rd *Renderer) logger() *slog.Logger {
 	return slog.Default()
 }
 
-// log writes the record of an error that was answered. Only what is our fault is worth a line: the access log has the rest.
+// log writes the record of an error that was answered. Only what is our fault is worth a line:
+// the access log has the rest.
 func (rd *Renderer) log(r *http.Request, e *Error, level slog.Level, msg string) {
 	logger := rd.logger()
 	_, recorded := e.cause.(reqstate.Recorded)

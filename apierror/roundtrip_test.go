@@ -38,7 +38,8 @@ func catalog(t testing.TB) *apierror.Catalog {
 	return c
 }
 
-// What a service says is what its client gets: each code of the catalog, with arbitrary texts, over TCP and back.
+// What a service says is what its client gets: each code of the catalog, with arbitrary texts,
+// over TCP and back.
 func TestEveryCodeSurvivesTheWire(t *testing.T) {
 	t.Parallel()
 	var sent error

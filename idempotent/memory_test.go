@@ -334,7 +334,7 @@ func TestResponseThatIsDroppedLeavesItsStatusAndLocation(t *testing.T) {
 	require.Equal(t, idempotent.VerdictMismatch, verdictOf(t, m, again), "the fingerprint stays")
 	require.Equal(t, idempotent.VerdictDone, verdictOf(t, m, claimOf("p", 1)))
 	require.EqualValues(t, 1, m.Stats().Dropped)
-	require.NoError(t, m.Finish(t.Context(), first.Owner(), done(nil)), "its owner's own repetition")
+	require.NoError(t, m.Finish(t.Context(), first.Owner(), done(nil)), "its owner's retry")
 }
 
 func TestWhatIsLeftOfAResponseIsSmall(t *testing.T) {
@@ -770,7 +770,7 @@ func TestUnknownWithoutAnEffectIsAbsent(t *testing.T) {
 	require.NoError(t, err)
 
 	require.NoError(t, m.Finish(t.Context(), c.Owner(), unknown))
-	require.NoError(t, m.Finish(t.Context(), c.Owner(), unknown), "a repetition")
+	require.NoError(t, m.Finish(t.Context(), c.Owner(), unknown), "a retry")
 
 	require.Zero(t, m.Stats())
 	require.Equal(t, idempotent.VerdictAcquired, verdictOf(t, m, c))

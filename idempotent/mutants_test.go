@@ -76,8 +76,8 @@ func TestBoundOfOneWaiterIsOne(t *testing.T) {
 	}
 }
 
-// A call that has waited for another one of this process does not run in turn. If it gets the key of a
-// process that has crashed, it leaves the record as it is.
+// A call that has waited for another one of this process does not run in turn. If it gets the
+// key of a process that has crashed, it leaves the record as it is.
 func TestRecordOfACrashOutlivesACallThatDoesNotRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -92,8 +92,8 @@ func (c *concurrent) middleware(next http.Handler) http.Handler {
 	})
 }
 
-// enter counts a request in, if there is room or nothing is to be refused, and reports whether there
-// is.
+// enter counts a request in, if there is room or nothing is to be refused, and reports whether
+// there is.
 func (c *concurrent) enter(key string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -21,17 +21,18 @@ type Attempt struct {
 	// response it is the error of the base transport. In [Do] it is what the function returned.
 	Err error
 
-	// Code and RequestID are those of the error response, RequestID those of a success too. RequestID
-	// comes from the header. Code comes from a JSON body, if the Transport has read it: see
-	// [Transport]. Both are one line of at most 128 bytes, without control or format characters.
+	// Code and RequestID are those of the error response, RequestID those of a success too.
+	// RequestID comes from the header. Code comes from a JSON body, if the Transport has read
+	// it: see [Transport]. Both are one line of at most 128 bytes, without control or format
+	// characters.
 	Code      apierror.Code
 	RequestID string
 
 	// Elapsed is the time from sending to the response's header, or to the error.
 	Elapsed time.Duration
 
-	// Delay is the wait that was to follow, and Source what it was derived from. Both are zero if no
-	// further attempt was meant.
+	// Delay is the wait that was to follow, and Source what it was derived from. Both are zero
+	// if no further attempt was meant.
 	Delay  time.Duration
 	Source DelaySource
 }
@@ -59,8 +60,8 @@ func (s *sent) parse(req *http.Request) {
 	s.unparsed, s.header, s.head = false, nil, nil
 }
 
-// known returns the attempt as far as its response was read by now. More of it may be read later, if
-// it is thrown away.
+// known returns the attempt as far as its response was read by now. More of it may be read
+// later, if it is thrown away.
 func (s *sent) known(req *http.Request) Attempt {
 	now := *s
 	now.parse(req)
@@ -102,14 +103,16 @@ const (
 	Succeeded Reason = "succeeded"
 	// NotRetryable: the status or the error is of a kind that a retry does not change.
 	NotRetryable Reason = "not-retryable"
-	// ToldNotTo: the server said X-Should-Retry: false, or the function of [Do] returned a [Permanent] error.
+	// ToldNotTo: the server said X-Should-Retry: false, or the function of [Do] returned a
+	// [Permanent] error.
 	ToldNotTo Reason = "told-not-to"
 	// NotIdempotent: a write without an Idempotency-Key, which may have been carried out.
 	NotIdempotent Reason = "not-idempotent"
-	// BodyNotReplayable: the request has a body, but no GetBody, and was not recorded or is larger than what may be.
+	// BodyNotReplayable: the request has a body, but no GetBody, and was not recorded or is
+	// larger than what may be.
 	BodyNotReplayable Reason = "body-not-replayable"
-	// BodyFailed: the caller's body or GetBody returned an error, or the body has another length than
-	// the request says.
+	// BodyFailed: the caller's body or GetBody returned an error, or the body has another length
+	// than the request says.
 	BodyFailed Reason = "body-failed"
 	// InvalidRequest: the request has a method, header or URL that cannot be sent.
 	InvalidRequest Reason = "invalid-request"

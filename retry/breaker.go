@@ -23,9 +23,9 @@ import (
 // that ended within Window,
 //
 //   - there are at least MinCalls, and FailureRatio of them failed; or
-//   - there are at least MinCalls, the last of them all failed, and these failures took a tenth of a
-//     second or more. That must be half of MinCalls in a row if all before succeeded, MinCalls if
-//     half of those failed, and accordingly in between, but no fewer than five.
+//   - there are at least MinCalls, the last of them all failed, and these failures took a tenth
+//     of a second or more. That must be half of MinCalls in a row if all before succeeded,
+//     MinCalls if half of those failed, and accordingly in between, but no fewer than five.
 //
 // The second rule finds an outage that the successes before it would outvote for a while. A host
 // that fails a part of all requests does not meet it, nor one of many connections that lost some of
@@ -48,9 +48,10 @@ import (
 // in Window). A host that is well again is asked within a second. A fleet of thousands of processes
 // may want a larger ProbeEvery, which makes the return slower.
 //
-// The zero value is the default breaker. A Transport without a Breaker has one of its own; to read
-// or change circuits by hand, give it one. One Breaker may serve several Transports. Its fields must
-// not be changed, nor the Breaker copied, after its first use. It takes about 1 KiB for every group.
+// The zero value is the default breaker. A Transport without a Breaker has one of its own; to
+// read or change circuits by hand, give it one. One Breaker may serve several Transports. Its
+// fields must not be changed, nor the Breaker copied, after its first use. It takes about 1 KiB
+// for every group.
 type Breaker struct {
 	// FailureRatio is the part of the calls that must have failed for the circuit to open. 0 is
 	// 0.5, and more than 1 is 1. If negative, no circuit opens but by [Breaker.Hold].
@@ -64,8 +65,8 @@ type Breaker struct {
 	// 10 ms.
 	Window time.Duration
 
-	// ProbeAfter is the longest time from the opening of a circuit to its first probe. 0 or negative
-	// is 200 ms, or ProbeEvery if that is less; the least is 10 ms.
+	// ProbeAfter is the longest time from the opening of a circuit to its first probe. 0 or
+	// negative is 200 ms, or ProbeEvery if that is less; the least is 10 ms.
 	ProbeAfter time.Duration
 
 	// ProbeEvery is the longest time from one probe to the next. 0 or negative is 1 s. It is never

@@ -59,15 +59,16 @@ func (c *call) begin(t *Transport, req *http.Request) {
 	}
 }
 
-// rules is the policy with its defaults. The fields that have one matter only when an attempt has failed.
+// rules is the policy with its defaults. The fields that have one matter only when an attempt
+// has failed.
 func (c *call) rules() Policy { return c.policy.withDefaults(c.once) }
 
 // watched reports whether somebody wants to know of attempts that succeed.
 func (c *call) watched() bool { return c.report != nil || c.t.Observe != nil }
 
-// chooseKey finds or makes the key, which a request that only reads does not need. As in net/http, a
-// field without any line calls the request idempotent and sends nothing. An empty line is a key that
-// names nothing.
+// chooseKey finds or makes the key, which a request that only reads does not need. As in
+// net/http, a field without any line calls the request idempotent and sends nothing. An empty
+// line is a key that names nothing.
 func (c *call) chooseKey(fromContext string) {
 	if isSafe(c.req.Method) {
 		c.keyed = true
@@ -327,9 +328,9 @@ func (c *call) decide(a *sent, under permit) (Reason, error) {
 	return "", nil
 }
 
-// discard throws away the response in hand, because there will be another one. A large body must not
-// wait with us, nor a connection, which is left to another request if that takes no more than the
-// bounds of a drain, and if there is time for it.
+// discard throws away the response in hand, because there will be another one. A large body must
+// not wait with us, nor a connection, which is left to another request if that takes no more
+// than the bounds of a drain, and if there is time for it.
 func (c *call) discard(a *sent) {
 	resp := c.resp
 	if resp == nil {

@@ -34,7 +34,7 @@ var (
 // circuit is one group's breaker. gobreaker counts and knows the state. It half-opens as soon as it
 // is asked, so nobody asks it before the time for a probe has come, nor with the result of an
 // attempt that the state has left behind. All calls into gobreaker are made under mu, so its
-// OnStateChange, which it calls under a lock of its own, can write here.
+// OnStateChange, which it calls under its own lock, can write here.
 type circuit struct {
 	of           *Breaker
 	group        string

@@ -26,7 +26,8 @@ import (
 
 // What http.RoundTripper and net/http's own tests ask of a transport.
 
-// post makes a POST whose body counts how often it is closed. With getBody, so do those of the other attempts.
+// post makes a POST whose body counts how often it is closed. With getBody, so do those of the
+// other attempts.
 func post(t testing.TB, content string, getBody bool) (*http.Request, func() []*body) {
 	req := request(t, "POST", target, nil)
 	bodies := []*body{newBody(content)}

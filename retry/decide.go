@@ -29,8 +29,8 @@ func (p *Policy) schedule(who caller, n int, asked time.Duration) (time.Duration
 	}
 	delay, source := p.backoff(n), FromBackoff
 	if asked > 0 {
-		// Never less than what was asked for, and some more, so that those who were told the same do
-		// not all come back at the same time.
+		// Never less than what was asked for, and some more, so that those who were told the
+		// same do not all come back at the same time.
 		delay, source = asked+min(p.jitter(p.BaseDelay), never-asked), FromRetryAfter
 	}
 	if who.endsWithin(delay) {
@@ -39,7 +39,8 @@ func (p *Policy) schedule(who caller, n int, asked time.Duration) (time.Duration
 	return delay, source, ""
 }
 
-// health is what an attempt says about the host. blameless is an error that is not the host's fault.
+// health is what an attempt says about the host. blameless is an error that is not the host's
+// fault.
 func health(a *sent, blameless bool) outcome {
 	switch {
 	case blameless, a.Status == http.StatusTooManyRequests:

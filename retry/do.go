@@ -10,21 +10,22 @@ import (
 	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
-// Do calls f until it succeeds or the policy says that it is enough, for work that is not one HTTP
-// request: a transaction, a call through another library. f must be safe to retry. The policy's meaning
-// is that of [Transport]. What makes no sense here is left out: keys, bodies, holding hosts.
+// Do calls f until it succeeds or the policy says that it is enough, for work that is not one
+// HTTP request: a transaction, a call through another library. f must be safe to retry. The
+// policy's meaning is that of [Transport]. What makes no sense here is left out: keys, bodies,
+// holding hosts.
 //
-// An error is retried unless it is [Permanent], comes from a Transport (which has retried already), or
-// holds an [*apierror.Error] of a status that is not retried, or that says not to be. The Retry-After of
-// such an error is obeyed.
+// An error is retried unless it is [Permanent], comes from a Transport (which has retried
+// already), or holds an [*apierror.Error] of a status that is not retried, or that says not to
+// be. The Retry-After of such an error is obeyed.
 //
-// A write in f through a Transport that makes keys gets a new key in each attempt of Do, and may happen
-// twice. Give it a key that stays the same, with [WithIdempotencyKey] around Do.
+// A write in f through a Transport that makes keys gets a new key in each attempt of Do, and may
+// happen twice. Give it a key that stays the same, with [WithIdempotencyKey] around Do.
 //
-// [Policy.AttemptTimeout] bounds each call of f through the context that f gets. That context ends when f
-// returns, unless T is [*http.Response] and f returns one without an error: then it ends when the response's
-// body is closed, and the timeout holds until f returns. A response that f returned with an error that is retried
-// is closed.
+// [Policy.AttemptTimeout] bounds each call of f through the context that f gets. That context
+// ends when f returns, unless T is [*http.Response] and f returns one without an error: then it
+// ends when the response's body is closed, and the timeout holds until f returns. A response
+// that f returned with an error that is retried is closed.
 //
 // The error of Do is an [*Error]. The value that goes with it is what f returned last.
 func Do[T any](ctx context.Context, p *Policy, f func(context.Context) (T, error)) (T, error) {
@@ -53,8 +54,8 @@ func Do[T any](ctx context.Context, p *Policy, f func(context.Context) (T, error
 	}
 }
 
-// Permanent marks an error, for [Do], as one that a retry does not change. It unwraps to err, and is
-// nil for nil.
+// Permanent marks an error, for [Do], as one that a retry does not change. It unwraps to err,
+// and is nil for nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil

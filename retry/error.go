@@ -11,11 +11,13 @@ import (
 	"github.com/seawall-go/seawall/internal/plain"
 )
 
-// Error is the error of a call that ended without a response: of every error that [Transport] and [Do] return. It unwraps to
-// the last attempt's error and, where something else ended the call, to that: the context's error and its cause, or a
-// [*CircuitOpenError]. Where the context interrupted an attempt, the error of the one before it is there too.
+// Error is the error of a call that ended without a response: of every error that [Transport]
+// and [Do] return. It unwraps to the last attempt's error and, where something else ended the
+// call, to that: the context's error and its cause, or a [*CircuitOpenError]. Where the context
+// interrupted an attempt, the error of the one before it is there too.
 type Error struct {
-	// Attempts are those that were made, in order, the last 100 at most; none where the first one was refused.
+	// Attempts are those that were made, in order, the last 100 at most; none where the first
+	// one was refused.
 	Attempts []Attempt
 	// Reason is why there was no further one.
 	Reason Reason
@@ -26,7 +28,8 @@ type Error struct {
 	ends []error // what ended the call, apart from the last attempt
 }
 
-// newError makes the error of a call that ended for reason; ends are the errors that ended it, apart from the last attempt's.
+// newError makes the error of a call that ended for reason; ends are the errors that ended it,
+// apart from the last attempt's.
 func newError(req *http.Request, attempts []Attempt, reason Reason, ends ...error) *Error {
 	e := &Error{Attempts: attempts, Reason: reason}
 	if len(attempts) > 0 {
@@ -87,8 +90,8 @@ func (e *Error) made() int {
 	return e.Attempts[len(e.Attempts)-1].Number
 }
 
-// Unwrap returns the last attempt's error, and what else ended the call; where that interrupted the attempt, also the error of
-// the one before it.
+// Unwrap returns the last attempt's error, and what else ended the call; where that interrupted
+// the attempt, also the error of the one before it.
 func (e *Error) Unwrap() []error { return e.errs }
 
 // Timeout tells whether the call ended for want of time, as [url.Error.Timeout] asks.
@@ -123,8 +126,8 @@ const maxText = 500
 func textOf(err error, req *http.Request) string {
 	text := err.Error()
 	if req != nil && req.URL.RawQuery != "" {
-		// Of a URL without a host, too. And before plain.RedactURLs, which cannot know where a query ends that
-		// is not escaped. A url.Error quotes it.
+		// Of a URL without a host, too. And before plain.RedactURLs, which cannot know where a
+		// query ends that is not escaped. A url.Error quotes it.
 		query := "?" + req.URL.RawQuery
 		quoted := strconv.Quote(query)
 		text = strings.NewReplacer(query, "?…", quoted[1:len(quoted)-1], "?…").Replace(text)

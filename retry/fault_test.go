@@ -22,7 +22,8 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// requestFaults are what a request can have wrong, whatever the host. Each changes a POST of five bytes.
+// requestFaults are what a request can have wrong, whatever the host. Each changes a POST of
+// five bytes.
 var requestFaults = []struct {
 	name   string
 	reason retry.Reason

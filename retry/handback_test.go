@@ -143,8 +143,9 @@ func (o *owned) asCaller(f func()) {
 	o.byCaller.Store(false)
 }
 
-// Random responses to random callers, in the bubble's time: when RoundTrip has returned a response, nobody but its caller
-// reads or closes it, every other one is closed, and what the caller reads is what the server sent.
+// Random responses to random callers, in the bubble's time: when RoundTrip has returned a
+// response, nobody but its caller reads or closes it, every other one is closed, and what the
+// caller reads is what the server sent.
 func TestNobodyElseTouchesWhatWasHandedBack(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(2000 * *rounds) {
@@ -223,8 +224,8 @@ func TestNobodyElseTouchesWhatWasHandedBack(t *testing.T) {
 	}
 }
 
-// Callers of all kinds against net/http's own server and transport, for the race detector: with trailers, streams, early
-// hang-ups and a ReverseProxy in front, over HTTP/1 and HTTP/2.
+// Callers of all kinds against net/http's own server and transport, for the race detector: with
+// trailers, streams, early hang-ups and a ReverseProxy in front, over HTTP/1 and HTTP/2.
 func TestResponsesAreRaceFreeUnderAReverseProxy(t *testing.T) {
 	t.Parallel()
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -21,9 +21,9 @@ const (
 	drainTime  = 50 * time.Millisecond
 )
 
-// discard closes a body that nobody is going to get. Before, it reads what comes within the bounds of
-// a drain, and returns that, or nil if there is more. A body that ignores its Close may be read on
-// after that, by a goroutine that ends with it.
+// discard closes a body that nobody is going to get. Before, it reads what comes within the
+// bounds of a drain, and returns that, or nil if there is more. A body that ignores its Close
+// may be read on after that, by a goroutine that ends with it.
 func discard(who caller, body io.ReadCloser) []byte {
 	defer body.Close()
 	if body == http.NoBody {
@@ -118,8 +118,8 @@ func markGivenUp(resp *http.Response) {
 	resp.Request = req.WithContext(context.WithValue(req.Context(), gaveUpKey{}, new(byte)))
 }
 
-// givenUp reports whether a Transport further in has already given up on the response to req. A mark
-// that req has too is an older one: req was made of a response that was marked.
+// givenUp reports whether a Transport further in has already given up on the response to req. A
+// mark that req has too is an older one: req was made of a response that was marked.
 func givenUp(resp *http.Response, req *http.Request) bool {
 	if resp.Request == nil {
 		return false

@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// sendable reports whether the request could be sent at all, after it failed with err. net/http says
-// so with errors that have no type, and what the caller got wrong must not count against the host.
+// sendable reports whether the request could be sent at all, after it failed with err. net/http
+// says so with errors that have no type, and what the caller got wrong must not count against
+// the host.
 func sendable(req *http.Request, err error) bool {
 	if !isToken(cmp.Or(req.Method, http.MethodGet)) || !areFields(req.Header) || !areFields(req.Trailer) {
 		return false
@@ -28,8 +29,8 @@ func sendable(req *http.Request, err error) bool {
 	}
 }
 
-// writable reports whether net/http can write the request's first lines: not with a control character
-// in the URL, an invalid Host, or a length without a body.
+// writable reports whether net/http can write the request's first lines: not with a control
+// character in the URL, an invalid Host, or a length without a body.
 func writable(req *http.Request) bool {
 	dry := http.Request{Method: req.Method, URL: req.URL, Host: req.Host, Header: make(http.Header)}
 	if req.Body == nil {
@@ -38,8 +39,8 @@ func writable(req *http.Request) bool {
 	return dry.Write(io.Discard) == nil
 }
 
-// refusedByHTTP2 reports whether an error is what net/http says of a request that HTTP/2 cannot carry:
-// with a header such as Upgrade, or with more of a header than the server takes.
+// refusedByHTTP2 reports whether an error is what net/http says of a request that HTTP/2 cannot
+// carry: with a header such as Upgrade, or with more of a header than the server takes.
 func refusedByHTTP2(text string) bool {
 	return strings.Contains(text, "http2: invalid ") ||
 		strings.Contains(text, "http2: request header list larger than peer's advertised limit")

@@ -19,8 +19,8 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// session runs service and client on a loopback port, step by step: each says what is done and what came of it, and checks that.
-// It returns an error for the first step that was not as told.
+// session runs service and client on a loopback port, step by step: each says what is done and
+// what came of it, and checks that. It returns an error for the first step that was not as told.
 func session(ctx context.Context, out io.Writer) error {
 	s, err := start(out)
 	if err != nil {
@@ -352,7 +352,8 @@ func abridged(body string) string {
 	return body
 }
 
-// cuttingListener accepts connections of which one can be made to break in the middle of its next reply.
+// cuttingListener accepts connections of which one can be made to break in the middle of its
+// next reply.
 type cuttingListener struct {
 	net.Listener
 	cutNext atomic.Bool

@@ -1,4 +1,4 @@
 // Package interop tests the chain together with middleware, routers and proxies of other projects.
 //
-// It is a module of its own so that the core does not depend on them.
+// It is a separate module so that the core does not depend on them.
 package interop

@@ -650,7 +650,7 @@ func (c composition) check(req request, a answer, wrong func(aspect, format stri
 	}
 }
 
-// rightRoute compares routes without the method: some routers have a route of its own for HEAD.
+// rightRoute compares routes without the method: some routers have a separate route for HEAD.
 func rightRoute(req request, pattern string) bool {
 	if pattern == "" {
 		return req.early || req.route == ""

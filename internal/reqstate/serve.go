@@ -19,7 +19,8 @@ func Serve(next http.Handler, w http.ResponseWriter, r, c *http.Request) {
 	returned = true
 }
 
-// HandBack is what [Serve] does at the end, for a middleware that does not call its handler directly.
+// HandBack is what [Serve] does at the end, for a middleware that does not call its handler
+// directly.
 func HandBack(r, c *http.Request, returned bool) {
 	if r == c {
 		return

@@ -89,7 +89,8 @@ func addedAgainst(path, peer string) value {
 	}
 }
 
-// speedUp is the speed-up by parallel use that bare limiters reach, divided by the one that we reach.
+// speedUp is the speed-up by parallel use that bare limiters reach, divided by the one that we
+// reach.
 func speedUp() value {
 	return value{
 		func(*results) ([]string, string) {
