@@ -40,7 +40,7 @@ bench: ## run the benchmarks (BENCH=regexp)
 	$(call each,$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem ./...)
 
 bench-peers: ## measure beside the peers, ten minutes at most, and write docs/BENCHMARKS.md
-	cd internal/benchmarks && $(GO) run ./peers/report
+	cd benchmarks && $(GO) run ./peers/report
 
 fuzz: ## run every fuzz target for FUZZTIME=30s
 	$(call each,sh $(CURDIR)/scripts/fuzz.sh $(FUZZTIME))

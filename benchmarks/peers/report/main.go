@@ -38,8 +38,8 @@ var passes = []pass{
 
 const (
 	rawFile  = "peers/report/testdata/results.txt" // under the module
-	pageFile = "../../docs/BENCHMARKS.md"
-	plotFile = "../../docs/cost.svg"
+	pageFile = "../docs/BENCHMARKS.md"
+	plotFile = "../docs/cost.svg"
 )
 
 func main() {

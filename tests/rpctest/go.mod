@@ -1,4 +1,4 @@
-module github.com/seawall-go/seawall/internal/rpctest
+module github.com/seawall-go/seawall/tests/rpctest
 
 go 1.26.0
 

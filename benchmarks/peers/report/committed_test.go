@@ -31,10 +31,10 @@ func TestPageFollowsFromTheCommittedResults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if page != string(read(t, "../../../../docs/BENCHMARKS.md")) {
+	if page != string(read(t, "../../../docs/BENCHMARKS.md")) {
 		t.Error("docs/BENCHMARKS.md is not what the results say: go run ./peers/report -n")
 	}
-	if plot(committed(t)) != string(read(t, "../../../../docs/cost.svg")) {
+	if plot(committed(t)) != string(read(t, "../../../docs/cost.svg")) {
 		t.Error("docs/cost.svg is not what the results say: go run ./peers/report -n")
 	}
 }

@@ -26,7 +26,7 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/idempotent"
 	"github.com/seawall-go/seawall/internal/memhttp"
-	"github.com/seawall-go/seawall/internal/rpctest"
+	"github.com/seawall-go/seawall/tests/rpctest"
 )
 
 const (

@@ -28,7 +28,7 @@ func TestStorm(t *testing.T) {
 	t.Parallel()
 	load, recovery := loadPanel(t), recoveryPanel(t)
 	if *write {
-		require.NoError(t, os.WriteFile("../../../docs/retry-storm.svg", []byte(svg(load, recovery)), 0o644))
+		require.NoError(t, os.WriteFile("../../docs/retry-storm.svg", []byte(svg(load, recovery)), 0o644))
 	}
 }
 

@@ -1,4 +1,4 @@
-module github.com/seawall-go/seawall/internal/modeltest
+module github.com/seawall-go/seawall/tests/modeltest
 
 go 1.26.0
 

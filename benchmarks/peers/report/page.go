@@ -12,9 +12,9 @@ const introduction = `# Benchmarks
 
 Seawall beside the libraries that do one of its jobs each, beside the bare thing, and beside a floor: the steps that a job cannot
 do without, in the fewest lines. ` + "`make bench-peers`" + ` measures all of it anew, in ten minutes at most, and writes this page and
-the plot. The benchmarks are in [internal/benchmarks/peers](../internal/benchmarks/peers), the measurements, as
+the plot. The benchmarks are in [benchmarks/peers](../benchmarks/peers), the measurements, as
 [benchstat](https://pkg.go.dev/golang.org/x/perf/cmd/benchstat) reads them, in
-[results.txt](../internal/benchmarks/peers/report/testdata/results.txt).
+[results.txt](../benchmarks/peers/report/testdata/results.txt).
 
 How it is measured: every contender runs for a few tens of milliseconds, one after the other, and then all of them again, in
 reverse order, many times over. A ratio is taken within each round, so that what else the machine does meanwhile hits both sides.

@@ -1,4 +1,4 @@
-module github.com/seawall-go/seawall/internal/benchmarks
+module github.com/seawall-go/seawall/benchmarks
 
 go 1.26.0
 
@@ -54,4 +54,4 @@ require (
 	google.golang.org/protobuf v1.36.11 // indirect
 )
 
-replace github.com/seawall-go/seawall => ../..
+replace github.com/seawall-go/seawall => ..

@@ -1,4 +1,4 @@
-module github.com/seawall-go/seawall/internal/interop
+module github.com/seawall-go/seawall/tests/interop
 
 go 1.26.0
 

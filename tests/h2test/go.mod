@@ -1,4 +1,4 @@
-module github.com/seawall-go/seawall/retry/internal/h2test
+module github.com/seawall-go/seawall/tests/h2test
 
 go 1.26.0
 
@@ -15,4 +15,4 @@ require (
 	golang.org/x/time v0.16.0 // indirect
 )
 
-replace github.com/seawall-go/seawall => ../../..
+replace github.com/seawall-go/seawall => ../..
