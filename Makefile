@@ -13,7 +13,7 @@ export GOWORK := off
 # $(call each,COMMAND) runs COMMAND in the folder of every module and stops at the first that fails.
 each = @set -e; for m in $(MODULES); do echo "== $$m: $(1)"; (cd "$$m" && $(1)); done
 
-.PHONY: help deps test test-core lint bench bench-peers fuzz soak cover
+.PHONY: help deps test test-core lint api bench bench-peers fuzz soak cover
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,19 +22,21 @@ deps: ## install what the tests and the linter need and is missing
 	@sh scripts/deps.sh $(TOOLS) $(MODULES)
 
 test: ## run all tests with the race detector, then the allocation budgets without it
-	@mkdir -p $(TOOLS) && $(GO) build -o $(TOOLS)/gotest ./internal/cmd/gotest
-	$(TOOLS)/gotest -skips scripts/allowed-skips.txt $(MODULES) -- -race -shuffle=on ./...
-	$(TOOLS)/gotest -skips scripts/allowed-skips.txt $(MODULES) -- -v -count=1 -run=Alloc ./...
+	@sh scripts/test.sh $(TOOLS)/gotestsum "$(MODULES)" -race -shuffle=on ./...
+	@GOTESTSUM_FORMAT=standard-verbose sh scripts/test.sh $(TOOLS)/gotestsum ". benchmarks" -count=1 -run=Alloc ./...
 
 test-core: ## run the tests of the core module; needs nothing but Go
 	$(GO) test -shuffle=on ./...
 
-lint: ## run the linters, govulncheck, and check that every go.mod is tidy
+lint: ## run the linters, govulncheck, and check the prose and that every go.mod is tidy
 	@echo "== gofmt -l ."; if gofmt -l . | grep .; then exit 1; fi
 	$(call each,$(GO) vet ./...)
 	$(call each,$(GO) mod tidy -diff)
 	$(call each,$(TOOLS)/golangci-lint run --allow-serial-runners --config=$(CURDIR)/.golangci.yml ./...)
 	$(call each,sh $(CURDIR)/scripts/vulncheck.sh $(TOOLS)/govulncheck)
+
+api: ## write the exported API into api.txt, where a change shows in a diff
+	$(GO) test -count=1 -run=APIIsInFile . -update-api
 
 bench: ## run the benchmarks (BENCH=regexp)
 	$(call each,$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem ./...)

@@ -33,5 +33,6 @@ install() {
 }
 
 mkdir -p "$tools"
+install gotest.tools/gotestsum v1.13.0 gotest.tools/gotestsum
 install github.com/golangci/golangci-lint/v2 v2.15.0 github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 install golang.org/x/vuln v1.9.0 golang.org/x/vuln/cmd/govulncheck
