@@ -1,12 +1,10 @@
 package main
 
 import (
-	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
-
-	"github.com/stretchr/testify/require"
 )
 
 func TestCheck(t *testing.T) {
@@ -43,17 +41,19 @@ func TestCheck(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			found, err := check(fstest.MapFS{test.file: {Data: []byte(test.text)}})
-			require.NoError(t, err)
+			if err != nil {
+				t.Fatal(err)
+			}
 			var b strings.Builder
 			report(&b, found)
-			lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
-			if test.want == nil {
-				require.Empty(t, b.String())
-				return
+			got := slices.Collect(strings.Lines(b.String()))
+			if len(got) != len(test.want) {
+				t.Fatalf("found %q, want %q", got, test.want)
 			}
-			require.Len(t, lines, len(test.want))
 			for i, want := range test.want {
-				require.True(t, strings.HasPrefix(lines[i], want), "%s, not %s", lines[i], want)
+				if !strings.HasPrefix(got[i], want) {
+					t.Errorf("found %q, want %q", got[i], want)
+				}
 			}
 		})
 	}
@@ -61,15 +61,20 @@ func TestCheck(t *testing.T) {
 
 func TestCheckReportsAFileThatDoesNotParse(t *testing.T) {
 	t.Parallel()
-	_, err := check(fstest.MapFS{"a.go": {Data: []byte("package")}})
-	require.Error(t, err)
+	if _, err := check(fstest.MapFS{"a.go": {Data: []byte("package")}}); err == nil {
+		t.Error("no error")
+	}
 }
 
 // A rule that matches what it suggests could never be satisfied.
 func TestSuggestionsPass(t *testing.T) {
 	t.Parallel()
 	for _, r := range rules {
-		require.Empty(t, block{lines: []string{r.but}}.findings(), fmt.Sprint(r.not))
-		require.NotEmpty(t, r.why)
+		if found := (block{lines: []string{r.but}}).findings(); len(found) > 0 {
+			t.Errorf("%v: its suggestion %q is not allowed", r.not, r.but)
+		}
+		if r.why == "" {
+			t.Errorf("%v has no reason", r.not)
+		}
 	}
 }
