@@ -10,6 +10,7 @@ import (
 )
 
 var (
+	program = regexp.MustCompile("(?ms)^```go\n(package .*?)^```$")
 	linked  = regexp.MustCompile(`\]\(([\w./-]+)\)`)                     // [text](docs/X.md)
 	quoted  = regexp.MustCompile("`([\\w./-]+\\.(?:go|md|sh|txt|yml))`") // `retry/decide.go`
 	fencing = regexp.MustCompile("(?ms)^```.*?^```$")
@@ -33,6 +34,18 @@ func TestDocumentsNameFilesThatExist(t *testing.T) {
 		for _, match := range quoted.FindAllStringSubmatch(prose, -1) {
 			require.True(t, exists(match[1]), "%s names %s", document, match[1])
 		}
+	}
+}
+
+// A program in the README works when it is pasted into a file.
+func TestReadmeProgramsBuild(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	programs := program.FindAllSubmatch(text, -1)
+	require.NotEmpty(t, programs)
+	for _, match := range programs {
+		build(t, map[string]string{"main.go": string(match[1])})
 	}
 }
 
