@@ -23,11 +23,8 @@ import (
 	"unicode/utf8"
 )
 
-// The widest line of prose, in columns; a tab is four.
-const (
-	widestComment  = 100
-	widestMarkdown = 130
-)
+// widest is the width of prose in columns. A tab is four.
+const widest = 100
 
 func main() {
 	root := "."
@@ -100,25 +97,24 @@ func check(tree fs.FS) ([]finding, error) {
 	return found, err
 }
 
-// A block is a piece of prose, such as a comment. If widest is not 0, its lines may have that many
-// columns.
+// A block is a piece of prose, such as a comment.
 type block struct {
 	first  int // the number of its first line in the file
 	lines  []string
-	widest int
+	narrow bool // whether its lines may not be wider than widest
 }
 
 var (
 	marker      = regexp.MustCompile(`(?m)^\s*//`)
-	unbreakable = regexp.MustCompile(`^\s*(//)?\s*([-*]|\d+\.)?\s*\S+$`) // one word, such as a URL
+	unbreakable = regexp.MustCompile(`^\s*(//)?\s*([-*]|\d+\.)?\s*\S+$|^\[!\[`) // one word, such as a URL, or a badge
 )
 
 func (b block) findings() []finding {
 	var found []finding
 	for i, line := range b.lines {
 		columns := utf8.RuneCountInString(strings.ReplaceAll(line, "\t", "    "))
-		if b.widest > 0 && columns > b.widest && !unbreakable.MatchString(line) {
-			found = append(found, finding{line: b.first + i, what: fmt.Sprintf("%d columns, at most %d", columns, b.widest)})
+		if b.narrow && columns > widest && !unbreakable.MatchString(line) {
+			found = append(found, finding{line: b.first + i, what: fmt.Sprintf("%d columns, at most %d", columns, widest)})
 		}
 	}
 	text := marker.ReplaceAllString(strings.Join(b.lines, "\n"), "")
@@ -149,7 +145,7 @@ func goProse(path string, source []byte) ([]block, error) {
 		last := files.Position(group.End()).Line
 		whole := strings.HasPrefix(strings.TrimSpace(lines[b.first-1]), "//")
 		if whole {
-			b.lines, b.widest = lines[b.first-1:last], widestComment
+			b.lines, b.narrow = lines[b.first-1:last], true
 		} else { // behind code, which gofmt aligns
 			b.lines = []string{group.Text()}
 		}
@@ -182,12 +178,12 @@ func isOutput(line string) bool {
 // markdownProse returns the paragraphs of a Markdown text, without code. Rows of tables may have any
 // width.
 func markdownProse(text string) []block {
-	blocks := []block{{first: 1, widest: widestMarkdown}}
+	blocks := []block{{first: 1, narrow: true}}
 	fenced := false
 	for i, line := range strings.Split(text, "\n") {
 		trimmed := strings.TrimSpace(line)
 		fence := strings.HasPrefix(trimmed, "```")
-		next := block{first: i + 2, widest: widestMarkdown}
+		next := block{first: i + 2, narrow: true}
 		switch {
 		case fence || fenced || strings.HasPrefix(line, "    ") || trimmed == "":
 			blocks = append(blocks, next)
