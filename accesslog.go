@@ -51,7 +51,7 @@ type AccessLogOptions struct {
 // AccessLog writes one line per request, when its handler has returned:
 //
 //	method      GET; of a longer one the first 32 characters
-//	pattern     the route, as the mux or WithPattern says: "GET /v1/resources/{id}"; "" where none matched
+//	pattern     the route, as the mux or SetPattern says: "GET /v1/resources/{id}"; "" where none matched
 //	status      the status that went out; 499 where the request was canceled before one did; 0 where none ever did, because
 //	            the connection was hijacked or cut off
 //	bytes       of the body
@@ -63,8 +63,8 @@ type AccessLogOptions struct {
 //	aborted     true where the response was cut off; absent else
 //
 // The path, the query and the headers are not in it: they hold ids, keys and tokens. Nil options
-// are the defaults. The pattern is known where the mux is wrapped in [NotFound], as [Stack]
-// does, where the router says it by [WithPattern], where the mux is named in the options, or
+// are the defaults. The pattern is known where the mux is wrapped in [WrapMux], as [Stack]
+// does, where the router says it by [SetPattern], where the mux is named in the options, or
 // where no foreign layer between copies the request. An AccessLog inside of another one writes a
 // separate line.
 //

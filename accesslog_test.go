@@ -77,7 +77,7 @@ func TestAccessLogLines(t *testing.T) {
 					seawall.RequestID(&seawall.RequestIDOptions{Inbound: everyone}),
 					(&apierror.Renderer{Logger: discard}).Handler,
 					seawall.AccessLog(&seawall.AccessLogOptions{Logger: textLogger(&lines)}),
-				)(seawall.NotFound(shop))
+				)(seawall.WrapMux(shop))
 				r := httptest.NewRequest(row.method, row.path, nil)
 				r.Header.Set("X-Request-Id", "fixed")
 				r.Header.Set("Authorization", "Bearer hush")

@@ -71,7 +71,7 @@ func TestAllocBudgets(t *testing.T) {
 	}
 
 	mux := allocations(routes)
-	got := allocations(seawall.NotFound(routes)) - mux
+	got := allocations(seawall.WrapMux(routes)) - mux
 	t.Logf("NotFound adds %v allocations to the mux's %v (budget %v)", got, mux, mux)
 	require.LessOrEqual(t, got, mux)
 }

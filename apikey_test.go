@@ -58,7 +58,7 @@ func TestAccessLogLevels(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]string{200: "INFO", 404: "WARN", 500: "ERROR"} {
 		var logs logs
-		stack := &seawall.Stack{Logger: logs.logger(), LogLevel: func(status int) slog.Level {
+		stack := &seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{Level: func(status int) slog.Level {
 			switch {
 			case status >= 500:
 				return slog.LevelError
@@ -67,12 +67,12 @@ func TestAccessLogLevels(t *testing.T) {
 			default:
 				return slog.LevelInfo
 			}
-		}}
+		}}}
 		serveOne(stack.Handler(plain(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })), nil)
 		require.Contains(t, logs.String(), `"level":"`+want+`","msg":"request"`)
 	}
 	var logs logs
-	stack := &seawall.Stack{Logger: logs.logger(), LogLevel: func(int) slog.Level { panic("bug") }}
+	stack := &seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{Level: func(int) slog.Level { panic("bug") }}}
 	serveOne(stack.Handler(ok), nil)
 	require.Contains(t, logs.String(), `"level":"INFO","msg":"request"`)
 }
@@ -84,7 +84,7 @@ func TestAccessLogSemanticNames(t *testing.T) {
 		{http.MethodGet, "GET", nil}, {http.MethodPatch, "PATCH", nil}, {"BREW", "_OTHER", "BREW"}, {"get", "_OTHER", "get"},
 	} {
 		var logs logs
-		stack := &seawall.Stack{Logger: logs.logger(), LogSemanticNames: true}
+		stack := &seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{SemanticNames: true}}
 		r := httptest.NewRequest(http.MethodGet, "/v1/things/17", nil)
 		r.Method = row.method.(string)
 		stack.Handler(mux("/v1/things/{id}", failing(nil, errSecret))).ServeHTTP(httptest.NewRecorder(), r)

@@ -50,7 +50,7 @@ func BenchmarkHandlerAlone(b *testing.B) { benchmark(b, quiet) }
 func BenchmarkMuxAlone(b *testing.B)     { benchmark(b, things(quiet)) }
 func BenchmarkRequestID(b *testing.B)    { benchmark(b, seawall.RequestID(nil)(quiet)) }
 func BenchmarkRecover(b *testing.B)      { benchmark(b, seawall.Recover(discard)(quiet)) }
-func BenchmarkNotFound(b *testing.B)     { benchmark(b, seawall.NotFound(things(quiet))) }
+func BenchmarkWrapMux(b *testing.B)      { benchmark(b, seawall.WrapMux(things(quiet))) }
 func BenchmarkTimeout(b *testing.B)      { benchmark(b, seawall.Timeout(time.Minute)(quiet)) }
 func BenchmarkMaxInFlight(b *testing.B)  { benchmark(b, seawall.MaxInFlight(1)(quiet)) }
 func BenchmarkAccessLog(b *testing.B) {

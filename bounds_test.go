@@ -30,7 +30,7 @@ func TestBoundsThatMakeNoSensePanic(t *testing.T) {
 		"MaxBody(-1)":          {"seawall: MaxBody needs a positive number of bytes", func() { seawall.MaxBody(-1) }},
 		"MaxInFlight(0)":       {"seawall: MaxInFlight needs a positive number of requests", func() { seawall.MaxInFlight(0) }},
 		"MaxInFlight(-1)":      {"seawall: MaxInFlight needs a positive number of requests", func() { seawall.MaxInFlight(-1) }},
-		"NotFound(nil)":        {"seawall: NotFound of a nil *http.ServeMux", func() { seawall.NotFound(nil) }},
+		"WrapMux(nil)":         {"seawall: WrapMux of a nil *http.ServeMux", func() { seawall.WrapMux(nil) }},
 		"Stack.Handler of nil": {"seawall: Stack.Handler of a nil http.Handler", func() { (&seawall.Stack{}).Handler(nil) }},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -38,7 +38,7 @@ func TestBoundsThatMakeNoSensePanic(t *testing.T) {
 			require.PanicsWithValue(t, f.panics, f.f)
 		})
 	}
-	require.PanicsWithValue(t, "seawall: NotFound of a nil *http.ServeMux", func() {
+	require.PanicsWithValue(t, "seawall: WrapMux of a nil *http.ServeMux", func() {
 		var mux *http.ServeMux
 		(&seawall.Stack{}).Handler(mux)
 	})

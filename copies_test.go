@@ -101,7 +101,7 @@ func TestPatternBelowAClone(t *testing.T) {
 	routes := http.NewServeMux()
 	routes.Handle("GET /v1/{thing}", ok)
 	for _, inside := range []seawall.Middleware{nil, seawall.RequestID(nil), (&apierror.Renderer{}).Handler} {
-		h := (&seawall.Stack{Logger: logs.logger()}).Handler(cloned(seawall.Chain(inside)(seawall.NotFound(routes))))
+		h := (&seawall.Stack{Logger: logs.logger()}).Handler(cloned(seawall.Chain(inside)(seawall.WrapMux(routes))))
 		r := httptest.NewRequest(http.MethodGet, "/v1/a", nil)
 		h.ServeHTTP(httptest.NewRecorder(), r)
 		require.Equal(t, "GET /v1/{thing}", requestLine(t, &logs)["pattern"])

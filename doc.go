@@ -32,7 +32,7 @@
 //   - [Recover] answers a panic with 500, or cuts the response off if it had begun.
 //   - [Timeout] sets the deadline of the request's context.
 //   - [MaxBody] bounds the request's body, [MaxInFlight] the requests that run at once.
-//   - [NotFound] turns the 404 and 405 of a [http.ServeMux] into error objects.
+//   - [WrapMux] turns the 404 and 405 of a [http.ServeMux] into error objects.
 //   - [Chain] makes one middleware of several.
 //
 // None needs another one. They find each other where they are together: the id is made once and
@@ -69,7 +69,7 @@
 // flood of an address; the rate limit stands behind it, as it goes by principal. Idempotency is
 // innermost: a 401 or a 429 must never become what a key answers from then on.
 //
-// A [http.ServeMux] inside of a mux answers its own 404 as plain text: wrap it in a [NotFound]
+// A [http.ServeMux] inside of a mux answers its own 404 as plain text: wrap it in a [WrapMux]
 // of its own.
 //
 // # What is logged
@@ -163,6 +163,6 @@
 // # Cost
 //
 // Request id, context, both headers and tracker are five allocations per request, whatever the
-// number of pieces; recovery is none. The mux is asked twice for the route, by [NotFound], which
+// number of pieces; recovery is none. The mux is asked twice for the route, by [WrapMux], which
 // knows in advance what the mux would answer.
 package seawall

@@ -40,7 +40,7 @@ func Example() {
 		_, err := fmt.Fprintf(w, `{"name":%q}`, name)
 		return err
 	}))
-	stack := &seawall.Stack{Logger: silent, InboundID: gateway, Timeout: 10 * time.Second, MaxBody: 1 << 20}
+	stack := &seawall.Stack{Logger: silent, RequestID: &seawall.RequestIDOptions{Inbound: gateway}, Timeout: 10 * time.Second, MaxBody: 1 << 20}
 	api := stack.Handler(mux)
 
 	show(api, http.MethodPost, "/v1/resources?name=first", "")
@@ -75,7 +75,7 @@ func ExampleStack() {
 
 	stack := &seawall.Stack{
 		Logger:       silent,
-		InboundID:    gateway,
+		RequestID:    &seawall.RequestIDOptions{Inbound: gateway},
 		Timeout:      10 * time.Second,
 		MaxBody:      1 << 20,
 		MaxInFlight:  1000,
@@ -161,7 +161,7 @@ func ExampleAccessLog() {
 	h := seawall.Chain(
 		seawall.RequestID(&seawall.RequestIDOptions{Inbound: gateway}),
 		seawall.AccessLog(&seawall.AccessLogOptions{Logger: logger}),
-	)(seawall.NotFound(mux))
+	)(seawall.WrapMux(mux))
 	r := httptest.NewRequest(http.MethodGet, "/v1/resources/res_1?token=hush", nil)
 	r.Header.Set("X-Request-Id", "req_example")
 
@@ -185,10 +185,10 @@ func ExampleRecover() {
 }
 
 // The mux's own 404 and 405 are error objects; what handlers answer is theirs.
-func ExampleNotFound() {
+func ExampleWrapMux() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/page", func(w http.ResponseWriter, r *http.Request) { http.Error(w, "not here", http.StatusNotFound) })
-	h := seawall.RequestID(&seawall.RequestIDOptions{Inbound: gateway})(seawall.NotFound(mux))
+	h := seawall.RequestID(&seawall.RequestIDOptions{Inbound: gateway})(seawall.WrapMux(mux))
 
 	show(h, http.MethodGet, "/v1/page", "")
 	show(h, http.MethodGet, "/v1/other", "")
@@ -282,13 +282,13 @@ func ExampleForwardRequestID() {
 // service cannot be reached, the gateway is not at fault: the answer is 503, and the cause is
 // logged.
 func Example_proxy() {
-	service := memhttp.New((&seawall.Stack{Logger: silent, InboundID: gateway}).Handler(http.NewServeMux()))
+	service := memhttp.New((&seawall.Stack{Logger: silent, RequestID: &seawall.RequestIDOptions{Inbound: gateway}}).Handler(http.NewServeMux()))
 	target, err := url.Parse(service.URL)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	stack := &seawall.Stack{Logger: silent, InboundID: gateway}
+	stack := &seawall.Stack{Logger: silent, RequestID: &seawall.RequestIDOptions{Inbound: gateway}}
 	api := stack.Handler(&httputil.ReverseProxy{
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		Transport: seawall.ForwardRequestID(service.Transport()),

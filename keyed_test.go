@@ -19,7 +19,7 @@ func TestAnswersOfARouterAreNoKeysAnswers(t *testing.T) {
 	created := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) }
 	for name, wrap := range map[string]func(*http.ServeMux) http.Handler{
 		"a mux":    func(mux *http.ServeMux) http.Handler { return keyed()(mux) },
-		"NotFound": func(mux *http.ServeMux) http.Handler { return keyed()(seawall.NotFound(mux)) },
+		"NotFound": func(mux *http.ServeMux) http.Handler { return keyed()(seawall.WrapMux(mux)) },
 		"a Stack":  func(mux *http.ServeMux) http.Handler { return (&seawall.Stack{Idempotency: keyed()}).Handler(mux) },
 		"in a mux": func(mux *http.ServeMux) http.Handler {
 			outer := http.NewServeMux()
@@ -71,7 +71,7 @@ func TestAnswersOfARouterAreNoKeysAnswers(t *testing.T) {
 func TestRequiredKeyOfAPathThatDoesNotExist(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()
-	h := idempotent.New(idempotent.NewMemory(nil), idempotent.Global, &idempotent.Options{Required: true})(seawall.NotFound(mux))
+	h := idempotent.New(idempotent.NewMemory(nil), idempotent.Global, &idempotent.Options{Required: true})(seawall.WrapMux(mux))
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/unknown", nil))
 	require.Equal(t, http.StatusNotFound, w.Code)

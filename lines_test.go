@@ -53,7 +53,7 @@ func TestRecordsComeWithTheContextOfTheRequest(t *testing.T) {
 	kept := newKeeper(slog.LevelInfo)
 	stack := &seawall.Stack{
 		Logger:    slog.New(kept),
-		InboundID: func(*http.Request) bool { panic("hook") },
+		RequestID: &seawall.RequestIDOptions{Inbound: func(*http.Request) bool { panic("hook") }},
 	}
 	serveOne(outside(stack.Handler(panicking("bug"))), nil)
 	require.Len(t, *kept.records, 3)
@@ -92,12 +92,12 @@ func TestAccessLogRecord(t *testing.T) {
 func TestAccessLogAsksForTheLevelOfTheLine(t *testing.T) {
 	t.Parallel()
 	kept := newKeeper(slog.LevelWarn)
-	stack := &seawall.Stack{Logger: slog.New(kept), LogLevel: func(status int) slog.Level {
+	stack := &seawall.Stack{Logger: slog.New(kept), AccessLog: &seawall.AccessLogOptions{Level: func(status int) slog.Level {
 		if status >= 400 {
 			return slog.LevelWarn
 		}
 		return slog.LevelInfo
-	}}
+	}}}
 	h := stack.Handler(mux("GET /{$}", ok))
 	serveOne(h, nil)
 	require.Empty(t, *kept.records)
@@ -116,7 +116,7 @@ func TestAccessLogBounds(t *testing.T) {
 		serve    func(n int) (http.Handler, *http.Request)
 	}{
 		"pattern": {"pattern", false, 256, func(n int) (http.Handler, *http.Request) {
-			return plain(func(_ http.ResponseWriter, r *http.Request) { seawall.WithPattern(r, strings.Repeat("p", n)) }), nil
+			return plain(func(_ http.ResponseWriter, r *http.Request) { seawall.SetPattern(r, strings.Repeat("p", n)) }), nil
 		}},
 		"code": {"code", false, 64, func(n int) (http.Handler, *http.Request) {
 			return failing(nil, code(n)), nil
@@ -140,7 +140,7 @@ func TestAccessLogBounds(t *testing.T) {
 					r = httptest.NewRequest(http.MethodGet, "/", nil)
 				}
 				(&seawall.Stack{
-					Logger: logs.logger(), Renderer: &apierror.Renderer{Logger: discard}, LogSemanticNames: row.semantic,
+					Logger: logs.logger(), Renderer: &apierror.Renderer{Logger: discard}, AccessLog: &seawall.AccessLogOptions{SemanticNames: row.semantic},
 				}).Handler(h).ServeHTTP(httptest.NewRecorder(), r)
 				got := requestLine(t, &logs)[row.key].(string)
 				require.Equal(t, ends, strings.HasSuffix(got, "…"))
@@ -154,7 +154,7 @@ func TestAccessLogKnowsTheMethodsOfTheConventions(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE", "QUERY"} {
 		var logs logs
-		(&seawall.Stack{Logger: logs.logger(), LogSemanticNames: true}).Handler(ok).ServeHTTP(
+		(&seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{SemanticNames: true}}).Handler(ok).ServeHTTP(
 			httptest.NewRecorder(), httptest.NewRequest(method, "/", nil))
 		line := requestLine(t, &logs)
 		require.Equal(t, method, line["http.request.method"])
@@ -178,8 +178,8 @@ func TestAccessLogRoutes(t *testing.T) {
 		"":                               "",
 	} {
 		var logs logs
-		stack := &seawall.Stack{Logger: logs.logger(), LogSemanticNames: true}
-		serveOne(stack.Handler(plain(func(_ http.ResponseWriter, r *http.Request) { seawall.WithPattern(r, pattern) })), nil)
+		stack := &seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{SemanticNames: true}}
+		serveOne(stack.Handler(plain(func(_ http.ResponseWriter, r *http.Request) { seawall.SetPattern(r, pattern) })), nil)
 		require.Equal(t, want, requestLine(t, &logs)["http.route"])
 	}
 }
@@ -213,10 +213,10 @@ func TestAccessLogHasThePatternOfTheInnermostMux(t *testing.T) {
 	inner := mux("GET /v1/things/{id}", ok)
 	for name, h := range map[string]http.Handler{
 		"a mux":                      mux("/v1/", inner),
-		"NotFound":                   mux("/v1/", seawall.NotFound(inner)),
-		"a mux below a clone":        cloned(seawall.NotFound(mux("/v1/", inner))),
+		"NotFound":                   mux("/v1/", seawall.WrapMux(inner)),
+		"a mux below a clone":        cloned(seawall.WrapMux(mux("/v1/", inner))),
 		"a mux that panics":          mux("/v1/", mux("GET /v1/things/{id}", panicking("bug"))),
-		"a mux below StripPrefix":    mux("/", http.StripPrefix("/v1", seawall.NotFound(mux("GET /things/{id}", ok)))),
+		"a mux below StripPrefix":    mux("/", http.StripPrefix("/v1", seawall.WrapMux(mux("GET /things/{id}", ok)))),
 		"a mux below authentication": mux("/v1/", as("acct_1")(inner)),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -131,7 +131,7 @@ func TestARequestWhoseContextWasReplacedKeepsItsID(t *testing.T) {
 		"RequestID":                        seawall.RequestID(&seawall.RequestIDOptions{Inbound: everyone}),
 		"Renderer":                         (&apierror.Renderer{}).Handler,
 		"AccessLog":                        seawall.AccessLog(&seawall.AccessLogOptions{Logger: discard}),
-		"Stack":                            (&seawall.Stack{Logger: discard, InboundID: everyone}).Handler,
+		"Stack":                            (&seawall.Stack{Logger: discard, RequestID: &seawall.RequestIDOptions{Inbound: everyone}}).Handler,
 		"Stack, twice":                     seawall.Chain((&seawall.Stack{Logger: discard}).Handler, forgetful, (&seawall.Stack{Logger: discard}).Handler),
 		"RequestID, below foreign writers": seawall.Chain(wrapped(2), seawall.RequestID(nil)),
 	} {

@@ -42,12 +42,13 @@ func TestOuterLayersKnowThePattern(t *testing.T) {
 		for name := range layers() {
 			for router, routed := range map[string]http.Handler{
 				"ServeMux": mux(want, handler),
-				"NotFound": seawall.NotFound(mux(want, handler)),
+				"NotFound": seawall.WrapMux(mux(want, handler)),
 				"another router, before": plain(func(w http.ResponseWriter, r *http.Request) {
-					handler.ServeHTTP(w, seawall.WithPattern(r, want))
+					seawall.SetPattern(r, want)
+					handler.ServeHTTP(w, r)
 				}),
 				"another router, after": plain(func(w http.ResponseWriter, r *http.Request) {
-					defer seawall.WithPattern(r, want)
+					defer seawall.SetPattern(r, want)
 					handler.ServeHTTP(w, r)
 				}),
 			} {
@@ -89,32 +90,32 @@ func TestThePatternThatIsSetLastCounts(t *testing.T) {
 	}
 }
 
-func TestWithPatternReturnsItsRequest(t *testing.T) {
+func TestSetPatternSetsThePatternOfItsRequest(t *testing.T) {
 	t.Parallel()
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	require.Same(t, r, seawall.WithPattern(r, "GET /{$}"))
+	seawall.SetPattern(r, "GET /{$}")
 	require.Equal(t, "GET /{$}", r.Pattern)
 }
 
 func TestAccessLogHasThePatternOfAnotherRouter(t *testing.T) {
 	t.Parallel()
 	for name, h := range map[string]http.Handler{
-		"alone": plain(func(_ http.ResponseWriter, r *http.Request) { seawall.WithPattern(r, "GET /things/{id}") }),
+		"alone": plain(func(_ http.ResponseWriter, r *http.Request) { seawall.SetPattern(r, "GET /things/{id}") }),
 		"last call wins": plain(func(_ http.ResponseWriter, r *http.Request) {
-			seawall.WithPattern(r, "GET /things/")
-			seawall.WithPattern(r, "GET /things/{id}")
+			seawall.SetPattern(r, "GET /things/")
+			seawall.SetPattern(r, "GET /things/{id}")
 		}),
 		"over a mux": mux("/", plain(func(w http.ResponseWriter, r *http.Request) {
-			seawall.WithPattern(r, "GET /things/{id}")
+			seawall.SetPattern(r, "GET /things/{id}")
 			io.WriteString(w, "ok")
 		})),
 		"below a copy of another layer's": plain(func(_ http.ResponseWriter, r *http.Request) {
-			seawall.WithPattern(r.WithContext(r.Context()), "GET /things/{id}")
+			seawall.SetPattern(r.WithContext(r.Context()), "GET /things/{id}")
 		}),
 		"not a sub-request's": plain(func(_ http.ResponseWriter, r *http.Request) {
-			seawall.WithPattern(r, "GET /things/{id}")
+			seawall.SetPattern(r, "GET /things/{id}")
 			sub := r.Clone(r.Context())
-			seawall.WithPattern(sub, "GET /parts/{id}")
+			seawall.SetPattern(sub, "GET /parts/{id}")
 		}),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -235,7 +236,7 @@ func TestARouterThatHasSpokenIsNotOverruled(t *testing.T) {
 	const route = "POST /v1/things/{thing}"
 	says := func(next http.Handler) http.Handler {
 		return plain(func(w http.ResponseWriter, r *http.Request) {
-			seawall.WithPattern(r, route)
+			seawall.SetPattern(r, route)
 			next.ServeHTTP(w, r)
 		})
 	}

@@ -55,7 +55,7 @@ func TestPrincipalAlone(t *testing.T) {
 func TestAClonesPrincipalIsNotTheRequests(t *testing.T) {
 	t.Parallel()
 	var logs logs
-	stack := &seawall.Stack{Logger: logs.logger(), LogAttrs: showAuthenticated}
+	stack := &seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{Attrs: showAuthenticated}}
 	serveOne(stack.Handler(plain(func(_ http.ResponseWriter, r *http.Request) {
 		part := seawall.WithPrincipal(r.Clone(r.Context()), "part")
 		require.Equal(t, "part", seawall.Principal(part.Context()))
@@ -71,9 +71,9 @@ func TestPrincipalIsTheRequests(t *testing.T) {
 	stack := &seawall.Stack{
 		Logger:       logs.logger(),
 		Authenticate: as("acct_1"),
-		LogAttrs: func(r *http.Request) []slog.Attr {
+		AccessLog: &seawall.AccessLogOptions{Attrs: func(r *http.Request) []slog.Attr {
 			return []slog.Attr{slog.String("principal", seawall.Principal(r.Context()))}
-		},
+		}},
 	}
 	require.Equal(t, "acct_1", serveOne(stack.Handler(showPrincipal), nil).Body.String())
 	require.Equal(t, "acct_1", logs.access(t)[0]["principal"])

@@ -132,7 +132,7 @@ func TestInboundIDIsNotUsedUnasked(t *testing.T) {
 func TestInboundPanicTrustsNobody(t *testing.T) {
 	t.Parallel()
 	var logs logs
-	stack := &seawall.Stack{Logger: logs.logger(), InboundID: func(*http.Request) bool { panic("hook") }}
+	stack := &seawall.Stack{Logger: logs.logger(), RequestID: &seawall.RequestIDOptions{Inbound: func(*http.Request) bool { panic("hook") }}}
 
 	w := serveOne(stack.Handler(showID), http.Header{"X-Request-Id": {"abc"}})
 
@@ -301,7 +301,7 @@ func TestIDOverThreeServices(t *testing.T) {
 	for _, protocol := range protocols {
 		t.Run(protocol.name, func(t *testing.T) {
 			t.Parallel()
-			trusting := &seawall.Stack{Logger: discard, InboundID: everyone}
+			trusting := &seawall.Stack{Logger: discard, RequestID: &seawall.RequestIDOptions{Inbound: everyone}}
 			last := protocol.new(trusting.Handler(showID))
 			defer last.Close()
 			middle := protocol.new(trusting.Handler(asking(last)))

@@ -1,6 +1,7 @@
 package seawall
 
 import (
+	"cmp"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -33,17 +34,12 @@ type Stack struct {
 	// Renderer says how errors look. Nil is the default. Where its Logger is nil it logs to the Stack's.
 	Renderer *apierror.Renderer
 
-	// InboundID tells from whom a request id is taken: see RequestIDOptions.Inbound. Nil is nobody.
-	InboundID func(*http.Request) bool
+	// RequestID holds the options of the request ids. If nil, the defaults apply. Its Logger defaults to the Stack's.
+	RequestID *RequestIDOptions
 
-	// LogAttrs adds to the lines of the access log: see AccessLogOptions.Attrs.
-	LogAttrs func(*http.Request) []slog.Attr
-
-	// LogLevel returns the level of a line of the access log: see AccessLogOptions.Level. Nil is slog.LevelInfo for all.
-	LogLevel func(status int) slog.Level
-
-	// LogSemanticNames gives the access log the names of OpenTelemetry's semantic conventions: see AccessLogOptions.SemanticNames.
-	LogSemanticNames bool
+	// AccessLog holds the options of the access log. If nil, the defaults apply. Its Logger defaults to the Stack's,
+	// and its Mux to the mux that Handler wraps.
+	AccessLog *AccessLogOptions
 
 	// Timeout is the deadline of a request: see the function of that name. 0 is none.
 	Timeout time.Duration
@@ -82,7 +78,7 @@ type Stack struct {
 }
 
 // Handler wraps h, which may be anything from a single handler to another framework's router. Of a *http.ServeMux it turns the
-// 404 and 405 into error objects, as [NotFound] does; one that is wrapped already needs a NotFound of its own inside the wrapping.
+// 404 and 405 into error objects, as [WrapMux] does; one that is wrapped already needs a WrapMux of its own inside the wrapping.
 // It panics on a negative field; a later change of s changes nothing.
 func (s *Stack) Handler(h http.Handler) http.Handler {
 	if h == nil {
@@ -93,7 +89,7 @@ func (s *Stack) Handler(h http.Handler) http.Handler {
 	}
 	mux, isMux := h.(*http.ServeMux)
 	if isMux {
-		h = NotFound(mux)
+		h = WrapMux(mux)
 	}
 	renderer := apierror.Renderer{}
 	if s.Renderer != nil {
@@ -102,12 +98,21 @@ func (s *Stack) Handler(h http.Handler) http.Handler {
 	if renderer.Logger == nil {
 		renderer.Logger = s.Logger
 	}
+	requestID := RequestIDOptions{}
+	if s.RequestID != nil {
+		requestID = *s.RequestID
+	}
+	requestID.Logger = cmp.Or(requestID.Logger, s.Logger)
+	accessLog := AccessLogOptions{}
+	if s.AccessLog != nil {
+		accessLog = *s.AccessLog
+	}
+	accessLog.Logger = cmp.Or(accessLog.Logger, s.Logger)
+	accessLog.Mux = cmp.Or(accessLog.Mux, mux)
 	return Chain(
-		RequestID(&RequestIDOptions{Inbound: s.InboundID, Logger: s.Logger}),
+		RequestID(&requestID),
 		renderer.Handler,
-		AccessLog(&AccessLogOptions{
-			Logger: s.Logger, Mux: mux, Attrs: s.LogAttrs, Level: s.LogLevel, SemanticNames: s.LogSemanticNames,
-		}),
+		AccessLog(&accessLog),
 		Recover(s.Logger),
 	)(s.guarded(h))
 }

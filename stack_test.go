@@ -224,7 +224,7 @@ func TestStackAroundAReverseProxy(t *testing.T) {
 			routes := http.NewServeMux()
 			routes.Handle("/error", failing(nil, apierror.CodePermissionDenied))
 			routes.Handle("/cut", failing(flushedPart, errSecret))
-			service := protocol.new((&seawall.Stack{Logger: discard, InboundID: everyone}).Handler(routes))
+			service := protocol.new((&seawall.Stack{Logger: discard, RequestID: &seawall.RequestIDOptions{Inbound: everyone}}).Handler(routes))
 			defer service.Close()
 			target, err := url.Parse(service.URL)
 			require.NoError(t, err)
@@ -257,7 +257,7 @@ func TestStackInAStack(t *testing.T) {
 		t.Run(protocol.name, func(t *testing.T) {
 			t.Parallel()
 			var innerLogs, outerLogs logs
-			inner := &seawall.Stack{Logger: innerLogs.logger(), Renderer: &apierror.Renderer{Strict: true}, InboundID: everyone}
+			inner := &seawall.Stack{Logger: innerLogs.logger(), Renderer: &apierror.Renderer{Strict: true}, RequestID: &seawall.RequestIDOptions{Inbound: everyone}}
 			outer := &seawall.Stack{Logger: outerLogs.logger()}
 			routes := http.NewServeMux()
 			routes.Handle("/inner/", inner.Handler(failing(nil, apierror.ServiceUnavailable(0))))

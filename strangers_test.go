@@ -204,7 +204,7 @@ var endings = []struct {
 	}},
 	{"its own code, too late", func(s string) http.Handler { return failing(whole, apierror.Code(s).Messagef("%s", s)) }},
 	{"a pattern", func(s string) http.Handler {
-		return plain(func(_ http.ResponseWriter, r *http.Request) { seawall.WithPattern(r, s) })
+		return plain(func(_ http.ResponseWriter, r *http.Request) { seawall.SetPattern(r, s) })
 	}},
 	{"a mux", func(string) http.Handler { return mux("GET /v1/{thing}", ok) }},
 }
@@ -216,13 +216,13 @@ var hooks = []struct {
 }{
 	{"none", func(*seawall.Stack, string) {}},
 	{"Attrs of every kind", func(stack *seawall.Stack, s string) {
-		stack.LogAttrs = func(r *http.Request) []slog.Attr { return everyKind(r, s) }
+		stack.AccessLog.Attrs = func(r *http.Request) []slog.Attr { return everyKind(r, s) }
 	}},
 	{"panic of Attrs", func(stack *seawall.Stack, s string) {
-		stack.LogAttrs = func(*http.Request) []slog.Attr { panic(s) }
+		stack.AccessLog.Attrs = func(*http.Request) []slog.Attr { panic(s) }
 	}},
 	{"panic of InboundID", func(stack *seawall.Stack, s string) {
-		stack.InboundID = func(*http.Request) bool { panic(s) }
+		stack.RequestID.Inbound = func(*http.Request) bool { panic(s) }
 	}},
 	{"Redact", func(stack *seawall.Stack, s string) {
 		stack.Renderer = &apierror.Renderer{Redact: func(error) string { return s }}
@@ -240,10 +240,10 @@ var hooks = []struct {
 func logOf(t *testing.T, s string, h http.Handler, set func(*seawall.Stack, string), semantic bool) (records []slog.Record) {
 	t.Helper()
 	stack := &seawall.Stack{
-		Logger:           slog.New(witness{t, &records}),
-		InboundID:        everyone,
-		Authenticate:     as(s),
-		LogSemanticNames: semantic,
+		Logger:       slog.New(witness{t, &records}),
+		RequestID:    &seawall.RequestIDOptions{Inbound: everyone},
+		Authenticate: as(s),
+		AccessLog:    &seawall.AccessLogOptions{SemanticNames: semantic},
 	}
 	set(stack, s)
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
@@ -282,7 +282,7 @@ func TestStringsOfStrangersAreFitForTheLog(t *testing.T) {
 // oneOf has the access log have the one attribute of every kind that i says.
 func oneOf(i int) func(*seawall.Stack, string) {
 	return func(stack *seawall.Stack, s string) {
-		stack.LogAttrs = func(r *http.Request) []slog.Attr {
+		stack.AccessLog.Attrs = func(r *http.Request) []slog.Attr {
 			attrs := everyKind(r, s)
 			return attrs[i%len(attrs):][:1]
 		}
@@ -339,7 +339,7 @@ func TestAttrsOfEveryKindAreLogged(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var logs logs
-			stack := &seawall.Stack{Logger: logs.logger(), LogAttrs: func(*http.Request) []slog.Attr { return []slog.Attr{row.attr} }}
+			stack := &seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{Attrs: func(*http.Request) []slog.Attr { return []slog.Attr{row.attr} }}}
 			serveOne(stack.Handler(ok), nil)
 			line := logs.access(t)[0]
 			require.Contains(t, line, "x")
@@ -347,9 +347,9 @@ func TestAttrsOfEveryKindAreLogged(t *testing.T) {
 		})
 	}
 	var logs logs
-	numbers := &seawall.Stack{Logger: logs.logger(), LogAttrs: func(*http.Request) []slog.Attr {
+	numbers := &seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{Attrs: func(*http.Request) []slog.Attr {
 		return []slog.Attr{slog.Any("x", []any{uint64(1<<64 - 1), int64(-1 << 63), 1e300, json.Number("12345678901234567890123")})}
-	}}
+	}}}
 	serveOne(numbers.Handler(ok), nil)
 	require.Contains(t, logs.String(), `"x":[18446744073709551615,-9223372036854775808,1e+300,12345678901234567890123]`)
 	require.Equal(t, "b\n", shared.Value.Group()[0].Value.String(), "the service's own group was changed")
@@ -373,7 +373,7 @@ func TestAttrsThatAreTooMuchAreLeftOut(t *testing.T) {
 	first := slog.Bool("first", true)
 	log := func(attrs ...slog.Attr) (line map[string]any, text string) {
 		var logs logs
-		stack := &seawall.Stack{Logger: logs.logger(), LogAttrs: func(*http.Request) []slog.Attr { return attrs }}
+		stack := &seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{Attrs: func(*http.Request) []slog.Attr { return attrs }}}
 		serveOne(stack.Handler(ok), nil)
 		require.Less(t, len(logs.String()), 32<<10)
 		line = logs.access(t)[0]

@@ -90,7 +90,7 @@ func TestSubRequestsRunAsTheirOwnTenants(t *testing.T) {
 					fmt.Fprint(w, seawall.Principal(r.Context()))
 				}))
 				var logs logs
-				stack := &seawall.Stack{Logger: logs.logger(), Authenticate: as("outer"), LogAttrs: showAuthenticated}
+				stack := &seawall.Stack{Logger: logs.logger(), Authenticate: as("outer"), AccessLog: &seawall.AccessLogOptions{Attrs: showAuthenticated}}
 				answers := make([]*httptest.ResponseRecorder, tenantsInABatch)
 				var after string
 				serveOne(stack.Handler(plain(func(_ http.ResponseWriter, r *http.Request) {
@@ -206,7 +206,7 @@ func TestFirstPrincipalOfTheRequestIsLogged(t *testing.T) {
 	t.Parallel()
 	var logs logs
 	stack := &seawall.Stack{
-		Logger: logs.logger(), Authenticate: seawall.Chain(as("key_1"), as("acct_1")), LogAttrs: showAuthenticated,
+		Logger: logs.logger(), Authenticate: seawall.Chain(as("key_1"), as("acct_1")), AccessLog: &seawall.AccessLogOptions{Attrs: showAuthenticated},
 	}
 	require.Equal(t, "acct_1", serveOne(stack.Handler(showPrincipal), nil).Body.String())
 	require.Equal(t, "key_1", logs.access(t)[0]["authenticated"])
@@ -218,7 +218,7 @@ func TestPrincipalsSetAtOnceAndTooLate(t *testing.T) {
 	var logs logs
 	var late sync.WaitGroup
 	returned := make(chan struct{})
-	stack := &seawall.Stack{Logger: logs.logger(), Authenticate: as("outer"), LogAttrs: showAuthenticated}
+	stack := &seawall.Stack{Logger: logs.logger(), Authenticate: as("outer"), AccessLog: &seawall.AccessLogOptions{Attrs: showAuthenticated}}
 	serveOne(stack.Handler(plain(func(_ http.ResponseWriter, r *http.Request) {
 		var wg sync.WaitGroup
 		for i := range 32 {
@@ -252,9 +252,9 @@ func TestSubRequestsHaveLinesOfTheirOwn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var outer, inner logs
-			part := (&seawall.Stack{Logger: inner.logger(), Authenticate: as("tenant"), LogAttrs: showAuthenticated}).
+			part := (&seawall.Stack{Logger: inner.logger(), Authenticate: as("tenant"), AccessLog: &seawall.AccessLogOptions{Attrs: showAuthenticated}}).
 				Handler(failing(nil, apierror.CodePermissionDenied))
-			stack := &seawall.Stack{Logger: outer.logger(), Authenticate: as("outer"), LogAttrs: showAuthenticated}
+			stack := &seawall.Stack{Logger: outer.logger(), Authenticate: as("outer"), AccessLog: &seawall.AccessLogOptions{Attrs: showAuthenticated}}
 			w := serveOne(stack.Handler(plain(func(w http.ResponseWriter, r *http.Request) {
 				rec := httptest.NewRecorder()
 				part.ServeHTTP(rec, sub(r))

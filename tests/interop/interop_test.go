@@ -183,7 +183,7 @@ func outside(m func(http.Handler) http.Handler) func(*testing.T, *service) http.
 
 // inside is m between the chain and its router.
 func inside(m func(http.Handler) http.Handler) func(*testing.T, *service) http.Handler {
-	return func(_ *testing.T, s *service) http.Handler { return s.chain(m(seawall.NotFound(s.mux()))) }
+	return func(_ *testing.T, s *service) http.Handler { return s.chain(m(seawall.WrapMux(s.mux()))) }
 }
 
 // nobody is a logger of package handlers.
@@ -255,7 +255,7 @@ func proxyOutside(t *testing.T, s *service) http.Handler {
 
 // proxyInside is a chain around a proxy, to a server whose chain trusts the ids of this one.
 func proxyInside(t *testing.T, s *service) http.Handler {
-	trusted := &seawall.Stack{Logger: discard, InboundID: func(*http.Request) bool { return true }}
+	trusted := &seawall.Stack{Logger: discard, RequestID: &seawall.RequestIDOptions{Inbound: func(*http.Request) bool { return true }}}
 	proxy := proxyTo(t, trusted.Handler(s.mux()))
 	proxy.Transport = seawall.ForwardRequestID(proxy.Transport)
 	proxy.ModifyResponse = func(resp *http.Response) error {
@@ -302,7 +302,7 @@ func chiRouter(s *service, outer ...func(http.Handler) http.Handler) http.Handle
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			defer func() {
 				if pattern := chi.RouteContext(r.Context()).RoutePattern(); pattern != "" {
-					seawall.WithPattern(r, r.Method+" "+pattern)
+					seawall.SetPattern(r, r.Method+" "+pattern)
 				}
 			}()
 			next.ServeHTTP(w, r)
@@ -336,7 +336,8 @@ func echoRouter(s *service, outer ...echo.MiddlewareFunc) http.Handler {
 	})
 	for _, rt := range s.routes {
 		router.Match(rt.methods(), strings.ReplaceAll(rt.path, "{id}", ":id"), func(c echo.Context) error {
-			rt.handler.ServeHTTP(c.Response(), seawall.WithPattern(c.Request(), rt.pattern()))
+			seawall.SetPattern(c.Request(), rt.pattern())
+			rt.handler.ServeHTTP(c.Response(), c.Request())
 			return nil
 		})
 	}
@@ -348,7 +349,7 @@ func gorillaRouter(s *service) http.Handler {
 	router.Use(func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if path, err := mux.CurrentRoute(r).GetPathTemplate(); err == nil {
-				seawall.WithPattern(r, r.Method+" "+path)
+				seawall.SetPattern(r, r.Method+" "+path)
 			}
 			next.ServeHTTP(w, r)
 		})

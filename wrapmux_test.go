@@ -62,7 +62,7 @@ func TestOddTargets(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var logs logs
-			s := memhttp.New((&seawall.Stack{Logger: logs.logger(), InboundID: everyone}).Handler(shop))
+			s := memhttp.New((&seawall.Stack{Logger: logs.logger(), RequestID: &seawall.RequestIDOptions{Inbound: everyone}}).Handler(shop))
 			defer s.Close()
 
 			a := raw(t, s, row.request)
@@ -94,10 +94,10 @@ func TestOddTargets(t *testing.T) {
 // NotFound alone, below nothing of ours.
 func TestNotFoundAlone(t *testing.T) {
 	t.Parallel()
-	w := serveOne(seawall.NotFound(mux("POST /", ok)), nil)
+	w := serveOne(seawall.WrapMux(mux("POST /", ok)), nil)
 	answer{Response: w.Result(), body: w.Body.Bytes()}.requireErrorOf(t, http.MethodGet, http.StatusMethodNotAllowed, apierror.CodeMethodNotAllowed)
 	require.Equal(t, []string{"POST"}, w.Header()["Allow"])
-	require.Equal(t, "ok", serveOne(seawall.NotFound(mux("GET /", ok)), nil).Body.String())
+	require.Equal(t, "ok", serveOne(seawall.WrapMux(mux("GET /", ok)), nil).Body.String())
 }
 
 // A mux in a mux answers by itself, unless it has a NotFound of its own.
@@ -109,7 +109,7 @@ func TestMuxInAMux(t *testing.T) {
 		code  apierror.Code
 	}{
 		"bare":    {inner, ""},
-		"wrapped": {seawall.NotFound(inner), apierror.CodeResourceMissing},
+		"wrapped": {seawall.WrapMux(inner), apierror.CodeResourceMissing},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -8,32 +8,32 @@ import (
 	"github.com/seawall-go/seawall/internal/route"
 )
 
-// NotFound serves mux, with its own 404 and 405 as error objects; the 405 keeps its Allow
+// WrapMux serves mux, with its own 404 and 405 as error objects; the 405 keeps its Allow
 // header. Its redirects, and whatever the handlers answer, are left alone. It also makes the
 // matched pattern known to [AccessLog].
-func NotFound(mux *http.ServeMux) http.Handler {
+func WrapMux(mux *http.ServeMux) http.Handler {
 	if mux == nil {
-		panic("seawall: NotFound of a nil *http.ServeMux")
+		panic("seawall: WrapMux of a nil *http.ServeMux")
 	}
-	return notFound{mux}
+	return wrappedMux{mux}
 }
 
-// notFound is a mux whose own answers are error objects.
-type notFound struct{ mux *http.ServeMux }
+// wrappedMux is a mux whose own answers are error objects.
+type wrappedMux struct{ mux *http.ServeMux }
 
 // Unrouted implements [route.Router], for package idempotent: what no handler has answered is no
 // key's answer.
-func (n notFound) Unrouted(r *http.Request) bool {
-	return r.RequestURI == "*" || route.Unrouted(n.mux, r)
+func (m wrappedMux) Unrouted(r *http.Request) bool {
+	return r.RequestURI == "*" || route.Unrouted(m.mux, r)
 }
 
 // ServeHTTP implements [http.Handler].
-func (n notFound) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (m wrappedMux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.RequestURI == "*" { // the mux answers it by itself, without a body; net/http answers OPTIONS * before us
 		apierror.Write(w, r, apierror.CodeParameterInvalid.Messagef("The request target * names no resource."))
 		return
 	}
-	h, pattern := n.mux.Handler(r)
+	h, pattern := m.mux.Handler(r)
 	if r.Method == http.MethodConnect && pattern == r.URL.Path+"/" {
 		pattern = "" // of a CONNECT that it redirects, the mux takes the path for the pattern
 	}
@@ -48,7 +48,7 @@ func (n notFound) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			reqstate.SetPattern(w, r, r.Pattern)
 		}
 	}()
-	n.mux.ServeHTTP(w, r)
+	m.mux.ServeHTTP(w, r)
 }
 
 // refuse answers as the handler that the mux chose for a request without a route does, in our form.
