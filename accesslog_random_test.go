@@ -68,7 +68,7 @@ func TestAccessLogSaysWhatTheClientGot(t *testing.T) {
 					})))
 				defer s.Close()
 				for ; seed < sequences; seed++ {
-					logs.buf.Reset()
+					logs.Take()
 					method := []string{http.MethodGet, http.MethodGet, http.MethodHead}[seed%3]
 					r, err := http.NewRequestWithContext(t.Context(), method, s.URL, nil)
 					require.NoError(t, err)

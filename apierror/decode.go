@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/seawall-go/seawall/internal/mediatype"
 	"github.com/seawall-go/seawall/internal/track"
 )
 
@@ -122,15 +123,14 @@ func isEmpty(r *http.Request) bool {
 	return n == 0 && err == io.EOF
 }
 
-// isJSON reports whether the one Content-Type is application/json or one of its relatives
-// (+json), in UTF-8.
+// isJSON reports whether there is one Content-Type, which is JSON in UTF-8.
 func isJSON(h http.Header) bool {
 	values := h["Content-Type"]
 	if len(values) != 1 {
 		return false
 	}
 	mediaType, params, err := mime.ParseMediaType(values[0])
-	if err != nil || mediaType != "application/json" && !strings.HasSuffix(mediaType, "+json") {
+	if err != nil || !mediatype.IsJSON(mediaType) {
 		return false
 	}
 	charset, given := params["charset"]

@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/logbuf"
 	"github.com/seawall-go/seawall/internal/memhttp"
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
@@ -473,7 +474,7 @@ func TestNothingIsWrittenTwice(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			var out safeBuffer
+			var out logbuf.Buffer
 			rd := &apierror.Renderer{Logger: slog.New(slog.NewTextHandler(&out, nil))}
 			server := memhttp.New(rd.Handler(partial(row.begin)))
 			req, _ := http.NewRequestWithContext(t.Context(), row.method, server.URL, nil)
@@ -516,23 +517,6 @@ func TestAClientThatLeavesAStreamIsADebugLine(t *testing.T) {
 		equal(t, "level", strings.Contains(out.String(), "level=DEBUG"), true)
 	}()
 	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
-}
-
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 type goneWriter struct{ *httptest.ResponseRecorder }
@@ -639,7 +623,7 @@ func TestTheInnerRendererWins(t *testing.T) {
 // http.TimeoutHandler leaves its handler behind, which then still needs to know how its error is logged.
 func TestAHandlerThatOutlivesItsRequestKeepsItsRenderer(t *testing.T) {
 	t.Parallel()
-	var out safeBuffer
+	var out logbuf.Buffer
 	rd := &apierror.Renderer{Logger: slog.New(slog.NewTextHandler(&out, nil)), Redact: func(error) string { return "-" }}
 	left, done := make(chan struct{}), make(chan struct{})
 	rd.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

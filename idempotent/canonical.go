@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/seawall-go/seawall/internal/mediatype"
 )
 
 // FingerprintJSON is a [FingerprintFunc]. Two requests are the same if their JSON bodies differ
@@ -22,7 +24,7 @@ func FingerprintJSON(r *http.Request, body func() ([]byte, error)) (Fingerprint,
 	if err != nil {
 		return Fingerprint{}, err
 	}
-	if t := mediaType(r.Header); t == "application/json" || strings.HasSuffix(t, "+json") {
+	if mediatype.IsJSON(mediaType(r.Header)) {
 		if c, ok := canonicalJSON(b); ok {
 			return fingerprintOf(r, "json", c), nil
 		}

@@ -1,7 +1,6 @@
 package idempotent_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -18,20 +17,12 @@ import (
 
 	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/idempotent"
+	"github.com/seawall-go/seawall/internal/logbuf"
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
-// transcript is a buffer for several goroutines.
-type transcript struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (b *transcript) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.Write(p)
-}
+// transcript is a log that several goroutines write.
+type transcript = logbuf.Buffer
 
 // Requests whose keys and bodies are secrets end in every way that there is; nothing that anyone
 // is told may hold them.

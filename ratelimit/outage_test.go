@@ -5,9 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,31 +15,18 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/logbuf"
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
 // lines is a log: one string for each record of any level but Debug.
-type lines struct {
-	mu  sync.Mutex
-	all []string
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.all = append(l.all, string(p))
-	return len(p), nil
-}
+type lines struct{ logbuf.Buffer }
 
 func (l *lines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 // drain returns the records since the last call.
 func (l *lines) drain() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	all := l.all
-	l.all = nil
-	return all
+	return slices.Collect(strings.Lines(l.Take()))
 }
 
 // logged is h with a log for what its refusals write there.

@@ -7,10 +7,10 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/mediatype"
 	"github.com/seawall-go/seawall/internal/plain"
 )
 
@@ -93,7 +93,7 @@ func parseError(status int, h http.Header, head []byte, req *http.Request) *apie
 
 func isJSON(h http.Header) bool {
 	mediaType, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
-	return mediaType == "application/json" || strings.HasSuffix(mediaType, "+json")
+	return mediatype.IsJSON(mediaType)
 }
 
 // maxID bounds the request ids and codes that a server chooses.

@@ -4,7 +4,6 @@
 package memhttp
 
 import (
-	"bytes"
 	"context"
 	"log"
 	"net"
@@ -12,6 +11,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/seawall-go/seawall/internal/logbuf"
 )
 
 // Server is a running server, made by [New] or [NewHTTP2].
@@ -23,7 +24,7 @@ type Server struct {
 	server    *http.Server
 	transport *http.Transport
 	listener  *listener
-	log       logBuffer
+	log       logbuf.Buffer
 	http2     bool
 
 	mu       sync.Mutex
@@ -165,22 +166,4 @@ func (s *Server) quiet() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.active) == 0 && (!s.http2 || s.listener.open() == 0)
-}
-
-// logBuffer is a bytes.Buffer for several goroutines.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -1,7 +1,6 @@
 package interop_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,6 +17,7 @@ import (
 	"github.com/seawall-go/seawall"
 	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/idempotent"
+	"github.com/seawall-go/seawall/internal/logbuf"
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
@@ -28,8 +28,9 @@ type service struct {
 	routes []route
 	ended  chan string // the pattern of the request that the chain was given, when it has returned
 
+	log logbuf.Buffer
+
 	mu    sync.Mutex
-	log   bytes.Buffer
 	files []string // that uploads were in
 }
 
@@ -60,7 +61,7 @@ func newService() *service {
 		{http.MethodPost, "/upload", apierror.HandlerFunc(s.upload)},
 	}
 	s.stack = &seawall.Stack{
-		Logger:  slog.New(slog.NewJSONHandler(s, nil)),
+		Logger:  slog.New(slog.NewJSONHandler(&s.log, nil)),
 		Timeout: time.Minute,
 		MaxBody: 1 << 20,
 		RateLimit: ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{
@@ -151,13 +152,6 @@ func (s *service) upload(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// Write is for the logger.
-func (s *service) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.Write(p)
-}
-
 // logLine is a line of the access log.
 type logLine struct {
 	Msg, Method, Pattern string
@@ -170,17 +164,14 @@ type logLine struct {
 // accessLog returns the lines of the access log since it was called last.
 func (s *service) accessLog(t *testing.T) []logLine {
 	t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var lines []logLine
-	for dec := json.NewDecoder(&s.log); dec.More(); {
+	for dec := json.NewDecoder(strings.NewReader(s.log.Take())); dec.More(); {
 		var line logLine
 		require.NoError(t, dec.Decode(&line))
 		if line.Msg == "request" {
 			lines = append(lines, line)
 		}
 	}
-	s.log.Reset()
 	return lines
 }
 
