@@ -8,7 +8,7 @@ import (
 	"github.com/seawall-go/seawall/internal/reqid"
 )
 
-// It is not parallel: AllocsPerRun counts the whole process.
+// AllocsPerRun counts the whole process, so this test is not parallel.
 func TestAllocsOfAnID(t *testing.T) {
 	made := testing.AllocsPerRun(1000, func() { reqid.New() })
 	t.Logf("New: %v", made)

@@ -1,5 +1,5 @@
-// Package retryhint holds what a response says about retrying its request: by its status, by
-// X-Should-Retry, by Retry-After and Retry-After-Ms.
+// Package retryhint reads and writes what a response says about retries: its status, and the
+// fields X-Should-Retry, Retry-After and Retry-After-Ms.
 package retryhint
 
 import (
@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// Retryable reports whether a client of the specification retries a request that was answered with
-// this status: 429 and 500 to 599, but not 501, which never heals. 600 and above are no statuses.
+// Retryable reports whether a status allows a retry: 429, and 500 to 599 except 501, which is
+// permanent.
 func Retryable(status int) bool {
 	return status == http.StatusTooManyRequests ||
 		status >= 500 && status <= 599 && status != http.StatusNotImplemented
 }
 
-// Refused reports whether any X-Should-Retry says false, on its own line or joined to others, as a
-// proxy may do (RFC 9110, section 5.3). No value of it makes anything retryable.
+// Refused reports whether any X-Should-Retry value is false. A proxy may have joined several values
+// into one line (RFC 9110, section 5.3). No value makes a response retryable.
 func Refused(h http.Header) bool {
 	for _, line := range h["X-Should-Retry"] {
 		for v := range strings.SplitSeq(line, ",") {
@@ -30,38 +30,38 @@ func Refused(h http.Header) bool {
 	return false
 }
 
-// After returns how long after now the response asks to wait, and whether it does so in a form that is
-// understood: Retry-After (RFC 9110, section 10.2.3) with whole seconds or any of the three HTTP dates.
-// Of several lines, also of lines with seconds that a proxy has joined, the longest counts: an early retry
-// is what costs the server. "-1" and "1.5" are not understood.
+// After returns how long after now the response asks to wait. ok is false if it does not ask, or in
+// a form that is not valid. Retry-After (RFC 9110, section 10.2.3) may hold whole seconds or any of
+// the three HTTP dates. If there are several values, also ones that a proxy has joined into one
+// line, the longest counts, because a retry that comes early costs the server more.
 //
-// Retry-After-Ms, in whole milliseconds, refines Retry-After within its last second: a server whose true
-// wait is 10 ms can only say 1 s there. Alone, it counts as it is.
+// Retry-After-Ms, in whole milliseconds, refines the last second of Retry-After: a server whose real
+// wait is 10 ms can only say 1 second there. Without a Retry-After it counts alone.
 //
-// A wait is never negative and never rounded down. A date carries no fraction of a second, so the wait ends
-// with its full second. A number too large for a time.Duration is the largest one.
-func After(h http.Header, now time.Time) (time.Duration, bool) {
-	after, ok := longest(h["Retry-After"], func(line string) (time.Duration, bool) { return wait(line, now) })
+// A wait is never negative and never rounded down. A number that overflows a time.Duration becomes
+// the largest one.
+func After(h http.Header, now time.Time) (d time.Duration, ok bool) {
+	d, ok = longest(h["Retry-After"], func(line string) (time.Duration, bool) { return wait(line, now) })
 	ms, refined := longest(h["Retry-After-Ms"], func(line string) (time.Duration, bool) {
 		return number(line, time.Millisecond)
 	})
-	if refined && (!ok || ms > 0 && ms <= after && after-ms < time.Second) {
+	if refined && (!ok || ms > 0 && ms <= d && d-ms < time.Second) {
 		return ms, true
 	}
-	return after, ok
+	return d, ok
 }
 
-// longest returns the longest wait of the lines that are understood.
+// longest returns the longest wait of the valid lines.
 func longest(lines []string, wait func(string) (time.Duration, bool)) (d time.Duration, ok bool) {
 	for _, line := range lines {
-		if w, understood := wait(strings.TrimSpace(line)); understood {
+		if w, valid := wait(strings.TrimSpace(line)); valid {
 			d, ok = max(d, w), true
 		}
 	}
 	return d, ok
 }
 
-// wait reads one line of Retry-After.
+// wait parses one line of Retry-After.
 func wait(line string, now time.Time) (time.Duration, bool) {
 	if at, err := http.ParseTime(line); err == nil {
 		return max(at.Sub(now), 0), true
@@ -77,7 +77,7 @@ func wait(line string, now time.Time) (time.Duration, bool) {
 	return d, true
 }
 
-// number reads 1*DIGIT of a unit. Forty digits are a long wait, not an overflow.
+// number parses digits as a number of units. It does not overflow.
 func number(s string, unit time.Duration) (time.Duration, bool) {
 	if s == "" {
 		return 0, false
@@ -93,7 +93,7 @@ func number(s string, unit time.Duration) (time.Duration, bool) {
 	return time.Duration(n) * unit, true
 }
 
-// FormatAfter returns a wait as the whole seconds of Retry-After: rounded up, and at least 1.
+// FormatAfter returns the Retry-After value for a wait: whole seconds, rounded up, at least 1.
 func FormatAfter(d time.Duration) string {
 	return strconv.FormatInt(int64((max(d, 1)-1)/time.Second)+1, 10)
 }

@@ -34,7 +34,7 @@ func TestAfter(t *testing.T) {
 		{"two lines, the first longer", []string{"300", "120"}, 5 * time.Minute, true},
 		{"two lines, the second longer", []string{"120", "300"}, 5 * time.Minute, true},
 		{"seconds and a date", []string{"5", "Mon, 23 Nov 2026 12:00:10 GMT"}, 9750 * time.Millisecond, true},
-		{"a line and junk", []string{"soon", "5"}, 5 * time.Second, true},
+		{"junk and a valid line", []string{"soon", "5"}, 5 * time.Second, true},
 		{"lines of seconds that were joined", []string{"120, 300,5"}, 5 * time.Minute, true},
 		{"seconds and junk that were joined", []string{"5, soon"}, 0, false},
 		{"joined to nothing", []string{"5,"}, 0, false},
@@ -85,7 +85,7 @@ func TestMillisecondsRefineTheLastSecondOfRetryAfter(t *testing.T) {
 		{"a millisecond", []string{"1"}, []string{"1"}, time.Millisecond, true},
 		{"the whole second", []string{"1"}, []string{"1000"}, time.Second, true},
 		{"within the third second", []string{"3"}, []string{"2001"}, 2001 * time.Millisecond, true},
-		{"of several the longest", []string{"1"}, []string{"10", "20"}, 20 * time.Millisecond, true},
+		{"the longest of several", []string{"1"}, []string{"10", "20"}, 20 * time.Millisecond, true},
 		{"shorter by a second", []string{"3"}, []string{"2000"}, 3 * time.Second, true},
 		{"longer", []string{"1"}, []string{"1001"}, time.Second, true},
 		{"zero", []string{"1"}, []string{"0"}, time.Second, true},
@@ -103,7 +103,7 @@ func TestMillisecondsRefineTheLastSecondOfRetryAfter(t *testing.T) {
 	}
 }
 
-func TestRetryableStatuses(t *testing.T) {
+func TestRetryable(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]bool{
 		0: false, 200: false, 304: false, 400: false, 408: false, 409: false, 425: false, 428: false, 429: true, 430: false, 499: false,
@@ -115,7 +115,7 @@ func TestRetryableStatuses(t *testing.T) {
 	}
 }
 
-func TestAnyFalseRefusesARetry(t *testing.T) {
+func TestRefusedIfAnyValueIsFalse(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		lines []string
