@@ -48,7 +48,7 @@ func Recover(logger *slog.Logger) Middleware {
 				logPanic(logger, r, "a handler", v)
 				// The value is not in the error's tree: no hook may find an error in it and
 				// answer that.
-				apierror.Write(w, r, apierror.Internal(reqstate.Panic{})) // aborts a part of a response, whatever its status
+				apierror.Write(w, r, apierror.CodeAPIError.New().WithCause(reqstate.Panic{})) // aborts a part of a response, whatever its status
 			}()
 			next.ServeHTTP(w, r)
 			returned = true

@@ -27,7 +27,7 @@ func Timeout(d time.Duration) Middleware {
 			c := r.WithContext(ctx)
 			reqstate.Serve(next, w, r, c)
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) && !response.Committed() {
-				apierror.Write(w, c, apierror.Timeout().WithCause(context.Cause(ctx)))
+				apierror.Write(w, c, apierror.CodeTimeout.New().WithCause(context.Cause(ctx)))
 			}
 		})
 	}

@@ -41,7 +41,7 @@ func TestAllocsOfAnErrorRendered(t *testing.T) {
 		"parameter missing": apierror.ParameterMissing("name"),
 		"wrapped":           fmt.Errorf("create: %w", apierror.ParameterMissing("name")),
 		"a code":            apierror.CodePermissionDenied,
-		"unauthorized":      apierror.AuthenticationFailed(),
+		"unauthorized":      apierror.CodeAuthenticationFailed.New(),
 		"rate limited":      apierror.RateLimitExceeded(0),
 		"any error":         plain,
 	} {
@@ -142,8 +142,8 @@ func TestAllocsOfConstructors(t *testing.T) {
 		make   func() *apierror.Error
 	}{
 		"ParameterMissing": {2, func() *apierror.Error { return apierror.ParameterMissing("name") }}, // the error, its message
-		"PermissionDenied": {1, apierror.PermissionDenied},
-		"Timeout":          {1, apierror.Timeout},
+		"PermissionDenied": {1, apierror.CodePermissionDenied.New},
+		"Timeout":          {1, apierror.CodeTimeout.New},
 	} {
 		n := testing.AllocsPerRun(1000, func() { sink = row.make() })
 		t.Logf("%s: %v", name, n)

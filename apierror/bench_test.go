@@ -65,8 +65,8 @@ func BenchmarkParse(b *testing.B) {
 func BenchmarkConstructors(b *testing.B) {
 	for name, construct := range map[string]func() *apierror.Error{
 		"ParameterMissing": func() *apierror.Error { return apierror.ParameterMissing("name") },
-		"PermissionDenied": apierror.PermissionDenied,
-		"Internal":         func() *apierror.Error { return apierror.Internal(io.EOF) },
+		"PermissionDenied": apierror.CodePermissionDenied.New,
+		"Internal":         func() *apierror.Error { return apierror.CodeAPIError.New().WithCause(io.EOF) },
 		"Messagef":         func() *apierror.Error { return apierror.CodeResourceMissing.Messagef("No order %d.", 5) },
 	} {
 		b.Run(name, func(b *testing.B) {

@@ -12,22 +12,21 @@ const storedVersion = 1
 
 // stored is an error as [Error.MarshalBinary] writes it.
 type stored struct {
-	Version    int
-	Code       Code
-	Type       Type
-	Status     int
-	Message    string
-	Param      string            `json:",omitempty"`
-	RequestID  string            `json:",omitempty"`
-	RetryAfter time.Duration     `json:",omitempty"`
-	Retryable  bool              `json:",omitempty"`
-	Vain       bool              `json:",omitempty"`
-	DocURL     string            `json:",omitempty"`
-	Fields     []Field           `json:",omitempty"`
-	Metadata   map[string]string `json:",omitempty"`
-	Header     http.Header       `json:",omitempty"`
-	Problem    *storedProblem    `json:",omitempty"`
-	Origin     *storedOrigin     `json:",omitempty"` // of a parsed error
+	Version      int
+	Code         Code
+	Type         Type
+	Status       int
+	Message      string
+	Param        string            `json:",omitempty"`
+	RequestID    string            `json:",omitempty"`
+	RetryAfter   time.Duration     `json:",omitempty"`
+	NotRetryable bool              `json:",omitempty"`
+	DocURL       string            `json:",omitempty"`
+	Fields       []Field           `json:",omitempty"`
+	Metadata     map[string]string `json:",omitempty"`
+	Header       http.Header       `json:",omitempty"`
+	Problem      *storedProblem    `json:",omitempty"`
+	Origin       *storedOrigin     `json:",omitempty"` // of a parsed error
 }
 
 type storedProblem struct {
@@ -52,7 +51,7 @@ type storedOrigin struct {
 func (e *Error) MarshalBinary() ([]byte, error) {
 	c, d := e.copy(), e.details()
 	s := stored{
-		storedVersion, c.code, c.typ, c.status, c.message, c.param, c.requestID, c.retryAfter, c.retryable, c.vain,
+		storedVersion, c.code, c.typ, c.status, c.message, c.param, c.requestID, c.retryAfter, c.notRetryable,
 		d.docURL, d.fields, d.metadata, d.header, nil, nil,
 	}
 	if p := d.problem; p != nil {
@@ -79,7 +78,7 @@ func (e *Error) UnmarshalBinary(data []byte) error {
 	}
 	*e = Error{
 		code: s.Code, typ: s.Type, status: s.Status, message: s.Message, param: s.Param, requestID: s.RequestID,
-		retryAfter: s.RetryAfter, retryable: s.Retryable, vain: s.Vain,
+		retryAfter: s.RetryAfter, notRetryable: s.NotRetryable,
 	}
 	d := details{docURL: s.DocURL}
 	if len(s.Fields) > 0 {

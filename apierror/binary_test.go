@@ -27,7 +27,7 @@ func stored(t testing.TB, e *apierror.Error) *apierror.Error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := apierror.Internal(io.EOF).WithParam("left").WithMetadata("left", "over")
+	got := apierror.CodeAPIError.New().WithCause(io.EOF).WithParam("left").WithMetadata("left", "over")
 	if err := got.UnmarshalBinary(b); err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestEveryCodeSurvivesAStore(t *testing.T) {
 				WithMetadata("k", "v").WithMetadata("empty", "").WithHeader("Location", "/x").WithHeader("X-Two", "a").WithHeader("X-Two", "b"),
 			"many": d.New().WithField(apierror.Field{Code: "parameter_missing", Param: "a", Message: "A."}).
 				WithField(apierror.Field{Code: d.Code, Param: "b"}),
-			"last": d.New().WithRetryAfter(time.Second).NotRetryable(),
+			"last": d.New().WithRetryAfter(time.Second).WithNotRetryable(),
 		} {
 			got := stored(t, e.WithCause(secret))
 			if !reflect.DeepEqual(got, e) {
@@ -112,7 +112,7 @@ func TestParsedErrorsSurviveAStore(t *testing.T) {
 
 func TestGarbageIsNoStoredError(t *testing.T) {
 	t.Parallel()
-	whole, _ := apierror.PermissionDenied().WithMetadata("k", "v").MarshalBinary()
+	whole, _ := apierror.CodePermissionDenied.New().WithMetadata("k", "v").MarshalBinary()
 	garbage := []string{
 		"", "null", "{}", "[]", "0", `"x"`, "<html>", "\x00\x01", `{"Version":2,"Code":"x"}`, `{"Version":"1"}`, `{"Version":1,"Status":"x"}`,
 		`{"Version":1,"Fields":{}}`, `{"Version":1,"Header":{"A":1}}`, string(whole) + "x", string(whole) + string(whole),
@@ -137,7 +137,7 @@ func FuzzStoredError(f *testing.F) {
 	full := apierror.RateLimitExceeded(time.Minute).WithParam("p").WithMetadata("k", "v").WithHeader("Location", "/x").
 		WithField(apierror.Field{Code: "c", Param: "p", Message: "m"})
 	parsed := asError(f, apierror.Parse(response(http.StatusBadGateway, "text/html", "<html>")))
-	for _, e := range []*apierror.Error{nil, {}, full, parsed, apierror.Internal(io.EOF).NotRetryable()} {
+	for _, e := range []*apierror.Error{nil, {}, full, parsed, apierror.CodeAPIError.New().WithCause(io.EOF).WithNotRetryable()} {
 		b, _ := e.MarshalBinary()
 		f.Add(b)
 	}

@@ -1,13 +1,10 @@
 package apierror
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
-
-	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
 // Definition is one entry of a catalog: a code and all that follows from it. A service defines
@@ -44,12 +41,7 @@ func (d Definition) Is(target error) bool { return d.New().Is(target) }
 
 // New returns an error of this definition with its default message.
 func (d Definition) New() *Error {
-	return &Error{code: d.Code, typ: d.Type, status: d.Status, message: d.Message, retryable: d.retryable(), vain: d.NotRetryable}
-}
-
-func (d Definition) retryable() bool {
-	status := cmp.Or(d.Status, d.Type.status())
-	return !d.NotRetryable && (retryhint.Retryable(status) || status < 400 || status > 599) // what is no error's goes out as 500
+	return &Error{code: d.Code, typ: d.Type, status: d.Status, message: d.Message, notRetryable: d.NotRetryable}
 }
 
 // Messagef returns an error of this definition whose public message is the formatted text.
@@ -66,9 +58,9 @@ type Catalog struct {
 	byCode map[Code]int
 }
 
-// Default returns the built-in catalog: the codes of the specification and Seawall's extensions
+// DefaultCatalog returns the built-in catalog: the codes of the specification and Seawall's extensions
 // of it.
-func Default() *Catalog { return builtin }
+func DefaultCatalog() *Catalog { return builtin }
 
 // NewCatalog returns the built-in definitions and defs. The error tells everything that is wrong
 // with them: a code that is defined twice (naming both places), a bad spelling, an unknown type,

@@ -149,7 +149,7 @@ func (c Code) new() *Error {
 	if d := builtin.find(c); d != nil {
 		return d.New()
 	}
-	return &Error{code: c, retryable: true} // a 500, as far as anyone knows
+	return &Error{code: c}
 }
 
 // after is new and WithRetryAfter, without the copy.

@@ -32,30 +32,9 @@ func ResourceMissing(resource string) *Error {
 	return e
 }
 
-// AuthenticationFailed says that the API key is missing, malformed or revoked: 401. It does not say which: a caller with a
-// wrong key learns nothing.
-func AuthenticationFailed() *Error { return CodeAuthenticationFailed.new() }
-
-// PermissionDenied says that the key is valid but lacks the required scope: 403.
-func PermissionDenied() *Error { return CodePermissionDenied.new() }
-
-// IdempotencyConflict says that an Idempotency-Key was reused with another request: 409.
-func IdempotencyConflict() *Error {
-	e := CodeIdempotencyConflict.new()
-	e.param = "Idempotency-Key"
-	return e
-}
-
 // RateLimitExceeded says that the caller must wait: 429, with Retry-After in whole seconds, rounded up.
 func RateLimitExceeded(retryAfter time.Duration) *Error {
 	return CodeRateLimitExceeded.after(retryAfter)
-}
-
-// Internal says that something went wrong on our side: 500 api_error. The cause is for the log; the client gets a fixed message.
-func Internal(cause error) *Error {
-	e := CodeAPIError.new()
-	e.cause = cause
-	return e
 }
 
 // MethodNotAllowed says that the path exists and the method does not: 405, with the methods that do in Allow.
@@ -85,21 +64,7 @@ func UnsupportedMediaType(want ...string) *Error {
 	return e
 }
 
-// IdempotencyInProgress says that the first request with the key still runs: 429 with Retry-After, so that clients repeat it.
-func IdempotencyInProgress(retryAfter time.Duration) *Error {
-	return CodeIdempotencyInProgress.after(retryAfter)
-}
-
-// IdempotencyOutcomeUnknown says that the first request with the key failed after its point of no return: 409.
-func IdempotencyOutcomeUnknown() *Error { return CodeIdempotencyOutcomeUnknown.new() }
-
-// IdempotencyResponseUnavailable says that the first request was carried out, but its response was not kept: 409.
-func IdempotencyResponseUnavailable() *Error { return CodeIdempotencyResponseUnavailable.new() }
-
 // ServiceUnavailable says that the service cannot answer now: 503, with Retry-After in whole seconds, rounded up.
 func ServiceUnavailable(retryAfter time.Duration) *Error {
 	return CodeServiceUnavailable.after(retryAfter)
 }
-
-// Timeout says that the server's own deadline passed: 504.
-func Timeout() *Error { return CodeTimeout.new() }

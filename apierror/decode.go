@@ -16,9 +16,9 @@ import (
 
 // DecodeOptions are the options of [DecodeJSON].
 type DecodeOptions struct {
-	// MaxBytes bounds the body; exactly that many are accepted. 0 is 1 MiB, negative is no bound
+	// MaxBody bounds the body; exactly that many are accepted. 0 is 1 MiB, negative is no bound
 	// here.
-	MaxBytes int64
+	MaxBody int64
 
 	// AllowUnknown ignores members that the target has no field for, instead of refusing them.
 	AllowUnknown bool
@@ -53,7 +53,7 @@ type DecodeOptions struct {
 // embedded by a pointer to an unexported type.
 //
 // After an error v may be filled in part. The Go values may need much more memory than their
-// JSON: "[{},{}]" needs a whole struct for every three bytes. MaxBytes is the bound of that too.
+// JSON: "[{},{}]" needs a whole struct for every three bytes. MaxBody is the bound of that too.
 func DecodeJSON(w http.ResponseWriter, r *http.Request, v any, o *DecodeOptions) error {
 	var opt DecodeOptions
 	if o != nil {
@@ -62,7 +62,7 @@ func DecodeJSON(w http.ResponseWriter, r *http.Request, v any, o *DecodeOptions)
 	if !opt.AnyMediaType && !isJSON(r.Header) && !isEmpty(r) {
 		return UnsupportedMediaType("application/json")
 	}
-	body, err := readRequest(w, r, opt.MaxBytes)
+	body, err := readRequest(w, r, opt.MaxBody)
 	if err != nil {
 		return err
 	}

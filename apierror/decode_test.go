@@ -453,7 +453,7 @@ func TestDecodeJSONAcceptsExactlyTheLimit(t *testing.T) {
 			if !announced {
 				r.ContentLength = -1
 			}
-			err := apierror.DecodeJSON(httptest.NewRecorder(), r, new(order), &apierror.DecodeOptions{MaxBytes: row.limit})
+			err := apierror.DecodeJSON(httptest.NewRecorder(), r, new(order), &apierror.DecodeOptions{MaxBody: row.limit})
 			if (err == nil) != row.ok {
 				t.Errorf("%+v, announced %v: %v", row, announced, err)
 			}
@@ -480,7 +480,7 @@ func (w wrapper) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func TestDecodeJSONClosesTheConnectionOfABodyThatIsTooLargeBehindWrappers(t *testing.T) {
 	t.Parallel()
 	create := apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-		return apierror.DecodeJSON(w, r, new(order), &apierror.DecodeOptions{MaxBytes: 10})
+		return apierror.DecodeJSON(w, r, new(order), &apierror.DecodeOptions{MaxBody: 10})
 	})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		create.ServeHTTP(wrapper{wrapper{w}}, r)

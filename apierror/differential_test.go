@@ -598,7 +598,7 @@ func TestDecodeJSONReadsBodiesFromTheWire(t *testing.T) {
 	t.Parallel()
 	const limit = 100
 	server := memhttp.New(apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-		return apierror.DecodeJSON(w, r, new(order), &apierror.DecodeOptions{MaxBytes: limit})
+		return apierror.DecodeJSON(w, r, new(order), &apierror.DecodeOptions{MaxBody: limit})
 	}))
 	defer server.Close()
 	body := func(n int) string { return `{"name":"` + strings.Repeat("x", n-len(`{"name":""}`)) + `"}` }

@@ -55,14 +55,14 @@ func TestWaitsAreNeverNegativeAndNeverLost(t *testing.T) {
 	t.Parallel()
 	equal(t, "negative", apierror.RateLimitExceeded(-time.Second).RetryAfter(), 0)
 	equal(t, "negative, service_unavailable", apierror.ServiceUnavailable(-1).RetryAfter(), 0)
-	equal(t, "pointless", apierror.RateLimitExceeded(time.Second).NotRetryable().RetryAfter(), 0)
+	equal(t, "pointless", apierror.RateLimitExceeded(time.Second).WithNotRetryable().RetryAfter(), 0)
 	w := write(quiet(), "", apierror.CodeAPIError.New().WithRetryAfter(time.Nanosecond))
 	equal(t, "the shortest", w.Header().Get("Retry-After"), "1")
 }
 
 func TestOneEntryOfMetadataIsSent(t *testing.T) {
 	t.Parallel()
-	body := write(quiet(), "", apierror.PermissionDenied().WithMetadata("scope", "read")).Body.String()
+	body := write(quiet(), "", apierror.CodePermissionDenied.New().WithMetadata("scope", "read")).Body.String()
 	if !strings.Contains(body, `"metadata":{"scope":"read"}`) {
 		t.Error(body)
 	}
@@ -135,15 +135,6 @@ func TestAFormThatIsTooLargeNamesTheLimitThatIsKnown(t *testing.T) {
 	r := newRequest(plainForm, "")
 	r.Body = nil // as no server has it
 	equal(t, "no body", apierror.From(r.ParseForm()).Code(), apierror.CodeParameterMissing)
-}
-
-func TestFromFieldMapGoesIntoMapsAsFarAsItIsSaid(t *testing.T) {
-	t.Parallel()
-	endless := nestedErrors{}
-	endless["a"] = endless
-	e := asError(t, apierror.FromFieldMap(endless, nil))
-	equal(t, "names", strings.Count(e.Param(), "a"), 33)
-	equal(t, "an empty map", asError(t, apierror.FromFieldMap(map[string]error{"b": nestedErrors{}}, nil)).Param(), "b")
 }
 
 func TestAPathThatIsOnlyAnIndexIsKept(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seawall-go/seawall/internal/plain"
+	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
 // Error is one failed request: on a server what goes out, on a client what came in. It never
@@ -21,17 +22,16 @@ import (
 // What the client sees (Message, Param, Fields, Metadata) and what the log sees (Cause) are
 // different fields. Nothing of the cause goes over the wire.
 type Error struct {
-	code       Code
-	typ        Type // "" where only a catalog knows
-	status     int  // 0 where only a catalog knows
-	message    string
-	param      string
-	requestID  string
-	retryAfter time.Duration
-	retryable  bool
-	vain       bool // NotRetryable said that a retry is pointless: no Retry-After either
-	cause      error
-	more       *details // shared by copies, so it is never written to; nil for none
+	code         Code
+	typ          Type // "" where only a catalog knows
+	status       int  // 0 where only a catalog knows
+	message      string
+	param        string
+	requestID    string
+	retryAfter   time.Duration
+	notRetryable bool // although the status may be one that clients retry
+	cause        error
+	more         *details // shared by copies, so it is never written to; nil for none
 }
 
 // details are what few errors have. The others are smaller for it: each request that fails
@@ -138,8 +138,20 @@ func (e *Error) RetryAfter() time.Duration {
 	return e.retryAfter
 }
 
-// Retryable reports whether a retry of the same request may have another result.
-func (e *Error) Retryable() bool { return e == nil || e.retryable || e.isZero() && !e.vain }
+// Retryable reports whether a retry of the same request may have another result: the status is
+// 429, or 5xx but not 501, and neither the error nor its definition is NotRetryable.
+func (e *Error) Retryable() bool {
+	if e == nil {
+		return true
+	}
+	return !e.notRetryable && retryableStatus(e.Status())
+}
+
+// retryableStatus is retryhint.Retryable for errors that may not be complete: one without a
+// valid status is sent as a 500.
+func retryableStatus(status int) bool {
+	return retryhint.Retryable(status) || status < 400 || status > 599
+}
 
 // isZero reports whether nothing was said: such an error, as a nil one, goes out as api_error.
 func (e *Error) isZero() bool { return e.code == "" && e.typ == "" && e.status == 0 }
@@ -272,11 +284,11 @@ func (e *Error) WithRetryAfter(d time.Duration) *Error {
 	return c
 }
 
-// NotRetryable returns a copy that tells the client that a retry is pointless, whatever the
-// catalog says of its code: X-Should-Retry: false, and no Retry-After.
-func (e *Error) NotRetryable() *Error {
+// WithNotRetryable returns a copy that tells the client not to retry, whatever its status:
+// X-Should-Retry: false is sent, and no Retry-After.
+func (e *Error) WithNotRetryable() *Error {
 	c := e.copy()
-	c.retryable, c.vain, c.retryAfter = false, true, 0
+	c.notRetryable, c.retryAfter = true, 0
 	return c
 }
 
@@ -307,7 +319,7 @@ func (e *Error) WithField(f Field) *Error {
 		c.param = f.Param
 		if c.status == 0 || builtin.find(c.code) != nil { // a code of the service's own stays, with its status and message
 			if d := builtin.find(f.Code); d != nil {
-				c.typ, c.status, c.retryable = d.Type, d.Status, d.retryable() && !c.vain
+				c.typ, c.status = d.Type, d.Status
 			}
 			c.code, c.message = cmp.Or(f.Code, c.code), cmp.Or(f.Message, c.message)
 		}

@@ -68,7 +68,7 @@ func ExampleHandlerFunc() {
 func ExampleWrite() {
 	show(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") == "" {
-			apierror.Write(w, r, apierror.AuthenticationFailed())
+			apierror.Write(w, r, apierror.CodeAuthenticationFailed.New())
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)
@@ -147,18 +147,4 @@ func ExampleError_MarshalJSON() {
 	//     "param": "name"
 	//   }
 	// } <nil>
-}
-
-// Header is sent with every error, for the clients of another vendor, say.
-func ExampleRenderer_header() {
-	rd := &apierror.Renderer{Header: http.Header{"Stripe-Should-Retry": {"false"}}}
-	h := rd.Handler(apierror.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
-		return apierror.CodeIdempotencyOutcomeUnknown
-	}))
-
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", nil))
-	fmt.Println(w.Code, w.Header().Get("Stripe-Should-Retry"))
-	// Output:
-	// 409 false
 }

@@ -2,10 +2,6 @@ package apierror
 
 import (
 	"errors"
-	"maps"
-	"reflect"
-	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -80,42 +76,6 @@ func parameter(f namespacer) string {
 		return path
 	}
 	return rest
-}
-
-// FromFieldMap is FromFields for validators that map names to errors, such as github.com/go-ozzo/ozzo-validation: all are
-// parameter_invalid, in the order of their names. An error that is such a map itself is gone into: "items[1].price", where the
-// name is a number. Nil errors are left out.
-func FromFieldMap(errs map[string]error, problem func(name string, err error) string) error {
-	return fromList(listOf(nil, "", errs, problem, 0))
-}
-
-// maxNesting bounds maps in maps, which may hold themselves.
-const maxNesting = 32
-
-// listOf appends the errors of a map whose names are below a path.
-func listOf(list []error, below string, errs map[string]error, problem func(name string, err error) string, depth int) []error {
-	for _, key := range slices.Sorted(maps.Keys(errs)) {
-		err, name := errs[key], key
-		switch _, notNumber := strconv.ParseUint(key, 10, 32); {
-		case err == nil:
-			continue
-		case below != "" && notNumber == nil:
-			name = below + "[" + key + "]"
-		case below != "":
-			name = below + "." + key
-		}
-		nested := reflect.ValueOf(err)
-		if t := reflect.TypeFor[map[string]error](); nested.Type().ConvertibleTo(t) && nested.Len() > 0 && depth < maxNesting {
-			list = listOf(list, name, nested.Convert(t).Interface().(map[string]error), problem, depth+1)
-			continue
-		}
-		text := ""
-		if problem != nil {
-			text = problem(name, err)
-		}
-		list = append(list, ParameterInvalid(name, text).WithCause(err))
-	}
-	return list
 }
 
 func fromList(list []error) error {

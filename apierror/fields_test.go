@@ -1,9 +1,7 @@
 package apierror_test
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
 
@@ -82,28 +80,6 @@ func TestFromFieldsNamesAllParametersAtFault(t *testing.T) {
 	}
 }
 
-func TestFromFieldMapIsInTheOrderOfTheNames(t *testing.T) {
-	t.Parallel()
-	err := apierror.FromFieldMap(map[string]error{"b": io.EOF, "a": errors.New("secret-4711"), "c": nil}, func(name string, err error) string {
-		if errors.Is(err, io.EOF) {
-			return "must not be " + name
-		}
-		return ""
-	})
-	e := asError(t, err)
-	equal(t, "fields", fmt.Sprint(e.Fields()), "[{parameter_invalid a Invalid parameter: a.} {parameter_invalid b Invalid parameter: b must not be b.}]")
-
-	equal(t, "without a hook", asError(t, apierror.FromFieldMap(map[string]error{"a": io.EOF}, nil)).Message(), "Invalid parameter: a.")
-	if err := apierror.FromFieldMap(map[string]error{"a": nil}, nil); err != nil {
-		t.Errorf("none: %v", err)
-	}
-}
-
-// nestedErrors looks like github.com/go-ozzo/ozzo-validation's Errors.
-type nestedErrors map[string]error
-
-func (nestedErrors) Error() string { return "nested" }
-
 func TestFromFieldsKeepsTheWholePathOfAParameter(t *testing.T) {
 	t.Parallel()
 	for namespace, want := range map[string]string{
@@ -116,8 +92,4 @@ func TestFromFieldsKeepsTheWholePathOfAParameter(t *testing.T) {
 		e := asError(t, apierror.FromFields(validationErrors{violation{namespace, "zip", "max", ""}}, nil))
 		equal(t, namespace, e.Param(), want)
 	}
-	nested := map[string]error{"name": io.EOF, "items": nestedErrors{"1": nestedErrors{"price": io.EOF}}, "to": nestedErrors{"zip": io.EOF, "city": nil}}
-	e := asError(t, apierror.FromFieldMap(nested, nil))
-	equal(t, "fields", fmt.Sprint(e.Fields()), "[{parameter_invalid items[1].price Invalid parameter: items[1].price.} "+
-		"{parameter_invalid name Invalid parameter: name.} {parameter_invalid to.zip Invalid parameter: to.zip.}]")
 }

@@ -89,7 +89,9 @@ func from(err error) (e *Error, named bool) {
 	case found == nil && known != nil:
 		found = known
 	case found == nil:
-		return Internal(err), false
+		found = CodeAPIError.new()
+		found.cause = err
+		return found, false
 	}
 	return found.WithCause(err), true
 }
@@ -160,7 +162,7 @@ func mapped(err error) *Error {
 		return e
 	}
 	if is(err, context.DeadlineExceeded) || is(err, os.ErrDeadlineExceeded) {
-		return Timeout()
+		return CodeTimeout.new()
 	}
 	return nil
 }

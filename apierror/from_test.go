@@ -63,7 +63,7 @@ func upstream() error {
 
 func TestFromFindsWhatWriteRenders(t *testing.T) {
 	t.Parallel()
-	missing, denied := apierror.ParameterMissing("a"), apierror.PermissionDenied()
+	missing, denied := apierror.ParameterMissing("a"), apierror.CodePermissionDenied.New()
 	declined := apierror.Definition{Code: "card_declined", Type: apierror.TypeInvalidRequest, Status: 402, Message: "m"}
 	var typedNil *apierror.Error
 	var maxBytes *http.MaxBytesError
@@ -98,7 +98,7 @@ func TestFromFindsWhatWriteRenders(t *testing.T) {
 		{"another's error, wrapped", fmt.Errorf("ledger: %w", upstream()), "api_error"},
 		{"a copy of another's error", asError(t, upstream()).WithParam("p").WithMessage("m"), "api_error"},
 		{"another's error, re-coded", apierror.ServiceUnavailable(0).WithCause(upstream()), "service_unavailable"},
-		{"a cause is not searched", apierror.Internal(missing), "api_error"},
+		{"a cause is not searched", apierror.CodeAPIError.New().WithCause(missing), "api_error"},
 		{"the first that is known", errors.Join(context.DeadlineExceeded, &http.MaxBytesError{Limit: 7}), "timeout"},
 		{"body too large", fmt.Errorf("read: %w", &http.MaxBytesError{Limit: 7}), "request_too_large"},
 		{"typed nil of net/http", maxBytes, "api_error"},
@@ -159,13 +159,13 @@ func causeText(err error) (text string) {
 func TestFromMakesJoinedParameterErrorsFields(t *testing.T) {
 	t.Parallel()
 	invalid := apierror.ParameterInvalid("b", "must be a number")
-	e := apierror.From(fmt.Errorf("checking: %w", errors.Join(apierror.ParameterMissing("a"), io.EOF, fmt.Errorf("x: %w", invalid), apierror.PermissionDenied(), upstream())))
+	e := apierror.From(fmt.Errorf("checking: %w", errors.Join(apierror.ParameterMissing("a"), io.EOF, fmt.Errorf("x: %w", invalid), apierror.CodePermissionDenied.New(), upstream())))
 	equal(t, "param", e.Param(), "a")
 	equal(t, "fields", fmt.Sprint(e.Fields()), "[{parameter_missing a Missing required parameter: a.} {parameter_invalid b Invalid parameter: b must be a number.}]")
 
 	equal(t, "one", len(apierror.From(errors.Join(invalid)).Fields()), 0)
-	equal(t, "another error comes first", len(apierror.From(errors.Join(apierror.PermissionDenied(), invalid, invalid)).Fields()), 0)
-	equal(t, "Idempotency-Key comes first", len(apierror.From(errors.Join(apierror.IdempotencyConflict(), invalid, invalid)).Fields()), 0)
+	equal(t, "another error comes first", len(apierror.From(errors.Join(apierror.CodePermissionDenied.New(), invalid, invalid)).Fields()), 0)
+	equal(t, "Idempotency-Key comes first", len(apierror.From(errors.Join(apierror.CodeIdempotencyConflict.New().WithParam("Idempotency-Key"), invalid, invalid)).Fields()), 0)
 	equal(t, "at most", len(apierror.From(wide(1000)).Fields()), 100)
 	equal(t, "a cause is for the log", len(apierror.From(errors.Join(invalid.WithCause(apierror.ParameterMissing("c")))).Fields()), 0)
 	theirs := asError(t, upstream()).WithParam("theirs")
@@ -198,7 +198,7 @@ func TestWithFieldMirrorsTheFirst(t *testing.T) {
 		equal(t, row.name+": message", row.e.Message(), row.message)
 		equal(t, row.name+": fields", fmt.Sprint(row.e.Fields()), row.fields)
 	}
-	equal(t, "vain", apierror.RateLimitExceeded(0).NotRetryable().WithField(apierror.Field{Code: "rate_limit_exceeded", Param: "a"}).Retryable(), false)
+	equal(t, "vain", apierror.RateLimitExceeded(0).WithNotRetryable().WithField(apierror.Field{Code: "rate_limit_exceeded", Param: "a"}).Retryable(), false)
 }
 
 func TestCodeOfIsTheOutermostCode(t *testing.T) {
@@ -214,11 +214,11 @@ func TestCodeOfIsTheOutermostCode(t *testing.T) {
 		{cyclic(), ""},
 		{apierror.CodeTimeout, "timeout"},
 		{fmt.Errorf("x: %w", apierror.CodeTimeout), "timeout"},
-		{apierror.Timeout(), "timeout"},
-		{errors.Join(typedNil, &apierror.Error{}, apierror.Timeout(), apierror.PermissionDenied()), "timeout"},
+		{apierror.CodeTimeout.New(), "timeout"},
+		{errors.Join(typedNil, &apierror.Error{}, apierror.CodeTimeout.New(), apierror.CodePermissionDenied.New()), "timeout"},
 		{fmt.Errorf("call: %w", upstream()), "resource_missing"},
-		{apierror.Timeout().WithCause(apierror.PermissionDenied()), "timeout"},
-		{new(apierror.Error).WithCause(apierror.PermissionDenied()), ""},
+		{apierror.CodeTimeout.New().WithCause(apierror.CodePermissionDenied.New()), "timeout"},
+		{new(apierror.Error).WithCause(apierror.CodePermissionDenied.New()), ""},
 	} {
 		equal(t, fmt.Sprint(row.err), apierror.CodeOf(row.err), row.want)
 	}
@@ -270,7 +270,7 @@ func TestNilAndZeroErrorsHaveMethods(t *testing.T) {
 			t.Error(name, "has no text")
 		}
 		for _, c := range []*apierror.Error{
-			e.WithMessage("m"), e.WithParam("p"), e.WithCause(io.EOF), e.WithRetryAfter(time.Second), e.NotRetryable(),
+			e.WithMessage("m"), e.WithParam("p"), e.WithCause(io.EOF), e.WithRetryAfter(time.Second), e.WithNotRetryable(),
 			e.WithMetadata("k", "v"), e.WithField(apierror.Field{Param: "p"}), e.WithHeader("X-A", "b"),
 		} {
 			equal(t, name, c.Status(), 500)
@@ -283,7 +283,7 @@ func TestErrorTextIsOneLine(t *testing.T) {
 	t.Parallel()
 	e := apierror.ParameterInvalid("a\nb", "must\x00be\x1b[31m").WithCause(errors.New("line\r\n2\u202e"))
 	equal(t, "text", e.Error(), "parameter_invalid: Invalid parameter: a b must be [31m. (param a b): line  2")
-	equal(t, "typed nil cause", apierror.Internal((*brokenUnwrap)(nil)).Error(),
+	equal(t, "typed nil cause", apierror.CodeAPIError.New().WithCause((*brokenUnwrap)(nil)).Error(),
 		"api_error: An unexpected error occurred on our side.: (a *apierror_test.brokenUnwrap whose Error method panicked)")
 	long := apierror.ParameterInvalid(strings.Repeat("p", 1<<20), strings.Repeat("\x00", 1<<20)).WithCause(errors.New(strings.Repeat("c", 1<<20)))
 	if n := len(long.Error()); n > 10_000 {
@@ -323,7 +323,7 @@ func TestACancelledRequestIsA503ThatCountsAsGone(t *testing.T) {
 	expired, cancel := context.WithDeadline(t.Context(), time.Unix(1, 0))
 	defer cancel()
 	selfCause := &loop{}
-	selfCause.next = apierror.Internal(selfCause)
+	selfCause.next = apierror.CodeAPIError.New().WithCause(selfCause)
 	for _, row := range []struct {
 		name string
 		ctx  context.Context
@@ -333,11 +333,11 @@ func TestACancelledRequestIsA503ThatCountsAsGone(t *testing.T) {
 	}{
 		{"its own", cancelled, context.Canceled, "service_unavailable", true},
 		{"its own, wrapped", cancelled, fmt.Errorf("query: %w", context.Canceled), "service_unavailable", true},
-		{"its own, as a cause", cancelled, apierror.Internal(fmt.Errorf("query: %w", context.Canceled)), "service_unavailable", true},
+		{"its own, as a cause", cancelled, apierror.CodeAPIError.New().WithCause(fmt.Errorf("query: %w", context.Canceled)), "service_unavailable", true},
 		{"its own, joined", cancelled, errors.Join(io.EOF, context.Canceled), "service_unavailable", true},
 		{"another's", t.Context(), context.Canceled, "api_error", false},
 		{"an error that nobody named", cancelled, io.EOF, "service_unavailable", true},
-		{"an internal error", cancelled, apierror.Internal(io.EOF), "api_error", false},
+		{"an internal error", cancelled, apierror.CodeAPIError.New().WithCause(io.EOF), "api_error", false},
 		{"an error of ours", cancelled, apierror.ParameterMissing("a"), "parameter_missing", false},
 		{"own deadline", expired, context.DeadlineExceeded, "timeout", false},
 		{"own deadline, cancelled below", expired, context.Canceled, "api_error", false},
@@ -377,7 +377,7 @@ func TestMapNamesAServicesOwnErrors(t *testing.T) {
 		case errors.Is(err, apierror.CodeTimeout):
 			return apierror.ServiceUnavailable(time.Minute)
 		case errors.Is(err, context.Canceled):
-			return apierror.Timeout()
+			return apierror.CodeTimeout.New()
 		case errors.Is(err, io.ErrShortBuffer):
 			panic("secret-4711")
 		}
@@ -392,7 +392,7 @@ func TestMapNamesAServicesOwnErrors(t *testing.T) {
 		{io.ErrNoProgress, "version_conflict", "EOF"},
 		{io.ErrClosedPipe, "api_error", "404 resource_missing: No such ledger. (request req_theirs): io: read/write on closed pipe"},
 		{io.ErrShortWrite, "api_error", "api_error: : short write"},
-		{apierror.Timeout(), "service_unavailable", "timeout: The request took too long to process."},
+		{apierror.CodeTimeout.New(), "service_unavailable", "timeout: The request took too long to process."},
 		{io.ErrShortBuffer, "api_error", "short buffer"},
 		{io.EOF, "api_error", "EOF"},
 		{apierror.ParameterMissing("a"), "parameter_missing", ""},

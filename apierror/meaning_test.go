@@ -91,7 +91,7 @@ func TestWithFieldKeepsACodeOfTheServicesOwn(t *testing.T) {
 
 func TestWithHeaderAddsASecondValue(t *testing.T) {
 	t.Parallel()
-	w := write(quiet(), "", apierror.AuthenticationFailed().WithHeader("WWW-Authenticate", "Basic").WithHeader("WWW-Authenticate", "Bearer"))
+	w := write(quiet(), "", apierror.CodeAuthenticationFailed.New().WithHeader("WWW-Authenticate", "Basic").WithHeader("WWW-Authenticate", "Bearer"))
 	equal(t, "header", fmt.Sprint(w.Header()["Www-Authenticate"]), "[Basic Bearer]")
 }
 
@@ -99,8 +99,8 @@ func TestErrorHeadersDoNotContradictOneAnother(t *testing.T) {
 	t.Parallel()
 	limited := apierror.Definition{Code: "banned", Type: apierror.TypeRateLimit, Status: 403, Message: "Banned."}
 	for _, strict := range []bool{false, true} {
-		for _, e := range []error{limited, limited.New().NotRetryable(), apierror.CodePermissionDenied.New().WithRetryAfter(5e9), apierror.CodeRateLimitExceeded,
-			apierror.CodeIdempotencyOutcomeUnknown, apierror.CodeServiceUnavailable.New().NotRetryable()} {
+		for _, e := range []error{limited, limited.New().WithNotRetryable(), apierror.CodePermissionDenied.New().WithRetryAfter(5e9), apierror.CodeRateLimitExceeded,
+			apierror.CodeIdempotencyOutcomeUnknown, apierror.CodeServiceUnavailable.New().WithNotRetryable()} {
 			rd := quiet()
 			rd.Strict = strict
 			w := write(rd, "", e)
@@ -117,13 +117,12 @@ func TestErrorHeadersDoNotContradictOneAnother(t *testing.T) {
 func TestHeadersOfTheBodyThatDoesNotComeAreGone(t *testing.T) {
 	t.Parallel()
 	rd := quiet()
-	rd.Header = http.Header{"Stripe-Should-Retry": {"false"}, "Content-Type": {"text/x"}, "etag": {"x"}}
 	w := httptest.NewRecorder()
 	rd.Handler(apierror.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 		for _, key := range []string{"CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "Surrogate-Control", "Transfer-Encoding", "Trailer", "ETag"} {
 			w.Header().Set(key, "chunked")
 		}
-		return io.EOF
+		return apierror.From(io.EOF).WithHeader("Stripe-Should-Retry", "false").WithHeader("Content-Type", "text/x").WithHeader("etag", "x")
 	})).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	for key := range w.Header() {
 		switch key {
@@ -246,7 +245,7 @@ func TestLogRecordsShowNoUserinfoOrQueryOfAURL(t *testing.T) {
 		"one inside another": apierror.CodeAPIError.New().WithCause(&url.Error{Op: "Get", URL: address, Err: fmt.Errorf("x: %w", inner)}),
 		"returned":           fmt.Errorf("call: %w", inner),
 		"joined":             errors.Join(inner, inner),
-		"one in an Error":    apierror.Internal(apierror.Internal(inner)),
+		"one in an Error":    apierror.CodeAPIError.New().WithCause(apierror.CodeAPIError.New().WithCause(inner)),
 	} {
 		var log strings.Builder
 		rd := &apierror.Renderer{Logger: slog.New(slog.NewTextHandler(&log, nil))}

@@ -528,7 +528,7 @@ func TestFromPassesOverNilPointers(t *testing.T) {
 	equal(t, "fields", len(apierror.From(err).Fields()), 2)
 	err = errors.Join(apierror.ParameterMissing("a"), apierror.CodeRequestTooLarge.New(), apierror.ParameterMissing("b"))
 	equal(t, "fields beside an error without a param", len(apierror.From(err).Fields()), 2)
-	err = errors.Join(apierror.ParameterMissing("a"), apierror.IdempotencyConflict())
+	err = errors.Join(apierror.ParameterMissing("a"), apierror.CodeIdempotencyConflict.New().WithParam("Idempotency-Key"))
 	equal(t, "fields beside an error of another type", len(apierror.From(err).Fields()), 0)
 }
 
@@ -555,16 +555,6 @@ func TestOnlyAMalformedHeaderOfAPartIsTheClients(t *testing.T) {
 	}
 }
 
-func TestFromFieldMapPutsNumbersInBrackets(t *testing.T) {
-	t.Parallel()
-	for key, want := range map[string]string{
-		"98": "a[98]", "4294967295": "a[4294967295]", "4294967296": "a.4294967296", "x": "a.x", "": "a.",
-	} {
-		err := apierror.FromFieldMap(map[string]error{"a": nestedErrors{key: errors.New("e")}}, nil)
-		equal(t, key, asError(t, err).Param(), want)
-	}
-}
-
 func TestAMessageShowsThatACauseIsHidden(t *testing.T) {
 	t.Parallel()
 	err := errors.New("secret-4711")
@@ -575,7 +565,7 @@ func TestAMessageShowsThatACauseIsHidden(t *testing.T) {
 func TestAnErrorThatSaysNothingMayBeToldNotToBeRetried(t *testing.T) {
 	t.Parallel()
 	equal(t, "the zero Error", new(apierror.Error).Retryable(), true)
-	equal(t, "one that is not to be", new(apierror.Error).NotRetryable().Retryable(), false)
+	equal(t, "one that is not to be", new(apierror.Error).WithNotRetryable().Retryable(), false)
 }
 
 func TestAStatusAloneIsSent(t *testing.T) {
@@ -590,7 +580,7 @@ func TestWhatMapHandsBackIsNotItsOwnCause(t *testing.T) {
 		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Map:    func(err error) *apierror.Error { return err.(*apierror.Error) },
 	}
-	write(rd, "", apierror.Timeout())
+	write(rd, "", apierror.CodeTimeout.New())
 	if text := log.String(); text == "" || strings.Contains(text, "cause=") {
 		t.Errorf("the log has %q", text)
 	}
@@ -641,7 +631,7 @@ func TestDecodeJSONAsksForAMediaTypeUnlessTheBodyIsEmpty(t *testing.T) {
 
 func TestAPointerToADefinitionIsATargetOfErrorsIs(t *testing.T) {
 	t.Parallel()
-	e := apierror.Timeout()
+	e := apierror.CodeTimeout.New()
 	equal(t, "its own", e.Is(&apierror.Definition{Code: apierror.CodeTimeout}), true)
 	equal(t, "another", e.Is(&apierror.Definition{Code: apierror.CodeAPIError}), false)
 	equal(t, "nil", e.Is((*apierror.Definition)(nil)), false)
@@ -714,7 +704,7 @@ func TestStrictKeepsWhatIsTheSpecifications(t *testing.T) {
 	rd.Strict = true
 	w := write(rd, "", apierror.Definition{Code: apierror.CodeAPIError, Type: apierror.TypeInvalidRequest, Status: 404, Message: "m"})
 	equal(t, "code", asError(t, apierror.Parse(w.Result())).Code(), apierror.CodeAPIError)
-	w = write(rd, "", apierror.Timeout().NotRetryable())
+	w = write(rd, "", apierror.CodeTimeout.New().WithNotRetryable())
 	equal(t, "X-Should-Retry", w.Header().Get("X-Should-Retry"), "false")
 }
 
@@ -731,7 +721,7 @@ func TestAnErrorThatHasItsRecordGetsNoOther(t *testing.T) {
 	for _, cause := range []error{reqstate.Panic{}, reqstate.Recorded("outage")} {
 		var log strings.Builder
 		rd := &apierror.Renderer{Logger: slog.New(slog.NewTextHandler(&log, nil))}
-		write(rd, "", apierror.Internal(cause))
+		write(rd, "", apierror.CodeAPIError.New().WithCause(cause))
 		equal(t, "the log of "+cause.Error(), log.String(), "")
 	}
 }
@@ -739,8 +729,8 @@ func TestAnErrorThatHasItsRecordGetsNoOther(t *testing.T) {
 func TestMapIsNotAskedAboutAPanic(t *testing.T) {
 	t.Parallel()
 	rd := quiet()
-	rd.Map = func(error) *apierror.Error { return apierror.Timeout() }
-	equal(t, "status", write(rd, "", apierror.Internal(reqstate.Panic{})).Code, 500)
+	rd.Map = func(error) *apierror.Error { return apierror.CodeTimeout.New() }
+	equal(t, "status", write(rd, "", apierror.CodeAPIError.New().WithCause(reqstate.Panic{})).Code, 500)
 }
 
 func TestAnErrorInAnAnswerIsWhole(t *testing.T) {
@@ -750,12 +740,6 @@ func TestAnErrorInAnAnswerIsWhole(t *testing.T) {
 	equal(t, "error", err, nil)
 	w := write(quiet(), "", apierror.CodeParameterInvalid.New().WithField(apierror.Field{Param: "a"}))
 	equal(t, "fields", len(asError(t, apierror.Parse(w.Result())).Fields()), 1)
-}
-
-func TestFromFieldMapLeavesANumberAtTheTopAsItIs(t *testing.T) {
-	t.Parallel()
-	err := apierror.FromFieldMap(map[string]error{"0": errors.New("e")}, nil)
-	equal(t, "param", asError(t, err).Param(), "0")
 }
 
 func TestDecodeJSONPrefersAFieldWithATag(t *testing.T) {

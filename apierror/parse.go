@@ -75,18 +75,18 @@ func (o *origin) line() string {
 //	}
 func Parse(resp *http.Response) error {
 	if resp == nil {
-		return &Error{typ: TypeAPI, message: "There was no response.", retryable: true, more: &details{origin: origin{parsed: true}}}
+		return &Error{typ: TypeAPI, message: "There was no response.", more: &details{origin: origin{parsed: true}}}
 	}
 	if resp.StatusCode < 400 {
 		return nil
 	}
 	body, cause := readBody(resp)
 	e := &Error{
-		typ:       typeOfStatus(resp.StatusCode),
-		status:    resp.StatusCode,
-		retryable: retryhint.Retryable(resp.StatusCode) && !retryhint.Refused(resp.Header),
-		cause:     cause,
-		more:      &details{origin: originOf(resp)},
+		typ:          typeOfStatus(resp.StatusCode),
+		status:       resp.StatusCode,
+		notRetryable: retryhint.Refused(resp.Header) || resp.StatusCode > 599,
+		cause:        cause,
+		more:         &details{origin: originOf(resp)},
 	}
 	if resp.Header["Retry-After"] != nil {
 		e.retryAfter, _ = retryhint.After(resp.Header, time.Now())

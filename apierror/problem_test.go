@@ -60,19 +60,19 @@ func TestTitleOfAProblem(t *testing.T) {
 		prefix string
 	}{
 		"a type without a title": {
-			apierror.PermissionDenied().WithProblemType(creditType, ""),
+			apierror.CodePermissionDenied.New().WithProblemType(creditType, ""),
 			`{"type":"` + creditType + `","title":"The API key lacks permission for this resource.",`,
 		},
 		"a title without a type": {
-			apierror.PermissionDenied().WithProblemType("", creditTitle),
+			apierror.CodePermissionDenied.New().WithProblemType("", creditTitle),
 			`{"type":"about:blank","title":"Forbidden",`,
 		},
 		"a type that was taken back": {
-			apierror.PermissionDenied().WithProblemType(creditType, creditTitle).WithProblemType("", ""),
+			apierror.CodePermissionDenied.New().WithProblemType(creditType, creditTitle).WithProblemType("", ""),
 			`{"type":"about:blank","title":"Forbidden",`,
 		},
 		"a member alone": {
-			apierror.PermissionDenied().WithProblemMember("balance", 30),
+			apierror.CodePermissionDenied.New().WithProblemMember("balance", 30),
 			`{"type":"about:blank","title":"Forbidden",`,
 		},
 	} {
@@ -105,7 +105,7 @@ func TestProblemTypeAndMembersAreInProblemDetailsAlone(t *testing.T) {
 func TestProblemMembersNeverChange(t *testing.T) {
 	t.Parallel()
 	accounts := []string{"a"}
-	first := apierror.PermissionDenied().WithProblemMember("accounts", accounts).WithProblemMember("balance", 1)
+	first := apierror.CodePermissionDenied.New().WithProblemMember("accounts", accounts).WithProblemMember("balance", 1)
 	accounts[0] = "changed"
 	before, _ := problemOf(t, quiet(), first)
 	equal(t, "value of then", strings.HasSuffix(before, `,"accounts":["a"],"balance":1}`+"\n"), true)

@@ -15,7 +15,7 @@ import (
 // Renderer says how a service's errors look. The zero value, and a nil *Renderer, are the
 // defaults. It must not be changed once it is in use.
 type Renderer struct {
-	// Catalog holds the codes that the service sends. Nil is Default().
+	// Catalog holds the codes that the service sends. Nil is DefaultCatalog().
 	Catalog *Catalog
 
 	// Logger gets a record for each 5xx, with code, type, status, param, request_id and cause,
@@ -36,11 +36,6 @@ type Renderer struct {
 
 	// DocURL is the "doc_url" of a code; nil, an empty result, or a panic sends none.
 	DocURL func(Code) string
-
-	// Header is sent with every error, beside the headers that every error has. It does not
-	// replace those, and it describes no body. {"Stripe-Should-Retry": {"false"}} keeps that
-	// vendor's clients from repeating what they should not, say.
-	Header http.Header
 
 	// Challenge is the WWW-Authenticate header of a 401 that has none of its own (RFC 9110,
 	// section 11.6.1). "" is "Bearer".
@@ -155,7 +150,7 @@ func (rd *Renderer) fill(e *Error) {
 		case d == nil:
 			d = &Definition{Code: cmp.Or(e.code, CodeAPIError), Type: TypeAPI, Message: "The request failed."}
 		case e.typ == "" && e.status == 0:
-			e.retryable = d.retryable() && !e.vain
+			e.notRetryable = e.notRetryable || d.NotRetryable
 		}
 		e.code = d.Code
 		e.typ = cmp.Or(e.typ, d.Type)
@@ -177,7 +172,6 @@ func (rd *Renderer) fill(e *Error) {
 func (e *Error) fold() {
 	d := fold(e.code, e.typ, e.status)
 	e.code, e.typ, e.status = d.Code, d.Type, d.Status
-	e.retryable = d.retryable() && !e.vain
 	fields := e.Fields()
 	for i, f := range fields {
 		if !f.Code.strict() {

@@ -55,7 +55,7 @@ func TestEveryCodeSurvivesTheWire(t *testing.T) {
 			WithMetadata(words(random, 3), words(random, 20)).WithMetadata("empty", "").WithCause(errors.New("secret-4711"))
 		many := d.New().WithField(apierror.Field{Code: "parameter_missing", Param: words(random, 3), Message: words(random, 9)}).
 			WithField(apierror.Field{Code: d.Code, Param: words(random, 3), Message: words(random, 9)})
-		last := d.New().WithMessage(words(random, 8)).NotRetryable()
+		last := d.New().WithMessage(words(random, 8)).WithNotRetryable()
 		for name, e := range map[string]*apierror.Error{"bare": bare, "full": full, "many": many, "last": last} {
 			for how, err := range map[string]error{
 				"itself":  e,
@@ -130,7 +130,7 @@ func TestErrorsHandOutCopies(t *testing.T) {
 	e.Fields()[0].Param = "changed"
 	e.Metadata()["k"] = "changed"
 	more := e.WithField(apierror.Field{Param: "c"}).WithMetadata("k", "other").WithHeader("X-A", "1").WithParam("z").WithMessage("m").
-		WithRetryAfter(time.Second).NotRetryable().WithCause(errors.New("x"))
+		WithRetryAfter(time.Second).WithNotRetryable().WithCause(errors.New("x"))
 
 	equal(t, "param", e.Fields()[0].Param, "a")
 	equal(t, "metadata", e.Metadata()["k"], "v")
@@ -200,7 +200,7 @@ func TestCatalogHoldsTheBuiltInAndTheOwnDefinitions(t *testing.T) {
 	t.Parallel()
 	c := apierror.MustCatalog(ownCodes()...)
 	got := c.Definitions()
-	want := append(apierror.Default().Definitions(), ownCodes()...)
+	want := append(apierror.DefaultCatalog().Definitions(), ownCodes()...)
 	if !slices.Equal(got, want) {
 		t.Errorf("%v", got)
 	}
@@ -214,7 +214,7 @@ func TestCatalogHoldsTheBuiltInAndTheOwnDefinitions(t *testing.T) {
 	}
 	got[0].Code = "changed"
 	equal(t, "first", c.Definitions()[0].Code, apierror.CodeParameterMissing)
-	equal(t, "built-in codes", len(apierror.Default().Definitions()), 16)
+	equal(t, "built-in codes", len(apierror.DefaultCatalog().Definitions()), 16)
 }
 
 // The specification fixes these, so here they stand once more.
@@ -243,7 +243,7 @@ func TestBuiltInCodesAreThoseOfTheSpecification(t *testing.T) {
 		{"service_unavailable", "api_error", 503, true},
 		{"timeout", "api_error", 504, true},
 	} {
-		d, ok := apierror.Default().Lookup(row.code)
+		d, ok := apierror.DefaultCatalog().Lookup(row.code)
 		if !ok || d.Type != row.typ || d.Status != row.status || d.Message == "" || d.Description == "" {
 			t.Errorf("%+v", d)
 		}
@@ -268,21 +268,21 @@ func TestConstructorsSayWhatIsWrong(t *testing.T) {
 		{apierror.ParameterInvalid("name", "must be a string"), "parameter_invalid", "name", "Invalid parameter: name must be a string."},
 		{apierror.ParameterInvalid("name", ""), "parameter_invalid", "name", "Invalid parameter: name."},
 		{apierror.ResourceMissing("customer"), "resource_missing", "", "No such customer."},
-		{apierror.AuthenticationFailed(), "authentication_failed", "", "No valid API key was provided."},
-		{apierror.PermissionDenied(), "permission_denied", "", "The API key lacks permission for this resource."},
-		{apierror.IdempotencyConflict(), "idempotency_conflict", "Idempotency-Key", "The idempotency key was already used with a different request."},
+		{apierror.CodeAuthenticationFailed.New(), "authentication_failed", "", "No valid API key was provided."},
+		{apierror.CodePermissionDenied.New(), "permission_denied", "", "The API key lacks permission for this resource."},
+		{apierror.CodeIdempotencyConflict.New().WithParam("Idempotency-Key"), "idempotency_conflict", "Idempotency-Key", "The idempotency key was already used with a different request."},
 		{apierror.RateLimitExceeded(time.Second), "rate_limit_exceeded", "", "Too many requests: the rate limit was hit."},
-		{apierror.Internal(errors.New("secret-4711")), "api_error", "", "An unexpected error occurred on our side."},
+		{apierror.CodeAPIError.New().WithCause(errors.New("secret-4711")), "api_error", "", "An unexpected error occurred on our side."},
 		{apierror.MethodNotAllowed("GET", "PUT"), "method_not_allowed", "", "The resource does not support this method."},
 		{apierror.RequestTooLarge(5), "request_too_large", "", "The request body is larger than the 5 bytes allowed."},
 		{apierror.RequestTooLarge(0), "request_too_large", "", "The request body is too large."},
 		{apierror.UnsupportedMediaType("text/csv", "text/plain"), "unsupported_media_type", "Content-Type", "The Content-Type must be text/csv, text/plain."},
 		{apierror.UnsupportedMediaType(), "unsupported_media_type", "Content-Type", "The request body is of an unsupported media type."},
-		{apierror.IdempotencyInProgress(time.Second), "idempotency_in_progress", "", "The first request with this idempotency key is still running."},
-		{apierror.IdempotencyOutcomeUnknown(), "idempotency_outcome_unknown", "", "The first request with this idempotency key failed half-way: whether it took effect is not known."},
-		{apierror.IdempotencyResponseUnavailable(), "idempotency_response_unavailable", "", "The first request with this idempotency key was carried out, but its response was not kept."},
+		{apierror.CodeIdempotencyInProgress.New().WithRetryAfter(time.Second), "idempotency_in_progress", "", "The first request with this idempotency key is still running."},
+		{apierror.CodeIdempotencyOutcomeUnknown.New(), "idempotency_outcome_unknown", "", "The first request with this idempotency key failed half-way: whether it took effect is not known."},
+		{apierror.CodeIdempotencyResponseUnavailable.New(), "idempotency_response_unavailable", "", "The first request with this idempotency key was carried out, but its response was not kept."},
 		{apierror.ServiceUnavailable(time.Second), "service_unavailable", "", "The service is temporarily unavailable."},
-		{apierror.Timeout(), "timeout", "", "The request took too long to process."},
+		{apierror.CodeTimeout.New(), "timeout", "", "The request took too long to process."},
 	} {
 		equal(t, "code", row.e.Code(), row.code)
 		equal(t, "param", row.e.Param(), row.param)

@@ -198,11 +198,6 @@ func describesBody(key string) bool {
 
 // setHeaders makes h the header of an error's response. values is the room for what it sets.
 func (rd *Renderer) setHeaders(h http.Header, e *Error, values []string, encoded, problem bool) {
-	for key, values := range rd.Header {
-		if key = http.CanonicalHeaderKey(key); key != "Content-Encoding" {
-			h[key] = slices.Clone(values)
-		}
-	}
 	if e.more != nil {
 		for key, own := range e.more.header {
 			if key != "Content-Encoding" {
@@ -229,13 +224,13 @@ func (rd *Renderer) setHeaders(h http.Header, e *Error, values []string, encoded
 	set("Cache-Control", "no-store")
 	set("X-Content-Type-Options", "nosniff")
 	h["X-Request-Id"] = set("Request-Id", e.requestID)
-	if !e.retryable {
+	if !e.Retryable() {
 		set("X-Should-Retry", "false")
 	} else {
 		delete(h, "X-Should-Retry") // true is never sent, also if the handler set it
 	}
 	switch {
-	case !e.retryable: // neither ours nor one that the handler has set: they would contradict X-Should-Retry
+	case !e.Retryable(): // neither ours nor one that the handler has set: they would contradict X-Should-Retry
 		delete(h, "Retry-After")
 	case e.retryAfter > 0:
 		set("Retry-After", retryhint.FormatAfter(e.retryAfter))

@@ -208,7 +208,7 @@ func TestTheEncodingOfAnOuterWriterStays(t *testing.T) {
 			w.Header().Set("Content-Encoding", outer)
 		}
 		quiet().Handler(apierror.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
-			return apierror.Timeout().WithHeader("Content-Encoding", "br")
+			return apierror.CodeTimeout.New().WithHeader("Content-Encoding", "br")
 		})).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 		equal(t, "Content-Encoding", w.Header().Get("Content-Encoding"), outer)
 	}
@@ -236,8 +236,8 @@ func TestHeadersThatFollowFromTheError(t *testing.T) {
 		{apierror.RateLimitExceeded(time.Second), "Retry-After=1"},
 		{apierror.RateLimitExceeded(time.Second + 1), "Retry-After=2"},
 		{apierror.RateLimitExceeded(1<<63 - 1), "Retry-After=9223372037"},
-		{apierror.RateLimitExceeded(time.Second).NotRetryable(), "X-Should-Retry=false"},
-		{apierror.RateLimitExceeded(0).NotRetryable().WithHeader("Retry-After", "7"), "X-Should-Retry=false"},
+		{apierror.RateLimitExceeded(time.Second).WithNotRetryable(), "X-Should-Retry=false"},
+		{apierror.RateLimitExceeded(0).WithNotRetryable().WithHeader("Retry-After", "7"), "X-Should-Retry=false"},
 		{apierror.RateLimitExceeded(0).WithHeader("Retry-After", "7"), "Retry-After=7"},
 		{apierror.CodeRateLimitExceeded, "Retry-After=1"},
 		{apierror.CodeServiceUnavailable, "Retry-After=1"},
@@ -250,13 +250,13 @@ func TestHeadersThatFollowFromTheError(t *testing.T) {
 		{own(502, true), ""},
 		{own(502, true).WithRetryAfter(time.Minute), "Retry-After=60"},
 		{own(100, true), ""},
-		{apierror.Internal(nil), ""},
+		{apierror.CodeAPIError.New().WithCause(nil), ""},
 		{apierror.CodeAPIError, ""},
-		{apierror.Timeout(), ""},
+		{apierror.CodeTimeout.New(), ""},
 		{apierror.Code("unknown"), ""},
 		{apierror.CodeResourceMissing, "X-Should-Retry=false"},
-		{apierror.AuthenticationFailed(), "Www-Authenticate=Bearer X-Should-Retry=false"},
-		{apierror.AuthenticationFailed().WithHeader("WWW-Authenticate", `Basic realm="x"`), `Www-Authenticate=Basic realm="x" X-Should-Retry=false`},
+		{apierror.CodeAuthenticationFailed.New(), "Www-Authenticate=Bearer X-Should-Retry=false"},
+		{apierror.CodeAuthenticationFailed.New().WithHeader("WWW-Authenticate", `Basic realm="x"`), `Www-Authenticate=Basic realm="x" X-Should-Retry=false`},
 		{apierror.MethodNotAllowed("GET", "HEAD"), "Allow=GET, HEAD X-Should-Retry=false"},
 		{apierror.CodeMethodNotAllowed, "Allow= X-Should-Retry=false"},
 		{apierror.UnsupportedMediaType("application/json"), "Accept=application/json X-Should-Retry=false"},
@@ -308,7 +308,7 @@ func TestTheCatalogueCompletesACode(t *testing.T) {
 	}
 	equal(t, "not to be retried", write(rd, "", apierror.Code("card_declined")).Header().Get("X-Should-Retry"), "false")
 	equal(t, "to be retried", write(rd, "", apierror.Code("ledger_locked")).Header().Get("X-Should-Retry"), "")
-	equal(t, "asked not to", write(rd, "", apierror.Code("ledger_locked").Messagef("m").NotRetryable()).Header().Get("X-Should-Retry"), "false")
+	equal(t, "asked not to", write(rd, "", apierror.Code("ledger_locked").Messagef("m").WithNotRetryable()).Header().Get("X-Should-Retry"), "false")
 }
 
 func TestStrictSendsOnlyWhatTheSpecificationHas(t *testing.T) {
@@ -332,7 +332,7 @@ func TestStrictSendsOnlyWhatTheSpecificationHas(t *testing.T) {
 		w := write(rd, "", d.New())
 		e := asError(t, apierror.Parse(w.Result()))
 		equal(t, string(d.Code), fmt.Sprint(w.Code, " ", e.Code()), want[d.Code])
-		folded, _ := apierror.Default().Lookup(e.Code())
+		folded, _ := apierror.DefaultCatalog().Lookup(e.Code())
 		equal(t, string(d.Code), e.Type(), folded.Type)
 		equal(t, "status", statuses[w.Code], true)
 		equal(t, string(d.Code), e.Message(), d.Message)
@@ -401,10 +401,10 @@ func TestProblemDetailsByQuality(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header["Accept"] = []string{"application/json;q=0.1", "application/problem+json;q=0.2"}
 	w := httptest.NewRecorder()
-	rd.Handler(apierror.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return apierror.Timeout() })).ServeHTTP(w, r)
+	rd.Handler(apierror.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return apierror.CodeTimeout.New() })).ServeHTTP(w, r)
 	equal(t, "two lines", w.Header().Get("Content-Type"), "application/problem+json")
 
-	w = write(quiet(), "application/problem+json", apierror.Timeout())
+	w = write(quiet(), "application/problem+json", apierror.CodeTimeout.New())
 	equal(t, "not switched on", w.Header().Get("Content-Type")+w.Header().Get("Vary"), "application/json")
 }
 
@@ -430,7 +430,7 @@ func TestProblemDetails(t *testing.T) {
 func partial(begin func(http.ResponseWriter)) http.Handler {
 	return apierror.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 		begin(w)
-		return apierror.Internal(errors.New("too late"))
+		return apierror.CodeAPIError.New().WithCause(errors.New("too late"))
 	})
 }
 
@@ -461,7 +461,7 @@ func TestNothingIsWrittenTwice(t *testing.T) {
 		{"HEAD", "HEAD", func(w http.ResponseWriter) { w.WriteHeader(200) }, 200, "", "was complete"},
 		{"an error of its own", "GET", func(w http.ResponseWriter) { http.Error(w, "mine", http.StatusTeapot) }, 418, "mine", "was complete"},
 		{"another of ours", "GET", func(w http.ResponseWriter) {
-			apierror.Write(w, httptest.NewRequest(http.MethodGet, "/", nil), apierror.PermissionDenied())
+			apierror.Write(w, httptest.NewRequest(http.MethodGet, "/", nil), apierror.CodePermissionDenied.New())
 		}, 403, `{"error":{"type":"permission_error"`, "was complete"},
 		{"hijacked", "GET", func(w http.ResponseWriter) {
 			c, _, err := w.(http.Hijacker).Hijack()
@@ -543,7 +543,7 @@ func TestOnlyOurFaultsAreLogged(t *testing.T) {
 	}{
 		{apierror.ParameterMissing("a"), ""},
 		{apierror.RateLimitExceeded(0), ""},
-		{apierror.Internal(errors.New("disk full")), `level=ERROR msg="apierror: request failed" code=api_error type=api_error status=500 request_id=req_Hd92kLpQ7m cause="disk full"` + "\n"},
+		{apierror.CodeAPIError.New().WithCause(errors.New("disk full")), `level=ERROR msg="apierror: request failed" code=api_error type=api_error status=500 request_id=req_Hd92kLpQ7m cause="disk full"` + "\n"},
 		{apierror.CodeAPIError, `level=ERROR msg="apierror: request failed" code=api_error type=api_error status=500 request_id=req_Hd92kLpQ7m` + "\n"},
 		{apierror.ServiceUnavailable(0).WithCause(errors.New("pool")), `level=WARN msg="apierror: request failed" code=service_unavailable type=api_error status=503 request_id=req_Hd92kLpQ7m cause=pool` + "\n"},
 		{apierror.ServiceUnavailable(0), ""}, // overload: a line for each of them would be a flood of its own
@@ -596,7 +596,7 @@ func TestADocURLThatPanicsIsLeftOut(t *testing.T) {
 	t.Parallel()
 	rd := quiet()
 	rd.DocURL = func(apierror.Code) string { panic("hook") }
-	equal(t, "body", write(rd, "", apierror.Timeout()).Body.String(),
+	equal(t, "body", write(rd, "", apierror.CodeTimeout.New()).Body.String(),
 		`{"error":{"type":"api_error","code":"timeout","message":"The request took too long to process.","request_id":"req_Hd92kLpQ7m"}}`+"\n")
 }
 
@@ -604,7 +604,7 @@ func TestTheInnerRendererWins(t *testing.T) {
 	t.Parallel()
 	outer, inner := quiet(), quiet()
 	outer.Challenge, inner.Challenge = "Outer", "Inner"
-	fail := apierror.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return apierror.AuthenticationFailed() })
+	fail := apierror.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return apierror.CodeAuthenticationFailed.New() })
 	w := httptest.NewRecorder()
 	var after *httptest.ResponseRecorder
 	outer.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -695,7 +695,7 @@ func TestOneErrorRenderedByManyGoroutines(t *testing.T) {
 
 func TestAppendingToOneHeaderLeavesTheOthersAlone(t *testing.T) {
 	t.Parallel()
-	h := write(quiet(), "", apierror.AuthenticationFailed().WithRetryAfter(time.Second)).Header()
+	h := write(quiet(), "", apierror.CodeAuthenticationFailed.New().WithRetryAfter(time.Second)).Header()
 	before := h.Clone()
 	for key := range before {
 		h.Add(key, "more")

@@ -104,7 +104,7 @@ func (t *function[T]) do(k *call, c Call) (T, error) {
 		return none, k.caller.Err()
 	case c.Principal == "":
 		k.event.Outcome = OutcomeRefused
-		return none, apierror.Internal(errEmptyPrincipal)
+		return none, apierror.CodeAPIError.New().WithCause(errEmptyPrincipal)
 	case c.Key == "" || len(c.Key) > maxKey:
 		k.event.Outcome = OutcomeRefused
 		return none, apierror.ParameterInvalid("key", "must have 1 to 255 bytes")
@@ -190,7 +190,7 @@ func (t *function[T]) replay(k *call, response []byte) (T, error) {
 	switch {
 	case err != nil:
 		k.event.Outcome = OutcomeStoreFailed
-		return *new(T), apierror.Internal(fmt.Errorf("idempotent: a recorded value cannot be decoded: %w", err))
+		return *new(T), apierror.CodeAPIError.New().WithCause(fmt.Errorf("idempotent: a recorded value cannot be decoded: %w", err))
 	case e != nil:
 		k.event.Status = rec.status
 		return v, e

@@ -242,14 +242,14 @@ func keptErrors() map[string]error {
 			WithField(apierror.Field{Code: "card_expired", Param: "exp", Message: "It has expired."}).
 			WithHeader("Location", "/v1/cards/1").WithHeader("X-Two", "a").WithHeader("X-Two", "b").
 			WithRetryAfter(1500 * time.Millisecond).WithCause(errors.New("SECRET of the bank")),
-		"not retryable": apierror.Definition{Code: "odd", Type: apierror.TypeAPI, Status: 422, Message: "Odd."}.New().NotRetryable(),
+		"not retryable": apierror.Definition{Code: "odd", Type: apierror.TypeAPI, Status: 422, Message: "Odd."}.New().WithNotRetryable(),
 		"highest":       apierror.Definition{Code: "last", Type: apierror.TypeInvalidRequest, Status: 499, Message: "Last."}.New(),
 		"lowest":        apierror.Definition{Code: "first", Type: apierror.TypeInvalidRequest, Status: 400, Message: "First."}.New(),
 		"wrapped":       fmt.Errorf("charge: %w", fmt.Errorf("bank: %w", cardDeclined.New().WithParam("card"))),
 		"joined":        errors.Join(io.EOF, cardDeclined.New()),
 		"parameters":    errors.Join(apierror.ParameterMissing("a"), apierror.ParameterInvalid("b", "must be even")),
 	}
-	for _, d := range apierror.Default().Definitions() {
+	for _, d := range apierror.DefaultCatalog().Definitions() {
 		if idempotent.KeepDefault(d.Status) {
 			errs["built-in "+string(d.Code)] = d.New()
 		}
@@ -309,7 +309,7 @@ func otherErrors(t *testing.T) map[string]error {
 		"a status that is none":    odd(1000),
 		"a type alone":             apierror.TypeInvalidRequest,
 	}
-	for _, d := range apierror.Default().Definitions() {
+	for _, d := range apierror.DefaultCatalog().Definitions() {
 		if !idempotent.KeepDefault(d.Status) {
 			errs["built-in "+string(d.Code)] = d.New()
 		}

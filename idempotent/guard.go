@@ -309,11 +309,11 @@ func (c *call) resultOfRun(err error) result {
 func (r result) refusal() error {
 	switch r.outcome {
 	case OutcomeConflict:
-		return apierror.IdempotencyConflict()
+		return apierror.CodeIdempotencyConflict.New().WithParam("Idempotency-Key")
 	case OutcomeInProgress:
-		return apierror.IdempotencyInProgress(soon())
+		return apierror.CodeIdempotencyInProgress.New().WithRetryAfter(soon())
 	case OutcomeStillUnknown:
-		return apierror.IdempotencyOutcomeUnknown()
+		return apierror.CodeIdempotencyOutcomeUnknown.New()
 	case OutcomeUnavailable:
 		return unavailable(r.response)
 	case OutcomeOverQuota:
@@ -327,7 +327,7 @@ func (r result) refusal() error {
 
 // unavailable says that a response was not kept, with the Location that is left of it.
 func unavailable(response []byte) error {
-	e := apierror.IdempotencyResponseUnavailable()
+	e := apierror.CodeIdempotencyResponseUnavailable.New()
 	if rec, err := DecodeResponse(response); err == nil && rec.Header.Get("Location") != "" {
 		return e.WithHeader("Location", rec.Header.Get("Location"))
 	}

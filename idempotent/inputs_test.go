@@ -547,7 +547,7 @@ func TestAuthorizeHidesEveryKindOfRecord(t *testing.T) {
 				refuse := true
 				o := &idempotent.Options{Authorize: func(*http.Request) error {
 					if refuse {
-						return apierror.PermissionDenied()
+						return apierror.CodePermissionDenied.New()
 					}
 					return nil
 				}}

@@ -117,7 +117,7 @@ func TestHeaderOfALostRunIsNotInARefusal(t *testing.T) {
 			}
 			_, _ = io.WriteString(w, "hello")
 		}}
-		o := &idempotent.Options{Authorize: func(*http.Request) error { return apierror.PermissionDenied() }}
+		o := &idempotent.Options{Authorize: func(*http.Request) error { return apierror.CodePermissionDenied.New() }}
 		mw := idempotent.New(slow, idempotent.Global, o)(&h)
 		other := idempotent.New(&faulty{Store: store}, idempotent.Global, nil)(&h)
 		done := make(chan reply, 1)

@@ -182,7 +182,7 @@ func (q *request) read(lines []string) (keyed bool, err error) {
 	case err != nil:
 		return true, err
 	case principal == "":
-		return true, apierror.Internal(errEmptyPrincipal)
+		return true, apierror.CodeAPIError.New().WithCause(errEmptyPrincipal)
 	}
 	key, err := parseKey(lines)
 	if err != nil {
@@ -259,17 +259,17 @@ func (q *request) handlerReturned(n *run) Completion {
 	switch {
 	case errors.Is(failure, ErrLeaseLost) && !c.through:
 		// It ran. If there is no answer of another owner after all, this one stands.
-		n.err = apierror.IdempotencyResponseUnavailable().WithCause(ErrLeaseLost)
+		n.err = apierror.CodeIdempotencyResponseUnavailable.New().WithCause(ErrLeaseLost)
 		return q.notKept()
 	case errors.Is(failure, errTooLarge):
-		n.err = apierror.Internal(errTooLarge)
+		n.err = apierror.CodeAPIError.New().WithCause(errTooLarge)
 		return failed
 	case silent && n.ctx.Err() != nil:
 		// Nothing was written because the run was ended. That is no empty success.
 		n.err = ended(&n.ctx)
 		return failed
 	case !whole && !c.through:
-		n.err = apierror.Internal(errShort)
+		n.err = apierror.CodeAPIError.New().WithCause(errShort)
 		return failed
 	case !q.isKept():
 		return failed
@@ -352,7 +352,7 @@ func (q *request) replyOfRecord(r result) {
 	}
 	rec, err := parseRecord(r.response)
 	if err != nil {
-		q.refuse(OutcomeStoreFailed, apierror.Internal(err))
+		q.refuse(OutcomeStoreFailed, apierror.CodeAPIError.New().WithCause(err))
 		return
 	}
 	q.call.event.Status = rec.status

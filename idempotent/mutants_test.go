@@ -309,7 +309,7 @@ func TestAuthorizeHidesNothingOfTheStore(t *testing.T) {
 					return idempotent.Decision{}, test.err
 				}}
 				var h counter
-				o := &idempotent.Options{Authorize: func(*http.Request) error { return apierror.PermissionDenied() }}
+				o := &idempotent.Options{Authorize: func(*http.Request) error { return apierror.CodePermissionDenied.New() }}
 				require.Equal(t, test.status, call(idempotent.New(store, idempotent.Global, o)(&h), "k", "").Status)
 				require.Zero(t, h.runs.Load())
 			})
@@ -886,7 +886,7 @@ func TestErrorReplacesWhatAnExecutorCannotHold(t *testing.T) {
 		func(w http.ResponseWriter, _ *http.Request) error {
 			_, err := io.WriteString(w, strings.Repeat("x", 2000))
 			require.Error(t, err)
-			return apierror.PermissionDenied()
+			return apierror.CodePermissionDenied.New()
 		}))
 	require.Equal(t, http.StatusForbidden, call(mw, "k", "").Status)
 }

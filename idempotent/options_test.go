@@ -56,7 +56,7 @@ func TestKeyWithoutAPrincipalIsRefused(t *testing.T) {
 func TestScopeError(t *testing.T) {
 	t.Parallel()
 	var h counter
-	scope := func(*http.Request) (string, error) { return "", apierror.PermissionDenied() }
+	scope := func(*http.Request) (string, error) { return "", apierror.CodePermissionDenied.New() }
 	require.Equal(t, http.StatusForbidden, call(idempotent.New(memory(), scope, nil)(&h), "k", "").Status)
 	require.Zero(t, h.runs.Load())
 }
@@ -92,7 +92,7 @@ func TestAuthorizeBeforeAReplay(t *testing.T) {
 	allowed := true
 	o := &idempotent.Options{Authorize: func(*http.Request) error {
 		if !allowed {
-			return apierror.PermissionDenied()
+			return apierror.CodePermissionDenied.New()
 		}
 		return nil
 	}}

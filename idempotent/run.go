@@ -279,9 +279,9 @@ func (n *run) intend() (begun bool, err error) {
 	defer n.mu.Unlock()
 	switch {
 	case n.executor != nil:
-		return false, apierror.Internal(fmt.Errorf("idempotent: BeginEffect within an Executor: %w", errors.ErrUnsupported))
+		return false, apierror.CodeAPIError.New().WithCause(fmt.Errorf("idempotent: BeginEffect within an Executor: %w", errors.ErrUnsupported))
 	case n.over:
-		return false, apierror.Internal(errLate)
+		return false, apierror.CodeAPIError.New().WithCause(errLate)
 	case n.recorded: // it never runs again
 		return true, nil
 	case errors.Is(context.Cause(&n.ctx), ErrLeaseLost):

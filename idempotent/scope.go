@@ -38,7 +38,7 @@ func ByPrincipal(r *http.Request) (string, error) {
 	if p := reqstate.From(r.Context()).Principal(); p != "" {
 		return p, nil
 	}
-	return "", apierror.AuthenticationFailed().WithCause(errNoPrincipal)
+	return "", apierror.CodeAuthenticationFailed.New().WithCause(errNoPrincipal)
 }
 
 // Global is a [ScopeFunc]: one scope for all callers. It is safe only if they trust each other,

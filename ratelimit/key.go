@@ -46,7 +46,7 @@ func ByPrincipal(r *http.Request) (string, error) {
 func ByAPIKey(r *http.Request) (string, error) {
 	key, conflict := credential.APIKey(r)
 	if conflict {
-		return "", apierror.AuthenticationFailed()
+		return "", apierror.CodeAuthenticationFailed.New()
 	}
 	return kind("api_key:", key)
 }

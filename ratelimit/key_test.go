@@ -219,7 +219,7 @@ func TestErrorOfAKeyFuncIsTheAnswer(t *testing.T) {
 		err  error
 		code int
 	}{
-		"an API error": {apierror.PermissionDenied(), 403},
+		"an API error": {apierror.CodePermissionDenied.New(), 403},
 		"another":      {errors.New("no such tenant"), 500},
 	} {
 		t.Run(name, func(t *testing.T) {

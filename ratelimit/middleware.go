@@ -257,7 +257,7 @@ func (g *gate) shows(r *http.Request) bool { return g.NoFields == nil || !g.NoFi
 // each time.
 func ended(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return apierror.Timeout()
+		return apierror.CodeTimeout.New()
 	}
 	return err
 }
@@ -380,7 +380,7 @@ func (g *gate) deny(w http.ResponseWriter, r *http.Request, rule string, d Decis
 // err returns the answer with the wait of the decision.
 func (d *Decision) err(answer *apierror.Error) *apierror.Error {
 	if d.RetryAfter <= 0 {
-		return answer.NotRetryable()
+		return answer.WithNotRetryable()
 	}
 	return answer.WithRetryAfter(d.RetryAfter)
 }
@@ -414,7 +414,7 @@ func (g *gate) refuse(w http.ResponseWriter, r *http.Request, c *rule, err error
 func refuseKey(w http.ResponseWriter, r *http.Request, rule string, err error, shadow bool, observe func(context.Context, Event)) (goOn bool) {
 	outcome := OutcomeNoKey
 	if errors.Is(err, ErrNoKey) {
-		err = apierror.AuthenticationFailed().WithCause(err)
+		err = apierror.CodeAuthenticationFailed.New().WithCause(err)
 	} else if apierror.From(err).Status() >= 500 {
 		outcome = OutcomeFailed
 	}

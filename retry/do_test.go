@@ -28,7 +28,7 @@ func TestDoFollowsThePolicy(t *testing.T) {
 		{"a permanent one", retry.Permanent(broken), 1, retry.ToldNotTo},
 		{"an API's 400", apierror.ParameterMissing("name"), 1, retry.NotRetryable},
 		{"an API's 503", apierror.ServiceUnavailable(time.Second), 3, retry.AttemptsExhausted},
-		{"one that says not to", apierror.ServiceUnavailable(0).NotRetryable(), 1, retry.ToldNotTo},
+		{"one that says not to", apierror.ServiceUnavailable(0).WithNotRetryable(), 1, retry.ToldNotTo},
 		{"one that asks for too long", apierror.RateLimitExceeded(time.Hour), 1, retry.RetryAfterTooLong},
 		{"a Transport's", &retry.Error{Reason: retry.AttemptsExhausted}, 1, retry.AlreadyRetried},
 	} {

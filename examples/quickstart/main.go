@@ -67,7 +67,7 @@ func (s *service) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		account, ok := s.accounts[r.Header.Get("Authorization")]
 		if !ok {
-			apierror.Write(w, r, apierror.AuthenticationFailed())
+			apierror.Write(w, r, apierror.CodeAuthenticationFailed.New())
 			return
 		}
 		next.ServeHTTP(w, seawall.WithPrincipal(r, account))
