@@ -169,7 +169,7 @@ func TestAdjust(t *testing.T) {
 
 func TestAdjustOfWhatCannotBe(t *testing.T) {
 	t.Parallel()
-	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: ratelimit.RefuseNew})
+	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, RefuseWhenFull: true})
 	good := charge("k", ratelimit.PerHour(10))
 	for name, change := range map[string]func(*ratelimit.Charge){
 		"too much":          func(c *ratelimit.Charge) { c.Cost = 1e9 + 1 },
@@ -227,32 +227,6 @@ func TestAdjustKeepsTheLimitOfTheBucket(t *testing.T) {
 	d, err = m.TakeAt(epoch.Add(30*time.Second), now)
 	require.NoError(t, err)
 	require.Equal(t, 38, d.Remaining, "a unit a second, up to 60")
-}
-
-// A key that shares a bucket pays, and gets nothing back: the others' units are not its own.
-func TestAdjustOfAKeyWithoutABucketOfItsOwn(t *testing.T) {
-	t.Parallel()
-	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: ratelimit.ShareOverflow})
-	take := func(key string, cost int) ratelimit.Decision {
-		c := charge(key, ratelimit.PerHour(10))
-		c.Cost = cost
-		d, err := m.TakeAt(epoch, c)
-		require.NoError(t, err)
-		return d
-	}
-	adjust := func(key string, cost int) {
-		c := charge(key, ratelimit.PerHour(10))
-		c.Cost = cost
-		require.NoError(t, m.AdjustAt(epoch, c))
-	}
-	take("known", 1)
-	require.Equal(t, 6, take("a", 4).Remaining)
-	adjust("a", -4)
-	require.Equal(t, 5, take("b", 1).Remaining)
-	adjust("a", 3)
-	require.Equal(t, 1, take("b", 1).Remaining)
-	adjust("known", -1)
-	require.Equal(t, 8, take("known", 2).Remaining)
 }
 
 // A bucket in debt is the last to go, and is not taken for a full one when it has been in use under

@@ -127,7 +127,7 @@ func TestShedWithSharesBetweenNoneAndAll(t *testing.T) {
 		{ratelimit.ShedOptions{Reserve: 0.5, Hysteresis: 0.25}, 37, 50, 75, 12, 25, 50},
 	} {
 		for class, at := range map[ratelimit.Class][2]int{
-			ratelimit.Low: {row.low, row.lowBack}, ratelimit.Normal: {row.normal, row.normalBack}, ratelimit.High: {row.high, row.back},
+			ratelimit.ClassLow: {row.low, row.lowBack}, ratelimit.ClassNormal: {row.normal, row.normalBack}, ratelimit.ClassHigh: {row.high, row.back},
 		} {
 			synctest.Test(t, func(t *testing.T) {
 				s := newShedder(t, 100, &row.o)
@@ -505,7 +505,7 @@ func TestAddressInAHeaderOfOneValue(t *testing.T) {
 func TestOutcomeOfWhatPassedUndecided(t *testing.T) {
 	t.Parallel()
 	for _, shadow := range []bool{false, true} {
-		for on, want := range map[ratelimit.OnFailure]string{
+		for on, want := range map[ratelimit.Fail]string{
 			ratelimit.FailOpen: "default bypassed", ratelimit.FailLocal: "default allowed",
 		} {
 			var seen events

@@ -11,9 +11,9 @@ import (
 
 // ConcurrentOptions are options of [MaxConcurrent].
 type ConcurrentOptions struct {
-	// Name is the policy's name in events and in the problem details of a refusal. "" is
+	// Rule is the name in events and in the problem details of a refusal. The default is
 	// "concurrent".
-	Name string
+	Rule string
 
 	// RetryAfter is what a refused request is told to wait: nobody knows when one of the others
 	// ends. It is rounded up to whole seconds. 0 is a second.
@@ -53,7 +53,7 @@ func MaxConcurrent(n int, key KeyFunc, o *ConcurrentOptions) func(http.Handler) 
 	if o == nil {
 		o = &ConcurrentOptions{}
 	}
-	name := cmp.Or(o.Name, "concurrent")
+	name := cmp.Or(o.Rule, "concurrent")
 	return (&concurrent{
 		max:      n,
 		key:      key,

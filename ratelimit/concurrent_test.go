@@ -144,7 +144,7 @@ func TestNoSlotLeaks(t *testing.T) {
 			t.Parallel()
 			for name, limit := range map[string]func(http.Handler) http.Handler{
 				"MaxConcurrent": ratelimit.MaxConcurrent(2, ratelimit.ByAPIKey, nil),
-				"Shed":          ratelimit.Shed(2, func(*http.Request) ratelimit.Class { return ratelimit.Critical }, nil),
+				"Shed":          ratelimit.Shed(2, func(*http.Request) ratelimit.Class { return ratelimit.ClassCritical }, nil),
 			} {
 				synctest.Test(t, func(t *testing.T) {
 					s := memhttp.New(limit(slow))
@@ -245,7 +245,7 @@ func TestMaxConcurrentOptions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var seen events
 		limit := ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey, &ratelimit.ConcurrentOptions{
-			Name:        "slots",
+			Rule:        "slots",
 			Skip:        func(r *http.Request) bool { return r.Header.Get("X-Skip") != "" },
 			KeyOptional: true,
 			Observe:     seen.observe,
@@ -286,7 +286,7 @@ func TestConcurrencyLimitsPanicOnWhatCannotWork(t *testing.T) {
 		"MaxConcurrent of 0":        func() { ratelimit.MaxConcurrent(0, key, nil) },
 		"without a key":             func() { ratelimit.MaxConcurrent(1, nil, nil) },
 		"a negative RetryAfter":     func() { ratelimit.MaxConcurrent(1, key, &ratelimit.ConcurrentOptions{RetryAfter: -1}) },
-		"a name with a line break":  func() { ratelimit.MaxConcurrent(1, key, &ratelimit.ConcurrentOptions{Name: "\n"}) },
+		"a name with a line break":  func() { ratelimit.MaxConcurrent(1, key, &ratelimit.ConcurrentOptions{Rule: "\n"}) },
 		"MaxConcurrent around nil":  func() { ratelimit.MaxConcurrent(1, key, nil)(nil) },
 		"Shed of 0":                 func() { ratelimit.Shed(0, nil, nil) },
 		"a reserve of everything":   func() { ratelimit.Shed(1, nil, &ratelimit.ShedOptions{Reserve: 1}) },

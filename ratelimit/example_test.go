@@ -260,11 +260,11 @@ func ExampleShed() {
 	shed := ratelimit.Shed(200, func(r *http.Request) ratelimit.Class {
 		switch {
 		case strings.HasPrefix(r.URL.Path, "/v1/charges"):
-			return ratelimit.Critical
+			return ratelimit.ClassCritical
 		case r.Method != http.MethodGet:
-			return ratelimit.High
+			return ratelimit.ClassHigh
 		default:
-			return ratelimit.Normal
+			return ratelimit.ClassNormal
 		}
 	}, nil)
 	h := shed(http.HandlerFunc(hello))

@@ -3,10 +3,7 @@ package ratelimit
 import "time"
 
 // TakeAt is Take at a time of the test's choosing.
-func (m *Memory) TakeAt(now time.Time, c Charge) (d Decision, err error) {
-	err = m.take(now, &c, &d)
-	return d, err
-}
+func (m *Memory) TakeAt(now time.Time, c Charge) (Decision, error) { return m.take(now, &c) }
 
 // TakeAllAt is TakeAll at a time of the test's choosing.
 func (m *Memory) TakeAllAt(now time.Time, charges []Charge, into []Decision) error {

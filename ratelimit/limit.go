@@ -89,11 +89,9 @@ func (l Limit) burst() int {
 
 func (l Limit) rate() rate.Limit { return rate.Limit(float64(l.Quota) / l.Window.Seconds()) }
 
-// perUnit is the time in which a unit comes back, in nanoseconds.
-func (l Limit) perUnit() float64 { return float64(l.Window) / float64(l.Quota) }
-
-// refill is how long n units take to come back, cut off to whole nanoseconds: 0 means that package
-// rate would admit them now. It is at most maxWait, which only a debt takes.
-func refill(n, perUnit float64) time.Duration {
+// refill returns how long n units take to come back, cut off to whole nanoseconds: at 0, package rate
+// admits them now. It is at most maxWait, which only a debt reaches.
+func (l Limit) refill(n float64) time.Duration {
+	perUnit := float64(l.Window) / float64(l.Quota)
 	return time.Duration(min(max(n, 0)*perUnit, float64(maxWait)))
 }

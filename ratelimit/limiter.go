@@ -1,13 +1,8 @@
 package ratelimit
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"math"
-	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // Limiter decides. Implementations are safe for several goroutines; package ratelimittest checks
@@ -105,117 +100,6 @@ func (c *Charge) validateAdjust() error {
 	return c.Limit.Validate()
 }
 
-// Decision is the outcome of a [Charge]. Its durations count from the moment of the decision.
-type Decision struct {
-	// Allowed reports whether the bucket holds the units that were asked for. They have been taken
-	// then; of several charges that are made together, only when all are allowed.
-	Allowed bool
-
-	// Limit is that of the charge.
-	Limit Limit
-
-	// Remaining is the number of whole units left.
-	Remaining int
-
-	// RetryAfter is, for a denial, the least whole number of seconds, at least one, after which the
-	// same charge is admitted if nobody else takes from the bucket. It is 0 when the charge was
-	// allowed, and for a cost over the burst: waiting does not help.
-	RetryAfter time.Duration
-
-	// RefillAfter is the time until there is one unit more than Remaining; 0 for a full bucket.
-	RefillAfter time.Duration
-
-	// ResetAfter is the time until the bucket is full; 0 when it is.
-	ResetAfter time.Duration
-}
-
-// ErrFull is the error of a limiter that has no room for another bucket and was told to refuse
-// then: see [RefuseNew].
+// ErrFull is the error of a limiter that has no room for another bucket: see
+// [MemoryOptions].RefuseWhenFull.
 var ErrFull = errors.New("ratelimit: no room for another key")
-
-// decide describes a bucket after a charge. A nil bucket is a full one.
-func (d *Decision) decide(bucket *rate.Limiter, now time.Time, c *Charge, allowed bool) {
-	burst, perUnit := c.Limit.burst(), c.Limit.perUnit()
-	tokens := float64(burst)
-	if bucket != nil {
-		tokens = min(tokens, bucket.TokensAt(now)) // a peek under a smaller limit does not change the bucket's
-	}
-	d.Allowed, d.Limit, d.Remaining = allowed, c.Limit, max(int(tokens), 0)
-	if d.Remaining < burst {
-		d.RefillAfter = refill(float64(d.Remaining+1)-tokens, perUnit)
-		if d.RefillAfter == 0 {
-			d.Remaining++
-			d.RefillAfter = refill(float64(min(d.Remaining+1, burst))-tokens, perUnit)
-		}
-		d.ResetAfter = refill(float64(burst)-tokens, perUnit)
-	}
-	if !allowed && c.Cost <= burst {
-		d.RetryAfter = retryAfter(bucket, now, c, refill(float64(c.Cost)-tokens, perUnit))
-	}
-}
-
-// sound makes sense of what a limiter says that may be somebody else's. Clients read several of
-// these numbers, which must not contradict each other: what the limiter does not say follows from
-// what it says.
-func (d *Decision) sound(c *Charge) {
-	burst := c.Limit.burst()
-	d.Remaining = min(max(d.Remaining, 0), burst)
-	d.RefillAfter, d.ResetAfter = max(d.RefillAfter, 0), max(d.ResetAfter, 0)
-	if d.Allowed {
-		return
-	}
-	if c.Cost > burst {
-		d.RetryAfter = 0
-		return
-	}
-	d.RetryAfter = max(d.RetryAfter, 0)
-	if d.RefillAfter == 0 {
-		d.RefillAfter = cmp.Or(d.RetryAfter, d.ResetAfter)
-	}
-	if d.RetryAfter == 0 {
-		d.RetryAfter = d.wait(c)
-		if d.ResetAfter > 0 {
-			d.RetryAfter = min(d.RetryAfter, d.ResetAfter)
-		}
-	}
-	d.RetryAfter = max(ceilSecond(d.RetryAfter), time.Second)
-	d.ResetAfter = max(d.ResetAfter, d.RefillAfter)
-}
-
-// wait is how long a charge that was denied has to wait, not rounded to seconds.
-func (d *Decision) wait(c *Charge) time.Duration {
-	rest := refill(float64(c.Cost-d.Remaining-1), c.Limit.perUnit())
-	return d.RefillAfter + min(rest, math.MaxInt64-d.RefillAfter)
-}
-
-// retryAfter is the least whole number of seconds, at least one, after which the bucket admits the
-// charge. Wait is that time more or less.
-func retryAfter(bucket *rate.Limiter, now time.Time, c *Charge, wait time.Duration) time.Duration {
-	// Floating point may miss the boundary of a second by a hair, to either side: less than a
-	// microsecond for a bucket that is full within ten years. There, the bucket itself knows.
-	const hair = time.Microsecond
-	seconds := max(ceilSecond(wait), time.Second)
-	if off := wait - wait.Round(time.Second); off > hair || off < -hair || bucket == nil {
-		return seconds
-	}
-	admits := func(after time.Duration) bool { // as AllowN reckons, which would take the units
-		missing := float64(c.Cost) - bucket.TokensAt(now.Add(after))
-		return missing <= 0 || time.Duration(missing/float64(c.Limit.rate())*float64(time.Second)) == 0
-	}
-	switch {
-	case seconds > time.Second && admits(seconds-time.Second):
-		return seconds - time.Second
-	case !admits(seconds):
-		return seconds + time.Second
-	}
-	return seconds
-}
-
-// ceilSecond rounds up to whole seconds, as far as a Duration goes.
-func ceilSecond(d time.Duration) time.Duration {
-	cut := d.Truncate(time.Second)
-	if up := cut + time.Second; cut < d && up > cut {
-		return up
-	}
-	return cut
-}

@@ -55,8 +55,7 @@ func TestMemoryConforms(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]*ratelimit.MemoryOptions{
 		"by default": nil,
-		"overflow":   {AtCap: ratelimit.ShareOverflow},
-		"refuse":     {AtCap: ratelimit.RefuseNew},
+		"refuse":     {RefuseWhenFull: true},
 		"one shard":  {MaxKeys: 1000},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -24,7 +24,7 @@ type Options struct {
 	Shadow bool
 
 	// OnFailure says what happens when the limiter fails. 0 is FailLocal.
-	OnFailure OnFailure
+	OnFailure Fail
 
 	// LegacyHeaders adds X-RateLimit-Limit, X-RateLimit-Remaining and X-RateLimit-Reset (in seconds
 	// from now). They describe the rule that denies a request, or else the one that leaves the
@@ -58,15 +58,15 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// OnFailure says what the middleware does with a request when its Limiter returns an error. That by
+// Fail says what the middleware does with a request when its Limiter returns an error. That by
 // itself is never a 429: the caller is not at fault. A limiter without room ([ErrFull]) is not one
 // that fails: that is answered with 503 in any case.
-type OnFailure int
+type Fail int
 
 const (
 	// FailLocal asks a [Memory] of the middleware's own instead. Every process gives each key the
 	// whole limit then.
-	FailLocal OnFailure = iota
+	FailLocal Fail = iota
 
 	// FailOpen lets the request through, without RateLimit fields. Its outcome is
 	// [OutcomeBypassed].
@@ -217,7 +217,7 @@ func (g *gate) decide(w http.ResponseWriter, r *http.Request, s *session) (by Li
 		return nil, true
 	}
 	for i := range s.decisions {
-		s.decisions[i].sound(&s.charges[i])
+		s.decisions[i].complete(&s.charges[i])
 	}
 	denial, outcome := s.denial(), OutcomeAllowed
 	if denial >= 0 {

@@ -196,7 +196,7 @@ func TestBugsOfTheServiceAreNotTheCallersFault(t *testing.T) {
 func TestShadowModeDeniesNothingAndShowsNothing(t *testing.T) {
 	t.Parallel()
 	var seen events
-	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: ratelimit.RefuseNew})
+	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, RefuseWhenFull: true})
 	h := ratelimit.New(m, &ratelimit.Options{Shadow: true, LegacyHeaders: true, Observe: seen.observe}, byKey("", ratelimit.PerHour(1)))(ok)
 	for _, row := range []struct{ key, event string }{
 		{"sk_1", "default allowed"},
@@ -386,7 +386,7 @@ func TestLimiterThatFails(t *testing.T) {
 	oneRule := []ratelimit.Rule{byKey("a", ratelimit.PerHour(2))}
 	twoRules := []ratelimit.Rule{oneRule[0], byKey("b", ratelimit.PerHour(3))}
 	for name, row := range map[string]struct {
-		on     ratelimit.OnFailure
+		on     ratelimit.Fail
 		rules  []ratelimit.Rule
 		codes  []int
 		events []string
@@ -436,7 +436,7 @@ func TestLimiterThatFails(t *testing.T) {
 // A caller that has gone makes a back end fail, which says nothing about the back end.
 func TestCallerThatHasGone(t *testing.T) {
 	t.Parallel()
-	for _, on := range []ratelimit.OnFailure{ratelimit.FailLocal, ratelimit.FailOpen, ratelimit.FailClosed} {
+	for _, on := range []ratelimit.Fail{ratelimit.FailLocal, ratelimit.FailOpen, ratelimit.FailClosed} {
 		var log strings.Builder
 		l := &broken{Memory: ratelimit.NewMemory(nil), err: context.Canceled}
 		ran := false
@@ -456,9 +456,9 @@ func TestCallerThatHasGone(t *testing.T) {
 
 func TestNoRoomIs503WhateverOnFailureSays(t *testing.T) {
 	t.Parallel()
-	for _, on := range []ratelimit.OnFailure{ratelimit.FailLocal, ratelimit.FailOpen, ratelimit.FailClosed} {
+	for _, on := range []ratelimit.Fail{ratelimit.FailLocal, ratelimit.FailOpen, ratelimit.FailClosed} {
 		var log strings.Builder
-		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: ratelimit.RefuseNew})
+		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, RefuseWhenFull: true})
 		h := ratelimit.New(m, &ratelimit.Options{OnFailure: on, Logger: slog.New(slog.NewTextHandler(&log, nil))},
 			byKey("", ratelimit.PerHour(1)))(ok)
 		require.Equal(t, 200, get(h, "sk_1").Code)
@@ -612,7 +612,6 @@ func TestNewPanicsOnWhatCannotWork(t *testing.T) {
 		"OnFailure":                func() { ratelimit.New(m, &ratelimit.Options{OnFailure: 3}, good) },
 		"a nil handler":            func() { ratelimit.New(m, nil, good)(nil) },
 		"MaxKeys":                  func() { ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: -1}) },
-		"AtCap":                    func() { ratelimit.NewMemory(&ratelimit.MemoryOptions{AtCap: 3}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -43,7 +43,7 @@ func TestWhatStrangersCanRepeatIsLoggedWhenItBeginsAndWhenItEnds(t *testing.T) {
 		code       int
 		rule       ratelimit.Rule
 		limiter    ratelimit.Limiter
-		on         ratelimit.OnFailure
+		on         ratelimit.Fail
 		heal       func()
 		begin, end string
 	}
@@ -61,7 +61,7 @@ func TestWhatStrangersCanRepeatIsLoggedWhenItBeginsAndWhenItEnds(t *testing.T) {
 			return trouble{200, byKey("", ratelimit.PerHour(2)), l, ratelimit.FailLocal, func() { l.err = nil }, "the limiter fails", "works again"}
 		},
 		"full": func() trouble {
-			m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: ratelimit.RefuseNew})
+			m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, RefuseWhenFull: true})
 			_, err := m.Take(t.Context(), ratelimit.Charge{Rule: "other", Limit: ratelimit.PerHour(1), Cost: 1})
 			require.NoError(t, err)
 			return trouble{503, byKey("", ratelimit.PerHour(2)), m, ratelimit.FailLocal, func() { time.Sleep(time.Hour) }, "no room", "room again"}
@@ -166,7 +166,7 @@ func TestFloodOfNewKeysIsOneFullTableDespitePausesAndKnownKeys(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var log lines
-		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: ratelimit.RefuseNew})
+		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, RefuseWhenFull: true})
 		h := ratelimit.New(m, &ratelimit.Options{Logger: log.logger()}, byKey("", ratelimit.Limit{Quota: 1, Window: 24 * time.Hour, Burst: 500}))(ok)
 		require.Equal(t, 200, get(h, "known").Code)
 		for range 20 {

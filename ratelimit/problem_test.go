@@ -128,7 +128,7 @@ func TestProblemDetailsOfConcurrencyLimits(t *testing.T) {
 	}{
 		{ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey, nil), "rate_limit_exceeded", quotaExceeded, "Quota Exceeded", &[]string{"concurrent"}, 429},
 		{
-			ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey, &ratelimit.ConcurrentOptions{Name: "uploads"}),
+			ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey, &ratelimit.ConcurrentOptions{Rule: "uploads"}),
 			"rate_limit_exceeded", quotaExceeded, "Quota Exceeded", &[]string{"uploads"}, 429,
 		},
 		{ratelimit.Shed(1, nil, nil), "service_unavailable", reducedCapacity, "Temporary Reduced Capacity", nil, 503},

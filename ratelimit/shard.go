@@ -1,279 +1,199 @@
 package ratelimit
 
 import (
-	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 const (
-	perBlock = 68          // entries, which fill 8 KiB with the word that the runtime puts before them
-	sample   = 8           // entries that are looked at to find room at the cap
-	reclaim  = 2           // entries that are looked at, for full buckets, whenever one is made
-	idle     = time.Minute // how long a bucket is full before it is dropped, while there is room
+	sampled   = 8           // entries that are compared to find the one to evict
+	reclaimed = 2           // entries that are checked for a full bucket whenever one is added
+	idle      = time.Minute // how long a bucket stays full before it is dropped, while there is room
 )
 
-// bucketID names a bucket: two 64-bit hashes, under seeds of their own, of the policy and the key.
-type bucketID [2]uint64
-
-// entry is a bucket in the table. 120 bytes.
-type entry struct {
-	id     bucketID
-	shape  shape
-	next   uint32 // the slot that follows in the chain, or on the free list; 0 is the end
-	owes   uint32 // the second, counted from shard.since, at which the bucket is full by the limits that it had before, too
-	bucket rate.Limiter
-}
-
-// shape is a Limit in 16 bytes, its Burst resolved. The zero shape is that of an entry on the free
-// list.
-type shape struct {
-	window       time.Duration
-	quota, burst uint32
-}
-
-func shapeOf(l Limit) shape {
-	return shape{window: l.Window, quota: uint32(l.Quota), burst: uint32(l.burst())}
-}
-
-// shard is one part of the table: a chained hash table over blocks of entries that never move.
-// Slots are numbered from 1.
+// shard is one part of a Memory. Its methods, except take and stats, need the lock, and use the
+// time that advance has set.
 type shard struct {
-	mu       sync.Mutex
-	now      time.Time // the latest that was seen: see clock
-	since    time.Time // when the first bucket was made
-	capacity uint32
-	evict    bool     // at the cap
-	heads    []uint32 // the first slot of each chain
-	blocks   []*[perBlock]entry
-	used     uint32 // slots handed out so far, including those on the free list
-	live     uint32
-	free     uint32 // the first slot of the free list
-	hand     uint32 // the slot that was last looked at for reclaiming
-	evicted  uint64
-	noRoom   uint64
+	mu sync.Mutex
+	table
+	refuse  bool      // whether a new key is refused when the table is full
+	now     time.Time // the latest time seen
+	since   time.Time // when the first bucket was made
+	hand    uint32    // the slot that reclaim checked last
+	evicted uint64
+	refused uint64
 }
 
-type verdict uint8
-
-const (
-	denied verdict = iota
-	admitted
-	unknown // there is no such bucket, and none was to be made
-	noRoom
-)
-
-// clock returns the time that counts: it never runs backwards. An older one would rewind a
-// rate.Limiter, which then mints the tokens of the same time again; and a bucket that was dropped
-// because it was full would be missing at an instant at which it was not yet full.
-func (s *shard) clock(now time.Time) time.Time {
+// advance moves the clock of the shard to now. The clock never goes back: an older time would rewind
+// a rate.Limiter, which would add the units of the same span again. A bucket that was dropped when it
+// was full would be missing at a time when it was not.
+func (s *shard) advance(now time.Time) {
 	if now.After(s.now) {
 		s.now = now
 	}
-	return s.now
 }
 
-// charge takes the units of c if the bucket has them. It makes a bucket where there is none, if
-// create says so. The entry is nil where the bucket is as good as full and not kept. The buckets of
-// the other charges of the same call are kept.
-func (s *shard) charge(now time.Time, id bucketID, c *Charge, create bool, call []charging) (*entry, verdict) {
-	e := s.find(id)
-	switch {
-	case c.Cost == 0:
-		return e, admitted
-	case c.Cost > c.Limit.burst():
-		return e, denied
-	case e == nil && !create:
-		return nil, unknown
-	case e == nil:
-		if e = s.insert(now, id, c.Limit, call); e == nil {
-			return nil, noRoom
-		}
-	case e.shape != shapeOf(c.Limit):
-		e.owes = uint32(ceilSecond(now.Sub(s.since)+s.refill(e, now)) / time.Second)
-		e.bucket.SetLimitAt(now, c.Limit.rate())
-		e.bucket.SetBurstAt(now, c.Limit.burst())
-		e.shape = shapeOf(c.Limit)
-	}
-	if e.bucket.AllowN(now, c.Cost) {
-		return e, admitted
-	}
-	return e, denied
-}
-
-// refund gives back what was taken at the same instant. It is exact: taking whole units from a
-// float64 that holds at least as many rounds nothing, and neither does adding them again.
-func (s *shard) refund(now time.Time, id bucketID, cost int) {
-	if e := s.find(id); e != nil {
-		e.bucket.AllowN(now, -cost)
-	}
-}
-
-// adjust takes units, or gives them back, whatever the bucket holds. It is false if there is no
-// room for a bucket.
-func (s *shard) adjust(now time.Time, id bucketID, c *Charge) bool {
-	e := s.find(id)
-	switch {
-	case c.Cost == 0 || e == nil && c.Cost < 0:
-		return true
-	case e == nil:
-		if e = s.insert(now, id, c.Limit, nil); e == nil {
-			return false
-		}
-	}
-	// ReserveN goes into debt, but takes no more than a burst at a time.
-	burst := int(e.shape.burst)
-	e.bucket.SetBurstAt(now, max(burst, c.Cost))
-	e.bucket.ReserveN(now, c.Cost)
-	e.bucket.SetBurstAt(now, burst)
-	return true
-}
-
-// forget drops the bucket, if it is there.
-func (s *shard) forget(id bucketID) {
-	if s.heads == nil {
-		return
-	}
-	for slot := s.heads[s.chain(id)]; slot != 0; slot = s.at(slot).next {
-		if s.at(slot).id == id {
-			s.drop(slot)
-			return
-		}
-	}
-}
-
-func (s *shard) find(id bucketID) *entry {
-	if s.heads == nil {
+// bucket returns the entry of a bucket, or nil if there is none: the bucket is full then.
+func (s *shard) bucket(id bucketID) *entry {
+	slot := s.find(id)
+	if slot == 0 {
 		return nil
 	}
-	for slot := s.heads[s.chain(id)]; slot != 0; {
-		e := s.at(slot)
-		if e.id == id {
-			return e
+	return s.at(slot)
+}
+
+// take takes a single charge.
+func (s *shard) take(now time.Time, id bucketID, c *Charge) (Decision, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.advance(now)
+	e := s.bucket(id)
+	if e == nil && c.needsBucket() {
+		if e = s.insert(id, c.Limit, nil); e == nil {
+			return Decision{}, ErrFull
 		}
-		slot = e.next
 	}
+	allowed := s.charge(e, c)
+	return decide(e, s.now, c, allowed), nil
+}
+
+// needsBucket reports whether the charge can change a bucket.
+func (c *Charge) needsBucket() bool { return c.Cost > 0 && c.Cost <= c.Limit.burst() }
+
+// charge takes the units of c from the bucket if it holds as many, and reports whether the charge is
+// allowed. The entry may be nil if c needs no bucket.
+func (s *shard) charge(e *entry, c *Charge) bool {
+	if !c.needsBucket() {
+		return c.Cost == 0
+	}
+	if e.limit != pack(c.Limit) {
+		s.setLimit(e, c.Limit)
+	}
+	return e.bucket.AllowN(s.now, c.Cost)
+}
+
+// setLimit gives a bucket another limit. Its units stay, as far as the new burst holds them.
+func (s *shard) setLimit(e *entry, l Limit) {
+	e.owes = uint32(ceilSecond(s.now.Sub(s.since)+s.untilFull(e, s.now)) / time.Second)
+	e.limit = pack(l)
+	e.bucket.SetLimitAt(s.now, l.rate())
+	e.bucket.SetBurstAt(s.now, l.burst())
+}
+
+// refund gives back the units that a charge has just taken. That is exact: whole units leave a
+// float64 that holds at least as many, and come back to it, without rounding.
+func (s *shard) refund(id bucketID, cost int) {
+	if e := s.bucket(id); e != nil {
+		e.bucket.AllowN(s.now, -cost)
+	}
+}
+
+// adjust takes units, or gives them back if the cost is negative, whatever the bucket holds.
+func (s *shard) adjust(id bucketID, c *Charge) error {
+	e := s.bucket(id)
+	switch {
+	case c.Cost == 0 || e == nil && c.Cost < 0:
+		return nil
+	case e == nil:
+		if e = s.insert(id, c.Limit, nil); e == nil {
+			return ErrFull
+		}
+	}
+	// ReserveN can take what the bucket does not hold, but no more than a burst.
+	burst := int(e.limit.burst)
+	e.bucket.SetBurstAt(s.now, max(burst, c.Cost))
+	e.bucket.ReserveN(s.now, c.Cost)
+	e.bucket.SetBurstAt(s.now, burst)
 	return nil
 }
 
-func (s *shard) at(slot uint32) *entry { return &s.blocks[(slot-1)/perBlock][(slot-1)%perBlock] }
-
-func (s *shard) chain(id bucketID) uint64 {
-	i, _ := bits.Mul64(id[1], uint64(len(s.heads)))
-	return i
-}
-
-// insert makes a full bucket. It returns nil when the cap is reached, nothing is to be evicted, and
-// no full bucket was found to make room.
-func (s *shard) insert(now time.Time, id bucketID, l Limit, call []charging) *entry {
-	if s.heads == nil {
-		s.heads = make([]uint32, s.capacity)
-		s.since = now
+// insert adds a full bucket. It returns nil if there is no room for one. The buckets in keep are not
+// dropped to make room.
+func (s *shard) insert(id bucketID, l Limit, keep []bucketID) *entry {
+	if s.since.IsZero() {
+		s.since = s.now
 	}
-	s.reclaim(now)
-	slot := s.vacant(now, call)
-	if slot == 0 {
-		s.noRoom++
+	s.reclaim()
+	if s.full() && !s.makeRoom(keep) {
+		s.refused++
 		return nil
 	}
-	s.live++
-	e, head := s.at(slot), &s.heads[s.chain(id)]
-	*e = entry{id: id, shape: shapeOf(l), next: *head}
-	*head = slot
-	// The zero Limiter was empty in the year 1. Given its limit then, it is full by now, as new.
+	e := s.add(id)
+	e.limit = pack(l)
+	// A zero rate.Limiter was empty in the year 1. With its limit since then, it is full now.
 	e.bucket.SetBurstAt(time.Time{}, l.burst())
 	e.bucket.SetLimitAt(time.Time{}, l.rate())
 	return e
 }
 
-// vacant returns a slot that is in no chain, 0 if there is none.
-func (s *shard) vacant(now time.Time, call []charging) uint32 {
-	if s.free == 0 {
-		if s.used < s.capacity {
-			if s.used%perBlock == 0 {
-				s.blocks = append(s.blocks, new([perBlock]entry))
-			}
-			s.used++
-			return s.used
-		}
-		slot, refill := s.fullest(now, call)
-		if slot == 0 {
-			return 0
-		}
-		if refill > 0 {
-			if !s.evict {
-				return 0
-			}
-			s.evicted++
-		}
-		s.drop(slot)
+// reclaim drops full buckets, which are like new ones. Checking two for each one that is added keeps
+// up with any flood. While there is room, buckets stay for a minute, since their keys may come back.
+func (s *shard) reclaim() {
+	at := s.now
+	if !s.full() {
+		at = at.Add(-idle)
 	}
-	slot := s.free
-	s.free = s.at(slot).next
-	return slot
-}
-
-// reclaim drops full buckets, which are like new ones. Two slots for each bucket that is made keep
-// up with any flood. While there is room it spares those that were in use a short time ago, and
-// will be again.
-func (s *shard) reclaim(now time.Time) {
-	if s.free != 0 || s.used < s.capacity {
-		now = now.Add(-idle)
-	}
-	for range min(reclaim, s.used) {
+	for range min(reclaimed, s.used) {
 		s.hand = s.hand%s.used + 1
-		if e := s.at(s.hand); e.shape != (shape{}) && s.refill(e, now) == 0 {
-			s.drop(s.hand)
+		if e := s.at(s.hand); e.limit != (packedLimit{}) && s.untilFull(e, at) == 0 {
+			s.remove(s.hand)
 		}
 	}
 }
 
-// fullest returns that entry of a sample that is full the soonest, and how long it takes: what its
-// bucket still remembers is forgotten then anyway. The least recently used one would be the wrong
-// choice: with a flood of new keys a caller could evict the bucket that it has drained. Every slot
-// is in use. The buckets that the same call has charged are no candidates, or a charge would be
-// forgotten before it was ever seen; slot is 0 if there are no others.
-func (s *shard) fullest(now time.Time, call []charging) (slot uint32, refill time.Duration) {
-	at := rand.Uint32N(s.used)
-	for range min(sample+len(call), int(s.used)) {
-		at = at%s.used + 1
-		e := s.at(at)
-		if slices.ContainsFunc(call, func(c charging) bool { return c.id == e.id }) {
+// makeRoom drops a bucket from a full table, and reports whether it did. Unless the bucket is full,
+// that counts as an eviction, which a shard that refuses does not make.
+func (s *shard) makeRoom(keep []bucketID) bool {
+	slot, untilFull := s.fullest(keep)
+	if slot == 0 || untilFull > 0 && s.refuse {
+		return false
+	}
+	if untilFull > 0 {
+		s.evicted++
+	}
+	s.remove(slot)
+	return true
+}
+
+// fullest returns, from a random sample, the slot of the bucket that is full the soonest, and the
+// time until then. Evicting the least recently used bucket instead would let a caller evict the
+// bucket that it has drained, with a flood of new keys. The slot is 0 if all of the sample are to be
+// kept.
+func (s *shard) fullest(keep []bucketID) (fullest uint32, untilFull time.Duration) {
+	slot := rand.Uint32N(s.used)
+	for range min(sampled+len(keep), int(s.used)) {
+		slot = slot%s.used + 1
+		e := s.at(slot)
+		if slices.Contains(keep, e.id) {
 			continue
 		}
-		if r := s.refill(e, now); slot == 0 || r < refill {
-			slot, refill = at, r
+		if d := s.untilFull(e, s.now); fullest == 0 || d < untilFull {
+			fullest, untilFull = slot, d
 		}
 	}
-	return slot, refill
+	return fullest, untilFull
 }
 
-// refill is the time until the bucket is full and may be forgotten, 0 if it is. Full by its own
-// limit is not enough: one that was drained under a large limit, and is full under a small one,
-// would come back as a full one of the large limit.
-func (s *shard) refill(e *entry, now time.Time) time.Duration {
-	owed := max(time.Duration(e.owes)*time.Second-now.Sub(s.since), 0)
-	missing := float64(e.shape.burst) - e.bucket.TokensAt(now)
+// untilFull returns the time until the bucket can be dropped: when it is full, by its own limit and by
+// those that it had before. A bucket that was drained under a large limit, and is full under a small
+// one, would come back as a full bucket of the large limit.
+func (s *shard) untilFull(e *entry, at time.Time) time.Duration {
+	owed := max(time.Duration(e.owes)*time.Second-at.Sub(s.since), 0)
+	l := e.limit.unpack()
+	missing := float64(l.Burst) - e.bucket.TokensAt(at)
 	if missing <= 0 {
 		return owed
 	}
-	l := Limit{Quota: int(e.shape.quota), Window: e.shape.window}
-	return max(owed, refill(missing, l.perUnit()), 1)
+	return max(owed, l.refill(missing), 1)
 }
 
-// drop puts an entry on the free list.
-func (s *shard) drop(slot uint32) {
-	e := s.at(slot)
-	link := &s.heads[s.chain(e.id)]
-	for *link != slot {
-		link = &s.at(*link).next
-	}
-	*link = e.next
-	e.shape, e.next = shape{}, s.free
-	s.free = slot
-	s.live--
+// stats adds the numbers of the shard to those of others.
+func (s *shard) stats(sum *MemoryStats) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sum.Keys += int(s.live)
+	sum.Evicted += s.evicted
+	sum.Refused += s.refused
 }

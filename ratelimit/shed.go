@@ -10,30 +10,30 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// Class is how much a request matters when there are too many. The zero Class is Normal.
+// Class is how much a request matters when there are too many. The zero Class is ClassNormal.
 type Class int
 
 // The classes, and when [Shed] refuses them if the reserve is 20 % of the capacity.
 const (
-	Low      Class = iota - 1 // what can wait, such as test mode and batches: from 60 % on
-	Normal                    // from 80 % on
-	High                      // what others depend on, such as writes: from 90 % on
-	Critical                  // what must not fail, such as charges: when all is taken
+	ClassLow      Class = iota - 1 // what can wait, such as test mode and batches: from 60 % on
+	ClassNormal                    // from 80 % on
+	ClassHigh                      // what others depend on, such as writes: from 90 % on
+	ClassCritical                  // what must not fail, such as charges: when all is taken
 )
 
 // ShedOptions are options of [Shed].
 type ShedOptions struct {
-	// Name is the policy's name in events. "" is "shed".
-	Name string
+	// Rule is the name in events. The default is "shed".
+	Rule string
 
-	// Reserve is the share of the capacity that Normal requests leave alone, from 0 to 1. Low ones
-	// leave a quarter of the rest alone, too; High ones leave half of the reserve. 0 is 0.2,
+	// Reserve is the share of the capacity that ClassNormal requests leave alone, from 0 to 1. ClassLow ones
+	// leave a quarter of the rest alone, too; ClassHigh ones leave half of the reserve. 0 is 0.2,
 	// negative is no reserve.
 	Reserve float64
 
 	// Hysteresis is the share of the capacity that must have come free before a class that was
 	// refused is admitted again: without it, the service would change its mind with every request.
-	// Critical requests are admitted as soon as there is room. 0 is 0.1, negative is none.
+	// ClassCritical requests are admitted as soon as there is room. 0 is 0.1, negative is none.
 	Hysteresis float64
 
 	// RetryAfter is what a refused request is told to wait. It is rounded up to whole seconds. 0 is
@@ -61,7 +61,7 @@ type ShedOptions struct {
 //
 // The class of a request is for the service to say: by its route, never by a header that the client
 // may set. By the principal's plan it can only say it inside of authentication, whose own work Shed
-// does not spare the process then. A nil function makes all of them Normal. Nil options are the
+// does not spare the process then. A nil function makes all of them ClassNormal. Nil options are the
 // defaults. It panics if the capacity is not positive.
 //
 // A request counts until its handler returns, however it does: a panic ends it too, and a hijacked
@@ -75,14 +75,14 @@ func Shed(capacity int, class func(*http.Request) Class, o *ShedOptions) func(ht
 		o = &ShedOptions{}
 	}
 	if class == nil {
-		class = func(*http.Request) Class { return Normal }
+		class = func(*http.Request) Class { return ClassNormal }
 	}
 	capacity = min(capacity, 1<<30) // no process runs more, and shares of the largest int would not fit an int
 	busy := apierror.CodeServiceUnavailable.New().WithProblemType(reducedCapacity, "Temporary Reduced Capacity")
 	s := &shed{
 		class:  class,
 		skip:   o.Skip,
-		permit: newPermit(cmp.Or(o.Name, "shed"), busy, o.RetryAfter, o.Shadow, o.Observe),
+		permit: newPermit(cmp.Or(o.Rule, "shed"), busy, o.RetryAfter, o.Shadow, o.Observe),
 	}
 	reserve, hysteresis := share("Reserve", o.Reserve, 0.2), share("Hysteresis", o.Hysteresis, 0.1)
 	part := func(share float64) int { return max(int(share*float64(capacity)+1e-9), 1) }
@@ -90,7 +90,7 @@ func Shed(capacity int, class func(*http.Request) Class, o *ShedOptions) func(ht
 		stop := part(1 - left)
 		s.grades[i] = grade{stop: stop, resume: max(stop-part(hysteresis), 0)}
 	}
-	s.grades[Critical-Low] = grade{stop: capacity, resume: capacity - 1}
+	s.grades[ClassCritical-ClassLow] = grade{stop: capacity, resume: capacity - 1}
 	return s.middleware
 }
 
@@ -114,7 +114,7 @@ type shed struct {
 
 	mu      sync.Mutex
 	running int
-	grades  [Critical - Low + 1]grade
+	grades  [ClassCritical - ClassLow + 1]grade
 }
 
 // grade is the state of one class.
@@ -130,7 +130,7 @@ func (s *shed) middleware(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		class := min(max(s.class(r), Low), Critical)
+		class := min(max(s.class(r), ClassLow), ClassCritical)
 		s.permit.serve(w, r, next, s.enter(class), s.leave)
 	})
 }
@@ -140,7 +140,7 @@ func (s *shed) middleware(next http.Handler) http.Handler {
 func (s *shed) enter(c Class) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	refused := s.grades[c-Low].refused
+	refused := s.grades[c-ClassLow].refused
 	if !refused || s.permit.shadow {
 		s.count(1)
 	}

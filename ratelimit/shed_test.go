@@ -74,15 +74,15 @@ func TestShedRefusesTheLowestClassFirst(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShedder(t, 100, nil)
-		require.Equal(t, 60, s.fill(ratelimit.Low))
-		require.Equal(t, 20, s.fill(ratelimit.Normal))
-		require.Equal(t, 10, s.fill(ratelimit.High))
-		require.Equal(t, 10, s.fill(ratelimit.Critical))
-		for c := ratelimit.Low; c <= ratelimit.Critical; c++ {
+		require.Equal(t, 60, s.fill(ratelimit.ClassLow))
+		require.Equal(t, 20, s.fill(ratelimit.ClassNormal))
+		require.Equal(t, 10, s.fill(ratelimit.ClassHigh))
+		require.Equal(t, 10, s.fill(ratelimit.ClassCritical))
+		for c := ratelimit.ClassLow; c <= ratelimit.ClassCritical; c++ {
 			require.False(t, s.admits(c))
 		}
 		s.end(100)
-		require.True(t, s.admits(ratelimit.Low))
+		require.True(t, s.admits(ratelimit.ClassLow))
 		s.end(1)
 	})
 }
@@ -91,22 +91,22 @@ func TestShedHasHysteresis(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShedder(t, 100, nil)
-		require.Equal(t, 80, s.fill(ratelimit.Normal))
+		require.Equal(t, 80, s.fill(ratelimit.ClassNormal))
 		s.end(9) // 71 run
-		require.False(t, s.admits(ratelimit.Normal))
+		require.False(t, s.admits(ratelimit.ClassNormal))
 		s.end(1)
-		require.True(t, s.admits(ratelimit.Normal))
-		require.Equal(t, 9, s.fill(ratelimit.Normal))
+		require.True(t, s.admits(ratelimit.ClassNormal))
+		require.Equal(t, 9, s.fill(ratelimit.ClassNormal))
 
-		require.False(t, s.admits(ratelimit.Low))
+		require.False(t, s.admits(ratelimit.ClassLow))
 		s.end(29) // 51
-		require.False(t, s.admits(ratelimit.Low))
+		require.False(t, s.admits(ratelimit.ClassLow))
 		s.end(1)
-		require.True(t, s.admits(ratelimit.Low))
+		require.True(t, s.admits(ratelimit.ClassLow))
 
-		require.Equal(t, 49, s.fill(ratelimit.Critical))
+		require.Equal(t, 49, s.fill(ratelimit.ClassCritical))
 		s.end(1)
-		require.True(t, s.admits(ratelimit.Critical), "critical requests wait for nothing but room")
+		require.True(t, s.admits(ratelimit.ClassCritical), "critical requests wait for nothing but room")
 		s.end(100)
 	})
 }
@@ -121,7 +121,7 @@ func TestShedNeverPrefersALowerClass(t *testing.T) {
 				running := 0
 				for i := range 60 {
 					below := false
-					for c := ratelimit.Low; c <= ratelimit.Critical; c++ {
+					for c := ratelimit.ClassLow; c <= ratelimit.ClassCritical; c++ {
 						admitted := s.admits(c)
 						if admitted {
 							s.end(1)
@@ -147,11 +147,11 @@ func TestShedWithoutAReserve(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShedder(t, 100, &ratelimit.ShedOptions{Reserve: -1, Hysteresis: -1})
-		require.Equal(t, 75, s.fill(ratelimit.Low))
-		require.Equal(t, 25, s.fill(ratelimit.Normal))
-		require.False(t, s.admits(ratelimit.Critical))
+		require.Equal(t, 75, s.fill(ratelimit.ClassLow))
+		require.Equal(t, 25, s.fill(ratelimit.ClassNormal))
+		require.False(t, s.admits(ratelimit.ClassCritical))
 		s.end(1)
-		require.True(t, s.admits(ratelimit.Normal))
+		require.True(t, s.admits(ratelimit.ClassNormal))
 		s.end(100)
 	})
 }
@@ -163,7 +163,7 @@ func TestShedOfTheLargestCapacityRefusesNothing(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newShedder(t, math.MaxInt, o)
 			for range 10 {
-				for c := ratelimit.Low; c <= ratelimit.Critical; c++ {
+				for c := ratelimit.ClassLow; c <= ratelimit.ClassCritical; c++ {
 					require.True(t, s.admits(c), "class %d of %+v", c, o)
 				}
 			}

@@ -163,7 +163,7 @@ func TestForgettingFullBucketsChangesNothing(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(5) {
 		rnd := rand.New(rand.NewPCG(seed, 0))
-		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 600, AtCap: ratelimit.AtCap(seed % 3)})
+		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 600, RefuseWhenFull: seed%2 == 0})
 		reference := map[string]*rate.Limiter{}
 		now := epoch
 		denials := 0
@@ -189,7 +189,7 @@ func TestForgettingFullBucketsChangesNothing(t *testing.T) {
 		}
 		stats := m.Stats()
 		require.Zero(t, stats.Evicted)
-		require.Zero(t, stats.NoRoom)
+		require.Zero(t, stats.Refused)
 		require.LessOrEqual(t, stats.Keys, 600)
 		require.Greater(t, len(reference), 1000, "more keys than there is room for")
 		require.Greater(t, denials, 100)
@@ -237,7 +237,7 @@ func TestAnotherPlanAndBackDoesNotRefillABucket(t *testing.T) {
 		flood   int
 	}{
 		"with room":  {nil, 1000},
-		"at the cap": {&ratelimit.MemoryOptions{MaxKeys: 16, AtCap: ratelimit.RefuseNew}, 100},
+		"at the cap": {&ratelimit.MemoryOptions{MaxKeys: 16, RefuseWhenFull: true}, 100},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -350,19 +350,18 @@ func TestNothingIsKeptForWhatNeedsNoBucket(t *testing.T) {
 func TestFloodOfNewKeysDoesNotResetABucket(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
-		flood ratelimit.Limit
-		atCap ratelimit.AtCap
+		flood  ratelimit.Limit
+		refuse bool
 	}{
-		"of the same limit":         {ratelimit.PerHour(5), ratelimit.EvictFullest},
-		"of a faster limit":         {ratelimit.PerSecond(100), ratelimit.EvictFullest},
-		"of a slow, wide one":       {ratelimit.PerHour(1000), ratelimit.EvictFullest},
-		"drained, and overflowing":  {ratelimit.PerHour(1), ratelimit.ShareOverflow},
-		"drained, and then refused": {ratelimit.PerHour(1), ratelimit.RefuseNew},
+		"of the same limit":         {ratelimit.PerHour(5), false},
+		"of a faster limit":         {ratelimit.PerSecond(100), false},
+		"of a slow, wide one":       {ratelimit.PerHour(1000), false},
+		"drained, and then refused": {ratelimit.PerHour(1), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			const maxKeys = 1 << 14
-			m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: maxKeys, AtCap: row.atCap})
+			m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: maxKeys, RefuseWhenFull: row.refuse})
 			own := charge("attacker", ratelimit.PerHour(5))
 			now := epoch
 			for i := range 6 {
@@ -401,8 +400,8 @@ func TestAtCap(t *testing.T) {
 			return into[0], err
 		}},
 	} {
-		full := func(t *testing.T, atCap ratelimit.AtCap) *ratelimit.Memory {
-			m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 20, AtCap: atCap})
+		full := func(t *testing.T, refuse bool) *ratelimit.Memory {
+			m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 20, RefuseWhenFull: refuse})
 			for i := range 20 {
 				d, err := way.take(m, epoch, strconv.Itoa(i))
 				require.NoError(t, err)
@@ -410,28 +409,9 @@ func TestAtCap(t *testing.T) {
 			}
 			return m
 		}
-		t.Run(way.name+"/overflow", func(t *testing.T) {
-			t.Parallel()
-			m := full(t, ratelimit.ShareOverflow)
-			for i, want := range []bool{true, true, true, false, false} {
-				d, err := way.take(m, epoch, fmt.Sprint("new ", i))
-				require.NoError(t, err)
-				require.Equal(t, want, d.Allowed, "one bucket for all new keys")
-				require.Equal(t, !want, d.RetryAfter == 20*time.Minute)
-			}
-			d, err := way.take(m, epoch, "7")
-			require.NoError(t, err)
-			require.Equal(t, 1, d.Remaining, "a key that is known has its own")
-			require.Equal(t, ratelimit.MemoryStats{Keys: 20, NoRoom: 5}, m.Stats())
-
-			d, err = way.take(m, epoch.Add(2*time.Hour), "new 0")
-			require.NoError(t, err)
-			require.Equal(t, 2, d.Remaining, "there is room again")
-			require.EqualValues(t, 5, m.Stats().NoRoom)
-		})
 		t.Run(way.name+"/refuse", func(t *testing.T) {
 			t.Parallel()
-			m := full(t, ratelimit.RefuseNew)
+			m := full(t, true)
 			_, err := way.take(m, epoch, "new")
 			require.ErrorIs(t, err, ratelimit.ErrFull)
 			d, err := way.take(m, epoch, "7")
@@ -442,7 +422,7 @@ func TestAtCap(t *testing.T) {
 		})
 		t.Run(way.name+"/evict", func(t *testing.T) {
 			t.Parallel()
-			m := full(t, ratelimit.EvictFullest)
+			m := full(t, false)
 			d, err := way.take(m, epoch, "new")
 			require.NoError(t, err)
 			require.Equal(t, 2, d.Remaining)
@@ -451,70 +431,23 @@ func TestAtCap(t *testing.T) {
 	}
 }
 
-// TestSharedBucketsOfManyPoliciesAreApart has a rule for each of many routes, and new keys that use
-// them in turn.
-func TestSharedBucketsOfManyPoliciesAreApart(t *testing.T) {
-	t.Parallel()
-	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: ratelimit.ShareOverflow})
-	take := func(policy, key int) bool {
-		c := charge(strconv.Itoa(key), ratelimit.PerHour(3))
-		c.Rule = "route " + strconv.Itoa(policy)
-		d, err := m.TakeAt(epoch, c)
-		require.NoError(t, err)
-		return d.Allowed
-	}
-	require.True(t, take(0, 0)) // fills the table
-	for round := range 5 {
-		for policy := range 1000 {
-			require.Equal(t, round < 3, take(1+policy, 1+round), "policy %d, round %d", policy, round)
-		}
-	}
-}
-
-// TestTakeAllWithoutRoomChargesNothing: one of the keys is known, the other finds no room, or a
-// shared bucket that is empty.
+// TestTakeAllWithoutRoomChargesNothing: one of the keys is known, the others find no room.
 func TestTakeAllWithoutRoomChargesNothing(t *testing.T) {
 	t.Parallel()
 	limit := ratelimit.PerHour(3)
-	for _, atCap := range []ratelimit.AtCap{ratelimit.ShareOverflow, ratelimit.RefuseNew} {
-		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: atCap})
-		_, err := m.TakeAt(epoch, charge("known", limit))
-		require.NoError(t, err)
-		for range 3 { // empties the overflow bucket
-			_, _ = m.TakeAt(epoch, charge("new", limit))
-		}
-		into := make([]ratelimit.Decision, 3)
-		err = m.TakeAllAt(epoch, []ratelimit.Charge{
-			charge("known", limit), charge("new", limit), {Rule: "q", Key: "k", Limit: limit, Cost: 1},
-		}, into)
-		if atCap == ratelimit.RefuseNew {
-			require.ErrorIs(t, err, ratelimit.ErrFull)
-		} else {
-			require.NoError(t, err)
-			require.Equal(t, []bool{true, false, true}, []bool{into[0].Allowed, into[1].Allowed, into[2].Allowed})
-		}
-		c := charge("known", limit)
+	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 2, RefuseWhenFull: true})
+	_, err := m.TakeAt(epoch, charge("known", limit))
+	require.NoError(t, err)
+	err = m.TakeAllAt(epoch, []ratelimit.Charge{
+		charge("known", limit), charge("new", limit), {Rule: "q", Key: "k", Limit: limit, Cost: 1},
+	}, make([]ratelimit.Decision, 3))
+	require.ErrorIs(t, err, ratelimit.ErrFull)
+	for key, want := range map[string]int{"known": 2, "new": 3} {
+		c := charge(key, limit)
 		c.Cost = 0
 		d, err := m.TakeAt(epoch, c)
 		require.NoError(t, err)
-		require.Equal(t, 2, d.Remaining)
-	}
-}
-
-// TestManyCallersOfASmallTable is for the race detector, and for what must hold in the end.
-// Beside MaxKeys there are 4,096 shared buckets. Of more policies, some begin anew.
-func TestMorePoliciesThanSharedBuckets(t *testing.T) {
-	t.Parallel()
-	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: ratelimit.ShareOverflow})
-	into := make([]ratelimit.Decision, 1)
-	for policy := range 4200 {
-		c := charge("k", ratelimit.PerHour(3))
-		c.Rule = "route " + strconv.Itoa(policy)
-		d, err := m.TakeAt(epoch, c)
-		require.NoError(t, err)
-		require.Equal(t, 2, d.Remaining, c.Rule)
-		require.NoError(t, m.TakeAllAt(epoch, []ratelimit.Charge{c}, into))
-		require.Equal(t, 1, into[0].Remaining, c.Rule)
+		require.Equal(t, want, d.Remaining)
 	}
 }
 
@@ -523,7 +456,7 @@ func TestMorePoliciesThanSharedBuckets(t *testing.T) {
 func TestFullBucketMakesRoomWhereverItIs(t *testing.T) {
 	t.Parallel()
 	for place := range 8 {
-		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 8, AtCap: ratelimit.RefuseNew})
+		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 8, RefuseWhenFull: true})
 		for i := range 8 {
 			limit := ratelimit.PerHour(1)
 			if i == place {
@@ -536,7 +469,7 @@ func TestFullBucketMakesRoomWhereverItIs(t *testing.T) {
 		require.ErrorIs(t, err, ratelimit.ErrFull, "a nanosecond is missing")
 		_, err = m.TakeAt(epoch.Add(time.Second), charge("new", ratelimit.PerHour(1)))
 		require.NoError(t, err, "in place %d", place)
-		require.Equal(t, ratelimit.MemoryStats{Keys: 8, NoRoom: 1}, m.Stats())
+		require.Equal(t, ratelimit.MemoryStats{Keys: 8, Refused: 1}, m.Stats())
 	}
 }
 
@@ -559,8 +492,8 @@ func TestLargestTable(t *testing.T) {
 
 func TestManyCallersOfASmallTable(t *testing.T) {
 	t.Parallel()
-	for _, atCap := range []ratelimit.AtCap{ratelimit.EvictFullest, ratelimit.ShareOverflow, ratelimit.RefuseNew} {
-		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 2100, AtCap: atCap})
+	for _, refuse := range []bool{false, true} {
+		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 2100, RefuseWhenFull: refuse})
 		var wg sync.WaitGroup
 		for g := range 8 {
 			wg.Go(func() {
@@ -585,40 +518,40 @@ func TestManyCallersOfASmallTable(t *testing.T) {
 	}
 }
 
-// TestACallKeepsWhatItHasCharged has rules of keys that are all new, in tables that are too small
-// for them: each call needs the room that it took itself a moment ago. Every rule must still count.
+// TestACallKeepsWhatItHasCharged has rules of keys that are all new, in tables that have no room to
+// spare: each call needs the room that it took itself a moment ago. Every rule must still count.
 func TestACallKeepsWhatItHasCharged(t *testing.T) {
 	t.Parallel()
-	for _, atCap := range []ratelimit.AtCap{ratelimit.EvictFullest, ratelimit.ShareOverflow} {
-		for _, maxKeys := range []int{1, 2, 3, 4, 20} {
-			for _, rules := range []int{2, 3, 12} {
-				m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: maxKeys, AtCap: atCap})
-				admitted := 0
-				for i := range 100 {
-					charges := make([]ratelimit.Charge, rules)
-					for k := range charges { // the fullest first, which are the first to go
-						charges[k] = ratelimit.Charge{Rule: strconv.Itoa(k), Key: "k", Limit: ratelimit.Limit{Quota: 1000, Window: time.Hour, Burst: 1000 - 80*k}, Cost: 1}
-					}
-					last := &charges[rules-1]
-					last.Limit = ratelimit.PerHour(5)
-					into := make([]ratelimit.Decision, rules)
-					require.NoError(t, m.TakeAllAt(epoch.Add(time.Duration(i)*time.Millisecond), charges, into))
-					all := true
-					for k, d := range into {
-						all = all && d.Allowed
-						require.False(t, d.Allowed && d.Remaining == 1000-80*k, "rule %d of %d has not been charged: %+v", k, rules, d)
-					}
-					if all {
-						admitted++
-					}
-				}
-				if maxKeys == 1 {
-					require.Equal(t, 5, admitted, "%d rules", rules)
-				}
-				require.LessOrEqual(t, m.Stats().Keys, maxKeys)
+	for _, row := range []struct{ maxKeys, rules int }{{1, 1}, {2, 2}, {3, 3}, {4, 3}, {12, 12}, {20, 12}} {
+		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: row.maxKeys})
+		for call := range 100 {
+			charges := make([]ratelimit.Charge, row.rules)
+			for k := range charges { // the fullest first, which are the first to go
+				charges[k] = ratelimit.Charge{Rule: strconv.Itoa(k), Key: strconv.Itoa(call), Limit: ratelimit.PerHour(1000 - 80*k), Cost: 1}
+			}
+			into := make([]ratelimit.Decision, row.rules)
+			require.NoError(t, m.TakeAllAt(epoch.Add(time.Duration(call)*time.Millisecond), charges, into))
+			for k, d := range into {
+				require.True(t, d.Allowed)
+				require.Equal(t, 999-80*k, d.Remaining, "rule %d of %+v", k, row)
 			}
 		}
+		require.LessOrEqual(t, m.Stats().Keys, row.maxKeys)
 	}
+}
+
+// A call that needs more buckets than the table holds is refused as one of a new key is, and charges
+// nothing.
+func TestACallLargerThanTheTableIsRefused(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 2})
+	charges := []ratelimit.Charge{charge("a", ratelimit.PerHour(5)), charge("b", ratelimit.PerHour(5)), charge("c", ratelimit.PerHour(5))}
+	into := make([]ratelimit.Decision, 3)
+	require.ErrorIs(t, m.TakeAllAt(epoch, charges, into), ratelimit.ErrFull)
+	require.NoError(t, m.TakeAllAt(epoch, charges[:2], into[:2]))
+	require.Equal(t, 4, into[0].Remaining)
+	require.Equal(t, 4, into[1].Remaining)
+	require.EqualValues(t, 1, m.Stats().Refused)
 }
 
 // In tables of a usual size, too, a call may look at its own bucket when it needs room.
@@ -643,7 +576,7 @@ func TestACallInAFullTableKeepsWhatItHasCharged(t *testing.T) {
 // longer.
 func TestBucketIsKeptUntilItIsFullByTheLimitBefore(t *testing.T) {
 	t.Parallel()
-	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, AtCap: ratelimit.RefuseNew})
+	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, RefuseWhenFull: true})
 	take := func(after time.Duration, key string, l ratelimit.Limit, cost int) (bool, error) {
 		c := charge(key, l)
 		c.Cost = cost
