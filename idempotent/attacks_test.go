@@ -111,7 +111,7 @@ func TestDuplicatesThatWaitHoldNoBody(t *testing.T) {
 					})
 				}
 				var got string
-				mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{Fingerprint: remember, WaitersPerKey: -1})(
+				mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{Fingerprint: remember, MaxWaiters: -1})(
 					http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 						time.Sleep(5 * time.Second)
 						b, _ := io.ReadAll(r.Body)

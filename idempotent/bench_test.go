@@ -30,7 +30,7 @@ func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
 func newKeyed(tb testing.TB) (serve func(key string) (status int)) {
 	tb.Helper()
 	response := make([]byte, 1<<10)
-	mw := idempotent.New(idempotent.NewMemory(&idempotent.MemoryOptions{MaxEntries: -1, MaxBytes: -1}), idempotent.ByPrincipal, nil)(
+	mw := idempotent.New(idempotent.NewMemory(&idempotent.MemoryOptions{MaxRecords: -1, MaxBytes: -1}), idempotent.ByPrincipal, nil)(
 		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header()["Content-Type"] = []string{"application/json"}
 			w.WriteHeader(http.StatusCreated)
@@ -94,7 +94,7 @@ func BenchmarkMemoryAcquireDone(b *testing.B) {
 func BenchmarkMemoryFull(b *testing.B) {
 	for _, entries := range []int{1 << 10, 1 << 16} {
 		b.Run(fmt.Sprint(entries), func(b *testing.B) {
-			m := idempotent.NewMemory(&idempotent.MemoryOptions{MaxEntries: entries, Evict: true})
+			m := idempotent.NewMemory(&idempotent.MemoryOptions{MaxRecords: entries, EvictWhenFull: true})
 			cycle := func(n int) {
 				c := claimOf(strconv.Itoa(n%10), n)
 				_, _ = m.Acquire(b.Context(), c)
@@ -112,7 +112,7 @@ func BenchmarkMemoryFull(b *testing.B) {
 }
 
 func BenchmarkMemoryParallel(b *testing.B) {
-	m := idempotent.NewMemory(&idempotent.MemoryOptions{Evict: true})
+	m := idempotent.NewMemory(&idempotent.MemoryOptions{EvictWhenFull: true})
 	var n atomic.Int64
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {

@@ -162,7 +162,7 @@ func TestDefaultWait(t *testing.T) {
 func TestFailOpenAsksTheStoreOnlyForTheClaim(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		onFailure idempotent.OnFailure
+		onFailure idempotent.Fail
 		finishes  int64
 	}{
 		"open":   {idempotent.FailOpen, 0},

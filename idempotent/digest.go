@@ -15,10 +15,10 @@ import (
 
 const headerDigest = "Content-Digest"
 
-// ErrDigest is what the handler of an upload reads in place of io.EOF if the body does not match
+// errDigest is what the handler of an upload reads in place of io.EOF if the body does not match
 // its Content-Digest: see [FingerprintDigest]. A handler returns it as it is: it is answered with
 // 400 parameter_invalid.
-var ErrDigest error = digestError{}
+var errDigest error = digestError{}
 
 type digestError struct{}
 
@@ -44,7 +44,7 @@ var errDigestSyntax = errors.New(
 //
 // The handler then reads the body as it comes: it is not held in memory, and [Options].MaxBody
 // does not bound it. It is compared with its digest on the way. If it does not match, the handler
-// reads [ErrDigest] in place of the end, and nothing is recorded. A handler that does not read to
+// reads an error in place of the end, which it returns as it is: 400 parameter_invalid, and nothing is recorded. A handler that does not read to
 // the end does not learn of a mismatch.
 //
 // A malformed field is refused with 400 parameter_invalid. Without a field, or with other
@@ -107,7 +107,7 @@ func (d *digestReader) Read(p []byte) (int, error) {
 	// At the last byte, not only at the end: a handler that knows the length may not look for the
 	// end.
 	if (err == io.EOF || err == nil && d.left == 0 && n > 0) && !bytes.Equal(d.hash.Sum(nil), d.want) {
-		return 0, ErrDigest
+		return 0, errDigest
 	}
 	return n, err
 }

@@ -204,7 +204,7 @@ func TestDoTakesOverFromACrash(t *testing.T) {
 		require.Equal(t, keys[0], keys[1])
 		require.Len(t, keys[0], 32)
 		require.Equal(t, owners[0].ID, owners[1].ID)
-		require.Equal(t, alive.ID("customer", "k"), owners[0].ID)
+		require.Equal(t, new(idempotent.Options).ID("customer", "k"), owners[0].ID)
 		require.NotEqual(t, owners[0].Token, owners[1].Token)
 		require.Equal(t, []idempotent.Outcome{idempotent.OutcomeUnrecorded, idempotent.OutcomeExecuted}, events.results())
 		require.ErrorIs(t, events.events[0].Err, errDown, "the recording failed")
@@ -926,15 +926,13 @@ func TestNewGuardRefusesOptionsOfRequestsAndContradictions(t *testing.T) {
 	executor := idemtest.NewTxStore(idemtest.NewDatabase(1), sinceStart(), time.Second)
 	yes := func(*http.Request) bool { return true }
 	for name, o := range map[string]*idempotent.Options{
-		"Required":           {Required: true},
-		"Methods":            {Methods: []string{}},
-		"Skip":               {Skip: yes},
-		"Reject":             {Reject: yes},
-		"Authorize":          {Authorize: func(*http.Request) error { return nil }},
-		"Fingerprint":        {Fingerprint: idempotent.FingerprintBody},
-		"MaxBody":            {MaxBody: -1},
-		"OmitFields":         {OmitFields: []string{}},
-		"CancelOnDisconnect": {CancelOnDisconnect: true},
+		"Required":    {Required: true},
+		"Methods":     {Methods: []string{}},
+		"Skip":        {Skip: yes},
+		"Authorize":   {Authorize: func(*http.Request) error { return nil }},
+		"Fingerprint": {Fingerprint: idempotent.FingerprintBody},
+		"MaxBody":     {MaxBody: -1},
+		"OmitFields":  {OmitFields: []string{}},
 	} {
 		panicked, _ := isolated(func() { idempotent.NewGuard(memory(), o) })
 		require.Contains(t, fmt.Sprint(panicked), "HTTP", name)
@@ -1063,7 +1061,7 @@ func TestEveryOutcomeOfADo(t *testing.T) {
 					require.Equal(t, err, e.Err)
 				}
 				if outcome != idempotent.OutcomeRefused {
-					require.Equal(t, s.g.ID(k.Principal, k.Key), e.ID)
+					require.Equal(t, s.o.ID(k.Principal, k.Key), e.ID)
 					require.NotZero(t, e.Scope)
 				}
 				ran := slices.Contains([]idempotent.Outcome{

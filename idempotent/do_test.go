@@ -250,7 +250,7 @@ func keptErrors() map[string]error {
 		"parameters":    errors.Join(apierror.ParameterMissing("a"), apierror.ParameterInvalid("b", "must be even")),
 	}
 	for _, d := range apierror.DefaultCatalog().Definitions() {
-		if idempotent.KeepDefault(d.Status) {
+		if idempotent.DefaultKeep(d.Status) {
 			errs["built-in "+string(d.Code)] = d.New()
 		}
 	}
@@ -310,7 +310,7 @@ func otherErrors(t *testing.T) map[string]error {
 		"a type alone":             apierror.TypeInvalidRequest,
 	}
 	for _, d := range apierror.DefaultCatalog().Definitions() {
-		if !idempotent.KeepDefault(d.Status) {
+		if !idempotent.DefaultKeep(d.Status) {
 			errs["built-in "+string(d.Code)] = d.New()
 		}
 	}
@@ -599,7 +599,7 @@ func TestResolvedDoReturnsWhatWasFoundOut(t *testing.T) {
 			require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 
 			test.completion.Retention = time.Hour
-			require.NoError(t, store.Resolve(t.Context(), g.ID("customer", "k"), test.completion))
+			require.NoError(t, store.Resolve(t.Context(), new(idempotent.Options).ID("customer", "k"), test.completion))
 
 			v, err := idempotent.Do(t.Context(), g, callOf("k"), w.run)
 			require.Equal(t, test.code, apierror.CodeOf(err))

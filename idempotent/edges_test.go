@@ -56,25 +56,37 @@ func TestEarliestDeadlineEndsAHandler(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for _, cancels := range []bool{false, true} {
+			for _, serve := range map[string]func(context.Context, *idempotent.Options, func(context.Context)){
+				"New": func(ctx context.Context, o *idempotent.Options, f func(context.Context)) {
+					h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { f(r.Context()) })
+					callWith(ctx, idempotent.New(leased{memory()}, idempotent.Global, o)(h), "k")
+				},
+				"Do": func(ctx context.Context, o *idempotent.Options, f func(context.Context)) {
+					_, err := idempotent.Do(ctx, idempotent.NewGuard(leased{memory()}, o), callOf("k"), func(ctx context.Context) (int, error) {
+						f(ctx)
+						return 1, nil
+					})
+					require.NoError(t, err)
+				},
+			} {
 				synctest.Test(t, func(t *testing.T) {
 					start := time.Now()
-					h := counter{serve: func(_ int64, _ http.ResponseWriter, r *http.Request) {
-						at, ok := r.Context().Deadline()
-						require.True(t, ok)
-						require.Equal(t, test.ends, at.Sub(start))
-						<-r.Context().Done()
-						require.Equal(t, test.ends, time.Since(start))
-						require.ErrorIs(t, context.Cause(r.Context()), test.cause)
-					}}
+					runs := 0
 					ctx, cancel := t.Context(), context.CancelFunc(func() {})
 					if test.deadline > 0 {
 						ctx, cancel = context.WithTimeout(ctx, test.deadline)
 					}
 					defer cancel()
-					o := &idempotent.Options{MaxRun: test.maxRun, CancelOnDisconnect: cancels}
-					callWith(ctx, idempotent.New(leased{memory()}, idempotent.Global, o)(&h), "k")
-					require.EqualValues(t, 1, h.runs.Load())
+					serve(ctx, &idempotent.Options{MaxRun: test.maxRun}, func(ctx context.Context) {
+						runs++
+						at, ok := ctx.Deadline()
+						require.True(t, ok)
+						require.Equal(t, test.ends, at.Sub(start))
+						<-ctx.Done()
+						require.Equal(t, test.ends, time.Since(start))
+						require.ErrorIs(t, context.Cause(ctx), test.cause)
+					})
+					require.Equal(t, 1, runs)
 				})
 			}
 		})
@@ -228,7 +240,7 @@ func TestRenewalIsTriedUntilTheLeaseIsOver(t *testing.T) {
 func TestNegativeBoundsOfWaitersAreNone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		g := idempotent.NewGuard(memory(), &idempotent.Options{MaxWaiters: -1, WaitersPerScope: -1, WaitersPerKey: -1})
+		g := idempotent.NewGuard(memory(), &idempotent.Options{MaxWaiters: -1})
 		var wg sync.WaitGroup
 		for range 5000 {
 			wg.Go(func() {
@@ -249,7 +261,7 @@ func TestNegativeBoundsOfWaitersAreNone(t *testing.T) {
 func TestPlaceOfADuplicateThatLeavesIsGivenBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		g := idempotent.NewGuard(memory(), &idempotent.Options{WaitersPerKey: 1})
+		g := idempotent.NewGuard(memory(), &idempotent.Options{MaxWaiters: 32})
 		w := &work{do: func(context.Context, int) (string, error) { time.Sleep(9 * time.Second); return "done", nil }}
 		var wg sync.WaitGroup
 		wg.Go(func() { _, _ = idempotent.Do(t.Context(), g, callOf("k"), w.run) })
@@ -280,6 +292,6 @@ func TestWhatCannotBeRecordedIsLogged(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, log.String(), "could not be recorded")
 		require.Contains(t, log.String(), errDown.Error())
-		require.Contains(t, log.String(), g.ID("customer", "k").String())
+		require.Contains(t, log.String(), new(idempotent.Options).ID("customer", "k").String())
 	})
 }

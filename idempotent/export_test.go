@@ -1,5 +1,11 @@
 package idempotent
 
+// ErrDigest is errDigest.
+var ErrDigest = errDigest
+
+// Encode is encode.
+func (r Response) Encode() []byte { return r.encode() }
+
 // AppendSum is appendSum.
 func AppendSum(b []byte) []byte { return appendSum(b) }
 

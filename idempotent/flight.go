@@ -14,6 +14,14 @@ type flights struct {
 	waiting int        // how many wait
 }
 
+// setBounds divides the places of those that wait: one principal can use an eighth of them, and
+// one key a quarter of that.
+func (fs *flights) setBounds(total int) {
+	if total > 0 {
+		fs.total, fs.perScope, fs.perKey = total, max(total/8, 1), max(total/32, 1)
+	}
+}
+
 type flightKey struct {
 	id          ID
 	fingerprint Fingerprint

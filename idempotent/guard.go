@@ -44,14 +44,11 @@ func newGuard(s Store, o *Options) *Guard {
 		g.opt.Lease = forever
 	}
 	g.flights = flights{
-		perKey: g.opt.WaitersPerKey, perScope: g.opt.WaitersPerScope, total: g.opt.MaxWaiters,
 		flying: make(map[flightKey]*flight), scopes: make(map[ID]int),
 	}
+	g.flights.setBounds(g.opt.MaxWaiters)
 	return g
 }
-
-// ID returns the ID under which the record of a principal's key is kept: see [Options.ID].
-func (g *Guard) ID(principal, key string) ID { return g.opt.ID(principal, key) }
 
 // forever is the lease of a claim that is never renewed, because its owner and its store end
 // together.

@@ -52,12 +52,7 @@ var adapters = map[string]func(idempotent.Store, *idempotent.Options) keyed{
 	},
 	"middleware": func(s idempotent.Store, o *idempotent.Options) keyed {
 		type handlerKey struct{}
-		if o == nil {
-			o = new(idempotent.Options)
-		}
-		http1 := *o
-		http1.CancelOnDisconnect = true // as a Do is
-		mw := idempotent.New(s, func(*http.Request) (string, error) { return "customer", nil }, &http1)(
+		mw := idempotent.New(s, func(*http.Request) (string, error) { return "customer", nil }, o)(
 			apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 				f := r.Context().Value(handlerKey{}).(func(context.Context) (string, error))
 				v, err := f(r.Context())
@@ -272,7 +267,7 @@ var scenarios = map[string]struct {
 		time.Sleep(time.Minute)
 	}},
 	"too many duplicates do not wait": {runs: 1, play: func(s *stage) {
-		p := s.start(&idempotent.Options{WaitersPerKey: 3})
+		p := s.start(&idempotent.Options{MaxWaiters: 96})
 		var wg sync.WaitGroup
 		for range 4 {
 			wg.Go(func() { s.want(p, "k", "x", s.works(5*time.Second), "run 1", "") })

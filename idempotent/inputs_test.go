@@ -495,7 +495,7 @@ func TestEventsTellWhatTheStoreHasNoRoomFor(t *testing.T) {
 	require.Contains(t, call(small, "k", "").Body, "idempotency_response_unavailable")
 
 	blocked := make(chan struct{})
-	full := idempotent.NewMemory(&idempotent.MemoryOptions{MaxEntries: 1})
+	full := idempotent.NewMemory(&idempotent.MemoryOptions{MaxRecords: 1})
 	running := make(chan struct{})
 	hold := idempotent.New(full, idempotent.Global, nil)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		close(running)

@@ -50,7 +50,7 @@ func (h hooks) print(*http.Request, func() ([]byte, error)) (p idempotent.Finger
 	h.reach("Fingerprint")
 	return p, nil
 }
-func (h hooks) keep(status int) bool                              { h.reach("Keep"); return idempotent.KeepDefault(status) }
+func (h hooks) keep(status int) bool                              { h.reach("Keep"); return idempotent.DefaultKeep(status) }
 func (h hooks) observe(context.Context, idempotent.Event)         { h.reach("Observe") }
 func (h hooks) scope(*http.Request) (principal string, err error) { h.reach("scope"); return "p", nil }
 
@@ -97,7 +97,7 @@ func TestNoClaimIsLeftBehind(t *testing.T) {
 				m := idempotent.NewMemory(&idempotent.MemoryOptions{MaxBytes: 1300})
 				h := hooks{ResponseRecorder: httptest.NewRecorder(), at: point, end: end}
 				o := &idempotent.Options{
-					AtMostOnce: marked, CancelOnDisconnect: gone, MaxResponse: 1000,
+					AtMostOnce: marked, MaxResponse: 1000,
 					Fingerprint: h.print, Keep: h.keep, Observe: h.observe, Logger: slog.New(h),
 				}
 				mw := idempotent.New(m, h.scope, o)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler(h, w, r) }))

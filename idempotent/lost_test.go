@@ -384,7 +384,7 @@ func TestClientThatLeavesDoesNotEndTheLease(t *testing.T) {
 		store := memory()
 		h := counter{serve: func(int64, http.ResponseWriter, *http.Request) { time.Sleep(time.Minute) }}
 		mw := func() http.Handler {
-			return idempotent.New(&faulty{Store: store}, idempotent.Global, &idempotent.Options{CancelOnDisconnect: true})(&h)
+			return idempotent.New(&faulty{Store: store}, idempotent.Global, nil)(&h)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {

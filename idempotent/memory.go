@@ -24,17 +24,17 @@ const (
 
 // MemoryOptions configure a [Memory]. Nil and the zero value are the defaults.
 type MemoryOptions struct {
-	// MaxEntries bounds the number of records. 0 is 262,144. Negative is no bound. In any case
+	// MaxRecords bounds the number of records. 0 is 262,144. Negative is no bound. In any case
 	// there are no more records than half of MaxBytes holds, so that the other half is left for
 	// responses.
-	MaxEntries int
+	MaxRecords int
 	// MaxBytes bounds the memory of all records, each counted as 512 bytes and its response. 0
 	// is 256 MiB. Negative is no bound. A store has room for one record at least.
 	MaxBytes int64
-	// Evict makes room for a new record that would be refused by forgetting the oldest finished
+	// EvictWhenFull makes room for a new record that would be refused by forgetting the oldest finished
 	// record of the same scope before its retention is over. A retry of a forgotten request runs
 	// again. If false, the new record is refused.
-	Evict bool
+	EvictWhenFull bool
 }
 
 // Memory is a [Store] in the memory of one process, for services that are one process and for
@@ -47,7 +47,7 @@ type MemoryOptions struct {
 // No scope can keep the others out, and no quota has to be chosen in advance:
 //
 //   - Records: a scope can add one while it has fewer than are free. So a scope that is alone
-//     can use half of MaxEntries, two can use a third each, three a quarter each, and as much is
+//     can use half of MaxRecords, two can use a third each, three a quarter each, and as much is
 //     left for the next one. Beyond its share, a scope is refused with [ErrQuota]. If no record
 //     is free, every scope is refused with [ErrFull]. The scope that all callers share
 //     ([Global]) is exempt: it can use all that is free.
@@ -57,11 +57,11 @@ type MemoryOptions struct {
 //     and Location left, if they are small. A scope that uses less loses nothing. If only such
 //     scopes are left, the new response is refused with ErrFull.
 //
-// The rules hold for few records too: with a MaxEntries of 10, a scope that is alone can use 5,
+// The rules hold for few records too: with a MaxRecords of 10, a scope that is alone can use 5,
 // and the first record of a scope is refused only if none is free. A service whose requests all
-// have the same principal needs a MaxEntries of twice its records, or Global.
+// have the same principal needs a MaxRecords of twice its records, or Global.
 //
-// No record is removed before its retention is over, unless [MemoryOptions].Evict is set: then a
+// No record is removed before its retention is over, unless [MemoryOptions].EvictWhenFull is set: then a
 // new record can replace the oldest finished one of the same scope. A running or unknown record is
 // never replaced.
 //
@@ -81,10 +81,10 @@ type Memory struct {
 
 // MemoryStats says what a [Memory] holds and what it has done to make room.
 type MemoryStats struct {
-	Entries int
+	Records int
 	Bytes   int64
 	Dropped int64 // responses that were dropped to make room, since the start
-	Evicted int64 // records that were forgotten to make room, since the start: see MemoryOptions.Evict
+	Evicted int64 // records that were forgotten to make room, since the start: see MemoryOptions.EvictWhenFull
 }
 
 // NewMemory returns an empty store. Nil options are the defaults.
@@ -92,7 +92,7 @@ func NewMemory(o *MemoryOptions) *Memory {
 	if o == nil {
 		o = new(MemoryOptions)
 	}
-	b := bounds{entries: o.MaxEntries, bytes: o.MaxBytes, evict: o.Evict}
+	b := bounds{entries: o.MaxRecords, bytes: o.MaxBytes, evict: o.EvictWhenFull}
 	setDefault(&b.entries, defaultEntries)
 	setDefault(&b.bytes, defaultBytes)
 	n := maxShards
@@ -244,7 +244,7 @@ func (m *Memory) Stats() (t MemoryStats) {
 	for i := range m.shards {
 		s := &m.shards[i]
 		s.mu.Lock()
-		t.Entries += len(s.entries)
+		t.Records += len(s.entries)
 		t.Bytes += s.bytes
 		t.Dropped += s.dropped
 		t.Evicted += s.evicted

@@ -83,10 +83,10 @@ const (
 func TestMemoryAgainstAModel(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]idempotent.MemoryOptions{
-		"refusing":        {MaxEntries: modelEntries, MaxBytes: modelBytes},
-		"evicting":        {MaxEntries: modelEntries, MaxBytes: modelBytes, Evict: true},
-		"unbounded":       {MaxEntries: -1, MaxBytes: -1},
-		"bytes unbounded": {MaxEntries: modelEntries, MaxBytes: -1, Evict: true},
+		"refusing":        {MaxRecords: modelEntries, MaxBytes: modelBytes},
+		"evicting":        {MaxRecords: modelEntries, MaxBytes: modelBytes, EvictWhenFull: true},
+		"unbounded":       {MaxRecords: -1, MaxBytes: -1},
+		"bytes unbounded": {MaxRecords: modelEntries, MaxBytes: -1, EvictWhenFull: true},
 	} {
 		for seed := range uint64(6) {
 			t.Run(fmt.Sprint(name, " ", seed), func(t *testing.T) {
@@ -137,7 +137,7 @@ func againstAModel(t *testing.T, o idempotent.MemoryOptions, random *rand.Rand) 
 		}
 		owned := r != nil && r.claim.Token == c.Token
 		runs := owned && r.state == idempotent.StateRunning
-		op := opOf{state: map[idempotent.ID]modelRecord{}, claim: c, before: m.Scopes(), entries: m.Stats().Entries}
+		op := opOf{state: map[idempotent.ID]modelRecord{}, claim: c, before: m.Scopes(), entries: m.Stats().Records}
 		for id, r := range model {
 			op.state[id] = *r
 		}
@@ -155,7 +155,7 @@ func againstAModel(t *testing.T, o idempotent.MemoryOptions, random *rand.Rand) 
 				requireRefusal(t, m, o, c, err)
 				for _, other := range model {
 					own := other.at(now) != nil && other.claim.Scope == c.Scope
-					require.False(t, o.Evict && own && other.isFinished(), "refused although one could be evicted")
+					require.False(t, o.EvictWhenFull && own && other.isFinished(), "refused although one could be evicted")
 				}
 				refused++
 				want = err
@@ -222,14 +222,14 @@ func againstAModel(t *testing.T, o idempotent.MemoryOptions, random *rand.Rand) 
 	}
 
 	require.Equal(t, o.MaxBytes < 0, dropped == 0, "responses are dropped only where bytes are bounded")
-	require.Equal(t, !o.Evict, evicted == 0)
-	require.Equal(t, o.MaxEntries < 0, refused == 0)
+	require.Equal(t, !o.EvictWhenFull, evicted == 0)
+	require.Equal(t, o.MaxRecords < 0, refused == 0)
 }
 
 // requireRefusal checks that a new record is refused only if its scope has no room left.
 func requireRefusal(t *testing.T, m *idempotent.Memory, o idempotent.MemoryOptions, c idempotent.Claim, err error) {
 	t.Helper()
-	free := o.MaxEntries - m.Stats().Entries
+	free := o.MaxRecords - m.Stats().Records
 	if errors.Is(err, idempotent.ErrQuota) {
 		require.NotZero(t, c.Scope, "the scope of all callers has no share")
 		require.GreaterOrEqual(t, m.Scopes()[c.Scope].Entries, free)
@@ -309,7 +309,7 @@ func (op opOf) settle(t *testing.T, m *idempotent.Memory, o idempotent.MemoryOpt
 		state, response := m.Peek(id)
 		switch {
 		case state == idempotent.StateAbsent:
-			require.True(t, o.Evict && op.added && r.isFinished() && r.claim.Scope == op.claim.Scope, "what was evicted")
+			require.True(t, o.EvictWhenFull && op.added && r.isFinished() && r.claim.Scope == op.claim.Scope, "what was evicted")
 			for _, other := range op.state {
 				if other.at(now) != nil && other.isFinished() && other.claim.Scope == r.claim.Scope {
 					require.LessOrEqual(t, r.finished, other.finished, "the oldest is evicted")
@@ -335,7 +335,7 @@ func (op opOf) settle(t *testing.T, m *idempotent.Memory, o idempotent.MemoryOpt
 		}
 	}
 	require.LessOrEqual(t, evicted, 1, "one for one")
-	if o.MaxEntries < 0 {
+	if o.MaxRecords < 0 {
 		require.Zero(t, dropped)
 		return dropped, evicted
 	}
@@ -345,7 +345,7 @@ func (op opOf) settle(t *testing.T, m *idempotent.Memory, o idempotent.MemoryOpt
 
 	use := m.Scopes()
 	if op.added && evicted == 0 && op.claim.Scope != (idempotent.ID{}) {
-		free := o.MaxEntries - (m.Stats().Entries - 1)
+		free := o.MaxRecords - (m.Stats().Records - 1)
 		require.Less(t, use[op.claim.Scope].Entries-1, free, "more than its share")
 	}
 	for scope := range losers {

@@ -39,9 +39,9 @@ func TestMemoryKeepsTheRules(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]*idempotent.MemoryOptions{
 		"default":   nil,
-		"one shard": {MaxEntries: 1000},
-		"unbounded": {MaxEntries: -1, MaxBytes: -1},
-		"evicting":  {Evict: true},
+		"one shard": {MaxRecords: 1000},
+		"unbounded": {MaxRecords: -1, MaxBytes: -1},
+		"evicting":  {EvictWhenFull: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -53,9 +53,9 @@ func TestMemoryKeepsTheRules(t *testing.T) {
 func TestMemoryKeepsTheRulesWhenItIsFull(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]*idempotent.MemoryOptions{
-		"records":  {MaxEntries: 40},
+		"records":  {MaxRecords: 40},
 		"bytes":    {MaxBytes: 20 << 10},
-		"evicting": {MaxEntries: 40, MaxBytes: 40 << 10, Evict: true},
+		"evicting": {MaxRecords: 40, MaxBytes: 40 << 10, EvictWhenFull: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -135,7 +135,7 @@ func verdictOf(t *testing.T, m *idempotent.Memory, c idempotent.Claim) idempoten
 func TestScopeAloneUsesHalfOfMemory(t *testing.T) {
 	t.Parallel()
 	for bound, want := range map[int]int{1: 1, 2: 1, 3: 2, 10: 5, 11: 6, 1000: 500} {
-		m, _ := newMemory(&idempotent.MemoryOptions{MaxEntries: bound})
+		m, _ := newMemory(&idempotent.MemoryOptions{MaxRecords: bound})
 		for i := range want {
 			require.NoError(t, finished(t, m, claimOf("p", i), 0), "record %d of %d", i, bound)
 		}
@@ -144,7 +144,7 @@ func TestScopeAloneUsesHalfOfMemory(t *testing.T) {
 
 		require.ErrorIs(t, err, idempotent.ErrFull)
 		require.Equal(t, bound == 1, err == idempotent.ErrFull, "%d: %v", bound, err) //nolint:errorlint // ErrQuota matches ErrFull
-		require.Equal(t, want, m.Stats().Entries)
+		require.Equal(t, want, m.Stats().Records)
 		for i := range want {
 			require.Equal(t, idempotent.VerdictDone, verdictOf(t, m, claimOf("p", i)))
 		}
@@ -154,7 +154,7 @@ func TestScopeAloneUsesHalfOfMemory(t *testing.T) {
 func TestScopesShareMemoryEquallyAndLeaveRoom(t *testing.T) {
 	t.Parallel()
 	for _, scopes := range []int{1, 2, 4, 9, 99} {
-		m, _ := newMemory(&idempotent.MemoryOptions{MaxEntries: 1000})
+		m, _ := newMemory(&idempotent.MemoryOptions{MaxRecords: 1000})
 		for i := range 1000 { // all of them ask for all
 			for s := range scopes {
 				if err := finished(t, m, claimOf(fmt.Sprint("p", s), i), 0); err != nil {
@@ -172,7 +172,7 @@ func TestScopesShareMemoryEquallyAndLeaveRoom(t *testing.T) {
 func TestFirstRecordOfAScopeIsRefusedOnlyByAFullMemory(t *testing.T) {
 	t.Parallel()
 	for _, bound := range []int{1, 2, 3, 10} {
-		m, _ := newMemory(&idempotent.MemoryOptions{MaxEntries: bound})
+		m, _ := newMemory(&idempotent.MemoryOptions{MaxRecords: bound})
 		for i := range bound {
 			require.NoError(t, finished(t, m, claimOf(fmt.Sprint("p", i), 0), 0))
 		}
@@ -185,7 +185,7 @@ func TestFirstRecordOfAScopeIsRefusedOnlyByAFullMemory(t *testing.T) {
 
 func TestGlobalScopeHasNoShare(t *testing.T) {
 	t.Parallel()
-	m, advance := newMemory(&idempotent.MemoryOptions{MaxEntries: 10})
+	m, advance := newMemory(&idempotent.MemoryOptions{MaxRecords: 10})
 	for i := range 10 {
 		require.NoError(t, finished(t, m, global(i), 0))
 	}
@@ -200,7 +200,7 @@ func TestGlobalScopeHasNoShare(t *testing.T) {
 
 func TestExpiredRecordsMakeRoomFirst(t *testing.T) {
 	t.Parallel()
-	m, advance := newMemory(&idempotent.MemoryOptions{MaxEntries: 10, Evict: true})
+	m, advance := newMemory(&idempotent.MemoryOptions{MaxRecords: 10, EvictWhenFull: true})
 	long := claimOf("p", 0) // keeps the others from being the oldest finished record
 	_, err := m.Acquire(t.Context(), long)
 	require.NoError(t, err)
@@ -213,7 +213,7 @@ func TestExpiredRecordsMakeRoomFirst(t *testing.T) {
 	require.NoError(t, finished(t, m, claimOf("p", 5), 0))
 
 	require.Equal(t, idempotent.VerdictDone, verdictOf(t, m, long))
-	require.Equal(t, 2, m.Stats().Entries)
+	require.Equal(t, 2, m.Stats().Records)
 	require.Zero(t, m.Stats().Evicted)
 }
 
@@ -238,7 +238,7 @@ func TestExpiredResponsesMakeRoomFirst(t *testing.T) {
 // A flood of refused claims must not look at all records each time.
 func TestFullMemoryIsSweptAtMostOnceASecond(t *testing.T) {
 	t.Parallel()
-	m, advance := newMemory(&idempotent.MemoryOptions{MaxEntries: 10})
+	m, advance := newMemory(&idempotent.MemoryOptions{MaxRecords: 10})
 	for i := range 10 {
 		_, err := m.Acquire(t.Context(), global(i))
 		require.NoError(t, err)
@@ -249,12 +249,12 @@ func TestFullMemoryIsSweptAtMostOnceASecond(t *testing.T) {
 	require.ErrorIs(t, finished(t, m, global(10), 0), idempotent.ErrFull)
 	advance(time.Millisecond)
 	require.NoError(t, finished(t, m, global(10), 0))
-	require.Equal(t, 1, m.Stats().Entries)
+	require.Equal(t, 1, m.Stats().Records)
 }
 
 func TestEvictingMemoryForgetsTheOldestOfTheSameScope(t *testing.T) {
 	t.Parallel()
-	m, _ := newMemory(&idempotent.MemoryOptions{MaxEntries: 20, Evict: true})
+	m, _ := newMemory(&idempotent.MemoryOptions{MaxRecords: 20, EvictWhenFull: true})
 	older := claimOf("other", 0)
 	require.NoError(t, finished(t, m, older, 100))
 	running, unknown, notKept := claimOf("p", 100), claimOf("p", 101), claimOf("p", 102)
@@ -271,7 +271,7 @@ func TestEvictingMemoryForgetsTheOldestOfTheSameScope(t *testing.T) {
 	}
 
 	// Of 20, the other has 1. So p can have 10, of which two are not finished.
-	require.Equal(t, 11, m.Stats().Entries)
+	require.Equal(t, 11, m.Stats().Records)
 	require.EqualValues(t, 50+3-10, m.Stats().Evicted)
 	for i := 42; i < 50; i++ {
 		require.Equal(t, idempotent.VerdictDone, verdictOf(t, m, claimOf("p", i)))
@@ -284,7 +284,7 @@ func TestEvictingMemoryForgetsTheOldestOfTheSameScope(t *testing.T) {
 
 func TestNewcomerEvictsNobody(t *testing.T) {
 	t.Parallel()
-	m, _ := newMemory(&idempotent.MemoryOptions{MaxEntries: 10, Evict: true})
+	m, _ := newMemory(&idempotent.MemoryOptions{MaxRecords: 10, EvictWhenFull: true})
 	for i := range 100 {
 		require.NoError(t, finished(t, m, global(i), 0), "the scope of all callers evicts its own, too")
 	}
@@ -295,7 +295,7 @@ func TestNewcomerEvictsNobody(t *testing.T) {
 
 func TestRunningRecordsAreNeverEvicted(t *testing.T) {
 	t.Parallel()
-	m, advance := newMemory(&idempotent.MemoryOptions{MaxEntries: 10, Evict: true})
+	m, advance := newMemory(&idempotent.MemoryOptions{MaxRecords: 10, EvictWhenFull: true})
 	for i := range 10 {
 		_, err := m.Acquire(t.Context(), global(i))
 		require.NoError(t, err)
@@ -482,8 +482,8 @@ func TestRecordsAloneNeverUseUpTheBytes(t *testing.T) {
 	t.Parallel()
 	for _, o := range []idempotent.MemoryOptions{
 		{MaxBytes: 100_000},
-		{MaxEntries: -1, MaxBytes: 100_000},
-		{MaxEntries: 1000, MaxBytes: 100_000},
+		{MaxRecords: -1, MaxBytes: 100_000},
+		{MaxRecords: 1000, MaxBytes: 100_000},
 	} {
 		m, _ := newMemory(&o)
 		n := 0
@@ -513,7 +513,7 @@ func TestNewRecordFindsRoomAmongResponses(t *testing.T) {
 
 func TestTinyMemoryHoldsARecord(t *testing.T) {
 	t.Parallel()
-	for _, o := range []idempotent.MemoryOptions{{MaxBytes: 1}, {MaxBytes: 512}, {MaxBytes: 1023}, {MaxEntries: 1}} {
+	for _, o := range []idempotent.MemoryOptions{{MaxBytes: 1}, {MaxBytes: 512}, {MaxBytes: 1023}, {MaxRecords: 1}} {
 		m, advance := newMemory(&o)
 		c := claimOf("p", 0)
 		require.NoError(t, finished(t, m, c, 0))
@@ -561,12 +561,12 @@ func TestFewTenantsWithBigResponsesHarmNobody(t *testing.T) {
 	require.Greater(t, m.Stats().Bytes, int64(200<<20), "what there is is used")
 }
 
-// With Evict, the oldest record of anyone was forgotten.
+// With EvictWhenFull, the oldest record of anyone was forgotten.
 func TestFewTenantsDoNotEvictAnother(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]idempotent.MemoryOptions{
-		"by bytes":   {Evict: true},
-		"by records": {MaxEntries: 100, Evict: true},
+		"by bytes":   {EvictWhenFull: true},
+		"by records": {MaxRecords: 100, EvictWhenFull: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -615,7 +615,7 @@ func TestKeysCannotBeAimedAtAShard(t *testing.T) {
 func TestFloodStaysWithinTheBounds(t *testing.T) {
 	t.Parallel()
 	const entries, bytes = 20_000, 64 << 20
-	m, _ := newMemory(&idempotent.MemoryOptions{MaxEntries: entries, MaxBytes: bytes})
+	m, _ := newMemory(&idempotent.MemoryOptions{MaxRecords: entries, MaxBytes: bytes})
 	response := encoded(4000, false)
 	var wg sync.WaitGroup
 	for g := range 8 {
@@ -627,7 +627,7 @@ func TestFloodStaysWithinTheBounds(t *testing.T) {
 	}
 	wg.Wait()
 	s := m.Stats()
-	require.LessOrEqual(t, s.Entries, entries)
+	require.LessOrEqual(t, s.Records, entries)
 	require.LessOrEqual(t, s.Bytes, int64(bytes))
 	require.Greater(t, s.Bytes, int64(bytes)*9/10, "the shards fill evenly")
 	require.NoError(t, m.Check())
@@ -637,7 +637,7 @@ func TestFloodStaysWithinTheBounds(t *testing.T) {
 
 func TestUnboundedMemoryRefusesNothing(t *testing.T) {
 	t.Parallel()
-	m, _ := newMemory(&idempotent.MemoryOptions{MaxEntries: -1, MaxBytes: -1})
+	m, _ := newMemory(&idempotent.MemoryOptions{MaxRecords: -1, MaxBytes: -1})
 	for i := range 2000 {
 		require.NoError(t, finished(t, m, claimOf("p", i), 100))
 	}
@@ -674,7 +674,7 @@ func TestMemoryGivesBackWhatItHeld(t *testing.T) {
 		require.NoError(t, m.BeginEffect(t.Context(), c.Owner()))
 		require.NoError(t, m.Finish(t.Context(), c.Owner(), idempotent.Completion{State: states[i%4], Response: make([]byte, 100), Retention: time.Hour}))
 	}
-	require.Equal(t, 2250, m.Stats().Entries)
+	require.Equal(t, 2250, m.Stats().Records)
 	require.NoError(t, m.Check())
 	advance(time.Hour)
 	n, err := m.Sweep(t.Context(), 50)
@@ -711,7 +711,7 @@ func TestMemoryKeepsNoMoreOfAResponseThanItCounts(t *testing.T) {
 
 func TestNewRecordsPayForOldOnes(t *testing.T) {
 	t.Parallel()
-	m, advance := newMemory(&idempotent.MemoryOptions{MaxEntries: 1000})
+	m, advance := newMemory(&idempotent.MemoryOptions{MaxRecords: 1000})
 	for i := range 400 {
 		require.NoError(t, finished(t, m, claimOf("p", i), 0))
 	}
@@ -719,7 +719,7 @@ func TestNewRecordsPayForOldOnes(t *testing.T) {
 	for i := range 200 {
 		require.NoError(t, finished(t, m, claimOf("q", i), 0))
 	}
-	require.Equal(t, 200, m.Stats().Entries)
+	require.Equal(t, 200, m.Stats().Records)
 }
 
 func TestWaitersOfMemoryAreWoken(t *testing.T) {

@@ -87,12 +87,8 @@ func (n *run) covers(lines []string) bool {
 }
 
 // serveWithin serves a request whose key an outer middleware of this package has taken. The inner
-// middleware's Reject and AtMostOnce still apply.
+// middleware's AtMostOnce still applies.
 func (m *middleware) serveWithin(n *run, w http.ResponseWriter, r *http.Request, next http.Handler) {
-	if m.opt.Reject != nil && len(r.Header[headerKey]) > 0 && m.opt.Reject(r) {
-		apierror.Write(w, r, errRejected())
-		return
-	}
 	if m.opt.AtMostOnce {
 		if err := n.beginEffect(r.Context(), n.mark); err != nil {
 			apierror.Write(w, r, err)
@@ -100,10 +96,6 @@ func (m *middleware) serveWithin(n *run, w http.ResponseWriter, r *http.Request,
 		}
 	}
 	next.ServeHTTP(w, r)
-}
-
-func errRejected() error {
-	return apierror.ParameterInvalid(headerKey, "is not supported by this endpoint")
 }
 
 // request is one request with a key. It is the task of its call.
@@ -132,7 +124,7 @@ func (q *request) serve(w http.ResponseWriter, r *http.Request, lines []string) 
 	}()
 
 	q.call = call{
-		Guard: q.m.Guard, task: q, caller: q.r.Context(), detached: !q.m.opt.CancelOnDisconnect, started: time.Now(),
+		Guard: q.m.Guard, task: q, caller: q.r.Context(), detached: true, started: time.Now(),
 	}
 	if keyed, err := q.read(lines); keyed {
 		if q.m.opt.Observe != nil {
@@ -167,9 +159,6 @@ func (q *request) ensureRequestID(w http.ResponseWriter, r *http.Request) {
 // read finds out what is asked for. Nothing is recorded before it has succeeded. keyed is false
 // if the scope wants the key to be ignored.
 func (q *request) read(lines []string) (keyed bool, err error) {
-	if q.m.opt.Reject != nil && q.m.opt.Reject(q.r) {
-		return true, errRejected()
-	}
 	principal, err := q.m.scope(q.r)
 	switch {
 	case errors.Is(err, ErrIgnoreKey):

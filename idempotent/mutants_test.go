@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,31 +47,34 @@ func TestDuplicateInAnotherProcessIsWokenByTheStore(t *testing.T) {
 
 func TestBoundOfOneWaiterIsOne(t *testing.T) {
 	t.Parallel()
-	for name, o := range map[string]idempotent.Options{
-		"of a key":   {WaitersPerKey: 1, WaitersPerScope: -1, MaxWaiters: -1},
-		"of a scope": {WaitersPerKey: -1, WaitersPerScope: 1, MaxWaiters: -1},
-		"of all":     {WaitersPerKey: -1, WaitersPerScope: -1, MaxWaiters: 1},
+	const a, b = "customer a", "customer b"
+	for name, test := range map[string]struct {
+		maxWaiters int // one key can have a thirty-second of them, one principal an eighth
+		calls      []idempotent.Call
+	}{
+		"of a key":   {32, []idempotent.Call{{Principal: a, Key: "1"}, {Principal: a, Key: "1"}, {Principal: a, Key: "1"}}},
+		"of a scope": {8, []idempotent.Call{{Principal: a, Key: "1"}, {Principal: a, Key: "2"}, {Principal: a, Key: "1"}, {Principal: a, Key: "2"}}},
+		"of all":     {1, []idempotent.Call{{Principal: a, Key: "1"}, {Principal: b, Key: "1"}, {Principal: a, Key: "1"}, {Principal: b, Key: "1"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				o := o
 				var events seen
-				o.Observe = events.observe
-				g := idempotent.NewGuard(memory(), &o)
+				g := idempotent.NewGuard(memory(), &idempotent.Options{MaxWaiters: test.maxWaiters, Observe: events.observe})
 				var wg sync.WaitGroup
-				for range 4 {
+				for _, c := range test.calls {
 					wg.Go(func() {
-						_, _ = idempotent.Do(t.Context(), g, callOf("k"), func(context.Context) (int, error) {
+						_, _ = idempotent.Do(t.Context(), g, c, func(context.Context) (int, error) {
 							time.Sleep(time.Second)
 							return 1, nil
 						})
 					})
+					synctest.Wait()
 				}
 				wg.Wait()
-				require.ElementsMatch(t, []idempotent.Outcome{
-					idempotent.OutcomeExecuted, idempotent.OutcomeReplayed, idempotent.OutcomeInProgress, idempotent.OutcomeInProgress,
-				}, events.results())
+				require.Equal(t, 1, count(events.results(), idempotent.OutcomeReplayed))
+				require.Equal(t, 1, count(events.results(), idempotent.OutcomeInProgress))
+				require.Equal(t, len(test.calls)-2, count(events.results(), idempotent.OutcomeExecuted))
 			})
 		})
 	}
@@ -226,11 +230,11 @@ func TestResponseWithoutABodyIsSentWithoutAWrite(t *testing.T) {
 func TestScopeThatAllShareHasNoBoundOfWaiters(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		g := idempotent.NewGuard(memory(), &idempotent.Options{WaitersPerScope: 1})
+		g := idempotent.NewGuard(memory(), &idempotent.Options{MaxWaiters: 8}) // one for one principal
 		var wg sync.WaitGroup
-		for range 4 {
+		for i := range 8 {
 			wg.Go(func() {
-				v, err := idempotent.Do(t.Context(), g, idempotent.Call{Principal: idempotent.GlobalPrincipal, Key: "k"},
+				v, err := idempotent.Do(t.Context(), g, idempotent.Call{Principal: idempotent.GlobalPrincipal, Key: strconv.Itoa(i / 2)},
 					func(context.Context) (int, error) {
 						time.Sleep(time.Second)
 						return 1, nil
@@ -998,8 +1002,12 @@ func TestEndOfASilentRunSaysWhy(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithCancelCause(t.Context())
 			var events seen
-			mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{CancelOnDisconnect: true, Observe: events.observe})(
-				http.HandlerFunc(func(http.ResponseWriter, *http.Request) { cancel(test.cause) }))
+			mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{Observe: events.observe})(
+				http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+					idempotent.Stream(r.Context())
+					cancel(test.cause)
+					<-r.Context().Done()
+				}))
 			callWith(ctx, mw, "k")
 			err := events.last().Err
 			require.ErrorIs(t, err, test.cause)
@@ -1008,16 +1016,15 @@ func TestEndOfASilentRunSaysWhy(t *testing.T) {
 	}
 }
 
-func TestInnerMiddlewareRejectsAndMarks(t *testing.T) {
+func TestInnerMiddlewareBeginsTheEffect(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		reject, strip, markFails bool
-		status                   int
+		strip, markFails bool
+		status           int
 	}{
-		"a key that it takes":          {status: http.StatusCreated},
-		"a key that it rejects":        {reject: true, status: http.StatusBadRequest},
-		"no key, where it rejects all": {reject: true, strip: true, status: http.StatusCreated},
-		"an effect that cannot begin":  {markFails: true, status: http.StatusServiceUnavailable},
+		"a key":                       {status: http.StatusCreated},
+		"no key":                      {strip: true, status: http.StatusCreated},
+		"an effect that cannot begin": {markFails: true, status: http.StatusServiceUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -1029,9 +1036,7 @@ func TestInnerMiddlewareRejectsAndMarks(t *testing.T) {
 					return next()
 				}}
 				var h counter
-				inner := idempotent.New(store, idempotent.Global, &idempotent.Options{
-					AtMostOnce: true, Reject: func(*http.Request) bool { return test.reject },
-				})(&h)
+				inner := idempotent.New(store, idempotent.Global, &idempotent.Options{AtMostOnce: true})(&h)
 				outer := idempotent.New(store, idempotent.Global, nil)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					if test.strip {
 						r = r.Clone(r.Context())
@@ -1130,10 +1135,11 @@ func TestWaiterThatLeavesFreesOnePlaceOfItsScope(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var events seen
-		g := idempotent.NewGuard(memory(), &idempotent.Options{WaitersPerScope: 2, Observe: events.observe})
-		ask := func(ctx context.Context) {
+		// One principal can have two waiters, and one key one.
+		g := idempotent.NewGuard(memory(), &idempotent.Options{MaxWaiters: 16, Observe: events.observe})
+		ask := func(ctx context.Context, key string) {
 			go func() {
-				_, _ = idempotent.Do(ctx, g, callOf("k"), func(context.Context) (int, error) {
+				_, _ = idempotent.Do(ctx, g, callOf(key), func(context.Context) (int, error) {
 					time.Sleep(5 * time.Second)
 					return 1, nil
 				})
@@ -1141,13 +1147,15 @@ func TestWaiterThatLeavesFreesOnePlaceOfItsScope(t *testing.T) {
 			synctest.Wait()
 		}
 		leaves, cancel := context.WithCancel(t.Context())
-		ask(t.Context()) // runs
-		ask(t.Context())
-		ask(leaves)
+		for _, key := range []string{"a", "b", "c"} {
+			ask(t.Context(), key) // runs
+		}
+		ask(t.Context(), "a")
+		ask(leaves, "b")
 		cancel()
 		synctest.Wait()
-		for range 3 { // one of them may wait
-			ask(t.Context())
+		for _, key := range []string{"b", "c", "c"} { // the first of them may wait
+			ask(t.Context(), key)
 		}
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
@@ -1269,9 +1277,18 @@ func TestSecretIsCopied(t *testing.T) {
 	t.Parallel()
 	o := &idempotent.Options{Secret: []byte("secret")}
 	g := idempotent.NewGuard(memory(), o)
-	before := g.ID("p", "k")
+	idOf := func() (id idempotent.ID) {
+		_, err := idempotent.Do(t.Context(), g, idempotent.Call{Principal: "p", Key: "k"}, func(ctx context.Context) (int, error) {
+			owner, _ := idempotent.OwnerOf(ctx)
+			id = owner.ID
+			return 0, errDown // the key is free again
+		})
+		require.ErrorIs(t, err, errDown)
+		return id
+	}
+	before := idOf()
 	o.Secret[0] = 'S'
-	require.Equal(t, before, g.ID("p", "k"))
+	require.Equal(t, before, idOf())
 }
 
 func TestStreamThatIsLostAfterItWasSentIsNotRunAgain(t *testing.T) {

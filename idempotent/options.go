@@ -21,7 +21,7 @@ type Options struct {
 	Secret []byte
 
 	// Keep reports whether a status is a key's answer. After any other status a retry runs again,
-	// unless its effect had begun ([BeginEffect]). If nil, it is [KeepDefault].
+	// unless its effect had begun ([BeginEffect]). If nil, it is [DefaultKeep].
 	Keep func(status int) bool
 	// AtMostOnce calls [BeginEffect] before every run, for writes that must never be repeated.
 	AtMostOnce bool
@@ -45,19 +45,17 @@ type Options struct {
 	// all. A duplicate never waits longer than its context's deadline and the WriteTimeout of
 	// its http.Server allow.
 	Wait time.Duration
-	// MaxWaiters bounds the duplicates that wait within this process, WaitersPerScope those of
-	// one principal, and WaitersPerKey those of one key. 0 is 4,096, 512 and 128. Negative is no
-	// bound. One more is answered 429 idempotency_in_progress immediately. WaitersPerScope does
-	// not apply to [Global].
-	MaxWaiters      int
-	WaitersPerScope int
-	WaitersPerKey   int
+	// MaxWaiters bounds the duplicates that wait within this process. One principal can have an
+	// eighth of them, and one key a thirty-second, at least one each. The principal of [Global]
+	// can have them all. The default is 4,096; a negative value means no bound. One more
+	// duplicate is answered 429 idempotency_in_progress immediately.
+	MaxWaiters int
 	// StoreTimeout bounds a call of the store, and is at most a third of the lease. 0 is 1 s.
 	// Before the run, a call and its repetitions take no longer together. Recording is tried
 	// three times as long.
 	StoreTimeout time.Duration
 	// OnFailure says what happens if the store fails before the run. 0 is FailClosed.
-	OnFailure OnFailure
+	OnFailure Fail
 
 	// Observe is told of every keyed call. It must not block. If nil, no one is told.
 	Observe func(context.Context, Event)
@@ -71,7 +69,7 @@ type Options struct {
 	// Required refuses requests without a key: 400 parameter_missing. To require a key for some
 	// routes only, put a second middleware that has it set, with the same store, around those: a
 	// request whose key the outer one has taken passes the inner one. Of the inner one's options
-	// only Required, Methods, Skip, Reject and AtMostOnce have an effect then.
+	// only Required, Methods, Skip and AtMostOnce have an effect then.
 	Required bool
 	// Methods are those that take a key. Nil is POST, PUT, PATCH and DELETE. A safe method is a
 	// mistake: it needs no key.
@@ -79,9 +77,6 @@ type Options struct {
 	// Skip exempts a request: its key is ignored, its body is not read. If nil, no request is
 	// exempt.
 	Skip func(*http.Request) bool
-	// Reject refuses a key, with 400, for routes that cannot honor one (a stream, a websocket),
-	// so that the client does not believe that it is safe. If nil, no key is refused.
-	Reject func(*http.Request) bool
 	// Authorize is asked before a request is told anything of an earlier one with its key: its
 	// response, a conflict, that it runs, or that its outcome is unknown. The principal may have
 	// lost a permission since then. Its error is answered by apierror.Write. If nil, all is
@@ -96,28 +91,24 @@ type Options struct {
 	// OmitFields names header fields of responses that are not recorded, such as a trace id's.
 	// Fields that belong to one request or connection never are: see the package documentation.
 	OmitFields []string
-	// CancelOnDisconnect leaves the request's own cancellation in the handler's context. If
-	// false, a handler with a key is not interrupted when its client leaves, so that the
-	// client's retry finds the answer.
-	CancelOnDisconnect bool
 }
 
-// OnFailure says what happens to a call if the store fails before its run. A store that is full has
+// Fail says what happens to a call if the store fails before its run. A store that is full has
 // not failed.
-type OnFailure int
+type Fail int
 
 const (
 	// FailClosed answers 503 service_unavailable, and nothing runs.
-	FailClosed OnFailure = iota
+	FailClosed Fail = iota
 	// FailOpen runs without any protection, and its outcome is [OutcomeBypassed]. Duplicates
 	// that wait for the same answer of the store, or that have seen that another one runs, are
 	// still answered 503. It is not for an [Executor], nor together with AtMostOnce.
 	FailOpen
 )
 
-// KeepDefault is the default of [Options].Keep. It keeps all statuses but 5xx, 401, 403, 408,
+// DefaultKeep is the default of [Options].Keep. It keeps all statuses but 5xx, 401, 403, 408,
 // 425 and 429, which say that nothing was done, or that nobody knows.
-func KeepDefault(status int) bool {
+func DefaultKeep(status int) bool {
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 		return false
@@ -171,7 +162,7 @@ func (o *Options) withDefaults(s Store) Options {
 	}
 	c.Secret = slices.Clone(c.Secret)
 	if c.Keep == nil {
-		c.Keep = KeepDefault
+		c.Keep = DefaultKeep
 	}
 	if c.MaxResponse == 0 {
 		c.MaxResponse = 1 << 20
@@ -181,8 +172,6 @@ func (o *Options) withDefaults(s Store) Options {
 	setDefault(&c.Retention, 24*time.Hour)
 	setDefault(&c.Wait, 10*time.Second)
 	setDefault(&c.MaxWaiters, 4096)
-	setDefault(&c.WaitersPerScope, 512)
-	setDefault(&c.WaitersPerKey, 128)
 	setDefault(&c.StoreTimeout, time.Second)
 	if c.Lease < time.Millisecond {
 		panic("idempotent: Options.Lease is less than a millisecond")
@@ -222,9 +211,9 @@ func (o *Options) ofRequests() string {
 		return ""
 	}
 	for name, set := range map[string]bool{
-		"Required": o.Required, "Methods": o.Methods != nil, "Skip": o.Skip != nil, "Reject": o.Reject != nil,
+		"Required": o.Required, "Methods": o.Methods != nil, "Skip": o.Skip != nil,
 		"Authorize": o.Authorize != nil, "Fingerprint": o.Fingerprint != nil, "MaxBody": o.MaxBody != 0,
-		"OmitFields": o.OmitFields != nil, "CancelOnDisconnect": o.CancelOnDisconnect,
+		"OmitFields": o.OmitFields != nil,
 	} {
 		if set {
 			return name

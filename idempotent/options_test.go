@@ -117,11 +117,16 @@ func TestAuthorizeBeforeAReplay(t *testing.T) {
 	require.EqualValues(t, 2, h.runs.Load())
 }
 
-func TestReject(t *testing.T) {
+func TestScopeMayRefuseKeysOfARoute(t *testing.T) {
 	t.Parallel()
 	var h counter
-	reject := func(r *http.Request) bool { return r.URL.Path == "/v1/resources" }
-	mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{Reject: reject})(&h)
+	scope := func(r *http.Request) (string, error) {
+		if r.URL.Path == "/v1/resources" {
+			return "", apierror.ParameterInvalid("Idempotency-Key", "is not supported by this endpoint")
+		}
+		return idempotent.Global(r)
+	}
+	mw := idempotent.New(memory(), scope, nil)(&h)
 	r := call(mw, "k", "")
 	require.Equal(t, http.StatusBadRequest, r.Status)
 	require.Contains(t, r.Body, `"param":"Idempotency-Key"`)
@@ -162,7 +167,6 @@ func TestHookThatPanicsLeavesNothingBehind(t *testing.T) {
 		"Observe":   {Observe: func(context.Context, idempotent.Event) { panics() }},
 		"Authorize": {Authorize: func(*http.Request) error { panics(); return nil }},
 		"Skip":      {Skip: func(*http.Request) bool { panics(); return false }},
-		"Reject":    {Reject: func(*http.Request) bool { panics(); return false }},
 		"Fingerprint": {Fingerprint: func(r *http.Request, b func() ([]byte, error)) (idempotent.Fingerprint, error) {
 			panics()
 			return idempotent.FingerprintBody(r, b)
@@ -213,7 +217,7 @@ func TestWaitersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := counter{serve: func(int64, http.ResponseWriter, *http.Request) { time.Sleep(5 * time.Second) }}
 		store := memory()
-		mw := idempotent.New(store, idempotent.Global, &idempotent.Options{WaitersPerKey: 3, MaxWaiters: 5})(&h)
+		mw := idempotent.New(store, idempotent.Global, &idempotent.Options{MaxWaiters: 5})(&h)
 		elsewhere := idempotent.New(store, idempotent.Global, nil)(&h)
 		var mu sync.Mutex
 		early := map[string]int{}
@@ -231,16 +235,16 @@ func TestWaitersAreBounded(t *testing.T) {
 			})
 			synctest.Wait()
 		}
-		for _, key := range []string{"a", "b"} {
-			for range 6 { // one runs, three may wait; of b two
+		for _, key := range []string{"a", "b", "d", "e", "f", "g"} {
+			for range 3 { // one runs, and one may wait, but no longer one of g
 				ask(mw, key)
 			}
 		}
 		ask(elsewhere, "c")
 		ask(mw, "c") // would poll
 		wg.Wait()
-		require.Equal(t, map[string]int{"a": 2, "b": 3, "c": 1}, early)
-		require.EqualValues(t, 3, h.runs.Load())
+		require.Equal(t, map[string]int{"a": 1, "b": 1, "d": 1, "e": 1, "f": 1, "g": 2, "c": 1}, early)
+		require.EqualValues(t, 7, h.runs.Load())
 	})
 }
 
@@ -250,7 +254,7 @@ func TestPlacesOfWaitersAreGivenBack(t *testing.T) {
 		h := counter{serve: func(int64, http.ResponseWriter, *http.Request) { time.Sleep(5 * time.Second) }}
 		store := memory()
 		elsewhere := idempotent.New(store, idempotent.Global, nil)(&h)
-		mw := idempotent.New(store, idempotent.Global, &idempotent.Options{WaitersPerKey: 1, MaxWaiters: 1})(&h)
+		mw := idempotent.New(store, idempotent.Global, &idempotent.Options{MaxWaiters: 1})(&h)
 		for i := range 5 {
 			for j, first := range []http.Handler{mw, elsewhere} { // the second then follows, or polls
 				key := fmt.Sprint(i, "-", j)

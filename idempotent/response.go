@@ -25,11 +25,11 @@ type Response struct {
 	RequestID string
 }
 
-// Encode returns the response as stores keep it, without the fields that are never recorded. It
+// encode returns the response as stores keep it, without the fields that are never recorded. It
 // panics if Status is out of range.
-func (r Response) Encode() []byte {
+func (r Response) encode() []byte {
 	if !finalStatus(r.Status) {
-		panic(fmt.Sprintf("idempotent: Response.Encode: invalid status %d", r.Status))
+		panic(fmt.Sprintf("idempotent: Response: invalid status %d", r.Status))
 	}
 	return encode(r.Status, r.RequestID, headerChange{to: r.Header}, r.Body)
 }
@@ -37,10 +37,10 @@ func (r Response) Encode() []byte {
 // Completion returns the completion that makes the response a key's answer for the given retention,
 // for [Resolver].Resolve.
 func (r Response) Completion(retention time.Duration) Completion {
-	return Completion{State: StateDone, Response: r.Encode(), Retention: retention}
+	return Completion{State: StateDone, Response: r.encode(), Retention: retention}
 }
 
-// DecodeResponse reads what [Response.Encode] or the middleware has written. The response shares b.
+// DecodeResponse reads what [Response.Completion] or the middleware has written. The response shares b.
 // Anything else is an error, however it was damaged.
 func DecodeResponse(b []byte) (Response, error) {
 	rec, err := parseRecord(b)

@@ -92,8 +92,8 @@ func TestStormOnOneMemory(t *testing.T) {
 			}
 			m := idempotent.NewMemory(nil)
 			var services []http.Handler
-			for i, store := range []idempotent.Store{m, m, leased{m}} {
-				o := &idempotent.Options{Wait: 4 * time.Second, MaxWaiters: 20, WaitersPerKey: 10, CancelOnDisconnect: i == 0}
+			for _, store := range []idempotent.Store{m, m, leased{m}} {
+				o := &idempotent.Options{Wait: 4 * time.Second, MaxWaiters: 20}
 				services = append(services, idempotent.New(store, idempotent.Global, o)(h))
 			}
 			var wg sync.WaitGroup

@@ -27,7 +27,7 @@ var services = []service{
 		return seawall.Chain(seawall.RequestID(nil), seawall.Recover(quiet), limit)(handler)
 	}},
 	{"replay", http.MethodPost, "Idempotency-Key", func() http.Handler {
-		store := idempotent.NewMemory(&idempotent.MemoryOptions{MaxEntries: -1, MaxBytes: -1})
+		store := idempotent.NewMemory(&idempotent.MemoryOptions{MaxRecords: -1, MaxBytes: -1})
 		once := idempotent.New(store, idempotent.Global, &idempotent.Options{Logger: quiet})
 		return seawall.Chain(seawall.RequestID(nil), seawall.Recover(quiet), once)(handler)
 	}},

@@ -44,7 +44,7 @@ func keyed(fresh bool) []contender {
 	}
 	return []contender{
 		{"seawall", over(func() http.Handler {
-			store := idempotent.NewMemory(&idempotent.MemoryOptions{Evict: true})
+			store := idempotent.NewMemory(&idempotent.MemoryOptions{EvictWhenFull: true})
 			return idempotent.New(store, idempotent.Global, &idempotent.Options{Logger: quiet})(created)
 		})},
 		{"floor", over(func() http.Handler { return &floor{next: created, kept: make(map[string]*answer)} })},

@@ -94,8 +94,7 @@ type executorCase struct {
 
 // answer is the completion of a handler that has answered with a status.
 func answer(status int, body string) idempotent.Completion {
-	response := idempotent.Response{Status: status, Body: []byte(body)}.Encode()
-	return idempotent.Completion{State: idempotent.StateDone, Response: response, Retention: keep}
+	return idempotent.Response{Status: status, Body: []byte(body)}.Completion(keep)
 }
 
 // unkept is the completion of a handler whose response was not kept.

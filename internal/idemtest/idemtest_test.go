@@ -114,7 +114,7 @@ func TestTheHandlerCannotEndWhatTheStoreOwns(t *testing.T) {
 		require.NoError(t, tx.RollbackTo("before the run"), "the handler's, of the same name")
 		kept = tx
 		return idempotent.Completion{
-			State: idempotent.StateDone, Response: idempotent.Response{Status: 200}.Encode(), Retention: time.Hour,
+			State: idempotent.StateDone, Response: idempotent.Response{Status: 200}.Completion(time.Hour).Response, Retention: time.Hour,
 		}
 	})
 	require.NoError(t, err)

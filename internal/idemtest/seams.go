@@ -36,7 +36,7 @@ func (s *TxStore) FinishTx(ctx context.Context, t *Transaction, response idempot
 	if err != nil {
 		return err
 	}
-	c := idempotent.Completion{State: idempotent.StateDone, Response: response.Encode(), Retention: retention}
+	c := response.Completion(retention)
 	if r, err = r.finish(o.Token, c, s.now()); err != nil {
 		return err
 	}

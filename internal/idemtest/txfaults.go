@@ -235,7 +235,7 @@ func ExecutorFaults() []ExecutorFault {
 		{"a refusal after a failed statement is not recorded", "a refusal after a failed statement is recorded, without effects",
 			wrongEnd(func(t *Transaction, c *idempotent.Completion) {
 				if t.failure != nil && c.State != idempotent.StateAbsent {
-					c.Response = idempotent.Response{Status: 200}.Encode()
+					c.Response = idempotent.Response{Status: 200}.Completion(time.Hour).Response
 				}
 			})},
 		{"a refusal after a failed statement keeps its effects", "a refusal after a failed statement is recorded, without effects",
@@ -255,7 +255,7 @@ func ExecutorFaults() []ExecutorFault {
 		{"a release after a failed statement is an error", "a release after a failed statement leaves no trace",
 			wrongEnd(func(t *Transaction, c *idempotent.Completion) {
 				if t.failure != nil && c.State == idempotent.StateAbsent {
-					c.State, c.Response = idempotent.StateDone, idempotent.Response{Status: 200}.Encode()
+					c.State, c.Response = idempotent.StateDone, idempotent.Response{Status: 200}.Completion(time.Hour).Response
 				}
 			})},
 		{"a failed statement is never forgiven", "a failed statement from which the handler recovers does no harm",

@@ -261,7 +261,7 @@ func TestDuplicatesWait(t *testing.T) {
 	eachServer(t, func(t *testing.T, start func(*testing.T, *bank, *idempotent.Options) client) {
 		synctest.Test(t, func(t *testing.T) {
 			b := bank{slow: 5 * time.Second}
-			call := start(t, &b, &idempotent.Options{WaitersPerKey: 4})
+			call := start(t, &b, &idempotent.Options{MaxWaiters: 128})
 			var replays, refused atomic.Int64
 			var wg sync.WaitGroup
 			for range 10 {
