@@ -179,7 +179,7 @@ func TestAWaitKeepsNoLargeBody(t *testing.T) {
 			return answer(200, ""), nil
 		}))
 		tr.Breaker = &retry.Breaker{FailureRatio: -1}
-		tr.Policy = &retry.Policy{Budget: &retry.Budget{Tokens: -1}, Jitter: func(d time.Duration) time.Duration { return d }}
+		tr.Policy = &retry.Policy{Budget: &retry.Budget{Tokens: -1}, BaseDelay: time.Hour, MaxDelay: time.Hour}
 		before := heap()
 		var calls sync.WaitGroup
 		for range 50 {

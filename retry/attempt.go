@@ -31,18 +31,18 @@ type Attempt struct {
 	// Elapsed is the time from sending to the response's header, or to the error.
 	Elapsed time.Duration
 
-	// Delay is the wait that was to follow, and Source what it was derived from. Both are zero
-	// if no further attempt was meant.
-	Delay  time.Duration
-	Source DelaySource
+	// RetryAfter is how long the server asked to wait. It is 0 if the server named no time.
+	RetryAfter time.Duration
+
+	// Delay is the wait before the next attempt. It is 0 if there was to be none.
+	Delay time.Duration
 }
 
 // sent is an Attempt of a Transport. What its response says of the error is parsed when somebody
 // asks: that costs more than all the rest, and once a retry has succeeded nobody may ever ask.
 type sent struct {
 	Attempt
-	fault Reason        // of an error that is not the host's
-	asked time.Duration // Retry-After
+	fault Reason // of an error that is not the host's
 
 	unparsed bool        // the response's error is not in Err, Code and RequestID yet
 	header   http.Header // of the response
@@ -85,49 +85,40 @@ func remember[T any](attempts []T, a T) []T {
 	return append(attempts, a)
 }
 
-// A DelaySource says what a delay was derived from.
-type DelaySource string
-
-// The sources of a delay.
-const (
-	FromBackoff    DelaySource = "backoff"
-	FromRetryAfter DelaySource = "retry-after" // the server's own word, and some jitter
-)
-
 // A Reason says why there was no further attempt.
 type Reason string
 
 // The reasons.
 const (
-	// Succeeded: there was a response with a status under 400.
-	Succeeded Reason = "succeeded"
-	// NotRetryable: the status or the error is of a kind that a retry does not change.
-	NotRetryable Reason = "not-retryable"
-	// ToldNotTo: the server said X-Should-Retry: false, or the function of [Do] returned a
+	// ReasonSucceeded: there was a response with a status under 400.
+	ReasonSucceeded Reason = "succeeded"
+	// ReasonNotRetryable: the status or the error is of a kind that a retry does not change.
+	ReasonNotRetryable Reason = "not-retryable"
+	// ReasonToldNotTo: the server said X-Should-Retry: false, or the function of [Do] returned a
 	// [Permanent] error.
-	ToldNotTo Reason = "told-not-to"
-	// NotIdempotent: a write without an Idempotency-Key, which may have been carried out.
-	NotIdempotent Reason = "not-idempotent"
-	// BodyNotReplayable: the request has a body, but no GetBody, and was not recorded or is
+	ReasonToldNotTo Reason = "told-not-to"
+	// ReasonNotIdempotent: a write without an Idempotency-Key, which may have been carried out.
+	ReasonNotIdempotent Reason = "not-idempotent"
+	// ReasonBodyNotReplayable: the request has a body, but no GetBody, and was not recorded or is
 	// larger than what may be.
-	BodyNotReplayable Reason = "body-not-replayable"
-	// BodyFailed: the caller's body or GetBody returned an error, or the body has another length
+	ReasonBodyNotReplayable Reason = "body-not-replayable"
+	// ReasonBodyFailed: the caller's body or GetBody returned an error, or the body has another length
 	// than the request says.
-	BodyFailed Reason = "body-failed"
-	// InvalidRequest: the request has a method, header or URL that cannot be sent.
-	InvalidRequest Reason = "invalid-request"
-	// AlreadyRetried: a Transport further in, below Base or in the function of [Do], has given up.
-	AlreadyRetried Reason = "already-retried"
-	// AttemptsExhausted: MaxAttempts were made.
-	AttemptsExhausted Reason = "attempts-exhausted"
-	// BudgetExhausted: the [Budget] for this host is used up.
-	BudgetExhausted Reason = "budget-exhausted"
-	// RetryAfterTooLong: the server asked for a wait that is over MaxRetryAfter.
-	RetryAfterTooLong Reason = "retry-after-too-long"
-	// DeadlineTooSoon: the context's deadline comes before the next attempt could.
-	DeadlineTooSoon Reason = "deadline-too-soon"
-	// CircuitOpen: the [Breaker] refuses the host.
-	CircuitOpen Reason = "circuit-open"
-	// Canceled: the caller's context ended, by its deadline too, or its Request.Cancel was closed.
-	Canceled Reason = "canceled"
+	ReasonBodyFailed Reason = "body-failed"
+	// ReasonInvalidRequest: the request has a method, header or URL that cannot be sent.
+	ReasonInvalidRequest Reason = "invalid-request"
+	// ReasonAlreadyRetried: a Transport further in, below Base or in the function of [Do], has given up.
+	ReasonAlreadyRetried Reason = "already-retried"
+	// ReasonAttemptsExhausted: MaxAttempts were made.
+	ReasonAttemptsExhausted Reason = "attempts-exhausted"
+	// ReasonBudgetExhausted: the [Budget] for this host is used up.
+	ReasonBudgetExhausted Reason = "budget-exhausted"
+	// ReasonRetryAfterTooLong: the server asked for a wait that is over MaxRetryAfter.
+	ReasonRetryAfterTooLong Reason = "retry-after-too-long"
+	// ReasonDeadlineTooSoon: the context's deadline comes before the next attempt could.
+	ReasonDeadlineTooSoon Reason = "deadline-too-soon"
+	// ReasonCircuitOpen: the [Breaker] refuses the host.
+	ReasonCircuitOpen Reason = "circuit-open"
+	// ReasonCanceled: the caller's context ended, by its deadline too, or its Request.Cancel was closed.
+	ReasonCanceled Reason = "canceled"
 )

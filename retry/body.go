@@ -53,12 +53,12 @@ func (b *requestBody) prepare() (Reason, error) {
 	case b.record != nil:
 		// A base that answers early may have read on while this was decided.
 		if !b.record.rewind() {
-			return BodyNotReplayable, nil
+			return ReasonBodyNotReplayable, nil
 		}
 	default:
 		body, err := getBody(b.req)
 		if err != nil {
-			return BodyFailed, err
+			return ReasonBodyFailed, err
 		}
 		b.ready = body
 	}

@@ -62,7 +62,7 @@ func TestABodyWithoutGetBodyIsSentOnce(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 503, resp.StatusCode)
 		require.Equal(t, 1, base.count())
-		require.Equal(t, retry.BodyNotReplayable, report.Reason())
+		require.Equal(t, retry.ReasonBodyNotReplayable, report.Reason())
 		resp.Body.Close()
 	})
 }
@@ -195,7 +195,7 @@ func TestACallersBodyThatFailsIsNotTheHostsFault(t *testing.T) {
 				_, err := tr.RoundTrip(req)
 
 				require.ErrorIs(t, err, disk)
-				require.Equal(t, retry.BodyFailed, report.Reason())
+				require.Equal(t, retry.ReasonBodyFailed, report.Reason())
 				require.Len(t, report.Attempts(), 1)
 			}
 		}
@@ -230,7 +230,7 @@ func TestAGetBodyThatFailsCostsNoResponse(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "body of Service Unavailable", string(text))
 			require.NoError(t, resp.Body.Close())
-			require.Equal(t, retry.BodyFailed, report.Reason())
+			require.Equal(t, retry.ReasonBodyFailed, report.Reason())
 			require.Len(t, report.Attempts(), 1, "the second was not sent")
 			require.Zero(t, report.Attempts()[0].Delay)
 			require.Equal(t, 1, base.count())
@@ -254,7 +254,7 @@ func TestAGetBodyThatFailsAfterABrokenConnectionIsInTheError(t *testing.T) {
 		require.ErrorIs(t, err, errBroken)
 		e, ok := errors.AsType[*retry.Error](err)
 		require.True(t, ok)
-		require.Equal(t, retry.BodyFailed, e.Reason)
+		require.Equal(t, retry.ReasonBodyFailed, e.Reason)
 		require.Len(t, e.Attempts, 1)
 	})
 }
@@ -494,10 +494,12 @@ func TestARecordingGivenUpWhileItIsDecidedIsNotRepeated(t *testing.T) {
 			return answer(503, ""), nil
 		})
 		tr := transport(base)
-		tr.Policy = &retry.Policy{RecordBody: 3, Budget: budget, Jitter: func(time.Duration) time.Duration {
+		tr.Policy = &retry.Policy{RecordBody: 3, BaseDelay: -1, Budget: budget}
+		tr.Breaker = &retry.Breaker{FailureRatio: -1}
+		tr.Group = func(r *http.Request) string { // called for the budget, after the decision to retry
 			_, _ = io.ReadAll(sent) // as the base's own goroutine may
-			return 0
-		}}
+			return retry.Origin(r.URL)
+		}
 		ctx, report := retry.WithReport(t.Context())
 		req, _ := post(t, "payload", false)
 
@@ -506,7 +508,7 @@ func TestARecordingGivenUpWhileItIsDecidedIsNotRepeated(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 503, resp.StatusCode)
 		resp.Body.Close()
-		require.Equal(t, retry.BodyNotReplayable, report.Reason())
+		require.Equal(t, retry.ReasonBodyNotReplayable, report.Reason())
 		another := scripted(status(503), status(200))
 		require.NoError(t, do(t, &retry.Transport{Base: another, Policy: &retry.Policy{Budget: budget}, Logger: quiet()}, target))
 		require.Equal(t, 2, another.count(), "the token was given back")

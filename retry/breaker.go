@@ -85,14 +85,14 @@ type Breaker struct {
 	last     atomic.Pointer[circuit] // the most recently used of circuits, written under mu
 }
 
-// A BreakerState is the state of a circuit.
-type BreakerState string
+// A State is the state of a circuit.
+type State string
 
 // The states of a circuit.
 const (
-	BreakerClosed   BreakerState = "closed"    // every attempt goes through
-	BreakerOpen     BreakerState = "open"      // no attempt does
-	BreakerHalfOpen BreakerState = "half-open" // a probe is under way, or the next attempt is one
+	StateClosed   State = "closed"    // every attempt goes through
+	StateOpen     State = "open"      // no attempt does
+	StateHalfOpen State = "half-open" // a probe is under way, or the next attempt is one
 )
 
 // A Circuit is what a [Breaker] knows about a group.
@@ -101,7 +101,7 @@ type Circuit struct {
 	Group string
 
 	// State is the state of the circuit now.
-	State BreakerState
+	State State
 
 	// Held reports whether the circuit is held open by hand.
 	Held bool
@@ -153,7 +153,7 @@ func (b *Breaker) Circuit(group string) Circuit {
 	if e := b.circuits.entries[group]; e != nil {
 		return e.value.snapshot()
 	}
-	return Circuit{Group: group, State: BreakerClosed}
+	return Circuit{Group: group, State: StateClosed}
 }
 
 // Circuits returns what is known about all groups, in the order of their names.
@@ -181,7 +181,7 @@ func (b *Breaker) Hold(group string) {
 		b.add(&circuit{of: b, group: strings.Clone(group)})
 		e = b.circuits.entries[group]
 	}
-	if e.value.setByHand(BreakerOpen) {
+	if e.value.setByHand(StateOpen) {
 		b.held.Add(1)
 	}
 	b.circuits.rate(e, e.value.worth())
@@ -196,7 +196,7 @@ func (b *Breaker) Reset(group string) {
 	if e == nil {
 		return
 	}
-	if e.value.setByHand(BreakerClosed) {
+	if e.value.setByHand(StateClosed) {
 		b.held.Add(-1)
 	}
 	b.circuits.rate(e, e.value.worth())
@@ -257,7 +257,7 @@ func (b *Breaker) circuit(to *target) *circuit {
 
 // add puts a new circuit into the table.
 func (b *Breaker) add(c *circuit) {
-	c.state = BreakerClosed
+	c.state = StateClosed
 	c.start()
 	b.circuits.put(c.group, c, 0, limit(b.MaxGroups, defaultMaxGroups))
 }

@@ -51,9 +51,9 @@ func TestTheDefaultBreakerOpensProbesAndCloses(t *testing.T) {
 		base := &dead{status: 200}
 		tr := transport(base)
 		tr.Policy = once()
-		var changes []retry.BreakerState
+		var changes []retry.State
 		tr.Observe = func(_ context.Context, e retry.Event) {
-			if e.Kind == retry.EventBreaker {
+			if e.Kind == retry.KindCircuit {
 				changes = append(changes, e.From, e.To)
 			}
 		}
@@ -89,7 +89,7 @@ func TestTheDefaultBreakerOpensProbesAndCloses(t *testing.T) {
 		for range 3 {
 			require.NoError(t, do(t, tr, target))
 		}
-		require.Equal(t, []retry.BreakerState{
+		require.Equal(t, []retry.State{
 			"closed", "open", "open", "half-open", "half-open", "open", "open", "half-open", "half-open", "closed",
 		}, changes)
 	})
@@ -536,11 +536,11 @@ func TestWhatBeganBeforeTheCircuitChangedDoesNotCount(t *testing.T) {
 	})
 }
 
-type stateChange struct{ from, to retry.BreakerState }
+type stateChange struct{ from, to retry.State }
 
 func observeChanges(to *[]stateChange) func(context.Context, retry.Event) {
 	return func(_ context.Context, e retry.Event) {
-		if e.Kind == retry.EventBreaker {
+		if e.Kind == retry.KindCircuit {
 			*to = append(*to, stateChange{e.From, e.To})
 		}
 	}
@@ -562,7 +562,7 @@ func TestACircuitThatOpensHandsBackTheResponseWithoutAWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := &dead{status: 503}
 		tr := transport(base)
-		tr.Policy = &retry.Policy{MaxAttempts: 50, Budget: &retry.Budget{Tokens: -1}, Jitter: func(time.Duration) time.Duration { return 0 }}
+		tr.Policy = &retry.Policy{MaxAttempts: 50, BaseDelay: -1, Budget: &retry.Budget{Tokens: -1}}
 		ctx, report := retry.WithReport(t.Context())
 		start := time.Now()
 
@@ -572,7 +572,7 @@ func TestACircuitThatOpensHandsBackTheResponseWithoutAWait(t *testing.T) {
 		require.Equal(t, 503, resp.StatusCode)
 		resp.Body.Close()
 		require.Equal(t, 20, base.calls)
-		require.Equal(t, retry.CircuitOpen, report.Reason())
+		require.Equal(t, retry.ReasonCircuitOpen, report.Reason())
 		require.Equal(t, start, time.Now())
 	})
 }
@@ -584,7 +584,7 @@ func TestAnObserverMayUseTheTransport(t *testing.T) {
 		tr.Policy = once()
 		asked := 0
 		tr.Observe = func(_ context.Context, e retry.Event) {
-			if e.Kind == retry.EventBreaker {
+			if e.Kind == retry.KindCircuit {
 				asked++
 				require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen) // asks gobreaker, whose own callback would deadlock
 			}
@@ -666,10 +666,9 @@ func TestARefusalNamesTheTimeOfTheNextProbe(t *testing.T) {
 func TestARetryThatOutlastsTheOpeningIsSent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		base := scripted(status(503), status(200))
+		base := scripted(status(503, "Retry-After: 1"), status(200))
 		tr := transport(base)
 		tr.Breaker = &retry.Breaker{MinCalls: 1}
-		tr.Policy = &retry.Policy{BaseDelay: time.Second, Jitter: func(d time.Duration) time.Duration { return d }}
 
 		require.NoError(t, do(t, tr, target))
 
@@ -730,17 +729,17 @@ func TestAnAttemptThatFailsForgetsNoOtherCircuit(t *testing.T) {
 func TestEveryChangeIsObservedOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var changes []retry.BreakerState
+		var changes []retry.State
 		tr := transport(scripted(status(503, "Retry-After: 2"), status(200)))
 		tr.Breaker = &retry.Breaker{MinCalls: 1, ProbeAfter: time.Second}
 		tr.Observe = func(_ context.Context, e retry.Event) {
-			if e.Kind == retry.EventBreaker {
+			if e.Kind == retry.KindCircuit {
 				changes = append(changes, e.From, e.To)
 			}
 		}
 
 		require.NoError(t, do(t, tr, target))
 
-		require.Equal(t, []retry.BreakerState{"closed", "open", "open", "half-open", "half-open", "closed"}, changes)
+		require.Equal(t, []retry.State{"closed", "open", "open", "half-open", "half-open", "closed"}, changes)
 	})
 }

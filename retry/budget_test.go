@@ -82,7 +82,7 @@ func TestARefusedRetryHandsBackTheResponseAtOnce(t *testing.T) {
 
 		require.NoError(t, err)
 		require.Equal(t, 503, resp.StatusCode)
-		require.Equal(t, retry.BudgetExhausted, report.Reason())
+		require.Equal(t, retry.ReasonBudgetExhausted, report.Reason())
 		require.Zero(t, time.Since(start))
 		resp.Body.Close()
 	})

@@ -83,7 +83,7 @@ func (c *call) chooseKey(fromContext string) {
 	}
 	if fromContext != "" {
 		c.key = fromContext
-	} else if c.policy.Keys == GenerateKeys && takesKey(c.req.Method) {
+	} else if c.policy.Keys == KeysGenerated && takesKey(c.req.Method) {
 		c.key = redirectedKey(c.req)
 		if c.key == "" {
 			c.key = newKey()
@@ -123,7 +123,7 @@ func (c *call) run() (*http.Response, error) {
 			return c.finish(reason, err)
 		}
 		if err := c.who.sleep(a.Delay); err != nil {
-			return c.unsent(Canceled, err)
+			return c.unsent(ReasonCanceled, err)
 		}
 	}
 }
@@ -131,19 +131,19 @@ func (c *call) run() (*http.Response, error) {
 // admit waits until an attempt may be sent.
 func (c *call) admit() (permit, Reason, error) {
 	if err := c.who.err(); err != nil {
-		return permit{}, Canceled, err
+		return permit{}, ReasonCanceled, err
 	}
 	if c.policy.HoldHost && c.t.holds.any(time.Now()) {
 		if d := c.t.holds.wait(c.to.group(), c.req, time.Now()); d > 0 {
 			p := c.rules()
-			if err := c.who.pause(d + min(p.jitter(p.BaseDelay), never-d)); err != nil {
+			if err := c.who.pause(d + min(jitter(p.BaseDelay), never-d)); err != nil {
 				return permit{}, c.unpaused(err), err
 			}
 		}
 	}
 	p, refused := c.breaker.allow(&c.to)
 	if refused != nil {
-		return permit{}, CircuitOpen, refused
+		return permit{}, ReasonCircuitOpen, refused
 	}
 	if err := paced(c.who, c.t.Pace); err != nil {
 		p.unsent()
@@ -156,11 +156,11 @@ func (c *call) admit() (permit, Reason, error) {
 func (c *call) unpaused(err error) Reason {
 	switch {
 	case c.who.err() != nil:
-		return Canceled
+		return ReasonCanceled
 	case errors.Is(err, context.DeadlineExceeded):
-		return DeadlineTooSoon
+		return ReasonDeadlineTooSoon
 	default:
-		return NotRetryable
+		return ReasonNotRetryable
 	}
 }
 
@@ -250,13 +250,13 @@ func traced(ctx context.Context, connected *atomic.Bool) context.Context {
 func (c *call) fault(err error) Reason {
 	switch {
 	case c.who.err() != nil:
-		return Canceled
+		return ReasonCanceled
 	case c.body.err() != nil:
-		return BodyFailed
+		return ReasonBodyFailed
 	case isGivenUp(err):
-		return AlreadyRetried
+		return ReasonAlreadyRetried
 	case !isFieldValue(c.key), !sendable(c.req, err):
-		return InvalidRequest
+		return ReasonInvalidRequest
 	}
 	return ""
 }
@@ -264,12 +264,12 @@ func (c *call) fault(err error) Reason {
 // blameless reports whether a fault says nothing about the host. A Transport further in may have
 // found that out, or may not have sent anything.
 func blameless(fault Reason, err error) bool {
-	if fault != AlreadyRetried {
+	if fault != ReasonAlreadyRetried {
 		return fault != ""
 	}
 	inner, _ := errors.AsType[*Error](err)
 	switch inner.Reason {
-	case Canceled, BodyFailed, InvalidRequest:
+	case ReasonCanceled, ReasonBodyFailed, ReasonInvalidRequest:
 		return true
 	default:
 		return len(inner.Attempts) == 0
@@ -282,7 +282,7 @@ func (c *call) decide(a *sent, under permit) (Reason, error) {
 	p := c.rules()
 	switch a.fault {
 	case "":
-	case BodyFailed:
+	case ReasonBodyFailed:
 		return a.fault, c.body.err()
 	default:
 		return a.fault, c.who.err()
@@ -290,7 +290,7 @@ func (c *call) decide(a *sent, under permit) (Reason, error) {
 	failure := Failure{Attempt: a.Attempt, Method: methodOf(c.req), URL: c.req.URL}
 	if c.resp != nil {
 		a.unparsed, a.header = true, c.resp.Header
-		a.asked, _ = retryhint.After(a.header, c.now)
+		a.RetryAfter, _ = retryhint.After(a.header, c.now)
 		if p.Retryable != nil || p.HoldHost && a.Status == http.StatusTooManyRequests {
 			a.head = peek(c.resp)
 			failure.Attempt = a.known(c.req)
@@ -299,32 +299,32 @@ func (c *call) decide(a *sent, under permit) (Reason, error) {
 	}
 	switch {
 	case c.resp != nil && givenUp(c.resp, c.req):
-		return AlreadyRetried, nil
+		return ReasonAlreadyRetried, nil
 	case c.resp != nil && retryhint.Refused(c.resp.Header):
-		return ToldNotTo, nil
+		return ReasonToldNotTo, nil
 	case !p.worthRetrying(failure):
-		return NotRetryable, nil
+		return ReasonNotRetryable, nil
 	case !c.keyed && (c.connected.Load() || !neverSent(a.Err)):
-		return NotIdempotent, nil
+		return ReasonNotIdempotent, nil
 	case !c.body.replayable():
-		return BodyNotReplayable, nil
+		return ReasonBodyNotReplayable, nil
 	}
-	delay, source, reason := p.schedule(c.who, a.Number, a.asked)
+	delay, reason := p.schedule(c.who, a.Number, a.RetryAfter)
 	if reason != "" {
 		return reason, nil
 	}
 	if refused := under.refusal(c.now.Add(delay)); refused != nil {
 		refused.Host = hostPort(c.req.URL)
-		return CircuitOpen, refused
+		return ReasonCircuitOpen, refused
 	}
 	if !c.budget.take(c.to.group()) {
-		return BudgetExhausted, nil
+		return ReasonBudgetExhausted, nil
 	}
 	c.token = true
 	if reason, err := c.body.prepare(); reason != "" {
 		return reason, err
 	}
-	a.Delay, a.Source = delay, source
+	a.Delay = delay
 	return "", nil
 }
 
@@ -346,14 +346,14 @@ func (c *call) discard(a *sent) {
 		a.head = discard(c.who, resp.Body)
 	}
 	// What Retry-After says counts from now, and a large body is not kept.
-	if a.Source == FromRetryAfter || len(a.head) > 4<<10 {
+	if a.RetryAfter > 0 || len(a.head) > 4<<10 {
 		a.parse(c.req)
 	}
 }
 
 // hold lets other requests wait as well, if the server asked to be left alone for a while.
 func (c *call) hold(a *sent) {
-	if !c.policy.HoldHost || a.asked <= 0 || a.asked > c.rules().MaxRetryAfter {
+	if !c.policy.HoldHost || a.RetryAfter <= 0 || a.RetryAfter > c.rules().MaxRetryAfter {
 		return
 	}
 	switch a.Status {
@@ -366,7 +366,7 @@ func (c *call) hold(a *sent) {
 	default:
 		return
 	}
-	c.t.holds.hold(c.to.group(), c.req, c.now.Add(a.asked))
+	c.t.holds.hold(c.to.group(), c.req, c.now.Add(a.RetryAfter))
 }
 
 // succeeded ends a call with the response in hand.
@@ -375,11 +375,11 @@ func (c *call) succeeded(a sent) (*http.Response, error) {
 		c.budget.succeeded(c.to.group())
 	}
 	if !c.watched() {
-		return c.handBack(Succeeded), nil
+		return c.handBack(ReasonSucceeded), nil
 	}
 	a.RequestID = requestID(c.resp.Header)
-	c.record(a, Succeeded)
-	return c.finish(Succeeded, nil)
+	c.record(a, ReasonSucceeded)
+	return c.finish(ReasonSucceeded, nil)
 }
 
 // record keeps an attempt and tells of it.
@@ -390,7 +390,7 @@ func (c *call) record(a sent, reason Reason) {
 	}
 	c.attempts = remember(c.attempts, a)
 	c.observeBreaker()
-	c.observe(Event{Kind: EventAttempt, Attempt: a.Attempt})
+	c.observe(Event{Kind: KindAttempt, Attempt: a.Attempt})
 	if reason == "" {
 		c.log("", nil)
 	}
@@ -416,7 +416,7 @@ func (c *call) history() []Attempt {
 
 func (c *call) observeBreaker() {
 	for _, s := range c.to.circuit.takeChanges() {
-		c.observe(Event{Kind: EventBreaker, From: s.from, To: s.to})
+		c.observe(Event{Kind: KindCircuit, From: s.from, To: s.to})
 	}
 }
 
@@ -438,16 +438,16 @@ func (c *call) finish(reason Reason, end error) (*http.Response, error) {
 	var err error
 	if c.resp == nil {
 		ends := []error{end}
-		if reason == Canceled {
+		if reason == ReasonCanceled {
 			ends = append(ends, context.Cause(c.who.ctx))
 		}
 		err = newError(c.req, c.history(), reason, ends...)
 	}
-	if reason != Succeeded {
+	if reason != ReasonSucceeded {
 		c.log(reason, end)
 	}
 	if c.t.Observe != nil {
-		c.observe(Event{Kind: EventCall, Attempt: c.last().Attempt, Reason: reason, Elapsed: time.Since(c.started)})
+		c.observe(Event{Kind: KindCall, Attempt: c.last().Attempt, Reason: reason, Elapsed: time.Since(c.started)})
 	}
 	if err != nil {
 		return nil, err
@@ -459,7 +459,7 @@ func (c *call) finish(reason Reason, end error) (*http.Response, error) {
 func (c *call) handBack(reason Reason) *http.Response {
 	resp := c.resp
 	c.resp = nil
-	if reason != Succeeded && reason != NotRetryable {
+	if reason != ReasonSucceeded && reason != ReasonNotRetryable {
 		markGivenUp(resp)
 	}
 	return resp

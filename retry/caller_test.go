@@ -33,7 +33,7 @@ func TestAClientsTimeoutSaysNothingAboutTheHost(t *testing.T) {
 		}, func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
 			var reasons []retry.Reason
 			tr.Observe = func(_ context.Context, e retry.Event) {
-				if e.Kind == retry.EventCall {
+				if e.Kind == retry.KindCall {
 					reasons = append(reasons, e.Reason)
 				}
 			}
@@ -53,7 +53,7 @@ func TestAClientsTimeoutSaysNothingAboutTheHost(t *testing.T) {
 			}
 			require.Len(t, reasons, 150)
 			for _, reason := range reasons {
-				require.Equal(t, retry.Canceled, reason)
+				require.Equal(t, retry.ReasonCanceled, reason)
 			}
 			require.NoError(t, do(t, tr, s.URL), "the circuit is closed")
 		})
@@ -92,7 +92,7 @@ func TestABaseThatIsFasterThanTheContextSaysNothingAboutTheHost(t *testing.T) {
 
 				failed, ok := errors.AsType[*retry.Error](err)
 				require.True(t, ok)
-				require.Equal(t, retry.Canceled, failed.Reason, name)
+				require.Equal(t, retry.ReasonCanceled, failed.Reason, name)
 				require.Len(t, failed.Attempts, 1)
 				require.ErrorIs(t, err, tc.want)
 				require.ErrorIs(t, err, ioTimeout)
@@ -174,7 +174,7 @@ func TestClosingRequestCancelEndsTheCallInEveryPhase(t *testing.T) {
 			require.ErrorIs(t, err, context.Canceled, tc.name)
 			failed, ok := errors.AsType[*retry.Error](err)
 			require.True(t, ok)
-			require.Equal(t, retry.Canceled, failed.Reason, tc.name)
+			require.Equal(t, retry.ReasonCanceled, failed.Reason, tc.name)
 			require.Equal(t, tc.attempts, tc.base.count()-had, tc.name)
 			require.Equal(t, tc.at, time.Since(start), tc.name)
 			time.Sleep(time.Hour)
@@ -197,7 +197,7 @@ func TestAContextThatIsOverBeforeTheCallSendsNothing(t *testing.T) {
 			require.ErrorIs(t, err, context.Canceled)
 			require.ErrorIs(t, err, why)
 			require.Zero(t, base.count())
-			require.Equal(t, retry.Canceled, report.Reason())
+			require.Equal(t, retry.ReasonCanceled, report.Reason())
 			require.Empty(t, report.Attempts())
 			_, err = retry.Do(ctx, nil, func(context.Context) (int, error) {
 				t.Error("it was called")

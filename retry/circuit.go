@@ -42,7 +42,7 @@ type circuit struct {
 
 	mu       sync.Mutex
 	breaker  *gobreaker.TwoStepCircuitBreaker[struct{}]
-	state    BreakerState
+	state    State
 	held     bool
 	era      uint64        // counts openings and closings
 	probe    func(error)   // of gobreaker, while that is half-open
@@ -52,7 +52,7 @@ type circuit struct {
 	changes  []stateChange // not observed yet, in their order
 }
 
-type stateChange struct{ from, to BreakerState }
+type stateChange struct{ from, to State }
 
 // permit is the leave to send one attempt; it must be finished once. The zero value is that of a
 // breaker that is off.
@@ -66,7 +66,7 @@ func (c *circuit) allow() (permit, *CircuitOpenError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := permit{circuit: c, era: c.era}
-	if c.state == BreakerClosed {
+	if c.state == StateClosed {
 		p.done, _ = c.breaker.Allow() // which it always does while closed
 		return p, nil
 	}
@@ -86,7 +86,7 @@ func (c *circuit) refusal(at time.Time) *CircuitOpenError {
 	switch {
 	case c.held:
 		return &CircuitOpenError{Group: c.group}
-	case c.state != BreakerClosed && c.next.After(at):
+	case c.state != StateClosed && c.next.After(at):
 		return &CircuitOpenError{Group: c.group, Until: c.next}
 	}
 	return nil
@@ -193,7 +193,7 @@ func (c *circuit) takeChanges() []stateChange {
 }
 
 // change changes the state.
-func (c *circuit) change(to BreakerState) {
+func (c *circuit) change(to State) {
 	const most = 16 // if nobody takes them
 	if len(c.changes) == most {
 		c.changes = slices.Delete(c.changes, 0, 1)
@@ -203,14 +203,14 @@ func (c *circuit) change(to BreakerState) {
 }
 
 // enter is told of every change of the state.
-func (c *circuit) enter(s BreakerState) {
+func (c *circuit) enter(s State) {
 	from := c.state
 	c.change(s)
 	switch now := time.Now(); {
-	case s == BreakerClosed:
+	case s == StateClosed:
 		c.era++
 		c.closed = now
-	case from == BreakerClosed:
+	case from == StateClosed:
 		c.era++
 		if now.Sub(c.closed) >= c.of.window() {
 			c.interval = 0
@@ -221,13 +221,13 @@ func (c *circuit) enter(s BreakerState) {
 
 // setByHand starts the circuit anew in a state, held there if that is open. It reports whether that
 // changed whether the circuit is held.
-func (c *circuit) setByHand(s BreakerState) bool {
+func (c *circuit) setByHand(s State) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state != s {
 		c.change(s)
 	}
-	hold := s == BreakerOpen
+	hold := s == StateOpen
 	changed := c.held != hold
 	c.held, c.probe, c.interval, c.closed = hold, nil, 0, time.Time{}
 	c.era++
@@ -241,14 +241,14 @@ func (c *circuit) snapshot() Circuit {
 	s := Circuit{Group: c.group, State: c.state, Held: c.held}
 	switch {
 	case c.held:
-	case c.state == BreakerClosed:
+	case c.state == StateClosed:
 		c.breaker.State() // drops what is older than Window
 		n := c.breaker.Counts()
 		s.Calls, s.Failures = int(n.TotalSuccesses)+int(n.TotalFailures), int(n.TotalFailures)
 	default:
 		s.Until = c.next
 		if !c.next.After(time.Now()) {
-			s.State = BreakerHalfOpen
+			s.State = StateHalfOpen
 		}
 	}
 	return s
@@ -261,7 +261,7 @@ func (c *circuit) worth() float64 {
 	switch {
 	case c.held:
 		return math.Inf(1)
-	case c.state != BreakerClosed:
+	case c.state != StateClosed:
 		return 1
 	default:
 		return 0
@@ -299,6 +299,6 @@ func (c *circuit) start() {
 				2*row*good >= max(least, 10)*(ended-row) && now.Sub(since) >= sustained
 		},
 		IsExcluded:    func(err error) bool { return errors.Is(err, errNeutral) },
-		OnStateChange: func(_ string, _, to gobreaker.State) { c.enter(BreakerState(to.String())) },
+		OnStateChange: func(_ string, _, to gobreaker.State) { c.enter(State(to.String())) },
 	})
 }

@@ -23,7 +23,7 @@ func TestACircuitCanBeRead(t *testing.T) {
 		tr := transport(base)
 		tr.Policy, tr.Breaker = once(), new(retry.Breaker)
 		read := func() retry.Circuit { return tr.Breaker.Circuit(targetGroup) }
-		require.Equal(t, retry.Circuit{Group: targetGroup, State: retry.BreakerClosed}, read(), "never seen")
+		require.Equal(t, retry.Circuit{Group: targetGroup, State: retry.StateClosed}, read(), "never seen")
 		require.Empty(t, tr.Breaker.Circuits())
 
 		for _, status := range []int{200, 200, 503, 404, 429} {
@@ -31,37 +31,37 @@ func TestACircuitCanBeRead(t *testing.T) {
 			require.NoError(t, do(t, tr, target))
 		}
 		require.NoError(t, do(t, tr, "http://b.example"))
-		require.Equal(t, retry.Circuit{Group: targetGroup, State: retry.BreakerClosed, Calls: 3, Failures: 1}, read())
+		require.Equal(t, retry.Circuit{Group: targetGroup, State: retry.StateClosed, Calls: 3, Failures: 1}, read())
 		require.Equal(t, []retry.Circuit{
-			{Group: "http://b.example:80", State: retry.BreakerClosed},
+			{Group: "http://b.example:80", State: retry.StateClosed},
 			read(),
 		}, tr.Breaker.Circuits())
 		time.Sleep(11 * time.Second)
-		require.Equal(t, retry.Circuit{Group: targetGroup, State: retry.BreakerClosed}, read(), "what Window left behind")
+		require.Equal(t, retry.Circuit{Group: targetGroup, State: retry.StateClosed}, read(), "what Window left behind")
 
 		base.set(503)
 		for range 20 {
 			require.NoError(t, do(t, tr, target))
 		}
 		open := read()
-		require.Equal(t, retry.BreakerOpen, open.State)
-		require.Equal(t, retry.Circuit{Group: targetGroup, State: retry.BreakerOpen, Until: open.Until}, open)
+		require.Equal(t, retry.StateOpen, open.State)
+		require.Equal(t, retry.Circuit{Group: targetGroup, State: retry.StateOpen, Until: open.Until}, open)
 		refused, ok := errors.AsType[*retry.CircuitOpenError](do(t, tr, target))
 		require.True(t, ok)
 		require.Equal(t, refused.Until, open.Until)
 
 		time.Sleep(time.Until(open.Until) - 1)
-		require.Equal(t, retry.BreakerOpen, read().State)
+		require.Equal(t, retry.StateOpen, read().State)
 		time.Sleep(time.Nanosecond)
-		require.Equal(t, retry.BreakerHalfOpen, read().State, "the next attempt is a probe, though there was none yet")
+		require.Equal(t, retry.StateHalfOpen, read().State, "the next attempt is a probe, though there was none yet")
 		require.NoError(t, do(t, tr, target))
-		require.Equal(t, retry.BreakerOpen, read().State)
+		require.Equal(t, retry.StateOpen, read().State)
 		require.Greater(t, read().Until, time.Now())
 
 		base.set(200)
 		time.Sleep(time.Second)
 		require.NoError(t, do(t, tr, target))
-		require.Equal(t, retry.Circuit{Group: targetGroup, State: retry.BreakerClosed}, read())
+		require.Equal(t, retry.Circuit{Group: targetGroup, State: retry.StateClosed}, read())
 	})
 }
 
@@ -103,7 +103,7 @@ func TestACircuitHeldByHandIsOpenUntilItIsReset(t *testing.T) {
 				require.True(t, ok, name)
 				require.Zero(t, refused.Until)
 				require.ErrorContains(t, err, "circuit held open for "+targetGroup)
-				require.Equal(t, retry.Circuit{Group: targetGroup, State: retry.BreakerOpen, Held: true}, tr.Breaker.Circuit(targetGroup))
+				require.Equal(t, retry.Circuit{Group: targetGroup, State: retry.StateOpen, Held: true}, tr.Breaker.Circuit(targetGroup))
 				time.Sleep(time.Hour)
 			}
 			require.Equal(t, sent, base.calls, name)
@@ -157,7 +157,7 @@ func TestACallInProgressMeetsAHold(t *testing.T) {
 
 		require.NoError(t, err)
 		resp.Body.Close()
-		require.Equal(t, retry.CircuitOpen, report.Reason())
+		require.Equal(t, retry.ReasonCircuitOpen, report.Reason())
 		require.Zero(t, time.Since(start), "it does not sleep towards a refusal")
 		require.Equal(t, 1, base.count())
 	})
@@ -258,7 +258,7 @@ func TestADefaultOfTheBreakerThatChangesIsNoticed(t *testing.T) {
 				require.NoError(t, do(t, tr, target))
 			}
 		}
-		state := func() retry.BreakerState { return tr.Breaker.Circuit(targetGroup).State }
+		state := func() retry.State { return tr.Breaker.Circuit(targetGroup).State }
 
 		send(503, 19)
 		time.Sleep(9*time.Second - 1)
@@ -270,9 +270,9 @@ func TestADefaultOfTheBreakerThatChangesIsNoticed(t *testing.T) {
 
 		send(200, 11)
 		send(503, 10)
-		require.Equal(t, retry.BreakerClosed, state(), "FailureRatio is 0.5")
+		require.Equal(t, retry.StateClosed, state(), "FailureRatio is 0.5")
 		send(503, 1)
-		require.Equal(t, retry.BreakerOpen, state())
+		require.Equal(t, retry.StateOpen, state())
 	})
 	synctest.Test(t, func(t *testing.T) {
 		tr := transport(scripted(status(200)))

@@ -178,15 +178,11 @@ func TestAPanicLeaksNothing(t *testing.T) {
 	for name, tr := range map[string]*retry.Transport{
 		"base":      {Base: baseFunc(func(*http.Request) (*http.Response, error) { panic("base") })},
 		"retryable": {Base: scripted(status(503)), Policy: &retry.Policy{Retryable: boom}, Logger: quiet()},
-		"jitter": {
-			Base: scripted(status(503)), Logger: quiet(),
-			Policy: &retry.Policy{Jitter: func(time.Duration) time.Duration { panic("hook") }},
-		},
-		"observe": {Base: scripted(status(503)), Observe: func(context.Context, retry.Event) { panic("hook") }, Logger: quiet()},
+		"observe":   {Base: scripted(status(503)), Observe: func(context.Context, retry.Event) { panic("hook") }, Logger: quiet()},
 		"observe of the call": {
 			Base: scripted(status(200)), Logger: quiet(),
 			Observe: func(_ context.Context, e retry.Event) {
-				if e.Kind == retry.EventCall {
+				if e.Kind == retry.KindCall {
 					panic("hook")
 				}
 			},
@@ -244,14 +240,13 @@ func TestACallThatWasCancelledAfterATimeoutIsNoTimeout(t *testing.T) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
 		}))
-		full := func(ceiling time.Duration) time.Duration { return ceiling }
-		tr.Policy = &retry.Policy{AttemptTimeout: time.Second, BaseDelay: 9 * time.Second, Jitter: full}
+		tr.Policy = &retry.Policy{AttemptTimeout: time.Second, BaseDelay: 10_000 * time.Hour, MaxDelay: -1}
 
 		_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(cancelledIn(3 * time.Second)(t.Context())))
 
 		failed, ok := errors.AsType[*retry.Error](err)
 		require.True(t, ok)
-		require.Equal(t, retry.Canceled, failed.Reason)
+		require.Equal(t, retry.ReasonCanceled, failed.Reason)
 		require.False(t, failed.Timeout())
 	})
 }
@@ -297,7 +292,7 @@ func TestARequestThatCannotBeSentIsNotRetriedNorTheHostsFault(t *testing.T) {
 			_, err := tr.RoundTrip(req)
 
 			require.Error(t, err)
-			require.Equal(t, retry.InvalidRequest, report.Reason(), "%v", err)
+			require.Equal(t, retry.ReasonInvalidRequest, report.Reason(), "%v", err)
 			require.Len(t, report.Attempts(), 1)
 		}
 	})

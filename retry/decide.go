@@ -20,23 +20,23 @@ func (p *Policy) worthRetrying(f Failure) bool {
 
 // schedule says how long to wait after attempt n, or why there is no further one. asked is the
 // server's Retry-After.
-func (p *Policy) schedule(who caller, n int, asked time.Duration) (time.Duration, DelaySource, Reason) {
+func (p *Policy) schedule(who caller, n int, asked time.Duration) (time.Duration, Reason) {
 	if n >= p.MaxAttempts {
-		return 0, "", AttemptsExhausted
+		return 0, ReasonAttemptsExhausted
 	}
 	if asked > p.MaxRetryAfter {
-		return 0, "", RetryAfterTooLong
+		return 0, ReasonRetryAfterTooLong
 	}
-	delay, source := p.backoff(n), FromBackoff
+	delay := jitter(p.ceiling(n))
 	if asked > 0 {
 		// Never less than what was asked for, and some more, so that those who were told the
 		// same do not all come back at the same time.
-		delay, source = asked+min(p.jitter(p.BaseDelay), never-asked), FromRetryAfter
+		delay = asked + min(jitter(p.BaseDelay), never-asked)
 	}
 	if who.endsWithin(delay) {
-		return 0, "", DeadlineTooSoon
+		return 0, ReasonDeadlineTooSoon
 	}
-	return delay, source, ""
+	return delay, ""
 }
 
 // health is what an attempt says about the host. blameless is an error that is not the host's

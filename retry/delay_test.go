@@ -99,7 +99,7 @@ func TestADateIsNeverMetEarly(t *testing.T) {
 		time.Sleep(999 * time.Millisecond)
 		at := time.Now().Truncate(time.Second).Add(3 * time.Second)
 		tr := transport(scripted(status(503, "Retry-After: "+at.UTC().Format(http.TimeFormat)), status(200)))
-		tr.Policy = &retry.Policy{Jitter: func(time.Duration) time.Duration { return 0 }}
+		tr.Policy = &retry.Policy{BaseDelay: -1}
 
 		require.NoError(t, do(t, tr, target))
 
@@ -107,60 +107,52 @@ func TestADateIsNeverMetEarly(t *testing.T) {
 	})
 }
 
-// ceilings runs a call that fails until it stops, and returns what each wait was drawn from.
-func ceilings(t *testing.T, p retry.Policy) (all []time.Duration) {
-	p.Jitter = func(ceiling time.Duration) time.Duration {
-		all = append(all, ceiling)
-		return ceiling
-	}
-	p.Budget = &retry.Budget{Tokens: -1}
-	tr := transport(scripted(fails(errBroken)))
-	tr.Breaker = &retry.Breaker{FailureRatio: -1}
-	tr.Policy = &p
-	start := time.Now()
-	require.Error(t, do(t, tr, target))
-	var sum time.Duration
-	for _, d := range all {
-		sum += d
-	}
-	require.Equal(t, sum, time.Since(start))
-	return all
-}
-
-func TestBackoffDoublesUpToItsLargest(t *testing.T) {
+func TestBackoffDoublesUpToMaxDelay(t *testing.T) {
 	t.Parallel()
 	const ms = time.Millisecond
-	synctest.Test(t, func(t *testing.T) {
-		require.Equal(t, []time.Duration{100 * ms, 200 * ms}, ceilings(t, retry.Policy{}))
-		require.Equal(t, []time.Duration{30 * ms, 60 * ms, 100 * ms, 100 * ms},
-			ceilings(t, retry.Policy{MaxAttempts: 5, BaseDelay: 30 * ms, MaxDelay: 100 * ms}))
-		require.Equal(t, []time.Duration{100 * ms, 100 * ms},
-			ceilings(t, retry.Policy{BaseDelay: time.Second, MaxDelay: 100 * ms}))
-		require.Empty(t, ceilings(t, retry.Policy{BaseDelay: -1}), "no wait, nothing to draw")
-		thousand := ceilings(t, retry.Policy{MaxAttempts: 1001})
-		require.Len(t, thousand, 1000)
-		require.Equal(t, 10*time.Second, thousand[999])
-	})
+	for _, tc := range []struct {
+		name   string
+		policy *retry.Policy
+		want   map[int]time.Duration // the longest wait after an attempt
+	}{
+		{"the default", nil, map[int]time.Duration{1: 100 * ms, 2: 200 * ms, 7: 6400 * ms, 8: 10_000 * ms, 1000: 10_000 * ms}},
+		{
+			"MaxDelay between two steps", &retry.Policy{BaseDelay: 30 * ms, MaxDelay: 100 * ms},
+			map[int]time.Duration{1: 30 * ms, 2: 60 * ms, 3: 100 * ms, 4: 100 * ms},
+		},
+		{
+			"BaseDelay over MaxDelay", &retry.Policy{BaseDelay: time.Second, MaxDelay: 100 * ms},
+			map[int]time.Duration{1: 100 * ms, 2: 100 * ms},
+		},
+		{"no wait", &retry.Policy{BaseDelay: -1}, map[int]time.Duration{1: 0, 1000: 0}},
+		{"no MaxDelay", &retry.Policy{MaxDelay: -1}, map[int]time.Duration{1: 100 * ms, 1000: 1<<63 - 1}},
+	} {
+		for n, want := range tc.want {
+			require.Equal(t, want, retry.Ceiling(tc.policy, n), "%s: after attempt %d", tc.name, n)
+		}
+	}
 }
 
-func TestBackoffWithoutALargestDoesNotOverflow(t *testing.T) {
+func TestACallWaitsForTheDelayThatItReports(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var last time.Duration
 		tr := transport(scripted(fails(errBroken)))
 		tr.Breaker = &retry.Breaker{FailureRatio: -1}
-		tr.Policy = &retry.Policy{
-			MaxAttempts: 1000, MaxDelay: -1, Budget: &retry.Budget{Tokens: -1},
-			Jitter: func(ceiling time.Duration) time.Duration {
-				require.GreaterOrEqual(t, ceiling, last)
-				last = ceiling
-				return -5 // confined to 0
-			},
-		}
+		tr.Policy = &retry.Policy{MaxAttempts: 100, Budget: &retry.Budget{Tokens: -1}}
 		start := time.Now()
-		require.Error(t, do(t, tr, target))
-		require.Equal(t, time.Duration(1<<63-1), last)
-		require.Zero(t, time.Since(start))
+
+		err := do(t, tr, target)
+
+		failed, ok := errors.AsType[*retry.Error](err)
+		require.True(t, ok)
+		require.Len(t, failed.Attempts, 100)
+		var waited time.Duration
+		for _, a := range failed.Attempts {
+			require.LessOrEqual(t, a.Delay, retry.Ceiling(tr.Policy, a.Number), "after attempt %d", a.Number)
+			require.GreaterOrEqual(t, a.Delay, time.Duration(0))
+			waited += a.Delay
+		}
+		require.Equal(t, waited, time.Since(start))
 	})
 }
 
@@ -198,7 +190,7 @@ func TestNoWaitThatTheDeadlineForbids(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 503, resp.StatusCode)
 		resp.Body.Close()
-		require.Equal(t, retry.DeadlineTooSoon, report.Reason())
+		require.Equal(t, retry.ReasonDeadlineTooSoon, report.Reason())
 		require.Zero(t, time.Since(start))
 	})
 }
@@ -294,17 +286,6 @@ func TestAResponseThatComesWithTheTimeoutIsNotHandedBackDying(t *testing.T) {
 		require.Nil(t, resp)
 		require.EqualError(t, err, "retry: GET api.example: attempts-exhausted (attempt 1): no response within 1s")
 		require.Equal(t, 1, given.Body.(*body).closed())
-	})
-}
-
-func TestJitterIsConfinedToItsCeiling(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tr := transport(scripted(fails(errBroken)))
-		tr.Policy = &retry.Policy{Jitter: func(time.Duration) time.Duration { return time.Hour }}
-		start := time.Now()
-		require.Error(t, do(t, tr, target))
-		require.Equal(t, 300*time.Millisecond, time.Since(start))
 	})
 }
 

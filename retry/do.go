@@ -33,7 +33,7 @@ func Do[T any](ctx context.Context, p *Policy, f func(context.Context) (T, error
 	var value T
 	for n := 1; ; n++ {
 		if d.who.err() != nil {
-			return value, d.finish(Canceled)
+			return value, d.finish(ReasonCanceled)
 		}
 		a := Attempt{Number: n}
 		start := time.Now()
@@ -49,7 +49,7 @@ func Do[T any](ctx context.Context, p *Policy, f func(context.Context) (T, error
 		}
 		if d.who.sleep(a.Delay) != nil {
 			d.refund()
-			return value, d.finish(Canceled)
+			return value, d.finish(ReasonCanceled)
 		}
 	}
 }
@@ -96,12 +96,12 @@ func withTimeout[T any](who caller, timeout time.Duration, f func(context.Contex
 }
 
 func (d *doing) decide(a *Attempt) Reason {
-	var asked time.Duration
 	pointless := false
 	if e, ok := errors.AsType[*apierror.Error](a.Err); ok && e != nil {
 		a.Status = e.Status()
 		a.name(e)
-		asked, pointless = e.RetryAfter(), !e.Retryable() && retryhint.Retryable(e.Status())
+		a.RetryAfter = e.RetryAfter()
+		pointless = !e.Retryable() && retryhint.Retryable(e.Status())
 	}
 	_, permanent := errors.AsType[*permanentError](a.Err)
 	switch {
@@ -109,24 +109,24 @@ func (d *doing) decide(a *Attempt) Reason {
 		if d.policy.Budget != nil {
 			d.policy.Budget.succeeded("")
 		}
-		return Succeeded
+		return ReasonSucceeded
 	case d.who.err() != nil:
-		return Canceled
+		return ReasonCanceled
 	case permanent, pointless:
-		return ToldNotTo
+		return ReasonToldNotTo
 	case isGivenUp(a.Err):
-		return AlreadyRetried
+		return ReasonAlreadyRetried
 	case !d.policy.worthRetrying(Failure{Attempt: *a}):
-		return NotRetryable
+		return ReasonNotRetryable
 	}
-	delay, source, reason := d.policy.schedule(d.who, a.Number, asked)
+	delay, reason := d.policy.schedule(d.who, a.Number, a.RetryAfter)
 	if reason != "" {
 		return reason
 	}
 	if d.policy.Budget != nil && !d.policy.Budget.take("") {
-		return BudgetExhausted
+		return ReasonBudgetExhausted
 	}
-	a.Delay, a.Source = delay, source
+	a.Delay = delay
 	return ""
 }
 
@@ -141,11 +141,11 @@ func (d *doing) finish(reason Reason) error {
 	if d.report != nil {
 		d.report.set(d.attempts, reason)
 	}
-	if reason == Succeeded {
+	if reason == ReasonSucceeded {
 		return nil
 	}
 	var ends []error
-	if reason == Canceled {
+	if reason == ReasonCanceled {
 		ends = []error{d.who.err(), context.Cause(d.who.ctx)}
 	}
 	return newError(nil, d.attempts, reason, ends...)

@@ -6,7 +6,7 @@ attempt would come too late. In an outage it adds a tenth of load, not a multipl
 	client := &http.Client{Transport: &retry.Transport{}}
 
 That is all there is to adopt for calls to servers that honor Idempotency-Key. For other servers see
-[CallerKeys]. Requests are made as before. Make the client once and share it.
+[KeysCallerOnly]. Requests are made as before. Make the client once and share it.
 
 If an SDK uses the client, turn the SDK's own retries off, or give each write its key. An SDK that
 retries above a Transport makes a new call for each of its attempts. The Transport gives each of these
@@ -31,7 +31,7 @@ redirect that [http.Client] follows with the same method (307, 308), to another 
 	ctx = retry.WithIdempotencyKey(ctx, "order-4711")
 
 A server that does not know the header would carry a retried write out again. For such a server set
-[Policy.Keys] to [CallerKeys]. A write without the caller's own key is then sent once, unless no
+[Policy.Keys] to [KeysCallerOnly]. A write without the caller's own key is then sent once, unless no
 connection could be made.
 
 A body can be sent again if the request has a GetBody. [http.NewRequest] sets it for bytes and strings.

@@ -64,12 +64,12 @@ func ExampleWithReport() {
 	}
 	defer resp.Body.Close()
 	for _, a := range report.Attempts() {
-		fmt.Printf("attempt %d: %d %q\n", a.Number, a.Status, a.Source)
+		fmt.Printf("attempt %d: %d, retry after %v\n", a.Number, a.Status, a.RetryAfter)
 	}
 	fmt.Println(report.Reason())
 	// Output:
-	// attempt 1: 503 "retry-after"
-	// attempt 2: 200 ""
+	// attempt 1: 503, retry after 1s
+	// attempt 2: 200, retry after 0s
 	// succeeded
 }
 

@@ -29,49 +29,49 @@ var requestFaults = []struct {
 	reason retry.Reason
 	change func(*http.Request)
 }{
-	{"a reader that fails", retry.BodyFailed, func(r *http.Request) {
+	{"a reader that fails", retry.ReasonBodyFailed, func(r *http.Request) {
 		r.Body = io.NopCloser(failing{errDisk})
 		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(failing{errDisk}), nil }
 	}},
-	{"a reader that fails in the middle", retry.BodyFailed, func(r *http.Request) {
+	{"a reader that fails in the middle", retry.ReasonBodyFailed, func(r *http.Request) {
 		body := func() (io.ReadCloser, error) {
 			return io.NopCloser(io.MultiReader(strings.NewReader("ab"), failing{errDisk})), nil
 		}
 		r.Body, _ = body()
 		r.GetBody, r.ContentLength = body, -1
 	}},
-	{"a reader that fails, without GetBody", retry.BodyFailed, func(r *http.Request) {
+	{"a reader that fails, without GetBody", retry.ReasonBodyFailed, func(r *http.Request) {
 		r.Body, r.GetBody = struct {
 			io.Reader
 			io.Closer
 		}{failing{errDisk}, io.NopCloser(nil)}, nil
 	}},
-	{"a reader that fails, with a WriterTo", retry.BodyFailed, func(r *http.Request) {
+	{"a reader that fails, with a WriterTo", retry.ReasonBodyFailed, func(r *http.Request) {
 		r.Body = io.NopCloser(struct {
 			io.Reader
 			io.WriterTo
 		}{failing{errDisk}, nil})
 		r.GetBody = func() (io.ReadCloser, error) { return r.Body, nil }
 	}},
-	{"more length than body, in memory", retry.BodyFailed, func(r *http.Request) { r.ContentLength = 10 }},
-	{"less length than body, in memory", retry.BodyFailed, func(r *http.Request) { r.ContentLength = 3 }},
-	{"more length than body, streamed", retry.BodyFailed, func(r *http.Request) {
+	{"more length than body, in memory", retry.ReasonBodyFailed, func(r *http.Request) { r.ContentLength = 10 }},
+	{"less length than body, in memory", retry.ReasonBodyFailed, func(r *http.Request) { r.ContentLength = 3 }},
+	{"more length than body, streamed", retry.ReasonBodyFailed, func(r *http.Request) {
 		r.Body, r.GetBody, r.ContentLength = newBody("abc"), nil, 10
 	}},
-	{"less length than body, streamed", retry.BodyFailed, func(r *http.Request) {
+	{"less length than body, streamed", retry.ReasonBodyFailed, func(r *http.Request) {
 		r.Body, r.GetBody, r.ContentLength = newBody("abcdef"), nil, 3
 	}},
-	{"a length without a body", retry.InvalidRequest, func(r *http.Request) { r.Body, r.GetBody, r.ContentLength = nil, nil, 5 }},
-	{"a control character in URL.Opaque", retry.InvalidRequest, func(r *http.Request) { r.URL.Opaque = "//host/\x01" }},
-	{"a newline in URL.RawQuery", retry.InvalidRequest, func(r *http.Request) { r.URL.RawQuery = "a\nb" }},
-	{"no host in the URL", retry.InvalidRequest, func(r *http.Request) { r.URL.Host = "" }},
-	{"an invalid port", retry.InvalidRequest, func(r *http.Request) { r.URL.Host = "127.0.0.1:99999" }},
-	{"a header's name", retry.InvalidRequest, func(r *http.Request) { r.Header["Bad Name"] = []string{"x"} }},
-	{"a header's value", retry.InvalidRequest, func(r *http.Request) { r.Header.Set("X-Name", "two\nlines") }},
-	{"a trailer's name", retry.InvalidRequest, func(r *http.Request) { r.Trailer = http.Header{"Bad Name": {"x"}} }},
-	{"a method", retry.InvalidRequest, func(r *http.Request) { r.Method = "BAD METHOD" }},
-	{"an unknown scheme", retry.InvalidRequest, func(r *http.Request) { r.URL.Scheme = "gopher" }},
-	{"no scheme", retry.InvalidRequest, func(r *http.Request) { r.URL.Scheme = "" }},
+	{"a length without a body", retry.ReasonInvalidRequest, func(r *http.Request) { r.Body, r.GetBody, r.ContentLength = nil, nil, 5 }},
+	{"a control character in URL.Opaque", retry.ReasonInvalidRequest, func(r *http.Request) { r.URL.Opaque = "//host/\x01" }},
+	{"a newline in URL.RawQuery", retry.ReasonInvalidRequest, func(r *http.Request) { r.URL.RawQuery = "a\nb" }},
+	{"no host in the URL", retry.ReasonInvalidRequest, func(r *http.Request) { r.URL.Host = "" }},
+	{"an invalid port", retry.ReasonInvalidRequest, func(r *http.Request) { r.URL.Host = "127.0.0.1:99999" }},
+	{"a header's name", retry.ReasonInvalidRequest, func(r *http.Request) { r.Header["Bad Name"] = []string{"x"} }},
+	{"a header's value", retry.ReasonInvalidRequest, func(r *http.Request) { r.Header.Set("X-Name", "two\nlines") }},
+	{"a trailer's name", retry.ReasonInvalidRequest, func(r *http.Request) { r.Trailer = http.Header{"Bad Name": {"x"}} }},
+	{"a method", retry.ReasonInvalidRequest, func(r *http.Request) { r.Method = "BAD METHOD" }},
+	{"an unknown scheme", retry.ReasonInvalidRequest, func(r *http.Request) { r.URL.Scheme = "gopher" }},
+	{"no scheme", retry.ReasonInvalidRequest, func(r *http.Request) { r.URL.Scheme = "" }},
 }
 
 var errDisk = errors.New("disk failure")
@@ -138,7 +138,7 @@ func TestABodyWithTheRightLengthIsNoFault(t *testing.T) {
 
 			failed, ok := errors.AsType[*retry.Error](err)
 			require.True(t, ok)
-			require.NotEqual(t, retry.BodyFailed, failed.Reason, name)
+			require.NotEqual(t, retry.ReasonBodyFailed, failed.Reason, name)
 		})
 	}
 }
@@ -180,13 +180,13 @@ func TestWhatATransportFurtherInHasGivenUpIsNotRetried(t *testing.T) {
 		attempts int
 		reason   retry.Reason
 	}{
-		{"a status", status(503), nil, 3, retry.AlreadyRetried},
-		{"an error", fails(errBroken), nil, 3, retry.AlreadyRetried},
-		{"a Retry-After that is too long", status(429, "Retry-After: 3600"), nil, 1, retry.AlreadyRetried},
-		{"one attempt", status(500), &retry.Policy{MaxAttempts: 1}, 1, retry.AlreadyRetried},
-		{"what is not retried", status(404), nil, 1, retry.NotRetryable},
-		{"what is not to be retried", status(503, "X-Should-Retry: false"), nil, 1, retry.AlreadyRetried},
-		{"a success", status(200), nil, 1, retry.Succeeded},
+		{"a status", status(503), nil, 3, retry.ReasonAlreadyRetried},
+		{"an error", fails(errBroken), nil, 3, retry.ReasonAlreadyRetried},
+		{"a Retry-After that is too long", status(429, "Retry-After: 3600"), nil, 1, retry.ReasonAlreadyRetried},
+		{"one attempt", status(500), &retry.Policy{MaxAttempts: 1}, 1, retry.ReasonAlreadyRetried},
+		{"what is not retried", status(404), nil, 1, retry.ReasonNotRetryable},
+		{"what is not to be retried", status(503, "X-Should-Retry: false"), nil, 1, retry.ReasonAlreadyRetried},
+		{"a success", status(200), nil, 1, retry.ReasonSucceeded},
 	} {
 		for _, method := range []string{"GET", "POST"} {
 			synctest.Test(t, func(t *testing.T) {
@@ -225,7 +225,7 @@ func TestARequestMadeOfAResponseThatWasGivenUpIsRetried(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
 	require.Equal(t, 6, s.count())
-	require.Equal(t, retry.AttemptsExhausted, report.Reason())
+	require.Equal(t, retry.ReasonAttemptsExhausted, report.Reason())
 
 	// A Transport further in still has the last word.
 	outer := transport(tr)
@@ -253,7 +253,7 @@ func TestACircuitFurtherInOpensNoneFurtherOut(t *testing.T) {
 		}
 		require.Equal(t, 20, base.count())
 		for _, e := range seen {
-			require.NotEqual(t, retry.EventBreaker, e.Kind)
+			require.NotEqual(t, retry.KindCircuit, e.Kind)
 			require.LessOrEqual(t, e.Attempt.Number, 1)
 		}
 	})
@@ -292,14 +292,14 @@ func TestAWriteWithoutAKeyIsSentOnceThroughABaseThatFollowsRedirects(t *testing.
 			tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
 				return send(s.Client(), r)
 			}))
-			tr.Policy = &retry.Policy{Keys: retry.CallerKeys, BaseDelay: -1}
+			tr.Policy = &retry.Policy{Keys: retry.KeysCallerOnly, BaseDelay: -1}
 			ctx, report := retry.WithReport(t.Context())
 
 			_, err := tr.RoundTrip(request(t, "POST", s.URL, strings.NewReader("x")).WithContext(ctx))
 
 			require.ErrorIs(t, err, syscall.ECONNREFUSED)
 			require.Equal(t, 1, runs)
-			require.Equal(t, retry.NotIdempotent, report.Reason())
+			require.Equal(t, retry.ReasonNotIdempotent, report.Reason())
 		})
 	}
 }
@@ -312,13 +312,13 @@ func TestADialThatIsRefusedIsRetriedForAWriteWithoutAKey(t *testing.T) {
 	require.NoError(t, closed.Close())
 	base := &http.Transport{}
 	tr := transport(base)
-	tr.Policy = &retry.Policy{Keys: retry.CallerKeys, BaseDelay: -1}
+	tr.Policy = &retry.Policy{Keys: retry.KeysCallerOnly, BaseDelay: -1}
 	ctx, report := retry.WithReport(t.Context())
 
 	_, err = tr.RoundTrip(request(t, "POST", "http://"+dead, strings.NewReader("x")).WithContext(ctx))
 
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
-	require.Equal(t, retry.AttemptsExhausted, report.Reason())
+	require.Equal(t, retry.ReasonAttemptsExhausted, report.Reason())
 	require.Len(t, report.Attempts(), 3)
 }
 
@@ -336,7 +336,7 @@ func TestParseAndTheTransportWaitForTheLongestOfSeveralRetryAfters(t *testing.T)
 			resp, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
 
 			require.NoError(t, err)
-			require.Equal(t, retry.RetryAfterTooLong, report.Reason())
+			require.Equal(t, retry.ReasonRetryAfterTooLong, report.Reason())
 			failed, ok := errors.AsType[*apierror.Error](apierror.Parse(resp))
 			require.True(t, ok)
 			require.Equal(t, "5m0s", failed.RetryAfter().String())
@@ -351,16 +351,16 @@ func TestWhatHTTP2CannotCarryIsNotTheHostsFault(t *testing.T) {
 		reason retry.Reason
 		change func(*http.Request)
 	}{
-		{"Upgrade", retry.InvalidRequest, func(r *http.Request) { r.Header.Set("Upgrade", "websocket") }},
-		{"Connection", retry.InvalidRequest, func(r *http.Request) { r.Header.Set("Connection", "x-name") }},
-		{"Transfer-Encoding", retry.InvalidRequest, func(r *http.Request) { r.Header.Set("Transfer-Encoding", "gzip") }},
-		{"more of a header than the server takes", retry.InvalidRequest, func(r *http.Request) {
+		{"Upgrade", retry.ReasonInvalidRequest, func(r *http.Request) { r.Header.Set("Upgrade", "websocket") }},
+		{"Connection", retry.ReasonInvalidRequest, func(r *http.Request) { r.Header.Set("Connection", "x-name") }},
+		{"Transfer-Encoding", retry.ReasonInvalidRequest, func(r *http.Request) { r.Header.Set("Transfer-Encoding", "gzip") }},
+		{"more of a header than the server takes", retry.ReasonInvalidRequest, func(r *http.Request) {
 			r.Header.Set("X-Name", strings.Repeat("x", 2<<20))
 		}},
-		{"more length than body", retry.BodyFailed, func(r *http.Request) {
+		{"more length than body", retry.ReasonBodyFailed, func(r *http.Request) {
 			r.Body, r.GetBody, r.ContentLength = newBody("abc"), nil, 10
 		}},
-		{"less length than body", retry.BodyFailed, func(r *http.Request) {
+		{"less length than body", retry.ReasonBodyFailed, func(r *http.Request) {
 			r.Body, r.GetBody, r.ContentLength = newBody("abcdef"), nil, 3
 		}},
 	} {

@@ -23,7 +23,7 @@ func TestWhoChoosesTheKeyAndWhatIsRepeatedWithoutOne(t *testing.T) {
 		method   string
 		header   header
 		ctx      func(context.Context) context.Context
-		keys     retry.KeyMode
+		keys     retry.Keys
 		sent     string // on every attempt
 		attempts int
 	}{
@@ -44,12 +44,12 @@ func TestWhoChoosesTheKeyAndWhatIsRepeatedWithoutOne(t *testing.T) {
 		{name: "the header comes first", method: "POST", header: header{"Idempotency-Key": {"k"}}, ctx: withKey("ctx"), sent: "k", attempts: 3},
 		{name: "a read with one in its context", method: "GET", ctx: withKey("ctx"), attempts: 3},
 
-		{name: "callers' keys only: none", method: "POST", keys: retry.CallerKeys, attempts: 1},
-		{name: "callers' keys only: PUT", method: "PUT", keys: retry.CallerKeys, attempts: 1},
-		{name: "callers' keys only: DELETE", method: "DELETE", keys: retry.CallerKeys, attempts: 1},
-		{name: "callers' keys only: a read", method: "GET", keys: retry.CallerKeys, attempts: 3},
-		{name: "callers' keys only: in the header", method: "POST", keys: retry.CallerKeys, header: header{"Idempotency-Key": {"k"}}, sent: "k", attempts: 3},
-		{name: "callers' keys only: in the context", method: "POST", keys: retry.CallerKeys, ctx: withKey("ctx"), sent: "ctx", attempts: 3},
+		{name: "callers' keys only: none", method: "POST", keys: retry.KeysCallerOnly, attempts: 1},
+		{name: "callers' keys only: PUT", method: "PUT", keys: retry.KeysCallerOnly, attempts: 1},
+		{name: "callers' keys only: DELETE", method: "DELETE", keys: retry.KeysCallerOnly, attempts: 1},
+		{name: "callers' keys only: a read", method: "GET", keys: retry.KeysCallerOnly, attempts: 3},
+		{name: "callers' keys only: in the header", method: "POST", keys: retry.KeysCallerOnly, header: header{"Idempotency-Key": {"k"}}, sent: "k", attempts: 3},
+		{name: "callers' keys only: in the context", method: "POST", keys: retry.KeysCallerOnly, ctx: withKey("ctx"), sent: "ctx", attempts: 3},
 	} {
 		for name, answer := range map[string]func(*http.Request) (*http.Response, error){"503": status(503), "broken": fails(errBroken)} {
 			synctest.Test(t, func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestWhoChoosesTheKeyAndWhatIsRepeatedWithoutOne(t *testing.T) {
 					require.Equal(t, want, key, "%s, %s: attempt %d", tc.name, name, i+1)
 				}
 				if tc.attempts == 1 {
-					require.Equal(t, retry.NotIdempotent, report.Reason(), tc.name)
+					require.Equal(t, retry.ReasonNotIdempotent, report.Reason(), tc.name)
 				}
 			})
 		}
@@ -105,7 +105,7 @@ func TestADialThatWasRefusedIsRepeatedEvenWithoutAKey(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			base := scripted(fails(tc.err))
 			tr := transport(base)
-			tr.Policy = &retry.Policy{Keys: retry.CallerKeys}
+			tr.Policy = &retry.Policy{Keys: retry.KeysCallerOnly}
 
 			_, err := tr.RoundTrip(request(t, "POST", target, strings.NewReader("x")))
 

@@ -11,7 +11,7 @@ import (
 // An Event is what [Transport.Observe] is told: every attempt when it has ended, every call when it has, and every change of
 // a circuit, from the call that caused it.
 type Event struct {
-	Kind   EventKind
+	Kind   Kind
 	Method string
 	Host   string // as in the URL; that of a CircuitOpenError always has a port
 	Group  string // whose circuit, bucket and holds the call uses: see [Transport.Group]
@@ -26,17 +26,17 @@ type Event struct {
 	Elapsed time.Duration
 
 	// From and To are the circuit's states.
-	From, To BreakerState
+	From, To State
 }
 
-// An EventKind says what an [Event] tells.
-type EventKind string
+// An Kind says what an [Event] tells.
+type Kind string
 
 // The kinds of event, with the fields that are set beside Method and Host.
 const (
-	EventAttempt EventKind = "attempt" // Attempt
-	EventCall    EventKind = "call"    // Attempt, Reason, Elapsed
-	EventBreaker EventKind = "breaker" // From, To
+	KindAttempt Kind = "attempt" // Attempt
+	KindCall    Kind = "call"    // Attempt, Reason, Elapsed
+	KindCircuit Kind = "breaker" // From, To
 )
 
 func (c *call) observe(e Event) {
@@ -55,7 +55,7 @@ func (c *call) log(reason Reason, end error) {
 	level, message := slog.LevelInfo, "retrying request"
 	if reason != "" {
 		message = "request failed"
-		if reason != Canceled && (a.Status == 0 || retryhint.Retryable(a.Status)) {
+		if reason != ReasonCanceled && (a.Status == 0 || retryhint.Retryable(a.Status)) {
 			level = slog.LevelWarn
 		}
 	}
@@ -82,10 +82,13 @@ func (c *call) log(reason Reason, end error) {
 	if a.RequestID != "" {
 		attrs = append(attrs, slog.String("request_id", a.RequestID))
 	}
+	if a.RetryAfter > 0 {
+		attrs = append(attrs, slog.Duration("retry_after", a.RetryAfter))
+	}
 	if reason != "" {
 		attrs = append(attrs, slog.String("reason", string(reason)))
 	} else {
-		attrs = append(attrs, slog.Duration("delay", a.Delay), slog.String("source", string(a.Source)))
+		attrs = append(attrs, slog.Duration("delay", a.Delay))
 	}
 	if end == nil && a.Status == 0 {
 		end = a.Err

@@ -28,8 +28,8 @@ func TestALineForEveryFailedAttempt(t *testing.T) {
 		{"a success is silent", []func(*http.Request) (*http.Response, error){status(200)}, ""},
 		{
 			"a recovery", []func(*http.Request) (*http.Response, error){unavailable, fails(errBroken), status(200)},
-			`level=INFO msg="retrying request" method=POST host=api.example attempt=1 status=503 code=service_unavailable request_id=req_fromthebody delay=2s source=retry-after
-level=INFO msg="retrying request" method=POST host=api.example attempt=2 delay=0s source=backoff error="connection reset by peer"
+			`level=INFO msg="retrying request" method=POST host=api.example attempt=1 status=503 code=service_unavailable request_id=req_fromthebody retry_after=2s delay=2s
+level=INFO msg="retrying request" method=POST host=api.example attempt=2 delay=0s error="connection reset by peer"
 `,
 		},
 		{
@@ -49,7 +49,7 @@ level=INFO msg="retrying request" method=POST host=api.example attempt=2 delay=0
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			logger, out := logged()
-			tr := &retry.Transport{Base: scripted(tc.answers...), Logger: logger, Policy: &retry.Policy{Jitter: func(time.Duration) time.Duration { return 0 }}}
+			tr := &retry.Transport{Base: scripted(tc.answers...), Logger: logger, Policy: &retry.Policy{BaseDelay: -1}}
 			req := request(t, "POST", "https://user:pass@api.example/v1?secret=hush", strings.NewReader("payload"))
 			req.Header.Set("Idempotency-Key", "my-key")
 			req.Header.Set("Authorization", "Bearer sk_live")
@@ -74,7 +74,6 @@ func TestEveryAttemptAndOneVerdictAreObserved(t *testing.T) {
 			time.Sleep(time.Second)
 			return answer(200, "", "Request-Id: req_2"), nil
 		}))
-		tr.Policy = &retry.Policy{Jitter: func(time.Duration) time.Duration { return time.Second / 20 }}
 		tr.Observe = func(_ context.Context, e retry.Event) { events = append(events, e) }
 
 		require.NoError(t, do(t, tr, target))
@@ -84,19 +83,20 @@ func TestEveryAttemptAndOneVerdictAreObserved(t *testing.T) {
 			require.Equal(t, "GET", e.Method)
 			require.Equal(t, "api.example", e.Host)
 		}
-		require.Equal(t, retry.EventAttempt, events[0].Kind)
+		require.Equal(t, retry.KindAttempt, events[0].Kind)
 		require.Equal(t, 503, events[0].Attempt.Status)
-		require.Equal(t, time.Second/20, events[0].Attempt.Delay)
-		require.Equal(t, retry.FromBackoff, events[0].Attempt.Source)
+		delay := events[0].Attempt.Delay
+		require.LessOrEqual(t, delay, 100*time.Millisecond)
+		require.Zero(t, events[0].Attempt.RetryAfter)
 		require.Error(t, events[0].Attempt.Err)
-		require.Equal(t, retry.EventAttempt, events[1].Kind)
+		require.Equal(t, retry.KindAttempt, events[1].Kind)
 		require.Equal(t, time.Second, events[1].Attempt.Elapsed)
-		require.Equal(t, retry.EventCall, events[2].Kind)
-		require.Equal(t, retry.Succeeded, events[2].Reason)
+		require.Equal(t, retry.KindCall, events[2].Kind)
+		require.Equal(t, retry.ReasonSucceeded, events[2].Reason)
 		require.Equal(t, 2, events[2].Attempt.Number)
 		require.Equal(t, "req_2", events[2].Attempt.RequestID)
 		require.NoError(t, events[2].Attempt.Err)
-		require.Equal(t, time.Second+time.Second/20, events[2].Elapsed)
+		require.Equal(t, time.Second+delay, events[2].Elapsed)
 	})
 }
 
@@ -113,10 +113,12 @@ func TestAReportTellsWhatASuccessTook(t *testing.T) {
 		attempts := report.Attempts()
 		require.Len(t, attempts, 3)
 		require.Equal(t, []int{503, 0, 201}, []int{attempts[0].Status, attempts[1].Status, attempts[2].Status})
-		require.Equal(t, retry.FromRetryAfter, attempts[0].Source)
+		require.Equal(t, time.Second, attempts[0].RetryAfter)
+		require.GreaterOrEqual(t, attempts[0].Delay, time.Second)
+		require.Zero(t, attempts[1].RetryAfter)
 		require.ErrorIs(t, attempts[1].Err, errBroken)
 		require.Zero(t, attempts[2].Delay)
-		require.Equal(t, retry.Succeeded, report.Reason())
+		require.Equal(t, retry.ReasonSucceeded, report.Reason())
 		require.Equal(t, base.keys()[0], report.IdempotencyKey())
 	})
 }
@@ -133,7 +135,7 @@ func TestWithoutRetryStillSendsAKey(t *testing.T) {
 			resp, err := transport(base).RoundTrip(request(t, "POST", target, nil).WithContext(ctx))
 			require.NoError(t, err)
 			resp.Body.Close()
-			require.Equal(t, retry.AttemptsExhausted, report.Reason())
+			require.Equal(t, retry.ReasonAttemptsExhausted, report.Reason())
 			require.NotEmpty(t, report.IdempotencyKey())
 		}
 		require.Equal(t, 2, base.count())
@@ -161,7 +163,7 @@ func TestRetryableDecidesInsteadOfTheStatus(t *testing.T) {
 		require.ErrorIs(t, asked[0].Err, apierror.Code("lock_timeout"))
 
 		tr.Policy.Retryable = func(retry.Failure) bool { return true }
-		tr.Policy.Keys = retry.CallerKeys
+		tr.Policy.Keys = retry.KeysCallerOnly
 		resp, err := tr.RoundTrip(request(t, "POST", target, nil))
 		require.NoError(t, err)
 		resp.Body.Close()
@@ -177,7 +179,7 @@ func TestACancelledCallIsNoWarning(t *testing.T) {
 		_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(cancelledIn(time.Second)(t.Context())))
 		require.ErrorIs(t, err, context.Canceled)
 		require.NotContains(t, out.String(), "WARN")
-		require.Contains(t, out.String(), `msg="request failed" method=GET host=api.example attempt=1 status=503 reason=canceled error="context canceled"`)
+		require.Contains(t, out.String(), `msg="request failed" method=GET host=api.example attempt=1 status=503 retry_after=9s reason=canceled error="context canceled"`)
 	})
 }
 

@@ -34,8 +34,8 @@ type Policy struct {
 	// answers none never opens the breaker, since the caller's own deadline says nothing about the host.
 	AttemptTimeout time.Duration
 
-	// Keys says who chooses the Idempotency-Key of a write. The zero value is [GenerateKeys].
-	Keys KeyMode
+	// Keys says who chooses the Idempotency-Key of a write. The zero value is [KeysGenerated].
+	Keys Keys
 
 	// RecordBody makes a request body repeatable that has no GetBody: up to so many bytes of it are remembered while they
 	// are sent, and an attempt that got further is not repeated. 0 or negative: nothing is recorded.
@@ -45,9 +45,6 @@ type Policy struct {
 	// which a function can ask too. It cannot make a Transport retry a write that has no key, or
 	// overrule X-Should-Retry: false, a limit, a budget, or a Transport further in that has given up.
 	Retryable func(Failure) bool
-
-	// Jitter draws a wait from a ceiling. Nil is full jitter: uniform in [0, ceiling]. What it returns is confined to that.
-	Jitter func(ceiling time.Duration) time.Duration
 
 	// Budget bounds the retries to each host. Nil: one that the Transport keeps; in [Do], none.
 	Budget *Budget
@@ -86,15 +83,15 @@ func DefaultRetryable(f Failure) bool {
 	return !untrusted
 }
 
-// KeyMode says who chooses the Idempotency-Key of a write: a POST, PUT, PATCH or DELETE.
-type KeyMode int
+// Keys says who chooses the Idempotency-Key of a write: a POST, PUT, PATCH or DELETE.
+type Keys int
 
 const (
-	// GenerateKeys gives every write that has no key one of its own, the same on all of its attempts.
-	GenerateKeys KeyMode = iota
-	// CallerKeys sends no key but the caller's, from the request's header or from [WithIdempotencyKey]. A write that has
+	// KeysGenerated gives every write that has no key one of its own, the same on all of its attempts.
+	KeysGenerated Keys = iota
+	// KeysCallerOnly sends no key but the caller's, from the request's header or from [WithIdempotencyKey]. A write that has
 	// none is sent once.
-	CallerKeys
+	KeysCallerOnly
 )
 
 // withDefaults returns the policy with every default filled in, and with limits that are off as limits that are never met. Once is

@@ -131,9 +131,12 @@ func TestThirtyDiscardedAttemptsLeaveNothing(t *testing.T) {
 
 func TestAConnectionIsNotHeldDuringTheWait(t *testing.T) {
 	t.Parallel()
-	server(t, endless(time.Hour), func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
+	h := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", "60")
+		endless(time.Hour)(w, r)
+	}
+	server(t, h, func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
 		_, open := counting(s.Transport())
-		tr.Policy = &retry.Policy{BaseDelay: time.Minute, Jitter: func(d time.Duration) time.Duration { return d }}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		go func() {
@@ -156,11 +159,11 @@ func TestAWriteKilledAfterItWasExecutedHasOneEffect(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name            string
-		keys            retry.KeyMode
+		keys            retry.Keys
 		attempts, final int
 	}{
-		{"a key of ours", retry.GenerateKeys, 2, 201},
-		{"the caller's keys only, and none given", retry.CallerKeys, 1, 0},
+		{"a key of ours", retry.KeysGenerated, 2, 201},
+		{"the caller's keys only, and none given", retry.KeysCallerOnly, 1, 0},
 	} {
 		var seen []string
 		effects := make(map[string]int)
@@ -311,12 +314,12 @@ func TestATightDeadlineIsNotSpentOnReadingADiscardedResponse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(func(*http.Request) (*http.Response, error) {
-			resp := answer(503, "", "Content-Type: application/json")
+			resp := answer(503, "", "Content-Type: application/json", "Retry-After-Ms: 30")
 			resp.Body = io.NopCloser(late{strings.NewReader("down")})
 			return resp, nil
 		}, status(200))
 		tr := transport(base)
-		tr.Policy = &retry.Policy{Jitter: func(time.Duration) time.Duration { return 30 * time.Millisecond }}
+		tr.Policy = &retry.Policy{BaseDelay: -1}
 		ctx, cancel := context.WithTimeout(t.Context(), 70*time.Millisecond)
 		defer cancel()
 		start := time.Now()

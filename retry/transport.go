@@ -10,7 +10,7 @@ import (
 
 // A Transport is an [http.RoundTripper] that puts an Idempotency-Key on every write and retries it when it
 // fails. That is safe with servers of this specification, and with any other that honors the header. For
-// others set [Policy.Keys] to [CallerKeys]: a write that has no key is then sent once.
+// others set [Policy.Keys] to [KeysCallerOnly]: a write that has no key is then sent once.
 //
 // The zero value works: up to three attempts with exponential backoff and full jitter, Retry-After
 // obeyed, a [Budget] and a [Breaker] for every host. A Transport keeps state, so make one and share it

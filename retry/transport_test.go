@@ -87,7 +87,7 @@ func TestATransportErrorOutlivesItsRetries(t *testing.T) {
 		require.Same(t, reset, op)
 		e, ok := errors.AsType[*retry.Error](err)
 		require.True(t, ok)
-		require.Equal(t, retry.AttemptsExhausted, e.Reason)
+		require.Equal(t, retry.ReasonAttemptsExhausted, e.Reason)
 		require.Len(t, e.Attempts, 3)
 		require.Equal(t, "retry: GET api.example: attempts-exhausted (attempt 3): read tcp: connection reset by peer", err.Error())
 	})

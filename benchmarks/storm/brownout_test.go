@@ -75,20 +75,20 @@ func brownOut(ctx context.Context, c Client, tr trouble, processes int, seed uin
 	lasts := max(s.Slow.For, s.Down.For)
 	transports := make([]http.RoundTripper, processes)
 	for i := range transports {
-		transports[i] = c.New(s, seed+uint64(i))
+		transports[i] = c.New(s)
 		if t, ok := transports[i].(*retry.Transport); ok {
 			t.Observe = func(_ context.Context, e retry.Event) {
 				mu.Lock()
 				defer mu.Unlock()
 				p, now := &r.processes[i], time.Since(start)
 				switch {
-				case e.Kind == retry.EventAttempt && p.opened == 0 && e.Attempt.Status == http.StatusOK:
+				case e.Kind == retry.KindAttempt && p.opened == 0 && e.Attempt.Status == http.StatusOK:
 					p.failing = 0
-				case e.Kind == retry.EventAttempt && p.opened == 0 && p.failing == 0:
+				case e.Kind == retry.KindAttempt && p.opened == 0 && p.failing == 0:
 					p.failing = now
-				case e.Kind == retry.EventBreaker && e.To == retry.BreakerOpen && p.opened == 0:
+				case e.Kind == retry.KindCircuit && e.To == retry.StateOpen && p.opened == 0:
 					p.opened = now
-				case e.Kind == retry.EventBreaker && e.To == retry.BreakerClosed:
+				case e.Kind == retry.KindCircuit && e.To == retry.StateClosed:
 					p.closings = append(p.closings, now)
 				}
 			}

@@ -3,9 +3,7 @@ package storm
 import (
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go/failsafehttp"
@@ -17,49 +15,37 @@ import (
 // Client is a way to call the server; New makes what one process has of it.
 type Client struct {
 	Name string
-	New  func(base http.RoundTripper, seed uint64) http.RoundTripper
+	New  func(base http.RoundTripper) http.RoundTripper
 }
 
 // Clients are those that are compared. Each but the naive one has its defaults.
 func Clients() []Client {
 	return []Client{
-		{"no retries", func(base http.RoundTripper, _ uint64) http.RoundTripper { return base }},
-		{"naive", func(base http.RoundTripper, _ uint64) http.RoundTripper { return naive{base} }},
-		{"go-retryablehttp", func(base http.RoundTripper, _ uint64) http.RoundTripper {
+		{"no retries", func(base http.RoundTripper) http.RoundTripper { return base }},
+		{"naive", func(base http.RoundTripper) http.RoundTripper { return naive{base} }},
+		{"go-retryablehttp", func(base http.RoundTripper) http.RoundTripper {
 			c := retryablehttp.NewClient()
 			c.HTTPClient = &http.Client{Transport: base}
 			c.Logger = nil
 			return &retryablehttp.RoundTripper{Client: c}
 		}},
-		{"failsafe-go", func(base http.RoundTripper, _ uint64) http.RoundTripper {
+		{"failsafe-go", func(base http.RoundTripper) http.RoundTripper {
 			return failsafehttp.NewRoundTripper(base, failsafehttp.NewRetryPolicyBuilder().Build())
 		}},
-		{"seawall, no breaker", func(base http.RoundTripper, seed uint64) http.RoundTripper {
-			t := seawall(base, seed)
+		{"seawall, no breaker", func(base http.RoundTripper) http.RoundTripper {
+			t := seawall(base)
 			t.Breaker = &retry.Breaker{FailureRatio: -1}
 			return t
 		}},
-		{"seawall", func(base http.RoundTripper, seed uint64) http.RoundTripper { return seawall(base, seed) }},
+		{"seawall", func(base http.RoundTripper) http.RoundTripper { return seawall(base) }},
 	}
 }
 
-// seawall is the zero Transport, but for a seed and a log that nobody reads.
-func seawall(base http.RoundTripper, seed uint64) *retry.Transport {
+// seawall is the zero Transport, but for its log, which is discarded.
+func seawall(base http.RoundTripper) *retry.Transport {
 	return &retry.Transport{
 		Base:   base,
-		Policy: &retry.Policy{Jitter: fullJitter(seed)},
 		Logger: slog.New(slog.DiscardHandler),
-	}
-}
-
-// fullJitter is the default of retry.Policy, seeded.
-func fullJitter(seed uint64) func(time.Duration) time.Duration {
-	var mu sync.Mutex
-	rng := rand.New(rand.NewPCG(seed, 2))
-	return func(ceiling time.Duration) time.Duration {
-		mu.Lock()
-		defer mu.Unlock()
-		return time.Duration(rng.Int64N(int64(ceiling) + 1))
 	}
 }
 

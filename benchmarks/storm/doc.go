@@ -1,6 +1,6 @@
 // Package storm simulates what clients do to a server that is in trouble: the real Transport, and
 // the real clients of others, over a model of a server, on the clock of a testing/synctest bubble,
-// so that minutes take seconds. A seed gives the same run, but for the times of a Breaker's probes.
+// so that minutes take seconds. A seed gives the same run, but for what a client draws at random.
 //
 // The model, in full: calls arrive as a Poisson process, spread at random over 10 client processes
 // (in TestABrownOut also over 1). The server has some workers and one queue, first in, first out;

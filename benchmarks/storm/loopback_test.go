@@ -52,9 +52,9 @@ func TestABrownOutOnLoopback(t *testing.T) { //nolint:paralleltest // the simula
 				mu.Lock()
 				defer mu.Unlock()
 				switch {
-				case e.To == retry.BreakerOpen && opened.IsZero():
+				case e.To == retry.StateOpen && opened.IsZero():
 					opened = time.Now()
-				case e.To == retry.BreakerClosed:
+				case e.To == retry.StateClosed:
 					closed = time.Now()
 				}
 			}), began, is, ends)

@@ -27,7 +27,7 @@ func Run(ctx context.Context, c Client, s *Server, seed uint64, rate float64, se
 		calls      sync.WaitGroup
 	)
 	for i := range transports {
-		transports[i] = c.New(s, seed+uint64(i))
+		transports[i] = c.New(s)
 	}
 	calls.Go(func() { // the server's own count, second by second
 		before := 0

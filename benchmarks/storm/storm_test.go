@@ -157,7 +157,7 @@ func TestContention(t *testing.T) {
 		attempts int
 		took     time.Duration
 	}
-	contend := func(jitter func(time.Duration) time.Duration) (o outcome) {
+	contend := func(client func(base http.RoundTripper) http.RoundTripper) (o outcome) {
 		synctest.Test(t, func(t *testing.T) {
 			var mu sync.Mutex
 			taken := false
@@ -176,10 +176,7 @@ func TestContention(t *testing.T) {
 				mu.Unlock()
 				return response(http.StatusOK), nil
 			})
-			tr := &retry.Transport{
-				Base: base, Logger: slog.New(slog.DiscardHandler), Breaker: &retry.Breaker{FailureRatio: -1},
-				Policy: &retry.Policy{MaxAttempts: -1, Jitter: jitter, Budget: &retry.Budget{Tokens: -1}},
-			}
+			tr := client(base)
 			start := time.Now()
 			var clients sync.WaitGroup
 			for range 100 {
@@ -191,13 +188,32 @@ func TestContention(t *testing.T) {
 		return o
 	}
 
-	with := contend(fullJitter(seed))
-	without := contend(func(ceiling time.Duration) time.Duration { return ceiling })
+	with := contend(func(base http.RoundTripper) http.RoundTripper {
+		return &retry.Transport{
+			Base: base, Logger: slog.New(slog.DiscardHandler), Breaker: &retry.Breaker{FailureRatio: -1},
+			Policy: &retry.Policy{MaxAttempts: -1, Budget: &retry.Budget{Tokens: -1}},
+		}
+	})
+	without := contend(func(base http.RoundTripper) http.RoundTripper { return inStep{base} })
 
 	t.Logf("with full jitter:    %5d requests, %8.1f s", with.attempts, with.took.Seconds())
 	t.Logf("without any jitter:  %5d requests, %8.1f s", without.attempts, without.took.Seconds())
 	require.Less(t, 4*with.attempts, without.attempts)
 	require.Less(t, 10*with.took, without.took)
+}
+
+// inStep retries a 503 with the waits of retry.Policy, but without jitter.
+type inStep struct{ base http.RoundTripper }
+
+func (s inStep) RoundTrip(r *http.Request) (*http.Response, error) {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
+		resp, err := s.base.RoundTrip(r)
+		if err != nil || resp.StatusCode != http.StatusServiceUnavailable {
+			return resp, err
+		}
+		resp.Body.Close()
+		time.Sleep(wait)
+	}
 }
 
 type baseFunc func(*http.Request) (*http.Response, error)

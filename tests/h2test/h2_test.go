@@ -32,7 +32,7 @@ func TestAWriteOverHTTP2(t *testing.T) {
 		{"a connection that ends", hangUp, true},
 		{"503", answer("503"), true},
 	} {
-		for _, keys := range []retry.KeyMode{retry.GenerateKeys, retry.CallerKeys} {
+		for _, keys := range []retry.Keys{retry.KeysGenerated, retry.KeysCallerOnly} {
 			synctest.Test(t, func(t *testing.T) {
 				s := &server{script: []func(stream){tc.fault, answer("201")}}
 				tr := &retry.Transport{
@@ -43,7 +43,7 @@ func TestAWriteOverHTTP2(t *testing.T) {
 
 				resp, err := tr.RoundTrip(req)
 
-				again := keys == retry.GenerateKeys || !tc.processed
+				again := keys == retry.KeysGenerated || !tc.processed
 				if again {
 					require.NoError(t, err, tc.name)
 					require.Equal(t, http.StatusCreated, resp.StatusCode, tc.name)
@@ -53,7 +53,7 @@ func TestAWriteOverHTTP2(t *testing.T) {
 				} else {
 					require.Len(t, s.requests, 1, tc.name)
 				}
-				require.Equal(t, keys == retry.GenerateKeys, s.requests[0].key != "")
+				require.Equal(t, keys == retry.KeysGenerated, s.requests[0].key != "")
 				if resp != nil {
 					require.Same(t, req.URL, resp.Request.URL)
 					resp.Body.Close()
