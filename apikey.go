@@ -6,11 +6,11 @@ import (
 	"github.com/seawall-go/seawall/internal/credential"
 )
 
-// APIKey returns the API key that the request presents: as a Bearer token (RFC 6750, section 2.1), as
-// the user of Basic authentication (RFC 7617, section 2), or in the X-Api-Key header. White space
-// around it does not count. ok is false if the request presents no key, or two different ones: a
-// request with two must be refused, because a proxy or a limit might look at another one than
-// authentication does. ratelimit.ByAPIKey reads the key in the same way.
+// APIKey returns the API key of a request: a Bearer token (RFC 6750, section 2.1), the user of Basic
+// authentication (RFC 7617, section 2), or the X-Api-Key header, without the white space around
+// it. ok is false if there is no key. It is also false if there are two different ones: such a
+// request must be refused, because a proxy might check another key than authentication does.
+// ratelimit.ByAPIKey reads the key in the same way.
 //
 //	key, ok := seawall.APIKey(r)
 //	if !ok {
@@ -18,7 +18,7 @@ import (
 //		return
 //	}
 //
-// A key is a secret. Keep the hash of it, compare in constant time, and log neither.
+// A key is a secret. Store only its hash, compare hashes in constant time, and log neither.
 func APIKey(r *http.Request) (key string, ok bool) {
 	key, conflict := credential.APIKey(r)
 	return key, key != "" && !conflict

@@ -8,13 +8,12 @@ import (
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
-// ErrorFrom returns the error object that the request of ctx was answered with, nil where there
-// was none, or none yet: for a service's own metrics and logs, once the handler has returned.
-// The context must be that of a middleware inside of [RequestID] or [AccessLog]: they pass one
-// on in which everything further in leaves its error.
+// ErrorFrom returns the error that the request of ctx was answered with. It is nil if there was
+// none, or none yet: call it when the handler has returned, for metrics and logs. ctx must be the
+// context of a middleware inside [RequestID] or [AccessLog].
 //
-// A request that was canceled before its response began has service_unavailable, and
-// errors.Is(err.Cause(), context.Canceled) holds; the access log counts it as 499.
+// If a request was canceled before its response began, its error is service_unavailable, and
+// errors.Is(err.Cause(), context.Canceled) holds. The access log counts it as 499.
 func ErrorFrom(ctx context.Context) *apierror.Error {
 	e, _ := errors.AsType[*apierror.Error](reqstate.From(ctx).Err())
 	return e

@@ -63,7 +63,7 @@ func ExampleStack() {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			account := accounts[r.Header.Get("Authorization")]
 			if account == "" && r.URL.Path != "/health" {
-				apierror.Write(w, r, apierror.CodeAuthenticationFailed.New())
+				apierror.Write(w, r, apierror.CodeAuthenticationFailed)
 				return
 			}
 			next.ServeHTTP(w, seawall.WithPrincipal(r, account))

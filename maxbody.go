@@ -7,9 +7,10 @@ import (
 	"github.com/seawall-go/seawall/internal/track"
 )
 
-// MaxBody bounds the request's body to limit bytes; exactly limit is allowed. A request that announces more is answered with 413
-// before the handler runs. Else reading beyond the limit fails with *http.MaxBytesError, which goes out as 413 when the
-// handler returns it, wrapped or not, and the connection is closed. It panics unless limit is positive.
+// MaxBody bounds the request's body to limit bytes. A request with a larger Content-Length is
+// answered with 413 before the handler runs. Otherwise a read beyond the limit fails with an
+// *http.MaxBytesError, which becomes a 413 if the handler returns it, wrapped or not, and the
+// connection is closed. MaxBody panics if limit is not positive.
 func MaxBody(limit int64) Middleware {
 	if limit <= 0 {
 		panic("seawall: MaxBody needs a positive number of bytes")
@@ -21,7 +22,7 @@ func MaxBody(limit int64) Middleware {
 				return
 			}
 			if r.Body != nil && r.Body != http.NoBody {
-				// net/http closes the connection after a body that was too large only if it finds its own writer here.
+				// net/http closes the connection only if it finds its own writer here.
 				r.Body = http.MaxBytesReader(track.Innermost(w), r.Body, limit)
 			}
 			next.ServeHTTP(w, r)

@@ -7,14 +7,15 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// MaxInFlight answers a request with 503 service_unavailable and a Retry-After of one second, immediately, while n others run: for
-// overload it is the last resort that keeps the process alive. A place is freed when its handler returns, however it does.
-// All handlers that the middleware wraps share the n places: some frameworks wrap once per request. It panics unless n is positive.
+// MaxInFlight bounds how many requests run at the same time. While n of them run, others are
+// immediately answered with 503 service_unavailable and a Retry-After of one second. All handlers
+// that the middleware wraps share the bound. It is the last resort that keeps an overloaded
+// process alive. MaxInFlight panics if n is not positive.
 func MaxInFlight(n int) Middleware {
 	if n <= 0 {
 		panic("seawall: MaxInFlight needs a positive number of requests")
 	}
-	places := make(chan struct{}, n) // takes no memory per place
+	places := make(chan struct{}, n) // elements of size zero take no memory
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			select {

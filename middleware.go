@@ -5,11 +5,12 @@ import (
 	"slices"
 )
 
-// Middleware wraps a handler. It is a plain function type, so chi's Use, otelhttp and hand-written functions fit.
+// Middleware wraps a handler. It is an alias of a plain function type, so that middleware of
+// other packages can be used as it is.
 type Middleware = func(http.Handler) http.Handler
 
-// Chain makes one middleware of several. The first is the outermost: it sees the request first and the response last. Nil ones
-// are left out; a chain of nothing is the handler itself.
+// Chain returns a middleware that applies several. The first one is the outermost: it sees the
+// request first and the response last. Nil ones are left out.
 func Chain(outermostFirst ...Middleware) Middleware {
 	return func(next http.Handler) http.Handler {
 		for _, m := range slices.Backward(outermostFirst) {

@@ -35,7 +35,7 @@ func authorized(principal string) seawall.Middleware {
 		known := as(principal)(next)
 		return plain(func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Authorization") == "" {
-				apierror.Write(w, r, apierror.CodeAuthenticationFailed.New())
+				apierror.Write(w, r, apierror.CodeAuthenticationFailed)
 				return
 			}
 			known.ServeHTTP(w, r)

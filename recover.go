@@ -1,6 +1,7 @@
 package seawall
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,20 +16,17 @@ import (
 	"github.com/seawall-go/seawall/internal/track"
 )
 
-// Recover answers a panic with 500 api_error, whatever the value was: a panic is a bug, also
-// when its value is an *apierror.Error, and a Renderer's Map is not asked. A record with the
-// attributes in, panic, request_id and stack goes into the log; nothing of that goes over the
-// wire. The text of the panic passes the Redact of the Renderer that Recover is inside of. If
-// the response had begun and is not complete, the connection is aborted, so that no client takes
-// a part for the whole: see "Responses that have begun" in the package's documentation.
+// Recover answers a panic with 500 api_error, whatever its value. A response that has begun and is
+// not complete is aborted: see "Responses that have begun" in the package documentation. The
+// value [http.ErrAbortHandler] is re-panicked.
 //
-// It also answers a request that was canceled and whose handler returned without writing, as
-// [apierror.Write] answers any canceled request: net/http would send an empty 200, and when it
-// is the server that ends (its base context was canceled), the client is still there to take
-// that for a success.
+// The panic is logged with the attributes in, panic, request_id and stack, and the client learns
+// none of them. The text of the panic passes the Redact function of the [apierror.Renderer] that
+// Recover is inside of. If logger is nil, slog.Default() is used.
 //
-// [http.ErrAbortHandler] is no bug but a decision: it is re-panicked, unlogged. A nil logger is
-// slog.Default().
+// Recover also answers a request that was canceled and whose handler returned without writing, as
+// [apierror.Write] does. Otherwise net/http would send an empty 200, which a client would take
+// for a success if it was the server that canceled the request.
 func Recover(logger *slog.Logger) Middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -38,17 +36,11 @@ func Recover(logger *slog.Logger) Middleware {
 				if returned {
 					return
 				}
-				v := recover()                 // nil for runtime.Goexit, and for panic(nil) under GODEBUG=panicnil=1
-				if v == http.ErrAbortHandler { //nolint:errorlint // the very value, as net/http compares it
+				v := recover()                 // nil for runtime.Goexit, and for panic(nil) with GODEBUG=panicnil=1
+				if v == http.ErrAbortHandler { //nolint:errorlint // net/http compares it in the same way
 					panic(v)
 				}
-				// RequestID and the Renderer may be further in, or not there.
-				w, r, state := reqstate.Enter(w, r)
-				state.EnsureRequestID(reqid.New)
-				logPanic(logger, r, "a handler", v)
-				// The value is not in the error's tree: no hook may find an error in it and
-				// answer that.
-				apierror.Write(w, r, apierror.CodeAPIError.New().WithCause(reqstate.Panic{})) // aborts a part of a response, whatever its status
+				answerPanic(logger, w, r, v)
 			}()
 			next.ServeHTTP(w, r)
 			returned = true
@@ -59,32 +51,40 @@ func Recover(logger *slog.Logger) Middleware {
 	}
 }
 
-// logPanic writes the record of a panic, in whose frame it still is.
+// answerPanic logs a panic and answers its request. It runs in the frame of the panic.
+func answerPanic(logger *slog.Logger, w http.ResponseWriter, r *http.Request, v any) {
+	w, r, state := reqstate.Enter(w, r) // RequestID and the Renderer may be absent, or further in
+	state.EnsureRequestID(reqid.New)
+	logPanic(logger, r, "a handler", v)
+	// The error does not wrap the panic's value: a value that is an *apierror.Error must not
+	// become the answer.
+	apierror.Write(w, r, apierror.CodeAPIError.New().WithCause(reqstate.Panic{}))
+}
+
+// logPanic logs a panic and its stack.
 func logPanic(logger *slog.Logger, r *http.Request, where string, v any) {
-	if logger == nil {
-		logger = slog.Default()
-	}
-	logger.LogAttrs(r.Context(), slog.LevelError, "seawall: panic", slog.String("in", where),
+	cmp.Or(logger, slog.Default()).LogAttrs(r.Context(), slog.LevelError, "seawall: panic",
+		slog.String("in", where),
 		slog.String("panic", panicText(r, v)),
 		slog.String("request_id", apierror.RequestIDFrom(r.Context())),
 		slog.String("stack", string(debug.Stack())))
 }
 
-// maxPanicText bounds the text of a panic in the log, in bytes: it may quote what a stranger sent.
+// maxPanicText bounds the text of a panic in the log, in bytes. The text may quote a request.
 const maxPanicText = 4 << 10
 
-// panicText returns the text of a panic's value for the log. It passes the Redact of r's
-// Renderer, or else shows no userinfo, query or fragment of a URL.
+// panicText returns the text of a panic's value for the log, redacted by r's Renderer and without
+// the userinfo, query and fragment of URLs.
 func panicText(r *http.Request, v any) string {
-	text := plain.RedactURLs(rawPanicText(v))
+	text := plain.RedactURLs(printed(v))
 	if rd, _ := reqstate.From(r.Context()).Renderer().(*apierror.Renderer); rd != nil && rd.Redact != nil {
 		text = redacted(rd.Redact, v, text)
 	}
 	return plain.Text(text, maxPanicText)
 }
 
-// redacted returns what redact makes of a panic. As for the cause of an error, "" and a panic
-// are "(redacted)".
+// redacted returns the text that redact returns for a panic's value. It is "(redacted)" if redact
+// panics or returns nothing.
 func redacted(redact func(error) string, v any, text string) (result string) {
 	defer func() {
 		if recover() != nil || result == "" {
@@ -98,9 +98,9 @@ func redacted(redact func(error) string, v any, text string) (result string) {
 	return redact(err)
 }
 
-// rawPanicText is the text of a panic's value, also of one whose String method panics with the
-// value itself: fmt gives up there.
-func rawPanicText(v any) (text string) {
+// printed returns the text of a panic's value. fmt catches a panic of the value's Error or String
+// method, but not one of the value that this method panics with.
+func printed(v any) (text string) {
 	defer func() {
 		if recover() != nil {
 			text = fmt.Sprintf("(a %T whose text panics)", v)

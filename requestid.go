@@ -1,6 +1,7 @@
 package seawall
 
 import (
+	"cmp"
 	"log/slog"
 	"net/http"
 
@@ -11,25 +12,23 @@ import (
 
 // RequestIDOptions are the options of [RequestID].
 type RequestIDOptions struct {
-	// Inbound tells whether an id that came with the request (Request-Id or X-Request-Id) may be
-	// used: because a gateway of ours set it, say. Nil trusts nobody: whoever chooses the id
-	// chooses what support finds in the logs. An id that is not 1 to 128 of A-Z a-z 0-9 . _ - is
-	// never used, nor one that came twice, nor two that differ. If it panics nobody is trusted.
+	// Inbound reports whether an id that came with the request, as Request-Id or X-Request-Id,
+	// may be used: for example because the service's own gateway sets it. If nil, or if it
+	// panics, no such id is used: whoever chooses an id chooses what support finds in the logs.
+	// An id that is used has 1 to 128 of the characters A-Z a-z 0-9 . _ - and is the only one
+	// of the request.
 	Inbound func(*http.Request) bool
 
-	// Logger gets a record when Inbound panics. Nil is slog.Default().
+	// Logger receives a record if Inbound panics. If nil, slog.Default() is used.
 	Logger *slog.Logger
 }
 
-// RequestID gives every request an id: "req_" and 16 base62 characters from a cryptographic
-// source. The id is in the request's context ([apierror.RequestIDFrom]) and in the response's
-// Request-Id and X-Request-Id headers before the handler runs, so that successes carry it too.
-// Inside another RequestID it keeps the outer id. Nil options are the defaults.
+// RequestID gives each request an id: "req_" and 16 base62 characters from a cryptographic source.
+// Before the handler runs, the id is in the request's context ([apierror.RequestIDFrom]) and in
+// the response's Request-Id and X-Request-Id headers. Inside another RequestID it keeps the outer
+// id. If o is nil, the defaults apply.
 func RequestID(o *RequestIDOptions) Middleware {
-	var opt RequestIDOptions
-	if o != nil {
-		opt = *o
-	}
+	opt := valueOf(o)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w, c, state := reqstate.Enter(w, r)
@@ -39,12 +38,12 @@ func RequestID(o *RequestIDOptions) Middleware {
 			state.AnnounceRequestID(w, reqid.New)
 			reqstate.Serve(next, w, r, c)
 			_, response := track.Wrap(w, c)
-			response.Restore() // for a handler that has written nothing but a 1xx
+			response.Restore() // for a handler that has written nothing after a 1xx
 		})
 	}
 }
 
-// trusts asks the hook. It runs outside of Recover, which needs an id to log.
+// trusts reports whether Inbound accepts the request. Recover, which logs the id, is further in.
 func (o *RequestIDOptions) trusts(r *http.Request) (trusted bool) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -54,8 +53,8 @@ func (o *RequestIDOptions) trusts(r *http.Request) (trusted bool) {
 	return o.Inbound(r)
 }
 
-// inboundID is the one well-formed id of a request's headers, "" where there is none or more
-// than one.
+// inboundID returns the id in a request's header. It is empty if there is none, if there are two
+// different ones, if one is not valid, or if a field has several values.
 func inboundID(h http.Header) string {
 	id := ""
 	for _, key := range [...]string{"Request-Id", "X-Request-Id"} {
@@ -70,26 +69,24 @@ func inboundID(h http.Header) string {
 	return id
 }
 
-// ForwardRequestID returns a RoundTripper that sends the id of the request on whose behalf a
-// call is made (the one in the outbound request's context) along as X-Request-Id, unless the
-// call has that header, be it empty. Nil is http.DefaultTransport. An id identifies, it does not
-// authenticate: send it only to services that may see it.
+// ForwardRequestID returns an [http.RoundTripper] that sends the id of the request whose context
+// a call has to the called service, as X-Request-Id. A call that has this header already, even an
+// empty one, is left alone. If base is nil, http.DefaultTransport is used.
+//
+// An id identifies, it does not authenticate. Send it only to services that may see it.
 func ForwardRequestID(base http.RoundTripper) http.RoundTripper {
-	if base == nil {
-		base = http.DefaultTransport
-	}
-	return forwarder{base}
+	return forwarder{cmp.Or(base, http.DefaultTransport)}
 }
 
 type forwarder struct{ base http.RoundTripper }
 
+// RoundTrip implements [http.RoundTripper].
 func (f forwarder) RoundTrip(r *http.Request) (*http.Response, error) {
 	id := reqstate.From(r.Context()).RequestID()
 	if _, has := r.Header["X-Request-Id"]; has || id == "" {
 		return f.base.RoundTrip(r)
 	}
-	// A RoundTripper must not change the request that it was given.
-	out := *r
+	out := *r // a RoundTripper must not change its request
 	out.Header = r.Header.Clone()
 	if out.Header == nil {
 		out.Header = make(http.Header, 1)
@@ -102,7 +99,7 @@ func (f forwarder) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// CloseIdleConnections passes http.Client's call on.
+// CloseIdleConnections lets http.Client.CloseIdleConnections reach the base.
 func (f forwarder) CloseIdleConnections() {
 	if c, ok := f.base.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()

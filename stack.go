@@ -10,76 +10,85 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// Stack is the whole chain in the order that works. What a field does not ask for is absent, but for the request id, the access log
-// and the recovery of panics, which are always there. From the outside in:
+// Stack is a chain of all parts in the order that works. The request id, the access log and the
+// recovery from panics are always present. The other parts are present if their field is set.
+// From the outside in:
 //
 //	request id      everything below names it
-//	access log      sees the status that went out, whoever wrote it
-//	recover         turns every panic below into an error
-//	Timeout         the deadline holds for all that follows
-//	MaxBody         nothing below can be made to read more
-//	MaxInFlight     overload is refused before it costs anything
-//	AddressLimit    before authentication: made-up keys are a flood of an address
+//	access log      sees the status that is sent, even after a panic
+//	Recover         answers the panics of everything below
+//	Timeout         its deadline includes the wait for a limit
+//	MaxBody         nothing below reads more
+//	MaxInFlight     refuses overload before it costs anything
+//	AddressLimit    before authentication, because invalid keys can flood from one address
 //	Authenticate    finds the principal
-//	RateLimit       per principal
-//	Idempotency     after the two, so that their 401 and 429 are never kept as a key's answer
+//	RateLimit       limits each principal
+//	Idempotency     below both, so that a 401 or 429 is never kept as a key's answer
 //	the handler
 //
-// A Stack must not be copied after the first call of its Handler.
+// A Stack must not be copied after its Handler method has been called.
 type Stack struct {
-	// Logger gets the access log, panics, and errors of ours; RateLimit and Idempotency have Loggers in options of their own. Nil is
-	// slog.Default().
+	// Logger receives the access log, and a record of each panic and of each error that is the
+	// service's fault. If nil, slog.Default() is used. RateLimit and Idempotency have Loggers in
+	// their own options.
 	Logger *slog.Logger
 
-	// Renderer says how errors look. Nil is the default. Where its Logger is nil it logs to the Stack's.
+	// Renderer sets how errors look. If nil, the defaults apply. Its Logger defaults to the
+	// Stack's.
 	Renderer *apierror.Renderer
 
-	// RequestID holds the options of the request ids. If nil, the defaults apply. Its Logger defaults to the Stack's.
+	// RequestID holds the options of [RequestID]. If nil, the defaults apply. Its Logger defaults
+	// to the Stack's.
 	RequestID *RequestIDOptions
 
-	// AccessLog holds the options of the access log. If nil, the defaults apply. Its Logger defaults to the Stack's,
-	// and its Mux to the mux that Handler wraps.
+	// AccessLog holds the options of [AccessLog]. If nil, the defaults apply. Its Logger defaults
+	// to the Stack's, and its Mux to the mux that Handler wraps.
 	AccessLog *AccessLogOptions
 
-	// Timeout is the deadline of a request: see the function of that name. 0 is none.
+	// Timeout is the time that a request may take: see [Timeout]. If zero, there is no deadline.
 	Timeout time.Duration
 
-	// NoTimeout exempts requests from Timeout, and from nothing else: streams, which end when they end. Nil exempts none.
+	// NoTimeout reports whether a request, such as one for a stream, is exempt from Timeout. If
+	// nil, none is.
 	NoTimeout func(*http.Request) bool
 
-	// MaxBody bounds a request's body, in bytes: see the function of that name. 0 is no bound. Whoever reads a whole body has a
-	// bound of its own, 1 MiB if nothing else is said: apierror.DecodeJSON, and idempotent for requests with a key.
+	// MaxBody is the largest request body in bytes: see [MaxBody]. If zero, there is no bound
+	// here; apierror.DecodeJSON and package idempotent have their own.
 	MaxBody int64
 
-	// MaxInFlight bounds the requests that run at the same time: see the function of that name. All handlers of the Stack
-	// share the bound, which the first call of Handler fixes. 0 is no bound.
+	// MaxInFlight is how many requests may run at the same time: see [MaxInFlight]. If zero,
+	// there is no bound. All handlers of a Stack share the bound that the first call of Handler
+	// found.
 	MaxInFlight int
 
-	// AddressLimit is for ratelimit.New with ByRemoteAddr, say. Give its rule a name: clients see both limits.
+	// AddressLimit limits addresses: for example ratelimit.New with ratelimit.ByRemoteAddr. Its
+	// rule needs a name, because clients see it beside the one of RateLimit.
 	AddressLimit Middleware
 
-	// Authenticate is the service's own. It calls WithPrincipal.
+	// Authenticate is the service's own authentication, which calls [WithPrincipal].
 	Authenticate Middleware
 
-	// RateLimit is for ratelimit.New with ByPrincipal, say.
+	// RateLimit limits principals: for example ratelimit.New with ratelimit.ByPrincipal.
 	RateLimit Middleware
 
-	// Idempotency is for idempotent.New.
+	// Idempotency makes writes safe to retry: idempotent.New.
 	Idempotency Middleware
 
-	// Skip exempts requests, such as health checks, from the time-out, the bounds, the limits and idempotency; not from
-	// authentication, which decides itself whom it lets through. Nil exempts none.
-	// It sees the request as it came, its path not cleaned: a prefix of a path exempts "/healthz/../v1/resources" too.
-	// Compare whole paths.
+	// Skip reports whether a request, such as a health check, is exempt from Timeout, MaxBody,
+	// MaxInFlight, AddressLimit, RateLimit and Idempotency. If nil, none is. Authenticate always
+	// runs, and decides itself whom it lets through.
+	//
+	// The path of the request is not cleaned yet. Compare whole paths: the prefix "/healthz/"
+	// would also exempt "/healthz/../v1/resources".
 	Skip func(*http.Request) bool
 
 	once     sync.Once
-	inFlight Middleware // made once: some frameworks wrap once per request
+	inFlight Middleware // made once, because some frameworks wrap once per request
 }
 
-// Handler wraps h, which may be anything from a single handler to another framework's router. Of a *http.ServeMux it turns the
-// 404 and 405 into error objects, as [WrapMux] does; one that is wrapped already needs a WrapMux of its own inside the wrapping.
-// It panics on a negative field; a later change of s changes nothing.
+// Handler returns h inside the Stack. If h is an *http.ServeMux, it is wrapped with [WrapMux]; a
+// mux that is already inside another handler needs its own WrapMux. Later changes of s have no
+// effect. Handler panics if h is nil or a field is negative.
 func (s *Stack) Handler(h http.Handler) http.Handler {
 	if h == nil {
 		panic("seawall: Stack.Handler of a nil http.Handler")
@@ -91,22 +100,11 @@ func (s *Stack) Handler(h http.Handler) http.Handler {
 	if isMux {
 		h = WrapMux(mux)
 	}
-	renderer := apierror.Renderer{}
-	if s.Renderer != nil {
-		renderer = *s.Renderer
-	}
-	if renderer.Logger == nil {
-		renderer.Logger = s.Logger
-	}
-	requestID := RequestIDOptions{}
-	if s.RequestID != nil {
-		requestID = *s.RequestID
-	}
+	requestID := valueOf(s.RequestID)
 	requestID.Logger = cmp.Or(requestID.Logger, s.Logger)
-	accessLog := AccessLogOptions{}
-	if s.AccessLog != nil {
-		accessLog = *s.AccessLog
-	}
+	renderer := valueOf(s.Renderer)
+	renderer.Logger = cmp.Or(renderer.Logger, s.Logger)
+	accessLog := valueOf(s.AccessLog)
 	accessLog.Logger = cmp.Or(accessLog.Logger, s.Logger)
 	accessLog.Mux = cmp.Or(accessLog.Mux, mux)
 	return Chain(
@@ -117,7 +115,7 @@ func (s *Stack) Handler(h http.Handler) http.Handler {
 	)(s.guarded(h))
 }
 
-// guarded is what stands between recovery and the handler.
+// guarded returns h inside the parts below Recover.
 func (s *Stack) guarded(h http.Handler) http.Handler {
 	var guards []Middleware
 	if s.Timeout > 0 {
@@ -135,29 +133,32 @@ func (s *Stack) guarded(h http.Handler) http.Handler {
 	if s.Skip == nil {
 		return Chain(guards...)(h)
 	}
-	skip, full, exempt := s.Skip, Chain(guards...)(h), Chain(s.Authenticate)(h)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if skip(r) {
-			exempt.ServeHTTP(w, r)
-			return
-		}
-		full.ServeHTTP(w, r)
-	})
+	return either(s.Skip, Chain(s.Authenticate)(h), Chain(guards...)(h))
 }
 
-// unless is m for the requests that are not exempt.
+// unless returns m for the requests that are not exempt.
 func unless(exempt func(*http.Request) bool, m Middleware) Middleware {
 	if exempt == nil {
 		return m
 	}
-	return func(next http.Handler) http.Handler {
-		within := m(next)
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if exempt(r) {
-				next.ServeHTTP(w, r)
-				return
-			}
-			within.ServeHTTP(w, r)
-		})
+	return func(next http.Handler) http.Handler { return either(exempt, next, m(next)) }
+}
+
+// either serves a request with yes or no, as the condition says.
+func either(condition func(*http.Request) bool, yes, no http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if condition(r) {
+			yes.ServeHTTP(w, r)
+		} else {
+			no.ServeHTTP(w, r)
+		}
+	})
+}
+
+// valueOf returns what p points to, or the zero value if p is nil.
+func valueOf[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
 	}
+	return v
 }

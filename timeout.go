@@ -11,10 +11,14 @@ import (
 	"github.com/seawall-go/seawall/internal/track"
 )
 
-// Timeout gives the request's context a deadline d from now. When the handler returns after it without having written anything,
-// the answer is 504 timeout; so is an error of the deadline that it returns. Nothing is interrupted and nothing is
-// buffered: a handler that ignores its context takes as long as it takes, one that has begun its answer ends it, and one that waits
-// for a slow client is ended by the time-outs of the http.Server alone. It panics unless d is positive.
+// Timeout gives the request's context a deadline of d from now. A handler that returns after the
+// deadline without having written anything is answered with 504 timeout. So is an error of the
+// deadline that a handler returns.
+//
+// Nothing is buffered, and no handler is interrupted: one that ignores its context takes as long
+// as it likes, and one that has begun its response may finish it. Reads from and writes to a slow
+// client end by the timeouts of the http.Server alone. Use http.TimeoutHandler to cut off a
+// handler. Timeout panics if d is not positive.
 func Timeout(d time.Duration) Middleware {
 	if d <= 0 {
 		panic("seawall: Timeout needs a positive duration")

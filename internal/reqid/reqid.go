@@ -20,7 +20,7 @@ func New() string {
 	id = append(id, prefix...)
 	for len(id) < cap(id) {
 		var random [2 * length]byte // enough, even when some bytes are rejected
-		rand.Read(random[:]) // never fails: it ends the program if the system has no randomness
+		rand.Read(random[:])        // never fails: it ends the program if the system has no randomness
 		for _, b := range random {
 			if int(b) < unbiased && len(id) < cap(id) {
 				id = append(id, alphabet[int(b)%len(alphabet)])
