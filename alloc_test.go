@@ -23,7 +23,8 @@ func allocations(h http.Handler) float64 {
 	})
 }
 
-// TestAllocBudgets is the price list: what a successful request pays for each part of the chain.
+// The allocations of a successful request: its id, its context, the two headers, its tracker and
+// the copy of the request, whatever the number of parts.
 func TestAllocBudgets(t *testing.T) {
 	routes := http.NewServeMux()
 	routes.Handle("GET /v1/things/{id}", quiet)
@@ -33,10 +34,10 @@ func TestAllocBudgets(t *testing.T) {
 		chain  seawall.Middleware
 		budget float64
 	}{
-		{"RequestID", id, 4},
-		{"RequestID, Renderer", seawall.Chain(id, (&apierror.Renderer{}).Handler), 4},
-		{"RequestID, Renderer, Recover: id, context, headers, and the tracker with the request", seawall.Chain(id, (&apierror.Renderer{}).Handler, seawall.Recover(nil)), 4},
-		{"RequestID, AccessLog (not enabled)", seawall.Chain(id, seawall.AccessLog(&seawall.AccessLogOptions{Logger: discard})), 4},
+		{"RequestID", id, 5},
+		{"RequestID, Renderer", seawall.Chain(id, (&apierror.Renderer{}).Handler), 5},
+		{"RequestID, Renderer, Recover", seawall.Chain(id, (&apierror.Renderer{}).Handler, seawall.Recover(nil)), 5},
+		{"RequestID, AccessLog (not enabled)", seawall.Chain(id, seawall.AccessLog(&seawall.AccessLogOptions{Logger: discard})), 5},
 		{"MaxInFlight", seawall.MaxInFlight(1), 0},
 		{"MaxBody", seawall.MaxBody(1), 0},
 	} {
@@ -62,7 +63,7 @@ func TestAllocBudgets(t *testing.T) {
 			})
 		}, 0},
 		{"RequestID within RequestID", seawall.RequestID(nil), 1},
-		{"WithPrincipal", as("acct_1"), 1}, // the copy of the request
+		{"WithPrincipal", as("acct_1"), 3}, // the copy of the request, its context, and the list of copies
 		{"Timeout", seawall.Timeout(time.Minute), 5},
 	} {
 		got := allocations(base(row.inner(quiet))) - without
@@ -72,7 +73,7 @@ func TestAllocBudgets(t *testing.T) {
 
 	mux := allocations(routes)
 	got := allocations(seawall.WrapMux(routes)) - mux
-	t.Logf("NotFound adds %v allocations to the mux's %v (budget %v)", got, mux, mux)
+	t.Logf("WrapMux adds %v allocations to the mux's %v (budget %v)", got, mux, mux)
 	require.LessOrEqual(t, got, mux)
 }
 

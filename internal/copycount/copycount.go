@@ -1,4 +1,5 @@
-// Package copycount counts, in tests, what reaches a TCP connection's own ReadFrom: there the kernel copies (on Linux by sendfile).
+// Package copycount lets a test count the bytes that reach the ReadFrom method of TCP connections,
+// where the kernel copies them (on Linux with sendfile).
 package copycount
 
 import (
@@ -7,16 +8,16 @@ import (
 	"sync/atomic"
 )
 
-// Listener is a TCP listener that counts for all of its connections.
+// Listener is a TCP listener that counts the bytes of all its connections.
 type Listener struct {
 	net.Listener
 	copied atomic.Int64
 }
 
-// New counts for the connections of l, a TCP listener.
+// New returns a Listener around l, a TCP listener.
 func New(l net.Listener) *Listener { return &Listener{Listener: l} }
 
-// Copied is the number of bytes so far.
+// Copied returns the number of bytes so far.
 func (l *Listener) Copied() int64 { return l.copied.Load() }
 
 // Accept implements [net.Listener].

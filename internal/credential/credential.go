@@ -1,4 +1,5 @@
-// Package credential reads the API key of a request, in one way for authentication and limits.
+// Package credential reads the API key of a request. Authentication and rate limits share it, so that
+// both see the same key.
 package credential
 
 import (
@@ -7,10 +8,9 @@ import (
 	"strings"
 )
 
-// APIKey returns the API key that r presents: as a Bearer token (RFC 6750, section 2.1), as the user
-// of Basic authentication (RFC 7617, section 2), or in X-Api-Key. White space around it does not
-// count. It is empty if there is none. If r presents two different ones, conflict is true and there
-// is none: two readers might choose differently.
+// APIKey returns the API key of r: a Bearer token (RFC 6750, section 2.1), the user of Basic
+// authentication (RFC 7617, section 2), or X-Api-Key, without the white space around it. It is
+// empty if there is none. If there are two different ones, it is empty too, and conflict is true.
 func APIKey(r *http.Request) (key string, conflict bool) {
 	for _, header := range [...]string{"Authorization", "X-Api-Key"} {
 		for _, value := range r.Header[header] {
@@ -30,7 +30,7 @@ func APIKey(r *http.Request) (key string, conflict bool) {
 	return key, false
 }
 
-// authorization returns the API key in an Authorization field. It is empty if there is none.
+// authorization returns the API key in the value of an Authorization field, or "".
 func authorization(value string) string {
 	scheme, rest, _ := strings.Cut(value, " ")
 	rest = strings.TrimSpace(rest)

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// patience is how long goroutines get to end after the last test.
+// patience is how long goroutines may take to end after the last test.
 const patience = 5 * time.Second
 
-// Main is the body of a package's TestMain: it runs the tests, and when they pass but goroutines are left five seconds
-// later, it prints their stacks and exits with status 1.
+// Main is the body of a package's TestMain. It runs the tests. If they pass, but goroutines are left
+// five seconds later, it prints their stacks and exits with status 1.
 func Main(m *testing.M) { os.Exit(run(m.Run, patience, os.Stderr)) }
 
 func run(tests func() int, patience time.Duration, out io.Writer) int {
@@ -31,7 +31,7 @@ func run(tests func() int, patience time.Duration, out io.Writer) int {
 	return 1
 }
 
-// wait returns the goroutines that are left when none is, or when patience has run out.
+// wait waits until no goroutine is left, at most for patience, and returns those that are left.
 func wait(patience time.Duration) []string {
 	const step = 5 * time.Millisecond
 	left := others()
@@ -42,8 +42,8 @@ func wait(patience time.Duration) []string {
 	return left
 }
 
-// others returns the stack of each goroutine but the caller's and those that belong to the standard library for as long as
-// the process lives.
+// others returns the stacks of all goroutines except the caller's and the permanent ones of the
+// standard library.
 func others() []string {
 	var left []string
 	for i, stack := range strings.Split(stacks(), "\n\n") {
@@ -54,8 +54,8 @@ func others() []string {
 	return left
 }
 
-// permanent tells whether a goroutine was started by the runtime, or is os/signal's. The testing package's own are gone
-// when the tests are over, also those of a fuzzing worker.
+// permanent reports whether a goroutine was started by the runtime or by os/signal. Those of the
+// testing package end with the tests.
 func permanent(stack string) bool {
 	return strings.Contains(stack, "\ncreated by runtime.") || strings.Contains(stack, "\ncreated by os/signal.")
 }

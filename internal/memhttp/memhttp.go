@@ -1,6 +1,6 @@
-// Package memhttp runs a real net/http server and client over memory, for tests and examples.
-// Nothing in it touches the network or waits for anything but channels, condition variables and
-// timers, so it works inside a testing/synctest bubble.
+// Package memhttp runs a real net/http server and client in memory, for tests. It does not use the
+// network, and waits only for channels, condition variables and timers, so it works inside a
+// testing/synctest bubble.
 package memhttp
 
 import (
@@ -17,8 +17,8 @@ import (
 
 // Server is a running server, made by [New] or [NewHTTP2].
 type Server struct {
-	// URL is the server's base address, without a trailing slash. Its client reaches the server
-	// under every other host name too.
+	// URL is the server's base address, without a trailing slash. The client reaches the server
+	// under any other host name too.
 	URL string
 
 	server    *http.Server
@@ -41,7 +41,7 @@ func New(h http.Handler) *Server { return start(h, false, nil) }
 // 9113, section 3.3). The caller must call [Server.Close].
 func NewHTTP2(h http.Handler) *Server { return start(h, true, nil) }
 
-// NewConfigured is [New] for a server that configure has set timeouts or a base context of.
+// NewConfigured is [New] for a server on which configure sets timeouts or a base context.
 func NewConfigured(h http.Handler, configure func(*http.Server)) *Server {
 	return start(h, false, configure)
 }
@@ -58,7 +58,7 @@ func start(h http.Handler, http2 bool, configure func(*http.Server)) *Server {
 	both.SetUnencryptedHTTP2(true)
 	only.SetHTTP1(!http2)
 	only.SetUnencryptedHTTP2(http2)
-	s.server = &http.Server{ //nolint:gosec // G112: no stranger reaches it, and a time-out would show in fake time
+	s.server = &http.Server{ //nolint:gosec // G112: only the test reaches it
 		Handler:   s.counted(h),
 		Protocols: both,
 		ErrorLog:  log.New(&s.log, "", 0),
@@ -78,29 +78,28 @@ func start(h http.Handler, http2 bool, configure func(*http.Server)) *Server {
 // Client returns a new client of the server, over [Server.Transport].
 func (s *Server) Client() *http.Client { return &http.Client{Transport: s.transport} }
 
-// Transport returns the transport that the server's clients share, for a RoundTripper under test
-// to wrap. Do not change it.
+// Transport returns the transport that the server's clients share, so that a RoundTripper under test
+// can wrap it. Do not change it.
 func (s *Server) Transport() *http.Transport { return s.transport }
 
-// Dial opens a connection to the server, to write to it what no client would. The caller closes
-// it. It also has a CloseWrite method.
+// Dial opens a connection to the server, for bytes that no client would send. The caller must close
+// it. The connection has a CloseWrite method.
 func (s *Server) Dial(ctx context.Context) (net.Conn, error) { return s.listener.dial(ctx) }
 
-// Log returns what the server has logged so far: panics, superfluous calls of WriteHeader, and
-// the like. After Close it is complete.
+// Log returns what the server has logged so far, such as panics and superfluous calls of
+// WriteHeader. It is complete after Close.
 func (s *Server) Log() string { return s.log.String() }
 
-// Close stops taking connections, waits for the handlers that run to return and for their
-// responses to be written, and then closes every connection. It may be called more than once. It
-// waits forever, like [net/http/httptest.Server.Close], for a handler that does not return.
+// Close stops accepting connections, waits until the running handlers have returned and their
+// responses are written, and closes all connections. It may be called more than once. Like
+// [net/http/httptest.Server.Close], it waits forever for a handler that does not return.
 func (s *Server) Close() {
 	s.listener.Close()
 	s.mu.Lock()
 	s.closing = true
 	s.mu.Unlock()
 	s.handlers.Wait()
-	// The responses are under way now. They get a moment to arrive, no more: a client may be one
-	// that never reads them.
+	// The responses get a moment to arrive. Some clients never read theirs.
 	for range 100 {
 		s.transport.CloseIdleConnections()
 		if s.quiet() {
@@ -111,10 +110,10 @@ func (s *Server) Close() {
 	s.server.Close()
 	s.listener.closeConns() // the hijacked ones
 	s.transport.CloseIdleConnections()
-	s.serving.Wait() // net/http sleeps for half a second where it ended a connection early
+	s.serving.Wait() // net/http sleeps for half a second after it has ended a connection early
 }
 
-// counted is h, known to Close while it runs.
+// counted returns h, for whose calls Close waits.
 func (s *Server) counted(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
@@ -130,8 +129,8 @@ func (s *Server) counted(h http.Handler) http.Handler {
 	})
 }
 
-// logPanic logs a handler's panic as net/http does, but before the client can know of it. Over
-// HTTP/2 net/http logs afterwards.
+// logPanic logs a handler's panic as net/http does, but before the connection is closed. For HTTP/2
+// net/http does so afterwards.
 func (s *Server) logPanic(r *http.Request) {
 	e := recover()
 	if e == nil {
@@ -159,9 +158,8 @@ func (s *Server) connState(c net.Conn, state http.ConnState) {
 	}
 }
 
-// quiet reports whether every response has been handed over. An HTTP/2 connection is called idle
-// while its last frame may still be in a buffer; there, only the client knows, and closes the
-// connection when it has everything.
+// quiet reports whether all responses have been written. An HTTP/2 connection is called idle while
+// its last frame may still be in a buffer, so there the client must have closed the connection.
 func (s *Server) quiet() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

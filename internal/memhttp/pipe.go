@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// capacity is how many bytes one direction of a connection holds before a write blocks. Like a socket's buffer, and unlike
-// net.Pipe, it lets one side write and go away before the other has read.
+// capacity is how many bytes one direction of a connection holds before a write blocks. Like a
+// socket's buffer, and unlike net.Pipe, it lets one side write and close before the other has read.
 const capacity = 64 << 10
 
-// conn is one end of a connection. It behaves as a TCP connection would, except that what was written before Close is
-// always delivered: there is no reset that throws it away.
+// conn is one end of a connection. It behaves like a TCP connection, except that bytes written before
+// Close are always delivered: there is no reset that discards them.
 type conn struct {
 	in, out       *stream
 	local, remote net.Addr
@@ -39,7 +39,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n, c.wrap("write", err)
 }
 
-// Close ends both directions: the peer reads what is still under way, then io.EOF, and its writes fail.
+// Close ends both directions: the peer reads the remaining bytes, then io.EOF, and its writes fail.
 func (c *conn) Close() error {
 	c.in.closeRead()
 	c.out.closeWrite()
@@ -72,7 +72,7 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// wrap makes an error what a socket's would be. io.EOF goes bare, since readers compare it.
+// wrap returns err in the form of a socket's error. io.EOF stays bare, because readers compare it.
 func (c *conn) wrap(op string, err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return err
@@ -80,15 +80,16 @@ func (c *conn) wrap(op string, err error) error {
 	return &net.OpError{Op: op, Net: c.local.Network(), Source: c.local, Addr: c.remote, Err: err}
 }
 
-// stream is one direction of a connection. All waiting is on its sync.Cond, which a synctest bubble sees as blocked for good.
+// stream is one direction of a connection. It only waits on its sync.Cond, which a synctest bubble
+// sees as durably blocked.
 type stream struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 
 	buf         []byte
-	writing     bool // a Write is under way: its bytes stay together
-	writeClosed bool // nothing more comes
-	readClosed  bool // nobody reads any more
+	writing     bool // so that the bytes of a Write stay together
+	writeClosed bool
+	readClosed  bool
 
 	readDeadline, writeDeadline deadline
 }
@@ -187,7 +188,7 @@ func (s *stream) setDeadline(d *deadline, t time.Time) {
 		timer = time.AfterFunc(left, func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			if d.timer == timer { // else a later deadline has taken its place
+			if d.timer == timer { // otherwise a later deadline has replaced it
 				d.expired = true
 				s.changed.Broadcast()
 			}

@@ -10,7 +10,7 @@ import (
 	"slices"
 )
 
-// The bounds of what [Attrs] lets through, in bytes.
+// Bounds of [Attrs], in bytes.
 const (
 	maxKey    = 128
 	maxString = 1 << 10
@@ -18,24 +18,24 @@ const (
 )
 
 const (
-	attrSize = 16          // what an attribute or an element counts for beside its text
-	attrsCut = "attrs_cut" // the key that says that something was left out
+	attrSize = 16          // counted for an attribute or an element, in addition to its text
+	attrsCut = "attrs_cut" // the key of an attribute that says that others were left out
 )
 
-// Attrs makes attrs fit for a log, in place: every key, and every string in the values, at any
-// depth, passes [Text]. Values of slog.KindAny, which slog leaves to its handlers, become
-// strings, booleans, numbers, slices and maps: an error or a fmt.Stringer becomes its text, and
-// anything else becomes what encoding/json writes. If all of it is too long, the rest is left
-// out, and a last attribute or element says so.
+// Attrs makes attrs safe for a log, in place. Every key, and every string in the values at any depth,
+// passes [Text]. Values of [slog.KindAny] become strings, booleans, numbers, slices and maps: an
+// error or a fmt.Stringer becomes its text, and any other value becomes what encoding/json writes.
+// If the attributes are too long in total, the rest is left out, and a last attribute or element
+// says so.
 func Attrs(attrs []slog.Attr) []slog.Attr {
 	c := cleaner{room: maxAttrs}
 	return c.attrs(attrs)
 }
 
-// cleaner counts the bytes that are left.
+// cleaner makes attributes safe, and counts the bytes that are left.
 type cleaner struct{ room int }
 
-// full reports whether there is no room for one more attribute or element, which it counts.
+// full counts one more attribute or element, and reports whether there is no room for it.
 func (c *cleaner) full() bool {
 	c.room -= attrSize
 	return c.room < 0
@@ -62,7 +62,7 @@ func (c *cleaner) value(v slog.Value) slog.Value {
 	case slog.KindString:
 		return slog.StringValue(c.text(v.String(), maxString))
 	case slog.KindGroup:
-		return slog.GroupValue(c.attrs(slices.Clone(v.Group()))...) // the group may be someone else's too
+		return slog.GroupValue(c.attrs(slices.Clone(v.Group()))...) // the caller may use the group again
 	case slog.KindAny:
 		return slog.AnyValue(c.opaque(v.Any()))
 	default:
@@ -70,8 +70,8 @@ func (c *cleaner) value(v slog.Value) slog.Value {
 	}
 }
 
-// opaque returns what x holds as a value without methods: a handler would call those of x, and log
-// what they return.
+// opaque returns the content of x as a value without methods. A handler would call the methods of x,
+// and log what they return.
 func (c *cleaner) opaque(x any) (plainly any) {
 	defer func() {
 		if recover() != nil {
@@ -97,6 +97,7 @@ func (c *cleaner) opaque(x any) (plainly any) {
 	return c.decoded(plainly)
 }
 
+// decoded cleans a value that encoding/json has decoded.
 func (c *cleaner) decoded(x any) any {
 	switch x := x.(type) {
 	case string:
@@ -126,7 +127,7 @@ func (c *cleaner) decoded(x any) any {
 	}
 }
 
-// number returns n as an int64, or else with its digits as they are, unless there are very many.
+// number returns n as an int64 if it is one. Otherwise it keeps the digits, unless there are too many.
 func (c *cleaner) number(n json.Number) any {
 	if i, err := n.Int64(); err == nil {
 		return i

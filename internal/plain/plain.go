@@ -1,4 +1,4 @@
-// Package plain makes strings that came from outside fit for a log line, an event or a report.
+// Package plain makes strings from outside safe for a log line, an event or a report.
 package plain
 
 import (
@@ -8,8 +8,8 @@ import (
 )
 
 // Text returns s as one line of at most most bytes. White space and control characters become
-// spaces. Format characters, such as those that change the direction of writing, are dropped.
-// Invalid UTF-8 becomes U+FFFD. A text that was cut ends in an ellipsis, which is not counted.
+// spaces. Format characters, such as those that change the direction of writing, are removed.
+// Invalid UTF-8 becomes U+FFFD. A text that was cut ends in an ellipsis, which does not count.
 func Text(s string, most int) string {
 	if len(s) <= most && isPlain(s) {
 		return s
@@ -17,7 +17,7 @@ func Text(s string, most int) string {
 	var b strings.Builder
 	for i, r := range s {
 		switch {
-		case i > 4*most: // however much of it is dropped, no more of it is read
+		case i > 4*most: // so that a long run of format characters is not read to its end
 			return b.String() + "…"
 		case unicode.IsSpace(r), unicode.IsControl(r):
 			r = ' '

@@ -11,23 +11,23 @@ import (
 	"strings"
 )
 
-// body is the body of a request. It tells the request what reading it has failed with. Then the
-// client or the network is at fault, and a handler that returns this error says so.
+// body is the body of a request. It records the error with which reading it fails, because the
+// client or the network is at fault then, and a handler may return the error.
 type body struct {
 	io.ReadCloser
 	request *request
-	form    *formEnd // nil if the body is no multipart form
+	form    *formEnd // nil if the body is not a multipart form
 }
 
-// HasBody reports whether r may have a body that is not empty.
+// HasBody reports whether r may have a body. It may still be empty if its length is not known.
 func HasBody(r *http.Request) bool {
 	return r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0
 }
 
-// limitedBody is what ParseForm knows a body by that has a bound, which may be higher than its own.
+// limitedBody is the type by which Request.ParseForm recognizes a body that has its own bound.
 var limitedBody = reflect.TypeOf(http.MaxBytesReader(nil, nil, 0))
 
-// watch returns the body of r, so that q learns what reading it fails with.
+// watch returns the body of r, wrapped so that q learns of a failed read.
 func (q *request) watch(r *http.Request) io.ReadCloser {
 	if !HasBody(r) {
 		return r.Body
@@ -45,7 +45,7 @@ func (b *body) Read(p []byte) (int, error) {
 		b.form.look(p[:n])
 	}
 	switch {
-	case err == nil, err == http.ErrBodyReadAfterClose: //nolint:errorlint // net/http closes it when an answer goes out
+	case err == nil, err == http.ErrBodyReadAfterClose: //nolint:errorlint // net/http closes the body when it sends a response
 	case err != io.EOF:
 		b.request.bodyEnded(err)
 	case b.form != nil && !b.form.found:
@@ -54,13 +54,13 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close also makes what a later Read fails with the reader's own fault.
+// Close closes the body. An error of a later Read is the handler's fault, so it is not recorded.
 func (b *body) Close() error {
 	b.request.bodyEnded(nil)
 	return b.ReadCloser.Close()
 }
 
-// bodyEnded records the first error of reading the body. It is nil for one that is closed.
+// bodyEnded records the first error of reading the body, or nil if the body was closed first.
 func (q *request) bodyEnded(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -69,25 +69,24 @@ func (q *request) bodyEnded(err error) {
 	}
 }
 
-// BodyErr returns what reading the body of the request has failed with. For a multipart form that
-// ends without its last boundary it is io.ErrUnexpectedEOF, which mime/multipart makes of the end.
-// It is nil for nothing.
+// BodyErr returns the error with which reading the body of the request failed, or nil. For a
+// multipart form without its last boundary it is io.ErrUnexpectedEOF, as mime/multipart returns.
 func (s *State) BodyErr() error { return get(s, func(q *request) error { return q.bodyErr }) }
 
-// formEnd looks for the last boundary of a multipart form (RFC 2046, section 5.1.1), which
-// begins a line.
+// formEnd looks for the last boundary of a multipart form (RFC 2046, section 5.1.1), which is at
+// the start of a line.
 type formEnd struct {
 	boundary []byte
-	tail     []byte // of what was read, shorter than the boundary
+	tail     []byte // the end of what was read, shorter than the boundary
 	found    bool
 }
 
-// newFormEnd returns nil if there is no boundary to be found.
+// newFormEnd returns nil if h is not the header of a multipart form.
 func newFormEnd(h http.Header) *formEnd {
 	const multipart = "multipart/"
 	contentType := h.Get("Content-Type")
 	if len(contentType) < len(multipart) || !strings.EqualFold(contentType[:len(multipart)], multipart) {
-		return nil // most bodies: there is no need to parse it
+		return nil // without parsing the Content-Type of most requests
 	}
 	_, params, _ := mime.ParseMediaType(contentType)
 	if params["boundary"] == "" || h.Get("Content-Encoding") != "" {
@@ -96,7 +95,7 @@ func newFormEnd(h http.Header) *formEnd {
 	return &formEnd{boundary: []byte("\n--" + params["boundary"] + "--"), tail: []byte("\n")}
 }
 
-// look is told what was read.
+// look looks for the boundary in p, the bytes that were read next.
 func (f *formEnd) look(p []byte) {
 	if f.found {
 		return

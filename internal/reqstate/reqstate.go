@@ -1,9 +1,9 @@
 // Package reqstate holds what Seawall's packages know about one request and share through its
 // context.
 //
-// There are two kinds of knowledge. A principal and a renderer belong to the context that they were
-// put into, and do not change. The request id, the route pattern, and the error that was answered
-// belong to the request: outer layers learn them when the handler has returned.
+// There are two kinds of it. The principal and the renderer belong to a context and do not change.
+// The request id, the route's pattern and the error that was answered belong to the request: outer
+// layers learn them when the handler has returned.
 package reqstate
 
 import (
@@ -18,7 +18,7 @@ import (
 type State struct {
 	principal string
 	request   *request
-	renderer  any // set once, under request.mu
+	renderer  any // an *apierror.Renderer, set once, under request.mu
 }
 
 // stateContext is a context and its State in one allocation.
@@ -36,14 +36,14 @@ func (c *stateContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// From returns the State of ctx. It is nil if there is none.
+// From returns the State of ctx, or nil if there is none.
 func From(ctx context.Context) *State {
 	s, _ := ctx.Value(stateKey{}).(*State)
 	return s
 }
 
-// Of returns the State of r's context. If a middleware has replaced that context by one without a
-// State, it is the one that was current where w's tracker was made, without its principal.
+// Of returns the State of r's context. If a middleware has replaced the context by one without a
+// State, it returns the State that was current where w's tracker was made, without the principal.
 func Of(w http.ResponseWriter, r *http.Request) *State {
 	if s := From(r.Context()); s != nil {
 		return s
@@ -51,8 +51,8 @@ func Of(w http.ResponseWriter, r *http.Request) *State {
 	return trackedBy(w)
 }
 
-// trackedBy returns the State that w's tracker was made for, without its principal. It is nil
-// for none.
+// trackedBy returns the State that w's tracker was made for, without the principal. It is nil if
+// there is none.
 func trackedBy(w http.ResponseWriter) *State {
 	s, _ := track.OwnerOf(w).(*State)
 	if s == nil || s.principal == "" {
@@ -61,8 +61,8 @@ func trackedBy(w http.ResponseWriter) *State {
 	return &State{renderer: s.Renderer(), request: s.request}
 }
 
-// Ensure returns r itself and the State of its context, or a copy of r whose context has a new
-// State.
+// Ensure returns r and the State of its context. If there is none, it returns a copy of r whose
+// context has a new one.
 func Ensure(r *http.Request) (*http.Request, *State) {
 	if s := From(r.Context()); s != nil {
 		return r, s
@@ -79,70 +79,66 @@ func newContext(r *http.Request, renderer any) *stateContext {
 }
 
 // Enter returns the State of a request that comes to a middleware, and the tracked writer and the
-// request to pass on: r itself if its context has the State already, otherwise a copy that is to be
-// served by [Serve].
+// request to pass on. That request is r itself if its context already has the State. Otherwise it
+// is a copy, which must be served with [Serve].
 //
 // A sub-request, which a handler serves with a context derived from that of its own request and
-// with its own writer, gets its own State. It inherits the id, the principal and the
-// renderer.
+// with another writer, gets its own State. It inherits the id, the principal and the renderer.
 func Enter(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request, *State) {
 	return enter(w, r, nil)
 }
 
-// WithRenderer is [Enter], for a context with this renderer.
+// WithRenderer is [Enter] for a request whose errors this renderer writes.
 func WithRenderer(w http.ResponseWriter, r *http.Request, renderer any) (http.ResponseWriter, *http.Request) {
 	w, r, _ = enter(w, r, renderer)
 	return w, r
 }
 
 func enter(w http.ResponseWriter, r *http.Request, renderer any) (http.ResponseWriter, *http.Request, *State) {
-	s := From(r.Context())
-	known := s
-	if s == nil {
-		known = trackedBy(w)
+	c, isNew := contextFor(w, r, renderer)
+	if c == nil {
+		s := From(r.Context())
+		return s.request.tracked(w, r, s), r, s
+	}
+	copied := r.WithContext(c)
+	if isNew {
+		copied.Body = c.state.request.watch(r)
+	}
+	return c.state.request.tracked(w, r, &c.state), copied, &c.state
+}
+
+// contextFor returns the context to pass r on with. It is nil if r's own has the State and the
+// renderer. isNew reports whether it is the first context of its request.
+func contextFor(w http.ResponseWriter, r *http.Request, renderer any) (c *stateContext, isNew bool) {
+	own := From(r.Context())
+	known := own
+	if own == nil {
+		known = trackedBy(w) // another middleware may have replaced the context
 	}
 	if renderer == nil {
 		renderer = known.Renderer()
 	}
-	var c *stateContext
-	body := r.Body
 	switch {
 	case known == nil:
+		return newContext(r, renderer), true
+	case !known.request.owns(w, r): // a sub-request
 		c = newContext(r, renderer)
-		body = c.state.request.watch(r)
-	case !known.request.owns(w, r):
-		c = newContext(r, renderer)
-		body = c.state.request.watch(r)
 		c.state.principal = known.principal
 		c.state.request.outer, c.state.request.id = known.request, known.RequestID()
-	case s == nil:
-		c = &stateContext{r.Context(), State{renderer: renderer, request: known.request}}
-	case !s.adopt(renderer):
-		c = &stateContext{r.Context(), State{principal: s.principal, renderer: renderer, request: s.request}}
+		return c, true
+	case own == nil:
+		return &stateContext{r.Context(), State{renderer: renderer, request: known.request}}, false
+	case own.adopt(renderer):
+		return nil, false
 	default:
-		return s.request.tracked(w, r, s), r, s
+		return &stateContext{r.Context(), State{principal: own.principal, renderer: renderer, request: own.request}}, false
 	}
-	s = &c.state
-	if track.Is(w) {
-		inside := r.WithContext(c)
-		inside.Body = body
-		return s.request.tracked(w, r, s), inside, s
-	}
-	// Both live as long as the request is served, so they share an allocation. A context may live
-	// longer, and must not keep them.
-	x := &struct {
-		response track.Response
-		request  http.Request
-	}{request: *r.WithContext(c)}
-	x.request.Body = body
-	w = track.WrapInto(&x.response, w, r)
-	return s.request.tracked(w, r, s), &x.request, s
 }
 
-// RequestID returns the request's id. It is empty while it has none.
+// RequestID returns the request's id. It is empty if there is none yet.
 func (s *State) RequestID() string { return get(s, func(q *request) string { return q.id }) }
 
-// Principal returns whom this context acts for. It is empty if no one was named.
+// Principal returns the principal that this context acts for. It is empty if there is none.
 func (s *State) Principal() string {
 	if s == nil {
 		return ""
@@ -150,12 +146,12 @@ func (s *State) Principal() string {
 	return s.principal
 }
 
-// Authenticated returns whom the request itself was found to act for. Unlike [State.Principal] it
-// is known to outer layers, for their logs; nothing may be decided by it.
+// Authenticated returns the principal that the request itself was authenticated as. Outer layers
+// learn it, for their logs. No decision may depend on it.
 func (s *State) Authenticated() string { return get(s, func(q *request) string { return q.principal }) }
 
-// Renderer returns what [WithRenderer] was given for this context, or by a middleware further in if
-// this one has no renderer of its own. It is nil for nothing.
+// Renderer returns the renderer of this context: the one that [WithRenderer] was called with, here or,
+// if this context had none, further in. It is nil if there is none.
 func (s *State) Renderer() any {
 	if s == nil {
 		return nil
@@ -165,7 +161,8 @@ func (s *State) Renderer() any {
 	return s.renderer
 }
 
-// adopt reports whether s has this renderer: it takes it if it has none. Nil is any.
+// adopt sets the renderer if s has none, and reports whether s has it now. Any renderer will do if
+// it is nil.
 func (s *State) adopt(renderer any) bool {
 	s.request.mu.Lock()
 	defer s.request.mu.Unlock()
@@ -175,8 +172,8 @@ func (s *State) adopt(renderer any) bool {
 	return renderer == nil || s.renderer == renderer
 }
 
-// Pattern returns the route of r, a request of this State, as far as it is known. Its handler must
-// have returned.
+// Pattern returns the pattern of r, a request of this State, whose handler has returned. It is empty
+// if it is not known.
 func (s *State) Pattern(r *http.Request) string {
 	if s == nil {
 		return r.Pattern
@@ -187,17 +184,18 @@ func (s *State) Pattern(r *http.Request) string {
 // WithPrincipal returns a copy of r whose context acts for p.
 func WithPrincipal(r *http.Request, p string) *http.Request {
 	s := From(r.Context())
-	if s == nil { // no one further out waits for what the copy learns
-		s = &newContext(r, nil).state
-		s.request.principal = p
-		return r.WithContext(s.as(r, p))
+	if s == nil {
+		c := newContext(r, nil)
+		c.state.principal, c.state.request.principal = p, p
+		return r.WithContext(c)
 	}
-	c := r.WithContext(s.as(r, p))
-	s.request.authenticated(r, c, p)
-	return c
+	copied := r.WithContext(s.as(r, p))
+	s.request.authenticated(r, copied, p)
+	return copied
 }
 
-// Logged is WithPrincipal for a hook that logs: r's context acts for whom the request was found to.
+// Logged returns r for a hook that logs: its context acts for the principal that the request was
+// authenticated as.
 func Logged(r *http.Request) *http.Request {
 	s := From(r.Context())
 	p := s.Authenticated()
@@ -209,48 +207,52 @@ func Logged(r *http.Request) *http.Request {
 
 // as returns r's context, acting for p.
 func (s *State) as(r *http.Request, p string) context.Context {
-	q, renderer := s.request, s.Renderer()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	c := &q.authenticatedAs
-	if c.Context != nil { // the room is taken
-		c = new(stateContext)
-	}
-	*c = stateContext{r.Context(), State{principal: p, renderer: renderer, request: q}}
-	return c
+	return &stateContext{r.Context(), State{principal: p, renderer: s.Renderer(), request: s.request}}
 }
 
-// SetPattern sets the route of r, which is answered through w, for outer layers too. A nil w is
-// unknown: then a copy of the request with its own header is taken for a sub-request.
+// SetPattern sets the route of r, which is answered through w. Outer layers learn it too. If w is
+// nil, a copy of the request with another Header map counts as a sub-request.
 func SetPattern(w http.ResponseWriter, r *http.Request, pattern string) {
 	if r.Pattern != pattern {
 		r.Pattern = pattern
 	}
-	setRoute(w, r, func(q *request) { q.pattern = pattern })
-}
-
-// SetNoRoute says that a router has found no route for r, so that no one needs to look again.
-func SetNoRoute(w http.ResponseWriter, r *http.Request) { setRoute(w, r, func(*request) {}) }
-
-func setRoute(w http.ResponseWriter, r *http.Request, set func(*request)) {
-	if s := From(r.Context()); s != nil && s.request.owns(w, r) {
-		q := s.request
+	if q := ownedBy(w, r); q != nil {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		q.routed = true
-		set(q)
+		q.routed, q.pattern = true, pattern
 	}
 }
 
-// Routed reports whether a router has told what it found for the request.
+// SetNoRoute records that a router has found no route for r, so that no one looks again.
+func SetNoRoute(w http.ResponseWriter, r *http.Request) {
+	if q := ownedBy(w, r); q != nil {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.routed = true
+	}
+}
+
+// ownedBy returns the request that r, which is answered through w, is or is a copy of. It is nil
+// for a sub-request.
+func ownedBy(w http.ResponseWriter, r *http.Request) *request {
+	if s := From(r.Context()); s != nil && s.request.owns(w, r) {
+		return s.request
+	}
+	return nil
+}
+
+// Routed reports whether a router has looked for the request's route.
 func (s *State) Routed() bool { return get(s, func(q *request) bool { return q.routed }) }
 
 // SetRequestID sets the request's id.
-func (s *State) SetRequestID(id string) { s.request.set(&s.request.id, id) }
+func (s *State) SetRequestID(id string) {
+	s.request.mu.Lock()
+	defer s.request.mu.Unlock()
+	s.request.id = id
+}
 
-// EnsureRequestID returns the request's id. Where there is none it makes one, which is the
-// request's from then on, also for others who ask at the same time. On nil it makes one that
-// nobody keeps.
+// EnsureRequestID returns the request's id. If there is none, it sets one that mint returns. On nil
+// it only returns the new id.
 func (s *State) EnsureRequestID(mint func() string) string {
 	if s == nil {
 		return mint()
@@ -264,17 +266,17 @@ func (s *State) EnsureRequestID(mint func() string) string {
 	return q.id
 }
 
-// AnnounceRequestID puts the request's id, which is made where there is none, into both headers
-// of the response. They share one array, each slice at its full capacity, so that adding to one
-// leaves the other alone.
+// AnnounceRequestID puts the request's id, see [State.EnsureRequestID], into both headers of the
+// response. They share a slice at its full capacity, so that appending to one leaves the other
+// alone.
 func (s *State) AnnounceRequestID(w http.ResponseWriter, mint func() string) {
 	value := []string{s.EnsureRequestID(mint)}
 	track.SetField(w, "Request-Id", value)
 	track.SetField(w, "X-Request-Id", value)
 }
 
-// owns reports whether r, which is answered through w, is the request that q is about, and not a
-// sub-request that a handler serves with a context derived from that of its own.
+// owns reports whether r, which is answered through w, is the request that q is about and not a
+// sub-request.
 func (q *request) owns(w http.ResponseWriter, r *http.Request) bool {
 	if q.is(r) {
 		return true
@@ -288,14 +290,13 @@ func (q *request) is(r *http.Request) bool {
 	return reflect.ValueOf(q.header).UnsafePointer() == reflect.ValueOf(r.Header).UnsafePointer()
 }
 
-// Panic is the error of a panic: it has its record in the log already, and no hook may find another
-// error in it.
+// Panic is the error of a panic, which is already logged. It wraps nothing, so that no hook finds
+// another error in it.
 type Panic struct{}
 
 func (Panic) Error() string { return "panic" }
 
-// Recorded is an error that has its record in the log already, such as one of an outage that many
-// requests meet.
+// Recorded is an error that is already logged, such as one of an outage that many requests meet.
 type Recorded string
 
 func (r Recorded) Error() string { return string(r) }

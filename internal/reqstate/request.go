@@ -9,52 +9,49 @@ import (
 	"github.com/seawall-go/seawall/internal/track"
 )
 
-// request is what everyone learns about a request who has a context of it. It may be used by
-// several goroutines, also after the handler has returned: http.TimeoutHandler leaves one behind
-// that may still report an error.
+// request is what all contexts of a request know. Several goroutines may use it, also after the
+// handler has returned: http.TimeoutHandler leaves one behind that may still report an error.
 type request struct {
-	first stateContext // is made with the request
+	first stateContext // the request's first context, in the same allocation
 
-	header http.Header // tells the request from its sub-requests
-	outer  *request    // that this one is a sub-request of
+	header http.Header // identifies the request: its copies share the map, its sub-requests do not
+	outer  *request    // of which this one is a sub-request
 
 	mu        sync.Mutex
 	id        string
 	pattern   string
 	principal string
 	copies    []copied
-	oneCopy   [1]copied // the room for the first
 
-	authenticatedAs stateContext // the room for the first that acts for a principal
-
-	bodyErr error   // what reading the body has failed with
+	bodyErr error   // with which reading the body failed
 	tried   attempt // the last error that was about to be sent
-	sent    error   // the one that was
-	late    error
+	sent    error   // the error that was sent
+	late    error   // the last error that came too late to be sent
 
 	routed     bool // a router has looked for the pattern
-	left       bool // by the outermost Serve
+	left       bool // the outermost Serve has ended
 	bodyDone   bool // the body has failed or was closed
 	hasTracker bool
 	final      bool // the outermost tracker has seen the status
-	gone       bool // sent was, to a request that was canceled
+	gone       bool // sent was the answer to a request that was canceled
 }
 
-// attempt is an error that is sent with a status.
+// attempt is an error that is about to be sent with a status. gone says that its request was
+// canceled.
 type attempt struct {
 	err    error
 	status int
 	gone   bool
 }
 
-// copied says that a request is a copy of another one, for a principal. pattern is what both had
-// then.
+// copied is a copy of a request that acts for a principal. pattern is the one that both had when
+// the copy was made.
 type copied struct {
 	from, to *http.Request
 	pattern  string
 }
 
-// maxCopies bounds how many copies are remembered: one for each authentication, as a rule.
+// maxCopies bounds how many copies of a request are remembered. Each authentication makes one.
 const maxCopies = 8
 
 // authenticated records that c is a copy of r that acts for p.
@@ -64,9 +61,6 @@ func (q *request) authenticated(r, c *http.Request, p string) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.copies == nil {
-		q.copies = q.oneCopy[:0]
-	}
 	if !q.left && len(q.copies) < maxCopies {
 		q.copies = append(q.copies, copied{r, c, c.Pattern})
 	}
@@ -75,8 +69,8 @@ func (q *request) authenticated(r, c *http.Request, p string) {
 	}
 }
 
-// takeCopyOf returns the first copy of r, and forgets it. Its to is nil if there is none. The
-// pattern is that of the request.
+// takeCopyOf returns the oldest copy of r and forgets it. Its to is nil if there is none. pattern is
+// the request's.
 func (q *request) takeCopyOf(r *http.Request) (c copied, pattern string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -88,8 +82,8 @@ func (q *request) takeCopyOf(r *http.Request) (c copied, pattern string) {
 	return c, q.pattern
 }
 
-// leave forgets the copies when the outermost [Serve] of the request ends, which was given r:
-// a context of the request may live longer, and must not keep them.
+// leave forgets the copies if the [Serve] that ends, which was called with r, is the outermost of
+// the request. A context of the request may live longer and must not keep them.
 func (s *State) leave(r *http.Request) {
 	if outer := From(r.Context()); s == nil || outer != nil && outer.request == s.request {
 		return
@@ -101,12 +95,12 @@ func (s *State) leave(r *http.Request) {
 	q.left, q.copies = true, nil
 }
 
-// settle takes back into r what its copies for a principal have learned, and returns the route.
+// settle hands the patterns and forms of r's copies back to r, and returns the pattern.
 func (q *request) settle(r *http.Request) string {
 	c, pattern := q.takeCopyOf(r)
 	for ; c.to != nil; c, pattern = q.takeCopyOf(r) {
 		q.settle(c.to)
-		if c.to.Pattern != c.pattern { // else r may know more
+		if c.to.Pattern != c.pattern { // otherwise r may have a newer one
 			r.Pattern = c.to.Pattern
 		}
 		handBackForm(r, c.to)
@@ -117,7 +111,7 @@ func (q *request) settle(r *http.Request) string {
 	return cmp.Or(pattern, r.Pattern)
 }
 
-// tracked returns w with a tracker that tells s what was answered.
+// tracked returns w with a tracker that reports to s.
 func (q *request) tracked(w http.ResponseWriter, r *http.Request, s *State) http.ResponseWriter {
 	w, t := track.Wrap(w, r)
 	if t.Owned() {
@@ -127,13 +121,13 @@ func (q *request) tracked(w http.ResponseWriter, r *http.Request, s *State) http
 	outermost := !q.hasTracker
 	q.hasTracker = true
 	q.mu.Unlock()
-	track.SetOwner(w, s, outermost) // tells s the status, which takes the lock, if there is one already
+	track.SetOwner(w, s, outermost) // may call s.Answered, so the lock is not held
 	return w
 }
 
-// Sending says that err is about to be sent with status, through a writer that may be a buffer. It
-// has been when a response with that status goes out. The error of a sub-request, whose context
-// leads here, is not taken for that of the request: its status goes elsewhere.
+// Sending records that err is about to be sent with status, through a writer that may be a buffer.
+// It counts as sent when a response with that status is sent, so that the error of a sub-request,
+// whose response goes elsewhere, is not mistaken for the request's.
 func (s *State) Sending(err error, status int, gone bool) {
 	if s == nil {
 		return
@@ -145,7 +139,7 @@ func (s *State) Sending(err error, status int, gone bool) {
 	}
 }
 
-// TooLate says that err came when r had been answered through w.
+// TooLate records that err came after r had been answered through w.
 func (s *State) TooLate(w http.ResponseWriter, r *http.Request, err error) {
 	if s != nil && s.request.owns(w, r) {
 		q := s.request
@@ -155,8 +149,8 @@ func (s *State) TooLate(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// Answered is called by trackers. What the outermost one says is final; an inner one may have told
-// a buffer.
+// Answered implements [track.Owner]. The outermost tracker has the last word, because an inner one
+// may have written to a buffer.
 func (s *State) Answered(status int, outermost bool) {
 	q := s.request
 	q.mu.Lock()
@@ -170,16 +164,17 @@ func (s *State) Answered(status int, outermost bool) {
 	}
 }
 
-// Err returns the error that the request was answered with. It is nil if there was none.
+// Err returns the error that the request was answered with, or nil.
 func (s *State) Err() error { return get(s, func(q *request) error { return q.sent }) }
 
-// Gone reports whether the error was sent to a request whose own context was canceled: it counts
-// as 499.
+// Gone reports whether the error was the answer to a request that was canceled, which is logged as
+// 499.
 func (s *State) Gone() bool { return get(s, func(q *request) bool { return q.gone }) }
 
-// Late returns the last error that came too late to be sent. It is nil if there was none.
+// Late returns the last error that came too late to be sent, or nil.
 func (s *State) Late() error { return get(s, func(q *request) error { return q.late }) }
 
+// get reads a field of the request under its lock. It returns the zero value if s is nil.
 func get[T any](s *State, read func(*request) T) (none T) {
 	if s == nil {
 		return none
@@ -187,10 +182,4 @@ func get[T any](s *State, read func(*request) T) (none T) {
 	s.request.mu.Lock()
 	defer s.request.mu.Unlock()
 	return read(s.request)
-}
-
-func (q *request) set(field *string, v string) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	*field = v
 }

@@ -2,12 +2,12 @@ package reqstate
 
 import "net/http"
 
-// Serve has next serve c, which is r or a copy of r that a middleware made. When next returns, r is
-// as if it had been served itself: it has the route's pattern, which outer layers read, and the
-// parsed form, whose temporary files net/http removes. After a panic net/http may never come to
-// that, so Serve removes them.
+// Serve calls next with c, which is r or a copy of r. When next returns, r has the pattern and the
+// parsed form of c, as if it had been served itself: outer layers read the pattern, and net/http
+// removes the temporary files of the form. After a panic net/http may not do so, so Serve removes
+// them.
 //
-// Every middleware of this project that passes a copy on does it through Serve or [ServeAgain].
+// Every middleware of this module that passes on a copy uses Serve or [ServeAgain].
 func Serve(next http.Handler, w http.ResponseWriter, r, c *http.Request) {
 	if r == c {
 		next.ServeHTTP(w, r)
@@ -19,8 +19,8 @@ func Serve(next http.Handler, w http.ResponseWriter, r, c *http.Request) {
 	returned = true
 }
 
-// HandBack is what [Serve] does at the end, for a middleware that does not call its handler
-// directly.
+// HandBack does what [Serve] does at the end, for a middleware that does not call its handler
+// itself. returned is false after a panic.
 func HandBack(r, c *http.Request, returned bool) {
 	if r == c {
 		return
@@ -34,8 +34,8 @@ func HandBack(r, c *http.Request, returned bool) {
 	s.leave(r)
 }
 
-// ServeAgain is [Serve] for a handler that may be called again with another copy of r, which must
-// find no parsed form. The files are removed when next returns.
+// ServeAgain is [Serve] for a handler that may be called again with another copy of r. The parsed form
+// is not handed back, and its temporary files are removed.
 func ServeAgain(next http.Handler, w http.ResponseWriter, r, c *http.Request) {
 	defer func() {
 		From(c.Context()).handBackPattern(r, c)
@@ -44,23 +44,24 @@ func ServeAgain(next http.Handler, w http.ResponseWriter, r, c *http.Request) {
 	next.ServeHTTP(w, c)
 }
 
-// Settle takes back into r what its copies for a principal have learned. Its handler must have
-// returned. The outermost [Serve] does the same.
+// Settle hands the patterns and forms of the copies that [WithPrincipal] made of r back to r, whose
+// handler has returned. The outermost [Serve] does the same.
 func Settle(r *http.Request) {
 	if s := From(r.Context()); s != nil {
 		s.request.settle(r)
 	}
 }
 
-// handBackPattern changes r only if there is something new: r may be served by someone else too.
+// handBackPattern sets r.Pattern. It does not write if nothing has changed, because r may be served
+// more than once at the same time.
 func (s *State) handBackPattern(r, c *http.Request) {
 	if pattern := s.Pattern(c); pattern != r.Pattern {
 		r.Pattern = pattern
 	}
 }
 
-// handBackForm gives r what its copy c has parsed. A second form with files, of another copy, is of
-// no use to anyone further out.
+// handBackForm gives r the parsed form of its copy c. If r has a multipart form already, the files
+// of c's are removed.
 func handBackForm(r, c *http.Request) {
 	if r.Form == nil && c.Form != nil {
 		r.Form = c.Form
@@ -76,8 +77,8 @@ func handBackForm(r, c *http.Request) {
 	}
 }
 
-// removeFiles removes the temporary files of the form that was parsed since c was copied from r. It
-// does so once: a name that is free again may become another request's.
+// removeFiles removes the temporary files of a form that was parsed since c was copied from r. It
+// forgets the form, because the names may later be used by other requests.
 func removeFiles(r, c *http.Request) {
 	if f := c.MultipartForm; f != nil && f != r.MultipartForm {
 		c.MultipartForm = nil

@@ -1,4 +1,4 @@
-// Package route finds out what a router answers by itself, without a handler of the service's.
+// Package route finds out which requests a router answers itself, without a handler of the service.
 package route
 
 import (
@@ -6,14 +6,14 @@ import (
 	"reflect"
 )
 
-// A Router is a handler that routes and knows which requests it answers by itself.
+// Router is a handler that knows which requests it answers itself.
 type Router interface {
-	// Unrouted reports whether no handler of the service's would serve r.
+	// Unrouted reports whether no handler of the service would serve r.
 	Unrouted(r *http.Request) bool
 }
 
-// Unrouted reports whether h is a *http.ServeMux or a [Router] that would answer r by itself:
-// with a 404, a 405 or a redirect to the canonical path. Of another handler nothing is known.
+// Unrouted reports whether h is an *http.ServeMux or a [Router] that would answer r itself, with a
+// 404, a 405 or a redirect to the canonical path. It is false for any other handler.
 func Unrouted(h http.Handler, r *http.Request) bool {
 	switch h := h.(type) {
 	case *http.ServeMux:
@@ -26,6 +26,6 @@ func Unrouted(h http.Handler, r *http.Request) bool {
 	}
 }
 
-// redirect is the type of the handlers with which a ServeMux redirects. A service that registers
-// one gives the same answer to everybody, too.
+// redirect is the type of the handlers with which a ServeMux redirects. A service may register one
+// too: it also gives everyone the same answer.
 var redirect = reflect.TypeOf(http.RedirectHandler("", http.StatusTemporaryRedirect))

@@ -1,6 +1,5 @@
-// Package track records what happened to a response: its status, its size, whether it was
-// hijacked. Every middleware that needs to know asks for the same tracker, which is made once
-// per request and found again through the ResponseWriter.
+// Package track records the status and the size of a response, and whether its connection was
+// hijacked. All middleware shares one record, which it finds through the http.ResponseWriter.
 package track
 
 import (
@@ -15,8 +14,8 @@ import (
 	"strings"
 )
 
-// Response is the record of one response, filled while the handler writes through the writer
-// that Wrap returned.
+// Response is the record of one response. It is filled while the handler writes to the writer that
+// [Wrap] returned.
 type Response struct {
 	w        http.ResponseWriter
 	method   string
@@ -24,73 +23,60 @@ type Response struct {
 	bytes    int64
 	hijacked bool
 	encoded  bool
-	informed bool // a 1xx was sent, and may have cleared the header
+	informed bool // a 1xx was sent, after which the header may have been cleared
 
 	owner     Owner
 	outermost bool
 
-	fields []field
-	room   [4]field // for the first of them
+	fields []field  // that the final response must have
+	room   [4]field // the first of them, without another allocation
 }
 
-// Owner learns the status of a response when it is known.
+// Owner learns the status of a response when it is sent.
 type Owner interface {
-	// Answered is told the status that a record has, and whether that is the outermost one.
+	// Answered is called with the status of a record. outermost says that no other record of
+	// the owner is further out.
 	Answered(status int, outermost bool)
 }
 
-// field is one that must be in the header of the final response.
+// field is a header field of the final response.
 type field struct {
 	key    string
 	values []string
 }
 
-// tracked is what a writer of this package has and no other can.
+// tracked is implemented by the writers of this package only.
 type tracked interface{ tracker() *Response }
 
-// Wrap returns a writer that records, and its record. A writer that records already is returned
-// as it is. A foreign writer around one is wrapped anew, never looked through: it may buffer,
-// and then only what is written to it tells what the handler did.
+// Wrap returns a writer that records, and its record. It returns w itself if that records already.
+// A foreign writer around a recording one gets its own record, because it may buffer.
 //
-// The result has the optional interfaces that w has, in three shapes: those of net/http's HTTP/1
-// writer (http.Flusher, http.Hijacker, io.ReaderFrom, io.StringWriter), those of its HTTP/2
-// writer and of recorders (http.Flusher, io.StringWriter), and, for anything else, Unwrap and
-// FlushError alone, for http.ResponseController. A writer that hides http.Hijacker but unwraps
-// to one gets it back: http.ResponseController would go past the record otherwise.
+// The new writer has the optional interfaces of net/http's HTTP/1 writer (http.Flusher,
+// http.Hijacker, io.ReaderFrom, io.StringWriter) or of its HTTP/2 writer (http.Flusher,
+// io.StringWriter), whichever w has. Otherwise it has only Unwrap and FlushError, for
+// http.ResponseController. It has http.Hijacker if w unwraps to a writer that has it, because
+// http.ResponseController would otherwise bypass the record.
 func Wrap(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *Response) {
 	if t, ok := w.(tracked); ok {
 		return w, t.tracker()
 	}
-	t := new(Response)
-	return WrapInto(t, w, r), t
-}
-
-// Is reports whether w records.
-func Is(w http.ResponseWriter) bool {
-	_, ok := w.(tracked)
-	return ok
-}
-
-// WrapInto is Wrap around a writer that does not record. Its record is t, which is part of
-// something larger.
-func WrapInto(t *Response, w http.ResponseWriter, r *http.Request) http.ResponseWriter {
 	encoding := w.Header()["Content-Encoding"]
-	t.w, t.method, t.encoded = w, r.Method, len(encoding) > 0 && encoding[0] != ""
+	t := &Response{w: w, method: r.Method, encoded: len(encoding) > 0 && encoding[0] != ""}
 	_, flush := w.(http.Flusher)
 	hijack := hijacker(w) != nil
 	switch {
 	case flush && hijack:
-		return connWriter{flushWriter{t}}
+		return connWriter{flushWriter{t}}, t
 	case flush:
-		return flushWriter{t}
+		return flushWriter{t}, t
 	case hijack:
-		return hijackWriter{t}
+		return hijackWriter{t}, t
 	default:
-		return t
+		return t, t
 	}
 }
 
-// chain iterates over w and the writers that it unwraps to, towards the one that net/http made.
+// chain iterates over w and the writers that it unwraps to. The last one is the server's.
 func chain(w http.ResponseWriter) iter.Seq[http.ResponseWriter] {
 	return func(yield func(http.ResponseWriter) bool) {
 		for yield(w) {
@@ -103,7 +89,7 @@ func chain(w http.ResponseWriter) iter.Seq[http.ResponseWriter] {
 	}
 }
 
-// hijacker is the writer that http.ResponseController would hijack, nil for none.
+// hijacker returns the writer that http.ResponseController would hijack, or nil.
 func hijacker(w http.ResponseWriter) http.Hijacker {
 	for w := range chain(w) {
 		if h, ok := w.(http.Hijacker); ok {
@@ -113,9 +99,8 @@ func hijacker(w http.ResponseWriter) http.Hijacker {
 	return nil
 }
 
-// Find returns the record nearest to w among w and the writers that it unwraps to that are
-// committed, else w's own, else nil. A record further out than w may lag behind what was written
-// to w, but what it says has gone out has.
+// Find returns the committed record nearest to w, among w and the writers that it unwraps to. If
+// none is committed, it returns w's own record, or nil if w has none.
 func Find(w http.ResponseWriter) *Response {
 	for w := range chain(w) {
 		if t, ok := w.(tracked); ok && t.tracker().Committed() {
@@ -128,7 +113,7 @@ func Find(w http.ResponseWriter) *Response {
 	return nil
 }
 
-// OwnerOf returns the owner of the record nearest to w that has one. It is nil if there is none.
+// OwnerOf returns the owner of the record nearest to w that has one, or nil.
 func OwnerOf(w http.ResponseWriter) Owner {
 	for w := range chain(w) {
 		if t, ok := w.(tracked); ok && t.tracker().owner != nil {
@@ -138,9 +123,9 @@ func OwnerOf(w http.ResponseWriter) Owner {
 	return nil
 }
 
-// Rewind takes back what was written through w, and reports whether it could: if the writer
-// below the trackers holds everything back, and has a method Rewind that says so. Nothing else
-// may stand in between, since it may have state about what was written.
+// Rewind discards what was written to w, and reports whether that was possible: the writer that the
+// recording ones wrap must have a Rewind method that returns true, because it buffers. There may be
+// no other writer in between, because it might remember what was written.
 func Rewind(w http.ResponseWriter) bool {
 	below := w
 	for t, ok := below.(tracked); ok; t, ok = below.(tracked) {
@@ -156,9 +141,9 @@ func Rewind(w http.ResponseWriter) bool {
 	return true
 }
 
-// SetField sets a field of w's header that must be in the final response too if a 1xx comes
-// first. httputil.ReverseProxy clears the whole header after a 1xx (golang/go#81207); the record
-// nearest to w puts the field back then.
+// SetField sets a field of w's header that the final response must have even if a 1xx is sent first:
+// httputil.ReverseProxy clears the whole header after a 1xx (golang/go#81207). The record nearest
+// to w then restores the field.
 func SetField(w http.ResponseWriter, key string, values []string) {
 	w.Header()[key] = values
 	for w := range chain(w) {
@@ -182,8 +167,8 @@ func (t *Response) keep(key string, values []string) {
 	t.fields = append(t.fields, field{key, values})
 }
 
-// Restore puts back the fields that are missing since a 1xx was sent. A writer calls it before the
-// status goes out; it needs to be called only where nothing was written.
+// Restore puts back the fields that are missing since a 1xx was sent. A record does it before it
+// sends a status, so Restore is only needed for a handler that writes nothing else.
 func (t *Response) Restore() {
 	if !t.informed || t.status != 0 {
 		return
@@ -191,13 +176,13 @@ func (t *Response) Restore() {
 	h := t.Header()
 	for _, f := range t.fields {
 		if !holds(h[f.key], f.values) {
-			h[f.key] = slices.Concat(f.values, h[f.key]) // as if it had been there all the time
+			h[f.key] = slices.Concat(f.values, h[f.key]) // before values that were added since
 		}
 	}
 }
 
-// inform notes that a 1xx has gone out. A field that somebody further in has replaced is theirs
-// to put back, by a record that this one may know nothing of.
+// inform notes that a 1xx was sent. It drops the fields that something further in has replaced,
+// which another record may restore.
 func (t *Response) inform() {
 	if t.informed {
 		return
@@ -207,14 +192,14 @@ func (t *Response) inform() {
 	t.fields = slices.DeleteFunc(t.fields, func(f field) bool { return len(h[f.key]) > 0 && !holds(h[f.key], f.values) })
 }
 
-// holds reports whether the values of a field hold all items of some others. Who adds an item to a
-// list may do so within a value: whoever is further in, or another record.
+// holds reports whether the values of a field contain all items of others. An item may have been
+// added to a list within a value.
 func holds(values, others []string) bool {
 	held := items(values)
 	return !slices.ContainsFunc(items(others), func(item string) bool { return !slices.Contains(held, item) })
 }
 
-// items returns the elements of a list field (RFC 9110, section 5.6.1), or the value of another
+// items returns the elements of a list field (RFC 9110, section 5.6.1). Another field is a list of
 // one.
 func items(values []string) (list []string) {
 	for _, v := range values {
@@ -235,7 +220,7 @@ func items(values []string) (list []string) {
 	return list
 }
 
-// Innermost follows Unwrap to the writer that net/http made, or as far as it leads.
+// Innermost returns the last writer that w unwraps to, which is usually the server's.
 func Innermost(w http.ResponseWriter) (innermost http.ResponseWriter) {
 	for w := range chain(w) {
 		innermost = w
@@ -243,11 +228,11 @@ func Innermost(w http.ResponseWriter) (innermost http.ResponseWriter) {
 	return innermost
 }
 
-// Status is the first status that was not informational, 0 while there is none.
+// Status returns the status that was sent, or 0 if only informational ones were.
 func (t *Response) Status() int { return t.status }
 
-// Bytes is the number of body bytes that the writer below took. Of a response to HEAD it is 0:
-// net/http takes them and sends none.
+// Bytes returns how many bytes of the body were written. For a HEAD request it is 0, because
+// net/http accepts them and sends none.
 func (t *Response) Bytes() int64 {
 	if t.method == http.MethodHead {
 		return 0
@@ -258,8 +243,8 @@ func (t *Response) Bytes() int64 {
 // Hijacked reports whether the connection was taken over.
 func (t *Response) Hijacked() bool { return t.hijacked }
 
-// Committed reports whether the response can no longer be replaced: its status has gone out or its
-// connection is hijacked.
+// Committed reports whether the response can no longer be replaced, because its status was sent or
+// its connection was hijacked.
 func (t *Response) Committed() bool { return t.status != 0 || t.hijacked }
 
 func (t *Response) tracker() *Response          { return t }
@@ -271,7 +256,7 @@ func (t *Response) WriteHeader(status int) {
 	if final {
 		t.Restore()
 	}
-	t.w.WriteHeader(status) // panics on a nonsense status: nothing has gone out then
+	t.w.WriteHeader(status) // panics on an invalid status, before anything is sent
 	if final {
 		t.commit(status)
 	} else {
@@ -287,7 +272,7 @@ func (t *Response) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// FlushError is what http.ResponseController calls.
+// FlushError is called by http.ResponseController.
 func (t *Response) FlushError() error {
 	t.Restore()
 	err := http.NewResponseController(t.w).Flush()
@@ -297,23 +282,25 @@ func (t *Response) FlushError() error {
 	return err
 }
 
+// commit records the status that is sent.
 func (t *Response) commit(status int) {
 	if t.status != 0 {
 		return
 	}
 	t.status = status
-	t.tell()
+	t.notify()
 }
 
-func (t *Response) tell() {
+// notify tells the owner the status if there is one.
+func (t *Response) notify() {
 	if t.owner != nil && t.status != 0 {
 		t.owner.Answered(t.status, t.outermost)
 	}
 }
 
-// SetOwner makes o the owner of w's record, and of those further out that have none: layers outside
-// of the one that made o, such as a recovery, find it too. outermost says that o owned none before.
-// The last of the records is its outermost then.
+// SetOwner makes o the owner of w's record and of those further out that have none, so that layers
+// outside the one that made o find it too. If outermost is true, the last of these records becomes
+// o's outermost.
 func SetOwner(w http.ResponseWriter, o Owner, outermost bool) {
 	var last *Response
 	for w := range chain(w) {
@@ -334,18 +321,18 @@ func SetOwner(w http.ResponseWriter, o Owner, outermost bool) {
 
 func (t *Response) setOwner(o Owner, outermost bool) {
 	t.owner, t.outermost = o, outermost
-	t.tell()
+	t.notify()
 }
 
-// Owned reports whether there is an owner.
+// Owned reports whether the record has an owner.
 func (t *Response) Owned() bool { return t.owner != nil }
 
-// Encoded reports whether a Content-Encoding was set before anything inside could: a writer
-// further out encodes all bodies, and its header must stay when the body is replaced.
+// Encoded reports whether a Content-Encoding was set before the record was made: a writer further
+// out encodes all bodies, so the field must stay when the body is replaced.
 func (t *Response) Encoded() bool { return t.encoded }
 
-// Complete reports whether a committed response lacks nothing, as far as can be known: its status
-// or method allows no body, or all bytes of its Content-Length were written.
+// Complete reports whether a committed response is known to be complete: its status or method allows
+// no body, or all bytes of its Content-Length were written.
 func (t *Response) Complete() bool {
 	switch {
 	case t.hijacked || t.status == 0:
@@ -357,8 +344,7 @@ func (t *Response) Complete() bool {
 	return err == nil && want == t.bytes
 }
 
-// flushWriter is the shape of net/http's HTTP/2 writer and of httptest.ResponseRecorder. One
-// pointer wide, so it fits an interface without an allocation.
+// flushWriter has the interfaces of net/http's HTTP/2 writer and of httptest.ResponseRecorder.
 type flushWriter struct{ *Response }
 
 func (f flushWriter) Flush() { _ = f.FlushError() }
@@ -371,7 +357,7 @@ func (f flushWriter) WriteString(s string) (int, error) {
 	return n, err
 }
 
-// hijack is Hijack, for the shapes that have it.
+// hijack implements http.Hijacker for the writers below.
 func (t *Response) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := hijacker(t.w).Hijack()
 	if err == nil {
@@ -380,19 +366,18 @@ func (t *Response) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, err
 }
 
-// hijackWriter is for a foreign writer that has nothing but Unwrap, around net/http's HTTP/1
-// writer.
+// hijackWriter is for a foreign writer that only has Unwrap, around net/http's HTTP/1 writer.
 type hijackWriter struct{ *Response }
 
 func (h hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) { return h.hijack() }
 
-// connWriter is the shape of net/http's HTTP/1 writer.
+// connWriter has the interfaces of net/http's HTTP/1 writer.
 type connWriter struct{ flushWriter }
 
 func (c connWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) { return c.hijack() }
 
-// ReadFrom hands the copy to the writer below, so that a file still reaches the connection's own
-// ReadFrom (sendfile).
+// ReadFrom passes the copy to the writer below, so that a file reaches the ReadFrom of the connection
+// (sendfile).
 func (c connWriter) ReadFrom(src io.Reader) (n int64, err error) {
 	below, ok := c.w.(io.ReaderFrom)
 	if !ok {
@@ -404,12 +389,12 @@ func (c connWriter) ReadFrom(src io.Reader) (n int64, err error) {
 		c.bytes += n
 		return n, err
 	}
-	c.status = http.StatusOK // stays if src panics half-way
+	c.status = http.StatusOK // stays if src panics
 	n, err = below.ReadFrom(src)
 	if n == 0 && !errors.Is(err, http.ErrContentLength) {
-		c.status = 0 // net/http sends nothing, not even a status, for a source that gave nothing
+		c.status = 0 // net/http does not even send a status for an empty source
 	}
 	c.bytes += n
-	c.tell()
+	c.notify()
 	return n, err
 }
