@@ -1,7 +1,7 @@
 package apierror
 
-// builtin is the catalog of the specification (the first eight) and of Seawall's extensions. It
-// is never written to.
+// builtin is the catalog of the specification (the first eight) and of the codes that Seawall
+// adds. It is never written to.
 var builtin = newBuiltin([]Definition{
 	{Code: CodeParameterMissing, Type: TypeInvalidRequest, Status: 400,
 		Message: "A required parameter is missing.", Description: "A required parameter was not supplied."},
@@ -44,37 +44,4 @@ func newBuiltin(defs []Definition) *Catalog {
 		c.byCode[d.Code] = i
 	}
 	return c
-}
-
-// fold is what the strict profile sends in place of a code and status that the specification
-// does not have.
-func fold(code Code, typ Type, status int) *Definition {
-	to := CodeAPIError
-	switch {
-	case code.strict(): // whatever status and type somebody gave it
-		to = code
-	case code == CodeMethodNotAllowed:
-		to = CodeResourceMissing
-	case code == CodeIdempotencyInProgress:
-		to = CodeRateLimitExceeded
-	case typ == TypeAuthentication:
-		to = CodeAuthenticationFailed
-	case typ == TypePermission:
-		to = CodePermissionDenied
-	case typ == TypeIdempotency:
-		to = CodeIdempotencyConflict
-	case typ == TypeRateLimit:
-		to = CodeRateLimitExceeded
-	case typ == TypeInvalidRequest && (status == 404 || status == 410):
-		to = CodeResourceMissing
-	case typ == TypeInvalidRequest:
-		to = CodeParameterInvalid
-	}
-	return builtin.find(to)
-}
-
-// strict reports whether the specification itself has the code.
-func (c Code) strict() bool {
-	i, ok := builtin.byCode[c]
-	return ok && i <= builtin.byCode[CodeAPIError]
 }

@@ -6,18 +6,19 @@ import (
 	"time"
 )
 
-// ParameterMissing says that a required parameter was not supplied: 400.
+// ParameterMissing returns a parameter_missing error: 400. It names the parameter.
 func ParameterMissing(param string) *Error {
-	e := CodeParameterMissing.new()
+	e := CodeParameterMissing.New()
 	e.message, e.param = "Missing required parameter: "+param+".", param
 	return e
 }
 
-// ParameterInvalid says that a parameter had the wrong type or value: 400. The problem completes a sentence that begins with
-// the parameter's name ("must be a whole number"); "" says only that it is invalid. It must not quote the value: what a client
-// sent may be a secret, or hostile.
+// ParameterInvalid returns a parameter_invalid error: 400. The problem completes a sentence that
+// begins with the parameter's name, such as "must be a whole number". If it is empty, the message
+// says only that the parameter is invalid. It must not quote the value, which may be a secret or
+// hostile.
 func ParameterInvalid(param, problem string) *Error {
-	e := CodeParameterInvalid.new()
+	e := CodeParameterInvalid.New()
 	e.message, e.param = "Invalid parameter: "+param+".", param
 	if problem != "" {
 		e.message = "Invalid parameter: " + param + " " + problem + "."
@@ -25,46 +26,50 @@ func ParameterInvalid(param, problem string) *Error {
 	return e
 }
 
-// ResourceMissing says that no object exists with the given id: 404. The resource is the kind of object, such as "customer".
+// ResourceMissing returns a resource_missing error: 404. The resource is a kind of object, such
+// as "customer".
 func ResourceMissing(resource string) *Error {
-	e := CodeResourceMissing.new()
+	e := CodeResourceMissing.New()
 	e.message = "No such " + resource + "."
 	return e
 }
 
-// RateLimitExceeded says that the caller must wait: 429, with Retry-After in whole seconds, rounded up.
-func RateLimitExceeded(retryAfter time.Duration) *Error {
-	return CodeRateLimitExceeded.after(retryAfter)
-}
-
-// MethodNotAllowed says that the path exists and the method does not: 405, with the methods that do in Allow.
+// MethodNotAllowed returns a method_not_allowed error: 405, with the methods that the path has
+// in Allow.
 func MethodNotAllowed(allow ...string) *Error {
-	return CodeMethodNotAllowed.new().WithHeader("Allow", strings.Join(allow, ", "))
+	return CodeMethodNotAllowed.New().WithHeader("Allow", strings.Join(allow, ", "))
 }
 
-// RequestTooLarge says that the body has more than limit bytes: 413. A limit of zero or less is not named.
+// RequestTooLarge returns a request_too_large error: 413. The limit is in bytes. If it is zero or
+// negative, the message does not name it.
 func RequestTooLarge(limit int64) *Error {
-	e := CodeRequestTooLarge.new()
+	e := CodeRequestTooLarge.New()
 	if limit > 0 {
 		e.message = "The request body is larger than the " + strconv.FormatInt(limit, 10) + " bytes allowed."
 	}
 	return e
 }
 
-// UnsupportedMediaType says that the route does not read a body of this type: 415. The types that it reads go into Accept
-// (RFC 9110, section 15.5.16).
+// UnsupportedMediaType returns an unsupported_media_type error: 415, with the media types that the
+// route reads in Accept (RFC 9110, section 15.5.16).
 func UnsupportedMediaType(want ...string) *Error {
-	e := CodeUnsupportedMediaType.new()
-	if len(want) > 0 {
-		list := strings.Join(want, ", ")
-		e.message = "The Content-Type must be " + list + "."
-		e = e.WithHeader("Accept", list)
+	e := CodeUnsupportedMediaType.New().WithParam("Content-Type")
+	if len(want) == 0 {
+		return e
 	}
-	e.param = "Content-Type"
-	return e
+	list := strings.Join(want, ", ")
+	e.message = "The Content-Type must be " + list + "."
+	return e.WithHeader("Accept", list)
 }
 
-// ServiceUnavailable says that the service cannot answer now: 503, with Retry-After in whole seconds, rounded up.
+// RateLimitExceeded returns a rate_limit_exceeded error: 429, with Retry-After as
+// [Error.WithRetryAfter] describes it.
+func RateLimitExceeded(retryAfter time.Duration) *Error {
+	return CodeRateLimitExceeded.New().WithRetryAfter(retryAfter)
+}
+
+// ServiceUnavailable returns a service_unavailable error: 503, with Retry-After as
+// [Error.WithRetryAfter] describes it.
 func ServiceUnavailable(retryAfter time.Duration) *Error {
-	return CodeServiceUnavailable.after(retryAfter)
+	return CodeServiceUnavailable.New().WithRetryAfter(retryAfter)
 }

@@ -1,15 +1,16 @@
 package apierror
 
 import (
+	"bytes"
+	"encoding/json"
 	"maps"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/seawall-go/seawall/internal/plain"
 )
 
-// What an error may hold on the wire and in a log line, in bytes. Longer texts are cut at a rune.
+// The bounds of an error on the wire and in a log line, in bytes. Longer texts are cut at a rune.
 const (
 	maxMessage  = 4096
 	maxTitle    = 512
@@ -18,8 +19,19 @@ const (
 	maxCode     = 64
 	maxFields   = 100      // entries
 	maxMetadata = 50       // entries
-	maxBody     = 60 << 10 // fields and metadata beyond it are left out, so that Parse can read the rest
+	maxBody     = 60 << 10 // fields and metadata beyond it are left out, so Parse can read the rest
 )
+
+// MarshalJSON returns the public part of the error: the object in the "error" member of a
+// response, for answers that hold several. It has no request_id before the error is sent.
+func (e *Error) MarshalJSON() ([]byte, error) {
+	c := *e.copy()
+	defaults.fill(&c)
+	return appendObject(nil, &c), nil
+}
+
+// The functions below append to a buffer, without reflection, because each request that fails
+// writes an error.
 
 // appendEnvelope appends {"error":{…}}.
 func appendEnvelope(b []byte, e *Error) []byte {
@@ -28,7 +40,7 @@ func appendEnvelope(b []byte, e *Error) []byte {
 	return append(b, "}\n"...)
 }
 
-// appendObject appends the object in the envelope, of an error in which nothing is left open.
+// appendObject appends the object in the envelope. The error must be complete.
 func appendObject(b []byte, e *Error) []byte {
 	b = append(b, `{"type":"`...)
 	b = append(b, e.typ...) // one of the six
@@ -40,7 +52,7 @@ func appendObject(b []byte, e *Error) []byte {
 	return append(b, '}')
 }
 
-// appendMembers appends what the envelope and RFC 9457's form have in common.
+// appendMembers appends the members that the envelope and RFC 9457's form have in common.
 func appendMembers(b []byte, e *Error) []byte {
 	if e.param != "" {
 		b = append(b, `,"param":`...)
@@ -105,68 +117,37 @@ func appendMetadata(b []byte, metadata map[string]string) []byte {
 	return append(b, '}')
 }
 
-const hex = "0123456789abcdef"
-
-// verbatim are the bytes that appendString writes as they are.
-var verbatim = func() (ok [256]bool) {
-	for c := ' '; c < 0x7f; c++ {
-		ok[c] = !strings.ContainsRune(`"\<>&`, c)
-	}
-	return ok
-}()
-
-// appendString appends s as a JSON string of at most limit bytes of s. Invalid UTF-8 becomes
-// U+FFFD, and what could end a script element or a JavaScript string (< > & U+2028 U+2029) is
-// escaped, so that the body is safe wherever it is pasted.
+// appendString appends at most limit bytes of s as a JSON string. Invalid UTF-8 becomes U+FFFD,
+// and what could end a script element or a JavaScript string (< > & U+2028 U+2029) is escaped, so
+// the body is safe wherever it is pasted.
 func appendString(b []byte, s string, limit int) []byte {
 	s = truncate(s, limit)
-	b = append(b, '"')
-	start, i := 0, 0
-	for {
-		for i < len(s) && verbatim[s[i]] {
-			i++
-		}
-		if i == len(s) {
-			break
-		}
-		c := s[i]
-		if c < utf8.RuneSelf {
-			b = append(b, s[start:i]...)
-			switch c {
-			case '"', '\\':
-				b = append(b, '\\', c)
-			case '\n':
-				b = append(b, '\\', 'n')
-			case '\t':
-				b = append(b, '\\', 't')
-			default:
-				b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-			}
-			i++
-			start = i
-			continue
-		}
-		r, size := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == utf8.RuneError && size == 1:
-			b = append(b, s[start:i]...)
-			b = append(b, `\ufffd`...)
-		case r == '\u2028', r == '\u2029':
-			b = append(b, s[start:i]...)
-			b = append(b, `\u202`...)
-			b = append(b, hex[r&15])
-		default:
-			i += size
-			continue
-		}
-		i += size
-		start = i
+	if isVerbatim(s) { // nearly always
+		b = append(b, '"')
+		b = append(b, s...)
+		return append(b, '"')
 	}
-	b = append(b, s[start:]...)
-	return append(b, '"')
+	text, _ := json.Marshal(s)
+	return append(b, escapeDelete(text)...)
 }
 
-// truncate cuts s to at most limit bytes, at a rune, and marks the cut.
+// isVerbatim reports whether nothing in s needs an escape.
+func isVerbatim(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ' || c > '~', c == '"', c == '\\', c == '<', c == '>', c == '&':
+			return false
+		}
+	}
+	return true
+}
+
+// escapeDelete escapes the one control character that encoding/json does not.
+func escapeDelete(text []byte) []byte {
+	return bytes.ReplaceAll(text, []byte{0x7f}, []byte(`\u007f`))
+}
+
+// truncate cuts s to at most limit bytes, at a rune, and marks the cut with an ellipsis.
 func truncate(s string, limit int) string {
 	if len(s) <= limit {
 		return s
@@ -179,5 +160,5 @@ func truncate(s string, limit int) string {
 	return s[:cut] + mark
 }
 
-// oneLine is plain.Text with the mark of a cut inside of the limit.
+// oneLine returns s as one line of at most limit bytes, for logs and error texts.
 func oneLine(s string, limit int) string { return truncate(plain.Text(s, limit), limit) }

@@ -31,9 +31,9 @@ func ExampleNewCatalog() {
 	_, err := apierror.NewCatalog(cardDeclined, cardDeclined, apierror.Definition{Code: "Teapot", Type: apierror.TypeAPI, Status: 200, Message: "m"})
 	fmt.Println(err)
 	// Output:
-	// apierror: "card_declined" is defined twice: by argument 1 of NewCatalog and by argument 2 of NewCatalog
-	// apierror: the code "Teapot" (argument 3 of NewCatalog) is not 1 to 63 of a-z, 0-9 and _ that begin with a letter
-	// apierror: the code "Teapot" (argument 3 of NewCatalog) has the status 200, which is no 4xx or 5xx
+	// apierror: the code "card_declined" is defined twice: by argument 1 of NewCatalog and by argument 2 of NewCatalog
+	// apierror: the code "Teapot" (argument 3 of NewCatalog) does not match ^[a-z][a-z0-9_]{0,62}$
+	// apierror: the code "Teapot" (argument 3 of NewCatalog) has the status 200, which is not 400 to 599
 }
 
 // Map names the errors of the service's own layers, in one place. With a catalog a handler may

@@ -1,9 +1,12 @@
 package apierror
 
 import (
+	"bytes"
+	"encoding/json"
 	"iter"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // path leads to a value within a JSON text.
@@ -208,4 +211,24 @@ func children(text []byte, open byte) iter.Seq2[[]byte, []byte] {
 			}
 		}
 	}
+}
+
+// textOf returns the value of a JSON string. It is empty for any other value.
+func textOf(value []byte) string {
+	if len(value) < 2 || value[0] != '"' {
+		return ""
+	}
+	return string(unescaped(value))
+}
+
+// unescaped returns the value of a JSON string, which is usually a part of literal.
+func unescaped(literal []byte) []byte {
+	if text := literal[1 : len(literal)-1]; bytes.IndexByte(text, '\\') < 0 && utf8.Valid(text) {
+		return text
+	}
+	var s string
+	if json.Unmarshal(literal, &s) != nil {
+		return nil
+	}
+	return []byte(s)
 }

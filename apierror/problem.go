@@ -46,8 +46,7 @@ func (e *Error) WithProblemMember(name string, value any) *Error {
 	p := c.ownProblem()
 	p.members = slices.DeleteFunc(slices.Clone(p.members), func(m problemMember) bool { return m.name == name })
 	text = bytes.ToValidUTF8(text, []byte(`\ufffd`)) // that of a json.RawMessage may not be
-	text = bytes.ReplaceAll(text, []byte{0x7f}, []byte(`\u007f`))
-	p.members = append(p.members, problemMember{name, text})
+	p.members = append(p.members, problemMember{name, escapeDelete(text)})
 	return c
 }
 

@@ -163,7 +163,7 @@ func TestCatalogRefusesNonsenseNamingBothPlaces(t *testing.T) {
 		{"digit first", []apierror.Definition{with(func(d *apierror.Definition) { d.Code = "3d" })}, []string{`the code "3d"`}},
 		{"dash", []apierror.Definition{with(func(d *apierror.Definition) { d.Code = "a-b" })}, []string{`the code "a-b"`}},
 		{"newline", []apierror.Definition{with(func(d *apierror.Definition) { d.Code = "a\n" })}, []string{`the code "a\n"`}},
-		{"64 letters", []apierror.Definition{with(func(d *apierror.Definition) { d.Code = apierror.Code(strings.Repeat("a", 64)) })}, []string{`63`}},
+		{"64 letters", []apierror.Definition{with(func(d *apierror.Definition) { d.Code = apierror.Code(strings.Repeat("a", 64)) })}, []string{`{0,62}`}},
 		{"no type", []apierror.Definition{with(func(d *apierror.Definition) { d.Type = "" })}, []string{`unknown type ""`}},
 		{"own type", []apierror.Definition{with(func(d *apierror.Definition) { d.Type = "card_error" })}, []string{`unknown type "card_error"`}},
 		{"no status", []apierror.Definition{with(func(d *apierror.Definition) { d.Status = 0 })}, []string{`status 0`}},
@@ -171,7 +171,7 @@ func TestCatalogRefusesNonsenseNamingBothPlaces(t *testing.T) {
 		{"600", []apierror.Definition{with(func(d *apierror.Definition) { d.Status = 600 })}, []string{`status 600`}},
 		{"no message", []apierror.Definition{with(func(d *apierror.Definition) { d.Message = "" })}, []string{`no default message`}},
 		{"all at once", []apierror.Definition{{Code: "X"}, ok, {Code: "a"}, ok}, []string{
-			`(argument 1 of NewCatalog) is not 1 to 63`, `(argument 1 of NewCatalog) has the unknown type`, `(argument 1 of NewCatalog) has the status 0`,
+			`(argument 1 of NewCatalog) does not match`, `(argument 1 of NewCatalog) has the unknown type`, `(argument 1 of NewCatalog) has the status 0`,
 			`(argument 1 of NewCatalog) has no default message`, `(argument 3 of NewCatalog)`, `argument 2 of NewCatalog and by argument 4`,
 		}},
 	} {

@@ -1,0 +1,75 @@
+package apierror
+
+import "fmt"
+
+// Definition defines a code: its type, its status and its default message. A service defines its
+// own codes as package variables, returns them or makes errors from them, and gives them to
+// [NewCatalog]:
+//
+//	var CardDeclined = apierror.Definition{
+//		Code: "card_declined", Type: apierror.TypeInvalidRequest, Status: 402, Message: "The card was declined.",
+//	}
+//
+//	return CardDeclined // it is an error itself, with the default message
+//	return CardDeclined.Messagef("The card was declined: %s.", reason)
+//
+// errors.Is(err, CardDeclined) finds either, and the error that a client parsed.
+type Definition struct {
+	Code        Code   // ^[a-z][a-z0-9_]{0,62}$
+	Type        Type   // one of the six
+	Status      int    // 400 to 599
+	Message     string // the default message, for the client's developer
+	Description string // when the code occurs, for a reference page; optional
+
+	// NotRetryable tells clients not to retry although the status is one that they retry: 429,
+	// and 5xx but 501. The response has X-Should-Retry: false then, as it has for every other
+	// status.
+	NotRetryable bool
+}
+
+// Error returns the code as it is on the wire.
+func (d Definition) Error() string { return string(d.Code) }
+
+// Is reports whether target is the definition's [Type] or its [Code], for errors.Is.
+func (d Definition) Is(target error) bool { return d.New().Is(target) }
+
+// New returns an error of this definition with its default message.
+func (d Definition) New() *Error {
+	return &Error{code: d.Code, typ: d.Type, status: d.Status, message: d.Message, notRetryable: d.NotRetryable}
+}
+
+// Messagef returns an error of this definition with a public message, like [Code.Messagef].
+func (d Definition) Messagef(format string, args ...any) *Error {
+	e := d.New()
+	e.message = publicText(format, args)
+	return e
+}
+
+// faults returns all that is wrong with a definition. Each completes "the code …".
+func (d Definition) faults() (faults []string) {
+	if !d.Code.wellFormed() {
+		faults = append(faults, "does not match ^[a-z][a-z0-9_]{0,62}$")
+	}
+	if !d.Type.known() {
+		faults = append(faults, fmt.Sprintf("has the unknown type %q", string(d.Type)))
+	}
+	if d.Status < 400 || d.Status > 599 {
+		faults = append(faults, fmt.Sprintf("has the status %d, which is not 400 to 599", d.Status))
+	}
+	if d.Message == "" {
+		faults = append(faults, "has no default message")
+	}
+	return faults
+}
+
+func (c Code) wellFormed() bool {
+	if c == "" || len(c) > 63 || c[0] < 'a' || c[0] > 'z' {
+		return false
+	}
+	for i := range len(c) {
+		if b := c[i]; (b < 'a' || b > 'z') && (b < '0' || b > '9') && b != '_' {
+			return false
+		}
+	}
+	return true
+}

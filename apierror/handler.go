@@ -1,0 +1,33 @@
+package apierror
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/seawall-go/seawall/internal/reqstate"
+	"github.com/seawall-go/seawall/internal/track"
+)
+
+// HandlerFunc is an [http.Handler] that returns its error instead of writing it. [Write] answers
+// the error. Nil means that the handler has answered.
+//
+//	mux.Handle("POST /v1/resources", apierror.HandlerFunc(create))
+type HandlerFunc func(http.ResponseWriter, *http.Request) error
+
+// ServeHTTP calls f and answers the error that it returns, as [Write] does.
+func (f HandlerFunc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if reqstate.HasBody(r) && reqstate.Of(w, r) == nil {
+		// No middleware of ours is further out: Write must know what reading the body failed with.
+		w, c, _ := reqstate.Enter(w, r)
+		reqstate.Serve(f, w, r, c)
+		return
+	}
+	w, _ = track.Wrap(w, r)
+	if err := f(w, r); err != nil {
+		Write(w, r, err)
+	}
+}
+
+// RequestIDFrom returns the id of the request that ctx belongs to, for logs and outgoing calls.
+// It is empty if there is none.
+func RequestIDFrom(ctx context.Context) string { return reqstate.From(ctx).RequestID() }
