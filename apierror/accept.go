@@ -7,9 +7,9 @@ import (
 )
 
 // prefersProblem reports whether an Accept header (RFC 9110, section 12.5.1) prefers
-// application/problem+json to application/json. It must be named: wildcards get the envelope. At
-// equal quality a client that names both gets the envelope, and one that accepts JSON by a
-// wildcard only gets what it named.
+// application/problem+json to application/json. Only the name counts, not a wildcard. At equal
+// quality a client that names both types gets application/json, and one that accepts it only by a
+// wildcard gets application/problem+json.
 func prefersProblem(accept []string) bool {
 	if len(accept) == 0 {
 		return false
@@ -37,7 +37,7 @@ func prefersProblem(accept []string) bool {
 	return problem > 0 && problem >= wild
 }
 
-// quality splits one element of an Accept header. It is not ok if its q is no number from 0 to 1.
+// quality splits one element of an Accept header. It is not ok if its q is not a number from 0 to 1.
 func quality(element string) (mediaType string, q float64, ok bool) {
 	q = 1
 	first := true
@@ -63,8 +63,8 @@ func quality(element string) (mediaType string, q float64, ok bool) {
 	return mediaType, q, true
 }
 
-// elements iterates over the parts of a header's list, trimmed; a separator within a quoted
-// string does not separate.
+// elements iterates over the trimmed parts of a header's list. A separator within a quoted string
+// does not count.
 func elements(s string, separator byte) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		start, quoted := 0, false

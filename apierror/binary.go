@@ -10,7 +10,7 @@ import (
 
 const storedVersion = 1
 
-// stored is an error as [Error.MarshalBinary] writes it.
+// stored is the form of an error that [Error.MarshalBinary] writes.
 type stored struct {
 	Version      int
 	Code         Code
@@ -45,14 +45,25 @@ type storedOrigin struct {
 	Method, Scheme, Host, Path string `json:",omitempty"`
 }
 
-// MarshalBinary implements [encoding.BinaryMarshaler], for stores that answer with the same
-// error again. Everything is kept but the cause, which is for the log of the first time. Bytes
-// that are not UTF-8 are replaced, as they are in a response.
+// MarshalBinary implements [encoding.BinaryMarshaler], for stores that answer with the same error
+// again. It keeps everything but the cause, which the log of the first time has. Bytes that are
+// not UTF-8 are replaced, as in a response.
 func (e *Error) MarshalBinary() ([]byte, error) {
 	c, d := e.copy(), e.details()
 	s := stored{
-		storedVersion, c.code, c.typ, c.status, c.message, c.param, c.requestID, c.retryAfter, c.notRetryable,
-		d.docURL, d.fields, d.metadata, d.header, nil, nil,
+		Version:      storedVersion,
+		Code:         c.code,
+		Type:         c.typ,
+		Status:       c.status,
+		Message:      c.message,
+		Param:        c.param,
+		RequestID:    c.requestID,
+		RetryAfter:   c.retryAfter,
+		NotRetryable: c.notRetryable,
+		DocURL:       d.docURL,
+		Fields:       d.fields,
+		Metadata:     d.metadata,
+		Header:       d.header,
 	}
 	if p := d.problem; p != nil {
 		s.Problem = &storedProblem{Type: p.typ, Title: p.title}
@@ -66,8 +77,8 @@ func (e *Error) MarshalBinary() ([]byte, error) {
 	return json.Marshal(s)
 }
 
-// UnmarshalBinary implements [encoding.BinaryUnmarshaler]: it reads what MarshalBinary has
-// written. On an error e is left as it was.
+// UnmarshalBinary implements [encoding.BinaryUnmarshaler] for the result of MarshalBinary. If it
+// returns an error, e has not changed.
 func (e *Error) UnmarshalBinary(data []byte) error {
 	var s stored
 	if err := json.Unmarshal(data, &s); err != nil {
@@ -77,8 +88,14 @@ func (e *Error) UnmarshalBinary(data []byte) error {
 		return fmt.Errorf("apierror: a stored error cannot be read: its version is %d", s.Version)
 	}
 	*e = Error{
-		code: s.Code, typ: s.Type, status: s.Status, message: s.Message, param: s.Param, requestID: s.RequestID,
-		retryAfter: s.RetryAfter, notRetryable: s.NotRetryable,
+		code:         s.Code,
+		typ:          s.Type,
+		status:       s.Status,
+		message:      s.Message,
+		param:        s.Param,
+		requestID:    s.RequestID,
+		retryAfter:   s.RetryAfter,
+		notRetryable: s.NotRetryable,
 	}
 	d := details{docURL: s.DocURL}
 	if len(s.Fields) > 0 {

@@ -14,46 +14,46 @@ import (
 	"github.com/seawall-go/seawall/internal/track"
 )
 
-// DecodeOptions are the options of [DecodeJSON].
+// DecodeOptions are the options of [DecodeJSON]. The zero value is the default.
 type DecodeOptions struct {
-	// MaxBody bounds the body; exactly that many are accepted. 0 is 1 MiB, negative is no bound
-	// here.
+	// MaxBody is the largest body that is accepted, in bytes. If zero, 1 MiB. If negative,
+	// there is no limit.
 	MaxBody int64
 
-	// AllowUnknown ignores members that the target has no field for, instead of refusing them.
+	// AllowUnknown ignores members that the target has no field for. By default they are
+	// refused.
 	AllowUnknown bool
 
-	// AnyMediaType reads the body whatever its Content-Type says. Requiring JSON has a use
-	// beyond tidiness: a web page of another origin cannot send it without a CORS preflight.
+	// AnyMediaType accepts any Content-Type. By default it must be JSON, which a web page of
+	// another origin cannot send without a CORS preflight.
 	AnyMediaType bool
 }
 
-// DecodeJSON reads the request's body, one JSON value, into v, a non-nil pointer. Nil options
-// are the defaults. What the client got wrong is an *Error that names the parameter in the
-// client's spelling ("items[1].price"), never a Go type:
+// DecodeJSON reads the request's body, one JSON value, into v, a non-nil pointer. If o is nil, the
+// defaults hold. If the client is at fault, the result is a *Error that names the parameter as the
+// client spells it ("items[1].price") and no Go type:
 //
-//	no body                            parameter_missing
-//	a member of the wrong type         parameter_invalid with param
-//	an unknown member                  parameter_invalid with param
-//	a member that is given twice       parameter_invalid with param; names are compared as encoding/json compares them
-//	no JSON, or something after it     parameter_invalid, naming the byte
-//	another media type than JSON       unsupported_media_type
-//	too many bytes                     request_too_large, and the connection is closed if much is left to read
+//	parameter_missing        there is no body
+//	parameter_invalid        a member is of the wrong type, unknown, or given twice
+//	                         (names are compared as encoding/json compares them)
+//	parameter_invalid        the body is not JSON, or has something after it; names the byte
+//	unsupported_media_type   the Content-Type is not JSON
+//	request_too_large        the body has more than MaxBody bytes; the connection may be closed
 //
-// A body of null is parameter_invalid too, unless *v is a pointer, an interface, or of a type
-// with its own UnmarshalJSON. Of several mistakes the first in the body is named. What a type's
-// own UnmarshalJSON or UnmarshalText refuses is parameter_invalid, or the *Error or [Code] that
-// it returned. After a failure such a method may be called a second time, with a new value and
-// the same text, to find out which value it refused. What reading the body fails with goes by
+// A body of null is parameter_invalid, unless *v is a pointer, an interface, or of a type with an
+// UnmarshalJSON method. Of several mistakes the first in the body is reported. If a type's own
+// UnmarshalJSON or UnmarshalText refuses its value, the result is the *Error or [Code] that it
+// returned, else parameter_invalid. DecodeJSON may call such a method again, with a new value and
+// the same text, to find out which value it refused. Errors of reading the body are handled as by
 // [From].
 //
-// The program's own mistakes are handed back as other errors, which go out as api_error: a v
-// that is no non-nil pointer (*json.InvalidUnmarshalError), a value for a type that no JSON can
-// be read into (a channel, a function, an interface with methods), a member of a struct that is
-// embedded by a pointer to an unexported type.
+// Mistakes of the program are returned as other errors, so they are sent as api_error: a v that is
+// not a non-nil pointer (*json.InvalidUnmarshalError), a type that no JSON can be read into (a
+// channel, a function, an interface with methods), a struct that embeds a pointer to an unexported
+// struct.
 //
-// After an error v may be filled in part. The Go values may need much more memory than their
-// JSON: "[{},{}]" needs a whole struct for every three bytes. MaxBody is the bound of that too.
+// After an error v may be filled in part. Go values may need much more memory than their JSON:
+// "[{},{}]" needs a whole struct for every three bytes. MaxBody bounds that too.
 func DecodeJSON(w http.ResponseWriter, r *http.Request, v any, o *DecodeOptions) error {
 	var opt DecodeOptions
 	if o != nil {
@@ -86,7 +86,8 @@ func DecodeJSON(w http.ResponseWriter, r *http.Request, v any, o *DecodeOptions)
 		return (&refusal{err: err}).answer()
 	}
 	if rest := bytes.TrimLeft(body[decoder.InputOffset():], " \t\r\n"); len(rest) > 0 {
-		return CodeParameterInvalid.Messagef("The request body has something after its JSON value, at byte %d.", len(body)-len(rest)+1)
+		at := len(body) - len(rest) + 1
+		return CodeParameterInvalid.Messagef("The request body has something after its JSON value, at byte %d.", at)
 	}
 	if t := reflect.TypeOf(v).Elem(); string(text) == "null" && t.Kind() != reflect.Pointer && !shapeOf(t).own {
 		if problem := expected(t, nil); problem != "" {
@@ -96,9 +97,9 @@ func DecodeJSON(w http.ResponseWriter, r *http.Request, v any, o *DecodeOptions)
 	return nil
 }
 
-// unreadable returns what is wrong with the target or with the syntax of the body, nil if
-// nothing is. An UnmarshalJSON may return a syntax error too, of its own part, so the body is
-// asked.
+// unreadable returns the error of a target that nothing can be read into, or of a body that is not
+// JSON. It is nil for any other error. An UnmarshalJSON may return a syntax error too, of a part of
+// the body, so the whole body is checked.
 func unreadable(err error, body []byte) error {
 	if _, ok := errors.AsType[*json.InvalidUnmarshalError](err); ok {
 		return err
@@ -113,8 +114,8 @@ func unreadable(err error, body []byte) error {
 	return nil
 }
 
-// isEmpty reports whether a request has no body. If its header does not say so, it reads a byte:
-// the rest is of no use then.
+// isEmpty reports whether a request has no body. If the header does not say, it reads a byte, and
+// the rest of the body cannot be used.
 func isEmpty(r *http.Request) bool {
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength >= 0 {
 		return r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0
@@ -137,6 +138,7 @@ func isJSON(h http.Header) bool {
 	return !given || strings.EqualFold(charset, "utf-8")
 }
 
+// readRequest reads the whole body, up to the limit.
 func readRequest(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
@@ -162,73 +164,4 @@ func readRequest(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, e
 		return nil, unreadBody(err)
 	}
 	return b.Bytes(), nil
-}
-
-// answer says in the client's words what is wrong. What the type's own UnmarshalJSON says of it
-// goes out, if it is meant to.
-func (r *refusal) answer() error {
-	switch param := r.at.String(); {
-	case r.mistake != nil:
-		return r.mistake
-	case CodeOf(r.err) != "":
-		e := From(r.err)
-		if e.param == "" && param != "" {
-			e = e.WithParam(param)
-		}
-		return e
-	case param != "":
-		return ParameterInvalid(param, r.problem).WithCause(r.err)
-	case r.problem != "":
-		return CodeParameterInvalid.Messagef("The request body %s.", r.problem).WithCause(r.err)
-	default:
-		return CodeParameterInvalid.Messagef("The request body has a parameter of the wrong type or value.").WithCause(r.err)
-	}
-}
-
-func malformed(err error, length int) error {
-	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return CodeParameterInvalid.Messagef("The request body is not valid JSON, at byte %d.", syntax.Offset).WithCause(err)
-	}
-	return CodeParameterInvalid.Messagef("The request body is not valid JSON: it ends at byte %d, in the middle.", length).WithCause(err)
-}
-
-// expected completes "the parameter …": what JSON a Go type is read from, "" where that cannot
-// be said. got is what came, if that was a number.
-func expected(t reflect.Type, got []byte) string {
-	for t != nil && t.Kind() == reflect.Pointer && !t.Implements(textUnmarshaler) {
-		t = t.Elem()
-	}
-	if t == nil {
-		return ""
-	}
-	number := isNumber(got)
-	if t.Implements(textUnmarshaler) || reflect.PointerTo(t).Implements(textUnmarshaler) {
-		return "must be a string"
-	}
-	switch k := t.Kind(); {
-	case k == reflect.Bool:
-		return "must be true or false"
-	case isInteger(k):
-		if number && !bytes.ContainsAny(got, ".eE") {
-			return "is out of range"
-		}
-		return "must be a whole number"
-	case k == reflect.Float32 || k == reflect.Float64 || k == reflect.Interface && number:
-		if number {
-			return "is out of range"
-		}
-		return "must be a number"
-	case t == jsonNumber:
-		return "must be a number"
-	case k == reflect.String:
-		return "must be a string"
-	case k == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
-		return "must be a string in base64"
-	case k == reflect.Slice || k == reflect.Array:
-		return "must be an array"
-	case k == reflect.Struct || k == reflect.Map:
-		return "must be an object"
-	default:
-		return ""
-	}
 }

@@ -42,12 +42,10 @@ func appendEnvelope(b []byte, e *Error) []byte {
 
 // appendObject appends the object in the envelope. The error must be complete.
 func appendObject(b []byte, e *Error) []byte {
-	b = append(b, `{"type":"`...)
-	b = append(b, e.typ...) // one of the six
-	b = append(b, `","code":`...)
-	b = appendString(b, string(e.code), maxCode)
-	b = append(b, `,"message":`...)
-	b = appendString(b, e.message, maxMessage)
+	b = append(b, `{"type":`...)
+	b = appendString(b, string(e.typ), maxCode)
+	b = appendMember(b, "code", string(e.code), maxCode)
+	b = appendMember(b, "message", e.message, maxMessage)
 	b = appendMembers(b, e)
 	return append(b, '}')
 }
@@ -55,17 +53,14 @@ func appendObject(b []byte, e *Error) []byte {
 // appendMembers appends the members that the envelope and RFC 9457's form have in common.
 func appendMembers(b []byte, e *Error) []byte {
 	if e.param != "" {
-		b = append(b, `,"param":`...)
-		b = appendString(b, e.param, maxParam)
+		b = appendMember(b, "param", e.param, maxParam)
 	}
 	if e.requestID != "" {
-		b = append(b, `,"request_id":`...)
-		b = appendString(b, e.requestID, maxParam)
+		b = appendMember(b, "request_id", e.requestID, maxParam)
 	}
 	d := e.details()
 	if d.docURL != "" {
-		b = append(b, `,"doc_url":`...)
-		b = appendString(b, d.docURL, maxURL)
+		b = appendMember(b, "doc_url", d.docURL, maxURL)
 	}
 	if len(d.fields) > 0 {
 		b = appendFields(b, d.fields)
@@ -85,10 +80,8 @@ func appendFields(b []byte, fields []Field) []byte {
 		}
 		b = append(b, `{"code":`...)
 		b = appendString(b, string(f.Code), maxCode)
-		b = append(b, `,"param":`...)
-		b = appendString(b, f.Param, maxParam)
-		b = append(b, `,"message":`...)
-		b = appendString(b, f.Message, maxMessage)
+		b = appendMember(b, "param", f.Param, maxParam)
+		b = appendMember(b, "message", f.Message, maxMessage)
 		b = append(b, '}')
 		if len(b) > maxBody {
 			b = b[:before]
@@ -115,6 +108,14 @@ func appendMetadata(b []byte, metadata map[string]string) []byte {
 		}
 	}
 	return append(b, '}')
+}
+
+// appendMember appends a member whose name needs no escapes, after another one.
+func appendMember(b []byte, name, value string, limit int) []byte {
+	b = append(b, `,"`...)
+	b = append(b, name...)
+	b = append(b, `":`...)
+	return appendString(b, value, limit)
 }
 
 // appendString appends at most limit bytes of s as a JSON string. Invalid UTF-8 becomes U+FFFD,

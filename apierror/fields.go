@@ -5,24 +5,27 @@ import (
 	"strings"
 )
 
-// FieldError is what validators report of a field. The errors of github.com/go-playground/validator are such, and so are those
-// of whatever else names the field and the rule.
+// FieldError is a validator's error about one field. The field errors of
+// github.com/go-playground/validator implement it.
 type FieldError interface {
-	Field() string
-	Tag() string
+	Field() string // the field's name
+	Tag() string   // the rule that it breaks, such as "required"
 }
 
-// FromFields turns a validator's errors into one error that names all parameters at fault: parameter_missing where the rule is
-// "required", else parameter_invalid. problem completes a sentence that begins with the parameter's name, for the client to
-// read; nil, or an empty result, says only that the parameter is invalid. A path comes from an optional Namespace method,
-// without the name of the Go type that it begins with (an anonymous struct has none). It returns nil for no errors.
+// FromFields returns one error that names all parameters that a validator found at fault. It is
+// nil if there are none. The code is parameter_missing for the rule "required" and its variants,
+// such as required_if, else parameter_invalid. problem completes a sentence that begins with the
+// parameter's name, for the client; if it is nil or returns "", the message says only that the
+// parameter is invalid.
 //
 //	var invalid validator.ValidationErrors
 //	if errors.As(err, &invalid) {
 //		return apierror.FromFields(invalid, nil)
 //	}
 //
-// The names are those that the validator uses: let it use the json tags (RegisterTagNameFunc).
+// If a field error has a Namespace method, the parameter is that path, without the name of the Go
+// type that it begins with. The names are those of the validator: let it use the json tags
+// (RegisterTagNameFunc).
 func FromFields[E FieldError](errs []E, problem func(E) string) error {
 	list := make([]error, 0, len(errs))
 	for _, f := range errs {
@@ -40,11 +43,15 @@ func FromFields[E FieldError](errs []E, problem func(E) string) error {
 			list = append(list, ParameterInvalid(name, text))
 		}
 	}
-	return fromList(list)
+	if len(list) == 0 {
+		return nil // not a nil *Error
+	}
+	return From(errors.Join(list...))
 }
 
-// namespacer is what github.com/go-playground/validator reports beyond a FieldError: the path of a field, by the names that
-// clients use. It begins with the name of the validated type, unless that is an anonymous struct.
+// namespacer is a FieldError that knows the path of its field. With
+// github.com/go-playground/validator the path begins with the name of the validated type, unless
+// that is an anonymous struct.
 type namespacer interface {
 	FieldError
 	Namespace() string
@@ -56,7 +63,7 @@ func parameter(f namespacer) string {
 	if path == f.Field() { // Validate.Var, or a field of an anonymous struct
 		return path
 	}
-	// The type's arguments may hold dots and brackets: Page[example.com/shop.Address].limit.
+	// Type arguments may hold dots and brackets: Page[example.com/shop.Address].limit.
 	end, depth := 0, 0
 	for end < len(path) && (depth > 0 || path[end] != '.') {
 		switch path[end] {
@@ -71,16 +78,10 @@ func parameter(f namespacer) string {
 	if rest == "" {
 		return path
 	}
-	// The name of a type is the same in both paths. A field that begins the path of an anonymous struct is not, as a rule.
+	// The name of a type is the same in both paths. The name of a field, with which the path in an
+	// anonymous struct begins, usually is not.
 	if s, ok := f.(interface{ StructNamespace() string }); ok && !strings.HasPrefix(s.StructNamespace(), first+".") {
 		return path
 	}
 	return rest
-}
-
-func fromList(list []error) error {
-	if len(list) == 0 {
-		return nil // not From's typed nil
-	}
-	return From(errors.Join(list...))
 }

@@ -1,8 +1,6 @@
 package apierror
 
 import (
-	"encoding"
-	"encoding/json"
 	"reflect"
 	"slices"
 	"strings"
@@ -10,83 +8,7 @@ import (
 	"unicode"
 )
 
-// shape is what encoding/json reads into a type of a target. There is one per type.
-type shape struct {
-	t        reflect.Type // of the target
-	base     reflect.Type // behind its pointers
-	kind     reflect.Kind // of base; Invalid if a pointer on the way reads the value itself
-	nullable bool         // a pointer: null never reaches what it points to
-	own      bool         // its UnmarshalJSON reads it
-	text     bool         // its UnmarshalText reads it
-	hopeless bool         // no JSON but null can be read into it: a mistake of the program
-
-	elem    func() *shape   // of a slice, an array or a map
-	members func() *members // of a struct
-	length  int             // of an array
-	key     reflect.Type    // of a map
-	keyText bool            // its UnmarshalText reads it
-}
-
-var (
-	shapes sync.Map // from reflect.Type to *shape
-
-	jsonUnmarshaler = reflect.TypeFor[json.Unmarshaler]()
-	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
-	jsonNumber      = reflect.TypeFor[json.Number]()
-)
-
-func shapeOf(t reflect.Type) *shape {
-	known, ok := shapes.Load(t)
-	if !ok {
-		known, _ = shapes.LoadOrStore(t, newShape(t))
-	}
-	return known.(*shape)
-}
-
-func newShape(t reflect.Type) *shape {
-	s := &shape{t: t, nullable: t.Kind() == reflect.Pointer}
-	reads := func(pointer reflect.Type) bool {
-		s.own = pointer.Implements(jsonUnmarshaler)
-		s.text = !s.own && pointer.Implements(textUnmarshaler)
-		return s.own || s.text
-	}
-	for ; t.Kind() == reflect.Pointer; t = t.Elem() {
-		if reads(t) {
-			return s
-		}
-	}
-	s.base, s.kind = t, t.Kind()
-	if t.Name() != "" && reads(reflect.PointerTo(t)) { // encoding/json asks types with a name alone
-		return s
-	}
-	switch s.kind {
-	case reflect.Struct:
-		s.members = sync.OnceValue(func() *members { return membersOf(t) })
-	case reflect.Array:
-		s.length = t.Len()
-		s.elem = sync.OnceValue(func() *shape { return shapeOf(t.Elem()) })
-	case reflect.Slice:
-		s.elem = sync.OnceValue(func() *shape { return shapeOf(t.Elem()) })
-	case reflect.Map:
-		s.elem = sync.OnceValue(func() *shape { return shapeOf(t.Elem()) })
-		s.key = t.Key()
-		s.keyText = reflect.PointerTo(s.key).Implements(textUnmarshaler)
-		s.hopeless = !s.keyText && s.key.Kind() != reflect.String && !isInteger(s.key.Kind())
-	case reflect.Interface:
-		s.hopeless = t.NumMethod() > 0
-	case reflect.Chan, reflect.Func, reflect.Complex64, reflect.Complex128, reflect.UnsafePointer:
-		s.hopeless = true
-	}
-	return s
-}
-
-func isInteger(k reflect.Kind) bool { return isSigned(k) || isUnsigned(k) }
-func isSigned(k reflect.Kind) bool  { return k >= reflect.Int && k <= reflect.Int64 }
-func isUnsigned(k reflect.Kind) bool {
-	return k >= reflect.Uint && k <= reflect.Uintptr
-}
-
-// members are those of the JSON objects that encoding/json reads into a struct.
+// members are the members of a JSON object that encoding/json reads into a struct.
 type members struct {
 	list          []member
 	exact, folded map[string]int // index in list
@@ -96,15 +18,15 @@ type member struct {
 	shape  func() *shape
 	quoted bool                // has the option ,string
 	alone  func() reflect.Type // a struct with nothing but the field, tagged json:"f,string"
-	lost   bool                // behind an embedded pointer that encoding/json cannot set
+	lost   bool                // encoding/json cannot set an embedded pointer that leads to it
 
 	index     []int
 	tagged    bool
 	ambiguous bool
 }
 
-// find returns the member that encoding/json reads a name into: that of the exact name, or else the first of a name that differs
-// in case alone. It returns -1 if there is none.
+// find returns the index of the member that encoding/json reads a name into: the one with that
+// name, else the first whose name differs only in case. It is -1 if there is none.
 func (m *members) find(name []byte) int {
 	if i, ok := m.exact[string(name)]; ok {
 		return i
@@ -120,7 +42,7 @@ func foldCase(s string) string {
 	return strings.Map(func(r rune) rune {
 		for {
 			next := unicode.SimpleFold(r)
-			if next <= r { // the first of those that r can be folded to
+			if next <= r { // the first of the runes that r can be folded to
 				return next
 			}
 			r = next
@@ -128,55 +50,19 @@ func foldCase(s string) string {
 	}, s)
 }
 
-// membersOf resolves embedded structs and tags as encoding/json does: of several fields with one name the least nested
-// counts, among those of one level the one whose tag names it, and none if there are still several.
+// membersOf resolves embedded structs and tags as encoding/json does. Of several fields with one
+// name, the least nested counts, then the one whose tag has the name. If there are still several,
+// none counts.
 func membersOf(t reflect.Type) *members {
-	type embedded struct {
-		t           reflect.Type
-		index       []int
-		lost, twice bool
-	}
 	all := make(map[string]member)
 	visited := make(map[reflect.Type]bool)
 	for level := []embedded{{t: t}}; len(level) > 0; {
-		var deeper []embedded
 		here := make(map[string]member)
+		var deeper []embedded
 		for _, e := range level {
-			if visited[e.t] {
-				continue
-			}
-			visited[e.t] = true
-			for i := range e.t.NumField() {
-				f := e.t.Field(i)
-				name, options, ok := memberName(f)
-				if !ok {
-					continue
-				}
-				index := append(slices.Clip(e.index), i)
-				ft := f.Type
-				if ft.Name() == "" && ft.Kind() == reflect.Pointer {
-					ft = ft.Elem()
-				}
-				if name == "" && f.Anonymous && ft.Kind() == reflect.Struct { // its fields are members, not it
-					if j := slices.IndexFunc(deeper, func(d embedded) bool { return d.t == ft }); j >= 0 {
-						deeper[j].twice = true
-					} else {
-						deeper = append(deeper, embedded{ft, index, e.lost || !f.IsExported() && f.Type.Kind() == reflect.Pointer, false})
-					}
-					continue
-				}
-				m := newMember(f.Type, ft, options)
-				m.index, m.tagged, m.lost, m.ambiguous = index, name != "", e.lost, e.twice
-				if name == "" {
-					name = f.Name
-				}
-				switch other, found := here[name]; {
-				case !found, m.tagged && !other.tagged:
-					here[name] = m
-				case m.tagged == other.tagged:
-					other.ambiguous = true
-					here[name] = other
-				}
+			if !visited[e.t] {
+				visited[e.t] = true
+				deeper = e.collect(here, deeper)
 			}
 		}
 		for name, m := range here {
@@ -186,7 +72,57 @@ func membersOf(t reflect.Type) *members {
 		}
 		level = deeper
 	}
-	ms := &members{exact: make(map[string]int), folded: make(map[string]int)}
+	return newMembers(all)
+}
+
+// embedded is a struct whose fields are members of the outermost one.
+type embedded struct {
+	t     reflect.Type
+	index []int
+	lost  bool // encoding/json cannot set the pointer that leads to it
+	twice bool // there are several of its type on the level
+}
+
+// collect adds the struct's members to those of its level, and returns deeper with the structs that
+// it embeds.
+func (e embedded) collect(level map[string]member, deeper []embedded) []embedded {
+	for i := range e.t.NumField() {
+		f := e.t.Field(i)
+		name, options, ok := memberName(f)
+		if !ok {
+			continue
+		}
+		index := append(slices.Clip(e.index), i)
+		ft := f.Type
+		if ft.Name() == "" && ft.Kind() == reflect.Pointer {
+			ft = ft.Elem()
+		}
+		if name == "" && f.Anonymous && ft.Kind() == reflect.Struct {
+			if j := slices.IndexFunc(deeper, func(d embedded) bool { return d.t == ft }); j >= 0 {
+				deeper[j].twice = true
+			} else {
+				lost := e.lost || !f.IsExported() && f.Type.Kind() == reflect.Pointer
+				deeper = append(deeper, embedded{t: ft, index: index, lost: lost})
+			}
+			continue
+		}
+		m := newMember(f.Type, ft, options)
+		m.index, m.tagged, m.lost, m.ambiguous = index, name != "", e.lost, e.twice
+		if name == "" {
+			name = f.Name
+		}
+		switch other, found := level[name]; {
+		case !found, m.tagged && !other.tagged:
+			level[name] = m
+		case m.tagged == other.tagged:
+			other.ambiguous = true
+			level[name] = other
+		}
+	}
+	return deeper
+}
+
+func newMembers(all map[string]member) *members {
 	var names []string
 	for name, m := range all {
 		if !m.ambiguous {
@@ -194,6 +130,7 @@ func membersOf(t reflect.Type) *members {
 		}
 	}
 	slices.SortFunc(names, func(a, b string) int { return slices.Compare(all[a].index, all[b].index) })
+	ms := &members{exact: make(map[string]int), folded: make(map[string]int)}
 	for i, name := range names {
 		ms.list = append(ms.list, all[name])
 		ms.exact[name] = i
@@ -204,7 +141,7 @@ func membersOf(t reflect.Type) *members {
 	return ms
 }
 
-// newMember is a field of the type t; ft is what t is or points to.
+// newMember returns the member of a field of the type t. ft is t, or what t points to.
 func newMember(t, ft reflect.Type, options string) member {
 	m := member{shape: sync.OnceValue(func() *shape { return shapeOf(t) })}
 	switch k := ft.Kind(); {
@@ -219,8 +156,8 @@ func newMember(t, ft reflect.Type, options string) member {
 	return m
 }
 
-// memberName returns what a field's tag says. The name is empty if there is none, or one that encoding/json does not take. It
-// is not ok if encoding/json does not look at the field.
+// memberName returns the name and the options of a field's tag. The name is empty if there is none,
+// or one that encoding/json does not accept. ok reports whether encoding/json looks at the field.
 func memberName(f reflect.StructField) (name, options string, ok bool) {
 	t := f.Type
 	if f.Anonymous && t.Kind() == reflect.Pointer {

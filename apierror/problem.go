@@ -9,7 +9,7 @@ import (
 	"strconv"
 )
 
-// problem is what an error says in RFC 9457's form alone.
+// problem holds what only RFC 9457's form of an error has.
 type problem struct {
 	typ, title string
 	members    []problemMember
@@ -21,9 +21,9 @@ type problemMember struct {
 }
 
 // WithProblemType returns a copy with another "type" and "title" in the problem details that
-// [Renderer.Problem] sends: a URI that identifies a kind of problem, as the registry of RFC 9457,
-// section 4.2, and other specifications define them, and its name. Without it the type is the
-// error's documentation, or about:blank. An empty title is the catalog's message of the code. An
+// [Renderer.Problem] sends: a URI that identifies a kind of problem, such as one from the registry
+// of RFC 9457, section 4.2, and its name. Without it the type is the link to the code's
+// documentation, or about:blank. If title is empty, it is the catalog's message of the code. The
 // error object has neither.
 func (e *Error) WithProblemType(uri, title string) *Error {
 	c := e.copy()
@@ -33,10 +33,10 @@ func (e *Error) WithProblemType(uri, title string) *Error {
 }
 
 // WithProblemMember returns a copy with one more member in the problem details that
-// [Renderer.Problem] sends (RFC 9457, section 3.2). An error object does not have it. The value is
-// what encoding/json makes of it now, so it may change afterwards. A value that encoding/json
-// refuses is left out, and so is a member that every such answer may have, such as "status" or
-// "code". Used again with the same name it replaces the value.
+// [Renderer.Problem] sends (RFC 9457, section 3.2). The error object does not have it. The value is
+// encoded now, so it may change later. If encoding/json cannot encode it, or the name is that of a
+// member that the problem details have anyway, such as "status" or "code", it is left out. With
+// the same name again it replaces the value.
 func (e *Error) WithProblemMember(name string, value any) *Error {
 	c := e.copy()
 	text, err := json.Marshal(value)
@@ -45,7 +45,7 @@ func (e *Error) WithProblemMember(name string, value any) *Error {
 	}
 	p := c.ownProblem()
 	p.members = slices.DeleteFunc(slices.Clone(p.members), func(m problemMember) bool { return m.name == name })
-	text = bytes.ToValidUTF8(text, []byte(`\ufffd`)) // that of a json.RawMessage may not be
+	text = bytes.ToValidUTF8(text, []byte(`\ufffd`)) // a json.RawMessage may have invalid UTF-8
 	p.members = append(p.members, problemMember{name, escapeDelete(text)})
 	return c
 }
@@ -59,7 +59,7 @@ func problemHas(name string) bool {
 	return false
 }
 
-// ownProblem gives e, a copy that nobody else has seen, a problem that may be written to.
+// ownProblem gives e, a copy that no one else has seen, its own problem, and returns it.
 func (e *Error) ownProblem() *problem {
 	d := e.ownDetails()
 	p := new(problem)
@@ -70,9 +70,9 @@ func (e *Error) ownProblem() *problem {
 	return p
 }
 
-// appendProblem appends RFC 9457's problem details. Without a type of the error's own, type is the
-// documentation of the code; instance is the request's id, a relative URI reference (RFC 9457,
-// section 3.1.5).
+// appendProblem appends RFC 9457's problem details. Without a type of its own, the error's type is
+// the documentation of the code. The instance is the request's id, a relative URI reference
+// (section 3.1.5).
 func appendProblem(b []byte, e *Error, title string) []byte {
 	own := e.details().problem
 	if own == nil {
@@ -80,16 +80,12 @@ func appendProblem(b []byte, e *Error, title string) []byte {
 	}
 	b = append(b, `{"type":`...)
 	b = appendString(b, cmp.Or(own.typ, e.DocURL(), "about:blank"), maxURL)
-	b = append(b, `,"title":`...)
-	b = appendString(b, title, maxTitle)
+	b = appendMember(b, "title", title, maxTitle)
 	b = append(b, `,"status":`...)
 	b = strconv.AppendInt(b, int64(e.status), 10)
-	b = append(b, `,"detail":`...)
-	b = appendString(b, e.message, maxMessage)
-	b = append(b, `,"instance":`...)
-	b = appendString(b, e.requestID, maxParam)
-	b = append(b, `,"code":`...)
-	b = appendString(b, string(e.code), maxCode)
+	b = appendMember(b, "detail", e.message, maxMessage)
+	b = appendMember(b, "instance", e.requestID, maxParam)
+	b = appendMember(b, "code", string(e.code), maxCode)
 	b = appendMembers(b, e)
 	for _, m := range own.members {
 		before := len(b)
@@ -104,7 +100,7 @@ func appendProblem(b []byte, e *Error, title string) []byte {
 	return append(b, "}\n"...)
 }
 
-// title is RFC 9457's "title": a text that does not change from occurrence to occurrence.
+// title returns RFC 9457's "title", which is the same for every occurrence of a type.
 func (rd *Renderer) title(e *Error) string {
 	if own := e.details().problem; own != nil && own.typ != "" {
 		if own.title != "" {
