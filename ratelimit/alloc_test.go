@@ -55,10 +55,10 @@ func TestAllocations(t *testing.T) {
 		{"ByAPIKey, Bearer", 1, key(ratelimit.ByAPIKey)},
 		{"ByPrincipal", 1, key(ratelimit.ByPrincipal)},
 		{"ByForwardedFor", 1, key(ratelimit.ByForwardedFor(proxies...))},
-		{"middleware, ByHeader", 2, through(ratelimit.New(m, nil, rule("h", byHeader)))},
-		{"middleware, ByPrincipal", 2, through(ratelimit.New(m, nil, rule("p", byPrincipal)))},
-		{"middleware, two rules", 4, through(ratelimit.New(m, nil, rule("p2", byPrincipal), rule("h2", byHeader)))},
-		{"middleware, denied", 5, through(ratelimit.New(m, nil, ratelimit.Rule{Name: "d", Limit: ratelimit.PerHour(1), Key: byHeader}))},
+		{"middleware, ByHeader", 4, through(ratelimit.New(m, nil, rule("h", byHeader)))},
+		{"middleware, ByPrincipal", 4, through(ratelimit.New(m, nil, rule("p", byPrincipal)))},
+		{"middleware, two rules", 10, through(ratelimit.New(m, nil, rule("p2", byPrincipal), rule("h2", byHeader)))},
+		{"middleware, denied", 8, through(ratelimit.New(m, nil, ratelimit.Rule{Name: "d", Limit: ratelimit.PerHour(1), Key: byHeader}))},
 		{"MaxConcurrent, ByPrincipal", 1, through(ratelimit.MaxConcurrent(10, ratelimit.ByPrincipal, nil))},
 		{"Shed", 0, through(ratelimit.Shed(10, nil, nil))},
 	} {
@@ -114,7 +114,7 @@ func TestAllocatedBytesOfAMillionStrangers(t *testing.T) {
 			require.LessOrEqual(t, m.Stats().Keys, 65_536)
 		}
 	}
-	require.Equal(t, goroutines, runtime.NumGoroutine())
+	require.LessOrEqual(t, runtime.NumGoroutine(), goroutines)
 	grown := heap() - before
 	stats := m.Stats()
 	require.Equal(t, 65_536, stats.Keys)

@@ -47,7 +47,6 @@ func TestLimitsAtTheEdge(t *testing.T) {
 		"a small burst of a long window":    {ratelimit.Limit{Quota: 10, Window: 5 * tenYears, Burst: 2}, ""},
 		"a larger burst of a long window":   {ratelimit.Limit{Quota: 10, Window: 5 * tenYears, Burst: 3}, "within ten years"},
 		"unlimited, which only LimitFor is": {ratelimit.Unlimited(), "Quota"},
-		"blocked, which only LimitFor is":   {ratelimit.Blocked(), "Quota"},
 	} {
 		err := row.limit.Validate()
 		if row.wrong != "" {
@@ -255,71 +254,22 @@ func TestRulesOfOneNameAndDifferentLimitsAreRefused(t *testing.T) {
 	}
 }
 
-// Plans without a limit, and callers that are shut out.
-func TestUnlimitedAndBlockedCallers(t *testing.T) {
+// Plans without a limit.
+func TestUnlimitedCallersAreExemptFromTheRule(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var seen events
-		plans := map[string]ratelimit.Limit{"staff": ratelimit.Unlimited(), "banned": ratelimit.Blocked(), "gold": ratelimit.PerHour(7)}
-		rule := byKey("plan", ratelimit.PerHour(1))
-		rule.LimitFor = func(r *http.Request) ratelimit.Limit {
-			return plans[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]
-		}
-		rule.Cost = func(r *http.Request) int { return 1 - len(r.Header["X-Free"]) }
-		m := ratelimit.NewMemory(nil)
-		denied := ""
-		o := ratelimit.Options{Observe: seen.observe, LegacyHeaders: true, RetryAfterMs: true}
-		h := ratelimit.New(m, &o, byKey("all", ratelimit.PerHour(1000)), rule)(ok)
-
-		for range 5 {
-			w := get(h, "staff")
-			require.Equal(t, 200, w.Code)
-			require.Contains(t, w.Header().Get("RateLimit-Policy"), `"all"`)
-			require.NotContains(t, w.Header().Get("RateLimit-Policy"), `"plan"`)
-		}
-		require.Contains(t, get(h, "gold").Header().Get("RateLimit-Policy"), `"plan";q=7;w=3600`)
-		seen.drain()
-
-		for _, headers := range [][]string{{"Authorization", "Bearer banned"}, {"Authorization", "Bearer banned", "X-Free", "1"}} {
-			w := serve(h, request(headers...))
-			require.Equal(t, 429, w.Code)
-			require.Empty(t, w.Header().Values("Retry-After"))
-			require.Empty(t, w.Header().Values("Retry-After-Ms"))
-			require.Equal(t, "false", w.Header().Get("X-Should-Retry"))
-			require.Empty(t, w.Header().Values("RateLimit"))
-			require.Equal(t, []string{"plan denied"}, seen.drain())
-		}
-		require.Equal(t, 2, m.Stats().Keys-1, "the blocked one is charged by no rule")
-
-		o.Deny = func(w http.ResponseWriter, _ *http.Request, rule string, d ratelimit.Decision) {
-			require.Equal(t, ratelimit.Blocked(), d.Limit)
-			require.False(t, d.Allowed)
-			require.Empty(t, w.Header())
-			denied = rule
-			w.WriteHeader(http.StatusForbidden)
-		}
-		require.Equal(t, 403, get(ratelimit.New(m, &o, rule)(ok), "banned").Code)
-		require.Equal(t, "plan", denied)
-		seen.drain()
-		o.Shadow = true
-		require.Equal(t, 200, get(ratelimit.New(m, &o, rule)(ok), "banned").Code)
-		require.Equal(t, []string{"plan denied in shadow"}, seen.drain())
-	})
-}
-
-func TestBlockedRequestsReachNoHandler(t *testing.T) {
-	t.Parallel()
-	var seen []ratelimit.Event
-	reached := 0
-	rule := byKey("", ratelimit.PerHour(9))
-	rule.LimitFor = func(*http.Request) ratelimit.Limit { return ratelimit.Blocked() }
-	o := &ratelimit.Options{Observe: func(_ context.Context, e ratelimit.Event) { seen = append(seen, e) }}
-	h := ratelimit.New(ratelimit.NewMemory(nil), o, rule)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ }))
-	require.Equal(t, 429, get(h, "sk_1").Code)
-	require.Zero(t, reached)
-	require.Equal(t, []ratelimit.Event{{
-		Rule: "default", Outcome: ratelimit.OutcomeDenied, Decision: ratelimit.Decision{Limit: ratelimit.Blocked()},
-	}}, seen)
+	plans := map[string]ratelimit.Limit{"staff": ratelimit.Unlimited(), "gold": ratelimit.PerHour(7)}
+	rule := byKey("plan", ratelimit.PerHour(1))
+	rule.LimitFor = func(r *http.Request) ratelimit.Limit {
+		return plans[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]
+	}
+	h := ratelimit.New(ratelimit.NewMemory(nil), nil, byKey("all", ratelimit.PerHour(1000)), rule)(ok)
+	for range 5 {
+		w := get(h, "staff")
+		require.Equal(t, 200, w.Code)
+		require.Equal(t, `"all";q=1000;w=3600`, w.Header().Get("RateLimit-Policy"))
+	}
+	require.Contains(t, get(h, "gold").Header().Get("RateLimit-Policy"), `"plan";q=7;w=3600`)
+	require.Contains(t, get(h, "other").Header().Get("RateLimit-Policy"), `"plan";q=1;w=3600`)
 }
 
 func TestNoFieldsOnChosenRoutes(t *testing.T) {

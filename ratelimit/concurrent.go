@@ -7,107 +7,133 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/seawall-go/seawall/apierror"
 )
 
-// ConcurrentOptions are options of [MaxConcurrent].
+// ConcurrentOptions configure [MaxConcurrent]. Nil and the zero value are the defaults.
 type ConcurrentOptions struct {
-	// Rule is the name in events and in the problem details of a refusal. The default is
+	// Rule is the name in events and in the problem details of a refusal. If empty, it is
 	// "concurrent".
 	Rule string
 
-	// RetryAfter is what a refused request is told to wait: nobody knows when one of the others
-	// ends. It is rounded up to whole seconds. 0 is a second.
+	// RetryAfter is how long a refused request is told to wait, rounded up to whole seconds. If zero,
+	// it is a second.
 	RetryAfter time.Duration
 
-	// Skip exempts requests. Nil exempts none.
+	// Skip exempts a request. If nil, no request is exempt.
 	Skip func(*http.Request) bool
 
-	// KeyOptional lets requests without a key through, uncounted. Without it they are refused with
-	// 401 authentication_failed.
+	// KeyOptional exempts requests without a key. If false, they are refused with 401
+	// authentication_failed.
 	KeyOptional bool
 
-	// Shadow lets every request through, and counts it: what would have been refused is only told
-	// to Observe.
+	// Shadow lets every request through, and counts it. Observe reports what would have been
+	// refused.
 	Shadow bool
 
-	// Observe is told the outcome of every request; of the Decision, Allowed and RetryAfter are
-	// set. Nil is nobody. It must be quick: the request waits for it.
+	// Observe is called with the outcome of every request. It must not block, since the request
+	// waits for it. If nil, nothing is observed.
 	Observe func(context.Context, Event)
 }
 
-// MaxConcurrent returns a middleware that lets n requests of a key run at once, and answers more
-// with 429 rate_limit_exceeded: a caller whose requests are few but slow does not keep everyone
-// else's from running. The problem type of a refusal is quota-exceeded, as for [New]. Nil options
-// are the defaults. It panics if n is not positive or the key is nil.
+// MaxConcurrent returns a middleware that lets n requests of each key run at the same time. More are
+// answered with 429 rate_limit_exceeded. A caller with few but slow requests then leaves room for
+// the others. The problem type of a refusal is quota-exceeded, as for [New]. MaxConcurrent panics if n
+// is not positive or key is nil.
 //
-// A request counts until its handler returns, however it does: a panic ends it too, and a hijacked
-// connection goes on uncounted. Put it inside of http.TimeoutHandler, which returns while its
-// handler may still run. What it keeps is one small entry for each key with a request that runs.
+// A request holds its slot until its handler returns or panics. A hijacked connection does not hold
+// one. Put MaxConcurrent inside of http.TimeoutHandler, which returns while its handler may still
+// run. It keeps a small entry for each key that has a request running.
 func MaxConcurrent(n int, key KeyFunc, o *ConcurrentOptions) func(http.Handler) http.Handler {
 	if n <= 0 {
 		panic("ratelimit: MaxConcurrent needs a positive number of requests")
 	}
 	if key == nil {
-		panic("ratelimit: MaxConcurrent has no key")
+		panic("ratelimit: MaxConcurrent without a key")
 	}
 	if o == nil {
 		o = &ConcurrentOptions{}
 	}
-	name := cmp.Or(o.Rule, "concurrent")
-	return (&concurrent{
-		max:      n,
-		key:      key,
-		skip:     o.Skip,
-		optional: o.KeyOptional,
-		permit:   newPermit(name, newRefusal(name), o.RetryAfter, o.Shadow, o.Observe),
-		running:  make(map[string]int),
-	}).middleware
+	rule := cmp.Or(o.Rule, "concurrent")
+	c := &concurrent{
+		max:         n,
+		key:         key,
+		skip:        o.Skip,
+		keyOptional: o.KeyOptional,
+		slots:       newSlots(rule, newRefusal(rule), o.RetryAfter, o.Shadow, o.Observe),
+		held:        make(map[string]int),
+	}
+	return c.wrap
 }
 
 type concurrent struct {
-	max      int
-	key      KeyFunc
-	skip     func(*http.Request) bool
-	optional bool
-	permit   permit
+	max         int
+	key         KeyFunc
+	skip        func(*http.Request) bool
+	keyOptional bool
+	slots       slots
 
-	mu      sync.Mutex
-	running map[string]int // never 0
+	mu   sync.Mutex
+	held map[string]int // the slots that each key holds; keys that hold none are not in it
 }
 
-func (c *concurrent) middleware(next http.Handler) http.Handler {
+func (c *concurrent) wrap(next http.Handler) http.Handler {
 	checkHandler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c.skip != nil && c.skip(r) {
 			next.ServeHTTP(w, r)
 			return
 		}
-		key, err := call(c.key, r)
-		switch {
-		case err == nil:
-			c.permit.serve(w, r, next, c.enter(key), func() { c.leave(key) })
-		case c.optional && errors.Is(err, ErrNoKey), refuseKey(w, r, c.permit.name, err, c.permit.shadow, c.permit.observe):
+		key, err := keyOf(c.key, r)
+		if err != nil {
+			if c.refuseKey(w, r, err) {
+				next.ServeHTTP(w, r)
+			}
+			return
+		}
+		free := c.enter(key)
+		if free || c.slots.shadow {
+			defer c.leave(key) // whatever panics from here on
+		}
+		if c.slots.admit(w, r, free) {
 			next.ServeHTTP(w, r)
 		}
 	})
 }
 
-// enter counts a request in, if there is room or nothing is to be refused, and reports whether
-// there is.
-func (c *concurrent) enter(key string) bool {
+// refuseKey answers a request whose KeyFunc returned err, and reports whether it may go on.
+func (c *concurrent) refuseKey(w http.ResponseWriter, r *http.Request, err error) (ok bool) {
+	if c.keyOptional && errors.Is(err, ErrNoKey) {
+		return true
+	}
+	outcome, err := keyError(err)
+	if c.slots.observe != nil {
+		c.slots.observe(r.Context(), Event{Rule: c.slots.rule, Outcome: outcome, Shadow: c.slots.shadow, Err: err})
+	}
+	if !c.slots.shadow {
+		apierror.Write(w, r, err)
+	}
+	return c.slots.shadow
+}
+
+// enter takes a slot of the key, and reports whether one was free. In shadow mode it takes one in any
+// case.
+func (c *concurrent) enter(key string) (free bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := c.running[key]
-	if n < c.max || c.permit.shadow {
-		c.running[key] = n + 1
+	n := c.held[key]
+	free = n < c.max
+	if free || c.slots.shadow {
+		c.held[key] = n + 1
 	}
-	return n < c.max
+	return free
 }
 
 func (c *concurrent) leave(key string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.running[key]--; c.running[key] == 0 {
-		delete(c.running, key)
+	if c.held[key]--; c.held[key] == 0 {
+		delete(c.held, key)
 	}
 }

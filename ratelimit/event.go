@@ -1,36 +1,34 @@
 package ratelimit
 
-// Outcome is what became of a request.
+// Outcome is what happened to a request.
 type Outcome string
 
-// The outcomes.
+// The outcomes of requests.
 const (
 	OutcomeAllowed  Outcome = "allowed"  // it went on to the handler
-	OutcomeDenied   Outcome = "denied"   // it was over a limit, or blocked: 429, or 503 by Shed
-	OutcomeBypassed Outcome = "bypassed" // it went on undecided, because the limiter failed: see FailOpen
-	OutcomeNoKey    Outcome = "no_key"   // a rule's KeyFunc refused it: 401 if it had no key
-	OutcomeFailed   Outcome = "failed"   // it was refused undecided: the limiter failed (503), the context ended (503, 504), a hook was wrong (500)
+	OutcomeDenied   Outcome = "denied"   // it was over a limit: 429, or 503 from Shed
+	OutcomeBypassed Outcome = "bypassed" // the limiter failed, and it went on: see FailOpen
+	OutcomeNoKey    Outcome = "no_key"   // a KeyFunc refused it: 401 if it had no key
+	OutcomeFailed   Outcome = "failed"   // it was refused without a decision: 500, 503 or 504
 )
 
-// Event is what an Observe function gets: one for each rule that counted the request, after the
-// decision and before the answer. There is no key in it. A panic of the function is a panic of the
-// request, which has begun nothing yet.
+// Event describes what a rule did to a request. Observe functions are called once for each rule that
+// applies, after the decision and before the answer. An event does not hold the key.
 type Event struct {
 	// Rule is the name of the rule.
 	Rule string
 
-	// Outcome is that of the request: with several rules, the same for all of them.
+	// Outcome is the outcome of the request. With several rules it is the same for all of them.
 	Outcome Outcome
 
-	// Decision is the rule's own: a request is denied when one rule does not allow it. It is zero
-	// where there was none.
+	// Decision is that of this rule. It is zero if there was none. [MaxConcurrent] and [Shed] set
+	// Allowed and RetryAfter only.
 	Decision Decision
 
-	// Shadow tells that Outcome did not come to pass: the request went on to the handler all the
-	// same.
+	// Shadow reports whether the request went on to the handler despite the Outcome.
 	Shadow bool
 
-	// Err is the error of the limiter that failed, whatever Options.OnFailure made of it, or that
-	// of the KeyFunc. Nil for none.
+	// Err is the error of the limiter, also if [Options].OnFailure let the request through, or that
+	// of the KeyFunc. If nothing failed, it is nil.
 	Err error
 }

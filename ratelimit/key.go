@@ -14,45 +14,49 @@ import (
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
-// KeyFunc says whose bucket a request is charged to. It returns [ErrNoKey] when the request does not tell, and any other error to have
-// the request refused with it, as apierror.Write answers it. An empty key counts as ErrNoKey.
+// KeyFunc returns the key of a request: whose bucket it is charged to. The error is [ErrNoKey] if the
+// request does not have one. With any other error, the request is refused as [apierror.Write] answers
+// the error. An empty key counts as ErrNoKey.
 //
-// The functions of this package put the kind before the key ("principal:acct_1"), so that keys of two kinds are never the same one; a
-// function of your own should, too. Keys may be secrets: nothing in this package logs one or shows it to an Observe function.
+// The functions of this package put the kind before the key ("principal:acct_1"), so that keys of
+// different kinds never collide. Functions of your own should too. Keys may be secrets: this package
+// does not log them or pass them to Observe functions. A key over 256 bytes is replaced by its hash.
 type KeyFunc func(*http.Request) (key string, err error)
 
-// ErrNoKey says that a request does not tell its key. What follows is in [Rule].KeyOptional; [First] goes on to its next function.
+// ErrNoKey is the error of a [KeyFunc] if the request does not have a key.
 var ErrNoKey = errors.New("ratelimit: the request has no key")
 
-// errNoPrincipal is the ErrNoKey of ByPrincipal: a mistake of the service's, as a rule.
-var errNoPrincipal = fmt.Errorf("%w: it has no principal; authentication must come before and name one (seawall.WithPrincipal)", ErrNoKey)
+// errNoPrincipal is the ErrNoKey of ByPrincipal, which usually is a mistake of the service.
+var errNoPrincipal = fmt.Errorf("%w: it has no principal, which authentication must set (seawall.WithPrincipal)", ErrNoKey)
 
-// ByPrincipal is the account, user or key id that the service's authentication found (seawall.WithPrincipal). It is the right key for
-// whatever runs behind authentication: nobody can make one up.
+// ByPrincipal returns the account, user or key id that the service's authentication has set
+// (seawall.WithPrincipal). It is the right key behind authentication, since clients cannot invent
+// principals.
 func ByPrincipal(r *http.Request) (string, error) {
-	key, err := kind("principal:", reqstate.From(r.Context()).Principal())
-	if err != nil {
-		err = errNoPrincipal
+	principal := reqstate.From(r.Context()).Principal()
+	if principal == "" {
+		return "", errNoPrincipal
 	}
-	return key, err
+	return "principal:" + principal, nil
 }
 
-// ByAPIKey is the API key that the request presents: as a Bearer token, as the user of Basic authentication, or in X-API-Key. One key is
-// one bucket, however it is presented. A request that presents two different ones is refused with 401: authentication might look at
-// another one than the limit does.
+// ByAPIKey returns the API key that the request presents as a Bearer token, as the user of Basic
+// authentication, or in X-API-Key. One key is one bucket, however it is presented. A request with two
+// different keys is refused with 401, since authentication might use the other one.
 //
-// It does not know which keys exist. A key that is made up has a bucket of its own, and a full one: where no authentication runs
-// before, put a limit [ByRemoteAddr] in front.
+// ByAPIKey does not know which keys exist, and every invalid key has a full bucket. Without
+// authentication before it, put a limit by address ([ByRemoteAddr]) in front.
 func ByAPIKey(r *http.Request) (string, error) {
 	key, conflict := credential.APIKey(r)
 	if conflict {
 		return "", apierror.CodeAuthenticationFailed.New()
 	}
-	return kind("api_key:", key)
+	return prefixed("api_key:", key)
 }
 
-// ByHeader is the value of a header that the service's own proxy sets. Of one that the client may set, the client makes up as many as it
-// likes. Several lines are one value, in their order. It panics without a name.
+// ByHeader returns the value of a header, which the service's own proxy should set: a client that can
+// set it can have any number of buckets. Several lines are joined. ByHeader panics if the name is
+// empty.
 func ByHeader(name string) KeyFunc {
 	if name == "" {
 		panic("ratelimit: ByHeader without a name")
@@ -60,56 +64,52 @@ func ByHeader(name string) KeyFunc {
 	name = http.CanonicalHeaderKey(name)
 	prefix := "header:" + name + ":"
 	return func(r *http.Request) (string, error) {
-		return kind(prefix, strings.Join(r.Header[name], ", ")) // of one value, that is the value
+		return prefixed(prefix, strings.Join(r.Header[name], ", "))
 	}
 }
 
-// ByPattern is the pattern of mux that the request matches, such as "GET /v1/resources/{id}": a key by path would give each id a bucket
-// of its own. All requests without a route have one key, and so have all CONNECT requests. It is meant for [Join]: routes whose limits
-// differ need buckets of their own.
+// ByPattern returns the pattern of mux that the request matches, such as "GET /v1/resources/{id}".
+// With the path as the key instead, each id would have a bucket. Requests that match no pattern share
+// one key, and so do CONNECT requests. Use it with [Join] if routes have different limits.
 func ByPattern(mux *http.ServeMux) KeyFunc {
 	if mux == nil {
-		panic("ratelimit: ByPattern of a nil *http.ServeMux")
+		panic("ratelimit: ByPattern with a nil *http.ServeMux")
 	}
 	return func(r *http.Request) (string, error) {
 		pattern := ""
-		if r.Method != http.MethodConnect { // of one that the mux would redirect, it takes the path for the pattern
+		if r.Method != http.MethodConnect { // if mux redirects one, Handler returns its path
 			_, pattern = mux.Handler(r)
 		}
 		return "pattern:" + pattern, nil
 	}
 }
 
-// Join is the combination of several keys. It has none if one of them has none.
+// Join returns the combination of several keys. If one of them is missing, so is the result.
 func Join(keys ...KeyFunc) KeyFunc {
-	check("Join", keys)
+	checkKeys("Join", keys)
 	return func(r *http.Request) (string, error) {
-		joined := []byte("join:")
+		joined := "join:"
 		for _, f := range keys {
-			key, err := call(f, r)
+			key, err := keyOf(f, r)
 			if err != nil {
 				return "", err
 			}
-			// The length makes it unambiguous where a key ends.
-			joined = strconv.AppendInt(joined, int64(len(key)), 10)
-			joined = append(joined, ':')
-			joined = append(joined, key...)
+			joined += strconv.Itoa(len(key)) + ":" + key // the length shows where the key ends
 		}
-		return string(joined), nil
+		return joined, nil
 	}
 }
 
-// First is the key of the first function that finds one.
+// First returns the first key that is not missing.
 //
-// A key that is made up is found, too: First(ByAPIKey, ByRemoteAddr) limits nobody who sends
-// another API key with each request. It is for keys that were checked before, as in
-// First(ByPrincipal, ByRemoteAddr) behind an authentication that lets strangers through. For
-// others, put a limit [ByRemoteAddr] in front, or into the same [New] as a rule of its own.
+// An invalid key is not missing: First(ByAPIKey, ByRemoteAddr) does not limit a client that sends a new
+// API key with each request. Use First for keys that were checked before, as in First(ByPrincipal,
+// ByRemoteAddr) behind an authentication that admits anonymous callers. Otherwise use several rules.
 func First(keys ...KeyFunc) KeyFunc {
-	check("First", keys)
+	checkKeys("First", keys)
 	return func(r *http.Request) (string, error) {
 		for _, f := range keys {
-			if key, err := call(f, r); !errors.Is(err, ErrNoKey) {
+			if key, err := keyOf(f, r); !errors.Is(err, ErrNoKey) {
 				return key, err
 			}
 		}
@@ -117,29 +117,30 @@ func First(keys ...KeyFunc) KeyFunc {
 	}
 }
 
-func check(name string, keys []KeyFunc) {
+func checkKeys(name string, keys []KeyFunc) {
 	if len(keys) == 0 {
-		panic("ratelimit: " + name + " of nothing")
+		panic("ratelimit: " + name + " without a KeyFunc")
 	}
 	for _, f := range keys {
 		if f == nil {
-			panic("ratelimit: " + name + " of a nil KeyFunc")
+			panic("ratelimit: " + name + " with a nil KeyFunc")
 		}
 	}
 }
 
-func kind(prefix, key string) (string, error) {
+func prefixed(prefix, key string) (string, error) {
 	if key == "" {
 		return "", ErrNoKey
 	}
 	return prefix + key, nil
 }
 
-// maxKey is the length from which on a key is replaced by a hash: what a back end stores is not the caller's to blow up.
+// maxKey is the number of bytes above which a key is hashed, so that clients do not choose how much a
+// back end stores.
 const maxKey = 256
 
-// call returns the request's key. It is never empty.
-func call(f KeyFunc, r *http.Request) (string, error) {
+// keyOf returns the key of a request. It is not empty.
+func keyOf(f KeyFunc, r *http.Request) (string, error) {
 	key, err := f(r)
 	switch {
 	case err != nil:
@@ -151,4 +152,17 @@ func call(f KeyFunc, r *http.Request) (string, error) {
 		return "sha256:" + base64.RawURLEncoding.EncodeToString(sum[:]), nil
 	}
 	return key, nil
+}
+
+// keyError returns the outcome of a request without a charge because of err, and the error that
+// answers it.
+func keyError(err error) (Outcome, error) {
+	switch {
+	case errors.Is(err, ErrNoKey):
+		return OutcomeNoKey, apierror.CodeAuthenticationFailed.New().WithCause(err)
+	case apierror.From(err).Status() >= 500:
+		return OutcomeFailed, err
+	default:
+		return OutcomeNoKey, err
+	}
 }

@@ -39,10 +39,6 @@ func Per(n int, window time.Duration) Limit { return Limit{Quota: n, Window: win
 // skipped. It is valid nowhere else.
 func Unlimited() Limit { return Limit{Window: -1} }
 
-// Blocked is for [Rule].LimitFor: the request is denied for good, with 429 and without a
-// Retry-After, and charged by no rule. It is valid nowhere else.
-func Blocked() Limit { return Limit{Window: -2} }
-
 const (
 	maxUnits  = 1_000_000_000
 	maxRefill = 10 * 365 * 24 * time.Hour

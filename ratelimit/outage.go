@@ -1,27 +1,30 @@
 package ratelimit
 
 import (
+	"context"
+	"errors"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// quiet is the time in which an outage has no more than two records.
+// quiet is the least time between the end of an outage in the log and the beginning of the next one.
 const quiet = time.Minute
 
-// outage is a state of trouble that strangers can cause again and again. It is logged when it
-// begins and when it ends. One that begins within a minute after the last record is logged when it
-// has lasted beyond that minute, or never.
+// outage is a period in which requests fail, which callers may cause again and again. Its beginning
+// and its end are logged. If it begins within a minute after the last record, the beginning is logged
+// when that minute is over and requests still fail.
 type outage struct {
-	logged atomic.Bool // when it began, and not yet when it ended
+	logged atomic.Bool // whether the beginning was logged, and not yet the end
 
 	mu       sync.Mutex
-	record   time.Time // the last one in the log
-	failure  time.Time // the last one
-	requests int       // that failed, since the last outage that was logged ended
+	record   time.Time // the time of the last record
+	failure  time.Time // the time of the last failure
+	requests int       // failed requests since the last record of an end
 }
 
-// fails counts a request that failed, and reports whether the beginning is to be logged.
+// fails counts a failed request, and reports whether the beginning must be logged.
 func (o *outage) fails() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -36,9 +39,12 @@ func (o *outage) fails() bool {
 	return true
 }
 
-// works ends the outage if no request failed for the time that is given. It reports whether the end
-// is to be logged, and how many requests failed.
+// works ends the outage if no request has failed for the given time. It reports whether the end must
+// be logged, and how many requests have failed.
 func (o *outage) works(after time.Duration) (requests int, ended bool) {
+	if !o.logged.Load() {
+		return 0, false
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
@@ -49,4 +55,28 @@ func (o *outage) works(after time.Duration) (requests int, ended bool) {
 	o.logged.Store(false)
 	requests, o.requests = o.requests, 0
 	return requests, true
+}
+
+// logFailure logs the beginning of an outage.
+func (m *middleware) logFailure(ctx context.Context, err error) {
+	switch {
+	case errors.Is(err, ErrFull):
+		if m.full.fails() {
+			m.logger().LogAttrs(ctx, slog.LevelWarn, "ratelimit: the limiter has no room and refuses new keys")
+		}
+	case ctx.Err() != nil: // the client has gone, which says nothing about the limiter
+	case m.down.fails():
+		m.logger().LogAttrs(ctx, slog.LevelError, "ratelimit: the limiter fails", errorAttr(err))
+	}
+}
+
+// logSuccess logs the end of an outage. While new keys find no room, known keys are still served, so
+// that a full table ends only after a quiet minute.
+func (m *middleware) logSuccess(ctx context.Context) {
+	if n, ended := m.down.works(0); ended {
+		m.logger().LogAttrs(ctx, slog.LevelInfo, "ratelimit: the limiter works again", slog.Int("requests", n))
+	}
+	if n, ended := m.full.works(quiet); ended {
+		m.logger().LogAttrs(ctx, slog.LevelInfo, "ratelimit: the limiter has room again", slog.Int("requests", n))
+	}
 }

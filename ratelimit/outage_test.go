@@ -64,7 +64,7 @@ func TestWhatStrangersCanRepeatIsLoggedWhenItBeginsAndWhenItEnds(t *testing.T) {
 			m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, RefuseWhenFull: true})
 			_, err := m.Take(t.Context(), ratelimit.Charge{Rule: "other", Limit: ratelimit.PerHour(1), Cost: 1})
 			require.NoError(t, err)
-			return trouble{503, byKey("", ratelimit.PerHour(2)), m, ratelimit.FailLocal, func() { time.Sleep(time.Hour) }, "no room", "room again"}
+			return trouble{503, byKey("", ratelimit.PerHour(2)), m, ratelimit.FailLocal, func() { time.Sleep(time.Hour) }, "has no room", "has room again"}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

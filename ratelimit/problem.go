@@ -2,37 +2,33 @@ package ratelimit
 
 import "github.com/seawall-go/seawall/apierror"
 
-// The problem types of draft-ietf-httpapi-ratelimit-headers-11, section 5, for clients that prefer
-// problem details. Its third one, abnormal-usage-detected, says that the service has seen a pattern
-// in a caller's requests. Nothing here looks for one.
+// The problem types of draft-ietf-httpapi-ratelimit-headers-11, section 5. Its third one,
+// abnormal-usage-detected, is not used: this package does not look for patterns in requests.
 const (
 	quotaExceeded   = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 	reducedCapacity = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
 )
 
-// newRefusal is the answer to a request that is over the limits of those policies. Where their
-// names are not to be shown, there are none.
-func newRefusal(policies ...string) *apierror.Error {
+// newRefusal returns the answer to a request that violates the named rules.
+func newRefusal(rules ...string) *apierror.Error {
 	e := apierror.CodeRateLimitExceeded.New().WithProblemType(quotaExceeded, "Quota Exceeded")
-	if len(policies) == 0 {
+	if len(rules) == 0 {
 		return e
 	}
-	return e.WithProblemMember("violated-policies", policies)
+	return e.WithProblemMember("violated-policies", rules)
 }
 
-// unnamed is the refusal where the RateLimit fields are off: see [Options].
+// unnamed is the answer if the RateLimit fields are off, which name the rules.
 var unnamed = newRefusal()
 
-// refusal is the answer to a request that some rules deny.
-func (s *session) refusal() *apierror.Error {
-	if len(s.rules) == 1 {
-		return s.rules[0].refusal
-	}
+// refusalOf returns the answer to a request that some of the rules deny.
+func refusalOf(items []item) *apierror.Error {
 	var violated []string
 	var last *rule
-	for i, c := range s.rules {
-		if !s.decisions[i].Allowed {
-			violated, last = append(violated, c.Name), c
+	for i := range items {
+		if !items[i].decision.Allowed {
+			last = items[i].rule
+			violated = append(violated, last.Name)
 		}
 	}
 	if len(violated) == 1 {

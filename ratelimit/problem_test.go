@@ -63,8 +63,6 @@ func TestProblemDetailsOfADenialNameTheViolatedPolicies(t *testing.T) {
 	few, many := ratelimit.PerHour(1), ratelimit.PerHour(100)
 	costly := byKey("costly", few)
 	costly.Cost = func(*http.Request) int { return 2 }
-	blocked := byKey("blocked", many)
-	blocked.LimitFor = func(*http.Request) ratelimit.Limit { return ratelimit.Blocked() }
 	for name, row := range map[string]struct {
 		rules    []ratelimit.Rule
 		violated []string
@@ -75,7 +73,6 @@ func TestProblemDetailsOfADenialNameTheViolatedPolicies(t *testing.T) {
 		"one of two, the last":  {[]ratelimit.Rule{byKey("a", many), byKey("b", few)}, []string{"b"}},
 		"two of three":          {[]ratelimit.Rule{byKey("z", few), byKey("m", many), byKey("a", few)}, []string{"z", "a"}},
 		"for good":              {[]ratelimit.Rule{byKey("m", many), costly}, []string{"costly"}},
-		"a blocked caller":      {[]ratelimit.Rule{byKey("m", many), blocked}, []string{"blocked"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -90,10 +87,8 @@ func TestProblemDetailsOfADenialNameTheViolatedPolicies(t *testing.T) {
 				require.Equal(t, &row.violated, d.Violated)
 				require.NotContains(t, ids, d.RequestID, "one request's answer is not another's")
 				ids = append(ids, d.RequestID)
-				if name != "a blocked caller" { // nothing was decided about it
-					policies, _ := readField(t, header, "RateLimit-Policy", "q", "w")
-					require.Subset(t, policies, *d.Violated, "as they stand in the field")
-				}
+				policies, _ := readField(t, header, "RateLimit-Policy", "q", "w")
+				require.Subset(t, policies, *d.Violated, "as they stand in the field")
 			}
 		})
 	}
@@ -102,20 +97,17 @@ func TestProblemDetailsOfADenialNameTheViolatedPolicies(t *testing.T) {
 // Where the fields are off, so are the names that stand in them.
 func TestProblemDetailsNameNoPolicyWithoutFields(t *testing.T) {
 	t.Parallel()
-	guesses, blocked := byKey("guesses", ratelimit.PerHour(1)), byKey("blocked", ratelimit.PerHour(1))
-	blocked.LimitFor = func(*http.Request) ratelimit.Limit { return ratelimit.Blocked() }
-	for _, rule := range []ratelimit.Rule{guesses, blocked} {
-		o := &ratelimit.Options{NoFields: func(*http.Request) bool { return true }}
-		d, header := answered(t, ratelimit.New(ratelimit.NewMemory(nil), o, rule)(ok), "sk_1")
-		require.Equal(t, quotaExceeded, d.Type)
-		require.Nil(t, d.Violated, rule.Name)
-		require.NotContains(t, d.body, "violated")
-		require.Empty(t, header.Values("RateLimit-Policy"))
+	rule := byKey("guesses", ratelimit.PerHour(1))
+	o := &ratelimit.Options{NoFields: func(*http.Request) bool { return true }}
+	d, header := answered(t, ratelimit.New(ratelimit.NewMemory(nil), o, rule)(ok), "sk_1")
+	require.Equal(t, quotaExceeded, d.Type)
+	require.Nil(t, d.Violated)
+	require.NotContains(t, d.body, "violated")
+	require.Empty(t, header.Values("RateLimit-Policy"))
 
-		o.NoFields = func(*http.Request) bool { return false }
-		d, _ = answered(t, ratelimit.New(ratelimit.NewMemory(nil), o, rule)(ok), "sk_1")
-		require.Equal(t, &[]string{rule.Name}, d.Violated)
-	}
+	o.NoFields = func(*http.Request) bool { return false }
+	d, _ = answered(t, ratelimit.New(ratelimit.NewMemory(nil), o, rule)(ok), "sk_1")
+	require.Equal(t, &[]string{"guesses"}, d.Violated)
 }
 
 func TestProblemDetailsOfConcurrencyLimits(t *testing.T) {

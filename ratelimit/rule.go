@@ -1,133 +1,131 @@
 package ratelimit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// Rule is one limit on requests: whose bucket is charged, and how much it holds. Only Key is
-// required.
+// Rule is a limit on requests: which bucket a request is charged to, and how much it holds. Only Key
+// is required.
 type Rule struct {
-	// Name is the policy's name in the RateLimit fields, in the problem details of a denial, and in
-	// events, and tells buckets apart: rules of the same name that use the same Limiter share them.
-	// So rules with different limits need different names: New panics where the Limiter is a
-	// [Registrar], as Memory is. 1 to 64 printable ASCII characters; "" is "default".
+	// Name identifies the rule in the RateLimit fields, in the problem details of a denial, in
+	// events and in [Settle]: 1 to 64 printable ASCII characters. Rules of the same name that use
+	// the same Limiter share buckets, so rules with different limits need different names. If empty,
+	// it is "default".
 	Name string
 
-	// Limit is what each key has. The zero Limit is 100 per second.
+	// Limit is the limit of each key. If zero, it is 100 per second.
 	Limit Limit
 
-	// Key says whose bucket is charged. There is no default: what a caller is, only the service
-	// knows.
+	// Key returns the key of a request. There is no default.
 	Key KeyFunc
 
-	// LimitFor, where it is set, is the limit of this request's key: that of the caller's plan,
-	// say. The zero Limit is the rule's; [Unlimited] exempts the request from the rule, [Blocked]
-	// denies it for good. It should give one key one limit: where limits differ by route, the key
-	// must too (see [Join] and [ByPattern]). A limit that is not valid is a bug, and answered with
-	// 500 api_error.
+	// LimitFor returns the limit of this request's key, such as that of the caller's plan. The zero
+	// Limit is the rule's Limit, and [Unlimited] exempts the request. It should return the same
+	// limit for the same key: where limits differ by route, so must the keys ([Join], [ByPattern]).
+	// An invalid limit is answered with 500 api_error. If nil, every key has the rule's Limit.
 	LimitFor func(*http.Request) Limit
 
-	// Cost is the number of units that the request takes. Nil is 1. A cost of 0 is free; one over
-	// the burst is denied for good; a negative one is a bug, and answered with 500 api_error. Where
-	// the real cost is known only afterwards, this is an estimate: see Settled and CostAfter. An
-	// estimate that is too low lets a caller run into debt; one of 0 never denies anything.
+	// Cost returns the units that a request takes. A cost of 0 is free and never denied. A cost over
+	// the burst is denied for good. A negative one is answered with 500 api_error. If the real cost
+	// is known only later, this is an estimate: see Settled and CostAfter. If nil, the cost is 1.
 	Cost func(*http.Request) int
 
-	// Settled says that the handler may call [Settle] or [Reset] for this rule. It needs a Limiter
-	// that is an [Adjuster], as Memory is, and costs each request a few allocations.
+	// Settled allows the handler to call [Settle] and [Reset] for this rule. The Limiter must be an
+	// [Adjuster]. It costs each request a few allocations.
 	Settled bool
 
-	// CostAfter, where it is set, is the real cost of a request that the handler has not settled
-	// itself. It is called when the handler has returned, so after the end of a stream too, with
-	// the status that was sent. A negative value leaves the estimate as it is, and so does a
-	// handler that panics. It needs the same as Settled. The request is the one that the handler
-	// got.
+	// CostAfter returns the real cost of a request that the handler has not settled itself. It is
+	// called when the handler has returned, with the status that was sent and the request that the
+	// handler got. It is not called after a panic. If it returns a negative value, the estimate
+	// stays charged. The Limiter must be an [Adjuster]. If nil, nothing is settled.
 	CostAfter func(r *http.Request, status int) int
 
-	// Skip exempts requests from the rule, such as CORS preflights, which carry no key. Nil exempts
-	// none.
+	// Skip exempts a request from the rule, for example a CORS preflight, which has no key. If nil,
+	// no request is exempt.
 	Skip func(*http.Request) bool
 
-	// KeyOptional lets requests without a key through, not counted by this rule. Without it they
-	// are refused with 401 authentication_failed. For another key instead, see [First].
+	// KeyOptional exempts requests without a key from the rule. If false, they are refused with 401
+	// authentication_failed. To use another key instead, see [First].
 	KeyOptional bool
 }
 
-// rule is a Rule that was checked, and what can be said about it beforehand.
+// rule is a Rule that was checked, and what was derived from it.
 type rule struct {
 	Rule
-	quoted  string          // its name in the fields
-	policy  string          // its item in RateLimit-Policy, but for LimitFor
-	refusal *apierror.Error // the answer if it alone denies a request
+	quoted  string          // the name in the RateLimit fields
+	policy  string          // the item of RateLimit-Policy with the rule's Limit
+	refusal *apierror.Error // the answer if only this rule denies a request
 }
 
-func newRule(r Rule) rule {
-	if r.Name == "" {
-		r.Name = "default"
-	}
+func newRule(r Rule) *rule {
+	r.Name = cmp.Or(r.Name, "default")
+	r.Limit = cmp.Or(r.Limit, PerSecond(100))
 	checkName(r.Name)
 	if r.Key == nil {
-		panic("ratelimit: the rule " + strconv.Quote(r.Name) + " has no Key")
-	}
-	if r.Limit == (Limit{}) {
-		r.Limit = PerSecond(100)
+		panic(fmt.Sprintf("ratelimit: the rule %q has no Key", r.Name))
 	}
 	if err := r.Limit.Validate(); err != nil {
 		panic(fmt.Sprintf("%v (rule %q)", err, r.Name))
 	}
-	c := rule{Rule: r, quoted: quote(r.Name), refusal: newRefusal(r.Name)}
-	c.policy = string(appendPolicy(nil, c.quoted, r.Limit))
-	return c
+	quoted := quote(r.Name)
+	return &rule{Rule: r, quoted: quoted, policy: policyItem(quoted, r.Limit), refusal: newRefusal(r.Name)}
 }
-
-// errBlocked is about a caller that is [Blocked].
-var errBlocked = errors.New("ratelimit: the caller is blocked")
 
 func checkName(name string) {
 	if len(name) == 0 || len(name) > 64 {
-		panic("ratelimit: a name needs 1 to 64 characters: " + strconv.Quote(name))
+		panic(fmt.Sprintf("ratelimit: the name %q does not have 1 to 64 characters", name))
 	}
 	for i := range len(name) {
 		if name[i] < ' ' || name[i] > '~' {
-			panic("ratelimit: a name needs printable ASCII characters: " + strconv.Quote(name))
+			panic(fmt.Sprintf("ratelimit: the name %q has a character that is not printable ASCII", name))
 		}
 	}
 }
 
-// charge fills in what the request has to pay by this rule; false if nothing.
-func (c *rule) charge(r *http.Request, to *Charge) (bool, error) {
+// register panics if the rule does not go with the limiter.
+func (c *rule) register(l Limiter) {
+	if _, ok := l.(Adjuster); !ok && c.settles() {
+		panic(fmt.Sprintf("ratelimit: the rule %q is settled, which needs an Adjuster", c.Name))
+	}
+	if registrar, ok := l.(Registrar); ok {
+		if err := registrar.Register(c.Name, c.Limit); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// settles reports whether requests can be settled by the rule.
+func (c *rule) settles() bool { return c.Settled || c.CostAfter != nil }
+
+// charge returns the charge of a request, and whether the rule applies to it.
+func (c *rule) charge(r *http.Request) (charge Charge, applies bool, err error) {
 	if c.Skip != nil && c.Skip(r) {
-		return false, nil
+		return Charge{}, false, nil
 	}
-	key, err := call(c.Key, r)
+	key, err := keyOf(c.Key, r)
+	if c.KeyOptional && errors.Is(err, ErrNoKey) {
+		return Charge{}, false, nil
+	}
 	if err != nil {
-		if c.KeyOptional && errors.Is(err, ErrNoKey) {
-			err = nil
-		}
-		return false, err
+		return Charge{}, false, err
 	}
-	to.Rule, to.Key, to.Limit, to.Cost = c.Name, key, c.Limit, 1
+	charge = Charge{Rule: c.Name, Key: key, Limit: c.Limit, Cost: 1}
 	if c.LimitFor != nil {
-		switch l := c.LimitFor(r); l {
-		case Limit{}:
-		case Unlimited():
-			return false, nil
-		case Blocked():
-			return false, errBlocked
-		default:
-			to.Limit = l
-		}
+		charge.Limit = cmp.Or(c.LimitFor(r), c.Limit)
+	}
+	if charge.Limit == Unlimited() {
+		return Charge{}, false, nil
 	}
 	if c.Cost != nil {
-		to.Cost = c.Cost(r)
+		charge.Cost = c.Cost(r)
 	}
-	if err := to.Validate(); err != nil {
-		return false, fmt.Errorf("%w (rule %q)", err, c.Name)
+	if err := charge.Validate(); err != nil {
+		return Charge{}, false, fmt.Errorf("%w (rule %q)", err, c.Name)
 	}
-	return true, nil
+	return charge, true, nil
 }

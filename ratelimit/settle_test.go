@@ -69,7 +69,7 @@ func TestSettleChargesTheRealCost(t *testing.T) {
 		"nothing":                {[]string{"tokens=0"}, 100, ""},
 		"more than a burst":      {[]string{"tokens=1000"}, 0, ""},
 		"more than there can be": {[]string{"tokens=9223372036854775807"}, 0, ""},
-		"twice":                  {[]string{"tokens=10", "tokens=20"}, 90, "ratelimit: the request was settled before\n"},
+		"twice":                  {[]string{"tokens=10", "tokens=20"}, 90, "ratelimit: the request is already settled\n"},
 		"less than nothing":      {[]string{"tokens=-1"}, 40, "ratelimit: a Charge's Cost is negative\n"},
 		"another rule":           {[]string{"other=10"}, 40, "ratelimit: the request has no rule \"other\" that is Settled\n"},
 		"a rule that is not":     {[]string{"requests=10"}, 40, "ratelimit: the request has no rule \"requests\" that is Settled\n"},
@@ -304,8 +304,6 @@ func TestSettleOfWhatWasNotCharged(t *testing.T) {
 	optional.KeyOptional, optional.Key = true, ratelimit.ByHeader("X-Org")
 	dear := tokens("tokens")
 	dear.Cost = func(*http.Request) int { return 101 }
-	blocked := tokens("tokens")
-	blocked.LimitFor = func(*http.Request) ratelimit.Limit { return ratelimit.Blocked() }
 	keyless := tokens("tokens")
 	keyless.Key = ratelimit.ByHeader("X-Org")
 	for name, row := range map[string]struct {
@@ -313,14 +311,13 @@ func TestSettleOfWhatWasNotCharged(t *testing.T) {
 		o    ratelimit.Options
 		err  error
 	}{
-		"skipped":           {rule: skip},
-		"unlimited":         {rule: unlimited},
-		"without a key":     {rule: optional},
-		"bypassed":          {rule: tokens("tokens"), o: ratelimit.Options{OnFailure: ratelimit.FailOpen}, err: errDown},
-		"denied in shadow":  {rule: dear, o: ratelimit.Options{Shadow: true}},
-		"blocked in shadow": {rule: blocked, o: ratelimit.Options{Shadow: true}},
-		"no key in shadow":  {rule: keyless, o: ratelimit.Options{Shadow: true}},
-		"failed in shadow":  {rule: tokens("tokens"), o: ratelimit.Options{Shadow: true, OnFailure: ratelimit.FailClosed}, err: errDown},
+		"skipped":          {rule: skip},
+		"unlimited":        {rule: unlimited},
+		"without a key":    {rule: optional},
+		"bypassed":         {rule: tokens("tokens"), o: ratelimit.Options{OnFailure: ratelimit.FailOpen}, err: errDown},
+		"denied in shadow": {rule: dear, o: ratelimit.Options{Shadow: true}},
+		"no key in shadow": {rule: keyless, o: ratelimit.Options{Shadow: true}},
+		"failed in shadow": {rule: tokens("tokens"), o: ratelimit.Options{Shadow: true, OnFailure: ratelimit.FailClosed}, err: errDown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"cmp"
 	"context"
+	"math"
 	"net/http"
 	"sync"
 	"time"
@@ -13,60 +14,61 @@ import (
 // Class is how much a request matters when there are too many. The zero Class is ClassNormal.
 type Class int
 
-// The classes, and when [Shed] refuses them if the reserve is 20 % of the capacity.
+// The classes, and the share of the capacity from which on [Shed] refuses them with the default
+// reserve.
 const (
-	ClassLow      Class = iota - 1 // what can wait, such as test mode and batches: from 60 % on
-	ClassNormal                    // from 80 % on
-	ClassHigh                      // what others depend on, such as writes: from 90 % on
-	ClassCritical                  // what must not fail, such as charges: when all is taken
+	ClassLow      Class = iota - 1 // can wait, such as test mode and batches: from 60 %
+	ClassNormal                    // from 80 %
+	ClassHigh                      // others depend on it, such as writes: from 90 %
+	ClassCritical                  // must not fail, such as charges: at 100 %
 )
 
-// ShedOptions are options of [Shed].
+// ShedOptions configure [Shed]. Nil and the zero value are the defaults.
 type ShedOptions struct {
-	// Rule is the name in events. The default is "shed".
+	// Rule is the name in events. If empty, it is "shed".
 	Rule string
 
-	// Reserve is the share of the capacity that ClassNormal requests leave alone, from 0 to 1. ClassLow ones
-	// leave a quarter of the rest alone, too; ClassHigh ones leave half of the reserve. 0 is 0.2,
-	// negative is no reserve.
+	// Reserve is the share of the capacity, less than 1, that ClassNormal requests leave free.
+	// ClassLow also leaves a quarter of the rest. ClassHigh leaves half of the reserve. If zero, it
+	// is 0.2. If negative, there is no reserve.
 	Reserve float64
 
-	// Hysteresis is the share of the capacity that must have come free before a class that was
-	// refused is admitted again: without it, the service would change its mind with every request.
-	// ClassCritical requests are admitted as soon as there is room. 0 is 0.1, negative is none.
+	// Hysteresis is the share of the capacity, less than 1, that must become free before a refused
+	// class is admitted again, so that Shed does not alternate with every request. ClassCritical is
+	// admitted as soon as there is room. If zero, it is 0.1. If negative, there is none.
 	Hysteresis float64
 
-	// RetryAfter is what a refused request is told to wait. It is rounded up to whole seconds. 0 is
-	// a second.
+	// RetryAfter is how long a refused request is told to wait, rounded up to whole seconds. If zero,
+	// it is a second.
 	RetryAfter time.Duration
 
-	// Skip exempts requests, such as health checks. Nil exempts none.
+	// Skip exempts a request, such as a health check. If nil, no request is exempt.
 	Skip func(*http.Request) bool
 
-	// Shadow lets every request through, and counts it: what would have been refused is only told
-	// to Observe.
+	// Shadow lets every request through, and counts it. Observe reports what would have been
+	// refused.
 	Shadow bool
 
-	// Observe is told the outcome of every request; of the Decision, Allowed and RetryAfter are
-	// set. Nil is nobody. It must be quick: the request waits for it.
+	// Observe is called with the outcome of every request. It must not block, since the request
+	// waits for it. If nil, nothing is observed.
 	Observe func(context.Context, Event)
 }
 
-// Shed returns a middleware that refuses requests with 503 service_unavailable when the process has
-// too much to do, the least important ones first. Capacity is the number of requests that it does
-// well at once: that of its workers, or of its database connections. Each class is refused from a
-// share of it on, and for a while after: see [ShedOptions]. Whenever a class is refused, so are all
-// below it. As what is kept for Critical requests is a share of every process, it is one of the
-// fleet.
+// Shed returns a middleware that refuses requests with 503 service_unavailable if too many run in
+// this process, the least important ones first. Capacity is the number of requests that the process
+// serves well at the same time, for example that of its workers or database connections. Each class
+// is refused when the process runs more than its share of the capacity: see [ShedOptions]. If a class
+// is refused, so are all below it. Since every process keeps a share for ClassCritical, so does the
+// fleet. Shed panics if the capacity is not positive.
 //
-// The class of a request is for the service to say: by its route, never by a header that the client
-// may set. By the principal's plan it can only say it inside of authentication, whose own work Shed
-// does not spare the process then. A nil function makes all of them ClassNormal. Nil options are the
-// defaults. It panics if the capacity is not positive.
+// The class function returns the class of a request, for example by its route. A header that the
+// client may set is not safe. If the class depends on the principal, Shed must be inside of
+// authentication, and then does not save the work of that. If class is nil, all requests are
+// ClassNormal.
 //
-// A request counts until its handler returns, however it does: a panic ends it too, and a hijacked
-// connection goes on uncounted. The problem type of a refusal is the RateLimit draft's
-// temporary-reduced-capacity. It has no violated-policies: the caller has violated none.
+// A request holds its slot until its handler returns or panics. A hijacked connection does not hold
+// one. The problem type of a refusal is temporary-reduced-capacity of the RateLimit draft, without
+// violated-policies, since the caller has violated none.
 func Shed(capacity int, class func(*http.Request) Class, o *ShedOptions) func(http.Handler) http.Handler {
 	if capacity <= 0 {
 		panic("ratelimit: Shed needs a positive capacity")
@@ -77,74 +79,82 @@ func Shed(capacity int, class func(*http.Request) Class, o *ShedOptions) func(ht
 	if class == nil {
 		class = func(*http.Request) Class { return ClassNormal }
 	}
-	capacity = min(capacity, 1<<30) // no process runs more, and shares of the largest int would not fit an int
 	busy := apierror.CodeServiceUnavailable.New().WithProblemType(reducedCapacity, "Temporary Reduced Capacity")
 	s := &shed{
 		class:  class,
 		skip:   o.Skip,
-		permit: newPermit(cmp.Or(o.Rule, "shed"), busy, o.RetryAfter, o.Shadow, o.Observe),
+		slots:  newSlots(cmp.Or(o.Rule, "shed"), busy, o.RetryAfter, o.Shadow, o.Observe),
+		levels: newLevels(capacity, share("Reserve", o.Reserve, 0.2), share("Hysteresis", o.Hysteresis, 0.1)),
 	}
-	reserve, hysteresis := share("Reserve", o.Reserve, 0.2), share("Hysteresis", o.Hysteresis, 0.1)
-	part := func(share float64) int { return max(int(share*float64(capacity)+1e-9), 1) }
-	for i, left := range [...]float64{reserve + (1-reserve)/4, reserve, reserve / 2} {
-		stop := part(1 - left)
-		s.grades[i] = grade{stop: stop, resume: max(stop-part(hysteresis), 0)}
-	}
-	s.grades[ClassCritical-ClassLow] = grade{stop: capacity, resume: capacity - 1}
-	return s.middleware
+	return s.wrap
 }
 
-// share is an option that is a share, or its default, or 0 when it is off.
+// share returns the value of an option that is a share.
 func share(name string, v, byDefault float64) float64 {
-	switch {
-	case v == 0:
-		return byDefault
-	case v < 0:
-		return 0
-	case v < 1:
-		return v
+	if v >= 1 || math.IsNaN(v) {
+		panic("ratelimit: ShedOptions." + name + " must be less than 1")
 	}
-	panic("ratelimit: ShedOptions." + name + " must be under 1")
+	return max(cmp.Or(v, byDefault), 0)
 }
 
 type shed struct {
-	class  func(*http.Request) Class
-	skip   func(*http.Request) bool
-	permit permit
+	class func(*http.Request) Class
+	skip  func(*http.Request) bool
+	slots slots
 
-	mu      sync.Mutex
-	running int
-	grades  [ClassCritical - ClassLow + 1]grade
+	mu     sync.Mutex
+	held   int
+	levels levels
 }
 
-// grade is the state of one class.
-type grade struct {
-	stop, resume int // requests that run when it begins to be refused, and when it is admitted again
+// levels are the states of the classes, from ClassLow on.
+type levels [ClassCritical - ClassLow + 1]level
+
+// level is the state of one class: it is refused when stop slots are held, and admitted again when
+// no more than resume are.
+type level struct {
+	stop, resume int
 	refused      bool
 }
 
-func (s *shed) middleware(next http.Handler) http.Handler {
+func newLevels(capacity int, reserve, hysteresis float64) (l levels) {
+	capacity = min(capacity, 1<<30)                                                      // so that the shares fit an int
+	part := func(share float64) int { return max(int(share*float64(capacity)+1e-9), 1) } // 0.7*10 is 6.999…
+	for i, left := range [...]float64{reserve + (1-reserve)/4, reserve, reserve / 2} {
+		stop := part(1 - left)
+		l[i] = level{stop: stop, resume: max(stop-part(hysteresis), 0)}
+	}
+	l[ClassCritical-ClassLow] = level{stop: capacity, resume: capacity - 1}
+	return l
+}
+
+func (s *shed) wrap(next http.Handler) http.Handler {
 	checkHandler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.skip != nil && s.skip(r) {
 			next.ServeHTTP(w, r)
 			return
 		}
-		class := min(max(s.class(r), ClassLow), ClassCritical)
-		s.permit.serve(w, r, next, s.enter(class), s.leave)
+		free := s.enter(min(max(s.class(r), ClassLow), ClassCritical))
+		if free || s.slots.shadow {
+			defer s.leave() // whatever panics from here on
+		}
+		if s.slots.admit(w, r, free) {
+			next.ServeHTTP(w, r)
+		}
 	})
 }
 
-// enter counts a request in, if its class is admitted or nothing is to be refused, and tells
-// whether it is.
-func (s *shed) enter(c Class) bool {
+// enter takes a slot, and reports whether one was free for the class. In shadow mode it takes one in
+// any case.
+func (s *shed) enter(c Class) (free bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	refused := s.grades[c-ClassLow].refused
-	if !refused || s.permit.shadow {
+	free = !s.levels[c-ClassLow].refused
+	if free || s.slots.shadow {
 		s.count(1)
 	}
-	return !refused
+	return free
 }
 
 func (s *shed) leave() {
@@ -154,13 +164,13 @@ func (s *shed) leave() {
 }
 
 func (s *shed) count(n int) {
-	s.running += n
-	for i := range s.grades {
-		switch g := &s.grades[i]; {
-		case s.running >= g.stop:
-			g.refused = true
-		case s.running <= g.resume:
-			g.refused = false
+	s.held += n
+	for i := range s.levels {
+		switch l := &s.levels[i]; {
+		case s.held >= l.stop:
+			l.refused = true
+		case s.held <= l.resume:
+			l.refused = false
 		}
 	}
 }

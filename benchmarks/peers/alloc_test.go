@@ -15,7 +15,7 @@ func TestAllocBudgets(t *testing.T) {
 	}{
 		{"decision, one key", serially(1)[0], nil, 0},
 		{"decision, 10,000 keys", serially(10_000)[0], nil, 0},
-		{"rate-limit middleware, admitted", admitted()[0], nil, 2},
+		{"rate-limit middleware, admitted", admitted()[0], nil, 4},
 		{"request id, tracker, recovery", chi[0], nil, 5},
 		{"transport, GET", transport[0], &transport[1], 1},
 	} {
