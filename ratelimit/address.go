@@ -10,64 +10,58 @@ import (
 	"strings"
 )
 
-// AddressOptions are options of [ByAddress].
+// AddressOptions configure [ByAddress]. Nil and the zero value are the defaults.
 type AddressOptions struct {
-	// Trusted are the proxies that are believed about the address of their peer, by their own
-	// addresses. If empty, no one is, and the address is that of the peer.
+	// Trusted are the addresses of the proxies that are trusted to report the address of their
+	// client. If empty, no proxy is trusted, and the address is that of the peer.
 	Trusted []netip.Prefix
 
-	// TrustUnixSocket trusts a peer that is connected to a Unix socket of this server, as a proxy
-	// on the same machine is. Such a peer has no address itself: if it does not forward one, the
-	// request has no key ([ErrNoKey]).
+	// TrustUnixSocket trusts a peer that is connected to a Unix socket of this server, such as a
+	// proxy on the same machine. Such a peer has no address. If it does not report one, the request
+	// has no key ([ErrNoKey]).
 	TrustUnixSocket bool
 
-	// Header is where trusted proxies put the address. If empty, it is X-Forwarded-For. One that a
-	// proxy replaces by a single address, such as CF-Connecting-IP or Fly-Client-IP, is read by the
-	// same rules. It must be one that every trusted proxy sets: a header that it passes on from the
-	// client is the client's to choose. Forwarded (RFC 7239) has another syntax and is not
-	// supported.
+	// Header is the header in which trusted proxies report the address. If empty, it is
+	// X-Forwarded-For. A header with a single address, such as CF-Connecting-IP or Fly-Client-IP,
+	// is read by the same rules. Every trusted proxy must set the header: one that passes it on lets
+	// its client choose the address. Forwarded (RFC 7239) is not supported.
 	Header string
 
-	// IPv6Bits is the length of the prefix by which IPv6 addresses share a bucket. 0 is 64, which
-	// is what a subscriber has at least; 128 gives each address its own, of which one subscriber
-	// has 2^64. Whoever has a /48 has 65,536 prefixes of 64 bits.
+	// IPv6Bits is the length of the prefix whose IPv6 addresses share a bucket. If zero, it is 64,
+	// since every subscriber has a /64 at least. At 128, a subscriber has 2^64 buckets.
 	IPv6Bits int
 }
 
-// ByRemoteAddr is the address of the peer, for a server that clients reach directly. Behind a proxy
-// it is the proxy's: see [ByForwardedFor]. IPv6 addresses share a bucket by /64.
+// ByRemoteAddr returns the address of the peer, for a server that clients reach directly. Behind a
+// proxy, that is the proxy's address: see [ByForwardedFor]. IPv6 addresses share a bucket by /64. A
+// request whose peer has no IP address is answered with 500.
 func ByRemoteAddr(r *http.Request) (string, error) { return byRemoteAddr(r) }
 
 var byRemoteAddr = ByAddress(nil)
 
-// ByForwardedFor is the address of the client behind the trusted proxies. It is only safe when each
-// of them appends the address of its own peer to X-Forwarded-For, and when a proxy that is named
-// cannot be reached around. It panics without one.
+// ByForwardedFor returns the address of the client behind the trusted proxies. It is safe only if each
+// of them appends the address of its peer to X-Forwarded-For, and if clients cannot reach the server
+// from a trusted address without passing the proxy. It panics if there is no trusted proxy.
 //
-// All lines of X-Forwarded-For are one list. It is read from the right, from the proxy nearest to
-// us, until the first address that is not a trusted proxy's: that is the client, whatever it wrote
-// further to the left. Empty elements are ignored (RFC 9110, section 5.6.1). What is no address
-// ends the walk too, and then the client is the last proxy that was found. A peer that is not
-// trusted is the client itself.
+// All lines of X-Forwarded-For are one list, which is read from the right, that is, from the nearest
+// proxy. The first address that is not a trusted proxy is the client, whatever it has written
+// further to the left. Empty elements are ignored (RFC 9110, section 5.6.1). If an element is not an
+// address, the client is the proxy that has reported it. A peer that is not trusted is the client.
 func ByForwardedFor(trusted ...netip.Prefix) KeyFunc {
 	if len(trusted) == 0 {
-		panic("ratelimit: ByForwardedFor without a trusted proxy; use ByRemoteAddr")
+		panic("ratelimit: ByForwardedFor without a trusted proxy: use ByRemoteAddr")
 	}
 	return ByAddress(&AddressOptions{Trusted: trusted})
 }
 
-// ByAddress is [ByRemoteAddr] and [ByForwardedFor] with options. An IPv4-mapped IPv6 address is its
-// IPv4 address, so is one behind the NAT64 prefix 64:ff9b::/96 (RFC 6052), and a zone does not
-// count. A request whose peer has no IP address, such as one on a Unix socket that is not trusted,
-// is answered with 500: it needs another key.
+// ByAddress is [ByRemoteAddr] and [ByForwardedFor] with options. An IPv4-mapped IPv6 address counts as
+// its IPv4 address, and so does one with the NAT64 prefix 64:ff9b::/96 (RFC 6052). Zones are ignored.
+// A request whose peer has no IP address, and is not trusted, is answered with 500.
 func ByAddress(o *AddressOptions) KeyFunc {
 	if o == nil {
 		o = &AddressOptions{}
 	}
-	bits := o.IPv6Bits
-	if bits == 0 {
-		bits = 64
-	}
+	bits := cmp.Or(o.IPv6Bits, 64)
 	if bits < 1 || bits > 128 {
 		panic("ratelimit: AddressOptions.IPv6Bits must be 0 to 128")
 	}
@@ -75,7 +69,32 @@ func ByAddress(o *AddressOptions) KeyFunc {
 	if header == "Forwarded" {
 		panic("ratelimit: AddressOptions.Header cannot be Forwarded")
 	}
-	trusted := slices.Clone(o.Trusted)
+	trusted, trustUnix := trustedPrefixes(o.Trusted), o.TrustUnixSocket
+	return func(r *http.Request) (string, error) {
+		peer, ok := parseAddr(r.RemoteAddr)
+		unix := !ok && trustUnix && onUnixSocket(r)
+		if !ok && !unix {
+			return "", fmt.Errorf("ratelimit: the peer's address is not an IP address: %.64q", r.RemoteAddr)
+		}
+		addr := peer
+		if unix || contains(trusted, peer) {
+			addr = client(peer, r.Header[header], trusted)
+		}
+		if !addr.IsValid() {
+			return "", ErrNoKey
+		}
+		if addr.Is4() {
+			return "addr:" + addr.String(), nil
+		}
+		prefix, err := addr.Prefix(bits)
+		return "addr:" + prefix.String(), err
+	}
+}
+
+// trustedPrefixes returns a copy of the prefixes. Those of IPv4 addresses in IPv6 spelling become
+// IPv4 prefixes, as the addresses that they are compared with do.
+func trustedPrefixes(prefixes []netip.Prefix) []netip.Prefix {
+	trusted := slices.Clone(prefixes)
 	for i, p := range trusted {
 		if !p.IsValid() {
 			panic("ratelimit: a trusted prefix is invalid")
@@ -84,59 +103,36 @@ func ByAddress(o *AddressOptions) KeyFunc {
 			trusted[i] = netip.PrefixFrom(addr, p.Bits()-96)
 		}
 	}
-	trustUnix := o.TrustUnixSocket
-	return func(r *http.Request) (string, error) {
-		addr, ok := parseAddr(r.RemoteAddr)
-		unix := !ok && trustUnix && onUnixSocket(r)
-		if !ok && !unix {
-			return "", fmt.Errorf("ratelimit: the peer's address is not an IP address: %.64q", r.RemoteAddr)
-		}
-		if unix || contains(trusted, addr) {
-			addr = client(addr, r.Header[header], trusted)
-		}
-		if !addr.IsValid() {
-			return "", ErrNoKey
-		}
-		var buffer [64]byte
-		key := append(buffer[:0], "addr:"...)
-		if addr.Is4() {
-			return string(addr.AppendTo(key)), nil
-		}
-		prefix, _ := addr.Prefix(bits) // in range: checked above
-		return string(prefix.AppendTo(key)), nil
-	}
+	return trusted
 }
 
-// onUnixSocket reports whether the request came over a Unix socket of a net/http server. What
-// RemoteAddr says of such a peer differs between systems, and middleware may fill it with what a
-// client wrote.
+// onUnixSocket reports whether the request came over a Unix socket of a net/http server. RemoteAddr
+// cannot tell: its text for such a peer differs between systems, and middleware may set it from a
+// header.
 func onUnixSocket(r *http.Request) bool {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	return ok && local.Network() == "unix"
 }
 
-// client walks from the trusted peer towards the client for as long as the address is a trusted
-// proxy's.
-func client(peer netip.Addr, forwarded []string, trusted []netip.Prefix) netip.Addr {
+// client returns the client behind a trusted peer: the first address in the list, from the right, that
+// is not trusted.
+func client(peer netip.Addr, lines []string, trusted []netip.Prefix) netip.Addr {
 	addr := peer
-	for _, line := range slices.Backward(forwarded) {
-		for more := true; more; {
-			var last string
-			if i := strings.LastIndexByte(line, ','); i >= 0 {
-				line, last = line[:i], line[i+1:]
-			} else {
-				last, more = line, false
-			}
-			if last = strings.Trim(last, " \t"); last == "" {
-				continue
-			}
-			before, ok := parseAddr(last)
-			if !ok {
-				return addr
-			}
-			if addr = before; !contains(trusted, addr) {
-				return addr
-			}
+	rest := strings.Join(lines, ",")
+	for rest != "" {
+		i := strings.LastIndexByte(rest, ',') // -1 if there is only one element left
+		element := strings.Trim(rest[i+1:], " \t")
+		rest = rest[:max(i, 0)]
+		if element == "" {
+			continue
+		}
+		reported, ok := parseAddr(element)
+		if !ok {
+			return addr
+		}
+		addr = reported
+		if !contains(trusted, addr) {
+			return addr
 		}
 	}
 	return addr
@@ -151,8 +147,8 @@ func contains(prefixes []netip.Prefix, addr netip.Addr) bool {
 	return false
 }
 
-// parseAddr reads an address with or without a port, an IPv6 address with or without brackets. The
-// result has no zone, and is an IPv4 address where it stands for one.
+// parseAddr parses an address, with or without a port or, for IPv6, brackets. The result has no zone.
+// If it stands for an IPv4 address, it is that.
 func parseAddr(s string) (netip.Addr, bool) {
 	var addr netip.Addr
 	var err error
@@ -173,7 +169,7 @@ func parseAddr(s string) (netip.Addr, bool) {
 	return ipv4(addr.WithZone("")), err == nil
 }
 
-// nat64 is the well-known prefix of RFC 6052, section 2.1: the rest is an IPv4 address.
+// nat64 is the well-known prefix of RFC 6052, section 2.1. The last 32 bits are an IPv4 address.
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
 // ipv4 returns the IPv4 address that an IPv6 address stands for, or the address itself.

@@ -54,7 +54,7 @@ func TestAllocations(t *testing.T) {
 		{"ByHeader", 1, key(ratelimit.ByHeader("X-Account"))},
 		{"ByAPIKey, Bearer", 1, key(ratelimit.ByAPIKey)},
 		{"ByPrincipal", 1, key(ratelimit.ByPrincipal)},
-		{"ByForwardedFor", 1, key(ratelimit.ByForwardedFor(proxies...))},
+		{"ByForwardedFor", 2, key(ratelimit.ByForwardedFor(proxies...))},
 		{"middleware, ByHeader", 4, through(ratelimit.New(m, nil, rule("h", byHeader)))},
 		{"middleware, ByPrincipal", 4, through(ratelimit.New(m, nil, rule("p", byPrincipal)))},
 		{"middleware, two rules", 10, through(ratelimit.New(m, nil, rule("p2", byPrincipal), rule("h2", byHeader)))},

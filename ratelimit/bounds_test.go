@@ -37,7 +37,7 @@ func TestLimitsAtTheEdge(t *testing.T) {
 		"a negative one":                    {ratelimit.Limit{Quota: 1, Window: time.Second, Burst: -1}, "Burst must"},
 		"the least one":                     {ratelimit.Limit{Quota: 1e9, Window: time.Second, Burst: 1}, ""},
 		"a unit a nanosecond":               {ratelimit.Per(1000, 1000), ""},
-		"more than a unit a nanosecond":     {ratelimit.Per(1001, 1000), "more than a unit a nanosecond"},
+		"more than a unit a nanosecond":     {ratelimit.Per(1001, 1000), "more than a unit per nanosecond"},
 		"the shortest window":               {ratelimit.Per(1, 1), ""},
 		"a window of nothing":               {ratelimit.Per(1, 0), "Window must be positive"},
 		"ten years":                         {ratelimit.Per(7, tenYears), ""},

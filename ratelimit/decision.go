@@ -8,10 +8,10 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Decision is the outcome of a [Charge]. Its durations count from the moment of the decision.
+// Decision is the result of a [Charge]. Its durations count from the time of the decision.
 type Decision struct {
-	// Allowed reports whether the bucket holds the units that were asked for. They have been taken
-	// then; of several charges that are made together, only when all are allowed.
+	// Allowed reports whether the bucket had the units. They are taken then, except if another
+	// charge of the same TakeAll is denied.
 	Allowed bool
 
 	// Limit is that of the charge.
@@ -20,15 +20,15 @@ type Decision struct {
 	// Remaining is the number of whole units left.
 	Remaining int
 
-	// RetryAfter is, for a denial, the least whole number of seconds, at least one, after which the
-	// same charge is admitted if nobody else takes from the bucket. It is 0 when the charge was
-	// allowed, and for a cost over the burst: waiting does not help.
+	// RetryAfter is the wait after a denial, in whole seconds, at least one: the same charge is
+	// allowed then, and not a second earlier, if no other is made to the bucket. It is 0 if the charge
+	// was allowed, and if the cost is over the burst, since waiting does not help.
 	RetryAfter time.Duration
 
-	// RefillAfter is the time until there is one unit more than Remaining; 0 for a full bucket.
+	// RefillAfter is the time until the bucket has one more unit. It is 0 if the bucket is full.
 	RefillAfter time.Duration
 
-	// ResetAfter is the time until the bucket is full; 0 when it is.
+	// ResetAfter is the time until the bucket is full. It is 0 if it is full.
 	ResetAfter time.Duration
 }
 

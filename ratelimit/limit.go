@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -8,57 +9,58 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Limit is a token bucket: it holds Burst units, Quota units flow in every Window, evenly, and what
-// it does not hold is lost. In any span of time W it admits at most Burst + Quota·W/Window units:
-// with 100 a second, 100 at once and up to 200 in the first second.
+// Limit is the size and the rate of a token bucket. The bucket holds up to Burst units, and Quota
+// units come back in every Window, evenly. In any span of time W it admits at most
+// Burst + Quota·W/Window units. PerSecond(100), for example, admits a burst of 100 and up to 200 in the
+// first second. A smaller Burst makes that smoother.
 type Limit struct {
-	// Quota is the number of units that come back every Window: 1 to 1e9, and no more than one a
+	// Quota is the number of units that come back in a Window: 1 to 1e9, and at most one per
 	// nanosecond.
 	Quota int
 
 	// Window is the time in which Quota units come back.
 	Window time.Duration
 
-	// Burst is the number of units that may be taken at once, 1 to 1e9. 0 is Quota.
+	// Burst is the number of units that the bucket holds: up to 1e9. If zero, it is Quota.
 	Burst int
 }
 
-// PerSecond is n units a second, all of which may be taken at once.
+// PerSecond returns a Limit of n units per second, with a burst of n.
 func PerSecond(n int) Limit { return Per(n, time.Second) }
 
-// PerMinute is n units a minute, all of which may be taken at once.
+// PerMinute returns a Limit of n units per minute, with a burst of n.
 func PerMinute(n int) Limit { return Per(n, time.Minute) }
 
-// PerHour is n units an hour, all of which may be taken at once.
+// PerHour returns a Limit of n units per hour, with a burst of n.
 func PerHour(n int) Limit { return Per(n, time.Hour) }
 
-// Per is n units a window, all of which may be taken at once.
+// Per returns a Limit of n units per window, with a burst of n.
 func Per(n int, window time.Duration) Limit { return Limit{Quota: n, Window: window} }
 
-// Unlimited is for [Rule].LimitFor: the rule does not apply to the request, as if it had been
-// skipped. It is valid nowhere else.
+// Unlimited returns the Limit with which [Rule].LimitFor exempts a request from the rule. It is not
+// valid anywhere else.
 func Unlimited() Limit { return Limit{Window: -1} }
 
 const (
 	maxUnits  = 1_000_000_000
 	maxRefill = 10 * 365 * 24 * time.Hour
-	maxWait   = 10 * maxRefill // how long a bucket that is in debt is said to take
+	maxWait   = 10 * maxRefill // the longest time that is reported for a debt
 )
 
 var (
 	errQuota  = fmt.Errorf("ratelimit: a Limit's Quota must be 1 to %d", maxUnits)
 	errWindow = errors.New("ratelimit: a Limit's Window must be positive")
-	errRate   = errors.New("ratelimit: a Limit must not give back more than a unit a nanosecond")
+	errRate   = errors.New("ratelimit: a Limit must not give back more than a unit per nanosecond")
 	errBurst  = fmt.Errorf("ratelimit: a Limit's Burst must be 0 to %d", maxUnits)
 	errRefill = errors.New("ratelimit: a Limit must give back its Burst within ten years")
 	errCost   = errors.New("ratelimit: a Charge's Cost is negative")
-	errAdjust = fmt.Errorf("ratelimit: an Adjust of more than %d units", maxUnits)
-	errSame   = errors.New("ratelimit: TakeAll with two charges of one bucket")
-	errInto   = errors.New("ratelimit: TakeAll needs as many places for decisions as charges")
+	errAdjust = fmt.Errorf("ratelimit: an Adjust by more than %d units", maxUnits)
+	errSame   = errors.New("ratelimit: TakeAll with two charges to one bucket")
+	errInto   = errors.New("ratelimit: TakeAll with slices of different lengths")
 )
 
-// Validate returns an error for a limit that no bucket can keep: a field that is out of its range,
-// more than a unit a nanosecond, or a Burst that needs more than ten years to come back.
+// Validate returns an error if a field is out of its range, if more than a unit comes back per
+// nanosecond, or if Burst needs more than ten years to come back.
 func (l Limit) Validate() error {
 	switch {
 	case l.Quota < 1 || l.Quota > maxUnits:
@@ -69,19 +71,13 @@ func (l Limit) Validate() error {
 		return errRate
 	case l.Burst < 0 || l.Burst > maxUnits:
 		return errBurst
-	case l.Burst <= l.Quota && l.Window <= maxRefill: // the usual case needs no arithmetic
 	case float64(l.burst())/float64(l.Quota)*float64(l.Window) > float64(maxRefill):
 		return errRefill
 	}
 	return nil
 }
 
-func (l Limit) burst() int {
-	if l.Burst == 0 {
-		return l.Quota
-	}
-	return l.Burst
-}
+func (l Limit) burst() int { return cmp.Or(l.Burst, l.Quota) }
 
 func (l Limit) rate() rate.Limit { return rate.Limit(float64(l.Quota) / l.Window.Seconds()) }
 

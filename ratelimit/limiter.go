@@ -5,26 +5,24 @@ import (
 	"errors"
 )
 
-// Limiter decides. Implementations are safe for several goroutines; package ratelimittest checks
-// one.
+// Limiter decides about charges. It is safe for concurrent use. Package ratelimittest tests
+// implementations.
 type Limiter interface {
-	// Take takes c.Cost units from the bucket of (c.Rule, c.Key) if it holds as many, else none, in
-	// one atomic step. A bucket that was never seen is full.
+	// Take takes c.Cost units from the bucket of (c.Rule, c.Key) if it holds as many, and otherwise
+	// none, in one atomic step. A bucket that was never charged is full.
 	//
-	//   - A cost of 0 looks and changes nothing: it is always allowed, and does not make a bucket.
-	//   - A cost over the burst can never be admitted: it is denied with a RetryAfter of 0, and
-	//     changes nothing.
-	//   - When c.Limit is not the one that the bucket had, the units that are in it stay, as far as
-	//     the new Burst holds them, and from then on they come back by c.Limit: also when this
-	//     charge is denied, or RetryAfter would not be true.
-	//   - A bucket may be forgotten once it is full, by all limits that it had since it was made:
-	//     else a caller with two limits would drain the large one, fill up the small one, and find
-	//     the large one full.
+	//   - A cost of 0 is always allowed. It does not change or create a bucket.
+	//   - A cost over the burst is denied, with a RetryAfter of 0. It does not change or create a
+	//     bucket.
+	//   - If c.Limit is not the limit that the bucket has, it is from now on, even if the charge is
+	//     denied: RetryAfter depends on it. The units in the bucket stay, up to the new Burst.
+	//   - A bucket may be forgotten when it is full by all limits that it had since it was created.
+	//     If the last one were enough, a caller with two limits could drain a bucket under the large
+	//     one and refill it under the small one.
 	//
-	// The error is never about the caller being over a limit: it is that of c.Validate, [ErrFull],
-	// or trouble of the back end. It goes into the log, so it must not hold the key. The context is
-	// that of the request, and so is its deadline: who asks another machine needs a time-out of its
-	// own, or requests wait as long as that does.
+	// The error is that of c.Validate, [ErrFull], or an error of the back end. It is logged, so it
+	// must not hold the key. The context is that of the request. If Take asks another machine, it
+	// needs a shorter timeout.
 	Take(ctx context.Context, c Charge) (Decision, error)
 }
 
@@ -32,59 +30,53 @@ type Limiter interface {
 type MultiLimiter interface {
 	Limiter
 
-	// TakeAll makes all of the charges if each is admitted, else none of them. The outcome of
-	// charges[i] goes into into[i], which says whether that charge by itself is admitted; the two
-	// have the same length. Two charges of one bucket are an error: they are one charge with a
-	// larger cost. After an error what is in into means nothing, and nothing is charged, unless
-	// only the reply was lost. An implementation keeps neither slice.
+	// TakeAll makes all charges if each of them is allowed, and otherwise none. It sets into[i] to
+	// the decision about charges[i] alone. The slices have the same length, and are not kept. Two
+	// charges to the same bucket are an error. After an error nothing is charged, unless only the
+	// reply was lost, and into means nothing.
 	TakeAll(ctx context.Context, charges []Charge, into []Decision) error
 }
 
-// Adjuster is a Limiter that can correct a charge afterwards, when it is known what a request
-// really cost: see [Settle].
+// Adjuster is a Limiter that can correct a charge when the real cost is known: see [Settle].
 type Adjuster interface {
-	// Adjust takes c.Cost units more from the bucket of (c.Rule, c.Key), or gives back as many if
-	// c.Cost is negative, in one atomic step that is never denied.
+	// Adjust takes c.Cost units from the bucket of (c.Rule, c.Key), or gives them back if c.Cost is
+	// negative, in one atomic step that is never denied.
 	//
-	//   - What is given back never fills a bucket above its burst. To a bucket that is not there,
-	//     which is full, nothing is given.
-	//   - What is taken may put the bucket into debt: it then holds less than nothing, and has
-	//     nothing for anybody until that much has come back. A bucket that is not there is made,
-	//     full by c.Limit, and charged.
-	//   - A bucket keeps the limit that it has: the caller may have another plan by now than the
-	//     one that it was charged by.
+	//   - Giving back never fills a bucket above its burst. It does not create a bucket.
+	//   - Taking may put the bucket into debt: it then admits nothing until the debt is paid. If the
+	//     bucket does not exist, it is created, full by c.Limit, and charged.
+	//   - A bucket keeps its limit, since the caller's plan may have changed since the charge.
 	//   - A cost of 0 changes nothing.
 	//
-	// The error is one of c.Limit.Validate, one about a cost beyond 1e9 either way, [ErrFull], or
-	// trouble of the back end.
+	// The error is that of c.Limit.Validate, one about a cost over 1e9 in either direction, [ErrFull],
+	// or an error of the back end.
 	Adjust(ctx context.Context, c Charge) error
 }
 
 // Resetter is a Limiter that can fill a bucket.
 type Resetter interface {
-	// Reset makes the bucket of (rule, key) a full one, as if it had never been seen. The key is
-	// what the KeyFunc returned, such as "principal:acct_1"; a key of more than 256 bytes is only
-	// known by its hash.
+	// Reset fills the bucket of (rule, key), as if it had never been charged. The key is what the
+	// [KeyFunc] returned, such as "principal:acct_1", or its hash if it has more than 256 bytes.
 	Reset(ctx context.Context, rule, key string) error
 }
 
-// Registrar is a Limiter that is told about the rules that charge it, when [New] is called.
+// Registrar is a Limiter that checks the rules of every [New] that uses it.
 type Registrar interface {
-	// Register returns an error if a rule of this name was registered with another limit: its
-	// buckets would be shared by rules that know nothing of each other. [New] panics then.
+	// Register returns an error if a rule of this name was registered with another limit. Two
+	// unrelated rules would share buckets otherwise. [New] panics with the error.
 	Register(rule string, l Limit) error
 }
 
-// Charge asks for units of one bucket. The limit travels with it: which one a caller has, by plan
-// or by route, is for the caller of Take to know.
+// Charge is a request for units of one bucket. It includes the limit, so that the caller of Take can
+// choose one by plan or by route.
 type Charge struct {
-	Rule  string // the name of the rule; together with Key it names the bucket
-	Key   string // whose bucket it is
+	Rule  string // the name of the rule; with Key, it identifies the bucket
+	Key   string
 	Limit Limit
-	Cost  int // units, usually 1; 0 looks without taking
+	Cost  int // units, usually 1; 0 only reports what the bucket holds
 }
 
-// Validate returns an error for a negative cost and for what [Limit.Validate] refuses.
+// Validate returns an error if the cost is negative or the limit is not valid.
 func (c *Charge) Validate() error {
 	if c.Cost < 0 {
 		return errCost
