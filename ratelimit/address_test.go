@@ -1,8 +1,12 @@
 package ratelimit_test
 
 import (
+	"context"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,7 +16,7 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// prefixes reads prefixes; "" is the zero one.
+// prefixes parses prefixes. An empty string is the zero Prefix.
 func prefixes(list ...string) []netip.Prefix {
 	var out []netip.Prefix
 	for _, s := range list {
@@ -25,8 +29,7 @@ func prefixes(list ...string) []netip.Prefix {
 	return out
 }
 
-// The proxies of these tests are 10.0.0.0/8 and 2001:db8:a::/48; the one that the server sees is
-// 10.0.0.1.
+// proxies are the trusted proxies of the tests.
 var proxies = prefixes("10.0.0.0/8", "2001:db8:a::/48")
 
 func TestByForwardedFor(t *testing.T) {
@@ -137,7 +140,7 @@ func TestByRemoteAddr(t *testing.T) {
 	}
 }
 
-func TestIPv6BitsAreConfigurable(t *testing.T) {
+func TestIPv6Bits(t *testing.T) {
 	t.Parallel()
 	r := request()
 	r.RemoteAddr = "[2001:db8:1:2:3:4:5:6]:1"
@@ -148,8 +151,7 @@ func TestIPv6BitsAreConfigurable(t *testing.T) {
 	}
 }
 
-// A prefix that is wider than what stands for IPv4 is one of IPv6 addresses.
-func TestTrustedPrefixAroundIPv4Addresses(t *testing.T) {
+func TestTrustedPrefixWiderThanMappedIPv4(t *testing.T) {
 	t.Parallel()
 	for prefix, peer := range map[string]string{"::ffff:0:0/95": "::fffe:1:1", "64:ff9b::/95": "64:ff9b::1:0:1"} {
 		r := request("X-Forwarded-For", "203.0.113.9")
@@ -160,8 +162,7 @@ func TestTrustedPrefixAroundIPv4Addresses(t *testing.T) {
 	}
 }
 
-// A prefix of IPv4 addresses in an IPv6 spelling is one of IPv4 addresses. All of them are all.
-func TestTrustedPrefixInIPv6Spelling(t *testing.T) {
+func TestTrustedPrefixOfMappedIPv4(t *testing.T) {
 	t.Parallel()
 	for prefix, want := range map[string]string{
 		"::ffff:10.0.0.0/104":   "203.0.113.9",
@@ -179,7 +180,102 @@ func TestTrustedPrefixInIPv6Spelling(t *testing.T) {
 	}
 }
 
-func TestLaterChangesOfTheOptionsChangeNothing(t *testing.T) {
+func TestAddressInASingleValueHeader(t *testing.T) {
+	t.Parallel()
+	for _, header := range []string{"cf-connecting-ip", "Fly-Client-IP", "X-Real-Ip"} {
+		f := ratelimit.ByAddress(&ratelimit.AddressOptions{Trusted: proxies, Header: header, IPv6Bits: 56})
+		for _, row := range []struct {
+			peer  string
+			lines []string
+			want  string
+		}{
+			{"10.0.0.1:1", []string{"203.0.113.9"}, "203.0.113.9"},
+			{"10.0.0.1:1", []string{" 203.0.113.9:80 "}, "203.0.113.9"},
+			{"10.0.0.1:1", []string{"64:ff9b::203.0.113.9"}, "203.0.113.9"},
+			{"10.0.0.1:1", []string{"2001:db8:0:ff::1"}, "2001:db8::/56"},
+			{"10.0.0.1:1", []string{"198.51.100.1", "203.0.113.9"}, "203.0.113.9"},
+			{"10.0.0.1:1", []string{"203.0.113.9", ""}, "203.0.113.9"},
+			{"10.0.0.1:1", []string{"unknown"}, "10.0.0.1"},
+			{"10.0.0.1:1", nil, "10.0.0.1"},
+			{"198.51.100.7:1", []string{"203.0.113.9"}, "198.51.100.7"},
+		} {
+			r := request("X-Forwarded-For", "192.0.2.66")
+			r.RemoteAddr = row.peer
+			r.Header[http.CanonicalHeaderKey(header)] = row.lines
+			key, err := f(r)
+			require.NoError(t, err)
+			require.Equal(t, "addr:"+row.want, key, "%s: %q", header, row.lines)
+		}
+	}
+	require.Panics(t, func() { ratelimit.ByAddress(&ratelimit.AddressOptions{Header: "forwarded"}) })
+}
+
+func TestTrustUnixSocket(t *testing.T) {
+	t.Parallel()
+	type keyed struct {
+		key string
+		err error
+	}
+	keys := make(chan keyed, 1)
+	trusting := ratelimit.ByAddress(&ratelimit.AddressOptions{TrustUnixSocket: true, Trusted: proxies})
+	for name, row := range map[string]struct {
+		f         ratelimit.KeyFunc
+		forwarded []string
+		key       string
+		noKey     bool
+		fails     bool
+	}{
+		"trusted":               {f: trusting, forwarded: []string{"198.51.100.1, 203.0.113.9"}, key: "addr:203.0.113.9"},
+		"and a proxy behind it": {f: trusting, forwarded: []string{"203.0.113.9, 10.0.0.2"}, key: "addr:203.0.113.9"},
+		"nothing is forwarded":  {f: trusting, noKey: true},
+		"no address":            {f: trusting, forwarded: []string{"203.0.113.9, unknown"}, noKey: true},
+		"not trusted":           {f: ratelimit.ByForwardedFor(proxies...), forwarded: []string{"203.0.113.9"}, fails: true},
+		"no proxy is":           {f: ratelimit.ByRemoteAddr, forwarded: []string{"203.0.113.9"}, fails: true},
+	} {
+		socket := filepath.Join(t.TempDir(), "s")
+		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", socket)
+		require.NoError(t, err)
+		s := &httptest.Server{Listener: listener, Config: &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			key, err := row.f(r)
+			keys <- keyed{key, err}
+		})}}
+		s.Start()
+		client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		}}}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://socket/", nil)
+		require.NoError(t, err)
+		r.Header["X-Forwarded-For"] = row.forwarded
+		resp, err := client.Do(r)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		client.CloseIdleConnections()
+		s.Close()
+		got := <-keys
+		require.Equal(t, row.key, got.key, name)
+		switch {
+		case row.noKey:
+			require.ErrorIs(t, got.err, ratelimit.ErrNoKey, name)
+		case row.fails:
+			require.Error(t, got.err, name)
+			require.NotErrorIs(t, got.err, ratelimit.ErrNoKey, name)
+		default:
+			require.NoError(t, got.err, name)
+		}
+	}
+	// Middleware may put there what a client wrote.
+	r := request("X-Forwarded-For", "203.0.113.9")
+	for _, peer := range []string{"@", "", "pipe"} {
+		r.RemoteAddr = peer
+		_, err := trusting(r)
+		require.Error(t, err)
+		local := r.WithContext(context.WithValue(t.Context(), http.LocalAddrContextKey, &net.TCPAddr{}))
+		_, err = trusting(local)
+		require.Error(t, err)
+	}
+}
+
+func TestTrustedPrefixesAreCopied(t *testing.T) {
 	t.Parallel()
 	trusted := prefixes("192.0.2.0/24")
 	f := ratelimit.ByForwardedFor(trusted...)
@@ -189,7 +285,7 @@ func TestLaterChangesOfTheOptionsChangeNothing(t *testing.T) {
 	require.Equal(t, "addr:203.0.113.9", key)
 }
 
-func TestPeerWithoutAnAddressIsOurFault(t *testing.T) {
+func TestPeerWithoutAnAddressIs500(t *testing.T) {
 	t.Parallel()
 	h := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{Key: ratelimit.ByRemoteAddr})(ok)
 	for _, peer := range []string{"", "@", "pipe", "[::1"} {
@@ -199,8 +295,7 @@ func TestPeerWithoutAnAddressIsOurFault(t *testing.T) {
 	}
 }
 
-// FuzzForwardedFor checks against a plain reading of the rules, which joins all lines and takes its
-// time.
+// FuzzForwardedFor compares with a second reading of the rules, which splits the joined list.
 func FuzzForwardedFor(f *testing.F) {
 	f.Add("10.0.0.1:1", "203.0.113.9", "198.51.100.1, 10.0.0.2")
 	f.Add("[2001:db8:a::1]:443", "\"x\"", "[2001:db8::1]:80,::ffff:10.0.0.1")
@@ -209,6 +304,10 @@ func FuzzForwardedFor(f *testing.F) {
 	f.Add("10.0.0.1:1", "203.0.113.9, ", "")
 	f.Add("10.0.0.1:1", ",64:ff9b::203.0.113.9", "\t,64:ff9b::a00:1, ,")
 	f.Add("10.0.0.1:1", "fe80::1%x, [::1]", "10.0.0.9")
+	f.Add("[10:0:1::]", "0", "0")      // brackets without a port
+	f.Add("100.0.100.A", "", "0")      // a letter in an IPv4 address
+	f.Add("0:\xf4\x80\x800", "0", "0") // a port that is not UTF-8
+	f.Add("%", "0", "0")               // only a zone
 	f.Fuzz(func(t *testing.T, peer, one, two string) {
 		r := request()
 		r.RemoteAddr = peer
@@ -225,7 +324,7 @@ func FuzzForwardedFor(f *testing.F) {
 	})
 }
 
-// plainClient is the key of the client.
+// plainClient returns the key of the client.
 func plainClient(peer string, lines []string) (string, bool) {
 	addr, ok := plainAddr(peer)
 	if !ok {
@@ -250,7 +349,7 @@ func plainClient(peer string, lines []string) (string, bool) {
 	return "addr:" + netip.PrefixFrom(addr, 64).Masked().String(), true
 }
 
-// plainAddr tries each spelling.
+// plainAddr parses an address in any spelling.
 func plainAddr(s string) (netip.Addr, bool) {
 	addr, err := netip.ParseAddr(s)
 	if err != nil {

@@ -11,8 +11,7 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// What a decision costs, beside a bare rate.Limiter that has neither keys nor anything to say.
-
+// BenchmarkBareAllow is the rate.Limiter alone, for comparison.
 func BenchmarkBareAllow(b *testing.B) {
 	for name, limit := range benchmarkLimits {
 		b.Run(name, func(b *testing.B) {
@@ -38,7 +37,7 @@ func BenchmarkTake(b *testing.B) {
 	}
 }
 
-// BenchmarkTakeManyKeys goes through keys that do not fit the nearest cache.
+// BenchmarkTakeManyKeys uses more keys than the cache holds.
 func BenchmarkTakeManyKeys(b *testing.B) {
 	m := ratelimit.NewMemory(nil)
 	c := ratelimit.Charge{Rule: "default", Limit: ratelimit.PerSecond(1_000_000), Cost: 1}
@@ -58,7 +57,7 @@ var benchmarkLimits = map[string]ratelimit.Limit{
 	"denied":   ratelimit.PerSecond(1),
 }
 
-// BenchmarkTakeNewKeys is a flood of keys that were never seen, at the cap.
+// BenchmarkTakeNewKeys is a flood of new keys in a full table.
 func BenchmarkTakeNewKeys(b *testing.B) {
 	m := ratelimit.NewMemory(nil)
 	c := ratelimit.Charge{Rule: "default", Limit: ratelimit.PerMinute(10), Cost: 1}

@@ -1,19 +1,100 @@
 package ratelimit_test
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"net/http"
+	"strconv"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/memhttp"
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-func TestPolicyInWholeSecondsIsTheSameRate(t *testing.T) {
+func TestFieldsOfAdmissionsAndDenials(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{Limit: ratelimit.PerMinute(2), Key: ratelimit.ByAPIKey})
+		s := memhttp.New(limit(ok))
+		defer s.Close()
+		send := func(method string) *http.Response {
+			r, err := http.NewRequestWithContext(t.Context(), method, s.URL, nil)
+			require.NoError(t, err)
+			r.Header.Set("X-Api-Key", "sk_1")
+			resp, err := s.Client().Do(r)
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+			return resp
+		}
+
+		resp := send(http.MethodGet)
+		require.Equal(t, http.StatusOK, resp.StatusCode)
+		require.Equal(t, []string{`"default";q=2;w=60`}, resp.Header.Values("RateLimit-Policy"))
+		require.Equal(t, []string{`"default";r=1;t=30`}, resp.Header.Values("RateLimit"))
+		require.Empty(t, resp.Header.Values("Retry-After"))
+
+		resp = send(http.MethodHead)
+		require.Equal(t, http.StatusOK, resp.StatusCode)
+		require.Equal(t, `"default";r=0;t=30`, resp.Header.Get("RateLimit"))
+
+		time.Sleep(10500 * time.Millisecond)
+		resp = send(http.MethodHead)
+		require.Equal(t, http.StatusTooManyRequests, resp.StatusCode)
+		require.Equal(t, `"default";r=0;t=20`, resp.Header.Get("RateLimit"))
+		require.Equal(t, []string{"20"}, resp.Header.Values("Retry-After"))
+
+		time.Sleep(20 * time.Second)
+		require.Equal(t, http.StatusOK, send(http.MethodGet).StatusCode)
+	})
+}
+
+// The fields are Lists of Strings with Integers as parameters (draft-ietf-httpapi-ratelimit-headers-11,
+// sections 3 and 4).
+func TestFieldsAreStructuredLists(t *testing.T) {
+	t.Parallel()
+	var printable strings.Builder
+	for c := byte(' '); c <= '~'; c++ {
+		printable.WriteByte(c)
+	}
+	all := printable.String()
+	names := []string{"default", `"`, `\`, `\"`, `a"b\c`, `";r=9;t=9, "x`, ",;=:", " ", all[:64], all[len(all)-64:]}
+	for _, limit := range []ratelimit.Limit{
+		ratelimit.PerSecond(100),
+		ratelimit.PerHour(1),
+		ratelimit.Per(1, 1),
+		ratelimit.Per(7, 3*time.Millisecond),
+		{Quota: 1e9, Window: 1e9, Burst: 1e9},
+		{Quota: 1, Window: time.Hour, Burst: 3},
+	} {
+		var rules []ratelimit.Rule
+		for _, name := range names {
+			rules = append(rules, byKey(name, limit))
+		}
+		everyWay(rules, func(h http.Handler, way string) {
+			for i := range 3 {
+				header := get(h, "sk_1").Header()
+				policies, allowances := readField(t, header, "RateLimit-Policy", "q", "w")
+				if i == 0 { // a middleware that denies shows no one's further in
+					require.ElementsMatch(t, names, policies, way)
+				}
+				require.Subset(t, names, policies, way)
+				states, left := readField(t, header, "RateLimit", "r", "t")
+				require.Equal(t, policies, states, way)
+				for i := range left {
+					require.LessOrEqual(t, left[i]["r"], max(allowances[i]["q"].(int64), int64(limit.Burst)), way)
+				}
+			}
+		})
+	}
+}
+
+func TestPolicyWindowIsInWholeSeconds(t *testing.T) {
 	t.Parallel()
 	for ms := 1; ms < 2500; ms += 3 {
 		for _, quota := range []int{ms, 7 * ms, 1} {
@@ -25,8 +106,8 @@ func TestPolicyInWholeSecondsIsTheSameRate(t *testing.T) {
 	}
 }
 
-// The largest Duration is what package rate and others mean by "never".
-func TestTheLargestDurationIsALongTime(t *testing.T) {
+// The largest Duration often means "never".
+func TestLargestDurationDoesNotOverflow(t *testing.T) {
 	t.Parallel()
 	const never, seconds = time.Duration(math.MaxInt64), "9223372036"
 
@@ -46,99 +127,114 @@ func TestTheLargestDurationIsALongTime(t *testing.T) {
 	require.Equal(t, seconds, w.Header().Get("Retry-After"))
 }
 
-// A limiter of somebody else's may be wrong, but a client that reads the fields should not stumble
-// over it.
-func TestFieldsAreSoundWhateverTheLimiterSays(t *testing.T) {
+func TestChangedFieldsAffectNoOtherRequest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := ratelimit.New(ratelimit.NewMemory(nil), nil, byKey("", ratelimit.PerMinute(60)))(
+			http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header()["Ratelimit-Policy"][0] = "changed"
+				w.Header().Add("RateLimit-Policy", "added")
+			}))
+		for i := range 40 {
+			before := get(h, "sk_1").Header()
+			require.Equal(t, []string{"changed", "added"}, before["Ratelimit-Policy"])
+			require.Equal(t, []string{fmt.Sprintf(`"default";r=%d;t=1`, 59-i)}, before["Ratelimit"])
+		}
+	})
+}
+
+func TestErrorsOfTheHandlerCarryTheFields(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := ratelimit.New(ratelimit.NewMemory(nil), nil, byKey(`a "b" \c`, ratelimit.Per(3, 400*time.Millisecond)))(
+			apierror.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+				w.Header().Set("Retry-After", "7")
+				return apierror.ResourceMissing("thing")
+			}))
+		w := get(h, "sk_1")
+		require.Equal(t, 404, w.Code)
+		require.Equal(t, `"a \"b\" \\c";q=7;w=1`, w.Header().Get("RateLimit-Policy"))
+		require.Equal(t, `"a \"b\" \\c";r=2;t=1`, w.Header().Get("RateLimit"))
+		require.Empty(t, w.Header().Get("Retry-After"), "it would contradict X-Should-Retry: false")
+	})
+}
+
+func TestNoFields(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(nil)
+	h := ratelimit.New(m, &ratelimit.Options{
+		LegacyHeaders: true,
+		NoFields:      func(r *http.Request) bool { return r.Header.Get("X-Page") == "log-in" },
+	}, byKey("", ratelimit.PerHour(2)))(ok)
+	page := request("X-Api-Key", "sk_1", "X-Page", "log-in")
+	w := serve(h, page)
+	require.Equal(t, 200, w.Code)
+	require.Empty(t, w.Header())
+	w = get(h, "sk_1")
+	require.Equal(t, `"default";r=0;t=1800`, w.Header().Get("RateLimit"))
+	require.Equal(t, "0", w.Header().Get("X-RateLimit-Remaining"))
+	w = serve(h, page)
+	require.Equal(t, 429, w.Code)
+	require.Equal(t, "1800", w.Header().Get("Retry-After"))
+	for _, name := range []string{"RateLimit", "RateLimit-Policy", "X-RateLimit-Limit"} {
+		require.Empty(t, w.Header().Values(name))
+	}
+}
+
+// Retry-After-Ms is the least wait in milliseconds, within the last second of Retry-After.
+func TestRetryAfterMs(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
-		says             answers
-		remaining, reset string
+		limit ratelimit.Limit
+		cost  int
+		wait  time.Duration // before the denied one
+		after string
+		ms    int
 	}{
-		{answers{Allowed: true, Remaining: -3, RefillAfter: -time.Hour, ResetAfter: -time.Hour}, "0", "0"},
-		{answers{Allowed: true, Remaining: math.MinInt, RefillAfter: math.MinInt64, ResetAfter: math.MinInt64}, "0", "0"},
-		{answers{Allowed: true, Remaining: math.MaxInt}, "9", "0"},
+		{ratelimit.PerSecond(100), 1, 0, "1", 10},
+		{ratelimit.PerSecond(100), 1, 3 * time.Millisecond, "1", 7},
+		{ratelimit.PerSecond(100), 1, 9999 * time.Microsecond, "1", 1},
+		{ratelimit.PerSecond(100), 30, 5 * time.Millisecond, "1", 295},
+		{ratelimit.PerSecond(100), 100, 0, "1", 1000},
+		{ratelimit.PerSecond(3), 1, 0, "1", 334},
+		{ratelimit.PerMinute(7), 1, 0, "9", 8572},
+		{ratelimit.PerMinute(7), 3, time.Second, "25", 24715},
+		{ratelimit.PerHour(1), 1, 0, "3600", 3600_000},
 	} {
-		w := get(ratelimit.New(row.says, &ratelimit.Options{LegacyHeaders: true}, byKey("", ratelimit.PerMinute(9)))(ok), "sk_1")
-		require.Equal(t, `"default";q=9;w=60`, w.Header().Get("RateLimit-Policy"))
-		require.Equal(t, `"default";r=`+row.remaining+`;t=1`, w.Header().Get("RateLimit"))
-		require.Equal(t, "9", w.Header().Get("X-RateLimit-Limit"), "a decision without a limit")
-		require.Equal(t, row.remaining, w.Header().Get("X-RateLimit-Remaining"))
-		require.Equal(t, row.reset, w.Header().Get("X-RateLimit-Reset"))
+		synctest.Test(t, func(t *testing.T) {
+			rule := byKey("", row.limit)
+			cost := row.limit.Quota
+			rule.Cost = func(*http.Request) int { return cost }
+			h := ratelimit.New(ratelimit.NewMemory(nil), &ratelimit.Options{RetryAfterMs: true}, rule)(ok)
+			w := get(h, "sk_1")
+			require.Equal(t, 200, w.Code)
+			require.Empty(t, w.Header().Values("Retry-After-Ms"))
+			time.Sleep(row.wait)
+			cost = row.cost
+			w = get(h, "sk_1")
+			require.Equal(t, 429, w.Code)
+			require.Equal(t, row.after, w.Header().Get("Retry-After"))
+			require.Equal(t, []string{strconv.Itoa(row.ms)}, w.Header().Values("Retry-After-Ms"), "%+v", row)
+			time.Sleep(time.Duration(row.ms-1) * time.Millisecond)
+			require.Equal(t, 429, get(h, "sk_1").Code, "%+v", row)
+			time.Sleep(time.Millisecond)
+			require.Equal(t, 200, get(h, "sk_1").Code, "%+v", row)
+		})
 	}
-}
-
-// An adapter around a limiter that only says no has no wait to tell. That must not tell clients to
-// give up for good.
-func TestDenialWithoutAWaitMayBeRepeated(t *testing.T) {
-	t.Parallel()
-	for _, says := range []answers{{}, {RetryAfter: -time.Second}} {
-		w := get(ratelimit.New(says, nil, byKey("", ratelimit.PerMinute(9)))(ok), "sk_1")
-		require.Equal(t, 429, w.Code)
-		require.Equal(t, "1", w.Header().Get("Retry-After"))
-		require.Empty(t, w.Header().Get("X-Should-Retry"))
-
-		h := ratelimit.New(says, &ratelimit.Options{Deny: func(_ http.ResponseWriter, _ *http.Request, _ string, d ratelimit.Decision) {
-			require.Equal(t, time.Second, d.RetryAfter)
-		}}, byKey("", ratelimit.PerMinute(9)))(ok)
-		require.Equal(t, "1", get(h, "sk_1").Header().Get("Retry-After"))
-	}
-}
-
-// What a limiter does not say follows from what it does: the numbers that a client reads never
-// contradict each other.
-func TestDenialOfAForeignLimiterIsConsistent(t *testing.T) {
-	t.Parallel()
-	const s = time.Second
-	for name, row := range map[string]struct {
-		says          answers
-		cost          int
-		retry, t, end string
-	}{
-		"only the refill":           {answers{RefillAfter: 5 * s}, 1, "5", "5", "5"},
-		"a refill under a second":   {answers{RefillAfter: 1}, 1, "1", "1", "1"},
-		"a refill of the next unit": {answers{RefillAfter: 5 * s, Remaining: 1}, 4, "25", "5", "5"},
-		"a refill and an end":       {answers{RefillAfter: 5 * s, ResetAfter: 12 * s}, 4, "12", "5", "12"},
-		"only the end of a window":  {answers{ResetAfter: 30 * s}, 1, "30", "30", "30"},
-		"an end with a fraction":    {answers{ResetAfter: 29*s + 1}, 3, "30", "30", "30"},
-		"only the wait":             {answers{RetryAfter: 7 * s}, 1, "7", "7", "7"},
-		"a wait with a fraction":    {answers{RetryAfter: 6*s + 1}, 1, "7", "7", "7"},
-		"nothing":                   {answers{}, 1, "1", "1", "0"},
-		"nothing, for several":      {answers{}, 3, "20", "1", "0"},
-		"less than nothing":         {answers{RetryAfter: -s, RefillAfter: -s, ResetAfter: -s}, 1, "1", "1", "0"},
-		"no wait, and an end":       {answers{RetryAfter: -s, ResetAfter: 30 * s}, 1, "30", "30", "30"},
-		"a refill before the end":   {answers{RefillAfter: 5 * s, ResetAfter: 12 * s}, 1, "5", "5", "12"},
-		"an immediate end":          {answers{ResetAfter: 1}, 3, "1", "1", "1"},
-		"forever":                   {answers{RefillAfter: math.MaxInt64}, 4, "9223372036", "9223372036", "9223372036"},
-		"a cost over the burst":     {answers{RetryAfter: 7 * s, RefillAfter: s}, 7, "", "1", "0"},
-		"more than there can be":    {answers{Remaining: 100, RefillAfter: 2 * s}, 1, "2", "2", "2"},
+	// A limiter that is content with whole seconds is believed.
+	for says, want := range map[answers]string{
+		{RetryAfter: 3 * time.Second}:                                       "3000",
+		{RetryAfter: 3 * time.Second, RefillAfter: time.Millisecond}:        "2001",
+		{RetryAfter: 3 * time.Second, RefillAfter: 2500 * time.Millisecond}: "2500",
+		{RetryAfter: 3 * time.Second, RefillAfter: time.Hour}:               "3000",
+		{RefillAfter: 1}: "1",
+		{}:               "1000",
 	} {
-		rule := byKey("", ratelimit.PerMinute(6))
-		rule.Cost = func(*http.Request) int { return row.cost }
-		w := get(ratelimit.New(row.says, &ratelimit.Options{LegacyHeaders: true}, rule)(ok), "sk_1")
-		require.Equal(t, 429, w.Code, name)
-		require.Equal(t, row.retry, w.Header().Get("Retry-After"), name)
-		require.Contains(t, w.Header().Get("RateLimit"), ";t="+row.t, name)
-		require.Equal(t, row.end, w.Header().Get("X-RateLimit-Reset"), name)
+		h := ratelimit.New(says, &ratelimit.Options{RetryAfterMs: true}, byKey("", ratelimit.PerMinute(60)))(ok)
+		require.Equal(t, want, get(h, "sk_1").Header().Get("Retry-After-Ms"), "%+v", says)
 	}
-}
-
-// What a limiter says of a request that it allows is passed on as it is, as far as it can be true.
-func TestDecisionOfAnAllowedRequestIsPassedOn(t *testing.T) {
-	t.Parallel()
-	for _, says := range []answers{
-		{Allowed: true, Remaining: 3},
-		{Allowed: true, Remaining: 3, RefillAfter: 7 * time.Second, ResetAfter: 5 * time.Second},
-	} {
-		var seen []ratelimit.Event
-		o := &ratelimit.Options{Observe: func(_ context.Context, e ratelimit.Event) { seen = append(seen, e) }}
-		get(ratelimit.New(says, o, byKey("", ratelimit.PerMinute(9)))(ok), "sk_1")
-		require.Equal(t, []ratelimit.Event{{Rule: "default", Outcome: ratelimit.OutcomeAllowed, Decision: ratelimit.Decision(says)}}, seen)
-	}
-}
-
-// answers is a limiter that always says the same.
-type answers ratelimit.Decision
-
-func (a answers) Take(context.Context, ratelimit.Charge) (ratelimit.Decision, error) {
-	return ratelimit.Decision(a), nil
+	never := byKey("", ratelimit.PerMinute(60))
+	never.Cost = func(*http.Request) int { return 61 }
+	h := ratelimit.New(ratelimit.NewMemory(nil), &ratelimit.Options{RetryAfterMs: true}, never)(ok)
+	require.Empty(t, get(h, "sk_1").Header().Values("Retry-After-Ms"))
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// httputil.ReverseProxy clears the header after a 1xx of its back end: golang/go#81207.
-func TestFieldsAreInTheResponseThatFollowsEarlyHints(t *testing.T) {
+// httputil.ReverseProxy clears the header after a 1xx (golang/go#81207).
+func TestFieldsAreInTheResponseAfterEarlyHints(t *testing.T) {
 	t.Parallel()
 	limit := func(name string) func(http.Handler) http.Handler {
 		return ratelimit.New(ratelimit.NewMemory(nil), &ratelimit.Options{LegacyHeaders: true}, ratelimit.Rule{
@@ -43,11 +43,11 @@ func TestFieldsAreInTheResponseThatFollowsEarlyHints(t *testing.T) {
 	}
 }
 
-// onlyWriter is the writer of a middleware that hides what is below it.
+// onlyWriter hides all other methods of a ResponseWriter.
 type onlyWriter struct{ http.ResponseWriter }
 
-// Between two limits there may be a writer or a middleware that is not ours.
-func TestFieldsAreThereOnceAfterEarlyHints(t *testing.T) {
+// Between two limits there may be writers and middleware of other packages.
+func TestFieldsAreSetOnceAfterEarlyHints(t *testing.T) {
 	t.Parallel()
 	limit := func(name string, n int) seawall.Middleware {
 		return ratelimit.New(ratelimit.NewMemory(nil), &ratelimit.Options{LegacyHeaders: true}, ratelimit.Rule{

@@ -1,9 +1,11 @@
 package ratelimit_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -15,14 +17,6 @@ import (
 	"github.com/seawall-go/seawall/internal/reqstate"
 	"github.com/seawall-go/seawall/ratelimit"
 )
-
-func request(headers ...string) *http.Request {
-	r := httptest.NewRequest(http.MethodGet, "/v1/resources/7", nil)
-	for i := 0; i < len(headers); i += 2 {
-		r.Header.Add(headers[i], headers[i+1])
-	}
-	return r
-}
 
 func basic(user, password string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
@@ -79,8 +73,125 @@ func TestByAPIKey(t *testing.T) {
 	}
 }
 
-// TestKeysOfDifferentKindsNeverCollide collects keys that would be the same one if they were only
-// values strung together.
+// FuzzAPIKey presents a key in two ways, and beside any Authorization.
+func FuzzAPIKey(f *testing.F) {
+	f.Add("sk_1", "Bearer sk_1")
+	f.Add("sk_2", "Basic c2tfMTo=")
+	f.Add("", "Basic ====")
+	f.Add("a b", "bearer  a b ")
+	f.Add("\x00", "Basic \x00")
+	f.Add("", "BAsiC 000 0000") // a space in the credentials
+	f.Add("0", "   ")
+	f.Add("\xc2\xc2\u00a0", "0") // ends in a no-break space
+	f.Add("0\x89", "  0\xc3")    // not UTF-8
+	f.Add("\xa2", "\xa2 \xf7")   // not UTF-8, with a space
+	f.Add("0", " \xcd\xcd ")     // spaces around
+	f.Fuzz(func(t *testing.T, key, authorization string) {
+		ask := func(headers ...string) (string, error) {
+			k, err := ratelimit.ByAPIKey(request(headers...))
+			if err != nil {
+				require.Empty(t, k)
+			} else {
+				require.True(t, strings.HasPrefix(k, "api_key:") && len(k) > len("api_key:"))
+			}
+			return k, err
+		}
+		asHeader, err := ask("X-API-Key", key)
+		asBearer, berr := ask("Authorization", "Bearer "+key)
+		require.Equal(t, err, berr)
+		require.Equal(t, asHeader, asBearer)
+
+		alone, aerr := ask("Authorization", authorization)
+		both, err := ask("Authorization", authorization, "X-API-Key", key)
+		switch {
+		case aerr != nil:
+			require.Equal(t, asHeader, both)
+		case berr != nil || alone == asHeader:
+			require.Equal(t, alone, both)
+		default:
+			require.ErrorIs(t, err, apierror.CodeAuthenticationFailed)
+		}
+	})
+}
+
+func TestByPattern(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.Handle("GET /v1/resources/{id}", http.NotFoundHandler())
+	mux.Handle("/files/{name}/", http.NotFoundHandler())
+	f := ratelimit.ByPattern(mux)
+	for path, want := range map[string]string{
+		"/v1/resources/1": "pattern:GET /v1/resources/{id}",
+		"/v1/resources/2": "pattern:GET /v1/resources/{id}",
+		"/made/up":        "pattern:",
+	} {
+		key, err := f(httptest.NewRequest(http.MethodGet, path, nil))
+		require.NoError(t, err)
+		require.Equal(t, want, key)
+	}
+	for _, path := range []string{"/files/made", "/files/up"} {
+		key, err := f(httptest.NewRequest(http.MethodConnect, path, nil))
+		require.NoError(t, err)
+		require.Equal(t, "pattern:", key, "no caller chooses the key")
+	}
+}
+
+func TestJoinOfAMissingKeyIsMissing(t *testing.T) {
+	t.Parallel()
+	_, err := ratelimit.Join(ratelimit.ByRemoteAddr, ratelimit.ByAPIKey)(request())
+	require.ErrorIs(t, err, ratelimit.ErrNoKey)
+}
+
+// FuzzJoin looks for two different lists of keys with the same result.
+func FuzzJoin(f *testing.F) {
+	f.Add("a:b", "c", "a", "b:c")
+	f.Add("1", "1:1", "1:1", "1")
+	f.Add("x2:y", "z", "x", "y2:z")
+	f.Add("a", "b", "a", "b")
+	f.Add("0", "0", "0", "") // a missing key
+	f.Fuzz(func(t *testing.T, a, b, c, d string) {
+		join := func(keys ...string) (string, error) {
+			var fs []ratelimit.KeyFunc
+			for _, key := range keys {
+				fs = append(fs, func(*http.Request) (string, error) { return key, nil })
+			}
+			return ratelimit.Join(fs...)(request())
+		}
+		first, err := join(a, b)
+		if err != nil {
+			require.ErrorIs(t, err, ratelimit.ErrNoKey)
+			require.True(t, a == "" || b == "")
+			return
+		}
+		second, err := join(c, d)
+		if err == nil {
+			require.Equal(t, a == c && b == d, first == second)
+		}
+		if three, err := join(a, c, d); err == nil {
+			require.NotEqual(t, first, three)
+		}
+	})
+}
+
+func TestFirst(t *testing.T) {
+	t.Parallel()
+	first := ratelimit.First(ratelimit.ByAPIKey, ratelimit.ByRemoteAddr)
+
+	key, err := first(request("X-Api-Key", "sk_1"))
+	require.NoError(t, err)
+	require.Equal(t, "api_key:sk_1", key)
+
+	key, err = first(request())
+	require.NoError(t, err)
+	require.Equal(t, "addr:192.0.2.1", key)
+
+	_, err = ratelimit.First(ratelimit.ByAPIKey, ratelimit.ByPrincipal)(request())
+	require.ErrorIs(t, err, ratelimit.ErrNoKey)
+
+	_, err = first(request("X-Api-Key", "sk_1", "X-Api-Key", "made_up"))
+	require.ErrorIs(t, err, apierror.CodeAuthenticationFailed, "a refusal is not a missing key")
+}
+
 func TestKeysOfDifferentKindsNeverCollide(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()
@@ -119,8 +230,8 @@ func TestKeysOfDifferentKindsNeverCollide(t *testing.T) {
 	}
 }
 
-// Servers of two versions may share a back end, and then know a caller by the same key.
-func TestSpellingOfKeys(t *testing.T) {
+// Servers of two versions may share a back end, and must use the same keys.
+func TestKeysAreStable(t *testing.T) {
 	t.Parallel()
 	r := request("X-Api-Key", "sk_1", "X-Account", "acme")
 	r = reqstate.WithPrincipal(r, "acct_1")
@@ -139,54 +250,7 @@ func TestSpellingOfKeys(t *testing.T) {
 	}
 }
 
-func TestJoinNeedsEveryKey(t *testing.T) {
-	t.Parallel()
-	_, err := ratelimit.Join(ratelimit.ByRemoteAddr, ratelimit.ByAPIKey)(request())
-	require.ErrorIs(t, err, ratelimit.ErrNoKey)
-}
-
-func TestFirst(t *testing.T) {
-	t.Parallel()
-	first := ratelimit.First(ratelimit.ByAPIKey, ratelimit.ByRemoteAddr)
-
-	key, err := first(request("X-Api-Key", "sk_1"))
-	require.NoError(t, err)
-	require.Equal(t, "api_key:sk_1", key)
-
-	key, err = first(request())
-	require.NoError(t, err)
-	require.Equal(t, "addr:192.0.2.1", key)
-
-	_, err = ratelimit.First(ratelimit.ByAPIKey, ratelimit.ByPrincipal)(request())
-	require.ErrorIs(t, err, ratelimit.ErrNoKey)
-
-	_, err = first(request("X-Api-Key", "sk_1", "X-Api-Key", "made_up"))
-	require.ErrorIs(t, err, apierror.CodeAuthenticationFailed, "a refusal is not a missing key")
-}
-
-func TestByPattern(t *testing.T) {
-	t.Parallel()
-	mux := http.NewServeMux()
-	mux.Handle("GET /v1/resources/{id}", http.NotFoundHandler())
-	mux.Handle("/files/{name}/", http.NotFoundHandler())
-	f := ratelimit.ByPattern(mux)
-	for path, want := range map[string]string{
-		"/v1/resources/1": "pattern:GET /v1/resources/{id}",
-		"/v1/resources/2": "pattern:GET /v1/resources/{id}",
-		"/made/up":        "pattern:",
-	} {
-		key, err := f(httptest.NewRequest(http.MethodGet, path, nil))
-		require.NoError(t, err)
-		require.Equal(t, want, key)
-	}
-	for _, path := range []string{"/files/made", "/files/up"} {
-		key, err := f(httptest.NewRequest(http.MethodConnect, path, nil))
-		require.NoError(t, err)
-		require.Equal(t, "pattern:", key, "no caller chooses the key")
-	}
-}
-
-// keysTaken is a limiter that remembers which keys it was asked about.
+// keysTaken is a limiter that records the keys of its charges.
 type keysTaken struct {
 	*ratelimit.Memory
 	keys []string
@@ -197,7 +261,7 @@ func (k *keysTaken) Take(_ context.Context, c ratelimit.Charge) (ratelimit.Decis
 	return ratelimit.Decision{Allowed: true}, nil
 }
 
-func TestLongKeysAreBounded(t *testing.T) {
+func TestLongKeysAreHashed(t *testing.T) {
 	t.Parallel()
 	l := &keysTaken{Memory: ratelimit.NewMemory(nil)}
 	h := ratelimit.New(l, nil, ratelimit.Rule{Key: ratelimit.ByAPIKey})(ok)
@@ -213,7 +277,19 @@ func TestLongKeysAreBounded(t *testing.T) {
 	require.Equal(t, "api_key:short", l.keys[3])
 }
 
-func TestErrorOfAKeyFuncIsTheAnswer(t *testing.T) {
+func TestKeysOver256BytesAreHashed(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{255, 256, 257} {
+		l := &keysTaken{Memory: ratelimit.NewMemory(nil)}
+		key := strings.Repeat("x", n)
+		h := ratelimit.New(l, nil, ratelimit.Rule{Key: func(*http.Request) (string, error) { return key, nil }})(ok)
+		require.Equal(t, 200, get(h, "").Code)
+		require.Equal(t, n <= 256, l.keys[0] == key)
+		require.LessOrEqual(t, len(l.keys[0]), 256)
+	}
+}
+
+func TestErrorOfAKeyFuncIsAnswered(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
 		err  error
@@ -235,7 +311,7 @@ func TestErrorOfAKeyFuncIsTheAnswer(t *testing.T) {
 	}
 }
 
-func TestEventOfAKeyFuncThatFails(t *testing.T) {
+func TestErrorOfAKeyFuncIsObserved(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		err     error
@@ -261,7 +337,27 @@ func TestEventOfAKeyFuncThatFails(t *testing.T) {
 	}
 }
 
-func TestKeyFunctionsPanicOnWhatCannotWork(t *testing.T) {
+// If authentication sets no principal, every request gets a 401. The log has the reason.
+func TestMissingPrincipalIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	o := &ratelimit.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	h := ratelimit.New(ratelimit.NewMemory(nil), o, ratelimit.Rule{Key: ratelimit.ByPrincipal})(http.NotFoundHandler())
+	for range 3 {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		require.Equal(t, http.StatusUnauthorized, w.Code)
+	}
+	require.Equal(t, 1, strings.Count(log.String(), "seawall.WithPrincipal"), log.String())
+
+	log.Reset()
+	anonymous := ratelimit.Rule{Key: ratelimit.First(ratelimit.ByPrincipal, ratelimit.ByRemoteAddr)}
+	h = ratelimit.New(ratelimit.NewMemory(nil), o, anonymous)(http.NotFoundHandler())
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+	require.Empty(t, log.String())
+}
+
+func TestKeyFunctionsPanicOnInvalidArguments(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]func(){
 		"ByHeader":         func() { ratelimit.ByHeader("") },

@@ -2,6 +2,8 @@ package ratelimit_test
 
 import (
 	"context"
+	"math/rand/v2"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -13,10 +15,7 @@ import (
 	"github.com/seawall-go/seawall/ratelimit/ratelimittest"
 )
 
-// epoch is when the clocks of these tests begin.
-var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-
-// clocked is a Memory on a clock that stands still until it is moved.
+// clocked is a Memory with a clock that the test moves.
 type clocked struct {
 	*ratelimit.Memory
 	mu  sync.Mutex
@@ -51,7 +50,7 @@ func (c *clocked) Adjust(_ context.Context, charge ratelimit.Charge) error {
 	return c.AdjustAt(c.time(), charge)
 }
 
-func TestMemoryConforms(t *testing.T) {
+func TestMemory(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]*ratelimit.MemoryOptions{
 		"by default": nil,
@@ -85,4 +84,129 @@ func TestMemoryReadsTheClock(t *testing.T) {
 		require.NoError(t, m.TakeAll(t.Context(), []ratelimit.Charge{c}, into))
 		require.True(t, into[0].Allowed)
 	})
+}
+
+// An older time rewinds a rate.Limiter, which then adds the units of the same span again.
+func TestOlderTimesAddNoUnits(t *testing.T) {
+	t.Parallel()
+	for name, late := range map[string]time.Duration{"a second": time.Second, "an hour": time.Hour, "a nanosecond": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := ratelimit.NewMemory(nil)
+			limit := ratelimit.Limit{Quota: 1, Window: time.Second, Burst: 10}
+			into := make([]ratelimit.Decision, 2)
+			admitted := 0
+			for i := range 1000 {
+				now := epoch.Add(time.Hour)
+				if i%2 == 0 {
+					now = now.Add(late)
+				}
+				if i%3 == 0 { // other keys, too, and several at a time
+					require.NoError(t, m.TakeAllAt(now, []ratelimit.Charge{charge("k", limit), charge(strconv.Itoa(i), limit)}, into))
+				} else {
+					d, err := m.TakeAt(now, charge("k", limit))
+					require.NoError(t, err)
+					into[0] = d
+				}
+				if into[0].Allowed {
+					admitted++
+				}
+			}
+			require.LessOrEqual(t, admitted, 10+int(min(late, 10*time.Second).Seconds()))
+		})
+	}
+}
+
+func TestTakeAllWithKeysOfDifferentTimesAddsNoUnits(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(nil)
+	limit := ratelimit.Limit{Quota: 1, Window: time.Second, Burst: 10}
+	ahead := charge("ahead", ratelimit.PerSecond(1000))
+	_, err := m.TakeAt(epoch.Add(time.Second), ahead)
+	require.NoError(t, err)
+	for i := range 50 { // in most cases the two are in different parts of the table
+		c, admitted := charge(strconv.Itoa(i), limit), 0
+		into := make([]ratelimit.Decision, 2)
+		for range 20 {
+			require.NoError(t, m.TakeAllAt(epoch, []ratelimit.Charge{c, ahead}, into))
+			d, err := m.TakeAt(epoch, c)
+			require.NoError(t, err)
+			for _, d := range []ratelimit.Decision{into[0], d} {
+				if d.Allowed {
+					admitted++
+				}
+			}
+		}
+		require.LessOrEqual(t, admitted, 11)
+	}
+}
+
+func TestChargesThatNeedNoBucketCreateNone(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(nil)
+	take := func(change func(*ratelimit.Charge)) {
+		c := charge("k", ratelimit.PerHour(10))
+		change(&c)
+		_, _ = m.TakeAt(epoch, c)
+		require.NoError(t, m.TakeAllAt(epoch, nil, nil))
+		_ = m.TakeAllAt(epoch, []ratelimit.Charge{c}, make([]ratelimit.Decision, 1))
+	}
+	take(func(c *ratelimit.Charge) { c.Cost = 0 })
+	take(func(c *ratelimit.Charge) { c.Cost = 11 })
+	take(func(c *ratelimit.Charge) { c.Cost = -1 })
+	take(func(c *ratelimit.Charge) { c.Limit = ratelimit.Limit{} })
+	require.Zero(t, m.Stats().Keys)
+
+	// Nor for a stranger whom a rule that is known already denies.
+	into := make([]ratelimit.Decision, 2)
+	org := charge("org", ratelimit.PerHour(1))
+	for i := range 10 {
+		require.NoError(t, m.TakeAllAt(epoch, []ratelimit.Charge{charge(strconv.Itoa(i), ratelimit.PerHour(10)), org}, into))
+	}
+	require.Equal(t, 2, m.Stats().Keys) // org, and the key that was admitted
+}
+
+func TestLargestMaxKeys(t *testing.T) {
+	t.Parallel()
+	const most = 1 << 30
+	require.Panics(t, func() { ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: most + 1}) })
+	require.NotPanics(t, func() { ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: most}) })
+
+	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1 << 18}) // more parts would not fit a word
+	into := make([]ratelimit.Decision, 2)
+	for i := range 200 {
+		charges := []ratelimit.Charge{charge("a"+strconv.Itoa(i), ratelimit.PerHour(1)), charge("b"+strconv.Itoa(i), ratelimit.PerHour(1))}
+		for hours := range 3 {
+			require.NoError(t, m.TakeAllAt(epoch.Add(time.Duration(3*i+hours)*time.Hour), charges, into))
+			require.True(t, into[0].Allowed && into[1].Allowed, "%d, after %d hours", i, hours)
+		}
+	}
+}
+
+func TestConcurrentCallsOfASmallTable(t *testing.T) {
+	t.Parallel()
+	for _, refuse := range []bool{false, true} {
+		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 2100, RefuseWhenFull: refuse})
+		var wg sync.WaitGroup
+		for g := range 8 {
+			wg.Go(func() {
+				rnd := rand.New(rand.NewPCG(uint64(g), 1))
+				into := make([]ratelimit.Decision, 3)
+				for range 400 {
+					now := epoch.Add(time.Duration(rnd.Int64N(int64(time.Minute))))
+					key := func() ratelimit.Charge {
+						c := charge(strconv.Itoa(rnd.IntN(10_000)), ratelimit.PerMinute(1+rnd.IntN(5)))
+						c.Rule = strconv.Itoa(rnd.IntN(100))
+						return c
+					}
+					_, _ = m.TakeAt(now, key())
+					_ = m.TakeAllAt(now, []ratelimit.Charge{key(), key(), key()}, into)
+					if stats := m.Stats(); stats.Keys > 2100 {
+						t.Errorf("%d keys", stats.Keys)
+					}
+				}
+			})
+		}
+		wg.Wait()
+	}
 }

@@ -1,8 +1,10 @@
 package ratelimit_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,32 +13,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/seawall-go/seawall/internal/memhttp"
 	"github.com/seawall-go/seawall/internal/reqstate"
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-var ok = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
-
-// get sends a request with an API key and returns the answer.
-func get(h http.Handler, key string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodGet, "/v1/resources", nil)
-	if key != "" {
-		r.Header.Set("Authorization", "Bearer "+key)
-	}
-	return serve(h, r)
-}
-
-// serve returns what h answers. The code is 0 where nobody answered: a plain recorder says 200,
-// also for a handler that never ran.
-func serve(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
-	w := httptest.NewRecorder()
-	w.Code = 0
-	h.ServeHTTP(w, r)
-	return w
-}
-
-func TestExactlyTheLimitIsAdmittedAtOneInstant(t *testing.T) {
+func TestConcurrentRequestsGetExactlyTheLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{Limit: ratelimit.PerSecond(100), Key: ratelimit.ByAPIKey})
@@ -63,50 +44,6 @@ func TestExactlyTheLimitIsAdmittedAtOneInstant(t *testing.T) {
 	})
 }
 
-// discard is a ResponseWriter that costs nothing itself.
-type discard struct{ header http.Header }
-
-func (d *discard) Header() http.Header         { return d.header }
-func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
-func (d *discard) WriteHeader(int)             {}
-
-func TestFieldsOnAdmissionAndDenial(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{Limit: ratelimit.PerMinute(2), Key: ratelimit.ByAPIKey})
-		s := memhttp.New(limit(ok))
-		defer s.Close()
-		send := func(method string) *http.Response {
-			r, err := http.NewRequestWithContext(t.Context(), method, s.URL, nil)
-			require.NoError(t, err)
-			r.Header.Set("X-Api-Key", "sk_1")
-			resp, err := s.Client().Do(r)
-			require.NoError(t, err)
-			require.NoError(t, resp.Body.Close())
-			return resp
-		}
-
-		resp := send(http.MethodGet)
-		require.Equal(t, http.StatusOK, resp.StatusCode)
-		require.Equal(t, []string{`"default";q=2;w=60`}, resp.Header.Values("RateLimit-Policy"))
-		require.Equal(t, []string{`"default";r=1;t=30`}, resp.Header.Values("RateLimit"))
-		require.Empty(t, resp.Header.Values("Retry-After"))
-
-		resp = send(http.MethodHead)
-		require.Equal(t, http.StatusOK, resp.StatusCode)
-		require.Equal(t, `"default";r=0;t=30`, resp.Header.Get("RateLimit"))
-
-		time.Sleep(10500 * time.Millisecond)
-		resp = send(http.MethodHead)
-		require.Equal(t, http.StatusTooManyRequests, resp.StatusCode)
-		require.Equal(t, `"default";r=0;t=20`, resp.Header.Get("RateLimit"))
-		require.Equal(t, []string{"20"}, resp.Header.Values("Retry-After"))
-
-		time.Sleep(20 * time.Second)
-		require.Equal(t, http.StatusOK, send(http.MethodGet).StatusCode)
-	})
-}
-
 func TestMissingKeyIsRefusedWith401(t *testing.T) {
 	t.Parallel()
 	for name, key := range map[string]ratelimit.KeyFunc{
@@ -125,7 +62,7 @@ func TestMissingKeyIsRefusedWith401(t *testing.T) {
 	}
 }
 
-func TestPrincipalsHaveBucketsOfTheirOwn(t *testing.T) {
+func TestEachPrincipalHasABucket(t *testing.T) {
 	t.Parallel()
 	limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{Limit: ratelimit.PerHour(1), Key: ratelimit.ByPrincipal})
 	h := limit(ok)
@@ -139,4 +76,184 @@ func TestPrincipalsHaveBucketsOfTheirOwn(t *testing.T) {
 	require.Equal(t, 200, as("b"))
 	require.Equal(t, 429, as("a"))
 	require.Equal(t, 429, as("b"))
+}
+
+// Some frameworks, such as echo, wrap the handler for each request.
+func TestWrappingAgainKeepsTheState(t *testing.T) {
+	t.Parallel()
+	var log lines
+	down := &broken{Memory: ratelimit.NewMemory(nil), err: context.DeadlineExceeded}
+	for name, row := range map[string]struct {
+		limit  func(http.Handler) http.Handler
+		second int
+	}{
+		"New":           {ratelimit.New(ratelimit.NewMemory(nil), nil, byKey("", ratelimit.PerHour(1))), 429},
+		"FailLocal":     {ratelimit.New(down, &ratelimit.Options{Logger: log.logger()}, byKey("", ratelimit.PerHour(1))), 429},
+		"MaxConcurrent": {ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey, nil), 429},
+		"Shed":          {ratelimit.Shed(1, nil, nil), 503},
+	} {
+		var second int
+		first := get(row.limit(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			second = get(row.limit(ok), "sk_1").Code
+			ok(w, r)
+		})), "sk_1")
+		require.Equal(t, 200, first.Code, name)
+		require.Equal(t, row.second, second, name)
+	}
+	require.Len(t, log.drain(), 1, "nor is an outage a new one for each request")
+}
+
+func TestExemptRequestsAreNotCountedOrObserved(t *testing.T) {
+	t.Parallel()
+	var seen events
+	skip := func(*http.Request) bool { return true }
+	unlimited := func(*http.Request) ratelimit.Limit { return ratelimit.Unlimited() }
+	o := &ratelimit.Options{Observe: seen.observe}
+	m := ratelimit.NewMemory(nil)
+	for name, limit := range map[string]func(http.Handler) http.Handler{
+		"Rule.Skip":           ratelimit.New(m, o, ratelimit.Rule{Name: "a", Key: ratelimit.ByAPIKey, Limit: ratelimit.PerHour(1), Skip: skip}),
+		"Rule.KeyOptional":    ratelimit.New(m, o, ratelimit.Rule{Name: "b", Key: ratelimit.ByHeader("X-None"), Limit: ratelimit.PerHour(1), KeyOptional: true}),
+		"Unlimited":           ratelimit.New(m, o, ratelimit.Rule{Name: "c", Key: ratelimit.ByAPIKey, Limit: ratelimit.PerHour(1), LimitFor: unlimited}),
+		"MaxConcurrent, Skip": ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey, &ratelimit.ConcurrentOptions{Skip: skip, Observe: seen.observe}),
+		"MaxConcurrent, KeyOptional": ratelimit.MaxConcurrent(1, ratelimit.ByHeader("X-None"),
+			&ratelimit.ConcurrentOptions{KeyOptional: true, Observe: seen.observe}),
+		"Shed, Skip": ratelimit.Shed(1, nil, &ratelimit.ShedOptions{Skip: skip, Observe: seen.observe}),
+	} {
+		runs := 0
+		var h http.Handler
+		h = limit(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if runs++; runs < 5 {
+				require.Equal(t, 200, get(h, "sk_1").Code, name) // within, where nothing is free
+			}
+			ok(w, r)
+		}))
+		w := get(h, "sk_1")
+		require.Equal(t, 200, w.Code, name)
+		require.Equal(t, 5, runs, name)
+		require.Empty(t, w.Header(), name)
+		require.Empty(t, seen.drain(), name)
+	}
+	require.Zero(t, m.Stats().Keys)
+}
+
+func TestShadowModeDeniesNothingAndShowsNothing(t *testing.T) {
+	t.Parallel()
+	var seen events
+	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, RefuseWhenFull: true})
+	h := ratelimit.New(m, &ratelimit.Options{Shadow: true, LegacyHeaders: true, Observe: seen.observe}, byKey("", ratelimit.PerHour(1)))(ok)
+	for _, row := range []struct{ key, event string }{
+		{"sk_1", "default allowed"},
+		{"sk_1", "default denied in shadow"},
+		{"", "default no_key in shadow"},
+		{"sk_2", "default failed in shadow"}, // no room
+	} {
+		w := get(h, row.key)
+		require.Equal(t, 200, w.Code)
+		require.Empty(t, w.Header())
+		require.Equal(t, []string{row.event}, seen.drain())
+	}
+}
+
+// prying is a limiter that records all keys that it can see, and may leave the decisions as they are.
+type prying struct {
+	*ratelimit.Memory
+	idle bool
+	seen []string
+}
+
+func (p *prying) TakeAll(ctx context.Context, charges []ratelimit.Charge, into []ratelimit.Decision) error {
+	for _, c := range charges[:cap(charges)] {
+		p.seen = append(p.seen, c.Key)
+	}
+	if p.idle {
+		return nil
+	}
+	return p.Memory.TakeAll(ctx, charges, into)
+}
+
+func TestRequestsShareNoChargesOrDecisions(t *testing.T) {
+	t.Parallel()
+	p := &prying{Memory: ratelimit.NewMemory(nil)}
+	third := byKey("c", ratelimit.PerHour(100))
+	third.Skip = func(r *http.Request) bool { return r.Header.Get("X-Skip") != "" }
+	h := ratelimit.New(p, nil, byKey("a", ratelimit.PerHour(100)), byKey("b", ratelimit.PerHour(100)), third)(ok)
+	for range 20 {
+		require.Equal(t, 200, get(h, "sk_1").Code)
+		p.seen = nil
+		require.Equal(t, 200, serve(h, request("X-Api-Key", "sk_2", "X-Skip", "1")).Code)
+		require.NotContains(t, p.seen, "api_key:sk_1")
+	}
+	p.idle = true
+	require.Equal(t, 429, get(h, "sk_1").Code)
+}
+
+func TestPanicOfAHookDoesNotAffectOtherRequests(t *testing.T) {
+	t.Parallel()
+	base := byKey("", ratelimit.PerHour(2))
+	for name, change := range map[string]func(r *ratelimit.Rule, o *ratelimit.Options, check func()){
+		"Key": func(r *ratelimit.Rule, _ *ratelimit.Options, check func()) {
+			r.Key = func(*http.Request) (string, error) { check(); return "k", nil }
+		},
+		"LimitFor": func(r *ratelimit.Rule, _ *ratelimit.Options, check func()) {
+			r.LimitFor = func(*http.Request) ratelimit.Limit { check(); return ratelimit.Limit{} }
+		},
+		"Cost": func(r *ratelimit.Rule, _ *ratelimit.Options, check func()) {
+			r.Cost = func(*http.Request) int { check(); return 1 }
+		},
+		"Skip": func(r *ratelimit.Rule, _ *ratelimit.Options, check func()) {
+			r.Skip = func(*http.Request) bool { check(); return false }
+		},
+		"Observe": func(_ *ratelimit.Rule, o *ratelimit.Options, check func()) {
+			o.Observe = func(context.Context, ratelimit.Event) { check() }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rule, o, boom := base, ratelimit.Options{}, true
+			change(&rule, &o, func() {
+				if boom {
+					panic("boom")
+				}
+			})
+			h := ratelimit.New(ratelimit.NewMemory(nil), &o, rule)(ok)
+			require.PanicsWithValue(t, "boom", func() { get(h, "sk_1") })
+			boom = false
+			if name != "Observe" { // it comes after the charge
+				require.Equal(t, 200, get(h, "sk_1").Code)
+			}
+			require.Equal(t, 200, get(h, "sk_1").Code)
+			require.Equal(t, 429, get(h, "sk_1").Code)
+		})
+	}
+}
+
+func TestNewPanicsOnInvalidArguments(t *testing.T) {
+	t.Parallel()
+	good, m := byKey("", ratelimit.PerSecond(1)), ratelimit.NewMemory(nil)
+	with := func(change func(*ratelimit.Rule)) ratelimit.Rule {
+		r := good
+		change(&r)
+		return r
+	}
+	type single struct{ ratelimit.Limiter }
+	for name, f := range map[string]func(){
+		"no limiter":               func() { ratelimit.New(nil, nil, good) },
+		"no rule":                  func() { ratelimit.New(m, nil) },
+		"no key":                   func() { ratelimit.New(m, nil, ratelimit.Rule{}) },
+		"a name twice":             func() { ratelimit.New(m, nil, good, with(func(r *ratelimit.Rule) { r.Name = "default" })) },
+		"a name that is no ASCII":  func() { ratelimit.New(m, nil, with(func(r *ratelimit.Rule) { r.Name = "é" })) },
+		"a name with a line break": func() { ratelimit.New(m, nil, with(func(r *ratelimit.Rule) { r.Name = "a\nb" })) },
+		"a name without an end":    func() { ratelimit.New(m, nil, with(func(r *ratelimit.Rule) { r.Name = strings.Repeat("x", 65) })) },
+		"a limit without a window": func() { ratelimit.New(m, nil, with(func(r *ratelimit.Rule) { r.Limit = ratelimit.Limit{Quota: 1} })) },
+		"several rules":            func() { ratelimit.New(single{m}, nil, good, with(func(r *ratelimit.Rule) { r.Name = "b" })) },
+		"OnFailure":                func() { ratelimit.New(m, &ratelimit.Options{OnFailure: 3}, good) },
+		"a nil handler":            func() { ratelimit.New(m, nil, good)(nil) },
+		"MaxKeys":                  func() { ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: -1}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			require.Panics(t, f)
+		})
+	}
+	require.NotPanics(t, func() { ratelimit.New(single{m}, nil, good) })
 }

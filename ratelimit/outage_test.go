@@ -3,9 +3,7 @@ package ratelimit_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,29 +12,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/seawall-go/seawall/apierror"
-	"github.com/seawall-go/seawall/internal/logbuf"
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// lines is a log: one string for each record of any level but Debug.
-type lines struct{ logbuf.Buffer }
-
-func (l *lines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
-
-// drain returns the records since the last call.
-func (l *lines) drain() []string {
-	return slices.Collect(strings.Lines(l.Take()))
-}
-
-// logged is h with a log for what its refusals write there.
-func logged(log *lines, h http.Handler) http.Handler {
-	return (&apierror.Renderer{Logger: log.logger()}).Handler(h)
-}
-
-// TestWhatStrangersCanRepeatIsLoggedWhenItBeginsAndWhenItEnds sends a thousand requests into each
-// kind of trouble.
-func TestWhatStrangersCanRepeatIsLoggedWhenItBeginsAndWhenItEnds(t *testing.T) {
+func TestOutageIsLoggedWhenItBeginsAndWhenItEnds(t *testing.T) {
 	t.Parallel()
 	errDown := errors.New("dial redis://u:secret@host: connection refused \u202e\n" + strings.Repeat("x", 10_000))
 	type trouble struct {
@@ -96,9 +75,8 @@ func TestWhatStrangersCanRepeatIsLoggedWhenItBeginsAndWhenItEnds(t *testing.T) {
 	}
 }
 
-// A back end that fails for every second request, such as for a key of one stranger's, is not two
-// records for each.
-func TestLimiterThatFailsNowAndThenIsTwoRecordsAMinute(t *testing.T) {
+// A back end may fail for every second request, for example for one key.
+func TestOutagesAreLoggedTwiceAMinuteAtMost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var log lines
@@ -123,10 +101,8 @@ func TestLimiterThatFailsNowAndThenIsTwoRecordsAMinute(t *testing.T) {
 	})
 }
 
-// During a flood of new keys that a full table refuses, keys that it holds are served: that ends
-// nothing. Nor does a pause of less than a minute.
-// The minute of silence begins with the last record, and what happens in it is counted.
-func TestOutagesWithinAMinuteAfterTheLastRecord(t *testing.T) {
+// In the minute after a record, failures are counted and not logged.
+func TestOutageWithinAMinuteIsCountedLater(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var log lines
@@ -162,7 +138,8 @@ func TestOutagesWithinAMinuteAfterTheLastRecord(t *testing.T) {
 	})
 }
 
-func TestFloodOfNewKeysIsOneFullTableDespitePausesAndKnownKeys(t *testing.T) {
+// Neither a known key nor a pause of less than a minute ends the flood.
+func TestFloodOfNewKeysIsLoggedOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var log lines
@@ -186,8 +163,7 @@ func TestFloodOfNewKeysIsOneFullTableDespitePausesAndKnownKeys(t *testing.T) {
 	})
 }
 
-// Clients that go away in the middle are no trouble of the limiter's, and nobody else's either.
-func TestClientsThatGoAwayAreNotLogged(t *testing.T) {
+func TestCanceledRequestsAreNotLogged(t *testing.T) {
 	t.Parallel()
 	var log lines
 	l := &broken{Memory: ratelimit.NewMemory(nil), err: context.Canceled}
@@ -203,8 +179,7 @@ func TestClientsThatGoAwayAreNotLogged(t *testing.T) {
 	require.Empty(t, log.drain())
 }
 
-// What MaxConcurrent and Shed refuse is in their events, and in the access log.
-func TestRefusalsOfConcurrencyLimitsAreNotLogged(t *testing.T) {
+func TestRefusalsOfSlotsAreNotLogged(t *testing.T) {
 	t.Parallel()
 	var log lines
 	var inner http.Handler

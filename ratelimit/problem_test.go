@@ -19,7 +19,7 @@ const (
 	reducedCapacity = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
 )
 
-// details are the problem details that a client gets.
+// details are the problem details of a response.
 type details struct {
 	Type      string    `json:"type"`
 	Title     string    `json:"title"`
@@ -32,7 +32,7 @@ type details struct {
 	body string
 }
 
-// answered has a client ask that prefers problem details, until it is denied.
+// answered sends requests that prefer problem details until one is denied.
 func answered(t *testing.T, h http.Handler, key string) (details, http.Header) {
 	t.Helper()
 	rd := &apierror.Renderer{Problem: true, Logger: slog.New(slog.DiscardHandler)}
@@ -58,7 +58,7 @@ func answered(t *testing.T, h http.Handler, key string) (details, http.Header) {
 	panic("unreachable")
 }
 
-func TestProblemDetailsOfADenialNameTheViolatedPolicies(t *testing.T) {
+func TestProblemDetailsNameTheViolatedRules(t *testing.T) {
 	t.Parallel()
 	few, many := ratelimit.PerHour(1), ratelimit.PerHour(100)
 	costly := byKey("costly", few)
@@ -94,8 +94,7 @@ func TestProblemDetailsOfADenialNameTheViolatedPolicies(t *testing.T) {
 	}
 }
 
-// Where the fields are off, so are the names that stand in them.
-func TestProblemDetailsNameNoPolicyWithoutFields(t *testing.T) {
+func TestProblemDetailsNameNoRuleWithoutFields(t *testing.T) {
 	t.Parallel()
 	rule := byKey("guesses", ratelimit.PerHour(1))
 	o := &ratelimit.Options{NoFields: func(*http.Request) bool { return true }}
@@ -110,7 +109,7 @@ func TestProblemDetailsNameNoPolicyWithoutFields(t *testing.T) {
 	require.Equal(t, &[]string{"guesses"}, d.Violated)
 }
 
-func TestProblemDetailsOfConcurrencyLimits(t *testing.T) {
+func TestProblemDetailsOfSlots(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		limit            func(http.Handler) http.Handler
@@ -138,8 +137,7 @@ func TestProblemDetailsOfConcurrencyLimits(t *testing.T) {
 	}
 }
 
-// A client that asks for nothing in particular gets what it always got.
-func TestErrorObjectOfADenialHasNoProblem(t *testing.T) {
+func TestErrorObjectHasNoProblemMembers(t *testing.T) {
 	t.Parallel()
 	rd := &apierror.Renderer{Problem: true}
 	h := rd.Handler(ratelimit.New(ratelimit.NewMemory(nil), nil, byKey("", ratelimit.PerHour(1)))(ok))

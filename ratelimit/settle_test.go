@@ -21,15 +21,14 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// tokens is a rule of 100 an hour, each request of which is estimated at 60.
+// tokens returns a rule of 100 units per hour, which estimates a request at 60.
 func tokens(name string) ratelimit.Rule {
 	return ratelimit.Rule{
 		Name: name, Limit: ratelimit.PerHour(100), Key: ratelimit.ByAPIKey, Settled: true, Cost: func(*http.Request) int { return 60 },
 	}
 }
 
-// left is what remains of a rule's bucket. A limit of 100 an hour gives nothing back in the
-// meantime.
+// left returns what remains in the bucket of a rule. During a test, an hour's limit gives nothing back.
 func left(t *testing.T, l ratelimit.Limiter, rule, key string) int {
 	t.Helper()
 	d, err := l.Take(t.Context(), ratelimit.Charge{Rule: rule, Key: "api_key:" + key, Limit: ratelimit.PerHour(100)})
@@ -37,8 +36,7 @@ func left(t *testing.T, l ratelimit.Limiter, rule, key string) int {
 	return d.Remaining
 }
 
-// settling is a handler that settles rules as X-Settle says ("rule=cost"), and answers with the
-// errors.
+// settling settles the rules in X-Settle ("rule=cost"), and answers with the errors.
 var settling = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	for _, v := range r.Header["X-Settle"] {
 		rule, cost, _ := strings.Cut(v, "=")
@@ -93,8 +91,7 @@ func TestSettleChargesTheRealCost(t *testing.T) {
 	}
 }
 
-// A debt keeps the caller out until it is paid, and nobody else.
-func TestSettledDebtDeniesUntilItIsPaid(t *testing.T) {
+func TestDebtDeniesUntilItIsPaid(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := ratelimit.New(ratelimit.NewMemory(nil), nil, tokens("tokens"))(settling)
@@ -112,8 +109,6 @@ func TestSettledDebtDeniesUntilItIsPaid(t *testing.T) {
 	})
 }
 
-// Settling works where the request's context is not quite the handler's: below other middleware,
-// after the client has gone, after the handler has returned.
 func TestDeniedRequestsOfSettledRulesReachNoHandler(t *testing.T) {
 	t.Parallel()
 	reached := 0
@@ -125,7 +120,7 @@ func TestDeniedRequestsOfSettledRulesReachNoHandler(t *testing.T) {
 	require.Equal(t, 1, reached)
 }
 
-func TestSettleInOtherContexts(t *testing.T) {
+func TestSettleWithADerivedContext(t *testing.T) {
 	t.Parallel()
 	m := ratelimit.NewMemory(nil)
 	late := make(chan func() error, 1)
@@ -165,7 +160,7 @@ func TestSettleInOtherContexts(t *testing.T) {
 	require.Error(t, ratelimit.Reset(t.Context(), "tokens"))
 }
 
-// watching looks at the context of Adjust.
+// watching records the error of the context that Adjust gets.
 type watching struct {
 	*ratelimit.Memory
 	err *error
@@ -176,7 +171,7 @@ func (w *watching) Adjust(ctx context.Context, c ratelimit.Charge) error {
 	return w.Memory.Adjust(ctx, c)
 }
 
-func TestStackedRulesAreSettledByTheirNames(t *testing.T) {
+func TestSettleFindsRulesOfOuterMiddleware(t *testing.T) {
 	t.Parallel()
 	m := ratelimit.NewMemory(nil)
 	h := ratelimit.New(m, nil, tokens("outer"))(ratelimit.New(m, nil, byKey("x", ratelimit.PerHour(1e6)))(
@@ -187,8 +182,7 @@ func TestStackedRulesAreSettledByTheirNames(t *testing.T) {
 	require.Equal(t, []int{99, 40, 98}, []int{left(t, m, "outer", "sk_1"), left(t, m, "a", "sk_1"), left(t, m, "b", "sk_1")})
 }
 
-// CostAfter sees what was sent, by whatever kind of handler.
-func TestCostAfterIsCalledWhenTheResponseHasEnded(t *testing.T) {
+func TestCostAfterGetsTheStatus(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := ratelimit.NewMemory(nil)
@@ -276,7 +270,7 @@ func TestResetFillsTheBucket(t *testing.T) {
 	require.Equal(t, 100, left(t, m, "log-in", "sk_1"))
 }
 
-// adjustable has no Reset.
+// adjustable is a limiter without Reset.
 type adjustable struct {
 	ratelimit.Limiter
 	ratelimit.Adjuster
@@ -292,8 +286,7 @@ func TestResetNeedsAResetter(t *testing.T) {
 	require.Equal(t, 200, get(h, "sk_1").Code)
 }
 
-// Whoever was not charged is neither refunded nor charged afterwards.
-func TestSettleOfWhatWasNotCharged(t *testing.T) {
+func TestSettleOfARequestThatWasNotCharged(t *testing.T) {
 	t.Parallel()
 	errDown := errors.New("down")
 	skip := tokens("tokens")
@@ -341,8 +334,7 @@ func TestSettleOfWhatWasNotCharged(t *testing.T) {
 	}
 }
 
-// In shadow mode, what is admitted is settled: else the shadow would count what the real limit
-// would not.
+// Without settling, the shadow would count more than the real limit.
 func TestSettleInShadowMode(t *testing.T) {
 	t.Parallel()
 	m := ratelimit.NewMemory(nil)
@@ -351,9 +343,7 @@ func TestSettleInShadowMode(t *testing.T) {
 	require.Equal(t, 90, left(t, m, "tokens", "sk_1"))
 }
 
-// The limiter that was charged is the one that is settled: here the local one, while the real one
-// is down.
-func TestSettleOfALocalDecision(t *testing.T) {
+func TestSettleAdjustsTheLocalLimiter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := &broken{Memory: ratelimit.NewMemory(nil), err: errors.New("down")}
@@ -373,7 +363,7 @@ var errAdjust = errors.New("the reply was lost")
 
 func (unsettled) Adjust(context.Context, ratelimit.Charge) error { return errAdjust }
 
-func TestAdjustThatFails(t *testing.T) {
+func TestFailedSettleKeepsTheEstimate(t *testing.T) {
 	t.Parallel()
 	var log lines
 	rule := tokens("tokens")
@@ -402,9 +392,8 @@ func TestSettledRulesNeedAnAdjuster(t *testing.T) {
 	require.Panics(t, func() { ratelimit.New(l, nil, after) })
 }
 
-// A settled rule passes on a copy of the request. What net/http and outer layers look for is on
-// theirs all the same.
-func TestSettledRulesLeaveTheRequestAsTheHandlerLeftIt(t *testing.T) {
+// A settled rule gives the handler a copy of the request. Outer layers use the original.
+func TestSettledRulesReturnPatternAndForm(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /upload/{id}", func(w http.ResponseWriter, r *http.Request) {
@@ -439,8 +428,7 @@ func TestSettledRulesLeaveTheRequestAsTheHandlerLeftIt(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist, "net/http has removed it")
 }
 
-// A rule that has nothing left to settle does not keep the next one from it.
-func TestEveryRuleIsSettled(t *testing.T) {
+func TestEveryRuleIsSettledByCostAfter(t *testing.T) {
 	t.Parallel()
 	m := ratelimit.NewMemory(nil)
 	after := func(cost int) func(*http.Request, int) int { return func(*http.Request, int) int { return cost } }

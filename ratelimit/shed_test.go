@@ -13,7 +13,7 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// shedder drives a Shed by hand: requests stay until they are told to end.
+// shedder holds requests in a Shed until end is called.
 type shedder struct {
 	t     *testing.T
 	h     http.Handler
@@ -34,7 +34,7 @@ func newShedder(t *testing.T, capacity int, o *ratelimit.ShedOptions) *shedder {
 	return s
 }
 
-// admits sends one request that stays if it is admitted, and tells whether it was.
+// admits sends a request, which stays if it is admitted, and reports whether it was.
 func (s *shedder) admits(c ratelimit.Class) bool {
 	refused := make(chan int, 1)
 	go func() {
@@ -55,7 +55,7 @@ func (s *shedder) admits(c ratelimit.Class) bool {
 	}
 }
 
-// fill admits requests of a class until one is refused.
+// fill sends requests of a class until one is refused, and returns how many were admitted.
 func (s *shedder) fill(c ratelimit.Class) (n int) {
 	for s.admits(c) {
 		n++
@@ -111,7 +111,54 @@ func TestShedHasHysteresis(t *testing.T) {
 	})
 }
 
-// TestShedNeverPrefersALowerClass admits and ends requests of random classes.
+func TestShedWithoutAReserve(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShedder(t, 100, &ratelimit.ShedOptions{Reserve: -1, Hysteresis: -1})
+		require.Equal(t, 75, s.fill(ratelimit.ClassLow))
+		require.Equal(t, 25, s.fill(ratelimit.ClassNormal))
+		require.False(t, s.admits(ratelimit.ClassCritical))
+		s.end(1)
+		require.True(t, s.admits(ratelimit.ClassNormal))
+		s.end(100)
+	})
+}
+
+func TestShedShares(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		o                         ratelimit.ShedOptions
+		low, normal, high         int // when each begins to be refused
+		lowBack, normalBack, back int // when each is admitted again
+	}{
+		{ratelimit.ShedOptions{}, 60, 80, 90, 50, 70, 80},
+		{ratelimit.ShedOptions{Reserve: 0.5}, 37, 50, 75, 27, 40, 65},
+		{ratelimit.ShedOptions{Reserve: 0.04}, 72, 96, 98, 62, 86, 88},
+		{ratelimit.ShedOptions{Reserve: -1}, 75, 100, 100, 65, 90, 90},
+		{ratelimit.ShedOptions{Hysteresis: 0.5}, 60, 80, 90, 10, 30, 40},
+		{ratelimit.ShedOptions{Hysteresis: 0.02}, 60, 80, 90, 58, 78, 88},
+		{ratelimit.ShedOptions{Hysteresis: -1}, 60, 80, 90, 59, 79, 89},
+		{ratelimit.ShedOptions{Hysteresis: 0.99}, 60, 80, 90, 0, 0, 0},
+		{ratelimit.ShedOptions{Reserve: 0.5, Hysteresis: 0.25}, 37, 50, 75, 12, 25, 50},
+	} {
+		for class, at := range map[ratelimit.Class][2]int{
+			ratelimit.ClassLow: {row.low, row.lowBack}, ratelimit.ClassNormal: {row.normal, row.normalBack}, ratelimit.ClassHigh: {row.high, row.back},
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				s := newShedder(t, 100, &row.o)
+				require.Equal(t, at[0], s.fill(class), "%+v of class %d", row.o, class)
+				running := at[0]
+				for !s.admits(class) {
+					s.end(1)
+					running--
+				}
+				require.Equal(t, at[1], running, "%+v of class %d", row.o, class)
+				s.end(running + 1)
+			})
+		}
+	}
+}
+
 func TestShedNeverPrefersALowerClass(t *testing.T) {
 	t.Parallel()
 	for _, capacity := range []int{1, 2, 3, 7, 100} {
@@ -143,20 +190,7 @@ func TestShedNeverPrefersALowerClass(t *testing.T) {
 	}
 }
 
-func TestShedWithoutAReserve(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := newShedder(t, 100, &ratelimit.ShedOptions{Reserve: -1, Hysteresis: -1})
-		require.Equal(t, 75, s.fill(ratelimit.ClassLow))
-		require.Equal(t, 25, s.fill(ratelimit.ClassNormal))
-		require.False(t, s.admits(ratelimit.ClassCritical))
-		s.end(1)
-		require.True(t, s.admits(ratelimit.ClassNormal))
-		s.end(100)
-	})
-}
-
-// A capacity without an end switches shedding off, and must not come out as none.
+// The largest int is a way to turn shedding off.
 func TestShedOfTheLargestCapacityRefusesNothing(t *testing.T) {
 	t.Parallel()
 	for _, o := range []*ratelimit.ShedOptions{nil, {Reserve: -1, Hysteresis: -1}, {Reserve: 0.5, Hysteresis: 0.9}} {
@@ -172,7 +206,7 @@ func TestShedOfTheLargestCapacityRefusesNothing(t *testing.T) {
 	}
 }
 
-func TestShedTakesEveryClassForOneOfItsOwn(t *testing.T) {
+func TestShedClampsUnknownClasses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShedder(t, 100, nil)
@@ -182,7 +216,7 @@ func TestShedTakesEveryClassForOneOfItsOwn(t *testing.T) {
 	})
 }
 
-func TestShedSkips(t *testing.T) {
+func TestShedSkip(t *testing.T) {
 	t.Parallel()
 	h := ratelimit.Shed(1, nil, &ratelimit.ShedOptions{
 		RetryAfter: 3 * time.Second,

@@ -98,9 +98,8 @@ func TestSettledCostsAgreeWithAReference(t *testing.T) {
 	}
 }
 
-// Without refunds, the estimates that are admitted in any span of time are at most burst + rate·W,
-// whatever is taken afterwards.
-func TestWhatIsTakenAfterwardsAdmitsNothingMore(t *testing.T) {
+// Without refunds, the admitted estimates in any span of time are at most burst + rate·W.
+func TestAdjustmentsAdmitNoMoreThanTheLimit(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(3, 3))
 	m := ratelimit.NewMemory(nil)
@@ -167,7 +166,7 @@ func TestAdjust(t *testing.T) {
 	}
 }
 
-func TestAdjustOfWhatCannotBe(t *testing.T) {
+func TestInvalidAdjustments(t *testing.T) {
 	t.Parallel()
 	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, RefuseWhenFull: true})
 	good := charge("k", ratelimit.PerHour(10))
@@ -193,7 +192,7 @@ func TestAdjustOfWhatCannotBe(t *testing.T) {
 	require.ErrorIs(t, m.AdjustAt(epoch, charge("other", ratelimit.PerHour(10))), ratelimit.ErrFull)
 }
 
-// A debt may take longer than a time.Duration can say.
+// A debt may take longer than a time.Duration can hold.
 func TestLargestDebtTakesAHundredYears(t *testing.T) {
 	t.Parallel()
 	const century = 100 * 365 * 24 * time.Hour
@@ -210,7 +209,7 @@ func TestLargestDebtTakesAHundredYears(t *testing.T) {
 	require.Equal(t, ratelimit.Decision{Limit: c.Limit, RefillAfter: century, ResetAfter: century}, d)
 }
 
-// A settlement of an earlier request knows an earlier plan.
+// The charge of an earlier request has an earlier plan.
 func TestAdjustKeepsTheLimitOfTheBucket(t *testing.T) {
 	t.Parallel()
 	m := ratelimit.NewMemory(nil)
@@ -229,9 +228,7 @@ func TestAdjustKeepsTheLimitOfTheBucket(t *testing.T) {
 	require.Equal(t, 38, d.Remaining, "a unit a second, up to 60")
 }
 
-// A bucket in debt is the last to go, and is not taken for a full one when it has been in use under
-// several plans.
-func TestDebtsAreNotForgotten(t *testing.T) {
+func TestDebtsAreNotEvicted(t *testing.T) {
 	t.Parallel()
 	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 100})
 	debtor := charge("debtor", ratelimit.PerSecond(1e9))
@@ -253,27 +250,6 @@ func TestDebtsAreNotForgotten(t *testing.T) {
 		}
 		now = now.Add(time.Hour)
 	}
-}
-
-// The place of a bucket that was reset may hold another one, and the bucket have another place.
-func TestResetOfABucketInAnotherPlace(t *testing.T) {
-	t.Parallel()
-	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 3})
-	take := func(key string) bool {
-		d, err := m.TakeAt(epoch, charge(key, ratelimit.PerHour(1)))
-		require.NoError(t, err)
-		return d.Allowed
-	}
-	require.True(t, take("a") && take("b"))
-	for _, key := range []string{"a", "b"} {
-		require.NoError(t, m.Reset(t.Context(), "p", key))
-	}
-	require.True(t, take("a"))
-	require.False(t, take("a"))
-	require.NoError(t, m.Reset(t.Context(), "p", "a"))
-	require.Zero(t, m.Stats().Keys)
-	require.True(t, take("a") && take("b") && take("c"))
-	require.False(t, take("a") || take("b") || take("c"))
 }
 
 func TestReset(t *testing.T) {
@@ -298,4 +274,24 @@ func TestReset(t *testing.T) {
 		require.False(t, take("a", "k"))
 		require.Equal(t, ratelimit.MemoryStats{Keys: 1}, m.Stats())
 	}
+}
+
+func TestResetFreesTheSlot(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 3})
+	take := func(key string) bool {
+		d, err := m.TakeAt(epoch, charge(key, ratelimit.PerHour(1)))
+		require.NoError(t, err)
+		return d.Allowed
+	}
+	require.True(t, take("a") && take("b"))
+	for _, key := range []string{"a", "b"} {
+		require.NoError(t, m.Reset(t.Context(), "p", key))
+	}
+	require.True(t, take("a"))
+	require.False(t, take("a"))
+	require.NoError(t, m.Reset(t.Context(), "p", "a"))
+	require.Zero(t, m.Stats().Keys)
+	require.True(t, take("a") && take("b") && take("c"))
+	require.False(t, take("a") || take("b") || take("c"))
 }
