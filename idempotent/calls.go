@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// once makes one call of the store, with a timeout. A driver that panics has failed.
+// once calls the store once, with a timeout. A panic of the store is returned as an error.
 func (g *Guard) once(ctx context.Context, timeout time.Duration, op func(context.Context) error) (err error) {
 	if !g.local {
 		var cancel context.CancelFunc
@@ -23,10 +23,10 @@ func (g *Guard) once(ctx context.Context, timeout time.Duration, op func(context
 	return op(ctx)
 }
 
-// try repeats a call of the store until it is answered or patience is over: a call that failed
-// may have lost only its reply.
+// try calls the store, and again after an error, until the store answers or the given time is
+// over. A call that failed may have lost only its reply. The error of a local store is final.
 func (g *Guard) try(ctx context.Context, patience time.Duration, op func(context.Context) error) error {
-	if g.local { // its errors stay
+	if g.local {
 		return g.once(ctx, patience, op)
 	}
 	end := time.Now().Add(patience)

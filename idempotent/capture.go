@@ -10,36 +10,35 @@ import (
 	"time"
 )
 
-// capture is the ResponseWriter of a keyed request's handler. The handler works on the header of
-// the writer below, as it would without a key, and what it writes is held back until it is
-// recorded.
+// capture is the ResponseWriter of a handler with a key. The handler changes the header of the
+// writer below, as it would without a key. The body is held back until the response is recorded.
 //
-// A response that is not to be kept (over the limit, or streamed) goes out as it is written,
-// from the moment that this is known and recorded.
+// A response that is not kept (over the limit, or streamed) is sent as it is written, from the
+// moment that this is known and recorded.
 type capture struct {
 	w      http.ResponseWriter
 	before http.Header // what outer layers had set
-	limit  int         // of the body; negative is none
-	// streams reports whether nothing is to be held back. beforeOpen is called once, before the
-	// first byte of a response goes out that is not kept, and its error stops the response. If
-	// they are nil, nothing goes out before the end.
+	limit  int         // of the body; negative means none
+	// streams reports whether to send the response as it is written. beforeOpen is called once
+	// before the first byte of a response that is not kept is sent, and its error stops the
+	// response. If they are nil, nothing is sent before the handler returns.
 	streams    func() bool
 	beforeOpen func() error
 
-	status  int         // 0 until the handler has written one
+	status  int         // 0 until the handler writes
 	sent    http.Header // the header at that moment
-	length  int64       // its Content-Length; negative is none
-	asked   int64       // how much the handler has tried to write
+	length  int64       // its Content-Length; negative means none
+	asked   int64       // bytes that the handler has tried to write
 	body    []byte      // what is held back
 	size    int64       // of the whole body
 	flushed bool        // the handler has flushed what is held back
-	through bool        // the head has gone out
-	err     error       // what every write gets from now on
+	through bool        // the response is sent as it is written
+	err     error       // returned by every further write
 }
 
 var (
 	errHandlerReturned = errors.New("idempotent: write after the handler has returned")
-	errTooLarge        = errors.New("idempotent: the response is over Options.MaxResponse, and an Executor holds it until the commit")
+	errTooLarge        = errors.New("idempotent: the response is over Options.MaxResponse, and an Executor must hold it until the commit")
 )
 
 func newCapture(w http.ResponseWriter, limit int) *capture {
@@ -51,12 +50,12 @@ func (c *capture) Header() http.Header { return c.w.Header() }
 func (c *capture) WriteHeader(status int) {
 	switch {
 	case status < 100 || status > 999:
-		// As net/http does, and here the handler's stack shows where.
+		// net/http panics too, but later. Here the stack shows the handler.
 		panic(fmt.Sprintf("idempotent: invalid WriteHeader code %d", status))
 	case status == http.StatusSwitchingProtocols:
-		panic("idempotent: a keyed request cannot switch protocols")
+		panic("idempotent: a request with a key cannot switch protocols")
 	case c.status != 0:
-		// the second one, which net/http ignores too
+		// a second call, which net/http ignores too
 	case status < 200:
 		c.w.WriteHeader(status)
 	default:
@@ -87,20 +86,11 @@ func (c *capture) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// WriteString saves io.WriteString a copy.
-func (c *capture) WriteString(s string) (int, error) {
-	if err := c.prepare(len(s)); err != nil {
-		return 0, err
-	}
-	c.size += int64(len(s))
-	if c.through {
-		return c.w.Write([]byte(s))
-	}
-	c.body = append(c.body, s...)
-	return len(s), nil
-}
+// WriteString makes the writer an io.StringWriter, as net/http's writers are.
+func (c *capture) WriteString(s string) (int, error) { return c.Write([]byte(s)) }
 
-// prepare makes ready for n more bytes of body.
+// prepare is called before n bytes of the body are written. It sends the response if it is not to
+// be held back any longer.
 func (c *capture) prepare(n int) error {
 	if c.status == 0 {
 		c.WriteHeader(http.StatusOK)
@@ -120,7 +110,7 @@ func (c *capture) prepare(n int) error {
 	return c.err
 }
 
-// open lets the response through, with what was held back of it.
+// open sends what was held back, and lets the rest of the response pass.
 func (c *capture) open() {
 	switch {
 	case c.err != nil || c.through:
@@ -136,46 +126,44 @@ func (c *capture) open() {
 	}
 }
 
-// send sends the head, as it was when the handler wrote it, and the body that was held back.
-// What the handler has done to the header since then, such as set trailers, it does again.
+// send sends the header as it was when the handler wrote it, and the body that was held back. Then
+// it repeats what the handler has done to the header since, such as setting trailers.
 func (c *capture) send() (err error) {
-	h, now := c.w.Header(), c.sent
-	if !maps.EqualFunc(h, now, slices.Equal) {
-		now = maps.Clone(h)
-		replace(h, c.sent)
-	}
+	h := c.w.Header()
+	now := maps.Clone(h)
+	replace(h, c.sent)
 	c.w.WriteHeader(c.status)
 	if len(c.body) > 0 {
 		_, err = c.w.Write(c.body)
 	}
-	if c.flushed { // without it a small response has no trailers (http.TrailerPrefix)
+	if c.flushed { // a small response has trailers (http.TrailerPrefix) only if it was flushed
 		_ = http.NewResponseController(c.w).Flush()
 	}
-	change(h, c.sent, now)
+	repeatChanges(h, c.sent, now)
 	return err
 }
 
-// replace makes h the same as with.
+// replace makes h equal to with.
 func replace(h, with http.Header) {
 	clear(h)
 	maps.Copy(h, with)
 }
 
-// change does to h what was done to one header to make it another.
-func change(h, from, to http.Header) {
+// repeatChanges makes the changes to h that turn the header from into the header to.
+func repeatChanges(h, from, to http.Header) {
 	for name, values := range to {
-		if was, there := from[name]; !there || !slices.Equal(was, values) {
+		if was, ok := from[name]; !ok || !slices.Equal(was, values) {
 			h[name] = values
 		}
 	}
 	for name := range from {
-		if _, there := to[name]; !there {
+		if _, ok := to[name]; !ok {
 			delete(h, name)
 		}
 	}
 }
 
-// Flush holds back: nothing goes out before it is recorded.
+// Flush implements [http.Flusher]. What is held back is flushed when it is sent.
 func (c *capture) Flush() { _ = c.FlushError() }
 
 // FlushError is what http.ResponseController calls.
@@ -190,8 +178,8 @@ func (c *capture) FlushError() error {
 	return nil
 }
 
-// There is no Unwrap, or a handler could write past the record. Deadlines and full duplex are the
-// connection's, and harmless.
+// There is no Unwrap, because a handler could write past the record. Deadlines and full duplex are
+// about the connection, so they can be set.
 
 func (c *capture) SetReadDeadline(t time.Time) error {
 	return http.NewResponseController(c.w).SetReadDeadline(t)
@@ -205,24 +193,25 @@ func (c *capture) EnableFullDuplex() error {
 	return http.NewResponseController(c.w).EnableFullDuplex()
 }
 
-// Rewind takes back what was written, if nothing has gone out. The header stays as the handler has
-// left it. It is for an error that is answered in place of a response that had begun.
+// Rewind discards what was written, and reports false if a part of it was sent. The header stays as
+// the handler has left it. Package apierror calls it before it writes an error in place of a
+// response that has begun.
 func (c *capture) Rewind() bool {
 	if c.through || c.err != nil && !errors.Is(c.err, errTooLarge) && !errors.Is(c.err, ErrLeaseLost) {
 		return false
 	}
 	if c.err != nil {
-		c.streams = nil // an error is held back, and may be replaced by another owner's answer
+		c.streams = nil // the error is held back, because another owner's answer may replace it
 	}
 	c.status, c.sent, c.asked, c.size, c.body, c.flushed, c.err = 0, nil, 0, 0, c.body[:0], false, nil
 	return true
 }
 
-// restoreHeader takes back what the handler did to the header of a response that has not gone out.
+// restoreHeader undoes what the handler did to the header of a response that was not sent.
 func (c *capture) restoreHeader() { replace(c.w.Header(), c.before) }
 
-// close ends the response when the handler has returned. It reports whether the response is
-// whole: as long as its Content-Length says.
+// close ends the response after the handler has returned. It reports whether the response is as
+// long as its Content-Length.
 func (c *capture) close() (whole bool) {
 	if c.status == 0 {
 		c.WriteHeader(http.StatusOK)
@@ -235,24 +224,23 @@ func (c *capture) close() (whole bool) {
 
 // encode returns the record of a closed response that was held back.
 func (c *capture) encode(requestID string, omit []string) []byte {
-	return encode(c.status, requestID, headerChange{c.before, c.sent, omit}, c.body)
+	return encode(c.status, requestID, changedFields(c.before, c.sent, omit), c.body)
 }
 
 func (c *capture) encodeNotKept(requestID string) []byte {
 	return encodeNotKept(c.status, requestID, c.sent.Get("Location"))
 }
 
-// replay answers with what was recorded.
+// replay answers with a recorded response.
 func replay(w http.ResponseWriter, rec *record) {
 	h := w.Header()
 	rec.apply(h)
-	own := []string{"true", rec.requestID, strconv.Itoa(len(rec.body))} // one array for three fields
-	h[headerReplayed] = own[0:1:1]
+	h.Set(headerReplayed, "true")
 	if rec.requestID != "" {
-		h[headerOriginal] = own[1:2:2]
+		h.Set(headerOriginal, rec.requestID)
 	}
 	if bodyAllowed(rec.status) {
-		h["Content-Length"] = own[2:3:3]
+		h.Set("Content-Length", strconv.Itoa(len(rec.body)))
 	}
 	w.WriteHeader(rec.status)
 	if len(rec.body) > 0 {

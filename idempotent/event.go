@@ -2,22 +2,22 @@ package idempotent
 
 import "time"
 
-// An Outcome is how a keyed call was answered. Its text is fit for a metric's label.
+// An Outcome is how a call with a key was answered. Its text can be the label of a metric.
 type Outcome string
 
 // The outcomes of calls that ran.
 const (
-	// OutcomeExecuted: its response is recorded.
+	// OutcomeExecuted: the response was recorded.
 	OutcomeExecuted Outcome = "executed"
-	// OutcomeNotKept: its response was too large or streamed, or the store had no room for it.
+	// OutcomeNotKept: the response was too large or streamed, or the store had no room for it.
 	OutcomeNotKept Outcome = "not_kept"
-	// OutcomeReleased: it failed or could not begin, and the key is free again.
+	// OutcomeReleased: the call failed or could not begin, and the key is free again.
 	OutcomeReleased Outcome = "released"
-	// OutcomeUnknown: it failed after its effect had begun.
+	// OutcomeUnknown: the call failed after its effect had begun.
 	OutcomeUnknown Outcome = "unknown"
-	// OutcomeUnrecorded: the store could not be told how it ended.
+	// OutcomeUnrecorded: the end of the call could not be recorded.
 	OutcomeUnrecorded Outcome = "unrecorded"
-	// OutcomeBypassed: it ran without protection, because the store failed. See [FailOpen].
+	// OutcomeBypassed: the call ran without protection because the store failed. See [FailOpen].
 	OutcomeBypassed Outcome = "bypassed"
 )
 
@@ -27,14 +27,14 @@ const (
 	OutcomeReplayed Outcome = "replayed"
 	// OutcomeConflict: 409, the key belongs to a different request.
 	OutcomeConflict Outcome = "conflict"
-	// OutcomeInProgress: 429, the first one still ran when the wait was over, or too many waited.
+	// OutcomeInProgress: 429, the first call was still running after the wait, or too many waited.
 	OutcomeInProgress Outcome = "in_progress"
-	// OutcomeLeaderFailed: 503, the first one failed while this one waited.
+	// OutcomeLeaderFailed: 503, the first call failed while this one waited.
 	OutcomeLeaderFailed Outcome = "leader_failed"
-	// OutcomeStillUnknown: 409, an earlier one failed after its effect had begun, and no one has
-	// resolved it.
+	// OutcomeStillUnknown: 409, an earlier call failed after its effect had begun, and its record
+	// was not resolved.
 	OutcomeStillUnknown Outcome = "outcome_unknown"
-	// OutcomeUnavailable: 409, an earlier one ran, and its response was not kept.
+	// OutcomeUnavailable: 409, an earlier call ran, and its response was not kept.
 	OutcomeUnavailable Outcome = "response_unavailable"
 	// OutcomeStoreFailed: 503, the store failed.
 	OutcomeStoreFailed Outcome = "store_failed"
@@ -42,28 +42,29 @@ const (
 	OutcomeStoreFull Outcome = "store_full"
 	// OutcomeOverQuota: 429, the principal's share of the store is used up.
 	OutcomeOverQuota Outcome = "over_quota"
-	// OutcomeRefused: an error before anything was recorded: a bad key, body, or caller.
+	// OutcomeRefused: the key, the body or the principal was invalid, and nothing was recorded.
 	OutcomeRefused Outcome = "refused"
 )
 
-// An Event tells of one keyed call, once it has been decided. Its response may still be on its
-// way. It holds no key and no body.
+// An Event reports one call with a key after it was decided. The response may not have been sent
+// yet. The event holds no key and no body.
 type Event struct {
 	Outcome Outcome
 	// ID and Scope are hashes. They are zero if the call was refused before they were known.
 	ID, Scope ID
-	// Attempt is the number of the run: more than 1 after a takeover, 0 if it did not run.
+	// Attempt is the number of the run: 1 for the first, more after a takeover, and 0 if the call
+	// did not run.
 	Attempt int
-	// Waited is the time between the call's beginning and its answer or its run.
+	// Waited is the time from the beginning of the call to its run or its answer.
 	Waited time.Duration
-	// Status is that of the handler's or the recorded response, or of the error of a [Do]. It is
-	// 0 for a refusal by this package, and if the handler did not return.
+	// Status is that of the handler's or the recorded response, or of the error of a [Do]. It is 0
+	// for a refusal by this package, and if the handler did not return.
 	Status int
-	// Lost says that the call ran, and its claim was meanwhile taken over. Outcome is what the
-	// caller got then.
+	// Lost reports whether the call ran and its claim was taken over meanwhile. Outcome is then
+	// what the caller got.
 	Lost bool
-	// Err is the error that this package has answered with, with the store's as its cause, the
-	// one of a recording that failed, or the one that a [Do] has returned. It is nil if the
-	// handler's own response went out, whatever that was.
+	// Err is the error with which this package answered, the store's error if the call could not
+	// be recorded, or the error that a [Do] returned. It is nil if the handler's own response was
+	// sent.
 	Err error
 }

@@ -2,24 +2,16 @@ package idempotent
 
 import "sync"
 
-// flights is the single flight within the process, in front of any store. Of the calls that are the
-// same (one ID, one fingerprint) one leads: it asks the store and runs. The others wait for what it
-// learns. Calls with another fingerprint are not held up: the store tells them that they conflict.
+// flights is the single flight of this process, before any store is asked. Of the calls with the
+// same ID and fingerprint one leads: it asks the store and runs. The others wait for its result.
+// A call with another fingerprint does not wait, because the store reports a conflict.
 type flights struct {
-	perKey, perScope, total int // bounds of those that wait; 0 is none
+	perKey, perScope, total int // bounds of the waiting calls; 0 means none
 
 	mu      sync.Mutex
 	flying  map[flightKey]*flight
-	scopes  map[ID]int // how many wait, by scope
-	waiting int        // how many wait
-}
-
-// setBounds divides the places of those that wait: one principal can use an eighth of them, and
-// one key a quarter of that.
-func (fs *flights) setBounds(total int) {
-	if total > 0 {
-		fs.total, fs.perScope, fs.perKey = total, max(total/8, 1), max(total/32, 1)
-	}
+	scopes  map[ID]int // waiting calls by scope
+	waiting int        // all waiting calls
 }
 
 type flightKey struct {
@@ -27,33 +19,39 @@ type flightKey struct {
 	fingerprint Fingerprint
 }
 
-// flight is what the duplicates of one call share.
+// flight is what the calls with one key share.
 type flight struct {
 	key     flightKey
 	waiting int
-	done    chan struct{} // closed when it has landed; nil while nobody waits
-	result  result        // what the leader has learned, as the others are told it
+	done    chan struct{} // closed when the leader has its result
+	result  result        // what the waiting calls are told; set before done is closed
 }
 
-// join returns mine, if there is no flight of its key yet: the caller leads it, and must land
-// it. Or it returns another one: the caller waits for done, and must leave. It returns nil if
-// too many wait.
-func (fs *flights) join(mine *flight, scope ID) *flight {
+// newFlights returns flights in which at most total calls wait, or any number if total is 0. One
+// scope can have an eighth of the places, and one key a quarter of those.
+func newFlights(total int) *flights {
+	fs := &flights{total: total, flying: make(map[flightKey]*flight), scopes: make(map[ID]int)}
+	if total > 0 {
+		fs.perScope, fs.perKey = max(total/8, 1), max(total/32, 1)
+	}
+	return fs
+}
+
+// join returns the flight of a key. A caller that leads must land it, and any other caller waits
+// for its result and must leave it. join returns nil if too many calls wait.
+func (fs *flights) join(key flightKey, scope ID) (f *flight, leads bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	f := fs.flying[mine.key]
-	if f == nil {
-		fs.flying[mine.key] = mine
-		return mine
+	if f = fs.flying[key]; f == nil {
+		f = &flight{key: key, done: make(chan struct{})}
+		fs.flying[key] = f
+		return f, true
 	}
 	if fs.perKey > 0 && f.waiting >= fs.perKey || !fs.take(scope) {
-		return nil
+		return nil, false
 	}
 	f.waiting++
-	if f.done == nil {
-		f.done = make(chan struct{})
-	}
-	return f
+	return f, false
 }
 
 func (fs *flights) leave(f *flight, scope ID) {
@@ -63,33 +61,31 @@ func (fs *flights) leave(f *flight, scope ID) {
 	fs.free(scope)
 }
 
-// land ends a flight and tells those who wait.
+// land ends a flight and passes its result to the calls that wait.
 func (fs *flights) land(f *flight, r result) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	delete(fs.flying, f.key)
 	f.result = r
-	if f.done != nil {
-		close(f.done)
-	}
+	close(f.done)
 }
 
-// takePlace takes a place among those who wait, if there is one, for a leader that polls the
-// store while another process runs.
+// takePlace takes a place for a leader that waits for another process. It reports false if there
+// is none left.
 func (fs *flights) takePlace(scope ID) bool {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	return fs.take(scope)
 }
 
-// freePlace gives back what takePlace took.
+// freePlace returns the place that takePlace took.
 func (fs *flights) freePlace(scope ID) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	fs.free(scope)
 }
 
-// take takes a place among those who wait. The scope that all callers share has no bound.
+// take takes one of the places. The zero scope, which all callers share, has no bound of its own.
 func (fs *flights) take(scope ID) bool {
 	if fs.total > 0 && fs.waiting >= fs.total {
 		return false

@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// renew renews the lease every third of it, until stop is called, the lease is lost, or MaxRun
-// is over: then nothing holds the key for longer than the lease. The lease was asked for at the
-// given time. The function stop waits for a renewal that is on its way, unless the store ignores
-// its context.
+// renew renews the lease, which was asked for at the given time, every third of its length. It
+// ends when stop is called, when the lease is lost, and after MaxRun, so that no run holds its key
+// forever. The function stop waits for a renewal that has begun, unless the store ignores its
+// context.
 func (n *run) renew(asked time.Time) (stop func()) {
 	ctx, cancel := context.WithTimeout(n.uncanceled, cmp.Or(n.opt.MaxRun, forever))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer func() { _ = recover() }() // of a logger: it must not end the process
+		defer func() { _ = recover() }() // a logger that panics must not end the process
 		n.renewUntil(ctx, asked.Add(n.opt.Lease))
 	}()
 	return func() {
@@ -28,7 +28,7 @@ func (n *run) renew(asked time.Time) (stop func()) {
 	}
 }
 
-// renewUntil renews a lease that ends at the given time if nothing is heard from the store.
+// renewUntil renews a lease that ends at the given time unless the store renews it.
 func (n *run) renewUntil(ctx context.Context, ends time.Time) {
 	for wait := n.opt.Lease / 3; ; {
 		select {
@@ -44,7 +44,7 @@ func (n *run) renewUntil(ctx context.Context, ends time.Time) {
 		switch {
 		case err == nil:
 			ends, wait = sent.Add(n.opt.Lease), n.opt.Lease/3
-		case ctx.Err() != nil || n.isOver():
+		case ctx.Err() != nil || !n.needsLease():
 			return
 		case errors.Is(err, ErrLost) || !now.Before(ends):
 			n.cancel(ErrLeaseLost)

@@ -20,20 +20,19 @@ const (
 	headerOriginal = "Original-Request"
 )
 
-// New returns a middleware that answers a repeated request with a key (the Idempotency-Key
-// field) from the store instead of running the handler again. The scope returns whose key it is.
-// The middleware belongs behind authentication and rate limits, so that their refusals are never
-// a key's answer. Nil options are the defaults. It panics without a store or a scope, and on
-// options that contradict each other.
+// New returns a middleware that runs the handler once for each Idempotency-Key and answers a retry
+// from the store. The scope returns whose key it is. Put the middleware inside of authentication
+// and rate limits, so that their refusals are not recorded. If o is nil, the defaults apply. New
+// panics if s or scope is nil, or if options contradict each other.
 //
 // A key is 1 to 255 visible ASCII characters, bare or as a quoted string: abc and "abc" are the
-// same key. Anything else is answered with 400.
+// same key. Any other value is answered 400.
 //
-// If the handler is a *http.ServeMux, or its seawall.NotFound, what the mux answers by itself
-// (404, 405, redirects) is no key's answer: no handler ran.
+// If the handler is a *http.ServeMux, or the handler that seawall.WrapMux returns for one, the
+// mux's own answers (404, 405, redirects) are not recorded, because no handler ran.
 func New(s Store, scope ScopeFunc, o *Options) func(http.Handler) http.Handler {
 	if scope == nil {
-		panic("idempotent: New needs a ScopeFunc: ByPrincipal, or Global where all callers may share their keys")
+		panic("idempotent: New needs a ScopeFunc, such as ByPrincipal, or Global if all callers may share their keys")
 	}
 	m := &middleware{Guard: newGuard(s, o), scope: scope}
 	m.opt.withHTTPDefaults()
@@ -44,8 +43,8 @@ func New(s Store, scope ScopeFunc, o *Options) func(http.Handler) http.Handler {
 
 type middleware struct {
 	*Guard
-	scope    ScopeFunc
-	nameless atomic.Bool // a request without a principal was seen
+	scope         ScopeFunc
+	loggedNoScope atomic.Bool // a request without a principal was logged
 }
 
 func (m *middleware) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -75,22 +74,20 @@ func (m *middleware) serveUnkeyed(w http.ResponseWriter, r *http.Request, next h
 	next.ServeHTTP(w, r)
 }
 
-// covers reports whether a request with these key lines belongs to the run: it has no key, or
-// the same one. A request with another key is a different one, which the handler has made from
-// the first without a network in between.
+// covers reports whether a request with these key lines belongs to the run: it has the same key,
+// or none. A request with another key is a new one, which the handler serves within its own.
 func (n *run) covers(lines []string) bool {
-	if n == nil || n.hasEnded() {
+	if n == nil || n.isOver() {
 		return false
 	}
 	q, ok := n.task.(*request)
 	return ok && (len(lines) == 0 || slices.Equal(lines, q.r.Header[headerKey]))
 }
 
-// serveWithin serves a request whose key an outer middleware of this package has taken. The inner
-// middleware's AtMostOnce still applies.
+// serveWithin serves a request whose key an outer middleware of this package has taken.
 func (m *middleware) serveWithin(n *run, w http.ResponseWriter, r *http.Request, next http.Handler) {
 	if m.opt.AtMostOnce {
-		if err := n.beginEffect(r.Context(), n.mark); err != nil {
+		if err := n.beginEffect(r.Context(), n.storeEffect); err != nil {
 			apierror.Write(w, r, err)
 			return
 		}
@@ -106,44 +103,43 @@ type request struct {
 	r    *http.Request
 	body requestBody
 	call call
-	// Of the last run; nil if there was none.
-	served *http.Request
-	out    *capture
+
+	served *http.Request // what the handler was given; nil if it did not run
+	out    *capture      // what the handler has written; nil if it did not run
 }
 
-// serve takes a keyed request from its beginning to its end: what it asks for, what becomes of
-// that, and the reply.
+// serve reads the request, makes the call, and replies.
 func (q *request) serve(w http.ResponseWriter, r *http.Request, lines []string) {
 	q.ensureRequestID(w, r)
 	returned := false
 	defer func() {
-		if q.served != nil { // outer layers see the form, as without a key
-			q.r.Form, q.r.PostForm = q.served.Form, q.served.PostForm
+		if q.served != nil {
+			reqstate.HandBack(q.r, q.served, returned)
 		}
 		reqstate.HandBack(r, q.r, returned)
 	}()
 
-	q.call = call{
-		Guard: q.m.Guard, task: q, caller: q.r.Context(), detached: true, started: time.Now(),
+	q.call = call{Guard: q.m.Guard, task: q, caller: q.r.Context(), detached: true, started: time.Now()}
+	keyed, err := q.read(lines)
+	if keyed {
+		defer q.observe()
 	}
-	if keyed, err := q.read(lines); keyed {
-		if q.m.opt.Observe != nil {
-			defer q.observe()
-		}
-		if err != nil {
-			q.call.stampWaited()
-			q.refuse(OutcomeRefused, err)
-		} else {
-			q.reply(q.call.do())
-		}
-	} else {
+	switch {
+	case !keyed:
 		q.m.serveUnkeyed(q.w, q.r, q.next)
+	case err != nil:
+		q.call.stampWaited()
+		q.refuse(OutcomeRefused, err)
+	default:
+		q.reply(q.call.do())
 	}
 	returned = true
 }
 
-// ensureRequestID sees to it that there is an id for Original-Request, if no outer layer has
-// made one.
+// observe reports the request last, so that a hook that panics leaves nothing behind.
+func (q *request) observe() { q.m.opt.Observe(q.r.Context(), q.call.event) }
+
+// ensureRequestID makes an id for Original-Request if no outer layer has.
 func (q *request) ensureRequestID(w http.ResponseWriter, r *http.Request) {
 	q.w, q.r = w, r
 	if reqstate.From(r.Context()).RequestID() != "" {
@@ -156,29 +152,29 @@ func (q *request) ensureRequestID(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// read finds out what is asked for. Nothing is recorded before it has succeeded. keyed is false
-// if the scope wants the key to be ignored.
+// read finds out what the request asks for. It reports keyed as false if the scope ignores the
+// key. After an error nothing is recorded.
 func (q *request) read(lines []string) (keyed bool, err error) {
 	principal, err := q.m.scope(q.r)
 	switch {
 	case errors.Is(err, ErrIgnoreKey):
 		return false, nil
 	case errors.Is(err, errNoPrincipal):
-		if q.m.nameless.CompareAndSwap(false, true) { // the service's mistake, as a rule
+		if q.m.loggedNoScope.CompareAndSwap(false, true) { // usually a mistake in the chain
 			q.call.warn("idempotent: a request is refused", errNoPrincipal)
 		}
 		return true, err
 	case err != nil:
 		return true, err
 	case principal == "":
-		return true, apierror.CodeAPIError.New().WithCause(errEmptyPrincipal)
+		return true, internalError(errEmptyPrincipal)
 	}
 	key, err := parseKey(lines)
 	if err != nil {
 		return true, apierror.ParameterInvalid(headerKey, err.Error())
 	}
 	q.body.takeOver(q.r, q.m.opt.MaxBody)
-	fingerprint, err := q.fingerprint()
+	fingerprint, err := q.m.opt.Fingerprint(q.r, q.body.load)
 	if err != nil {
 		return true, err
 	}
@@ -188,15 +184,8 @@ func (q *request) read(lines []string) (keyed bool, err error) {
 	return true, nil
 }
 
-func (q *request) fingerprint() (Fingerprint, error) {
-	if q.m.opt.Fingerprint != nil {
-		return q.m.opt.Fingerprint(q.r, q.body.load)
-	}
-	return FingerprintBody(q.r, q.body.load)
-}
-
-// latest returns when a reply must begin to be of use: a little before the deadline of the
-// request and the server's WriteTimeout. It is zero if neither is known.
+// latest returns when a reply must begin to arrive in time: a little before the deadline of the
+// request or the server's WriteTimeout. It is zero if neither is known.
 func latest(r *http.Request, started time.Time) (at time.Time) {
 	if d, ok := r.Context().Deadline(); ok {
 		at = d
@@ -215,31 +204,27 @@ func latest(r *http.Request, started time.Time) (at time.Time) {
 // dropBody implements task.
 func (q *request) dropBody() { q.body.drop() }
 
-// run implements task: it calls the handler and decides what its end means.
+// run implements task. It calls the handler.
 func (q *request) run(n *run) Completion {
-	if !q.body.rewind() { // in an Executor that begins again
+	if !q.body.rewind() { // an Executor runs the handler again
 		n.err = serviceUnavailable(errNotRewound)
 		return Completion{State: StateAbsent}
 	}
-	q.restoreHeader() // after an earlier run in an Executor
+	q.restoreHeader()
 	q.out = newCapture(q.w, q.m.opt.MaxResponse)
 	if n.executor == nil {
 		q.out.streams = n.streams
 		q.out.beforeOpen = func() error { return n.recordNotKept(q.notKept(), q.isKept()) }
 	}
-	r := q.r.WithContext(&n.ctx)
+	r := q.r.WithContext(n.ctx)
 	r.Body = q.body.reader()
 	q.served = r
 	reqstate.ServeAgain(q.next, q.out, q.r, r)
-	return q.handlerReturned(n)
+	return q.completion(n)
 }
 
-// isKept reports whether the response is the key's answer, by its status. After a body that
-// could not be read to its end nothing is.
-func (q *request) isKept() bool { return !q.body.broken && q.m.opt.Keep(q.out.status) }
-
-// handlerReturned is what the handler's return means.
-func (q *request) handlerReturned(n *run) Completion {
+// completion decides what the handler's return means.
+func (q *request) completion(n *run) Completion {
 	c := q.out
 	silent, failure := c.status == 0, c.err
 	whole := c.close()
@@ -247,18 +232,18 @@ func (q *request) handlerReturned(n *run) Completion {
 	failed := Completion{State: StateAbsent}
 	switch {
 	case errors.Is(failure, ErrLeaseLost) && !c.through:
-		// It ran. If there is no answer of another owner after all, this one stands.
+		// It ran. If no other owner has an answer after all, this one stands.
 		n.err = apierror.CodeIdempotencyResponseUnavailable.New().WithCause(ErrLeaseLost)
 		return q.notKept()
 	case errors.Is(failure, errTooLarge):
-		n.err = apierror.CodeAPIError.New().WithCause(errTooLarge)
+		n.err = internalError(errTooLarge)
 		return failed
 	case silent && n.ctx.Err() != nil:
-		// Nothing was written because the run was ended. That is no empty success.
-		n.err = ended(&n.ctx)
+		// The handler wrote nothing because its run was ended. That is not an empty success.
+		n.err = endedBy(n.ctx)
 		return failed
 	case !whole && !c.through:
-		n.err = apierror.CodeAPIError.New().WithCause(errShort)
+		n.err = internalError(errShort)
 		return failed
 	case !q.isKept():
 		return failed
@@ -269,21 +254,25 @@ func (q *request) handlerReturned(n *run) Completion {
 	}
 }
 
+// isKept reports whether the response is the key's answer, by its status. If the body could not
+// be read to its end, no response is.
+func (q *request) isKept() bool { return !q.body.broken && q.m.opt.Keep(q.out.status) }
+
 func (q *request) notKept() Completion {
 	return Completion{State: StateNotKept, Response: q.out.encodeNotKept(q.requestID())}
 }
 
-// ended is the answer of a handler that wrote nothing because its context had ended.
-func ended(ctx context.Context) error {
+func (q *request) requestID() string { return reqstate.From(q.r.Context()).RequestID() }
+
+// endedBy returns the error that answers a handler that wrote nothing because ctx had ended.
+func endedBy(ctx context.Context) error {
 	switch cause := context.Cause(ctx); {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded), cause == context.Canceled: //nolint:errorlint // what wraps it says more
+	case errors.Is(ctx.Err(), context.DeadlineExceeded), cause == context.Canceled: //nolint:errorlint // an error that wraps it is a cause
 		return ctx.Err()
 	default:
 		return serviceUnavailable(cause)
 	}
 }
-
-func (q *request) requestID() string { return reqstate.From(q.r.Context()).RequestID() }
 
 // reply answers the request.
 func (q *request) reply(r result) {
@@ -292,18 +281,17 @@ func (q *request) reply(r result) {
 	case OutcomeExecuted, OutcomeNotKept, OutcomeReleased, OutcomeUnknown, OutcomeUnrecorded:
 		q.replyOwn(r.answer)
 	case OutcomeBypassed:
-		q.call.stampWaited()
 		q.serveBypassed()
-	default:
-		if q.out == nil { // a run has stamped it already
-			q.call.stampWaited()
-		}
+	case OutcomeStoreFailed, OutcomeStoreFull, OutcomeOverQuota:
 		q.restoreHeader()
-		q.replyOfRecord(r)
+		q.refuse(r.outcome, r.refusal())
+	default:
+		q.restoreHeader()
+		q.replyOther(r)
 	}
 }
 
-// replyOwn answers with what this request's run has left: an error, or the response.
+// replyOwn answers with what this request's run has left: an error or the response.
 func (q *request) replyOwn(err error) {
 	switch {
 	case err != nil:
@@ -311,7 +299,7 @@ func (q *request) replyOwn(err error) {
 		q.call.event.Err = err
 		apierror.Write(q.w, q.r, err)
 	case !q.out.through:
-		_ = q.out.send() // a client that has gone will ask again
+		_ = q.out.send() // a client that has left will ask again
 	}
 }
 
@@ -322,13 +310,8 @@ func (q *request) serveBypassed() {
 	reqstate.Serve(q.next, q.w, q.r, r)
 }
 
-// replyOfRecord answers with what is known of an earlier request, or of the store.
-func (q *request) replyOfRecord(r result) {
-	switch r.outcome {
-	case OutcomeStoreFailed, OutcomeStoreFull, OutcomeOverQuota:
-		q.refuse(r.outcome, r.refusal())
-		return
-	}
+// replyOther answers with what is known of another request with the same key.
+func (q *request) replyOther(r result) {
 	if q.m.opt.Authorize != nil {
 		if err := q.m.opt.Authorize(q.r); err != nil {
 			q.refuse(OutcomeRefused, err)
@@ -341,32 +324,29 @@ func (q *request) replyOfRecord(r result) {
 	}
 	rec, err := parseRecord(r.response)
 	if err != nil {
-		q.refuse(OutcomeStoreFailed, apierror.CodeAPIError.New().WithCause(err))
+		q.refuse(OutcomeStoreFailed, internalError(err))
 		return
 	}
 	q.call.event.Status = rec.status
 	replay(q.w, &rec)
 }
 
-// restoreHeader takes back what a run has done to the header.
+func (q *request) refuse(o Outcome, err error) {
+	if o == OutcomeInProgress && errors.Is(q.r.Context().Err(), context.Canceled) {
+		err = q.r.Context().Err() // the client has left and cannot be told to retry
+	}
+	q.call.event.Outcome, q.call.event.Err = o, err
+	apierror.Write(q.w, q.r, err)
+}
+
+// restoreHeader undoes what a run has done to the header.
 func (q *request) restoreHeader() {
 	if q.out != nil {
 		q.out.restoreHeader()
 	}
 }
 
-func (q *request) refuse(o Outcome, err error) {
-	if o == OutcomeInProgress && errors.Is(q.r.Context().Err(), context.Canceled) {
-		err = q.r.Context().Err() // no one is there to be told to come again
-	}
-	q.call.event.Outcome, q.call.event.Err = o, err
-	apierror.Write(q.w, q.r, err)
-}
-
-// observe reports the request when all is done, so that a hook that panics leaves nothing behind.
-func (q *request) observe() { q.m.opt.Observe(q.r.Context(), q.call.event) }
-
 var (
 	errShort      = errors.New("idempotent: the handler wrote less, or more, than its Content-Length")
-	errNotRewound = errors.New("idempotent: the Executor begins again, and the body of the request has been read from the client")
+	errNotRewound = errors.New("idempotent: the Executor runs the handler again, and the request body was already read from the client")
 )

@@ -433,7 +433,7 @@ func TestLoggerTellsWhatAPersonMustMend(t *testing.T) {
 		require.NoError(t, idempotent.BeginEffect(r.Context()))
 		return apierror.CodeAPIError
 	}))
-	require.Contains(t, out.String(), `level=WARN msg="idempotent: a call failed when its effect had begun, or may have" request_id=`+w.Header().Get("Request-Id"))
+	require.Contains(t, out.String(), `level=WARN msg="idempotent: a call failed after BeginEffect" request_id=`+w.Header().Get("Request-Id"))
 	require.Contains(t, out.String(), "idempotency_id=")
 
 	out.Reset()

@@ -11,37 +11,36 @@ import (
 	"time"
 )
 
-// A Response is what a record holds. The middleware writes and reads it by itself. A service
-// needs it for [Resolver].Resolve.
+// A Response is the content of a finished record. The middleware makes and reads it. A service needs
+// it to settle a record with a [Resolver].
 type Response struct {
 	// Status is from 200 to 999.
 	Status int
-	// Header holds the recorded fields. A field with no value is one that the handler has set to
+	// Header holds the recorded fields. A field without values is one that the handler has set to
 	// nil.
 	Header http.Header
 	Body   []byte
-	// RequestID is the id of the request that was answered, for Original-Request. It is empty if
-	// it is not known.
+	// RequestID is the id of the request that was answered, for Original-Request. It is empty if it
+	// is not known.
 	RequestID string
 }
 
-// encode returns the response as stores keep it, without the fields that are never recorded. It
-// panics if Status is out of range.
-func (r Response) encode() []byte {
-	if !finalStatus(r.Status) {
-		panic(fmt.Sprintf("idempotent: Response: invalid status %d", r.Status))
-	}
-	return encode(r.Status, r.RequestID, headerChange{to: r.Header}, r.Body)
-}
-
-// Completion returns the completion that makes the response a key's answer for the given retention,
-// for [Resolver].Resolve.
+// Completion returns the completion that records the response for the given retention, for a
+// [Resolver]. Fields of Header that are never recorded are left out. It panics if Status is out of
+// range.
 func (r Response) Completion(retention time.Duration) Completion {
 	return Completion{State: StateDone, Response: r.encode(), Retention: retention}
 }
 
-// DecodeResponse reads what [Response.Completion] or the middleware has written. The response shares b.
-// Anything else is an error, however it was damaged.
+func (r Response) encode() []byte {
+	if !finalStatus(r.Status) {
+		panic(fmt.Sprintf("idempotent: Response: invalid status %d", r.Status))
+	}
+	return encode(r.Status, r.RequestID, changedFields(nil, r.Header, nil), r.Body)
+}
+
+// DecodeResponse decodes the Response of a [Completion]. The body of the result shares b. If b is
+// damaged in any way, it returns an error.
 func DecodeResponse(b []byte) (Response, error) {
 	rec, err := parseRecord(b)
 	if err != nil {
@@ -55,9 +54,9 @@ func DecodeResponse(b []byte) (Response, error) {
 // An encoded response is
 //
 //	version   1 byte: 1
-//	head      4 bytes, big endian: how long the head is
+//	head      4 bytes, big endian: the length of the head
 //	          uvarint: status
-//	          string: request id            a string is its length as a uvarint, and its bytes
+//	          string: request id            (a string is its length as a uvarint, and its bytes)
 //	          uvarint: number of values of all fields
 //	          for each field
 //	            1 byte: 's', the values replace those of outer layers; 'a', they are added;
@@ -66,8 +65,8 @@ func DecodeResponse(b []byte) (Response, error) {
 //	            uvarint: number of values; 's' with none sets the field to nil, so that
 //	                     net/http adds no Content-Type
 //	            strings: the values
-//	body      the rest but for
-//	checksum  4 bytes, big endian: CRC-32C of all before it
+//	body      everything up to the checksum
+//	checksum  4 bytes, big endian: CRC-32C of everything before it
 const (
 	recordVersion = 1
 	prefixLen     = 5
@@ -78,17 +77,24 @@ const (
 	opDelete = 'd'
 )
 
+// field is a change that a handler has made to a header field.
+type field struct {
+	op     byte
+	name   string
+	values []string
+}
+
 var errCorrupt = errors.New("idempotent: the stored response is corrupt")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // encode returns the record of a response.
-func encode(status int, requestID string, h headerChange, body []byte) []byte {
+func encode(status int, requestID string, fields []field, body []byte) []byte {
 	values, size := 0, prefixLen+len(requestID)+len(body)+sumLen+16
-	for name, change := range h.all {
-		values += len(change.values)
-		size += len(name) + 8
-		for _, v := range change.values {
+	for _, f := range fields {
+		values += len(f.values)
+		size += len(f.name) + 8
+		for _, v := range f.values {
 			size += len(v) + 4
 		}
 	}
@@ -97,10 +103,10 @@ func encode(status int, requestID string, h headerChange, body []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(status))
 	b = appendString(b, requestID)
 	b = binary.AppendUvarint(b, uint64(values))
-	for name, change := range h.all {
-		b = appendString(append(b, change.op), name)
-		b = binary.AppendUvarint(b, uint64(len(change.values)))
-		for _, v := range change.values {
+	for _, f := range fields {
+		b = appendString(append(b, f.op), f.name)
+		b = binary.AppendUvarint(b, uint64(len(f.values)))
+		for _, v := range f.values {
 			b = appendString(b, v)
 		}
 	}
@@ -116,19 +122,18 @@ func appendSum(b []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// encodeNotKept returns the record of a response that is not kept: its status and its Location,
-// unless that is too long for a record that a store never refuses.
+// encodeNotKept returns the record of a response that is not kept: its status and its Location. A
+// store never refuses it, so it is small: a long Location is left out.
 func encodeNotKept(status int, requestID, location string) []byte {
-	h := make(http.Header)
+	const maxLocation = 1 << 10
+	var fields []field
 	if location != "" && len(location) <= maxLocation {
-		h.Set("Location", location)
+		fields = []field{{opSet, "Location", []string{location}}}
 	}
-	return encode(status, requestID, headerChange{to: h}, nil)
+	return encode(status, requestID, fields, nil)
 }
 
-const maxLocation = 1 << 10
-
-// withoutBody returns what is left of an encoded response whose body is dropped.
+// withoutBody returns the record that is left of a response whose body is dropped.
 func withoutBody(response []byte) []byte {
 	r, err := DecodeResponse(response)
 	if err != nil {
@@ -137,12 +142,11 @@ func withoutBody(response []byte) []byte {
 	return encodeNotKept(r.Status, r.RequestID, r.Header.Get("Location"))
 }
 
-// record is an encoded response, read.
+// record is a decoded response.
 type record struct {
 	status    int
 	requestID string
-	values    int    // of all fields
-	fields    string // encoded
+	fields    []field
 	body      []byte
 }
 
@@ -162,23 +166,17 @@ func parseRecord(b []byte) (record, error) {
 		return record{}, errCorrupt
 	}
 	head := reader{rest: string(b[prefixLen : prefixLen+n])}
-	rec := record{body: slices.Clip(b[prefixLen+n : end])} // who appends to it must not reach the checksum
+	rec := record{body: slices.Clip(b[prefixLen+n : end])} // appending to it must not change b
 	rec.status = int(head.uvarint(999))
 	rec.requestID = head.string()
-	rec.values = int(head.uvarint(uint64(len(head.rest)))) // each takes a byte at least
-	rec.fields = head.rest
-	left := rec.values
+	values := int(head.uvarint(uint64(len(head.rest)))) // each takes a byte at least
+	rec.fields = make([]field, 0, values)               // only deleted fields have no value
 	for head.rest != "" {
-		op, _, n := head.field()
-		left -= n
-		if known := op == opSet || op == opAdd && n > 0 || op == opDelete && n == 0; !known || left < 0 {
-			return record{}, errCorrupt
-		}
-		for range n {
-			head.string()
-		}
+		f := head.field()
+		values -= len(f.values)
+		rec.fields = append(rec.fields, f)
 	}
-	if head.bad || left != 0 || !finalStatus(rec.status) {
+	if head.bad || values != 0 || !finalStatus(rec.status) {
 		return record{}, errCorrupt
 	}
 	return rec, nil
@@ -186,54 +184,49 @@ func parseRecord(b []byte) (record, error) {
 
 // apply makes the recorded changes to h.
 func (rec *record) apply(h http.Header) {
-	all := make([]string, 0, rec.values)
-	for r := (reader{rest: rec.fields}); r.rest != ""; {
-		op, name, n := r.field()
-		from := len(all)
-		for range n {
-			all = append(all, r.string())
-		}
-		values := all[from:len(all):len(all)]
-		switch {
-		case op == opDelete:
-			delete(h, name)
-		case op == opAdd:
-			h[name] = append(slices.Clip(h[name]), values...)
-		case n == 0:
-			h[name] = nil
+	for _, f := range rec.fields {
+		switch f.op {
+		case opDelete:
+			delete(h, f.name)
+		case opAdd:
+			h[f.name] = append(slices.Clip(h[f.name]), f.values...)
 		default:
-			h[name] = values
+			h[f.name] = f.values
 		}
 	}
 }
 
-// reader takes values off a string. After the first one that is not there, bad is set and all is
-// zero.
+// reader reads values from the front of a string. After the first invalid one, bad is set, rest is
+// empty and all values are zero.
 type reader struct {
 	rest string
 	bad  bool
 }
 
-// field takes what stands before the values of a field, and returns how many they are. There must
-// be something to take.
-func (r *reader) field() (op byte, name string, values int) {
-	op, r.rest = r.rest[0], r.rest[1:]
-	name = r.string()
-	return op, name, int(r.uvarint(uint64(len(r.rest))))
+// field reads a field. The rest must not be empty.
+func (r *reader) field() field {
+	f := field{op: r.rest[0]}
+	r.rest = r.rest[1:]
+	f.name = r.string()
+	n := int(r.uvarint(uint64(len(r.rest))))
+	f.values = slices.Grow(f.values, n)
+	for range n {
+		f.values = append(f.values, r.string())
+	}
+	if known := f.op == opSet || f.op == opAdd && n > 0 || f.op == opDelete && n == 0; !known {
+		r.rest, r.bad = "", true
+	}
+	return f
 }
 
 func (r *reader) uvarint(limit uint64) uint64 {
-	var v uint64
-	for i := 0; i < len(r.rest) && i < binary.MaxVarintLen64-1; i++ {
-		c := r.rest[i]
-		v |= uint64(c&0x7f) << (7 * i)
-		if c < 0x80 && v <= limit {
-			r.rest = r.rest[i+1:]
-			return v
-		}
+	v, n := binary.Uvarint([]byte(r.rest[:min(len(r.rest), binary.MaxVarintLen64)]))
+	if n <= 0 || v > limit {
+		r.rest, r.bad = "", true
+		return 0
 	}
-	r.rest, r.bad = "", true
-	return 0
+	r.rest = r.rest[n:]
+	return v
 }
 
 func (r *reader) string() string {
@@ -249,42 +242,32 @@ func (r *reader) string() string {
 
 func finalStatus(status int) bool { return status >= 200 && status <= 999 }
 
-// headerChange is what a handler has done to the header that it was given.
-type headerChange struct {
-	from, to http.Header
-	omit     []string // names that are not recorded, besides those that never are
-}
-
-type fieldChange struct {
-	op     byte
-	values []string
-}
-
-// all calls yield for each field that was changed and is recorded.
-func (h headerChange) all(yield func(name string, change fieldChange) bool) {
-	for name, values := range h.to {
-		was, there := h.from[name]
-		if !h.recorded(name) || there && slices.Equal(was, values) {
+// changedFields returns how a handler has changed a header, without the fields that are not
+// recorded.
+func changedFields(from, to http.Header, omit []string) []field {
+	var fields []field
+	for name, values := range to {
+		was, ok := from[name]
+		if !isRecorded(name, omit) || ok && slices.Equal(was, values) {
 			continue
 		}
-		change := fieldChange{opSet, values}
+		f := field{opSet, name, values}
 		if n := len(was); n > 0 && len(values) > n && slices.Equal(was, values[:n]) {
-			change = fieldChange{opAdd, values[n:]}
+			f = field{opAdd, name, values[n:]}
 		}
-		if !yield(name, change) {
-			return
+		fields = append(fields, f)
+	}
+	for name := range from {
+		if _, ok := to[name]; !ok && isRecorded(name, omit) {
+			fields = append(fields, field{op: opDelete, name: name})
 		}
 	}
-	for name := range h.from {
-		if _, there := h.to[name]; !there && h.recorded(name) && !yield(name, fieldChange{op: opDelete}) {
-			return
-		}
-	}
+	return fields
 }
 
-// recorded reports whether a field of the response goes into the record. What it rejects belongs
-// to one request or one connection.
-func (h headerChange) recorded(name string) bool {
+// isRecorded reports whether a header field of the response is recorded. The others belong to one
+// request or one connection, or are in omit.
+func isRecorded(name string, omit []string) bool {
 	name = http.CanonicalHeaderKey(name)
 	switch name {
 	case "Set-Cookie", "Date", "Content-Length", "Request-Id", "X-Request-Id", headerReplayed, headerOriginal,
@@ -294,5 +277,5 @@ func (h headerChange) recorded(name string) bool {
 	}
 	return !strings.HasPrefix(name, "Access-Control-") && !strings.HasPrefix(name, "Ratelimit") &&
 		!strings.HasPrefix(name, "X-Ratelimit") && !strings.HasPrefix(name, http.TrailerPrefix) &&
-		!slices.Contains(h.omit, name)
+		!slices.Contains(omit, name)
 }

@@ -6,73 +6,58 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/seawall-go/seawall/apierror"
 )
 
-// ErrLeaseLost is the cause with which a run's context is canceled (context.Cause) if its claim
-// was taken over, or could not be renewed before its lease was over, so that another process may
-// take over. [BeginEffect] returns it too.
+// ErrLeaseLost is the cause (context.Cause) with which a run's context is canceled if another
+// process has taken over its claim, or may have because the lease could not be renewed in time.
+// [BeginEffect] returns it too.
 var ErrLeaseLost = errors.New("idempotent: the lease was lost")
 
-// ErrMaxRun is the cause with which a run's context ends when [Options].MaxRun is over.
+// ErrMaxRun is the cause (context.Cause) with which a run's context ends after [Options].MaxRun.
 // It matches context.DeadlineExceeded.
 var ErrMaxRun = fmt.Errorf("idempotent: the run took longer than Options.MaxRun: %w", context.DeadlineExceeded)
 
 var (
-	errLate   = errors.New("idempotent: BeginEffect after the run has ended")
-	errNotRun = errors.New("idempotent: the Executor acquired, and did not run")
-	errSlow   = errors.New("idempotent: the Executor did not begin to run in time")
+	errNotRun = errors.New("idempotent: Executor.Execute returned VerdictAcquired and did not call run")
+	errSlow   = errors.New("idempotent: Executor.Execute did not call run in time")
 )
 
-// run is one run under a claim.
+// run is one run of a call's task under a claim.
 type run struct {
 	*call
 	attempt int
-	ctx     runContext
+	ctx     context.Context // the task's; runFrom finds the run in it
 	cancel  context.CancelCauseFunc
-	watch   func() bool // stops watching the caller's context; nil if that is not watched
-	renewal func()      // ends the renewals; nil if there are none
+	unwatch func() bool // stops watching the caller's context; nil if that is not watched
+	renewal func()      // stops the renewals; nil if there are none
 
 	mu        sync.Mutex
-	effects   int  // calls of BeginEffect that have succeeded, or may still
-	shared    bool // one of them is part of a transaction of the task's, whose fate the store knows
-	over      bool // the task has ended, and what that means is decided
+	effects   int  // calls of BeginEffect that have succeeded, or still may
+	shared    bool // one of them is part of a transaction of the task, so only the store knows
+	over      bool // the task has returned, and its completion is decided
 	recording bool // the store is being told that the task ran, while it still runs
-	recorded  bool // the store knows that; the response goes out as it is written, and is not kept
+	recorded  bool // the store knows it; the response goes out as it is written, and is not kept
 	forget    bool // Forget was called
 	stream    bool // Stream was called
 
 	completion Completion
-	answered   bool  // the caller gets the response before it is recorded how the run ended
+	answered   bool  // the response went out before the completion was recorded
 	full       error // the store had no room for the response
-	err        error // is answered in place of a response
-}
-
-// runContext is a run's context.
-type runContext struct {
-	context.Context
-	run *run
+	err        error // answers the call in place of a response
 }
 
 type runKey struct{}
 
-func (c *runContext) Value(key any) any {
-	if _, ok := key.(runKey); ok {
-		return c.run
-	}
-	return c.Context.Value(key)
-}
-
+// runFrom returns the run of a task's context. It is nil without a key.
 func runFrom(ctx context.Context) *run {
 	n, _ := ctx.Value(runKey{}).(*run)
 	return n
 }
 
-// begin runs the task under a claim that was asked for at the given time. lead records how it
-// ended. If the task panics begin does, since the panic continues.
+// begin runs the task under a claim that was asked for at the given time. It does not record how
+// the run ended, except when the task panics: then the panic continues.
 func (c *call) begin(attempt int, asked time.Time) {
-	ctx, cancel := c.context()
+	ctx, cancel := c.runContext()
 	n := c.newRun(ctx, cancel, attempt)
 	if !c.local {
 		n.renewal = n.renew(asked)
@@ -86,7 +71,7 @@ func (c *call) begin(attempt int, asked time.Time) {
 		}
 	}()
 	if c.opt.AtMostOnce {
-		n.err = n.beginEffect(&n.ctx, n.mark)
+		n.err = n.beginEffect(n.ctx, n.storeEffect)
 	}
 	if n.err != nil {
 		n.end(Completion{State: StateAbsent})
@@ -96,10 +81,10 @@ func (c *call) begin(attempt int, asked time.Time) {
 	returned = true
 }
 
-// execute lets the store run the task.
+// execute lets the Executor run the task.
 func (c *call) execute() (d Decision, err error) {
 	c.ran = nil
-	ctx, cancel := c.context()
+	ctx, cancel := c.runContext()
 	defer cancel(nil)
 	slow := time.AfterFunc(max(c.timeLeft(), c.opt.StoreTimeout), func() { cancel(errSlow) })
 	defer slow.Stop()
@@ -117,9 +102,9 @@ func (c *call) execute() (d Decision, err error) {
 	return d, err
 }
 
-// context returns the context for a run, which ends with MaxRun at the latest. If the call is
-// detached, it keeps the deadline of the caller's context and not its cancellation.
-func (c *call) context() (context.Context, context.CancelCauseFunc) {
+// runContext returns a context for a run, which ends after MaxRun at the latest. A detached call
+// keeps the deadline of its caller's context, and not its cancellation.
+func (c *call) runContext() (context.Context, context.CancelCauseFunc) {
 	var (
 		ends  time.Time
 		cause error
@@ -148,34 +133,35 @@ func (c *call) context() (context.Context, context.CancelCauseFunc) {
 func (c *call) newRun(ctx context.Context, cancel context.CancelCauseFunc, attempt int) *run {
 	c.stampWaited()
 	c.event.Attempt = attempt
-	c.event.Outcome = OutcomeReleased // if nothing else is decided: a panic rolls an Executor back
+	c.event.Outcome = OutcomeReleased // stays if a panic rolls an Executor back
 	n := &run{call: c, attempt: attempt, cancel: cancel}
-	n.ctx = runContext{ctx, n}
+	n.ctx = context.WithValue(ctx, runKey{}, n)
 	if c.detached {
-		n.watch = context.AfterFunc(c.caller, n.callerGone)
+		n.unwatch = context.AfterFunc(c.caller, n.callerGone)
 	}
 	c.ran = n
 	return n
 }
 
-// stop ends what goes on beside the run: its context, the renewals, the look at the caller.
+// stop ends everything that goes on beside the run: its context, the renewals, and the watch on
+// the caller.
 func (n *run) stop() {
 	if n.renewal != nil {
 		n.renewal()
 	}
-	if n.watch != nil {
-		n.watch()
+	if n.unwatch != nil {
+		n.unwatch()
 	}
 	n.cancel(nil)
 }
 
-// callerGone ends a detached run whose caller's context has ended, if that is more than a client
-// that has left: the server ends, say. A client that has left ends only a run that streams to
-// it.
+// callerGone is called when the context of a detached run's caller ends. If that has a cause, such
+// as the end of the server, the run ends too. If the client has left, only a run that streams to
+// it ends.
 func (n *run) callerGone() {
 	switch cause := context.Cause(n.caller); {
-	case errors.Is(n.caller.Err(), context.DeadlineExceeded): // its own deadline is the same
-	case cause != context.Canceled || n.streams(): //nolint:errorlint // what wraps it says more
+	case errors.Is(n.caller.Err(), context.DeadlineExceeded): // the run has the same deadline
+	case cause != context.Canceled || n.streams(): //nolint:errorlint // an error that wraps it is a cause
 		n.cancel(cause)
 	}
 }
@@ -197,7 +183,7 @@ func (n *run) end(c Completion) {
 	n.completion = c
 }
 
-// record tells the store how the run has ended.
+// record tells the store how the run ended.
 func (n *run) record() error {
 	defer n.stop()
 	if n.recorded {
@@ -212,10 +198,10 @@ func (n *run) record() error {
 	return err
 }
 
-// recordNotKept records that the task ran, before its response goes out that is not kept. It
-// does not for a response after which the key is free.
+// recordNotKept records that the task ran, before a response goes out that is not kept. It records
+// nothing for a response that frees the key.
 func (n *run) recordNotKept(c Completion, kept bool) error {
-	if !n.beginRecording(kept) {
+	if !n.startRecording(kept) {
 		n.answered = true
 		return nil
 	}
@@ -232,85 +218,35 @@ func (n *run) recordNotKept(c Completion, kept bool) error {
 		return ErrLeaseLost
 	}
 	n.answered = true
-	if err != nil { // it is tried again when the task has returned
-		n.warn("idempotent: a response is sent before it could be recorded that it is", err)
+	if err != nil { // record tries again when the task has returned
+		n.warn("idempotent: a response is sent before it could be recorded", err)
 	}
 	return nil
 }
 
-func (n *run) beginRecording(kept bool) bool {
+func (n *run) startRecording(kept bool) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.recording = kept && !n.forget
 	return n.recording
 }
 
-// finish tells the store, whatever becomes of the caller's context.
+// finish calls the store's Finish, even if the caller's context has ended.
 func (n *run) finish(c Completion) error {
 	return n.try(n.uncanceled, 3*n.opt.StoreTimeout, func(ctx context.Context) error {
 		return n.store.Finish(ctx, n.owner(), c)
 	})
 }
 
-// beginEffect is BeginEffect, by an operation of the store. No lock is held while the store is
-// asked: an effect counts as begun from before that, and the store knows at Finish whether it
-// was.
-func (n *run) beginEffect(ctx context.Context, begin func(context.Context, Owner) error) error {
-	if begun, err := n.intend(); begun || err != nil {
-		return err
-	}
-	err := begin(ctx, n.owner())
-	if err == nil {
-		return nil
-	}
-	n.mu.Lock()
-	n.effects--
-	n.mu.Unlock()
-	if errors.Is(err, ErrLost) {
-		n.cancel(ErrLeaseLost)
-		return serviceUnavailable(ErrLeaseLost)
-	}
-	return serviceUnavailable(fmt.Errorf("idempotent: BeginEffect: %w", err))
-}
-
-// intend counts an effect that is about to begin.
-func (n *run) intend() (begun bool, err error) {
+// needsLease reports whether losing the lease would still matter: nothing is recorded, nor about
+// to be.
+func (n *run) needsLease() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	switch {
-	case n.executor != nil:
-		return false, apierror.CodeAPIError.New().WithCause(fmt.Errorf("idempotent: BeginEffect within an Executor: %w", errors.ErrUnsupported))
-	case n.over:
-		return false, apierror.CodeAPIError.New().WithCause(errLate)
-	case n.recorded: // it never runs again
-		return true, nil
-	case errors.Is(context.Cause(&n.ctx), ErrLeaseLost):
-		return false, serviceUnavailable(ErrLeaseLost)
-	}
-	n.effects++
-	n.forget = false
-	return false, nil
+	return !n.over && !n.recording && !n.recorded
 }
 
-// mark is BeginEffect of the store.
-func (n *run) mark(ctx context.Context, o Owner) error {
-	return n.try(ctx, n.opt.StoreTimeout, func(ctx context.Context) error { return n.store.BeginEffect(ctx, o) })
-}
-
-// serviceUnavailable is an error that a handler can return as it is.
-func serviceUnavailable(cause error) error {
-	return apierror.ServiceUnavailable(soon()).WithCause(cause)
-}
-
-// isOver reports whether the record is finished, or about to be, so that there is no lease to lose.
 func (n *run) isOver() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.over || n.recording || n.recorded
-}
-
-// hasEnded reports whether the task has returned.
-func (n *run) hasEnded() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.over

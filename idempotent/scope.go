@@ -8,32 +8,31 @@ import (
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
-// A ScopeFunc returns whose key a request carries: the name of the authenticated principal. Two
-// principals never see each other's keys. It must not return what the client merely claims. It is
-// called for requests with a key only.
+// A ScopeFunc returns the principal to whom the key of a request belongs. Two principals never see
+// each other's keys, so it must not return what the client merely claims. It is called only for
+// requests with a key.
 //
-// An error is answered by apierror.Write and nothing is recorded, except for [ErrIgnoreKey]. An
-// empty name is a mistake, because strangers would share their keys: it is logged and answered
-// with 500. [Global] is the way to share them.
+// If it returns [ErrIgnoreKey], the request is served as if it had no key. apierror.Write answers
+// with any other error, and nothing is recorded: this refuses keys on routes that cannot replay
+// a response. An empty principal is logged and answered 500. See [Global].
 type ScopeFunc func(r *http.Request) (principal string, err error)
 
-// ErrIgnoreKey is returned by a [ScopeFunc] for a request that is to be served as if it had no
-// key, on routes without a principal such as a log-in form: browsers begin to add
-// Idempotency-Key to requests by themselves.
+// ErrIgnoreKey is returned by a [ScopeFunc] to serve a request as if it had no key. Use it for
+// routes without a principal, such as a log-in form: browsers may add Idempotency-Key to requests
+// by themselves.
 var ErrIgnoreKey = errors.New("idempotent: the key is ignored")
 
-// GlobalPrincipal is the principal that all callers share: see [Global].
+// GlobalPrincipal is the principal that all callers share. See [Global].
 const GlobalPrincipal = "\x00global"
 
 var (
-	errNoPrincipal = errors.New("idempotent: a request with an Idempotency-Key has no principal: " +
-		"authentication must come before this middleware and name one (seawall.WithPrincipal), or the route must use idempotent.Global")
-	errEmptyPrincipal = errors.New("idempotent: the principal of a key is empty: strangers would share their keys; " +
-		"name one, or use GlobalPrincipal")
+	errNoPrincipal = errors.New("idempotent: a request with an Idempotency-Key has no principal: authenticate it " +
+		"before this middleware and name one with seawall.WithPrincipal, or use idempotent.Global")
+	errEmptyPrincipal = errors.New("idempotent: the principal of a key is empty: use GlobalPrincipal if all callers may share their keys")
 )
 
-// ByPrincipal is a [ScopeFunc]: the principal that the service's authentication has named with
-// seawall.WithPrincipal. A keyed request without one is answered 401 authentication_failed.
+// ByPrincipal returns the principal that the service's authentication has set with
+// seawall.WithPrincipal. A request without one is answered 401 authentication_failed.
 func ByPrincipal(r *http.Request) (string, error) {
 	if p := reqstate.From(r.Context()).Principal(); p != "" {
 		return p, nil
@@ -41,7 +40,7 @@ func ByPrincipal(r *http.Request) (string, error) {
 	return "", apierror.CodeAuthenticationFailed.New().WithCause(errNoPrincipal)
 }
 
-// Global is a [ScopeFunc]: one scope for all callers. It is safe only if they trust each other,
-// or if their keys cannot be guessed: whoever sends another caller's key and request gets the
-// other's response. A store's quota for one scope does not apply to it.
+// Global returns [GlobalPrincipal], so that all callers share their keys. It is safe only if
+// callers trust each other, or if their keys cannot be guessed: a caller who sends another
+// caller's key and request gets the other's response. A store's quota for one scope does not apply.
 func Global(*http.Request) (string, error) { return GlobalPrincipal, nil }
