@@ -8,22 +8,21 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// These keep requests with different bodies from looking the same.
+// Without these errors, requests with different bodies would look the same.
 var (
-	errConsumed = errors.New("idempotent: an outer layer has read the request body and not put it back")
-	errParsed   = errors.New("idempotent: an outer layer has parsed the request's form (FormValue, ParseForm, ParseMultipartForm), " +
-		"so its body is gone: that layer belongs inside of this middleware")
+	errConsumed = errors.New("idempotent: an outer layer has read the request body and not replaced it")
+	errParsed   = errors.New("idempotent: an outer layer has parsed the request's form (FormValue, ParseForm, ParseMultipartForm) " +
+		"and so read its body: put that layer inside of this middleware")
 )
 
-// requestBody stands in for the body of a keyed request. Until it is loaded, reads come from the
-// client.
+// requestBody is the body of a request with a key. Until it is loaded, reads come from the client.
 type requestBody struct {
 	client io.ReadCloser
-	limit  int64 // of load; negative is none
-	length int64 // what the client has announced; negative is unknown
-	parsed bool  // the request's form has been
+	limit  int64 // of load; negative means none
+	length int64 // the request's Content-Length; negative if it is not known
+	parsed bool  // an outer layer has parsed the request's form
 	buf    []byte
-	unread []byte // what is left of buf
+	unread []byte // the rest of buf
 	loaded bool
 	closed bool // by the handler
 	used   bool // the handler has read from the client
@@ -39,7 +38,7 @@ func (b *requestBody) takeOver(r *http.Request, limit int64) {
 	b.parsed = len(r.PostForm) > 0 || r.MultipartForm != nil
 }
 
-// load reads all of the body into memory.
+// load reads the whole body into memory.
 func (b *requestBody) load() ([]byte, error) {
 	if b.loaded {
 		return b.buf, nil
@@ -47,8 +46,8 @@ func (b *requestBody) load() ([]byte, error) {
 	if b.limit >= 0 && b.length > b.limit {
 		return nil, apierror.RequestTooLarge(b.limit)
 	}
-	// Room for what was announced and for seeing its end, but no more than a little before it
-	// comes.
+	// There is room for the announced length and one byte to see the end, but only for a little of
+	// it before it arrives.
 	size := int64(512)
 	if b.length > 0 {
 		size = min(b.length, 16<<10) + 1
@@ -69,7 +68,7 @@ func (b *requestBody) load() ([]byte, error) {
 			b.buf, b.unread = buf, buf
 			return buf, nil
 		case err != nil:
-			if apierror.From(err).Code() != apierror.CodeAPIError { // a limit, or a timeout, further out
+			if apierror.From(err).Code() != apierror.CodeAPIError { // such as a limit or a timeout of an outer layer
 				return nil, err
 			}
 			return nil, apierror.CodeParameterInvalid.Messagef("The request body could not be read to its end.").WithCause(err)
@@ -80,10 +79,10 @@ func (b *requestBody) load() ([]byte, error) {
 	}
 }
 
-// drop gives up the body of a request that will not run.
+// drop frees the body of a request that will not run.
 func (b *requestBody) drop() { b.buf, b.unread = nil, nil }
 
-// rewind makes the body start anew. It reports whether that is possible.
+// rewind starts the body from its beginning. It reports whether that is possible.
 func (b *requestBody) rewind() bool {
 	b.unread, b.closed = b.buf, false
 	return b.loaded || !b.used
@@ -113,8 +112,8 @@ func (b *requestBody) Close() error {
 	return b.client.Close()
 }
 
-// reader returns what the handler reads from. It is http.NoBody if the client's is, because
-// handlers compare.
+// reader returns the body for the handler. It is http.NoBody if the client's is, because handlers
+// compare it.
 func (b *requestBody) reader() io.ReadCloser {
 	if b.client == http.NoBody {
 		return b.client

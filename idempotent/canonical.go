@@ -12,13 +12,13 @@ import (
 	"github.com/seawall-go/seawall/internal/mediatype"
 )
 
-// FingerprintJSON is a [FingerprintFunc]. Two requests are the same if their JSON bodies differ
-// only in white space and in the order of an object's members. Strings and numbers count as they
-// are written: 1 and 1.0 differ.
+// FingerprintJSON is a [FingerprintFunc] for JSON. Two requests are the same if their bodies differ
+// only in white space and in the order of an object's members. Strings and numbers are compared as
+// they are written: 1 and 1.0 differ.
 //
-// A body counts byte for byte if it is not JSON, or not sent as JSON (application/json or +json).
-// So does one that parsers understand differently, because an object has a name with an escape in
-// it, or two names that differ at most in case: encoding/json takes the last of those.
+// A body is compared byte for byte if it is not valid JSON, or if its media type is neither
+// application/json nor +json. So is a body that parsers read differently: one with an escape in a
+// name, or with two names in one object that are equal or differ only in case.
 func FingerprintJSON(r *http.Request, body func() ([]byte, error)) (Fingerprint, error) {
 	b, err := body()
 	if err != nil {
@@ -32,9 +32,9 @@ func FingerprintJSON(r *http.Request, body func() ([]byte, error)) (Fingerprint,
 	return FingerprintOf(r, b), nil
 }
 
-// canonicalJSON returns the same bytes for all spellings of a document, and others for every other
-// document. Each object is replaced by the hash of its members in the order of their names, so that
-// the work stays linear however deep they nest. It reports false if b is not JSON, or ambiguous.
+// canonicalJSON returns the same bytes for all spellings of a document, and different bytes for
+// different documents. It replaces each object by the hash of its sorted members, so that the work
+// is linear for any depth. It reports false if b is not JSON or is ambiguous.
 func canonicalJSON(b []byte) ([]byte, bool) {
 	var compact bytes.Buffer
 	if json.Compact(&compact, b) != nil {
@@ -48,12 +48,12 @@ func canonicalJSON(b []byte) ([]byte, bool) {
 // canonicalizer reads valid, compact JSON.
 type canonicalizer struct {
 	in []byte
-	// ambiguous is set by names that one parser takes for equal and another does not: what such
-	// members mean may depend on their order.
+	// ambiguous is set if some parsers take two names for equal and others do not. The meaning of
+	// such members can depend on their order.
 	ambiguous bool
 }
 
-// value takes the next value off the input and appends its canonical form.
+// value reads the next value and appends its canonical form to out.
 func (c *canonicalizer) value(out []byte) []byte {
 	switch c.in[0] {
 	case '{':
@@ -81,7 +81,7 @@ func (c *canonicalizer) value(out []byte) []byte {
 	}
 }
 
-// members takes the rest of an object off the input.
+// members reads the rest of an object and returns the hash of its members.
 func (c *canonicalizer) members() [32]byte {
 	type member struct {
 		folded      string
@@ -105,21 +105,21 @@ func (c *canonicalizer) members() [32]byte {
 	return hashOf(nil, parts...)
 }
 
-// foldName returns a text that names have in common if encoding/json may set the same struct field
-// from them: it ignores case, and replaces what is not UTF-8.
+// foldName returns the same text for all names from which encoding/json may set the same struct
+// field: it ignores case and replaces invalid UTF-8.
 func foldName(name []byte) string {
 	return strings.Map(func(r rune) rune {
 		for {
 			next := unicode.SimpleFold(r)
 			if next <= r {
-				return next // the smallest of those that fold to each other
+				return next // the smallest rune of those that fold to each other
 			}
 			r = next
 		}
 	}, string(name))
 }
 
-// skip takes one character off the input, if it is the next.
+// skip reads one character if it is the next one, and reports whether it was.
 func (c *canonicalizer) skip(char byte) bool {
 	if c.in[0] != char {
 		return false
@@ -128,7 +128,7 @@ func (c *canonicalizer) skip(char byte) bool {
 	return true
 }
 
-// string takes a string off the input, with its quotes.
+// string reads a string with its quotes.
 func (c *canonicalizer) string() []byte {
 	for i := 1; ; i++ {
 		switch c.in[i] {

@@ -15,9 +15,7 @@ import (
 
 const headerDigest = "Content-Digest"
 
-// errDigest is what the handler of an upload reads in place of io.EOF if the body does not match
-// its Content-Digest: see [FingerprintDigest]. A handler returns it as it is: it is answered with
-// 400 parameter_invalid.
+// errDigest is read in place of io.EOF if an upload does not match its Content-Digest.
 var errDigest error = digestError{}
 
 type digestError struct{}
@@ -26,7 +24,7 @@ func (digestError) Error() string {
 	return "idempotent: the request body does not match its Content-Digest"
 }
 
-// As makes the error the client's, for package apierror.
+// As turns the error into the client's: 400 parameter_invalid.
 func (digestError) As(target any) bool {
 	e, ok := target.(**apierror.Error)
 	if ok {
@@ -36,19 +34,19 @@ func (digestError) As(target any) bool {
 }
 
 var errDigestSyntax = errors.New(
-	"idempotent: the Content-Digest is not a dictionary, or a digest in it is not of its type and length")
+	"idempotent: the Content-Digest is not a dictionary, or one of its digests is malformed")
 
 // FingerprintDigest is a [FingerprintFunc] for uploads. Two requests are the same if their
-// Content-Digest fields (RFC 9530) have the same sha-512, or, where that is missing, the same
-// sha-256.
+// Content-Digest fields (RFC 9530) have the same sha-512 digest or, if there is none, the same
+// sha-256 digest.
 //
-// The handler then reads the body as it comes: it is not held in memory, and [Options].MaxBody
-// does not bound it. It is compared with its digest on the way. If it does not match, the handler
-// reads an error in place of the end, which it returns as it is: 400 parameter_invalid, and nothing is recorded. A handler that does not read to
-// the end does not learn of a mismatch.
+// The handler reads the body directly from the client: it is not held in memory, and
+// [Options].MaxBody does not bound it. If the body does not match its digest, the handler reads an
+// error in place of io.EOF, and nothing is recorded. It should return the error as it is: 400
+// parameter_invalid. A handler that does not read to the end does not notice a mismatch.
 //
-// A malformed field is refused with 400 parameter_invalid. Without a field, or with other
-// algorithms only, the body counts byte for byte.
+// A malformed field is answered 400 parameter_invalid. If there is no field, or if it has other
+// algorithms only, bodies are compared byte for byte.
 func FingerprintDigest(r *http.Request, body func() ([]byte, error)) (Fingerprint, error) {
 	d, err := parseDigest(r.Header.Values(headerDigest))
 	if err != nil {
@@ -62,9 +60,9 @@ func FingerprintDigest(r *http.Request, body func() ([]byte, error)) (Fingerprin
 	return fingerprintOf(r, d.algorithm, d.want), nil
 }
 
-// parseDigest reads the lines of a Content-Digest field, which together are one dictionary. Of
-// two members with the same key the last counts (RFC 8941, section 3.2). It returns nil if no
-// member is of a known algorithm.
+// parseDigest parses the lines of a Content-Digest field, which together are one dictionary. If two
+// members have the same key, the last one counts (RFC 8941, section 3.2). It returns nil if no
+// algorithm is known.
 func parseDigest(lines []string) (*digestReader, error) {
 	digests := make(map[string][]byte)
 	ok := parseDictionary(strings.Join(lines, ","), func(key string, value []byte) {
@@ -91,21 +89,21 @@ func parseDigest(lines []string) (*digestReader, error) {
 	return best, nil
 }
 
-// digestReader is a body that is compared with its digest while it is read.
+// digestReader compares a body with its digest while the body is read.
 type digestReader struct {
 	algorithm string
 	want      []byte
 	hash      hash.Hash
 	body      io.ReadCloser
-	left      int64 // of the content length; negative if that is unknown
+	left      int64 // of the Content-Length; negative if that is not known
 }
 
 func (d *digestReader) Read(p []byte) (int, error) {
 	n, err := d.body.Read(p)
 	d.hash.Write(p[:n])
 	d.left -= int64(n)
-	// At the last byte, not only at the end: a handler that knows the length may not look for the
-	// end.
+	// The digest is checked at the last byte and not only at the end, because a handler that knows
+	// the length may stop there.
 	if (err == io.EOF || err == nil && d.left == 0 && n > 0) && !bytes.Equal(d.hash.Sum(nil), d.want) {
 		return 0, errDigest
 	}

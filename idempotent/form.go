@@ -17,23 +17,22 @@ import (
 
 const (
 	maxBoundary  = 70   // RFC 2046, section 5.1.1
-	maxFormParts = 1000 // as many as http.Request.ParseMultipartForm takes
+	maxFormParts = 1000 // the limit of http.Request.ParseMultipartForm
 )
 
-// FingerprintForm is a [FingerprintFunc]. Two requests are the same if they send the same form:
+// FingerprintForm is a [FingerprintFunc] for forms. Two requests are the same if they send the same
+// form:
 //
 //   - application/x-www-form-urlencoded: the same names and values, however they are escaped.
-//   - multipart/form-data (RFC 7578): the same parts, whatever the boundary. A part is its header
-//     and the SHA-256 of its content, so names, values, file names, content types and files
-//     count. The header counts as it is written, but for the order of its fields and the case of
-//     their names.
+//   - multipart/form-data (RFC 7578): the same parts, whatever the boundary. Parts are the same if
+//     their contents and headers are. The order of header fields and the case of their names are
+//     ignored.
 //
-// The order of fields with different names does not count, and that of fields with the same name
-// does, as in http.Request.PostForm. A handler for which the order of all fields matters needs
-// [FingerprintBody].
+// The order of fields with the same name is significant, and that of others is not, as in
+// http.Request.PostForm. If the order of all fields matters to a handler, use [FingerprintBody].
 //
-// Any other body counts byte for byte, and so does one that cannot be parsed, or has more than
-// 1,000 parts. The request's form is not parsed: the handler does that itself.
+// Any other body is compared byte for byte. So is one that cannot be parsed or has more than 1,000
+// parts. The request's form is left for the handler to parse.
 func FingerprintForm(r *http.Request, body func() ([]byte, error)) (Fingerprint, error) {
 	b, err := body()
 	if err != nil {
@@ -62,7 +61,7 @@ func canonicalURLEncoded(b []byte) ([]byte, bool) {
 	return []byte(fields.Encode()), true
 }
 
-// canonicalMultipart returns the hashes of a form's parts, in the order of their names.
+// canonicalMultipart returns the hashes of the parts of a form, sorted by their names.
 func canonicalMultipart(b []byte, contentType string) ([]byte, bool) {
 	_, params, err := mime.ParseMediaType(contentType)
 	boundary := params["boundary"] // NextRawPart refuses an empty one
@@ -74,13 +73,14 @@ func canonicalMultipart(b []byte, contentType string) ([]byte, bool) {
 		sum  [sha256.Size]byte
 	}
 	var parts []part
-	// The end of the input is no io.EOF, which NextRawPart also returns for a header that is cut
-	// short. So it is one only after the closing boundary, whose line the line break completes.
+	// NextRawPart returns io.EOF after the closing boundary, and also for a header that the end of
+	// the input cuts short. The reader cutShort turns the latter into another error. The line break
+	// completes the line of the closing boundary.
 	in := io.MultiReader(bytes.NewReader(b), strings.NewReader("\r\n"), cutShort{})
 	form := multipart.NewReader(in, boundary)
 	buf := make([]byte, 4<<10)
 	for {
-		// A raw part, because a decoded one no longer shows how it was encoded.
+		// A decoded part does not show how it was encoded.
 		p, err := form.NextRawPart()
 		if errors.Is(err, io.EOF) {
 			break
@@ -97,17 +97,17 @@ func canonicalMultipart(b []byte, contentType string) ([]byte, bool) {
 	slices.SortStableFunc(parts, func(a, b part) int { return cmp.Compare(a.name, b.name) })
 	out := make([]byte, 0, len(parts)*sha256.Size)
 	for _, p := range parts {
-		out = append(out, p.sum[:]...) // the name is in it, as a part of the header
+		out = append(out, p.sum[:]...) // includes the name, which is in the header
 	}
 	return out, true
 }
 
-// cutShort is the end of a body in the middle of a form.
+// cutShort fails like a body that ends in the middle of a form.
 type cutShort struct{}
 
 func (cutShort) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// hashFormPart hashes a part's header and content. It reads the content through buf.
+// hashFormPart hashes the header and the content of a part. It reads the content through buf.
 func hashFormPart(p *multipart.Part, buf []byte) (sum [sha256.Size]byte, err error) {
 	var header []byte
 	for _, name := range slices.Sorted(maps.Keys(p.Header)) {

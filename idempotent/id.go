@@ -11,20 +11,20 @@ import (
 	"slices"
 )
 
-// An ID names a record. It is a SHA-256 hash, so that no key reaches a store, a log or an event.
-// See [Options.ID].
+// An ID is the key of a record in a store. It is a SHA-256 hash, so that no client's key reaches a
+// store, a log or an event. See [Options.ID].
 type ID [32]byte
 
 // A Token proves ownership of a record. It is 16 random bytes.
 type Token [16]byte
 
-// A Fingerprint is the hash of what makes two requests the same: see [FingerprintFunc]. A key that
-// comes with another fingerprint is refused with 409 idempotency_conflict.
+// A Fingerprint is a hash of what makes two requests the same. A request with the same key and
+// another fingerprint is answered 409 idempotency_conflict. See [FingerprintFunc].
 type Fingerprint [32]byte
 
-// NewToken returns a token from the system's cryptographic source.
+// NewToken returns a random token from crypto/rand.
 func NewToken() (t Token) {
-	rand.Read(t[:]) // never fails: crypto/rand ends the program if the system has no randomness
+	rand.Read(t[:]) // never returns an error
 	return t
 }
 
@@ -37,49 +37,49 @@ func (t Token) String() string { return hex.EncodeToString(t[:]) }
 // String returns the fingerprint in hexadecimal: 64 characters.
 func (f Fingerprint) String() string { return hex.EncodeToString(f[:]) }
 
-// Value implements [driver.Valuer]. It returns the bytes, for a column such as bytea or BLOB.
+// Value implements [driver.Valuer]. It returns bytes, for a column such as bytea or BLOB.
 func (id ID) Value() (driver.Value, error) { return id[:], nil }
 
-// Value implements [driver.Valuer]. It returns the bytes, for a column such as bytea or BLOB.
+// Value implements [driver.Valuer]. It returns bytes, for a column such as bytea or BLOB.
 func (t Token) Value() (driver.Value, error) { return t[:], nil }
 
-// Value implements [driver.Valuer]. It returns the bytes, for a column such as bytea or BLOB.
+// Value implements [driver.Valuer]. It returns bytes, for a column such as bytea or BLOB.
 func (f Fingerprint) Value() (driver.Value, error) { return f[:], nil }
 
-// Scan implements [database/sql.Scanner]. It takes the bytes that Value returns and nothing else.
-// An error leaves id as it was.
+// Scan implements [database/sql.Scanner]. It accepts only what Value returns. After an error, id
+// is unchanged.
 func (id *ID) Scan(src any) error { return scan(id[:], src) }
 
-// Scan implements [database/sql.Scanner]. It takes the bytes that Value returns and nothing else.
-// An error leaves t as it was.
+// Scan implements [database/sql.Scanner]. It accepts only what Value returns. After an error, t
+// is unchanged.
 func (t *Token) Scan(src any) error { return scan(t[:], src) }
 
-// Scan implements [database/sql.Scanner]. It takes the bytes that Value returns and nothing else.
-// An error leaves f as it was.
+// Scan implements [database/sql.Scanner]. It accepts only what Value returns. After an error, f
+// is unchanged.
 func (f *Fingerprint) Scan(src any) error { return scan(f[:], src) }
 
-// MarshalText implements [encoding.TextMarshaler]. It returns the text of String.
+// MarshalText implements [encoding.TextMarshaler]. It returns the result of String.
 func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
-// MarshalText implements [encoding.TextMarshaler]. It returns the text of String.
+// MarshalText implements [encoding.TextMarshaler]. It returns the result of String.
 func (t Token) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-// MarshalText implements [encoding.TextMarshaler]. It returns the text of String.
+// MarshalText implements [encoding.TextMarshaler]. It returns the result of String.
 func (f Fingerprint) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
-// UnmarshalText implements [encoding.TextUnmarshaler]. It takes the text that MarshalText
-// returns, in lower or upper case, and nothing else. An error leaves id as it was.
+// UnmarshalText implements [encoding.TextUnmarshaler]. It accepts what MarshalText returns, in
+// lower or upper case. After an error, id is unchanged.
 func (id *ID) UnmarshalText(text []byte) error { return unhex(id[:], text) }
 
-// UnmarshalText implements [encoding.TextUnmarshaler]. It takes the text that MarshalText
-// returns, in lower or upper case, and nothing else. An error leaves t as it was.
+// UnmarshalText implements [encoding.TextUnmarshaler]. It accepts what MarshalText returns, in
+// lower or upper case. After an error, t is unchanged.
 func (t *Token) UnmarshalText(text []byte) error { return unhex(t[:], text) }
 
-// UnmarshalText implements [encoding.TextUnmarshaler]. It takes the text that MarshalText
-// returns, in lower or upper case, and nothing else. An error leaves f as it was.
+// UnmarshalText implements [encoding.TextUnmarshaler]. It accepts what MarshalText returns, in
+// lower or upper case. After an error, f is unchanged.
 func (f *Fingerprint) UnmarshalText(text []byte) error { return unhex(f[:], text) }
 
-// scan fills to with the bytes of a column. On an error to is left as it was.
+// scan copies the bytes of a column into to. After an error, to is unchanged.
 func scan(to []byte, src any) error {
 	b, ok := src.([]byte)
 	if !ok {
@@ -92,7 +92,7 @@ func scan(to []byte, src any) error {
 	return nil
 }
 
-// unhex fills to from hexadecimal text. On an error to is left as it was.
+// unhex decodes hexadecimal text into to. After an error, to is unchanged.
 func unhex(to, text []byte) error {
 	b := make([]byte, len(to))
 	if len(text) != hex.EncodedLen(len(to)) {
@@ -105,10 +105,10 @@ func unhex(to, text []byte) error {
 	return nil
 }
 
-// hashOf is SHA-256 over parts, or HMAC-SHA-256 with a secret. Each part is preceded by its
-// length, so that no two lists of parts run together to the same bytes.
+// hashOf returns the SHA-256 hash of the parts, or their HMAC-SHA-256 if there is a secret. Each
+// part is preceded by its length, so that different lists of parts have different hashes.
 func hashOf(secret []byte, parts ...string) [32]byte {
-	b := make([]byte, 0, 512) // room for a key and its principal, not on the heap
+	b := make([]byte, 0, 512) // stays on the stack for a typical key and principal
 	for _, p := range parts {
 		b = appendPart(b, p)
 	}
@@ -116,7 +116,7 @@ func hashOf(secret []byte, parts ...string) [32]byte {
 		return sha256.Sum256(b)
 	}
 	h := hmac.New(sha256.New, secret)
-	h.Write(slices.Clone(b)) // so that b stays on the stack
+	h.Write(slices.Clone(b)) // b itself would move to the heap
 	return [32]byte(h.Sum(nil))
 }
 

@@ -11,105 +11,85 @@ import (
 )
 
 const (
-	defaultEntries = 1 << 18
-	defaultBytes   = 256 << 20
-	maxShards      = 16
-	shardEntries   = 1 << 10 // at least
-	shardBytes     = 16 << 20
+	defaultRecords  = 1 << 18
+	defaultBytes    = 256 << 20
+	maxShards       = 16
+	minShardRecords = 1 << 10
+	minShardBytes   = 16 << 20
 
-	// entryBytes is what a record costs besides its response: the entry, its place in the map,
-	// and a scope that has no other record.
+	// entryBytes is the size of a record without its response: the entry, its place in the map, and
+	// a scope that has no other record.
 	entryBytes = 512
 )
 
 // MemoryOptions configure a [Memory]. Nil and the zero value are the defaults.
 type MemoryOptions struct {
-	// MaxRecords bounds the number of records. 0 is 262,144. Negative is no bound. In any case
-	// there are no more records than half of MaxBytes holds, so that the other half is left for
-	// responses.
+	// MaxRecords bounds the number of records. The default is 262,144; a negative value means no
+	// bound. There are never more records than fit into half of MaxBytes, so that the other half
+	// is left for responses.
 	MaxRecords int
-	// MaxBytes bounds the memory of all records, each counted as 512 bytes and its response. 0
-	// is 256 MiB. Negative is no bound. A store has room for one record at least.
+	// MaxBytes bounds the memory of all records, each counted as 512 bytes and its response. The
+	// default is 256 MiB; a negative value means no bound. There is always room for one record.
 	MaxBytes int64
-	// EvictWhenFull makes room for a new record that would be refused by forgetting the oldest finished
-	// record of the same scope before its retention is over. A retry of a forgotten request runs
-	// again. If false, the new record is refused.
+	// EvictWhenFull makes room for a new record by removing the oldest finished record of the same
+	// scope before its retention is over. A retry of the removed request runs again. If false, the
+	// new record is refused.
 	EvictWhenFull bool
 }
 
-// Memory is a [Store] in the memory of one process, for services that are one process and for
-// tests. Its records end with the process. It is also a [Waiter], [Sweeper], [Resolver],
-// [UnknownLister] and [LocalStore]. Time is monotonic, so a step of the wall clock changes
-// nothing.
+// Memory is a [Store] in the memory of one process. Its records end with the process. It also
+// implements [Waiter], [Sweeper], [Resolver], [UnknownLister] and [LocalStore]. It uses monotonic
+// time.
 //
 // # Shares
 //
-// No scope can keep the others out, and no quota has to be chosen in advance:
+// No scope can keep the others out, and no quota has to be chosen:
 //
-//   - Records: a scope can add one while it has fewer than are free. So a scope that is alone
-//     can use half of MaxRecords, two can use a third each, three a quarter each, and as much is
-//     left for the next one. Beyond its share, a scope is refused with [ErrQuota]. If no record
-//     is free, every scope is refused with [ErrFull]. The scope that all callers share
-//     ([Global]) is exempt: it can use all that is free.
-//   - Responses: if MaxBytes is reached, the scope whose responses take most bytes gives up its
-//     oldest ones. The response that is to be stored counts as its scope's. A record whose
-//     response was dropped is not kept: its request does not run again, and it has its status
-//     and Location left, if they are small. A scope that uses less loses nothing. If only such
-//     scopes are left, the new response is refused with ErrFull.
+//   - Records: a scope can add a record as long as it has fewer than are free. So one scope alone
+//     can use half of MaxRecords, two can use a third each, three a quarter each. Beyond its share,
+//     a scope is refused with [ErrQuota]. If no record is free, every scope is refused with
+//     [ErrFull]. The scope of [Global] can use all that is free.
+//   - Responses: if MaxBytes is reached, the scope whose responses use most bytes loses its oldest
+//     ones. The new response counts as its scope's. A record whose response was dropped is not
+//     kept: its request does not run again, and its status and Location stay if they are small. A
+//     scope that uses less loses nothing. If only such scopes are left, the new response is refused
+//     with ErrFull.
 //
-// The rules hold for few records too: with a MaxRecords of 10, a scope that is alone can use 5,
-// and the first record of a scope is refused only if none is free. A service whose requests all
-// have the same principal needs a MaxRecords of twice its records, or Global.
-//
-// No record is removed before its retention is over, unless [MemoryOptions].EvictWhenFull is set: then a
-// new record can replace the oldest finished one of the same scope. A running or unknown record is
-// never replaced.
+// A service whose requests all have the same principal needs a MaxRecords of twice its records, or
+// Global.
 //
 // # Size
 //
-// Records that are over their retention are removed when they are met and when room is needed.
+// Records that are over their retention are removed when they are found and when room is needed.
 // [Memory.Sweep] removes all of them.
 //
-// A large store is divided into at most 16 shards, by a seeded hash of the ID, and so is each
-// bound. Each of several has 1,024 records and 16 MiB at least. No bound is ever exceeded, and a
-// large store may be full a few percent early.
+// A large store is divided into at most 16 shards, by a seeded hash of the ID. Each has an equal
+// part of the bounds, at least 1,024 records and 16 MiB. No bound is ever exceeded, and a large
+// store may be full a few percent early.
 type Memory struct {
 	now    func() time.Duration
-	seed   maphash.Seed // without it, a client could aim its keys at one shard
+	seed   maphash.Seed // so that no client can choose keys that are all in one shard
 	shards []shard
 }
 
-// MemoryStats says what a [Memory] holds and what it has done to make room.
+// MemoryStats are the size of a [Memory] and what it has removed to make room.
 type MemoryStats struct {
 	Records int
 	Bytes   int64
-	Dropped int64 // responses that were dropped to make room, since the start
-	Evicted int64 // records that were forgotten to make room, since the start: see MemoryOptions.EvictWhenFull
+	Dropped int64 // responses dropped since the start
+	Evicted int64 // records removed since the start, with MemoryOptions.EvictWhenFull
 }
 
-// NewMemory returns an empty store. Nil options are the defaults.
+// NewMemory returns an empty store. If o is nil, the defaults apply.
 func NewMemory(o *MemoryOptions) *Memory {
 	if o == nil {
 		o = new(MemoryOptions)
 	}
-	b := bounds{entries: o.MaxRecords, bytes: o.MaxBytes, evict: o.EvictWhenFull}
-	setDefault(&b.entries, defaultEntries)
+	b := bounds{records: o.MaxRecords, bytes: o.MaxBytes, evict: o.EvictWhenFull}
+	setDefault(&b.records, defaultRecords)
 	setDefault(&b.bytes, defaultBytes)
-	n := maxShards
-	if b.entries > 0 {
-		n = min(n, max(b.entries/shardEntries, 1))
-	}
-	if b.bytes > 0 {
-		n = max(int(min(int64(n), b.bytes/shardBytes)), 1)
-	}
-	b.entries /= n
-	if b.bytes > 0 {
-		b.bytes = max(b.bytes/int64(n), entryBytes)
-		fit := int(min(max(b.bytes/2/entryBytes, 1), math.MaxInt))
-		if b.entries == 0 || b.entries > fit {
-			b.entries = fit
-		}
-	}
+	n := b.shards()
+	b = b.dividedBy(n)
 
 	start := time.Now()
 	m := &Memory{
@@ -130,17 +110,17 @@ func (m *Memory) shardOf(id ID) *shard {
 	return &m.shards[maphash.Bytes(m.seed, id[:])%uint64(len(m.shards))]
 }
 
-// lock returns the shard of id, locked, and the time.
+// lock locks the shard of id and returns it with the current time.
 func (m *Memory) lock(id ID) (*shard, time.Duration) {
 	s := m.shardOf(id)
 	s.mu.Lock()
-	return s, m.now() // read under the lock, so that time does not go backward within a shard
+	return s, m.now() // under the lock, so that time does not go backward in a shard
 }
 
 // Acquire implements [Store].
 func (m *Memory) Acquire(ctx context.Context, c Claim) (Decision, error) {
 	if c.Lease <= 0 || c.Retention <= 0 {
-		return Decision{}, errors.New("idempotent: Memory.Acquire: lease and retention must be positive")
+		return Decision{}, errors.New("idempotent: Memory.Acquire: the lease and the retention must be positive")
 	}
 	if err := ctx.Err(); err != nil {
 		return Decision{}, err
@@ -189,7 +169,7 @@ func (m *Memory) BeginEffect(ctx context.Context, o Owner) error {
 	return m.change(ctx, o, func(e *entry, _ time.Duration) { e.begun = true })
 }
 
-// change applies f to the running entry under the owner's token.
+// change calls f with the entry that is running under the owner's token.
 func (m *Memory) change(ctx context.Context, o Owner, f func(e *entry, now time.Duration)) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -228,18 +208,16 @@ func (m *Memory) Finish(ctx context.Context, o Owner, c Completion) error {
 	return s.finish(e, c, now)
 }
 
-// check reports a completion that is not of one of the states, or lacks its retention.
+// check returns an error unless the completion has one of the states, and a retention if it needs
+// one.
 func (c Completion) check(states ...State) error {
-	for _, s := range states {
-		if c.State == s && (s == StateAbsent || c.Retention > 0) {
-			return nil
-		}
+	if !slices.Contains(states, c.State) || c.State != StateAbsent && c.Retention <= 0 {
+		return fmt.Errorf("idempotent: Memory: invalid completion: state %s, retention %s", c.State, c.Retention)
 	}
-	return fmt.Errorf("idempotent: Memory: a completion of state %s, kept for %s: want one of the states %v, and more than 0",
-		c.State, c.Retention, slices.Clone(states)) // a clone, or else each call would allocate the list
+	return nil
 }
 
-// Stats returns the store's present size.
+// Stats returns the current size of the store, and what it has removed.
 func (m *Memory) Stats() (t MemoryStats) {
 	for i := range m.shards {
 		s := &m.shards[i]
@@ -253,5 +231,5 @@ func (m *Memory) Stats() (t MemoryStats) {
 	return t
 }
 
-// after is d from now, at most the last moment that there is.
+// after returns the time d from now, or the latest one if that overflows.
 func after(now, d time.Duration) time.Duration { return now + min(d, math.MaxInt64-now) }

@@ -104,7 +104,7 @@ func (s *shard) check() error {
 	switch {
 	case total != s.bytes:
 		return errors.New("the sum over all entries is wrong")
-	case s.max.entries > 0 && len(s.entries) > s.max.entries, s.max.bytes > 0 && total > s.max.bytes:
+	case s.max.records > 0 && len(s.entries) > s.max.records, s.max.bytes > 0 && total > s.max.bytes:
 		return errors.New("a bound is exceeded")
 	case !s.finished.holds(finished, ofShard):
 		return errors.New("the queue of finished entries is wrong")

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Local implements [LocalStore]: it is true.
+// Local implements [LocalStore]. It returns true.
 func (m *Memory) Local() bool { return true }
 
 // Wait implements [Waiter].
@@ -30,7 +30,7 @@ func (m *Memory) Wait(ctx context.Context, id ID) error {
 	}
 }
 
-// Sweep implements [Sweeper]. It holds up each shard while it looks through it: some ten
+// Sweep implements [Sweeper]. It blocks each shard while it looks through it, for about ten
 // microseconds per thousand records.
 func (m *Memory) Sweep(ctx context.Context, limit int) (removed int, err error) {
 	for i := range m.shards {
@@ -51,8 +51,7 @@ func (m *Memory) Sweep(ctx context.Context, limit int) (removed int, err error) 
 	return removed, nil
 }
 
-// Resolve implements [Resolver]. It returns [ErrFull] for a StateDone whose response finds no
-// room, and leaves the record unknown.
+// Resolve implements [Resolver].
 func (m *Memory) Resolve(ctx context.Context, id ID, c Completion) error {
 	if err := c.check(StateDone, StateNotKept, StateAbsent); err != nil {
 		return err
@@ -69,12 +68,11 @@ func (m *Memory) Resolve(ctx context.Context, id ID, c Completion) error {
 	if err := s.finish(e, c, now); err != nil {
 		return err
 	}
-	e.token = NewToken() // the owner has lost
+	e.token = NewToken() // the old owner gets ErrLost
 	return nil
 }
 
-// ListUnknown implements [UnknownLister]. A limit of 0 is no limit. It looks through the whole
-// store.
+// ListUnknown implements [UnknownLister]. It looks through the whole store.
 func (m *Memory) ListUnknown(ctx context.Context, after ID, limit int) ([]UnknownRecord, error) {
 	var list []UnknownRecord
 	for i := range m.shards {

@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// scope is what the records of one scope use of a shard.
+// scope is what one scope has in a shard.
 type scope struct {
 	id        ID
 	entries   int
 	bytes     int64 // of responses
-	finished  queue // all that are done or not kept
-	whole     queue // those that are done, with a response
-	remaining queue // those that are not kept, with what is left of a response
-	at        int   // its place in byBytes
+	finished  queue // all entries that are done or not kept
+	whole     queue // those that are done and have a response
+	remaining queue // those that are not kept and have the rest of a response
+	at        int   // its index in byBytes
 }
 
-// responses returns the queue for a finished entry that has a response.
+// responses returns the queue of the finished entries with a response, by their state.
 func (u *scope) responses(s State) *queue {
 	if s == StateDone {
 		return &u.whole
@@ -24,7 +24,7 @@ func (u *scope) responses(s State) *queue {
 	return &u.remaining
 }
 
-// setResponse replaces the response of an entry, and with it what its scope uses.
+// setResponse replaces the response of an entry and updates what its scope uses.
 func (s *shard) setResponse(e *entry, response []byte) {
 	u := e.scope
 	if len(e.response) > 0 {
@@ -48,7 +48,7 @@ func (s *shard) setResponse(e *entry, response []byte) {
 	}
 }
 
-// admit makes room for one more entry of a scope, or says that there is none.
+// admit makes room for one more entry of a scope, or returns an error if there is none.
 func (s *shard) admit(id ID, now time.Duration) error {
 	s.tidy(now)
 	err := s.refusal(id)
@@ -57,7 +57,7 @@ func (s *shard) admit(id ID, now time.Duration) error {
 		err = s.refusal(id)
 	}
 	if err != nil {
-		// One of the scope's records for another one of them: the others neither lose nor gain.
+		// The scope replaces one of its own records, so the others neither lose nor gain.
 		u := s.scopes[id]
 		if !s.max.evict || u == nil || u.finished.first == nil {
 			return err
@@ -67,7 +67,7 @@ func (s *shard) admit(id ID, now time.Duration) error {
 	}
 	if s.max.bytes > 0 && s.bytes+entryBytes > s.max.bytes {
 		s.sweepIfDue(now)
-		// Entries alone never use more than half of the bytes, so there are responses to drop.
+		// Entries without responses use at most half of the bytes, so there are responses to drop.
 		for s.bytes+entryBytes > s.max.bytes {
 			s.drop(s.hungry[0])
 		}
@@ -75,14 +75,14 @@ func (s *shard) admit(id ID, now time.Duration) error {
 	return nil
 }
 
-// refusal is the error for one more entry of a scope, if there is no room for it. The share is
-// the dynamic threshold of switches that divide a buffer among queues: as many as are free. It
-// needs no count of scopes, and leaves room for the next one.
+// refusal returns the error for one more entry of a scope if there is no room for it. A scope may
+// have as many entries as are free. Network switches share buffers among queues in this way
+// (dynamic thresholds): it needs no count of scopes, and leaves room for the next one.
 func (s *shard) refusal(id ID) error {
-	if s.max.entries == 0 {
+	if s.max.records == 0 {
 		return nil
 	}
-	free := s.max.entries - len(s.entries)
+	free := s.max.records - len(s.entries)
 	if free <= 0 {
 		return ErrFull
 	}
@@ -92,15 +92,16 @@ func (s *shard) refusal(id ID) error {
 	return nil
 }
 
-// reserve makes room for a response of a scope, or reports that there is none and drops nothing.
-// Room comes from the scope that uses most, as if the scope had the response already.
+// reserve makes room for a response of a scope. If that is not possible, it reports false and drops
+// nothing. The scope that uses most loses its oldest responses, where the new response counts as
+// its scope's.
 func (s *shard) reserve(own *scope, size int64, now time.Duration) bool {
 	s.tidy(now)
 	if s.max.bytes == 0 || s.bytes+size <= s.max.bytes {
 		return true
 	}
 	s.sweepIfDue(now)
-	// Its own responses are the first to go, and then what others have above the new one.
+	// The scope's own responses can go, and those that other scopes have above the new one's size.
 	missing := s.bytes + size - s.max.bytes - own.bytes
 	if missing > 0 && s.hungry.above(0, size, missing) < missing {
 		return false
@@ -115,8 +116,8 @@ func (s *shard) reserve(own *scope, size int64, now time.Duration) bool {
 	return true
 }
 
-// drop takes the oldest response of a scope that has one. The first time, its status and
-// Location are left. Once a scope has nothing else, it gives up those.
+// drop drops the oldest response of a scope that has one, except for its status and Location. If
+// the scope has only those left, it drops the oldest of them.
 func (s *shard) drop(u *scope) {
 	e := u.whole.first
 	if e == nil {
@@ -125,7 +126,7 @@ func (s *shard) drop(u *scope) {
 	}
 	rest := withoutBody(e.response)
 	if len(rest) > len(e.response)/2 {
-		rest = nil // it would save little
+		rest = nil // keeping it would save little
 	}
 	s.setResponse(e, nil)
 	e.state = StateNotKept
@@ -133,7 +134,7 @@ func (s *shard) drop(u *scope) {
 	s.dropped++
 }
 
-// byBytes is a heap of scopes, the one with most bytes of responses first.
+// byBytes is a heap of scopes. The first one has the most bytes of responses.
 type byBytes []*scope
 
 func (h *byBytes) Len() int           { return len(*h) }
@@ -160,8 +161,8 @@ func (h *byBytes) Pop() any {
 	return u
 }
 
-// above adds up what the scopes from i on use above a level, until it is enough. It looks only
-// at scopes that are above it, and their children.
+// above adds up what the scopes in the heap at and below i use above a level, until that is enough.
+// It looks only at scopes above the level and their children.
 func (h *byBytes) above(i int, level, enough int64) (sum int64) {
 	if i >= len(*h) || (*h)[i].bytes <= level {
 		return 0

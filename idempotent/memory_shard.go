@@ -2,32 +2,58 @@ package idempotent
 
 import (
 	"bytes"
+	"math"
 	"slices"
 	"sync"
 	"time"
 )
 
-// sweepPause is the least time between two looks at all entries of a full shard, so that a flood
-// does not pay for one each.
+// sweepPause is the least time between two sweeps of a full shard, so that a flood of requests does
+// not cause one each.
 const sweepPause = time.Second
 
-// bounds are those of one shard. 0 is no bound.
+// bounds are what a store or a shard can hold. 0 means no bound.
 type bounds struct {
-	entries int
+	records int
 	bytes   int64
 	evict   bool
 }
 
-// shard is a part of a [Memory] that has its own lock and its own part of the bounds.
+// shards returns into how many shards a store with these bounds is divided.
+func (b bounds) shards() int {
+	n := maxShards
+	if b.records > 0 {
+		n = min(n, max(b.records/minShardRecords, 1))
+	}
+	if b.bytes > 0 {
+		n = min(n, max(int(min(b.bytes/minShardBytes, maxShards)), 1))
+	}
+	return n
+}
+
+// dividedBy returns the bounds of one of n shards. Its records fit into half of its bytes.
+func (b bounds) dividedBy(n int) bounds {
+	b.records /= n
+	if b.bytes > 0 {
+		b.bytes = max(b.bytes/int64(n), entryBytes)
+		fit := int(min(max(b.bytes/2/entryBytes, 1), math.MaxInt))
+		if b.records == 0 || b.records > fit {
+			b.records = fit
+		}
+	}
+	return b
+}
+
+// shard is a part of a [Memory] with its own lock and its part of the bounds.
 type shard struct {
 	max      bounds
 	mu       sync.Mutex
 	entries  map[ID]*entry
-	scopes   map[ID]*scope // those that have an entry
+	scopes   map[ID]*scope // the scopes that have an entry
 	bytes    int64         // of all entries and their responses
-	finished queue         // the entries that are done or not kept, of all scopes
+	finished queue         // all entries that are done or not kept
 	hungry   byBytes       // the scopes that have a response
-	swept    time.Duration // when all entries were last looked at
+	swept    time.Duration // the time of the last sweep
 	dropped  int64
 	evicted  int64
 }
@@ -39,12 +65,12 @@ type entry struct {
 	token       Token
 	scope       *scope
 	state       State
-	begun       bool // an effect was
+	begun       bool // an effect was begun
 	attempt     int
 	lease       time.Duration // when it ends
 	expires     time.Duration // when the retention ends
 	response    []byte        // only if it is done or not kept
-	changed     chan struct{} // closed when it stops running, nil while nobody waits
+	changed     chan struct{} // closed when it stops running; nil if nobody waits
 	links       [queues]link
 }
 
@@ -66,7 +92,7 @@ func (e *entry) wake() {
 	}
 }
 
-// find returns the entry of id, or nil if there is none. It removes it if its time is over.
+// find returns the entry of id. It is nil if there is none, or if its time was over.
 func (s *shard) find(id ID, now time.Duration) *entry {
 	e := s.entries[id]
 	if e == nil || s.expire(e, now) {
@@ -84,8 +110,8 @@ func (s *shard) expire(e *entry, now time.Duration) bool {
 	return true
 }
 
-// add makes a running entry for a claim that was admitted. It stays in its scope, whoever takes
-// it over.
+// add adds a running entry for a claim that was admitted. The entry stays in the claim's scope when
+// it is taken over.
 func (s *shard) add(c Claim) *entry {
 	u := s.scopes[c.Scope]
 	if u == nil {
@@ -127,9 +153,9 @@ func (s *shard) finish(e *entry, c Completion, now time.Duration) error {
 		if c.State == StateDone {
 			return ErrFull
 		}
-		response = nil // that it ran is what must not get lost
+		response = nil // the record must not be lost
 	}
-	if cap(response) > len(response)+len(response)/8 { // what it has to spare is not counted
+	if cap(response) > len(response)+len(response)/8 { // spare capacity is not counted as used
 		response = bytes.Clone(response)
 	}
 	e.state, e.lease, e.expires = c.State, now, after(now, c.Retention)
@@ -142,8 +168,8 @@ func (s *shard) finish(e *entry, c Completion, now time.Duration) error {
 	return nil
 }
 
-// tidy removes the two oldest finished entries if their time is over. Called for each new one,
-// it keeps a store at rest in size without a sweep.
+// tidy removes the two oldest finished entries if their time is over. It is called for each new
+// entry, which keeps a store from growing without a sweep.
 func (s *shard) tidy(now time.Duration) {
 	for range 2 {
 		if oldest := s.finished.first; oldest == nil || !s.expire(oldest, now) {
@@ -152,15 +178,15 @@ func (s *shard) tidy(now time.Duration) {
 	}
 }
 
-// sweepIfDue removes all entries whose time is over, unless that was done a moment ago.
+// sweepIfDue removes all entries whose time is over, unless there was a sweep a moment ago.
 func (s *shard) sweepIfDue(now time.Duration) {
 	if s.swept+sweepPause <= now {
 		s.sweep(now, -1)
 	}
 }
 
-// sweep removes at most limit entries whose time is over, or all of them if limit is negative,
-// and returns how many.
+// sweep removes at most limit entries whose time is over and returns how many. If limit is negative,
+// it removes all of them.
 func (s *shard) sweep(now time.Duration, limit int) (removed int) {
 	s.swept = now
 	for _, e := range s.entries {
@@ -174,13 +200,13 @@ func (s *shard) sweep(now time.Duration, limit int) (removed int) {
 	return removed
 }
 
-// appendUnknown appends the unknown records behind an ID, in no order.
-func (s *shard) appendUnknown(list []UnknownRecord, behind ID, clock func() time.Duration) []UnknownRecord {
+// appendUnknown appends the unknown records whose ID is greater than after, in no order.
+func (s *shard) appendUnknown(list []UnknownRecord, after ID, clock func() time.Duration) []UnknownRecord {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := clock()
 	for id, e := range s.entries {
-		if e.unknown(now) && now < e.expires && bytes.Compare(id[:], behind[:]) > 0 {
+		if e.unknown(now) && now < e.expires && bytes.Compare(id[:], after[:]) > 0 {
 			list = append(list, UnknownRecord{ID: id, Scope: e.scope.id, Attempt: e.attempt, Left: e.expires - now})
 		}
 	}

@@ -1,13 +1,13 @@
 package idempotent
 
-// queue holds entries in the order in which they came. The links are the entries' own, so that
-// it allocates nothing. Each kind of queue has its own of them.
+// queue is a linked list of entries, oldest first. The links are in the entries, one for each kind
+// of queue.
 type queue struct{ first, last *entry }
 
 // link is an entry's place in one queue.
 type link struct{ prev, next *entry }
 
-// The kinds of queues. An entry is in at most one of each.
+// The kinds of queues. An entry is in at most one queue of each kind.
 const (
 	ofShard = iota
 	ofScope
@@ -25,7 +25,7 @@ func (q *queue) push(e *entry, kind int) {
 	q.last = e
 }
 
-// remove takes out an entry, which is in the queue.
+// remove removes an entry that is in the queue.
 func (q *queue) remove(e *entry, kind int) {
 	l := &e.links[kind]
 	if l.prev == nil {

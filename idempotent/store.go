@@ -6,70 +6,72 @@ import (
 	"time"
 )
 
-// A Store keeps one record per [ID]. Each operation is one atomic step that the store's own clock
-// decides: durations cross the interface, instants never do.
+// A Store keeps one record for each [ID]. Each operation is one atomic step, on the store's own
+// clock: durations are passed to and from a store, and never points in time. Package
+// idempotenttest checks an implementation.
 //
-// A record is absent, running, done, not kept or unknown. These rules hold for every store, and
-// package idempotenttest checks them:
+// A record is absent, running, done, not kept or unknown. The rules of every store:
 //
-//  1. The [Fingerprint] is compared before anything else, in every state. A claim with another one
-//     is VerdictMismatch, immediately, and learns nothing more.
-//  2. The caller makes the [Token] before it asks. A store that finds the caller's own token says
-//     that the operation has succeeded, so every operation can be repeated after a lost reply.
-//  3. Ownership is the token, life is the lease. Every change compares the token and sets the
-//     record in one step. An owner whose lease is over, and whom nobody replaced, can still
+//  1. The [Fingerprint] is compared first, in every state. A claim with another fingerprint gets
+//     VerdictMismatch immediately and learns nothing else.
+//  2. The caller makes the [Token] before it asks. A store that finds the caller's own token
+//     reports success, so that a call can be repeated after its reply was lost.
+//  3. Ownership is the token, and not the lease. Every change compares the token and writes the
+//     record in one step. An owner whose lease is over and whom nobody has replaced can still
 //     renew, begin an effect and finish. An owner who was replaced gets [ErrLost] and changes
 //     nothing.
-//  4. There are two clocks: a short lease, after which a running record can be taken over if no
-//     effect was begun, and a long retention, after which a record in any state is absent again.
-//     No record ends before its lease does.
+//  4. There are two durations. After the lease, which is short, a running record can be taken over
+//     unless its effect was begun. After the retention, which is long, a record in any state is
+//     absent again, but not before its lease is over.
 //  5. A running or unknown record is never evicted to make room.
+//  6. A store that has no room returns [ErrFull], or [ErrQuota] if only this scope has none: from
+//     Acquire for a new record, and from Finish and [Resolver].Resolve for the response of a
+//     StateDone. Nothing has changed then. It never refuses anything else for want of room.
 //
-// Any error that is not documented for an operation means that nobody knows whether the operation
-// took effect. Implementations must be safe for concurrent use. The bytes of a response are never
-// changed, neither by the store nor by its caller, once they have been passed or returned.
+// After any error that is not documented for an operation, it is unknown whether the operation took
+// effect. The methods must be safe for concurrent use, and return when ctx ends. The bytes of a
+// response are never changed, neither by the store nor by its caller.
 type Store interface {
-	// Acquire asks for the right to run. Its verdict depends on the state that it finds:
+	// Acquire asks for the right to run. The state of the record decides:
 	//
-	//	any, with another fingerprint               Mismatch; nothing changes
-	//	absent, or over its retention               Acquired: running, attempt 1
-	//	running, the claim's own token              Acquired, the same attempt; the lease starts anew
-	//	running, another token, lease alive         Running
-	//	running, lease over, no effect begun        Acquired: a takeover, attempt n+1
-	//	running, lease over, an effect begun        Unknown; the owner can still finish
-	//	done                                        Done, with the response
-	//	not kept                                    NotKept, with the response
-	//	unknown                                     Unknown
+	//	any, with another fingerprint             Mismatch; nothing changes
+	//	absent, or over its retention             Acquired: running, attempt 1
+	//	running, the claim's own token            Acquired: the same attempt, a new lease
+	//	running, another token, during the lease  Running
+	//	running, lease over, no effect begun      Acquired: a takeover, attempt n+1
+	//	running, lease over, an effect begun      Unknown; the owner can still finish
+	//	done                                      Done, with the response
+	//	not kept                                  NotKept, with the response
+	//	unknown                                   Unknown
 	//
-	// A store without room for a new record returns [ErrFull], or [ErrQuota] if only this scope has
-	// no room left.
+	// A takeover starts a new lease and a new retention, without an effect.
 	Acquire(ctx context.Context, c Claim) (Decision, error)
 
 	// Renew makes the lease end d from now, and the record not before. It returns ErrLost unless
-	// the record is running under the owner's token, with the lease alive or over.
+	// the record is running under the owner's token.
 	Renew(ctx context.Context, o Owner, d time.Duration) error
 
-	// BeginEffect passes the point of no return: from now on the record is never taken over, and
-	// its outcome is unknown if the lease ends first. It returns ErrLost unless the record is
-	// running under the owner's token. A second call changes nothing.
+	// BeginEffect marks the point of no return: the record is never taken over, and its outcome is
+	// unknown if the lease ends first. It returns ErrLost unless the record is running under the
+	// owner's token. A second call changes nothing.
 	BeginEffect(ctx context.Context, o Owner) error
 
-	// Finish ends a run. It succeeds if the record is running under the owner's token:
+	// Finish ends a run. A record that is running under the owner's token becomes, by the State of
+	// the completion:
 	//
 	//	StateDone      done, with the response
 	//	StateNotKept   not kept, with the response, which is small
 	//	StateUnknown   unknown if an effect was begun, otherwise absent
-	//	StateAbsent    absent, also if an effect was begun: the owner says that nothing was done
+	//	StateAbsent    absent, even if an effect was begun: the owner knows that nothing was done
 	//
-	// If the record was finished under this token before, or is absent and the completion is
-	// StateAbsent or StateUnknown, it returns nil and changes nothing. Otherwise it returns
-	// ErrLost. A store that has no room for the response of a StateDone returns ErrFull or
-	// ErrQuota and leaves the record running. It never refuses the other completions.
+	// Finish returns nil and changes nothing if the record was finished under this token before,
+	// and if it is absent and the completion is StateAbsent or StateUnknown. Otherwise it returns
+	// ErrLost.
 	Finish(ctx context.Context, o Owner, c Completion) error
 }
 
-// ErrLost is returned by Renew, BeginEffect and Finish to an owner that was replaced, or whose
-// record is gone. The operation has changed nothing.
+// ErrLost is returned by Renew, BeginEffect and Finish to an owner that was replaced or whose
+// record is gone. Nothing has changed.
 var ErrLost = errors.New("idempotent: the record is no longer the caller's")
 
 // ErrFull is returned by a store that has no room left. [ErrQuota] matches it too.
@@ -83,22 +85,21 @@ type quotaError struct{}
 func (quotaError) Error() string        { return "idempotent: the scope's share of the store is used up" }
 func (quotaError) Is(target error) bool { return target == ErrFull }
 
-// A Claim is what Acquire is asked for.
+// A Claim is the argument of Acquire.
 type Claim struct {
-	// ID names the record.
+	// ID is the key of the record.
 	ID ID
-	// Scope is the hash of the principal, for quotas and reports. It is zero if all callers share
-	// their keys ([Global]). It never decides which record is found: the ID includes the principal.
+	// Scope is the hash of the principal, for quotas and reports. It is zero for [Global]. It never
+	// decides which record is found, because the ID includes the principal.
 	Scope ID
-	// Token is the caller's. It is fresh for each call, and the same when a call repeats an
-	// Acquire.
+	// Token is new for each call, and the same when a call repeats an Acquire.
 	Token Token
-	// Fingerprint tells this request from another one that uses the same key.
+	// Fingerprint tells this request from another one with the same key.
 	Fingerprint Fingerprint
-	// Lease is how long the caller may stay silent before another one may take over. Positive.
+	// Lease is how long the owner may be silent before another caller may take over. It is positive.
 	Lease time.Duration
-	// Retention is how long the running record is kept, counted from the Acquire that made it or
-	// took it over. An Acquire that is repeated by the owner does not change that. Positive.
+	// Retention is how long the running record is kept after the Acquire that made it or took it
+	// over. An Acquire that the owner repeats does not change that. It is positive.
 	Retention time.Duration
 }
 
@@ -111,27 +112,26 @@ type Owner struct {
 	Token Token
 }
 
-// A Decision is what Acquire answers. Its zero value is invalid: a store always sets Verdict.
+// A Decision is the result of Acquire. Its zero value is invalid.
 type Decision struct {
 	Verdict Verdict
-	// Attempt counts the runs under this record, including this one, if the verdict is
-	// VerdictAcquired: 1 for a new record, and one more for each takeover. A record that was
-	// released is forgotten, and its count with it. Otherwise Attempt is 0.
+	// Attempt counts the runs under this record, including this one: 1 for a new record, and one
+	// more after each takeover. It is 0 unless the verdict is VerdictAcquired.
 	Attempt int
 	// Response is the completion's, byte for byte, if the verdict is VerdictDone or VerdictNotKept.
 	// Otherwise it is nil.
 	Response []byte
-	// LeaseLeft is how much of the owner's lease is left if the verdict is VerdictRunning. 0 is not
-	// known.
+	// LeaseLeft is the rest of the owner's lease if the verdict is VerdictRunning, or 0 if it is
+	// not known.
 	LeaseLeft time.Duration
 }
 
-// A Verdict is what a claim is told. The zero value is none.
+// A Verdict is the answer to a claim. The zero value is invalid.
 type Verdict uint8
 
 // The verdicts.
 const (
-	VerdictAcquired Verdict = iota + 1 // the caller owns the record and is to run
+	VerdictAcquired Verdict = iota + 1 // the caller owns the record and must run
 	VerdictRunning                     // another owner is running
 	VerdictMismatch                    // the key was used for a different request
 	VerdictDone                        // finished, with its response
@@ -146,31 +146,31 @@ func (v Verdict) String() string { return nameIn(verdictNames[:], int(v)) }
 
 // A Completion is how a run ends.
 type Completion struct {
-	// State is StateDone, StateNotKept, StateUnknown or StateAbsent: see [Store].Finish.
+	// State is StateDone, StateNotKept, StateUnknown or StateAbsent. See [Store].Finish.
 	State State
-	// Response is opaque to the store: an encoded [Response]. For StateDone it is the whole
-	// response. For StateNotKept it is the status and the Location. For the others it is nil.
+	// Response is opaque to the store. It is a [Response], encoded: the whole one for StateDone,
+	// and its status and Location for StateNotKept. Otherwise it is nil.
 	Response []byte
-	// Retention is how long the finished record is kept, counted from this Finish. It is positive,
-	// except for StateAbsent, where it is ignored.
+	// Retention is how long the finished record is kept. It is positive, and ignored for
+	// StateAbsent.
 	Retention time.Duration
 }
 
-// A State is what a record is in. The zero value is invalid.
+// A State is the state of a record. The zero value is invalid.
 type State uint8
 
 // The states.
 const (
-	StateAbsent  State = iota + 1 // there is no record: the key is new, or was released
-	StateRunning                  // an owner works on it
+	StateAbsent  State = iota + 1 // there is no record: the key is new or was released
+	StateRunning                  // an owner is running
 	StateDone                     // finished, with its response
-	StateNotKept                  // finished; the response was too large, streamed, or dropped for want of room
+	StateNotKept                  // finished; the response was too large or streamed, or there was no room for it
 	StateUnknown                  // failed after its effect had begun
 )
 
 var stateNames = [...]string{"invalid", "absent", "running", "done", "not_kept", "unknown"}
 
-// String returns the state's name in lower case, as logs and stores spell it.
+// String returns the state's name in lower case, for logs and for the columns of stores.
 func (s State) String() string { return nameIn(stateNames[:], int(s)) }
 
 func nameIn(names []string, i int) string {

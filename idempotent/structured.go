@@ -5,11 +5,12 @@ import (
 	"strings"
 )
 
-// fieldParser takes the value of a structured field apart, from the front (RFC 8941, section 4.2).
+// fieldParser parses a structured field (RFC 8941, section 4.2). Its methods read from the front of
+// rest.
 type fieldParser struct{ rest string }
 
-// parseDictionary calls member for each member of a Dictionary, in order. The value is nil unless
-// it is a Byte Sequence. It reports whether the field is well-formed.
+// parseDictionary calls member for each member of a Dictionary in order. The value is that of a
+// Byte Sequence, and nil for any other type. It reports whether the field is well-formed.
 func parseDictionary(field string, member func(key string, value []byte)) bool {
 	p := fieldParser{strings.Trim(field, " ")}
 	if p.rest == "" {
@@ -35,8 +36,8 @@ func parseDictionary(field string, member func(key string, value []byte)) bool {
 	}
 }
 
-// memberValue takes an Inner List or a bare Item. It returns the bytes of a Byte Sequence, and
-// nil for anything else.
+// memberValue reads an Inner List or a bare Item. It returns the bytes of a Byte Sequence, and nil
+// for any other type.
 func (p *fieldParser) memberValue() (value []byte, ok bool) {
 	if !p.skip('(') {
 		return p.bareItem()
@@ -53,7 +54,7 @@ func (p *fieldParser) memberValue() (value []byte, ok bool) {
 	}
 }
 
-// parameters takes what follows an Item or an Inner List.
+// parameters reads the parameters of an Item or an Inner List.
 func (p *fieldParser) parameters() bool {
 	for p.skip(';') {
 		p.spaces()
@@ -69,7 +70,7 @@ func (p *fieldParser) parameters() bool {
 	return true
 }
 
-// key takes the name of a member or of a parameter.
+// key reads the name of a member or of a parameter.
 func (p *fieldParser) key() (key string, ok bool) {
 	if p.rest == "" || !isLower(p.rest[0]) && p.rest[0] != '*' {
 		return "", false
@@ -79,7 +80,7 @@ func (p *fieldParser) key() (key string, ok bool) {
 	}), true
 }
 
-// bareItem takes an Item without its parameters. It returns the bytes of a Byte Sequence, and nil
+// bareItem reads an Item without its parameters. It returns the bytes of a Byte Sequence, and nil
 // for any other type.
 func (p *fieldParser) bareItem() (value []byte, ok bool) {
 	if p.rest == "" {
@@ -103,8 +104,8 @@ func (p *fieldParser) bareItem() (value []byte, ok bool) {
 	return nil, false
 }
 
-// bytes takes a Byte Sequence. The opening colon is there. The padding may be missing, as the
-// RFC recommends.
+// bytes reads a Byte Sequence, of which the opening colon is known to be there. The padding may be
+// missing, as the RFC recommends.
 func (p *fieldParser) bytes() (value []byte, ok bool) {
 	p.skip(':')
 	text := p.span(func(c byte) bool {
@@ -123,7 +124,7 @@ func (p *fieldParser) bytes() (value []byte, ok bool) {
 
 var unescape = strings.NewReplacer(`\\`, `\`, `\"`, `"`)
 
-// string takes a String. The opening quote is there.
+// string reads a String, of which the opening quote is known to be there.
 func (p *fieldParser) string() (s string, ok bool) {
 	p.skip('"')
 	for i := 0; i < len(p.rest); i++ {
@@ -143,7 +144,7 @@ func (p *fieldParser) string() (s string, ok bool) {
 	return "", false
 }
 
-// number takes an Integer or a Decimal.
+// number reads an Integer or a Decimal.
 func (p *fieldParser) number() bool {
 	p.skip('-')
 	whole := len(p.span(isDigit))
@@ -154,7 +155,7 @@ func (p *fieldParser) number() bool {
 	return whole >= 1 && whole <= 12 && fraction >= 1 && fraction <= 3
 }
 
-// skip takes one character, if it is the next.
+// skip reads one character if it is the next one, and reports whether it was.
 func (p *fieldParser) skip(c byte) bool {
 	if p.rest == "" || p.rest[0] != c {
 		return false
@@ -163,12 +164,12 @@ func (p *fieldParser) skip(c byte) bool {
 	return true
 }
 
-// spaces takes spaces, and reports whether there were any.
+// spaces reads spaces, and reports whether there were any.
 func (p *fieldParser) spaces() bool {
 	return p.span(func(c byte) bool { return c == ' ' }) != ""
 }
 
-// span takes the longest run of characters that is reports true for.
+// span reads characters as long as the function is reports true for them.
 func (p *fieldParser) span(is func(c byte) bool) string {
 	n := 0
 	for n < len(p.rest) && is(p.rest[n]) {
