@@ -2,11 +2,13 @@ package seawall_test
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,18 +18,7 @@ import (
 	"github.com/seawall-go/seawall"
 	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/idempotent"
-	"github.com/seawall-go/seawall/internal/memhttp"
 )
-
-// textLogger writes lines as log/slog's TextHandler does, without the time.
-func textLogger(w io.Writer) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.TimeKey && len(groups) == 0 {
-			return slog.Attr{}
-		}
-		return a
-	}}))
-}
 
 func TestAccessLogLines(t *testing.T) {
 	t.Parallel()
@@ -93,51 +84,73 @@ func TestAccessLogLines(t *testing.T) {
 	}
 }
 
-func TestAccessLogAttrs(t *testing.T) {
+func TestAccessLogRecord(t *testing.T) {
 	t.Parallel()
-	for name, row := range map[string]struct {
-		attrs func(*http.Request) []slog.Attr
-		want  map[string]any
-	}{
-		"nil":  {nil, map[string]any{}},
-		"none": {func(*http.Request) []slog.Attr { return nil }, map[string]any{}},
-		"some": {
-			func(r *http.Request) []slog.Attr {
-				return []slog.Attr{slog.String("path", r.URL.Path), slog.Int("n", 1)}
-			},
-			map[string]any{"path": "/", "n": 1.},
-		},
-		"panics": {func(*http.Request) []slog.Attr { panic("hook") }, map[string]any{"attrs_panic": "hook"}},
-		"panics with what cannot be printed": {
-			func(*http.Request) []slog.Attr { panic(shyer{}) },
-			map[string]any{"attrs_panic": "(a seawall_test.shyer whose text panics)"},
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var logs logs
-			h := seawall.AccessLog(&seawall.AccessLogOptions{Logger: logs.logger(), Attrs: row.attrs})(ok)
-			require.Equal(t, "ok", serveOne(h, nil).Body.String())
-			line := logs.access(t)[0]
-			for _, key := range []string{"method", "pattern", "status", "bytes", "request_id"} {
-				require.Contains(t, line, key)
-				delete(line, key)
+	synctest.Test(t, func(t *testing.T) {
+		kept := newKeeper(slog.LevelInfo)
+		h := seawall.AccessLog(&seawall.AccessLogOptions{Logger: slog.New(kept), SemanticNames: true})(
+			plain(func(http.ResponseWriter, *http.Request) { time.Sleep(1500 * time.Millisecond) }))
+		serveOne(h, nil)
+		record := (*kept.records)[0]
+		require.Equal(t, time.Now(), record.Time, "a line has the time at which the handler returned")
+		require.Zero(t, record.PC, "the line of code is of no use to anyone")
+		var keys []string
+		record.Attrs(func(a slog.Attr) bool {
+			keys = append(keys, a.Key)
+			if a.Key == "http.server.request.duration" {
+				require.InDelta(t, 1.5, a.Value.Float64(), 0)
 			}
-			require.Equal(t, row.want, line)
+			return true
 		})
-	}
+		require.Equal(t, []string{
+			"http.request.method", "http.route", "http.response.status_code", "http.response.body.size", "http.server.request.duration",
+			"request_id",
+		}, keys)
+	})
 }
 
-// Alone the access log finds the pattern where the mux left it.
-func TestAccessLogAroundAMux(t *testing.T) {
+func TestAccessLogLevels(t *testing.T) {
 	t.Parallel()
+	for status, want := range map[int]string{200: "INFO", 404: "WARN", 500: "ERROR"} {
+		var logs logs
+		stack := &seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{Level: func(status int) slog.Level {
+			switch {
+			case status >= 500:
+				return slog.LevelError
+			case status >= 400:
+				return slog.LevelWarn
+			default:
+				return slog.LevelInfo
+			}
+		}}}
+		serveOne(stack.Handler(plain(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })), nil)
+		require.Contains(t, logs.String(), `"level":"`+want+`","msg":"request"`)
+	}
 	var logs logs
-	h := seawall.AccessLog(&seawall.AccessLogOptions{Logger: logs.logger()})(mux("GET /{$}", ok))
-	serveOne(h, nil)
-	require.Equal(t, map[string]any{"method": "GET", "pattern": "GET /{$}", "status": 200., "bytes": 2., "request_id": ""}, logs.access(t)[0])
+	stack := &seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{Level: func(int) slog.Level { panic("bug") }}}
+	serveOne(stack.Handler(ok), nil)
+	require.Contains(t, logs.String(), `"level":"INFO","msg":"request"`)
 }
 
-func TestAccessLogBelowItsLevelAsksNoHook(t *testing.T) {
+// A logger that takes only warnings gets the lines that are one.
+func TestAccessLogChecksTheLevelOfEachLine(t *testing.T) {
+	t.Parallel()
+	kept := newKeeper(slog.LevelWarn)
+	stack := &seawall.Stack{Logger: slog.New(kept), AccessLog: &seawall.AccessLogOptions{Level: func(status int) slog.Level {
+		if status >= 400 {
+			return slog.LevelWarn
+		}
+		return slog.LevelInfo
+	}}}
+	h := stack.Handler(mux("GET /{$}", ok))
+	serveOne(h, nil)
+	require.Empty(t, *kept.records)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/nothing", nil))
+	require.Len(t, *kept.records, 1)
+}
+
+func TestAccessLogBelowItsLevelCallsNoHook(t *testing.T) {
 	t.Parallel()
 	var logs logs
 	logger := slog.New(slog.NewJSONHandler(&logs, &slog.HandlerOptions{Level: slog.LevelWarn}))
@@ -149,101 +162,17 @@ func TestAccessLogBelowItsLevelAsksNoHook(t *testing.T) {
 	require.Empty(t, logs.String())
 }
 
-// slog.Default is looked up for each request: a program may set it after it has built its handlers.
-func TestNilLoggersAreTheDefaultOne(t *testing.T) { //nolint:paralleltest // changes the default logger
-	h := seawall.Chain(
-		seawall.RequestID(&seawall.RequestIDOptions{Inbound: func(*http.Request) bool { panic("hook") }}),
-		seawall.AccessLog(nil),
-		seawall.Recover(nil),
-	)(panicking("bug"))
+// Alone the access log finds the pattern where the mux left it.
+func TestAccessLogAroundAMux(t *testing.T) {
+	t.Parallel()
 	var logs logs
-	before := slog.Default()
-	defer slog.SetDefault(before)
-	slog.SetDefault(logs.logger())
-
+	h := seawall.AccessLog(&seawall.AccessLogOptions{Logger: logs.logger()})(mux("GET /{$}", ok))
 	serveOne(h, nil)
-
-	require.Len(t, logs.access(t), 1)
-	require.Equal(t, []string{logPanic, logPanic}, logs.others(t))
-}
-
-// A client that goes away is counted, and nothing is logged as an error.
-func TestClientThatGoesAway(t *testing.T) {
-	t.Parallel()
-	for _, protocol := range protocols {
-		for name, handler := range map[string]http.Handler{
-			"the handler returns the cancellation": apierror.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
-				<-r.Context().Done()
-				return r.Context().Err()
-			}),
-			"the handler gives up without a word": plain(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }),
-			"the handler aborts": plain(func(_ http.ResponseWriter, r *http.Request) {
-				<-r.Context().Done()
-				panic(http.ErrAbortHandler)
-			}),
-		} {
-			t.Run(name+"/"+protocol.name, func(t *testing.T) {
-				t.Parallel()
-				synctest.Test(t, func(t *testing.T) {
-					line, errorLog, err := leave(t, protocol.new, handler)
-					require.ErrorIs(t, err, context.DeadlineExceeded)
-					require.InDelta(t, 499, line["status"], 0)
-					require.Empty(t, errorLog)
-				})
-			})
-		}
-	}
-}
-
-// A client that goes away when the response has begun got the status that went out, whatever its handler makes of it.
-func TestClientThatGoesAwayInTheMiddle(t *testing.T) {
-	t.Parallel()
-	for _, protocol := range protocols {
-		for name, handler := range map[string]http.Handler{
-			"of a stream": apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-				flushedPart(w)
-				<-r.Context().Done()
-				return r.Context().Err()
-			}),
-			"of what follows the whole response": apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-				whole(w)
-				<-r.Context().Done()
-				return r.Context().Err()
-			}),
-		} {
-			t.Run(name+"/"+protocol.name, func(t *testing.T) {
-				t.Parallel()
-				synctest.Test(t, func(t *testing.T) {
-					line, _, _ := leave(t, protocol.new, handler)
-					require.InDelta(t, 200, line["status"], 0)
-					require.NotContains(t, line, "code", "nobody was told")
-				})
-			})
-		}
-	}
-}
-
-// leave asks a Stack around h, and goes away a second later. It returns the line of the access log, which is the only one.
-func leave(t *testing.T, newServer func(http.Handler) *memhttp.Server, h http.Handler) (line map[string]any, errorLog string, err error) {
-	t.Helper()
-	var logs logs
-	s := newServer((&seawall.Stack{Logger: logs.logger()}).Handler(h))
-	defer s.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL, nil)
-	require.NoError(t, err)
-	err = do(s.Client(), r).err
-	<-ctx.Done()
-	s.Close()
-	lines := logs.access(t)
-	require.Len(t, lines, 1)
-	require.Empty(t, logs.others(t))
-	return lines[0], s.Log(), err
+	require.Equal(t, map[string]any{"method": "GET", "pattern": "GET /{$}", "status": 200., "bytes": 2., "request_id": ""}, logs.access(t)[0])
 }
 
 // What is answered before it comes to the mux has a route all the same, and a replay is told from a run.
-func TestAccessLogOfWhatTheMuxNeverSaw(t *testing.T) {
+func TestAccessLogOfRequestsThatDoNotReachTheMux(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()
 	mux.Handle("POST /v1/things/{id}", failing(nil, apierror.CodeResourceMissing))
@@ -267,5 +196,87 @@ func TestAccessLogOfWhatTheMuxNeverSaw(t *testing.T) {
 		r.Header.Set("Authorization", row.authorization)
 		h.ServeHTTP(httptest.NewRecorder(), r)
 		require.Regexp(t, row.want, lines.String())
+	}
+}
+
+// steps are what handlers do to a response. What they are called is told when a sequence of them fails.
+var steps = []struct {
+	name string
+	do   func(http.ResponseWriter, *rand.Rand)
+}{
+	{"status", func(w http.ResponseWriter, rnd *rand.Rand) {
+		w.WriteHeader([]int{103, 200, 201, 204, 302, 304, 404, 500}[rnd.IntN(8)])
+	}},
+	{"length", func(w http.ResponseWriter, rnd *rand.Rand) {
+		w.Header().Set("Content-Length", strconv.Itoa(rnd.IntN(200)))
+	}},
+	{"write", func(w http.ResponseWriter, rnd *rand.Rand) { w.Write(make([]byte, rnd.IntN(5000))) }},
+	{"string", func(w http.ResponseWriter, rnd *rand.Rand) { io.WriteString(w, strings.Repeat("x", rnd.IntN(200))) }},
+	{"copy", func(w http.ResponseWriter, rnd *rand.Rand) {
+		io.Copy(w, io.LimitReader(strings.NewReader(strings.Repeat("x", 3000)), rnd.Int64N(3000)))
+	}},
+	{"copy of nothing", func(w http.ResponseWriter, _ *rand.Rand) { io.Copy(w, io.LimitReader(strings.NewReader(""), 1)) }},
+	{"flush", func(w http.ResponseWriter, _ *rand.Rand) {
+		if w.Header().Get("Content-Length") == "" { // net/http's HTTP/1 lets a copy that follows be longer than announced
+			w.(http.Flusher).Flush()
+		}
+	}},
+	{"panic", func(http.ResponseWriter, *rand.Rand) { panic("bug") }},
+}
+
+// Whatever a handler does, the access log has the status and the bytes that the client got, and no failure passes for a success.
+func TestAccessLogHasTheStatusAndBytesThatTheClientGot(t *testing.T) {
+	t.Parallel()
+	const sequences = 1000
+	for _, protocol := range protocols {
+		t.Run(protocol.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var logs logs
+				var seed uint64
+				var did []string
+				s := protocol.new((&seawall.Stack{Logger: logs.logger()}).Handler(apierror.HandlerFunc(
+					func(w http.ResponseWriter, _ *http.Request) error {
+						did = nil
+						rnd := rand.New(rand.NewPCG(seed, 0))
+						for range rnd.IntN(6) {
+							step := steps[rnd.IntN(len(steps))]
+							did = append(did, step.name)
+							step.do(w, rnd)
+						}
+						if rnd.IntN(3) == 0 {
+							did = append(did, "error")
+							return apierror.CodePermissionDenied
+						}
+						return nil
+					})))
+				defer s.Close()
+				for ; seed < sequences; seed++ {
+					logs.Take()
+					method := []string{http.MethodGet, http.MethodGet, http.MethodHead}[seed%3]
+					r, err := http.NewRequestWithContext(t.Context(), method, s.URL, nil)
+					require.NoError(t, err)
+
+					a := do(s.Client(), r)
+					synctest.Wait() // for the log
+
+					lines := logs.access(t)
+					require.NotEmpty(t, lines)
+					line := lines[len(lines)-1] // net/http's client asks again where a connection ends without a word
+					if a.Response != nil {
+						require.InDelta(t, a.StatusCode, line["status"], 0, "%s %q", method, did)
+					}
+					if a.err != nil {
+						continue
+					}
+					require.NotContains(t, line, "aborted", "%s %q", method, did)
+					require.InDelta(t, len(a.body), line["bytes"], 0, "%s %q", method, did)
+					// An error after a response that is whole leaves it as it is.
+					if method != http.MethodHead && a.StatusCode < 300 && a.StatusCode != http.StatusNoContent && a.ContentLength < 0 {
+						require.NotContains(t, line, "code", "%s %q", method, did)
+					}
+				}
+			})
+		})
 	}
 }

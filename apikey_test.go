@@ -1,7 +1,6 @@
 package seawall_test
 
 import (
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -51,54 +50,5 @@ func TestAPIKey(t *testing.T) {
 			require.Equal(t, row.want, key)
 			require.Equal(t, row.want != "", ok)
 		})
-	}
-}
-
-func TestAccessLogLevels(t *testing.T) {
-	t.Parallel()
-	for status, want := range map[int]string{200: "INFO", 404: "WARN", 500: "ERROR"} {
-		var logs logs
-		stack := &seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{Level: func(status int) slog.Level {
-			switch {
-			case status >= 500:
-				return slog.LevelError
-			case status >= 400:
-				return slog.LevelWarn
-			default:
-				return slog.LevelInfo
-			}
-		}}}
-		serveOne(stack.Handler(plain(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })), nil)
-		require.Contains(t, logs.String(), `"level":"`+want+`","msg":"request"`)
-	}
-	var logs logs
-	stack := &seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{Level: func(int) slog.Level { panic("bug") }}}
-	serveOne(stack.Handler(ok), nil)
-	require.Contains(t, logs.String(), `"level":"INFO","msg":"request"`)
-}
-
-// The names are those of https://opentelemetry.io/docs/specs/semconv/http/.
-func TestAccessLogSemanticNames(t *testing.T) {
-	t.Parallel()
-	for _, row := range []struct{ method, known, original any }{
-		{http.MethodGet, "GET", nil}, {http.MethodPatch, "PATCH", nil}, {"BREW", "_OTHER", "BREW"}, {"get", "_OTHER", "get"},
-	} {
-		var logs logs
-		stack := &seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{SemanticNames: true}}
-		r := httptest.NewRequest(http.MethodGet, "/v1/things/17", nil)
-		r.Method = row.method.(string)
-		stack.Handler(mux("/v1/things/{id}", failing(nil, errSecret))).ServeHTTP(httptest.NewRecorder(), r)
-		line := requestLine(t, &logs)
-		require.Equal(t, row.known, line["http.request.method"])
-		require.Equal(t, row.original, line["http.request.method_original"])
-		require.Equal(t, "/v1/things/{id}", line["http.route"])
-		require.InDelta(t, 500, line["http.response.status_code"], 0)
-		require.Positive(t, line["http.response.body.size"])
-		require.GreaterOrEqual(t, line["http.server.request.duration"], 0.)
-		require.Less(t, line["http.server.request.duration"], 60.)
-		require.Equal(t, "api_error", line["error.type"])
-		for _, key := range []string{"method", "pattern", "status", "bytes", "duration", "code"} {
-			require.NotContains(t, line, key)
-		}
 	}
 }

@@ -39,27 +39,34 @@ func benchmark(b *testing.B, h http.Handler) {
 	}
 }
 
-// bin takes what is written to it. Unlike slog.DiscardHandler it lets the line be written first.
-type bin struct{}
+// sinkLog takes what is written to it. Unlike slog.DiscardHandler it lets the line be written first.
+type sinkLog struct{}
 
-func (*bin) Write(p []byte) (int, error) { return len(p), nil }
+func (*sinkLog) Write(p []byte) (int, error) { return len(p), nil }
 
 func things(h http.Handler) *http.ServeMux { return mux("GET /v1/things/{id}", h) }
 
 func BenchmarkHandlerAlone(b *testing.B) { benchmark(b, quiet) }
-func BenchmarkMuxAlone(b *testing.B)     { benchmark(b, things(quiet)) }
-func BenchmarkRequestID(b *testing.B)    { benchmark(b, seawall.RequestID(nil)(quiet)) }
-func BenchmarkRecover(b *testing.B)      { benchmark(b, seawall.Recover(discard)(quiet)) }
-func BenchmarkWrapMux(b *testing.B)      { benchmark(b, seawall.WrapMux(things(quiet))) }
-func BenchmarkTimeout(b *testing.B)      { benchmark(b, seawall.Timeout(time.Minute)(quiet)) }
-func BenchmarkMaxInFlight(b *testing.B)  { benchmark(b, seawall.MaxInFlight(1)(quiet)) }
+
+func BenchmarkMuxAlone(b *testing.B) { benchmark(b, things(quiet)) }
+
+func BenchmarkRequestID(b *testing.B) { benchmark(b, seawall.RequestID(nil)(quiet)) }
+
+func BenchmarkRecover(b *testing.B) { benchmark(b, seawall.Recover(discard)(quiet)) }
+
+func BenchmarkWrapMux(b *testing.B) { benchmark(b, seawall.WrapMux(things(quiet))) }
+
+func BenchmarkTimeout(b *testing.B) { benchmark(b, seawall.Timeout(time.Minute)(quiet)) }
+
+func BenchmarkMaxInFlight(b *testing.B) { benchmark(b, seawall.MaxInFlight(1)(quiet)) }
+
 func BenchmarkAccessLog(b *testing.B) {
-	logger := slog.New(slog.NewJSONHandler(new(bin), nil))
+	logger := slog.New(slog.NewJSONHandler(new(sinkLog), nil))
 	benchmark(b, seawall.AccessLog(&seawall.AccessLogOptions{Logger: logger})(quiet))
 }
 
-// BenchmarkIDRecoverSlot is the least of the chain that makes errors complete: id, context, headers, tracker and slot.
-func BenchmarkIDRecoverSlot(b *testing.B) {
+// BenchmarkRequestIDAndRecover is the least of the chain that makes errors complete: id, context, headers, tracker and slot.
+func BenchmarkRequestIDAndRecover(b *testing.B) {
 	benchmark(b, seawall.Chain(seawall.RequestID(nil), (&apierror.Renderer{}).Handler, seawall.Recover(discard))(quiet))
 }
 

@@ -1,67 +1,30 @@
 package seawall_test
 
 import (
-	"bytes"
+	"bufio"
 	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/seawall-go/seawall/apierror"
-	"github.com/seawall-go/seawall/internal/logbuf"
 	"github.com/seawall-go/seawall/internal/memhttp"
 )
 
-// protocols are the servers that every behaviour is tried on.
+// protocols are the servers that every exchange is tried on.
 var protocols = []struct {
 	name string
 	new  func(http.Handler) *memhttp.Server
 }{
 	{"h1", memhttp.New},
 	{"h2", memhttp.NewHTTP2},
-}
-
-// logs keeps what a logger writes.
-type logs struct{ logbuf.Buffer }
-
-// logger writes to l all that is not for debugging.
-func (l *logs) logger() *slog.Logger { return slog.New(slog.NewJSONHandler(l, nil)) }
-
-// access returns the lines of the access log, without time and duration.
-func (l *logs) access(t *testing.T) []map[string]any {
-	t.Helper()
-	access, _ := l.split(t)
-	return access
-}
-
-// others returns the messages of all other records.
-func (l *logs) others(t *testing.T) []string {
-	t.Helper()
-	_, others := l.split(t)
-	return others
-}
-
-func (l *logs) split(t *testing.T) (access []map[string]any, others []string) {
-	t.Helper()
-	for dec := json.NewDecoder(bytes.NewReader([]byte(l.String()))); dec.More(); {
-		var record map[string]any
-		require.NoError(t, dec.Decode(&record))
-		if record["msg"] != "request" {
-			others = append(others, record["msg"].(string))
-			continue
-		}
-		require.NotNil(t, record["duration"])
-		for _, key := range []string{"time", "level", "msg", "duration"} {
-			delete(record, key)
-		}
-		access = append(access, record)
-	}
-	return access, others
 }
 
 // answer is what a client got.
@@ -97,6 +60,34 @@ func post(t *testing.T, s *memhttp.Server, path string) answer {
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+path, nil)
 	require.NoError(t, err)
 	return do(s.Client(), r)
+}
+
+// raw sends a request as it is written, which no client would, and returns the answer.
+func raw(t *testing.T, s *memhttp.Server, request string) answer {
+	t.Helper()
+	conn, err := s.Dial(t.Context())
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, request)
+	require.NoError(t, err)
+	method, _, _ := strings.Cut(request, " ")
+	r := &http.Request{Method: method}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), r)
+	if err != nil {
+		return answer{err: err}
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return answer{Response: resp, body: body, err: err}
+}
+
+// serveOne calls h with a GET request that has the headers.
+func serveOne(h http.Handler, header http.Header) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	maps.Copy(r.Header, header)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
 }
 
 var requestIDForm = regexp.MustCompile(`^req_[0-9A-Za-z]{16}$`)
@@ -152,36 +143,4 @@ func (a answer) requireBroken(t *testing.T) {
 	require.Error(t, a.err, "a clean response: %q", a.body)
 }
 
-// foreign is a middleware's writer as most are: it hides every optional interface, and unwraps.
-type foreign struct{ http.ResponseWriter }
-
-func (f foreign) Unwrap() http.ResponseWriter { return f.ResponseWriter }
-
-// wrapped puts n foreign writers in between.
-func wrapped(n int) func(http.Handler) http.Handler {
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			for range n {
-				w = foreign{w}
-			}
-			next.ServeHTTP(w, r)
-		})
-	}
-}
-
 var errSecret = errors.New("secret cause: password=hunter2")
-
-var discard = slog.New(slog.DiscardHandler)
-
-// requestLine returns the last line of the access log as it is.
-func requestLine(t *testing.T, l *logs) (line map[string]any) {
-	t.Helper()
-	for dec := json.NewDecoder(bytes.NewReader([]byte(l.String()))); dec.More(); {
-		var record map[string]any
-		require.NoError(t, dec.Decode(&record))
-		if record["msg"] == "request" {
-			line = record
-		}
-	}
-	return line
-}

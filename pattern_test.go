@@ -33,7 +33,7 @@ func outerPattern(h http.Handler) (pattern string) {
 	return pattern
 }
 
-func TestOuterLayersKnowThePattern(t *testing.T) {
+func TestOuterMiddlewareFindsThePattern(t *testing.T) {
 	t.Parallel()
 	const want = "POST /v1/things/{id}"
 	for end, handler := range map[string]http.Handler{
@@ -62,7 +62,7 @@ func TestOuterLayersKnowThePattern(t *testing.T) {
 }
 
 // A router may know more than what its request had when it was authenticated.
-func TestThePatternThatIsSetLastCounts(t *testing.T) {
+func TestTheLastPatternWins(t *testing.T) {
 	t.Parallel()
 	const want = "GET /v1/things/{id}"
 	for name, router := range map[string]seawall.Middleware{
@@ -130,6 +130,62 @@ func TestAccessLogHasThePatternOfAnotherRouter(t *testing.T) {
 	}
 }
 
+// A mux inside of another one says the route itself.
+func TestAccessLogHasThePatternOfTheInnermostMux(t *testing.T) {
+	t.Parallel()
+	inner := mux("GET /v1/things/{id}", ok)
+	for name, h := range map[string]http.Handler{
+		"a mux":                      mux("/v1/", inner),
+		"NotFound":                   mux("/v1/", seawall.WrapMux(inner)),
+		"a mux below a clone":        cloned(seawall.WrapMux(mux("/v1/", inner))),
+		"a mux that panics":          mux("/v1/", mux("GET /v1/things/{id}", panicking("bug"))),
+		"a mux below StripPrefix":    mux("/", http.StripPrefix("/v1", seawall.WrapMux(mux("GET /things/{id}", ok)))),
+		"a mux below authentication": mux("/v1/", as("acct_1")(inner)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var logs logs
+			r := httptest.NewRequest(http.MethodGet, "/v1/things/17", nil)
+			(&seawall.Stack{Logger: logs.logger()}).Handler(h).ServeHTTP(httptest.NewRecorder(), r)
+			want := "GET /v1/things/{id}"
+			if strings.Contains(name, "StripPrefix") {
+				want = "GET /things/{id}"
+			}
+			require.Equal(t, want, logs.access(t)[0]["pattern"])
+		})
+	}
+}
+
+func TestAccessLogHasThePatternOfAClone(t *testing.T) {
+	t.Parallel()
+	var logs logs
+	routes := http.NewServeMux()
+	routes.Handle("GET /v1/{thing}", ok)
+	for _, inside := range []seawall.Middleware{nil, seawall.RequestID(nil), (&apierror.Renderer{}).Handler} {
+		h := (&seawall.Stack{Logger: logs.logger()}).Handler(cloned(seawall.Chain(inside)(seawall.WrapMux(routes))))
+		r := httptest.NewRequest(http.MethodGet, "/v1/a", nil)
+		h.ServeHTTP(httptest.NewRecorder(), r)
+		require.Equal(t, "GET /v1/{thing}", requestLine(t, &logs)["pattern"])
+		require.Equal(t, "GET /v1/{thing}", r.Pattern)
+	}
+}
+
+// A sub-request's route is its own, also where a layer passes on a copy of it.
+func TestASubRequestKeepsItsOwnPattern(t *testing.T) {
+	t.Parallel()
+	var logs logs
+	parts := seawall.Timeout(time.Hour)(mux("GET /parts/{id}", ok))
+	var part *http.Request
+	stack := (&seawall.Stack{Logger: logs.logger()}).Handler(mux("GET /batch", plain(func(_ http.ResponseWriter, r *http.Request) {
+		part = r.Clone(r.Context())
+		part.URL.Path, part.Pattern = "/parts/17", ""
+		parts.ServeHTTP(httptest.NewRecorder(), part)
+	})))
+	stack.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/batch", nil))
+	require.Equal(t, "GET /parts/{id}", part.Pattern)
+	require.Equal(t, "GET /batch", logs.access(t)[0]["pattern"])
+}
+
 // Each is answered by a layer outside of the router.
 func earlyAnswers() map[string]struct {
 	stack  *seawall.Stack
@@ -176,7 +232,7 @@ func early(t *testing.T, protocol func(http.Handler) *memhttp.Server, s *seawall
 	return resp.StatusCode, outer, lines[0]
 }
 
-func TestWhatIsAnsweredBeforeTheMuxHasItsPattern(t *testing.T) {
+func TestRequestsThatDoNotReachTheMuxHaveItsPattern(t *testing.T) {
 	t.Parallel()
 	const route = "POST /v1/things/{id}"
 	routes := func() *http.ServeMux { return mux(route, ok) }
@@ -231,7 +287,7 @@ func TestAReplayHasThePatternOfItsRoute(t *testing.T) {
 }
 
 // What a router has said is not overruled by what the mux would have said.
-func TestARouterThatHasSpokenIsNotOverruled(t *testing.T) {
+func TestTheMuxDoesNotReplaceThePatternOfARouter(t *testing.T) {
 	t.Parallel()
 	const route = "POST /v1/things/{thing}"
 	says := func(next http.Handler) http.Handler {
@@ -262,7 +318,7 @@ func TestARouterThatHasSpokenIsNotOverruled(t *testing.T) {
 }
 
 // Looking twice would find the route that was added meanwhile.
-func TestAMuxThatHasNoRouteIsAskedOnce(t *testing.T) {
+func TestAMuxWithoutTheRouteIsAskedOnce(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range protocols {
 		routes := mux("/v2/", ok)
@@ -280,11 +336,11 @@ func TestAMuxThatHasNoRouteIsAskedOnce(t *testing.T) {
 }
 
 // An access log that writes nothing names the route all the same.
-func TestAnAccessLogAloneNamesTheRouteOfWhatTheMuxNeverSaw(t *testing.T) {
+func TestAccessLogAloneFindsThePatternInItsMux(t *testing.T) {
 	t.Parallel()
 	routes := mux("POST /v1/things/{id}", ok)
 	for name, o := range map[string]*seawall.AccessLogOptions{
-		"writing": {Logger: slog.New(slog.NewJSONHandler(new(bin), nil)), Mux: routes},
+		"writing": {Logger: slog.New(slog.NewJSONHandler(new(sinkLog), nil)), Mux: routes},
 		"silent":  {Logger: discard, Mux: routes},
 	} {
 		chain := seawall.Chain(seawall.AccessLog(o), func(http.Handler) http.Handler { return failing(nil, apierror.CodeAuthenticationFailed) })
@@ -301,5 +357,28 @@ func TestARedirectedCONNECTHasNoPattern(t *testing.T) {
 		h.ServeHTTP(w, r)
 		require.Equal(t, want == "", w.Code == http.StatusTemporaryRedirect, path)
 		require.Equal(t, want, r.Pattern, path)
+	}
+}
+
+// ServeMux takes the path of a CONNECT that it redirects for the pattern: paths hold ids.
+func TestAccessLogHasNoPathOfACONNECT(t *testing.T) {
+	t.Parallel()
+	shop := mux("/v1/things/{id}/", ok)
+	for name, row := range map[string]struct {
+		stack *seawall.Stack
+		h     http.Handler
+	}{
+		"redirected":            {&seawall.Stack{}, shop},
+		"refused":               {&seawall.Stack{Authenticate: authorized("acct_1")}, shop},
+		"redirected by another": {&seawall.Stack{}, mux("/", http.RedirectHandler("/", http.StatusMovedPermanently))},
+		"at the end of 3xx":     {&seawall.Stack{}, mux("/", plain(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(399) }))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var logs logs
+			row.stack.Logger = logs.logger()
+			row.stack.Handler(row.h).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodConnect, "/v1/things/hush", nil))
+			require.Empty(t, logs.access(t)[0]["pattern"])
+		})
 	}
 }

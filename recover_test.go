@@ -4,20 +4,86 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/seawall-go/seawall"
 	"github.com/seawall-go/seawall/apierror"
 )
+
+// panicExchanges are panics with all kinds of values.
+var panicExchanges = []exchange{
+	{name: "panic", handler: panicking("secret"), status: 500, code: apierror.CodeAPIError, others: []string{logPanic}},
+	{name: "panic with an error", handler: panicking(errSecret), status: 500, code: apierror.CodeAPIError, others: []string{logPanic}},
+	{
+		name: "panic with an API error", handler: panicking(apierror.ResourceMissing("customer")),
+		status: 500, code: apierror.CodeAPIError, others: []string{logPanic},
+	},
+	{name: "panic with nil", handler: panicking(nil), status: 500, code: apierror.CodeAPIError, others: []string{logPanic}},
+	{
+		name: "panic with what cannot be printed", handler: panicking(panickyStringer{"secret"}),
+		status: 500, code: apierror.CodeAPIError, others: []string{logPanic},
+	},
+	{
+		name: "panic with what cannot be printed by any means", handler: panicking(panickyError{"secret"}),
+		status: 500, code: apierror.CodeAPIError, others: []string{logPanic},
+	},
+	{
+		name:    "panic with what cannot be compared",
+		handler: panicking([]func(){nil}), status: 500, code: apierror.CodeAPIError, others: []string{logPanic},
+	},
+	{
+		name: "runtime error",
+		handler: plain(func(http.ResponseWriter, *http.Request) {
+			var w http.ResponseWriter
+			w.WriteHeader(http.StatusOK)
+		}),
+		status: 500, code: apierror.CodeAPIError, others: []string{logPanic},
+	},
+	{
+		name: "panic with a wrapped http.ErrAbortHandler is a bug", handler: panicking(fmt.Errorf("wrapped: %w", http.ErrAbortHandler)),
+		status: 500, code: apierror.CodeAPIError, others: []string{logPanic},
+	},
+	{
+		name: "a status that net/http refuses", handler: plain(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(0) }),
+		status: 500, code: apierror.CodeAPIError, others: []string{logPanic},
+	},
+	{name: "http.ErrAbortHandler", handler: panicking(http.ErrAbortHandler), broken: true, status: 0},
+	{
+		name: "runtime.Goexit", handler: plain(func(http.ResponseWriter, *http.Request) { runtime.Goexit() }),
+		broken: true, status: 500, logged: map[string]any{"code": "api_error", "bytes": 140.}, others: []string{logPanic},
+	},
+	{
+		name: "panic of a request that asks for an upgrade", handler: panicking("bug"),
+		h1Only: "HTTP/2 has no Connection header (RFC 9113, section 8.2.2)",
+		request: func(r *http.Request) {
+			r.Header.Set("Connection", "Upgrade")
+			r.Header.Set("Upgrade", "websocket")
+		},
+		status: 500, code: apierror.CodeAPIError, others: []string{logPanic},
+	},
+	{
+		name: "panic in the middle, of a request that asks for an upgrade",
+		handler: plain(func(w http.ResponseWriter, _ *http.Request) {
+			part(w)
+			panic("bug")
+		}),
+		h1Only:  "HTTP/2 has no Connection header (RFC 9113, section 8.2.2)",
+		request: func(r *http.Request) { r.Header.Set("Connection", "Upgrade") },
+		broken:  true, status: 200, logged: map[string]any{"late_code": "api_error", "bytes": 6.}, others: []string{logPanic},
+	},
+}
+
+func TestPanics(t *testing.T) {
+	t.Parallel()
+	runExchanges(t, panicExchanges)
+}
 
 func TestRecoverLogsValueStackAndID(t *testing.T) {
 	t.Parallel()
@@ -30,8 +96,8 @@ func TestRecoverLogsValueStackAndID(t *testing.T) {
 		"nil":                                 {nil, `"panic":"panic called with nil argument`},
 		"what never ends":                     {strings.Repeat("é", 1<<20), `"panic":"` + strings.Repeat("é", 2048) + `…"`},
 		"what is cut within a character":      {"a" + strings.Repeat("é", 1<<20), `"panic":"a` + strings.Repeat("é", 2047) + `…"`},
-		"what cannot be printed":              {shy{"x"}, `"panic":"%!v(PANIC=String method: do not look)"`},
-		"what cannot be printed by any means": {shyer{"x"}, `"panic":"(a seawall_test.shyer whose text panics)"`},
+		"what cannot be printed":              {panickyStringer{"x"}, `"panic":"%!v(PANIC=String method: do not look)"`},
+		"what cannot be printed by any means": {panickyError{"x"}, `"panic":"(a seawall_test.panickyError whose text panics)"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -48,24 +114,24 @@ func TestRecoverLogsValueStackAndID(t *testing.T) {
 }
 
 // GODEBUG=panicnil=1 brings back the time when recover returned nil for a panic.
-func TestPanicNilOfOldIsNoSuccess(t *testing.T) {
+func TestPanicNilWithGODEBUGIsAnswered(t *testing.T) {
 	t.Setenv("GODEBUG", "panicnil=1")
 	w := serveOne(seawall.Recover(discard)(panicking(nil)), nil)
 	require.Equal(t, http.StatusInternalServerError, w.Code)
 }
 
 // Recover alone, below nothing of ours: the answer has an id all the same.
-func TestRecoverAlone(t *testing.T) {
+func TestRecoverNeedsNoChain(t *testing.T) {
 	t.Parallel()
 	w := serveOne(seawall.Recover(discard)(panicking("bug")), nil)
 	answer{Response: w.Result(), body: w.Body.Bytes()}.requireErrorOf(t, http.MethodGet, http.StatusInternalServerError, apierror.CodeAPIError)
 }
 
 // The same in the middle of a response: what has begun is cut off, and what is complete stands.
-func TestRecoverAloneInTheMiddleOfAResponse(t *testing.T) {
+func TestRecoverAbortsIncompleteResponses(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range protocols {
-		for _, row := range midway {
+		for _, row := range begunResponses {
 			t.Run(protocol.name+"/"+row.name, func(t *testing.T) {
 				t.Parallel()
 				var logs logs
@@ -93,36 +159,7 @@ func TestRecoverAloneInTheMiddleOfAResponse(t *testing.T) {
 	}
 }
 
-// Some handlers begin a response and then pass it on to another service's chain.
-func TestAChainMayBeginInTheMiddleOfAResponse(t *testing.T) {
-	t.Parallel()
-	for outer, outside := range map[string]seawall.Middleware{
-		"Recover": seawall.Recover(discard),
-		"Timeout": seawall.Timeout(time.Hour),
-		"HandlerFunc": func(next http.Handler) http.Handler {
-			return apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error { next.ServeHTTP(w, r); return nil })
-		},
-	} {
-		for inner, inside := range map[string]seawall.Middleware{
-			"RequestID":                    seawall.RequestID(nil),
-			"Renderer":                     (&apierror.Renderer{}).Handler,
-			"Stack":                        (&seawall.Stack{Logger: discard}).Handler,
-			"Stack below a foreign writer": seawall.Chain(wrapped(1), (&seawall.Stack{Logger: discard}).Handler),
-		} {
-			t.Run(outer+"/"+inner, func(t *testing.T) {
-				t.Parallel()
-				rest := inside(plain(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "rest") }))
-				w := serveOne(outside(plain(func(w http.ResponseWriter, r *http.Request) {
-					io.WriteString(w, "part, ")
-					rest.ServeHTTP(w, r)
-				})), nil)
-				require.Equal(t, "part, rest", w.Body.String())
-			})
-		}
-	}
-}
-
-func TestARecordOfAPanicPassesRedact(t *testing.T) {
+func TestPanicRecordsAreRedacted(t *testing.T) {
 	t.Parallel()
 	knows := func(cause error) string {
 		if errors.Is(cause, errSecret) {
@@ -138,7 +175,7 @@ func TestARecordOfAPanicPassesRedact(t *testing.T) {
 		"a string":                 {knows, "password=hunter2", "redacted: password=***"},
 		"an error":                 {knows, fmt.Errorf("wrapped: %w", errSecret), "an error that Redact knows"},
 		"another value":            {knows, struct{ Password string }{"hunter2"}, "redacted: {***}"},
-		"what cannot be printed":   {knows, shyer{"hunter2"}, "(redacted)"},
+		"what cannot be printed":   {knows, panickyError{"hunter2"}, "(redacted)"},
 		"nothing is left":          {func(error) string { return "" }, "hunter2", "(redacted)"},
 		"a hook that panics":       {func(error) string { panic("hunter2") }, "hunter2", "(redacted)"},
 		"a result of many lines":   {func(error) string { return "a\nb\u202ec" }, "hunter2", "a bc"},
@@ -175,8 +212,21 @@ func TestARecordOfAPanicPassesRedact(t *testing.T) {
 	}
 }
 
+func TestPanicRecordsHaveNoUserinfoOrQueryOfURLs(t *testing.T) {
+	t.Parallel()
+	var logs logs
+	h := seawall.Recover(logs.logger())(plain(func(http.ResponseWriter, *http.Request) {
+		panic("fetching https://user:hush@a.example/x?token=hush failed")
+	}))
+
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+
+	require.Contains(t, logs.String(), "https://…@a.example/x?… failed")
+	require.NotContains(t, logs.String(), "hush@")
+}
+
 // A Map that names every error is asked about all but panics.
-func TestACatchAllMapDoesNotNameAPanic(t *testing.T) {
+func TestACatchAllMapDoesNotSeePanics(t *testing.T) {
 	t.Parallel()
 	rd := &apierror.Renderer{Logger: discard, Map: func(error) *apierror.Error { return apierror.ResourceMissing("customer") }}
 	for name, chain := range map[string]seawall.Middleware{
@@ -193,7 +243,7 @@ func TestACatchAllMapDoesNotNameAPanic(t *testing.T) {
 
 // The renderer's hook names errors; a panic's value is not one, also when it looks like one that
 // the hook knows.
-func TestNoHookTurnsAPanicIntoSomethingElse(t *testing.T) {
+func TestMapDoesNotSeeThePanicValue(t *testing.T) {
 	t.Parallel()
 	stack := &seawall.Stack{Logger: discard, Renderer: &apierror.Renderer{Map: func(err error) *apierror.Error {
 		if err == errSecret { //nolint:errorlint // on purpose
@@ -203,46 +253,4 @@ func TestNoHookTurnsAPanicIntoSomethingElse(t *testing.T) {
 	}}}
 	require.Equal(t, http.StatusNotFound, serveOne(stack.Handler(failing(nil, errSecret)), nil).Code)
 	require.Equal(t, http.StatusInternalServerError, serveOne(stack.Handler(panicking(errSecret)), nil).Code)
-}
-
-func TestARecordOfAPanicShowsNoUserinfoOrQueryOfAURL(t *testing.T) {
-	t.Parallel()
-	var logs logs
-	h := seawall.Recover(logs.logger())(plain(func(http.ResponseWriter, *http.Request) {
-		panic("fetching https://user:hush@a.example/x?token=hush failed")
-	}))
-
-	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
-
-	require.Contains(t, logs.String(), "https://…@a.example/x?… failed")
-	require.NotContains(t, logs.String(), "hush@")
-}
-
-// When a server's base context ends, its clients are still there: none of them gets an empty 200.
-func TestBaseContextEnds(t *testing.T) {
-	t.Parallel()
-	base, end := context.WithCancel(context.Background())
-	defer end()
-	var logs logs
-	running := make(chan struct{})
-	s := httptest.NewUnstartedServer((&seawall.Stack{Logger: logs.logger()}).Handler(plain(func(_ http.ResponseWriter, r *http.Request) {
-		close(running)
-		<-r.Context().Done()
-	})))
-	s.Config.BaseContext = func(net.Listener) context.Context { return base }
-	s.Start()
-	defer s.Close()
-	go func() {
-		<-running
-		end()
-	}()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, nil)
-	require.NoError(t, err)
-
-	a := do(s.Client(), r)
-
-	a.requireError(t, http.StatusServiceUnavailable, apierror.CodeServiceUnavailable)
-	require.Equal(t, "1", a.Header.Get("Retry-After"))
-	s.Close()
-	require.InDelta(t, 499, logs.access(t)[0]["status"], 0)
 }

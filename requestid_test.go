@@ -1,12 +1,11 @@
 package seawall_test
 
 import (
-	"context"
-	"fmt"
+	"bufio"
 	"io"
-	"maps"
 	"net/http"
-	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -15,22 +14,47 @@ import (
 
 	"github.com/seawall-go/seawall"
 	"github.com/seawall-go/seawall/apierror"
-	"github.com/seawall-go/seawall/internal/memhttp"
 )
 
-func everyone(*http.Request) bool { return true }
-
-// serveOne calls h with a GET request that has the headers.
-func serveOne(h http.Handler, header http.Header) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	maps.Copy(r.Header, header)
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	return w
+func TestIDIsInTheResponseBeforeTheHandlerRuns(t *testing.T) {
+	t.Parallel()
+	serveOne(seawall.RequestID(nil)(plain(func(w http.ResponseWriter, r *http.Request) {
+		id := apierror.RequestIDFrom(r.Context())
+		assert.Regexp(t, requestIDForm, id)
+		assert.Equal(t, id, w.Header().Get("Request-Id"))
+		assert.Equal(t, id, w.Header().Get("X-Request-Id"))
+	})), nil)
 }
 
-// showID answers the id that the context holds.
-var showID = plain(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, apierror.RequestIDFrom(r.Context())) })
+func TestIDsDiffer(t *testing.T) {
+	t.Parallel()
+	h := seawall.RequestID(nil)(showID)
+	seen := make(map[string]bool)
+	for range 1000 {
+		seen[serveOne(h, nil).Body.String()] = true
+	}
+	require.Len(t, seen, 1000)
+}
+
+// The two headers share memory; a handler must not notice.
+func TestAppendingToOneIDHeaderLeavesTheOtherAlone(t *testing.T) {
+	t.Parallel()
+	w := serveOne(seawall.RequestID(nil)(plain(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Add("Request-Id", "one")
+		w.Header().Add("X-Request-Id", "two")
+	})), nil)
+	require.Equal(t, "one", w.Header()["Request-Id"][1])
+	require.Equal(t, "two", w.Header()["X-Request-Id"][1])
+}
+
+func TestRequestIDInsideAnotherKeepsTheOuterID(t *testing.T) {
+	t.Parallel()
+	inner := seawall.RequestID(&seawall.RequestIDOptions{Inbound: everyone})
+	w := serveOne(seawall.Chain(seawall.RequestID(nil), inner)(showID), http.Header{"X-Request-Id": {"abc"}})
+	id := w.Body.String()
+	require.Regexp(t, requestIDForm, id)
+	require.Equal(t, []string{id}, w.Header()["Request-Id"])
+}
 
 func TestInboundIDs(t *testing.T) {
 	t.Parallel()
@@ -120,7 +144,7 @@ func TestInboundIDsOverTheWire(t *testing.T) {
 }
 
 // Nobody is trusted by default.
-func TestInboundIDIsNotUsedUnasked(t *testing.T) {
+func TestInboundIDsAreNotTrustedByDefault(t *testing.T) {
 	t.Parallel()
 	header := http.Header{"X-Request-Id": {"abc"}}
 	for _, o := range []*seawall.RequestIDOptions{nil, {}} {
@@ -129,7 +153,7 @@ func TestInboundIDIsNotUsedUnasked(t *testing.T) {
 	require.Regexp(t, requestIDForm, serveOne((&seawall.Stack{Logger: discard}).Handler(showID), header).Body.String())
 }
 
-func TestInboundPanicTrustsNobody(t *testing.T) {
+func TestInboundIDsAreNotTrustedIfInboundPanics(t *testing.T) {
 	t.Parallel()
 	var logs logs
 	stack := &seawall.Stack{Logger: logs.logger(), RequestID: &seawall.RequestIDOptions{Inbound: func(*http.Request) bool { panic("hook") }}}
@@ -140,46 +164,6 @@ func TestInboundPanicTrustsNobody(t *testing.T) {
 	require.Regexp(t, requestIDForm, w.Body.String())
 	require.Equal(t, []string{logPanic}, logs.others(t))
 	require.Contains(t, logs.String(), `"in":"RequestIDOptions.Inbound","panic":"hook"`)
-}
-
-func TestRequestIDInsideAnotherKeepsTheOuterID(t *testing.T) {
-	t.Parallel()
-	inner := seawall.RequestID(&seawall.RequestIDOptions{Inbound: everyone})
-	w := serveOne(seawall.Chain(seawall.RequestID(nil), inner)(showID), http.Header{"X-Request-Id": {"abc"}})
-	id := w.Body.String()
-	require.Regexp(t, requestIDForm, id)
-	require.Equal(t, []string{id}, w.Header()["Request-Id"])
-}
-
-func TestIDIsInTheResponseBeforeTheHandlerRuns(t *testing.T) {
-	t.Parallel()
-	serveOne(seawall.RequestID(nil)(plain(func(w http.ResponseWriter, r *http.Request) {
-		id := apierror.RequestIDFrom(r.Context())
-		assert.Regexp(t, requestIDForm, id)
-		assert.Equal(t, id, w.Header().Get("Request-Id"))
-		assert.Equal(t, id, w.Header().Get("X-Request-Id"))
-	})), nil)
-}
-
-// The two headers share memory; a handler must not notice.
-func TestIDHeadersAreApart(t *testing.T) {
-	t.Parallel()
-	w := serveOne(seawall.RequestID(nil)(plain(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Add("Request-Id", "one")
-		w.Header().Add("X-Request-Id", "two")
-	})), nil)
-	require.Equal(t, "one", w.Header()["Request-Id"][1])
-	require.Equal(t, "two", w.Header()["X-Request-Id"][1])
-}
-
-func TestIDsDiffer(t *testing.T) {
-	t.Parallel()
-	h := seawall.RequestID(nil)(showID)
-	seen := make(map[string]bool)
-	for range 1000 {
-		seen[serveOne(h, nil).Body.String()] = true
-	}
-	require.Len(t, seen, 1000)
 }
 
 func FuzzInboundID(f *testing.F) {
@@ -203,152 +187,247 @@ func FuzzInboundID(f *testing.F) {
 	})
 }
 
-// sent is what a transport was given.
-type sent struct {
-	r    *http.Request
-	idle int
-}
-
-func (s *sent) RoundTrip(r *http.Request) (*http.Response, error) {
-	s.r = r
-	if r.URL.Path == "/fail" {
-		return nil, io.ErrUnexpectedEOF
-	}
-	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody, Request: r}, nil
-}
-
-func (s *sent) CloseIdleConnections() { s.idle++ }
-
-// within calls f with the context of a request that has an id, and returns the id.
-func within(f func(context.Context)) (id string) {
-	serveOne(seawall.RequestID(nil)(plain(func(_ http.ResponseWriter, r *http.Request) {
-		id = apierror.RequestIDFrom(r.Context())
-		f(r.Context())
-	})), nil)
-	return id
-}
-
-func TestForwardRequestID(t *testing.T) {
+// Whatever the order, the client, the handler, and all records have the same id.
+func TestErrorsAndRecordsHaveTheSameID(t *testing.T) {
 	t.Parallel()
-	for name, row := range map[string]struct {
-		header http.Header
-		want   []string // nil for the request's
-	}{
-		"no header map":       {nil, nil},
-		"no id":               {http.Header{"Accept": {"*/*"}}, nil},
-		"an id of its own":    {http.Header{"X-Request-Id": {"mine"}}, []string{"mine"}},
-		"asked to send none":  {http.Header{"X-Request-Id": {}}, []string{}},
-		"several of its own":  {http.Header{"X-Request-Id": {"a", "b"}}, []string{"a", "b"}},
-		"another header's id": {http.Header{"Request-Id": {"other"}}, nil},
+	var (
+		id       = seawall.RequestID(nil)
+		renderer = (&apierror.Renderer{Logger: discard}).Handler
+	)
+	for name, build := range map[string]func(l *logs) seawall.Middleware{
+		"Recover outside of RequestID": func(l *logs) seawall.Middleware {
+			return seawall.Chain(seawall.Recover(l.logger()), id)
+		},
+		"Recover outside of a Renderer and RequestID": func(l *logs) seawall.Middleware {
+			return seawall.Chain(seawall.Recover(l.logger()), renderer, id)
+		},
+		"Recover outside of a timeout and RequestID": func(l *logs) seawall.Middleware {
+			return seawall.Chain(seawall.Recover(l.logger()), seawall.Timeout(1<<40), id)
+		},
+		"Recover outside of an access log and RequestID": func(l *logs) seawall.Middleware {
+			return seawall.Chain(seawall.Recover(l.logger()), seawall.AccessLog(&seawall.AccessLogOptions{Logger: l.logger()}), id)
+		},
+		"an access log outside of Recover and RequestID": func(l *logs) seawall.Middleware {
+			return seawall.Chain(seawall.AccessLog(&seawall.AccessLogOptions{Logger: l.logger()}), seawall.Recover(l.logger()), id)
+		},
+		"Recover outside of a foreign writer and RequestID": func(l *logs) seawall.Middleware {
+			return seawall.Chain(seawall.Recover(l.logger()), wrapped(1), id)
+		},
+		"Recover outside of a Stack": func(l *logs) seawall.Middleware {
+			return seawall.Chain(seawall.Recover(discard), (&seawall.Stack{Logger: l.logger()}).Handler)
+		},
+		"Recover twice": func(l *logs) seawall.Middleware {
+			return seawall.Chain(seawall.Recover(discard), id, seawall.Recover(l.logger()))
+		},
+		"a context replaced inside of RequestID": func(l *logs) seawall.Middleware {
+			return seawall.Chain(id, seawall.Recover(l.logger()), replacesContext)
+		},
+		"a context replaced between RequestID and Recover": func(l *logs) seawall.Middleware {
+			return seawall.Chain(id, replacesContext, seawall.Recover(l.logger()))
+		},
+		"a context replaced between two RequestIDs": func(l *logs) seawall.Middleware {
+			return seawall.Chain(id, replacesContext, id, seawall.Recover(l.logger()))
+		},
+		"a context replaced below a foreign writer": func(l *logs) seawall.Middleware {
+			return seawall.Chain(id, seawall.Recover(l.logger()), wrapped(2), replacesContext)
+		},
+		"a context replaced in a Stack": func(l *logs) seawall.Middleware {
+			return (&seawall.Stack{Logger: l.logger(), Authenticate: seawall.Chain(replacesContext, as("acct_1"), replacesContext)}).Handler
+		},
+		"a context replaced between two Stacks": func(l *logs) seawall.Middleware {
+			return seawall.Chain((&seawall.Stack{Logger: l.logger()}).Handler, replacesContext, (&seawall.Stack{Logger: l.logger()}).Handler)
+		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			base := &sent{}
-			before := row.header.Clone()
-			var out *http.Request
-			id := within(func(ctx context.Context) {
-				out = httptest.NewRequest(http.MethodGet, "http://api.example/", nil).WithContext(ctx)
-				out.Header = row.header
-				resp, err := seawall.ForwardRequestID(base).RoundTrip(out)
-				require.NoError(t, err)
-				require.NoError(t, resp.Body.Close())
-				require.Same(t, out, resp.Request)
-			})
-			want := row.want
-			if want == nil {
-				want = []string{id}
+		for _, protocol := range protocols {
+			for end, fail := range map[string]func(http.ResponseWriter, *http.Request) error{
+				"panic":             func(http.ResponseWriter, *http.Request) error { panic("bug") },
+				"error":             func(http.ResponseWriter, *http.Request) error { return errSecret },
+				"error of a method": func(w http.ResponseWriter, r *http.Request) error { apierror.Write(w, r, errSecret); return nil },
+				"panic after a 1xx": func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(http.StatusEarlyHints); panic("bug") },
+			} {
+				t.Run(name+"/"+end+"/"+protocol.name, func(t *testing.T) {
+					t.Parallel()
+					var logs logs
+					var seen string
+					s := protocol.new(seawall.Chain(build(&logs), renderer)(apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+						seen = apierror.RequestIDFrom(r.Context())
+						return fail(w, r)
+					})))
+					defer s.Close()
+
+					a := post(t, s, "/")
+					s.Close()
+
+					a.requireError(t, http.StatusInternalServerError, apierror.CodeAPIError)
+					if seen != "" { // the context was not replaced
+						require.Equal(t, seen, a.requireID(t))
+					}
+					if strings.Contains(end, "panic") || strings.Contains(name, "access log") || strings.Contains(name, "in a Stack") {
+						require.Equal(t, []string{a.requireID(t)}, logs.ids(t))
+					}
+				})
 			}
-			require.Equal(t, want, base.r.Header["X-Request-Id"])
-			require.Equal(t, before.Get("Accept"), base.r.Header.Get("Accept"), "another header is lost")
-			require.Equal(t, before, out.Header, "the caller's request was changed")
-		})
+		}
 	}
 }
 
-func TestForwardRequestIDOutsideOfARequest(t *testing.T) {
+// An inner chain finds the id of a request whose context was replaced.
+func TestARequestWhoseContextWasReplacedKeepsItsID(t *testing.T) {
 	t.Parallel()
-	base := &sent{}
-	out := httptest.NewRequest(http.MethodGet, "http://api.example/", nil)
-	resp, err := seawall.ForwardRequestID(base).RoundTrip(out)
-	require.NoError(t, err)
-	require.NoError(t, resp.Body.Close())
-	require.Same(t, out, base.r)
+	for name, inner := range map[string]seawall.Middleware{
+		"RequestID":                        seawall.RequestID(&seawall.RequestIDOptions{Inbound: everyone}),
+		"Renderer":                         (&apierror.Renderer{}).Handler,
+		"AccessLog":                        seawall.AccessLog(&seawall.AccessLogOptions{Logger: discard}),
+		"Stack":                            (&seawall.Stack{Logger: discard, RequestID: &seawall.RequestIDOptions{Inbound: everyone}}).Handler,
+		"Stack, twice":                     seawall.Chain((&seawall.Stack{Logger: discard}).Handler, replacesContext, (&seawall.Stack{Logger: discard}).Handler),
+		"RequestID, below foreign writers": seawall.Chain(wrapped(2), seawall.RequestID(nil)),
+	} {
+		for _, protocol := range protocols {
+			t.Run(name+"/"+protocol.name, func(t *testing.T) {
+				t.Parallel()
+				outer := (&seawall.Stack{Logger: discard, Authenticate: seawall.Chain(as("acct_1"), replacesContext)}).Handler
+				s := protocol.new(seawall.Chain(outer, inner)(plain(func(w http.ResponseWriter, r *http.Request) {
+					io.WriteString(w, apierror.RequestIDFrom(r.Context())+" "+seawall.Principal(r.Context()))
+				})))
+				defer s.Close()
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, nil)
+				require.NoError(t, err)
+				r.Header.Set("X-Request-Id", "from-outside")
+
+				a := do(s.Client(), r)
+
+				require.NoError(t, a.err)
+				require.Equal(t, a.requireID(t)+" ", string(a.body), "another id, or a principal from nowhere")
+			})
+		}
+	}
 }
 
-func TestForwardRequestIDPassesFailuresOn(t *testing.T) {
+// However a response comes about, it has the id once in each header.
+func TestResponsesHaveTheIDOnce(t *testing.T) {
 	t.Parallel()
-	within(func(ctx context.Context) {
-		out := httptest.NewRequest(http.MethodGet, "http://api.example/fail", nil).WithContext(ctx)
-		_, err := seawall.ForwardRequestID(&sent{}).RoundTrip(out)
-		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
-	})
+	stack := (&seawall.Stack{Logger: discard}).Handler
+	early := func(w http.ResponseWriter) {
+		w.Header().Set("Link", "</style.css>; rel=preload")
+		w.WriteHeader(http.StatusEarlyHints)
+	}
+	for name, h := range map[string]http.Handler{
+		"103, then a body":               plain(func(w http.ResponseWriter, _ *http.Request) { early(w); io.WriteString(w, "ok") }),
+		"103, then nothing":              plain(func(w http.ResponseWriter, _ *http.Request) { early(w) }),
+		"103, then a flush":              plain(func(w http.ResponseWriter, _ *http.Request) { early(w); w.(http.Flusher).Flush() }),
+		"103, then an error":             failing(early, apierror.CodePermissionDenied),
+		"103, then a panic":              plain(func(w http.ResponseWriter, _ *http.Request) { early(w); panic("bug") }),
+		"103, then a Stack":              plain(func(w http.ResponseWriter, r *http.Request) { early(w); stack(ok).ServeHTTP(w, r) }),
+		"103, then a Stack and an error": plain(func(w http.ResponseWriter, r *http.Request) { early(w); stack(failing(nil, errSecret)).ServeHTTP(w, r) }),
+		"103, then a cleared header": plain(func(w http.ResponseWriter, _ *http.Request) {
+			early(w)
+			clear(w.Header())
+			io.WriteString(w, "ok")
+		}),
+		"103, then a cleared header and nothing": plain(func(w http.ResponseWriter, _ *http.Request) {
+			early(w)
+			clear(w.Header())
+		}),
+		"103, twice, then a cleared header and an error": failing(func(w http.ResponseWriter) {
+			early(w)
+			early(w)
+			clear(w.Header())
+		}, errSecret),
+		"a hijack that fails": plain(func(w http.ResponseWriter, r *http.Request) {
+			if r.ProtoMajor == 2 {
+				if _, _, err := http.NewResponseController(w).Hijack(); err == nil {
+					panic("hijacked")
+				}
+			}
+			io.WriteString(w, "ok")
+		}),
+		"three Stacks":                        stack(stack(ok)),
+		"three Stacks and a replaced context": stack(replacesContext(stack(ok))),
+	} {
+		for _, protocol := range protocols {
+			t.Run(name+"/"+protocol.name, func(t *testing.T) {
+				t.Parallel()
+				s := protocol.new(stack(h))
+				defer s.Close()
+				a := post(t, s, "/")
+				require.NoError(t, a.err)
+				a.requireID(t)
+			})
+		}
+	}
 }
 
-func TestForwardRequestIDPassesCloseIdleConnectionsOn(t *testing.T) {
-	t.Parallel()
-	base := &sent{}
-	client := &http.Client{Transport: seawall.ForwardRequestID(base)}
-	client.CloseIdleConnections()
-	require.Equal(t, 1, base.idle)
-	client.Transport = seawall.ForwardRequestID(struct{ http.RoundTripper }{base})
-	client.CloseIdleConnections() // to one that cannot
-	require.Equal(t, 1, base.idle)
-}
-
-// From the first service through two more the id stays the same, where each trusts the one before.
-func TestIDOverThreeServices(t *testing.T) {
+// A proxy whose ModifyResponse deletes the id of the service behind it passes on one id of ours,
+// after a 1xx too.
+func TestAProxyRespondsWithOneID(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range protocols {
 		t.Run(protocol.name, func(t *testing.T) {
 			t.Parallel()
-			trusting := &seawall.Stack{Logger: discard, RequestID: &seawall.RequestIDOptions{Inbound: everyone}}
-			last := protocol.new(trusting.Handler(showID))
-			defer last.Close()
-			middle := protocol.new(trusting.Handler(asking(last)))
-			defer middle.Close()
-			first := protocol.new((&seawall.Stack{Logger: discard}).Handler(asking(middle)))
-			defer first.Close()
+			behind := protocol.new((&seawall.Stack{Logger: discard}).Handler(plain(func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(http.StatusEarlyHints)
+				io.WriteString(w, "ok")
+			})))
+			defer behind.Close()
+			target, err := url.Parse(behind.URL)
+			require.NoError(t, err)
+			s := protocol.new((&seawall.Stack{Logger: discard}).Handler(&httputil.ReverseProxy{
+				Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
+				Transport: behind.Transport(),
+				ModifyResponse: func(resp *http.Response) error {
+					resp.Header.Del("Request-Id")
+					resp.Header.Del("X-Request-Id")
+					return nil
+				},
+			}))
+			defer s.Close()
 
-			a := get(t, first, "/")
+			a := get(t, s, "/")
 
 			require.NoError(t, a.err)
-			require.Equal(t, a.requireID(t), string(a.body))
+			require.Equal(t, "ok", string(a.body))
+			a.requireID(t)
 		})
 	}
 }
 
-// asking is a handler that answers what s answers.
-func asking(s *memhttp.Server) http.Handler {
-	client := &http.Client{Transport: seawall.ForwardRequestID(s.Transport())}
-	return apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-		out, err := http.NewRequestWithContext(r.Context(), http.MethodGet, s.URL, nil)
-		if err != nil {
-			return err
-		}
-		resp, err := client.Do(out)
-		if err != nil {
-			return fmt.Errorf("asking: %w", err)
-		}
-		defer resp.Body.Close()
-		_, err = io.Copy(w, resp.Body)
-		return err
-	})
-}
-
-func TestForwardRequestIDOverTheDefaultTransport(t *testing.T) {
+// What a handler writes to a connection that it has taken over is all that there is.
+func TestAHijackedConnectionGetsNoID(t *testing.T) {
 	t.Parallel()
-	require.NotNil(t, seawall.ForwardRequestID(nil))
-	s := httptest.NewServer(plain(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Header.Get("X-Request-Id")) }))
-	defer s.Close()
-	client := &http.Client{Transport: seawall.ForwardRequestID(nil)}
-	defer client.CloseIdleConnections()
-	var a answer
-	id := within(func(ctx context.Context) {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL, nil)
-		require.NoError(t, err)
-		r.Close = true
-		a = do(client, r)
-	})
-	require.NoError(t, a.err)
-	require.Equal(t, id, string(a.body))
+	for name, fail := range map[string]func() error{
+		"success": func() error { return nil },
+		"error":   func() error { return errSecret },
+		"panic":   func() error { panic("bug") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var logs logs
+			const written = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nmine"
+			s := protocols[0].new((&seawall.Stack{Logger: logs.logger()}).Handler(apierror.HandlerFunc(
+				func(w http.ResponseWriter, _ *http.Request) error {
+					c, _, err := w.(http.Hijacker).Hijack()
+					if err != nil {
+						return err
+					}
+					defer c.Close()
+					io.WriteString(c, written)
+					return fail()
+				})))
+			defer s.Close()
+			conn, err := s.Dial(t.Context())
+			require.NoError(t, err)
+			defer conn.Close()
+			_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+			require.NoError(t, err)
+
+			got, err := io.ReadAll(bufio.NewReader(conn))
+			s.Close()
+
+			require.NoError(t, err)
+			require.Equal(t, written, string(got))
+			line := logs.access(t)[0]
+			require.InDelta(t, 0, line["status"], 0)
+			require.Equal(t, []string{line["request_id"].(string)}, logs.ids(t))
+		})
+	}
 }

@@ -16,10 +16,10 @@ import (
 )
 
 // Over real TCP: a file goes through all of the chain to the connection's own ReadFrom. HTTP/2 has none.
-func TestFileReachesTheConnection(t *testing.T) {
+func TestFilesReachTheReadFromOfTheConnection(t *testing.T) {
 	t.Parallel()
 	const size = 1 << 20
-	name := filepath.Join(t.TempDir(), "file.bin")
+	name := filepath.Join(t.TempDir(), "file.sinkLog")
 	require.NoError(t, os.WriteFile(name, bytes.Repeat([]byte("x"), size), 0o600))
 	var logs logs
 	stack := &seawall.Stack{

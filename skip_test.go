@@ -1,6 +1,7 @@
 package seawall_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -79,4 +80,29 @@ func TestSkippedRequestsAreNotBounded(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, w.Code)
 	require.Equal(t, 1, reached)
 	require.Zero(t, refused)
+}
+
+// A stream loses its deadline by NoTimeout, and nothing else.
+func TestNoTimeoutExemptsOnlyFromTheTimeout(t *testing.T) {
+	t.Parallel()
+	h := (&seawall.Stack{
+		Logger:    discard,
+		Timeout:   time.Second,
+		NoTimeout: func(r *http.Request) bool { return r.URL.Path == "/stream" },
+		MaxBody:   1,
+	}).Handler(plain(func(w http.ResponseWriter, r *http.Request) {
+		_, deadline := r.Context().Deadline()
+		fmt.Fprint(w, "deadline: ", deadline)
+	}))
+	for _, row := range []struct {
+		path, body, want string
+	}{
+		{"/", "", "deadline: true"},
+		{"/stream", "", "deadline: false"},
+		{"/stream", "too long", `"code":"request_too_large"`},
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, row.path, strings.NewReader(row.body)))
+		require.Contains(t, w.Body.String(), row.want)
+	}
 }

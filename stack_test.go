@@ -11,7 +11,9 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -19,38 +21,9 @@ import (
 
 	"github.com/seawall-go/seawall"
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/idempotent"
+	"github.com/seawall-go/seawall/ratelimit"
 )
-
-// trace is the order in which things happened.
-type trace []string
-
-func (tr *trace) middleware(name string) seawall.Middleware {
-	return func(next http.Handler) http.Handler {
-		return plain(func(w http.ResponseWriter, r *http.Request) {
-			*tr = append(*tr, name)
-			next.ServeHTTP(w, r)
-			*tr = append(*tr, "/"+name)
-		})
-	}
-}
-
-func (tr *trace) handler() http.Handler {
-	return plain(func(http.ResponseWriter, *http.Request) { *tr = append(*tr, "handler") })
-}
-
-func TestChainOrder(t *testing.T) {
-	t.Parallel()
-	var got trace
-	serveOne(seawall.Chain(got.middleware("a"), nil, got.middleware("b"))(got.handler()), nil)
-	require.Equal(t, trace{"a", "b", "handler", "/b", "/a"}, got)
-}
-
-func TestChainOfNothing(t *testing.T) {
-	t.Parallel()
-	mux := http.NewServeMux()
-	require.Same(t, mux, seawall.Chain()(mux))
-	require.Same(t, mux, seawall.Chain(nil, nil)(mux))
-}
 
 // The parts that the service brings, from the outside in.
 func TestStackOrder(t *testing.T) {
@@ -82,13 +55,14 @@ type deadlines struct {
 }
 
 func (d deadlines) Enabled(context.Context, slog.Level) bool { return true }
+
 func (d deadlines) Handle(ctx context.Context, record slog.Record) error {
 	_, d.of[record.Message] = ctx.Deadline()
 	return nil
 }
 
 // The parts that the Stack brings: each is shown to be outside of the next.
-func TestStackOrderOfItsOwn(t *testing.T) {
+func TestStackOrderOfItsOwnParts(t *testing.T) {
 	t.Parallel()
 	var logs logs
 	seen := deadlines{slog.DiscardHandler, map[string]bool{}}
@@ -137,8 +111,54 @@ func TestStackOrderOfItsOwn(t *testing.T) {
 	}
 }
 
+// All packages in one Stack: what authentication and the rate limit answer never becomes what an Idempotency-Key answers from then
+// on, and repetitions are limited too.
+func TestStackWithLimitsAndIdempotency(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range protocols {
+		t.Run(protocol.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ran := 0
+				stack := &seawall.Stack{
+					Logger:       discard,
+					Authenticate: authorized("acct_1"),
+					RateLimit: ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{
+						Limit: ratelimit.PerSecond(1), Key: ratelimit.ByPrincipal,
+					}),
+					Idempotency: idempotent.New(idempotent.NewMemory(nil), idempotent.ByPrincipal, nil),
+				}
+				s := protocol.new(stack.Handler(plain(func(w http.ResponseWriter, _ *http.Request) {
+					ran++
+					fmt.Fprint(w, "ran ", ran)
+				})))
+				defer s.Close()
+				send := func(key, authorization string) answer {
+					r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL, nil)
+					require.NoError(t, err)
+					r.Header.Set("Idempotency-Key", key)
+					r.Header.Set("Authorization", authorization)
+					return do(s.Client(), r)
+				}
+
+				send("first", "").requireError(t, http.StatusUnauthorized, apierror.CodeAuthenticationFailed)
+				require.Equal(t, "ran 1", string(send("first", "yes").body))
+				send("first", "yes").requireError(t, http.StatusTooManyRequests, apierror.CodeRateLimitExceeded)
+				send("second", "yes").requireError(t, http.StatusTooManyRequests, apierror.CodeRateLimitExceeded)
+				time.Sleep(time.Second)
+				require.Equal(t, "ran 2", string(send("second", "yes").body))
+				time.Sleep(time.Second)
+				again := send("first", "yes")
+				require.Equal(t, "ran 1", string(again.body))
+				require.Equal(t, "true", again.Header.Get("Idempotent-Replayed"))
+				require.NotEqual(t, again.Header.Get("Original-Request"), again.requireID(t))
+			})
+		})
+	}
+}
+
 // What the service brings may panic too.
-func TestPanicsOfWhatTheServiceBrings(t *testing.T) {
+func TestPanicsOfTheServicesMiddlewareAreAnswered(t *testing.T) {
 	t.Parallel()
 	bad := func(http.Handler) http.Handler { return panicking("bug") }
 	for name, stack := range map[string]*seawall.Stack{
@@ -165,7 +185,7 @@ func TestZeroStack(t *testing.T) {
 	require.Regexp(t, requestIDForm, w.Body.String())
 }
 
-func TestStackMayChangeOnceItsHandlerIsMade(t *testing.T) {
+func TestChangesAfterHandlerHaveNoEffect(t *testing.T) {
 	t.Parallel()
 	renderer := &apierror.Renderer{Strict: true}
 	stack := &seawall.Stack{
@@ -179,6 +199,92 @@ func TestStackMayChangeOnceItsHandlerIsMade(t *testing.T) {
 	large := httptest.NewRecorder()
 	h.ServeHTTP(large, httptest.NewRequest(http.MethodPost, "/", strings.NewReader("large")))
 	require.Equal(t, http.StatusBadRequest, large.Code, "no longer strict, or no longer bounded")
+}
+
+func TestInvalidArgumentsPanic(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]struct {
+		panics string
+		f      func()
+	}{
+		"Timeout(0)":           {"seawall: Timeout needs a positive duration", func() { seawall.Timeout(0) }},
+		"Timeout(-1)":          {"seawall: Timeout needs a positive duration", func() { seawall.Timeout(-1) }},
+		"MaxBody(0)":           {"seawall: MaxBody needs a positive number of bytes", func() { seawall.MaxBody(0) }},
+		"MaxBody(-1)":          {"seawall: MaxBody needs a positive number of bytes", func() { seawall.MaxBody(-1) }},
+		"MaxInFlight(0)":       {"seawall: MaxInFlight needs a positive number of requests", func() { seawall.MaxInFlight(0) }},
+		"MaxInFlight(-1)":      {"seawall: MaxInFlight needs a positive number of requests", func() { seawall.MaxInFlight(-1) }},
+		"WrapMux(nil)":         {"seawall: WrapMux of a nil *http.ServeMux", func() { seawall.WrapMux(nil) }},
+		"Stack.Handler of nil": {"seawall: Stack.Handler of a nil http.Handler", func() { (&seawall.Stack{}).Handler(nil) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			require.PanicsWithValue(t, f.panics, f.f)
+		})
+	}
+	require.PanicsWithValue(t, "seawall: WrapMux of a nil *http.ServeMux", func() {
+		var mux *http.ServeMux
+		(&seawall.Stack{}).Handler(mux)
+	})
+	for name, stack := range map[string]*seawall.Stack{
+		"Timeout":     {Timeout: -1},
+		"MaxBody":     {MaxBody: -1},
+		"MaxInFlight": {MaxInFlight: -1},
+	} {
+		t.Run("Stack with a negative "+name, func(t *testing.T) {
+			t.Parallel()
+			require.PanicsWithValue(t, "seawall: Stack with a negative Timeout, MaxBody or MaxInFlight", func() { stack.Handler(ok) })
+		})
+	}
+}
+
+// No bound is too small to count.
+func TestStackAcceptsTheSmallestBounds(t *testing.T) {
+	t.Parallel()
+	h := (&seawall.Stack{Logger: discard, Timeout: 1, MaxBody: 1, MaxInFlight: 1}).Handler(
+		plain(func(w http.ResponseWriter, r *http.Request) {
+			_, err := io.ReadAll(r.Body)
+			_, deadline := r.Context().Deadline()
+			fmt.Fprint(w, err, deadline)
+		}))
+	r := httptest.NewRequest(http.MethodPost, "/", io.NopCloser(strings.NewReader("12")))
+	r.ContentLength = -1
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	require.Equal(t, "http: request body too large true", w.Body.String())
+}
+
+// What handlers get below all of a Stack.
+func TestStackKeepsInterfaces(t *testing.T) {
+	t.Parallel()
+	stack := &seawall.Stack{
+		Logger: discard, Timeout: time.Minute, MaxBody: 1, MaxInFlight: 1, Authenticate: as("acct_1"),
+	}
+	for _, protocol := range protocols {
+		t.Run(protocol.name, func(t *testing.T) {
+			t.Parallel()
+			s := protocol.new(stack.Handler(apierror.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+				_, readerFrom := w.(io.ReaderFrom)
+				assert.Equal(t, protocol.name == "h1", readerFrom)
+				assert.Implements(t, (*http.Flusher)(nil), w)
+				assert.Implements(t, (*io.StringWriter)(nil), w)
+				return nil
+			})))
+			defer s.Close()
+			require.NoError(t, get(t, s, "/").err)
+		})
+	}
+}
+
+// The race detector watches: a handler must not change the request that it was given.
+func TestARequestMayBeServedTwiceAtTheSameTime(t *testing.T) {
+	t.Parallel()
+	h := (&seawall.Stack{Logger: discard, Authenticate: as("acct_1")}).Handler(ok)
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() { h.ServeHTTP(httptest.NewRecorder(), r) })
+	}
+	wg.Wait()
 }
 
 // router is another framework's: it knows its own not found.
@@ -285,68 +391,5 @@ func TestStackInAStack(t *testing.T) {
 			require.NotContains(t, outerLogs.others(t), logPanic)
 			require.Empty(t, s.Log())
 		})
-	}
-}
-
-// What handlers get below all of a Stack.
-func TestStackKeepsInterfaces(t *testing.T) {
-	t.Parallel()
-	stack := &seawall.Stack{
-		Logger: discard, Timeout: time.Minute, MaxBody: 1, MaxInFlight: 1, Authenticate: as("acct_1"),
-	}
-	for _, protocol := range protocols {
-		t.Run(protocol.name, func(t *testing.T) {
-			t.Parallel()
-			s := protocol.new(stack.Handler(apierror.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
-				_, readerFrom := w.(io.ReaderFrom)
-				assert.Equal(t, protocol.name == "h1", readerFrom)
-				assert.Implements(t, (*http.Flusher)(nil), w)
-				assert.Implements(t, (*io.StringWriter)(nil), w)
-				return nil
-			})))
-			defer s.Close()
-			require.NoError(t, get(t, s, "/").err)
-		})
-	}
-}
-
-// No bound is too small to count.
-func TestStackHasTheSmallestBounds(t *testing.T) {
-	t.Parallel()
-	h := (&seawall.Stack{Logger: discard, Timeout: 1, MaxBody: 1, MaxInFlight: 1}).Handler(
-		plain(func(w http.ResponseWriter, r *http.Request) {
-			_, err := io.ReadAll(r.Body)
-			_, deadline := r.Context().Deadline()
-			fmt.Fprint(w, err, deadline)
-		}))
-	r := httptest.NewRequest(http.MethodPost, "/", io.NopCloser(strings.NewReader("12")))
-	r.ContentLength = -1
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	require.Equal(t, "http: request body too large true", w.Body.String())
-}
-
-// A stream loses its deadline by NoTimeout, and nothing else.
-func TestStackNoTimeoutExemptsFromTheTimeoutAlone(t *testing.T) {
-	t.Parallel()
-	h := (&seawall.Stack{
-		Logger:    discard,
-		Timeout:   time.Second,
-		NoTimeout: func(r *http.Request) bool { return r.URL.Path == "/stream" },
-		MaxBody:   1,
-	}).Handler(plain(func(w http.ResponseWriter, r *http.Request) {
-		_, deadline := r.Context().Deadline()
-		fmt.Fprint(w, "deadline: ", deadline)
-	}))
-	for _, row := range []struct {
-		path, body, want string
-	}{
-		{"/", "", "deadline: true"},
-		{"/stream", "", "deadline: false"},
-		{"/stream", "too long", `"code":"request_too_large"`},
-	} {
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, row.path, strings.NewReader(row.body)))
-		require.Contains(t, w.Body.String(), row.want)
 	}
 }

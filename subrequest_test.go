@@ -1,7 +1,6 @@
 package seawall_test
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -53,7 +52,7 @@ func servePart(r *http.Request, sub func(*http.Request) *http.Request, h http.Ha
 	return w
 }
 
-func TestSubRequestsRunAsTheirOwnTenants(t *testing.T) {
+func TestConcurrentSubRequestsKeepTheirPrincipals(t *testing.T) {
 	t.Parallel()
 	const tenantsInABatch = 8
 	guards := map[string]func() seawall.Middleware{
@@ -116,16 +115,8 @@ func TestSubRequestsRunAsTheirOwnTenants(t *testing.T) {
 	}
 }
 
-// showAuthenticated logs both ways of asking for the principal.
-func showAuthenticated(r *http.Request) []slog.Attr {
-	return []slog.Attr{
-		slog.String("principal", seawall.Principal(r.Context())),
-		slog.String("authenticated", seawall.AuthenticatedAs(r.Context())),
-	}
-}
-
 // The second tenant's first request is no retry of the first one's.
-func TestSubRequestsOneAfterTheOther(t *testing.T) {
+func TestSequentialSubRequestsKeepTheirPrincipals(t *testing.T) {
 	t.Parallel()
 	for name, sub := range subRequests {
 		t.Run(name, func(t *testing.T) {
@@ -166,87 +157,8 @@ func TestSubRequestInheritsThePrincipal(t *testing.T) {
 	}
 }
 
-// Impersonation: who was authenticated first stays who was authenticated.
-func TestWithPrincipalLeavesOtherContextsAlone(t *testing.T) {
-	t.Parallel()
-	type key struct{}
-	for name, derived := range map[string]func(*http.Request) *http.Request{
-		"the request":         func(r *http.Request) *http.Request { return r },
-		"Clone":               func(r *http.Request) *http.Request { return r.Clone(r.Context()) },
-		"a context of a part": func(r *http.Request) *http.Request { return r.WithContext(context.WithValue(r.Context(), key{}, 1)) },
-	} {
-		for outer, outside := range map[string]seawall.Middleware{
-			"alone":     nil,
-			"RequestID": seawall.RequestID(nil),
-			"AccessLog": seawall.AccessLog(&seawall.AccessLogOptions{Logger: discard}),
-			"Stack":     (&seawall.Stack{Logger: discard}).Handler,
-		} {
-			t.Run(name+"/"+outer, func(t *testing.T) {
-				t.Parallel()
-				h := seawall.Chain(outside, as("outer"))(plain(func(_ http.ResponseWriter, r *http.Request) {
-					other := r.WithContext(context.WithValue(r.Context(), key{}, 2))
-					as := seawall.WithPrincipal(derived(r), "x")
-					again := seawall.WithPrincipal(as, "y")
-					for i, row := range []struct {
-						r    *http.Request
-						want string
-					}{{r, "outer"}, {other, "outer"}, {as, "x"}, {again, "y"}} {
-						if got := seawall.Principal(row.r.Context()); got != row.want {
-							t.Errorf("%d: %q, not %q", i, got, row.want)
-						}
-					}
-				}))
-				serveOne(h, nil)
-			})
-		}
-	}
-}
-
-func TestFirstPrincipalOfTheRequestIsLogged(t *testing.T) {
-	t.Parallel()
-	var logs logs
-	stack := &seawall.Stack{
-		Logger: logs.logger(), Authenticate: seawall.Chain(as("key_1"), as("acct_1")), AccessLog: &seawall.AccessLogOptions{Attrs: showAuthenticated},
-	}
-	require.Equal(t, "acct_1", serveOne(stack.Handler(showPrincipal), nil).Body.String())
-	require.Equal(t, "key_1", logs.access(t)[0]["authenticated"])
-	require.Empty(t, seawall.AuthenticatedAs(t.Context()))
-}
-
-func TestPrincipalsSetAtOnceAndTooLate(t *testing.T) {
-	t.Parallel()
-	var logs logs
-	var late sync.WaitGroup
-	returned := make(chan struct{})
-	stack := &seawall.Stack{Logger: logs.logger(), Authenticate: as("outer"), AccessLog: &seawall.AccessLogOptions{Attrs: showAuthenticated}}
-	serveOne(stack.Handler(plain(func(_ http.ResponseWriter, r *http.Request) {
-		var wg sync.WaitGroup
-		for i := range 32 {
-			want := fmt.Sprint("part ", i)
-			check := func() {
-				c := seawall.WithPrincipal(r, want)
-				if got := seawall.Principal(c.Context()); got != want {
-					t.Errorf("%q, not %q", got, want)
-				}
-				if got := seawall.AuthenticatedAs(c.Context()); got != "outer" {
-					t.Errorf("authenticated as %q", got)
-				}
-			}
-			wg.Go(check)
-			late.Go(func() {
-				<-returned
-				check()
-			})
-		}
-		wg.Wait()
-	})), nil)
-	close(returned)
-	late.Wait()
-	require.Equal(t, "outer", logs.access(t)[0]["authenticated"])
-}
-
 // A sub-request has its own line if it passes an access log, under the id of the whole.
-func TestSubRequestsHaveLinesOfTheirOwn(t *testing.T) {
+func TestSubRequestsHaveTheirOwnLines(t *testing.T) {
 	t.Parallel()
 	for name, sub := range subRequests {
 		t.Run(name, func(t *testing.T) {
@@ -275,4 +187,33 @@ func TestSubRequestsHaveLinesOfTheirOwn(t *testing.T) {
 			require.Equal(t, "tenant", line["authenticated"])
 		})
 	}
+}
+
+// A sub-request that nobody authenticates is logged under the principal that it inherits.
+func TestSubRequestsAreLoggedWithTheInheritedPrincipal(t *testing.T) {
+	t.Parallel()
+	var inner logs
+	part := seawall.AccessLog(&seawall.AccessLogOptions{Logger: inner.logger(), Attrs: showAuthenticated})(ok)
+	stack := &seawall.Stack{Logger: slog.New(slog.DiscardHandler), Authenticate: as("outer")}
+	serveOne(stack.Handler(plain(func(_ http.ResponseWriter, r *http.Request) {
+		part.ServeHTTP(httptest.NewRecorder(), r.Clone(r.Context()))
+	})), nil)
+	line := inner.access(t)[0]
+	require.Equal(t, "outer", line["principal"])
+	require.Empty(t, line["authenticated"])
+}
+
+// An error that a sub-request answers for its request is the request's.
+func TestAnErrorThatASubRequestAnswersIsLogged(t *testing.T) {
+	t.Parallel()
+	var outer, inner logs
+	part := (&seawall.Stack{Logger: inner.logger()}).Handler(failing(nil, apierror.CodePermissionDenied))
+	h := (&seawall.Stack{Logger: outer.logger()}).Handler(cloned(hidesWriter(part)))
+
+	w := serveOne(h, nil)
+
+	require.Equal(t, http.StatusForbidden, w.Code)
+	require.Equal(t, "permission_denied", outer.access(t)[0]["code"])
+	require.Equal(t, "permission_denied", inner.access(t)[0]["code"])
+	require.Equal(t, w.Header().Get("Request-Id"), inner.access(t)[0]["request_id"])
 }

@@ -1,40 +1,75 @@
 package seawall_test
 
 import (
-	"bufio"
-	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/seawall-go/seawall"
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/idempotent"
 	"github.com/seawall-go/seawall/internal/memhttp"
 )
 
-// raw sends a request as it is written, which no client would, and returns the answer.
-func raw(t *testing.T, s *memhttp.Server, request string) answer {
-	t.Helper()
-	conn, err := s.Dial(t.Context())
-	require.NoError(t, err)
-	defer conn.Close()
-	_, err = io.WriteString(conn, request)
-	require.NoError(t, err)
-	method, _, _ := strings.Cut(request, " ")
-	r := &http.Request{Method: method}
-	resp, err := http.ReadResponse(bufio.NewReader(conn), r)
-	if err != nil {
-		return answer{err: err}
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	return answer{Response: resp, body: body, err: err}
+// muxExchanges are responses of an http.ServeMux and of its handlers.
+var muxExchanges = []exchange{
+	{
+		name: "no such route", handler: mux("GET /v1/things", ok), request: path("/v1/hush"),
+		status: 404, code: apierror.CodeResourceMissing,
+	},
+	{
+		name: "no such method", handler: mux("GET /v1/things", ok),
+		request: func(r *http.Request) { r.Method, r.URL.Path = http.MethodDelete, "/v1/things" },
+		status:  405, code: apierror.CodeMethodNotAllowed,
+		check: func(t *testing.T, a answer) { require.Equal(t, []string{"GET, HEAD"}, a.Header["Allow"]) },
+	},
+	{
+		name: "redirect to the folder", handler: mux("GET /v1/things/", ok), request: path("/v1/things"),
+		check: func(t *testing.T, a answer) {
+			require.Equal(t, "/v1/things/?key=hush", a.Header.Get("Location"))
+			a.requireID(t)
+		},
+		status: 307, logged: map[string]any{"pattern": "GET /v1/things/"},
+	},
+	{
+		name: "redirect to the clean path, where no route is", handler: mux("GET /v1/things", ok), request: path("/v1//hush"),
+		check:  func(t *testing.T, a answer) { require.Equal(t, "/v1/hush?key=hush", a.Header.Get("Location")) },
+		status: 307,
+	},
+	{
+		name: "a handler's own 404", handler: mux("GET /v1/{thing}", http.NotFoundHandler()), request: path("/v1/hush"),
+		status: 404, body: "404 page not found\n", logged: map[string]any{"pattern": "GET /v1/{thing}"},
+	},
+	{
+		name: "a matched route", handler: mux("GET /v1/{thing}", ok), request: path("/v1/hush"),
+		stack:  &seawall.Stack{Timeout: time.Minute},
+		status: 200, body: "ok", logged: map[string]any{"pattern": "GET /v1/{thing}"},
+	},
+	{
+		name: "CONNECT", handler: mux("GET /v1/things", ok),
+		request: func(r *http.Request) {
+			r.Method, r.URL = http.MethodConnect, &url.URL{Scheme: "http", Host: "hush.example:443"}
+		},
+		status: 404, code: apierror.CodeResourceMissing,
+	},
+	{
+		name: "target *", handler: mux("/", ok), request: func(r *http.Request) { r.URL.Opaque, r.URL.RawQuery = "*", "" },
+		status: 400, code: apierror.CodeParameterInvalid,
+	},
+}
+
+func TestWrapMux(t *testing.T) {
+	t.Parallel()
+	runExchanges(t, muxExchanges)
 }
 
 // Requests that no HTTP client sends, or that HTTP/2 cannot express.
-func TestOddTargets(t *testing.T) {
+func TestUnusualRequestTargets(t *testing.T) {
 	t.Parallel()
 	shop := http.NewServeMux()
 	shop.Handle("/v1/things/{id}/", ok)
@@ -92,7 +127,7 @@ func TestOddTargets(t *testing.T) {
 }
 
 // NotFound alone, below nothing of ours.
-func TestNotFoundAlone(t *testing.T) {
+func TestWrapMuxNeedsNoChain(t *testing.T) {
 	t.Parallel()
 	w := serveOne(seawall.WrapMux(mux("POST /", ok)), nil)
 	answer{Response: w.Result(), body: w.Body.Bytes()}.requireErrorOf(t, http.MethodGet, http.StatusMethodNotAllowed, apierror.CodeMethodNotAllowed)
@@ -101,7 +136,7 @@ func TestNotFoundAlone(t *testing.T) {
 }
 
 // A mux in a mux answers by itself, unless it has a NotFound of its own.
-func TestMuxInAMux(t *testing.T) {
+func TestAMuxInAMuxNeedsItsOwnWrapMux(t *testing.T) {
 	t.Parallel()
 	inner := mux("GET /things", ok)
 	for name, row := range map[string]struct {
@@ -125,4 +160,72 @@ func TestMuxInAMux(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What no handler has answered is no key's answer: the router's redirects, 404 and 405.
+func TestResponsesOfTheMuxItselfAreNotKeptForAKey(t *testing.T) {
+	t.Parallel()
+	created := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) }
+	for name, wrap := range map[string]func(*http.ServeMux) http.Handler{
+		"a mux":    func(mux *http.ServeMux) http.Handler { return keyed()(mux) },
+		"NotFound": func(mux *http.ServeMux) http.Handler { return keyed()(seawall.WrapMux(mux)) },
+		"a Stack":  func(mux *http.ServeMux) http.Handler { return (&seawall.Stack{Idempotency: keyed()}).Handler(mux) },
+		"in a mux": func(mux *http.ServeMux) http.Handler {
+			outer := http.NewServeMux()
+			outer.Handle("/", keyed()(mux))
+			return outer
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			mux := http.NewServeMux()
+			mux.HandleFunc("/orders/", created)
+			mux.HandleFunc("GET /read", created)
+			h := wrap(mux)
+			s := memhttp.New(h)
+			defer s.Close()
+			client := s.Client()
+			post := func(path, key string) (status int, replayed bool) {
+				req, err := http.NewRequest(http.MethodPost, s.URL+path, strings.NewReader("body"))
+				require.NoError(t, err)
+				req.Header.Set("Idempotency-Key", key)
+				resp, err := client.Do(req)
+				require.NoError(t, err)
+				require.NoError(t, resp.Body.Close())
+				return resp.StatusCode, resp.Header.Get("Idempotent-Replayed") == "true"
+			}
+
+			for _, path := range []string{"/orders", "//orders/1"} { // 307, which the client follows with the same key
+				for i, wantReplay := range []bool{false, true} {
+					status, replayed := post(path, "key-of-"+path[1:2])
+					require.Equal(t, http.StatusCreated, status, "%s, attempt %d", path, i+1)
+					require.Equal(t, wantReplay, replayed, path)
+				}
+			}
+			for _, path := range []string{"/new", "/read"} {
+				status, _ := post(path, "later"+path[1:])
+				require.GreaterOrEqual(t, status, 400, path)
+			}
+			mux.HandleFunc("POST /new", created) // is deployed
+			mux.HandleFunc("POST /read", created)
+			for _, path := range []string{"/new", "/read"} {
+				status, replayed := post(path, "later"+path[1:])
+				require.Equal(t, http.StatusCreated, status, path)
+				require.False(t, replayed)
+			}
+		})
+	}
+}
+
+func TestAnUnknownPathNeedsNoIdempotencyKey(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	h := idempotent.New(idempotent.NewMemory(nil), idempotent.Global, &idempotent.Options{Required: true})(seawall.WrapMux(mux))
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/unknown", nil))
+	require.Equal(t, http.StatusNotFound, w.Code)
+}
+
+func keyed() func(http.Handler) http.Handler {
+	return idempotent.New(idempotent.NewMemory(nil), idempotent.Global, nil)
 }

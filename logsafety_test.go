@@ -20,8 +20,8 @@ import (
 	fit "github.com/seawall-go/seawall/internal/plain"
 )
 
-// strangers are strings that must not reach a log as they are.
-var strangers = map[string]string{
+// untrusted are strings that must not reach a log as they are.
+var untrusted = map[string]string{
 	"control characters": "a\x00b\r\nlevel=ERROR msg=forged\x1b[2J\x7f\u0085\u009b31m",
 	"format characters":  "a\u202egnp\u2066\u200b\ufeff\u00ad\U000e0041",
 	"line separators":    "a\u2028b\u2029c\vd\fe",
@@ -43,15 +43,20 @@ type (
 	endlessGroup struct{ s string }
 )
 
-func (e ownError) Error() string                  { return string(e) }
-func (s ownStringer) String() string              { return string(s) }
-func (t ownText) MarshalText() ([]byte, error)    { return []byte(t), nil }
-func (j ownJSON) MarshalJSON() ([]byte, error)    { return json.Marshal([]string{string(j)}) }
-func (l ownLogValue) LogValue() slog.Value        { return l.v }
-func (e endlessGroup) LogValue() slog.Value       { return slog.GroupValue(slog.Any(e.s, e)) }
-func (j brokenJSON) MarshalJSON() ([]byte, error) { return nil, errors.New(string(j)) }
+func (e ownError) Error() string               { return string(e) }
+func (s ownStringer) String() string           { return string(s) }
+func (t ownText) MarshalText() ([]byte, error) { return []byte(t), nil }
+func (j ownJSON) MarshalJSON() ([]byte, error) { return json.Marshal([]string{string(j)}) }
+func (l ownLogValue) LogValue() slog.Value     { return l.v }
+func (e endlessGroup) LogValue() slog.Value    { return slog.GroupValue(slog.Any(e.s, e)) }
 
 type brokenJSON string
+
+func (j brokenJSON) MarshalJSON() ([]byte, error) { return nil, errors.New(string(j)) }
+
+type panickingValue string
+
+func (p panickingValue) LogValue() slog.Value { panic(string(p)) }
 
 // everyKind returns attributes of each kind that hold s.
 func everyKind(r *http.Request, s string) []slog.Attr {
@@ -79,8 +84,8 @@ func everyKind(r *http.Request, s string) []slog.Attr {
 		slog.Any("raw_json", json.RawMessage(`{"`+s+`":1}`)),
 		slog.Any("number", json.Number(s)),
 		slog.Any("big_number", number),
-		slog.Any("unprintable", shyer{s}),
-		slog.Any("shy", shy{s}),
+		slog.Any("unprintable", panickyError{s}),
+		slog.Any("panickyStringer", panickyStringer{s}),
 		slog.Any("func", func() {}),
 		slog.Any("answered", seawall.ErrorFrom(r.Context())),
 		slog.Any("valuer", ownLogValue{slog.StringValue(s)}),
@@ -93,10 +98,6 @@ func everyKind(r *http.Request, s string) []slog.Attr {
 		slog.String("request", r.Method+r.Host+r.URL.Path+r.URL.RawQuery+r.UserAgent()),
 	}
 }
-
-type panickingValue string
-
-func (p panickingValue) LogValue() slog.Value { panic(string(p)) }
 
 // witness is a slog.Handler that asserts that all strings which reach it are fit for a log.
 type witness struct {
@@ -259,9 +260,9 @@ func logOf(t *testing.T, s string, h http.Handler, set func(*seawall.Stack, stri
 	return records
 }
 
-func TestStringsOfStrangersAreFitForTheLog(t *testing.T) {
+func TestUntrustedStringsAreSafeInLogs(t *testing.T) {
 	t.Parallel()
-	for kind, s := range strangers {
+	for kind, s := range untrusted {
 		for _, end := range endings {
 			t.Run(kind+"/"+end.name, func(t *testing.T) {
 				t.Parallel()
@@ -273,14 +274,14 @@ func TestStringsOfStrangersAreFitForTheLog(t *testing.T) {
 		t.Run(kind+"/each attribute alone", func(t *testing.T) {
 			t.Parallel()
 			for i := range everyKind(httptest.NewRequest(http.MethodGet, "/", nil), s) {
-				require.NotEmpty(t, logOf(t, s, failing(nil, apierror.ParameterMissing(s)), oneOf(i), false))
+				require.NotEmpty(t, logOf(t, s, failing(nil, apierror.ParameterMissing(s)), oneAttrOf(i), false))
 			}
 		})
 	}
 }
 
-// oneOf has the access log have the one attribute of every kind that i says.
-func oneOf(i int) func(*seawall.Stack, string) {
+// oneAttrOf has the access log have the one attribute of every kind that i says.
+func oneAttrOf(i int) func(*seawall.Stack, string) {
 	return func(stack *seawall.Stack, s string) {
 		stack.AccessLog.Attrs = func(r *http.Request) []slog.Attr {
 			attrs := everyKind(r, s)
@@ -289,12 +290,12 @@ func oneOf(i int) func(*seawall.Stack, string) {
 	}
 }
 
-func FuzzStringsOfStrangersAreFitForTheLog(f *testing.F) {
-	for _, s := range strangers {
+func FuzzUntrustedStringsAreSafeInLogs(f *testing.F) {
+	for _, s := range untrusted {
 		f.Add(s[:min(len(s), 2000)], byte(len(s)), byte(len(s)))
 	}
 	f.Fuzz(func(t *testing.T, s string, end, hook byte) {
-		set := oneOf(int(hook))
+		set := oneAttrOf(int(hook))
 		if int(hook) < len(hooks) {
 			set = hooks[hook].set
 		}
@@ -302,106 +303,42 @@ func FuzzStringsOfStrangersAreFitForTheLog(f *testing.F) {
 	})
 }
 
-// What is not a stranger's stays as a service would find it with slog alone.
-func TestAttrsOfEveryKindAreLogged(t *testing.T) {
+// Handlers of tracing find the span in the context.
+func TestRecordsHaveTheContextOfTheRequest(t *testing.T) {
 	t.Parallel()
-	type thing struct {
-		ID    int      `json:"id"`
-		Names []string `json:"names"`
-	}
-	group := []any{slog.String("a", "b\n"), slog.Any("in", ownLogValue{slog.GroupValue(slog.Int("n", 1))})}
-	shared := slog.Group("group", group...)
-	for name, row := range map[string]struct {
-		attr slog.Attr
-		want any // as JSON
-	}{
-		"string":            {slog.String("x", "a b"), "a b"},
-		"nothing":           {slog.Any("x", nil), nil},
-		"bool":              {slog.Any("x", true), true},
-		"float":             {slog.Float64("x", 1.5), 1.5},
-		"own bool":          {slog.Any("x", struct{ B bool }{true}), map[string]any{"B": true}},
-		"strings":           {slog.Any("x", []string{"a", "b\n"}), []any{"a", "b "}},
-		"struct":            {slog.Any("x", thing{7, []string{"a"}}), map[string]any{"id": 7., "names": []any{"a"}}},
-		"map":               {slog.Any("x", map[string]any{"a\n": 1.5}), map[string]any{"a ": 1.5}},
-		"error":             {slog.Any("x", errors.New("a\nb")), "a b"},
-		"nil error":         {slog.Any("x", (*json.SyntaxError)(nil)), "<nil>"},
-		"stringer":          {slog.Any("x", ownStringer("a\nb")), "a b"},
-		"text":              {slog.Any("x", ownText("a\nb")), "a b"},
-		"json":              {slog.Any("x", ownJSON("a\nb")), []any{"a b"}},
-		"not json":          {slog.Any("x", func() {}), "!ERROR:json: unsupported type: func()"},
-		"unprintable":       {slog.Any("x", shyer{}), "(a seawall_test.shyer whose text panics)"},
-		"valuer":            {slog.Any("x", ownLogValue{slog.IntValue(3)}), 3.},
-		"group":             {slog.Attr{Key: "x", Value: shared.Value}, map[string]any{"a": "b ", "in": map[string]any{"n": 1.}}},
-		"an inlined group":  {slog.Attr{Value: slog.GroupValue(slog.String("x", "a"))}, "a"},
-		"exactly the bound": {slog.String("x", strings.Repeat("x", 1<<10)), strings.Repeat("x", 1<<10)},
-		"over the bound":    {slog.String("x", strings.Repeat("x", 1<<10+1)), strings.Repeat("x", 1<<10) + "…"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var logs logs
-			stack := &seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{Attrs: func(*http.Request) []slog.Attr { return []slog.Attr{row.attr} }}}
-			serveOne(stack.Handler(ok), nil)
-			line := logs.access(t)[0]
-			require.Contains(t, line, "x")
-			require.Equal(t, row.want, line["x"])
+	type key struct{}
+	outside := func(next http.Handler) http.Handler {
+		return plain(func(w http.ResponseWriter, r *http.Request) {
+			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), key{}, "span")))
 		})
 	}
-	var logs logs
-	numbers := &seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{Attrs: func(*http.Request) []slog.Attr {
-		return []slog.Attr{slog.Any("x", []any{uint64(1<<64 - 1), int64(-1 << 63), 1e300, json.Number("12345678901234567890123")})}
-	}}}
-	serveOne(numbers.Handler(ok), nil)
-	require.Contains(t, logs.String(), `"x":[18446744073709551615,-9223372036854775808,1e+300,12345678901234567890123]`)
-	require.Equal(t, "b\n", shared.Value.Group()[0].Value.String(), "the service's own group was changed")
+	kept := newKeeper(slog.LevelInfo)
+	stack := &seawall.Stack{
+		Logger:    slog.New(kept),
+		RequestID: &seawall.RequestIDOptions{Inbound: func(*http.Request) bool { panic("hook") }},
+	}
+	serveOne(outside(stack.Handler(panicking("bug"))), nil)
+	require.Len(t, *kept.records, 3)
+	for _, ctx := range *kept.contexts {
+		require.Equal(t, "span", ctx.Value(key{}))
+		require.Regexp(t, requestIDForm, apierror.RequestIDFrom(ctx), "no id in the context")
+	}
 }
 
-// A line ends somewhere, and says so, whatever it is that has no end.
-func TestAttrsThatAreTooMuchAreLeftOut(t *testing.T) {
-	t.Parallel()
-	many := make([]string, 10_000)
-	for i := range many {
-		many[i] = fmt.Sprintf("%05d", i)
-	}
-	keys := make(map[string]bool)
-	for _, key := range many {
-		keys[key] = true
-	}
-	var attrs []slog.Attr
-	for _, key := range many {
-		attrs = append(attrs, slog.Bool(key, true))
-	}
-	first := slog.Bool("first", true)
-	log := func(attrs ...slog.Attr) (line map[string]any, text string) {
-		var logs logs
-		stack := &seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{Attrs: func(*http.Request) []slog.Attr { return attrs }}}
-		serveOne(stack.Handler(ok), nil)
-		require.Less(t, len(logs.String()), 32<<10)
-		line = logs.access(t)[0]
-		require.Equal(t, true, line["first"])
-		return line, logs.String()
-	}
+// slog.Default is looked up for each request: a program may set it after it has built its handlers.
+func TestNilLoggersUseTheDefaultLogger(t *testing.T) { //nolint:paralleltest // changes the default logger
+	h := seawall.Chain(
+		seawall.RequestID(&seawall.RequestIDOptions{Inbound: func(*http.Request) bool { panic("hook") }}),
+		seawall.AccessLog(nil),
+		seawall.Recover(nil),
+	)(panicking("bug"))
+	var logs logs
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	slog.SetDefault(logs.logger())
 
-	line, _ := log(append([]slog.Attr{first}, attrs...)...)
-	require.Equal(t, true, line["attrs_cut"])
-	require.Contains(t, line, "00500")
-	require.NotContains(t, line, "01000")
+	serveOne(h, nil)
 
-	line, _ = log(first, slog.Attr{Key: "group", Value: slog.GroupValue(attrs...)}, slog.Bool("last", true))
-	require.Equal(t, true, line["group"].(map[string]any)["attrs_cut"])
-	require.Equal(t, true, line["attrs_cut"])
-	require.NotContains(t, line, "last")
-
-	line, _ = log(first, slog.Any("map", keys))
-	require.Equal(t, true, line["map"].(map[string]any)["attrs_cut"])
-	require.Contains(t, line["map"], "00500")
-	require.NotContains(t, line["map"], "01000")
-
-	line, _ = log(first, slog.Any("slice", many))
-	slice := line["slice"].([]any)
-	require.Equal(t, "…", slice[len(slice)-1])
-	require.Equal(t, "00500", slice[500])
-	require.Less(t, len(slice), 1000)
-
-	_, text := log(first, slog.Any("endless", endlessGroup{"endless"}))
-	require.Contains(t, text, `"attrs_cut":true`)
+	require.Len(t, logs.access(t), 1)
+	require.Equal(t, []string{logPanic, logPanic}, logs.others(t))
 }
