@@ -1,6 +1,7 @@
 package seawall_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -8,61 +9,59 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/seawall-go/seawall"
 	"github.com/seawall-go/seawall/apierror"
-	"github.com/seawall-go/seawall/internal/memhttp"
 )
 
-// show prints what a handler answers to a request, with the id that every example's request has.
-func show(h http.Handler, method, path, body string) {
-	r := httptest.NewRequest(method, path, strings.NewReader(body))
-	r.Header.Set("X-Request-Id", "req_example")
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	fmt.Println(w.Code, strings.TrimSpace(w.Body.String()))
-}
-
-// gateway tells that a request came through the service's own gateway, which has given it an id.
-func gateway(*http.Request) bool { return true }
-
-var silent = slog.New(slog.DiscardHandler)
-
 func Example() {
-	mux := http.NewServeMux()
-	mux.Handle("POST /v1/resources", apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+	create := func(w http.ResponseWriter, r *http.Request) error {
 		name := r.FormValue("name")
 		if name == "" {
 			return apierror.ParameterMissing("name")
 		}
 		_, err := fmt.Fprintf(w, `{"name":%q}`, name)
 		return err
-	}))
-	stack := &seawall.Stack{Logger: silent, RequestID: &seawall.RequestIDOptions{Inbound: gateway}, Timeout: 10 * time.Second, MaxBody: 1 << 20}
+	}
+	mux := http.NewServeMux()
+	mux.Handle("POST /v1/resources", apierror.HandlerFunc(create))
+	stack := &seawall.Stack{
+		Logger:  slog.New(slog.DiscardHandler),
+		Timeout: 10 * time.Second,
+		MaxBody: 1 << 20,
+	}
 	api := stack.Handler(mux)
 
-	show(api, http.MethodPost, "/v1/resources?name=first", "")
-	show(api, http.MethodPost, "/v1/resources", "")
-	show(api, http.MethodGet, "/v1/resources", "")
-	show(api, http.MethodGet, "/v2", "")
+	for _, target := range []string{"/v1/resources?name=first", "/v1/resources", "/v2/resources"} {
+		w := httptest.NewRecorder()
+		api.ServeHTTP(w, httptest.NewRequest(http.MethodPost, target, nil))
+		id := w.Header().Get("Request-Id") // differs from run to run
+		fmt.Println(w.Code, strings.TrimSpace(strings.ReplaceAll(w.Body.String(), id, "req_1")))
+	}
 
 	// Output:
 	// 200 {"name":"first"}
-	// 400 {"error":{"type":"invalid_request_error","code":"parameter_missing","message":"Missing required parameter: name.","param":"name","request_id":"req_example"}}
-	// 405 {"error":{"type":"invalid_request_error","code":"method_not_allowed","message":"The resource does not support this method.","request_id":"req_example"}}
-	// 404 {"error":{"type":"invalid_request_error","code":"resource_missing","message":"The requested URL does not exist.","request_id":"req_example"}}
+	// 400 {"error":{"type":"invalid_request_error","code":"parameter_missing","message":"Missing required parameter: name.","param":"name","request_id":"req_1"}}
+	// 404 {"error":{"type":"invalid_request_error","code":"resource_missing","message":"The requested URL does not exist.","request_id":"req_1"}}
 }
 
-// A stack with an authentication of the service's own, and a health check that needs none of the
-// limits.
+// A Stack with the service's own authentication, and a health check that is exempt from it and
+// from all bounds.
 func ExampleStack() {
-	accounts := map[string]string{"Bearer key_1": "acct_1"}
+	accounts := map[string]string{"key_1": "acct_1"}
+	isHealthCheck := func(r *http.Request) bool { return r.URL.Path == "/health" }
 	authenticate := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			account := accounts[r.Header.Get("Authorization")]
-			if account == "" && r.URL.Path != "/health" {
+			if isHealthCheck(r) {
+				next.ServeHTTP(w, r)
+				return
+			}
+			key, _ := seawall.APIKey(r)
+			account, ok := accounts[key]
+			if !ok {
 				apierror.Write(w, r, apierror.CodeAuthenticationFailed)
 				return
 			}
@@ -71,227 +70,355 @@ func ExampleStack() {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "healthy") })
-	mux.HandleFunc("GET /v1/account", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, seawall.Principal(r.Context())) })
-
+	mux.HandleFunc("GET /v1/account", func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, seawall.Principal(r.Context()))
+	})
 	stack := &seawall.Stack{
-		Logger:       silent,
-		RequestID:    &seawall.RequestIDOptions{Inbound: gateway},
-		Timeout:      10 * time.Second,
-		MaxBody:      1 << 20,
+		Logger:       slog.New(slog.DiscardHandler),
 		MaxInFlight:  1000,
 		Authenticate: authenticate,
-		Skip:         func(r *http.Request) bool { return r.URL.Path == "/health" },
+		Skip:         isHealthCheck,
 	}
+	api := stack.Handler(mux)
 
-	show(stack.Handler(mux), http.MethodGet, "/health", "")
-	show(stack.Handler(mux), http.MethodGet, "/v1/account", "")
+	get := func(path, key string) {
+		r := httptest.NewRequest(http.MethodGet, path, nil)
+		r.Header.Set("X-Api-Key", key)
+		w := httptest.NewRecorder()
+		api.ServeHTTP(w, r)
+		if err := apierror.Parse(w.Result()); err != nil {
+			fmt.Println(w.Code, apierror.CodeOf(err))
+			return
+		}
+		fmt.Println(w.Code, w.Body)
+	}
+	get("/health", "")
+	get("/v1/account", "key_1")
+	get("/v1/account", "invalid")
 
 	// Output:
 	// 200 healthy
-	// 401 {"error":{"type":"authentication_error","code":"authentication_failed","message":"No valid API key was provided.","request_id":"req_example"}}
+	// 200 acct_1
+	// 401 authentication_failed
 }
 
 // The first middleware is the outermost.
 func ExampleChain() {
-	say := func(name string) seawall.Middleware {
+	traced := func(name string) seawall.Middleware {
 		return func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				fmt.Println(name, "in")
+				fmt.Println(name, "begins")
 				next.ServeHTTP(w, r)
-				fmt.Println(name, "out")
+				fmt.Println(name, "ends")
 			})
 		}
 	}
-	hello := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { fmt.Println("handler") })
+	hello := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { fmt.Println("hello") })
 
-	seawall.Chain(say("outer"), say("inner"))(hello).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+	h := seawall.Chain(traced("outer"), traced("inner"))(hello)
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 
 	// Output:
-	// outer in
-	// inner in
-	// handler
-	// inner out
-	// outer out
+	// outer begins
+	// inner begins
+	// hello
+	// inner ends
+	// outer ends
 }
 
-// The id is in the context, for logs, and in the response's headers.
+// The handler finds the id in its context, and the client in the response.
 func ExampleRequestID() {
-	hello := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		fmt.Println("handler:", len(apierror.RequestIDFrom(r.Context())), "characters")
-	})
+	var id string
+	h := seawall.RequestID(nil)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		id = apierror.RequestIDFrom(r.Context())
+	}))
+
 	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 
-	seawall.RequestID(nil)(hello).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
-
-	id := w.Header().Get("Request-Id")
-	fmt.Println("client:", id[:4], len(id), id == w.Header().Get("X-Request-Id"))
+	fmt.Println(len(id), strings.HasPrefix(id, "req_"), w.Header().Get("Request-Id") == id)
 
 	// Output:
-	// handler: 20 characters
-	// client: req_ 20 true
+	// 20 true true
 }
 
-// Ids of a gateway of our own are kept; those of strangers are not.
+// A service uses the ids that its own gateway has set, and no others.
 func ExampleRequestIDOptions() {
-	hello := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { fmt.Println(apierror.RequestIDFrom(r.Context())) })
-	h := seawall.RequestID(&seawall.RequestIDOptions{
-		Inbound: func(r *http.Request) bool { return strings.HasPrefix(r.RemoteAddr, "192.0.2.") },
-	})(hello)
+	fromGateway := func(r *http.Request) bool { return strings.HasPrefix(r.RemoteAddr, "192.0.2.") }
+	h := seawall.RequestID(&seawall.RequestIDOptions{Inbound: fromGateway})(http.NotFoundHandler())
+
 	r := httptest.NewRequest(http.MethodGet, "/", nil) // from 192.0.2.1
 	r.Header.Set("X-Request-Id", "gw-7f3a")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
 
-	h.ServeHTTP(httptest.NewRecorder(), r)
+	fmt.Println(w.Header().Get("Request-Id"))
 
 	// Output:
 	// gw-7f3a
 }
 
-// One line per request, without path, query or headers.
+// A call that a service makes has the id of the request that it is made for.
+func ExampleForwardRequestID() {
+	billing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, r.Header.Get("X-Request-Id"))
+	}))
+	defer billing.Close()
+	client := &http.Client{Transport: seawall.ForwardRequestID(nil)}
+	shop := seawall.RequestID(nil)(apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		call, err := http.NewRequestWithContext(r.Context(), http.MethodGet, billing.URL, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := client.Do(call)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		_, err = io.Copy(w, resp.Body)
+		return err
+	}))
+
+	w := httptest.NewRecorder()
+	shop.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+
+	fmt.Println(w.Body.String() == w.Header().Get("Request-Id"))
+
+	// Output:
+	// true
+}
+
+// Attrs adds what the service wants to see.
 func ExampleAccessLog() {
 	mux := http.NewServeMux()
-	mux.Handle("GET /v1/resources/{id}", apierror.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
-		return apierror.ResourceMissing("resource")
+	mux.HandleFunc("GET /v1/resources/{id}", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") })
+	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey || a.Key == "duration" { // they differ from run to run
+				return slog.Attr{}
+			}
+			return a
+		},
 	}))
-	logger := slog.New(slog.NewTextHandler(stdout{}, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.TimeKey || a.Key == "duration" { // they differ from run to run
-			return slog.Attr{}
-		}
-		return a
-	}}))
-	h := seawall.Chain(
-		seawall.RequestID(&seawall.RequestIDOptions{Inbound: gateway}),
-		seawall.AccessLog(&seawall.AccessLogOptions{Logger: logger}),
-	)(seawall.WrapMux(mux))
-	r := httptest.NewRequest(http.MethodGet, "/v1/resources/res_1?token=hush", nil)
-	r.Header.Set("X-Request-Id", "req_example")
+	h := seawall.AccessLog(&seawall.AccessLogOptions{
+		Logger: logger,
+		Attrs: func(r *http.Request) []slog.Attr {
+			return []slog.Attr{slog.String("user_agent", r.UserAgent())}
+		},
+	})(seawall.WrapMux(mux))
 
+	r := httptest.NewRequest(http.MethodGet, "/v1/resources/res_1?token=secret", nil)
+	r.Header.Set("User-Agent", "curl/8.5.0")
 	h.ServeHTTP(httptest.NewRecorder(), r)
 
 	// Output:
-	// level=INFO msg=request method=GET pattern="GET /v1/resources/{id}" status=404 bytes=126 request_id=req_example code=resource_missing
+	// level=INFO msg=request method=GET pattern="GET /v1/resources/{id}" status=200 bytes=2 request_id="" user_agent=curl/8.5.0
 }
 
-// What panics is answered, and the client learns nothing but whom to ask.
+// The client learns that something went wrong, and the log what it was.
 func ExampleRecover() {
-	h := seawall.Chain(
-		seawall.RequestID(&seawall.RequestIDOptions{Inbound: gateway}),
-		seawall.Recover(silent),
-	)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("the password is swordfish") }))
+	logger := slog.New(slog.DiscardHandler)
+	h := seawall.Recover(logger)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		panic("the password is swordfish")
+	}))
 
-	show(h, http.MethodGet, "/", "")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+
+	fmt.Println(w.Code, apierror.CodeOf(apierror.Parse(w.Result())))
+	fmt.Println(strings.Contains(w.Body.String(), "swordfish"))
 
 	// Output:
-	// 500 {"error":{"type":"api_error","code":"api_error","message":"An unexpected error occurred on our side.","request_id":"req_example"}}
+	// 500 api_error
+	// false
 }
 
-// The mux's own 404 and 405 are error objects; what handlers answer is theirs.
+// The mux's own 404 and 405 become error objects. Responses of handlers stay as they are.
 func ExampleWrapMux() {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/page", func(w http.ResponseWriter, r *http.Request) { http.Error(w, "not here", http.StatusNotFound) })
-	h := seawall.RequestID(&seawall.RequestIDOptions{Inbound: gateway})(seawall.WrapMux(mux))
+	mux.HandleFunc("GET /page", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "no such page", http.StatusNotFound)
+	})
+	h := seawall.WrapMux(mux)
 
-	show(h, http.MethodGet, "/v1/page", "")
-	show(h, http.MethodGet, "/v1/other", "")
-
-	// Output:
-	// 404 not here
-	// 404 {"error":{"type":"invalid_request_error","code":"resource_missing","message":"The requested URL does not exist.","request_id":"req_example"}}
-}
-
-// A handler that passes its context on learns of the deadline, and returns the error that it gets.
-func ExampleTimeout() {
-	query := func(r *http.Request) error { // some database
-		<-r.Context().Done()
-		return fmt.Errorf("query: %w", r.Context().Err())
+	for _, path := range []string{"/page", "/other"} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		fmt.Println(w.Code, w.Header().Get("Content-Type"))
 	}
-	h := seawall.Chain(
-		seawall.RequestID(&seawall.RequestIDOptions{Inbound: gateway}),
-		(&apierror.Renderer{Logger: silent}).Handler,
-		seawall.Timeout(time.Millisecond),
-	)(apierror.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error { return query(r) }))
-
-	show(h, http.MethodGet, "/", "")
 
 	// Output:
-	// 504 {"error":{"type":"api_error","code":"timeout","message":"The request took too long to process.","request_id":"req_example"}}
+	// 404 text/plain; charset=utf-8
+	// 404 application/json
 }
 
+// A handler that passes its context on gets an error when the deadline has passed, and returns it.
+func ExampleTimeout() {
+	query := func(ctx context.Context) error { // of some database
+		<-ctx.Done()
+		return fmt.Errorf("query: %w", ctx.Err())
+	}
+	renderer := &apierror.Renderer{Logger: slog.New(slog.DiscardHandler)}
+	h := seawall.Chain(renderer.Handler, seawall.Timeout(time.Millisecond))(apierror.HandlerFunc(
+		func(_ http.ResponseWriter, r *http.Request) error { return query(r.Context()) }))
+
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+
+	fmt.Println(w.Code, apierror.CodeOf(apierror.Parse(w.Result())))
+
+	// Output:
+	// 504 timeout
+}
+
+// A handler returns the error of a body that is too large.
 func ExampleMaxBody() {
-	h := seawall.Chain(
-		seawall.RequestID(&seawall.RequestIDOptions{Inbound: gateway}),
-		seawall.MaxBody(16),
-	)(apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+	h := seawall.MaxBody(16)(apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		_, err := io.Copy(w, r.Body)
 		return err
 	}))
 
-	show(h, http.MethodPost, "/", "small enough")
-	show(h, http.MethodPost, "/", "larger than the sixteen bytes that are allowed")
+	for _, body := range []string{"small enough", "larger than sixteen bytes"} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)))
+		fmt.Println(w.Code)
+	}
 
 	// Output:
-	// 200 small enough
-	// 413 {"error":{"type":"invalid_request_error","code":"request_too_large","message":"The request body is larger than the 16 bytes allowed.","request_id":"req_example"}}
+	// 200
+	// 413
 }
 
-// Authentication says whom it found. Limits, idempotency keys and handlers go by that.
+// A second request is refused while the first one runs.
+func ExampleMaxInFlight() {
+	bound := seawall.MaxInFlight(1)
+	second := bound(http.NotFoundHandler())
+	first := bound(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		w := httptest.NewRecorder()
+		second.ServeHTTP(w, r)
+		fmt.Println(w.Code, w.Header().Get("Retry-After"))
+	}))
+
+	first.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+
+	// Output:
+	// 503 1
+}
+
+// The same key may be sent in three ways.
+func ExampleAPIKey() {
+	for _, header := range []http.Header{
+		{"Authorization": {"Bearer key_1"}},
+		{"Authorization": {"Basic a2V5XzE6"}}, // curl --user key_1:
+		{"X-Api-Key": {"key_1"}},
+		{"X-Api-Key": {"key_1"}, "Authorization": {"Bearer key_2"}},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header = header
+		key, ok := seawall.APIKey(r)
+		fmt.Printf("%q %t\n", key, ok)
+	}
+
+	// Output:
+	// "key_1" true
+	// "key_1" true
+	// "key_1" true
+	// "" false
+}
+
+// Authentication stores the account that it found. Limits, idempotency keys and handlers use it.
 func ExampleWithPrincipal() {
 	authenticate := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			next.ServeHTTP(w, seawall.WithPrincipal(r, "acct_1")) // looked up by the request's key
+			account := "acct_1" // found by the request's key
+			next.ServeHTTP(w, seawall.WithPrincipal(r, account))
 		})
 	}
 	h := authenticate(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		fmt.Println("on behalf of", seawall.Principal(r.Context()))
+		fmt.Println("acting for", seawall.Principal(r.Context()))
 	}))
 
 	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 
 	// Output:
-	// on behalf of acct_1
+	// acting for acct_1
 }
 
-// One id for a request and for the calls that it makes.
-func ExampleForwardRequestID() {
-	billing := memhttp.New(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		fmt.Println("billing was called for", r.Header.Get("X-Request-Id"))
-	}))
-	defer billing.Close()
-	client := &http.Client{Transport: seawall.ForwardRequestID(billing.Transport())}
+// Metrics outside of authentication learn the principal when the handler has returned.
+func ExampleAuthenticatedAs() {
+	metrics := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			next.ServeHTTP(w, r)
+			fmt.Println("a request of", seawall.AuthenticatedAs(r.Context()))
+		})
+	}
+	authenticate := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			next.ServeHTTP(w, seawall.WithPrincipal(r, "acct_1"))
+		})
+	}
+	h := seawall.Chain(seawall.RequestID(nil), metrics, authenticate)(http.NotFoundHandler())
 
-	shop := seawall.RequestID(&seawall.RequestIDOptions{Inbound: gateway})(apierror.HandlerFunc(
-		func(_ http.ResponseWriter, r *http.Request) error {
-			call, err := http.NewRequestWithContext(r.Context(), http.MethodGet, billing.URL, nil)
-			if err != nil {
-				return err
-			}
-			resp, err := client.Do(call)
-			if err != nil {
-				return err
-			}
-			return resp.Body.Close()
-		}))
-
-	show(shop, http.MethodGet, "/", "")
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 
 	// Output:
-	// billing was called for req_example
-	// 200
+	// a request of acct_1
 }
 
-// A gateway in front of a service that has request ids too: its own are there already. When the
-// service cannot be reached, the gateway is not at fault: the answer is 503, and the cause is
-// logged.
+// A router that does not set the pattern of its requests.
+func ExampleSetPattern() {
+	router := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/v1/resources/") {
+			seawall.SetPattern(r, "GET /v1/resources/{id}")
+		}
+	})
+	tracing := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			next.ServeHTTP(w, r)
+			fmt.Println(r.Pattern)
+		})
+	}
+	h := seawall.Chain(tracing, seawall.RequestID(nil))(router)
+
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/v1/resources/res_1", nil))
+
+	// Output:
+	// GET /v1/resources/{id}
+}
+
+// Metrics count the errors that were answered.
+func ExampleErrorFrom() {
+	metrics := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			next.ServeHTTP(w, r)
+			if err := seawall.ErrorFrom(r.Context()); err != nil {
+				fmt.Println(err.Status(), err.Code())
+			}
+		})
+	}
+	stack := &seawall.Stack{Logger: slog.New(slog.DiscardHandler)}
+	h := seawall.Chain(seawall.RequestID(nil), metrics)(stack.Handler(http.NewServeMux()))
+
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/nothing", nil))
+
+	// Output:
+	// 404 resource_missing
+}
+
+// A reverse proxy removes the ids of the service behind it. If that cannot be reached, the proxy
+// answers 503.
 func Example_proxy() {
-	service := memhttp.New((&seawall.Stack{Logger: silent, RequestID: &seawall.RequestIDOptions{Inbound: gateway}}).Handler(http.NewServeMux()))
+	logger := slog.New(slog.DiscardHandler)
+	service := httptest.NewServer((&seawall.Stack{Logger: logger}).Handler(http.NewServeMux()))
 	target, err := url.Parse(service.URL)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	stack := &seawall.Stack{Logger: silent, RequestID: &seawall.RequestIDOptions{Inbound: gateway}}
-	api := stack.Handler(&httputil.ReverseProxy{
+	stack := &seawall.Stack{Logger: logger}
+	proxy := stack.Handler(&httputil.ReverseProxy{
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
-		Transport: seawall.ForwardRequestID(service.Transport()),
+		Transport: seawall.ForwardRequestID(nil),
 		ModifyResponse: func(resp *http.Response) error {
 			resp.Header.Del("Request-Id")
 			resp.Header.Del("X-Request-Id")
@@ -302,36 +429,16 @@ func Example_proxy() {
 		},
 	})
 
-	show(api, http.MethodGet, "/nothing", "")
-	service.Close()
-	show(api, http.MethodGet, "/nothing", "")
-
-	// Output:
-	// 404 {"error":{"type":"invalid_request_error","code":"resource_missing","message":"The requested URL does not exist.","request_id":"req_example"}}
-	// 503 {"error":{"type":"api_error","code":"service_unavailable","message":"The service is temporarily unavailable.","request_id":"req_example"}}
-}
-
-// Metrics of the service's own count what was answered. They stand inside of a RequestID, and
-// around everything else.
-func ExampleErrorFrom() {
-	metrics := func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			next.ServeHTTP(w, r)
-			if err := seawall.ErrorFrom(r.Context()); err != nil {
-				fmt.Println("failed:", err.Code(), err.Status())
-			}
-		})
+	get := func() {
+		w := httptest.NewRecorder()
+		proxy.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/nothing", nil))
+		fmt.Println(w.Code, apierror.CodeOf(apierror.Parse(w.Result())), len(w.Header()["Request-Id"]))
 	}
-	stack := &seawall.Stack{Logger: silent}
-	h := seawall.Chain(seawall.RequestID(nil), metrics)(stack.Handler(http.NewServeMux()))
-
-	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/nothing", nil))
+	get()
+	service.Close()
+	get()
 
 	// Output:
-	// failed: resource_missing 404
+	// 404 resource_missing 1
+	// 503 service_unavailable 1
 }
-
-// stdout is os.Stdout at the time of the call: examples change it.
-type stdout struct{}
-
-func (stdout) Write(p []byte) (int, error) { return fmt.Print(string(p)) }
