@@ -51,7 +51,7 @@ func TestAccessLogAttrs(t *testing.T) {
 	}
 }
 
-// What is not a stranger's stays as a service would find it with slog alone.
+// Values without unsafe characters are logged as slog alone would log them.
 func TestAttrsOfEveryKindAreLogged(t *testing.T) {
 	t.Parallel()
 	type thing struct {
@@ -104,7 +104,7 @@ func TestAttrsOfEveryKindAreLogged(t *testing.T) {
 	require.Equal(t, "b\n", shared.Value.Group()[0].Value.String(), "the service's own group was changed")
 }
 
-// A line ends somewhere, and says so, whatever it is that has no end.
+// attrs_cut says that something was left out.
 func TestLongAttrsAreLeftOut(t *testing.T) {
 	t.Parallel()
 	many := make([]string, 10_000)
@@ -199,7 +199,6 @@ func TestAccessLogCutsLongValues(t *testing.T) {
 	}
 }
 
-// The names are those of https://opentelemetry.io/docs/specs/semconv/http/.
 func TestSemanticNames(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ method, known, original any }{
@@ -237,7 +236,6 @@ func TestSemanticNamesOfKnownMethods(t *testing.T) {
 	}
 }
 
-// http.route is the pattern without its method.
 func TestSemanticRouteHasNoMethod(t *testing.T) {
 	t.Parallel()
 	for pattern, want := range map[string]string{

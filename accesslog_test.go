@@ -20,8 +20,8 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-func TestAccessLogLines(t *testing.T) {
-	t.Parallel()
+// shop is a mux whose handlers end in different ways.
+func shop() *http.ServeMux {
 	shop := http.NewServeMux()
 	shop.Handle("GET /v1/things/{id}", plain(func(w http.ResponseWriter, _ *http.Request) {
 		time.Sleep(25 * time.Millisecond)
@@ -31,6 +31,11 @@ func TestAccessLogLines(t *testing.T) {
 	shop.Handle("DELETE /v1/things/{id}", failing(part, errSecret))
 	shop.Handle("PUT /v1/things/{id}", panicking(http.ErrAbortHandler))
 	shop.Handle("PATCH /v1/things/{id}", plain(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	return shop
+}
+
+func TestAccessLogLines(t *testing.T) {
+	t.Parallel()
 	for name, row := range map[string]struct {
 		method, path string
 		want         string
@@ -68,13 +73,13 @@ func TestAccessLogLines(t *testing.T) {
 					seawall.RequestID(&seawall.RequestIDOptions{Inbound: everyone}),
 					(&apierror.Renderer{Logger: discard}).Handler,
 					seawall.AccessLog(&seawall.AccessLogOptions{Logger: textLogger(&lines)}),
-				)(seawall.WrapMux(shop))
+				)(seawall.WrapMux(shop()))
 				r := httptest.NewRequest(row.method, row.path, nil)
 				r.Header.Set("X-Request-Id", "fixed")
 				r.Header.Set("Authorization", "Bearer hush")
 
 				func() {
-					defer func() { _ = recover() }() // net/http does
+					defer func() { _ = recover() }() // as net/http does
 					h.ServeHTTP(httptest.NewRecorder(), r)
 				}()
 
@@ -132,7 +137,6 @@ func TestAccessLogLevels(t *testing.T) {
 	require.Contains(t, logs.String(), `"level":"INFO","msg":"request"`)
 }
 
-// A logger that takes only warnings gets the lines that are one.
 func TestAccessLogChecksTheLevelOfEachLine(t *testing.T) {
 	t.Parallel()
 	kept := newKeeper(slog.LevelWarn)
@@ -162,7 +166,6 @@ func TestAccessLogBelowItsLevelCallsNoHook(t *testing.T) {
 	require.Empty(t, logs.String())
 }
 
-// Alone the access log finds the pattern where the mux left it.
 func TestAccessLogAroundAMux(t *testing.T) {
 	t.Parallel()
 	var logs logs
@@ -171,7 +174,7 @@ func TestAccessLogAroundAMux(t *testing.T) {
 	require.Equal(t, map[string]any{"method": "GET", "pattern": "GET /{$}", "status": 200., "bytes": 2., "request_id": ""}, logs.access(t)[0])
 }
 
-// What is answered before it comes to the mux has a route all the same, and a replay is told from a run.
+// A request that was refused or replayed has a pattern too.
 func TestAccessLogOfRequestsThatDoNotReachTheMux(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()
@@ -199,7 +202,7 @@ func TestAccessLogOfRequestsThatDoNotReachTheMux(t *testing.T) {
 	}
 }
 
-// steps are what handlers do to a response. What they are called is told when a sequence of them fails.
+// steps are what handlers do to a response.
 var steps = []struct {
 	name string
 	do   func(http.ResponseWriter, *rand.Rand)
@@ -217,14 +220,14 @@ var steps = []struct {
 	}},
 	{"copy of nothing", func(w http.ResponseWriter, _ *rand.Rand) { io.Copy(w, io.LimitReader(strings.NewReader(""), 1)) }},
 	{"flush", func(w http.ResponseWriter, _ *rand.Rand) {
-		if w.Header().Get("Content-Length") == "" { // net/http's HTTP/1 lets a copy that follows be longer than announced
+		if w.Header().Get("Content-Length") == "" { // over HTTP/1, net/http then accepts a copy that is too long
 			w.(http.Flusher).Flush()
 		}
 	}},
 	{"panic", func(http.ResponseWriter, *rand.Rand) { panic("bug") }},
 }
 
-// Whatever a handler does, the access log has the status and the bytes that the client got, and no failure passes for a success.
+// A thousand handlers do random things. No failure is mistaken for a success.
 func TestAccessLogHasTheStatusAndBytesThatTheClientGot(t *testing.T) {
 	t.Parallel()
 	const sequences = 1000
@@ -258,11 +261,11 @@ func TestAccessLogHasTheStatusAndBytesThatTheClientGot(t *testing.T) {
 					require.NoError(t, err)
 
 					a := do(s.Client(), r)
-					synctest.Wait() // for the log
+					synctest.Wait() // until the line is written
 
 					lines := logs.access(t)
 					require.NotEmpty(t, lines)
-					line := lines[len(lines)-1] // net/http's client asks again where a connection ends without a word
+					line := lines[len(lines)-1] // net/http's client retries if the connection ends without a response
 					if a.Response != nil {
 						require.InDelta(t, a.StatusCode, line["status"], 0, "%s %q", method, did)
 					}
@@ -271,7 +274,7 @@ func TestAccessLogHasTheStatusAndBytesThatTheClientGot(t *testing.T) {
 					}
 					require.NotContains(t, line, "aborted", "%s %q", method, did)
 					require.InDelta(t, len(a.body), line["bytes"], 0, "%s %q", method, did)
-					// An error after a response that is whole leaves it as it is.
+					// A complete response stands when an error follows.
 					if method != http.MethodHead && a.StatusCode < 300 && a.StatusCode != http.StatusNoContent && a.ContentLength < 0 {
 						require.NotContains(t, line, "code", "%s %q", method, did)
 					}

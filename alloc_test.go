@@ -14,7 +14,7 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// allocations measures what one request costs.
+// allocations returns the number of allocations of one request.
 func allocations(h http.Handler) float64 {
 	w, r := newSink(), httptest.NewRequest(http.MethodGet, "/v1/things/1", nil)
 	return testing.AllocsPerRun(1000, func() {
@@ -46,7 +46,7 @@ func TestAllocBudgets(t *testing.T) {
 		require.LessOrEqual(t, got, row.budget, row.name)
 	}
 
-	// What a part adds to a request that has its tracker and state already.
+	// The allocations that a part adds to a request inside a chain.
 	base := seawall.Chain(id, seawall.Recover(nil))
 	without := allocations(base(quiet))
 	for _, row := range []struct {
@@ -77,7 +77,7 @@ func TestAllocBudgets(t *testing.T) {
 	require.LessOrEqual(t, got, mux)
 }
 
-// A panic may cost what it wants, but a success below Recover costs nothing.
+// Recover allocates only its tracker, and only if there is none.
 func TestAllocRecoverOnSuccess(t *testing.T) {
 	outer := seawall.Recover(nil)
 	once, twice := allocations(outer(quiet)), allocations(outer(seawall.Recover(nil)(quiet)))

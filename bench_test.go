@@ -11,7 +11,7 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// sink is a ResponseWriter that allocates nothing, with the interfaces of net/http's.
+// sink is a ResponseWriter that does not allocate. It has http.Flusher, as net/http's writers do.
 type sink struct {
 	http.ResponseWriter
 	header http.Header
@@ -26,7 +26,7 @@ func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
 func (s *sink) WriteHeader(int)             {}
 func (s *sink) Flush()                      {}
 
-// quiet is a handler that answers without allocating.
+// quiet is a handler that does not allocate.
 var quiet = plain(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 
 func benchmark(b *testing.B, h http.Handler) {
@@ -39,7 +39,7 @@ func benchmark(b *testing.B, h http.Handler) {
 	}
 }
 
-// sinkLog takes what is written to it. Unlike slog.DiscardHandler it lets the line be written first.
+// sinkLog discards what a slog.Handler has written. slog.DiscardHandler would not even format it.
 type sinkLog struct{}
 
 func (*sinkLog) Write(p []byte) (int, error) { return len(p), nil }
@@ -65,7 +65,7 @@ func BenchmarkAccessLog(b *testing.B) {
 	benchmark(b, seawall.AccessLog(&seawall.AccessLogOptions{Logger: logger})(quiet))
 }
 
-// BenchmarkRequestIDAndRecover is the least of the chain that makes errors complete: id, context, headers, tracker and slot.
+// BenchmarkRequestIDAndRecover measures the smallest chain that answers all errors.
 func BenchmarkRequestIDAndRecover(b *testing.B) {
 	benchmark(b, seawall.Chain(seawall.RequestID(nil), (&apierror.Renderer{}).Handler, seawall.Recover(discard))(quiet))
 }
@@ -80,7 +80,7 @@ func BenchmarkStackWithError(b *testing.B) {
 	benchmark(b, stack.Handler(things(failing(nil, apierror.ParameterMissing("name")))))
 }
 
-// BenchmarkStackParallel shows what the bound on requests costs when all processors want a place.
+// BenchmarkStackParallel measures the cost of MaxInFlight when all processors use it.
 func BenchmarkStackParallel(b *testing.B) {
 	stack := &seawall.Stack{Logger: discard, Timeout: time.Minute, MaxBody: 1 << 20, MaxInFlight: 1000}
 	h := stack.Handler(things(quiet))

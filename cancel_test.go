@@ -27,22 +27,22 @@ var cancelExchanges = []exchange{
 		status: 503, code: apierror.CodeServiceUnavailable, logged: map[string]any{"status": 499.},
 	},
 	{
-		name: "canceled, and given up without a word", outside: canceled,
+		name: "canceled, and nothing written", outside: canceled,
 		handler: plain(func(http.ResponseWriter, *http.Request) {}),
 		status:  503, code: apierror.CodeServiceUnavailable, logged: map[string]any{"status": 499.},
 	},
 	{
-		name: "canceled, and given up without a word below a time-out", outside: canceled, stack: &seawall.Stack{Timeout: time.Second},
+		name: "canceled, and nothing written below a timeout", outside: canceled, stack: &seawall.Stack{Timeout: time.Second},
 		handler: plain(func(http.ResponseWriter, *http.Request) {}),
 		status:  503, code: apierror.CodeServiceUnavailable, logged: map[string]any{"status": 499.},
 	},
-	{name: "canceled, and answered all the same", outside: canceled, handler: ok, status: 200, body: "ok"},
+	{name: "canceled, and answered", outside: canceled, handler: ok, status: 200, body: "ok"},
 	{
 		name: "canceled, and panicked", outside: canceled, handler: panicking(context.Canceled),
 		status: 500, code: apierror.CodeAPIError, others: []string{logPanic},
 	},
 	{
-		name: "a cancellation that is not the request's", handler: failing(nil, context.Canceled),
+		name: "a cancellation of another context", handler: failing(nil, context.Canceled),
 		status: 500, code: apierror.CodeAPIError, others: []string{logFailed},
 	},
 	{
@@ -56,7 +56,7 @@ func TestCanceledRequests(t *testing.T) {
 	runExchanges(t, cancelExchanges)
 }
 
-// A client that goes away is counted, and nothing is logged as an error.
+// There is no record besides the access log's.
 func TestARequestWhoseClientLeftIsLoggedAs499(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range protocols {
@@ -65,7 +65,7 @@ func TestARequestWhoseClientLeftIsLoggedAs499(t *testing.T) {
 				<-r.Context().Done()
 				return r.Context().Err()
 			}),
-			"the handler gives up without a word": plain(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }),
+			"the handler returns without writing": plain(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }),
 			"the handler aborts": plain(func(_ http.ResponseWriter, r *http.Request) {
 				<-r.Context().Done()
 				panic(http.ErrAbortHandler)
@@ -84,17 +84,16 @@ func TestARequestWhoseClientLeftIsLoggedAs499(t *testing.T) {
 	}
 }
 
-// A client that goes away when the response has begun got the status that went out, whatever its handler makes of it.
 func TestAClientThatLeavesDuringTheResponseIsLoggedWithItsStatus(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range protocols {
 		for name, handler := range map[string]http.Handler{
-			"of a stream": apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+			"during a stream": apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 				flushedPart(w)
 				<-r.Context().Done()
 				return r.Context().Err()
 			}),
-			"of what follows the whole response": apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+			"after the complete response": apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 				whole(w)
 				<-r.Context().Done()
 				return r.Context().Err()
@@ -105,14 +104,15 @@ func TestAClientThatLeavesDuringTheResponseIsLoggedWithItsStatus(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					line, _, _ := fetchAndLeave(t, protocol.new, handler)
 					require.InDelta(t, 200, line["status"], 0)
-					require.NotContains(t, line, "code", "nobody was told")
+					require.NotContains(t, line, "code")
 				})
 			})
 		}
 	}
 }
 
-// fetchAndLeave asks a Stack around h, and goes away a second later. It returns the line of the access log, which is the only one.
+// fetchAndLeave sends a request to a Stack around h, and cancels it a second later. It returns the
+// only line of the access log.
 func fetchAndLeave(t *testing.T, newServer func(http.Handler) *memhttp.Server, h http.Handler) (line map[string]any, errorLog string, err error) {
 	t.Helper()
 	var logs logs
@@ -131,7 +131,7 @@ func fetchAndLeave(t *testing.T, newServer func(http.Handler) *memhttp.Server, h
 	return lines[0], s.Log(), err
 }
 
-// When a server's base context ends, its clients are still there: none of them gets an empty 200.
+// When a server's base context ends, its clients are still there. They must not get an empty 200.
 func TestServerShutdownIsNotAnEmptySuccess(t *testing.T) {
 	t.Parallel()
 	base, end := context.WithCancel(context.Background())

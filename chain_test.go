@@ -9,7 +9,7 @@ import (
 	"github.com/seawall-go/seawall"
 )
 
-// trace is the order in which things happened.
+// trace records the order in which middleware and handlers run.
 type trace []string
 
 func (tr *trace) middleware(name string) seawall.Middleware {

@@ -14,10 +14,11 @@ import (
 	"github.com/seawall-go/seawall/internal/memhttp"
 )
 
-// exchange is one row: what a handler does below a Stack, and what the client, the access log and the error log get.
+// exchange is a row of a table: what a handler inside a Stack does, and what the client, the access
+// log and the error log get.
 type exchange struct {
 	name   string
-	h1Only string // why, "" for both protocols
+	h1Only string // why not HTTP/2; empty for both protocols
 
 	// Arrange.
 	stack   *seawall.Stack
@@ -25,17 +26,17 @@ type exchange struct {
 	handler http.Handler
 	request func(*http.Request)
 
-	// Assert. Where code is set the answer is an error object; where broken is, the client sees that something is missing;
-	// else the answer is whole, with the body.
+	// Assert. If code is set, the answer is an error object. If broken is set, the client sees that
+	// the response is incomplete. Otherwise it is complete and has the body.
 	status int
 	code   apierror.Code
 	broken bool
 	body   string
 	check  func(*testing.T, answer)
 
-	logged   map[string]any // of the access log's line, beside what follows from status and code
+	logged   map[string]any // attributes of the access log, in addition to those that follow from status and code
 	others   []string       // messages of other records
-	errorLog string         // what net/http complains of
+	errorLog string         // part of what net/http logs
 }
 
 const (
@@ -64,7 +65,7 @@ func runExchanges(t *testing.T, rows []exchange) {
 func (row exchange) run(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
 	var logs logs
 	stack := &seawall.Stack{Logger: logs.logger()}
-	if row.stack != nil { // the row's is also that of the other protocol
+	if row.stack != nil { // a copy, because the other protocol uses the row's too
 		stack.Timeout, stack.MaxBody, stack.Skip = row.stack.Timeout, row.stack.MaxBody, row.stack.Skip
 	}
 	s := newServer(seawall.Chain(row.outside)(stack.Handler(row.handler)))
@@ -78,7 +79,7 @@ func (row exchange) run(t *testing.T, newServer func(http.Handler) *memhttp.Serv
 
 	a := do(s.Client(), r)
 	s.Close()
-	time.Sleep(time.Hour) // handlers that outlive their request end
+	time.Sleep(time.Hour) // until handlers that outlive their request have returned
 
 	switch {
 	case row.broken:
@@ -105,7 +106,7 @@ func (row exchange) run(t *testing.T, newServer func(http.Handler) *memhttp.Serv
 	row.requireAccess(t, r.Method, a, logs.access(t))
 }
 
-// requireAccess asserts that the access log is one line, and what is in it.
+// requireAccess asserts that the access log has one line, and its attributes.
 func (row exchange) requireAccess(t *testing.T, method string, a answer, lines []map[string]any) {
 	t.Helper()
 	require.Len(t, lines, 1)
@@ -125,7 +126,7 @@ func (row exchange) requireAccess(t *testing.T, method string, a answer, lines [
 	}
 	maps.Copy(want, row.logged)
 	if a.Response != nil && a.Header.Get("Content-Encoding") != "" {
-		want["bytes"] = line["bytes"] // as they were before they were compressed
+		want["bytes"] = line["bytes"] // of the body before it was compressed
 	}
 	require.Equal(t, want, line)
 }

@@ -32,9 +32,9 @@ func upload(t *testing.T) (body []byte, contentType string) {
 	return b.Bytes(), form.FormDataContentType()
 }
 
-// parse has r's form written to a temporary file, and returns the name of the file.
+// parse parses r's form, whose file goes to the disk, and returns the name of the file.
 func parse(t *testing.T, r *http.Request) string {
-	require.NoError(t, r.ParseMultipartForm(1)) // byte of memory
+	require.NoError(t, r.ParseMultipartForm(1)) // byte in memory
 	f, err := r.MultipartForm.File["file"][0].Open()
 	require.NoError(t, err)
 	defer f.Close()
@@ -51,13 +51,13 @@ func files(t *testing.T, dir string) int {
 	return len(entries)
 }
 
-// A layer outside reads the form that the handler has parsed, and net/http removes its files later.
+// net/http removes the temporary files of the form that it finds in its own request.
 func TestOuterMiddlewareFindsTheParsedForm(t *testing.T) {
 	t.Parallel()
 	body, contentType := upload(t)
 	for name, layer := range layers() {
 		if name == "idempotency" || name == "idempotency and authentication" || name == "a Stack" {
-			continue // a handler that may run again must find no form, and leaves none
+			continue // the form of a handler that may run again is not handed back
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -76,7 +76,6 @@ func TestOuterMiddlewareFindsTheParsedForm(t *testing.T) {
 	}
 }
 
-// What a layer outside has parsed itself stays its own, however its handler ends.
 func TestAFormParsedByOuterMiddlewareIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	body, contentType := upload(t)
@@ -101,7 +100,6 @@ func TestAFormParsedByOuterMiddlewareIsLeftAlone(t *testing.T) {
 	}
 }
 
-// Of several copies the first one that has parsed something counts, and others do not disturb it.
 func TestTheFirstParsedFormIsHandedBack(t *testing.T) {
 	t.Parallel()
 	forms := func(name string) (form, post url.Values, parts *multipart.Form) {
@@ -124,19 +122,19 @@ func TestTheFirstParsedFormIsHandedBack(t *testing.T) {
 func TestFormFilesAreRemovedHoweverTheHandlerEnds(t *testing.T) {
 	form, contentType := upload(t)
 	ends := map[string]func(w http.ResponseWriter, r *http.Request){
-		"success":             func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") },
-		"nothing written":     func(http.ResponseWriter, *http.Request) {},
-		"error":               func(w http.ResponseWriter, r *http.Request) { apierror.Write(w, r, errSecret) },
-		"panic":               func(http.ResponseWriter, *http.Request) { panic("bug") },
-		"panic in the middle": func(w http.ResponseWriter, _ *http.Request) { part(w); panic("bug") },
-		"abort":               func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"success":            func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") },
+		"nothing written":    func(http.ResponseWriter, *http.Request) {},
+		"error":              func(w http.ResponseWriter, r *http.Request) { apierror.Write(w, r, errSecret) },
+		"panic":              func(http.ResponseWriter, *http.Request) { panic("bug") },
+		"panic after a part": func(w http.ResponseWriter, _ *http.Request) { part(w); panic("bug") },
+		"abort":              func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 	}
-	panics := map[string]bool{"panic": true, "panic in the middle": true, "abort": true}
+	panics := map[string]bool{"panic": true, "panic after a part": true, "abort": true}
 	for _, protocol := range protocols {
 		for name := range layers() {
 			for end, finish := range ends {
 				if same := name == "nothing" || name == "MaxConcurrent" || name == "Recover"; same && panics[end] {
-					continue // net/http itself leaves the files of its own request over HTTP/1 then
+					continue // over HTTP/1, net/http does not remove the files of its own request after a panic
 				}
 				t.Run(protocol.name+"/"+name+"/"+end, func(t *testing.T) {
 					dir := t.TempDir()
@@ -164,12 +162,10 @@ func TestFormFilesAreRemovedHoweverTheHandlerEnds(t *testing.T) {
 	}
 }
 
-// A client that leaves in the middle of its upload, and one that leaves after it, before the
-// answer.
 func TestFormFilesOfAbortedUploadsAreRemoved(t *testing.T) {
 	form, contentType := upload(t)
 	for name := range layers() {
-		for at, sent := range map[string]int{"in the middle": len(form) - 1000, "after it": len(form)} {
+		for at, sent := range map[string]int{"during the upload": len(form) - 1000, "after the upload": len(form)} {
 			t.Run(name+"/"+at, func(t *testing.T) {
 				dir := t.TempDir()
 				t.Setenv("TMPDIR", dir)
@@ -249,7 +245,7 @@ func TestFormFilesOfCopiesAreRemoved(t *testing.T) {
 	}
 }
 
-// A name that is free again may be another request's.
+// Another request may use the name later.
 func TestFormFilesAreRemovedOnce(t *testing.T) {
 	t.Parallel()
 	body, contentType := upload(t)

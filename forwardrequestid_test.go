@@ -15,7 +15,7 @@ import (
 	"github.com/seawall-go/seawall/internal/memhttp"
 )
 
-// sent is what a transport was given.
+// sent is a transport that records its request.
 type sent struct {
 	r    *http.Request
 	idle int
@@ -31,7 +31,7 @@ func (s *sent) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (s *sent) CloseIdleConnections() { s.idle++ }
 
-// within calls f with the context of a request that has an id, and returns the id.
+// within calls f with the context of a request, and returns the id of the request.
 func within(f func(context.Context)) (id string) {
 	serveOne(seawall.RequestID(nil)(plain(func(_ http.ResponseWriter, r *http.Request) {
 		id = apierror.RequestIDFrom(r.Context())
@@ -44,14 +44,14 @@ func TestForwardRequestID(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
 		header http.Header
-		want   []string // nil for the request's
+		want   []string // nil for the id of the request
 	}{
-		"no header map":       {nil, nil},
-		"no id":               {http.Header{"Accept": {"*/*"}}, nil},
-		"an id of its own":    {http.Header{"X-Request-Id": {"mine"}}, []string{"mine"}},
-		"asked to send none":  {http.Header{"X-Request-Id": {}}, []string{}},
-		"several of its own":  {http.Header{"X-Request-Id": {"a", "b"}}, []string{"a", "b"}},
-		"another header's id": {http.Header{"Request-Id": {"other"}}, nil},
+		"no header map":                 {nil, nil},
+		"no id":                         {http.Header{"Accept": {"*/*"}}, nil},
+		"an id set by the caller":       {http.Header{"X-Request-Id": {"mine"}}, []string{"mine"}},
+		"no id wanted by the caller":    {http.Header{"X-Request-Id": {}}, []string{}},
+		"several ids set by the caller": {http.Header{"X-Request-Id": {"a", "b"}}, []string{"a", "b"}},
+		"an id in another header":       {http.Header{"Request-Id": {"other"}}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -71,7 +71,7 @@ func TestForwardRequestID(t *testing.T) {
 				want = []string{id}
 			}
 			require.Equal(t, want, base.r.Header["X-Request-Id"])
-			require.Equal(t, before.Get("Accept"), base.r.Header.Get("Accept"), "another header is lost")
+			require.Equal(t, before.Get("Accept"), base.r.Header.Get("Accept"), "another header was lost")
 			require.Equal(t, before, out.Header, "the caller's request was changed")
 		})
 	}
@@ -103,7 +103,7 @@ func TestForwardRequestIDClosesIdleConnections(t *testing.T) {
 	client.CloseIdleConnections()
 	require.Equal(t, 1, base.idle)
 	client.Transport = seawall.ForwardRequestID(struct{ http.RoundTripper }{base})
-	client.CloseIdleConnections() // to one that cannot
+	client.CloseIdleConnections() // the base has no such method
 	require.Equal(t, 1, base.idle)
 }
 
@@ -125,7 +125,7 @@ func TestForwardRequestIDUsesTheDefaultTransport(t *testing.T) {
 	require.Equal(t, id, string(a.body))
 }
 
-// From the first service through two more the id stays the same, where each trusts the one before.
+// Each service trusts the one before it.
 func TestTheIDIsForwardedOverThreeServices(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range protocols {
@@ -147,7 +147,7 @@ func TestTheIDIsForwardedOverThreeServices(t *testing.T) {
 	}
 }
 
-// asking is a handler that answers what s answers.
+// asking returns a handler that responds with the body of a response of s.
 func asking(s *memhttp.Server) http.Handler {
 	client := &http.Client{Transport: seawall.ForwardRequestID(s.Transport())}
 	return apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {

@@ -13,12 +13,12 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// plain is a handler that cannot fail.
+// plain returns a handler without an error.
 func plain(f func(http.ResponseWriter, *http.Request)) http.Handler { return http.HandlerFunc(f) }
 
 var ok = plain(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") })
 
-// failing is a handler that answers something and then fails.
+// failing returns a handler that calls f, if it is not nil, and then returns err.
 func failing(f func(http.ResponseWriter), err error) http.Handler {
 	return apierror.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 		if f != nil {
@@ -32,12 +32,12 @@ func panicking(v any) http.Handler {
 	return plain(func(http.ResponseWriter, *http.Request) { panic(v) })
 }
 
-// panickyStringer cannot be printed, and panics with something that can.
+// panickyStringer panics when it is printed, with a value that can be printed.
 type panickyStringer struct{ Secret string }
 
 func (panickyStringer) String() string { panic("do not look") }
 
-// panickyError cannot be printed, and panics with itself: fmt gives up.
+// panickyError panics when it is printed, with itself, which fmt does not catch.
 type panickyError struct{ Secret string }
 
 func (s panickyError) Error() string { panic(s) }
@@ -54,7 +54,7 @@ func whole(w http.ResponseWriter) {
 	io.WriteString(w, "{}")
 }
 
-// reading is a handler that reads the whole body and says how long it was.
+// reading is a handler that reads the body and responds with its length.
 var reading = apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 	b, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -70,7 +70,7 @@ func mux(pattern string, h http.Handler) *http.ServeMux {
 	return m
 }
 
-// showID answers the id that the context holds.
+// showID responds with the request id of its context.
 var showID = plain(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, apierror.RequestIDFrom(r.Context())) })
 
 var showPrincipal = plain(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, seawall.Principal(r.Context())) })
@@ -79,7 +79,7 @@ func method(m string) func(*http.Request) { return func(r *http.Request) { r.Met
 
 func path(p string) func(*http.Request) { return func(r *http.Request) { r.URL.Path = p } }
 
-// body sends n bytes, of which the server does not know beforehand how many they are.
+// body gives a request a body of n bytes, without a Content-Length.
 func body(n int) func(*http.Request) {
 	return func(r *http.Request) {
 		r.Method = http.MethodPost
@@ -96,7 +96,7 @@ func without(keys ...string) func(*testing.T, answer) {
 	}
 }
 
-// acceptGzip asks for it by hand: the client then does not decode.
+// acceptGzip sets the header itself, so that the client does not decompress.
 func acceptGzip(r *http.Request) { r.Header.Set("Accept-Encoding", "gzip") }
 
 func everyone(*http.Request) bool { return true }

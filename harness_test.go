@@ -18,7 +18,7 @@ import (
 	"github.com/seawall-go/seawall/internal/memhttp"
 )
 
-// protocols are the servers that every exchange is tried on.
+// protocols are the servers on which the tests run.
 var protocols = []struct {
 	name string
 	new  func(http.Handler) *memhttp.Server
@@ -34,7 +34,7 @@ type answer struct {
 	err  error // of the request, or of reading the body
 }
 
-// do sends a request and reads the whole response.
+// do sends a request and reads the response.
 func do(client *http.Client, r *http.Request) answer {
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	resp, err := client.Do(r)
@@ -46,7 +46,7 @@ func do(client *http.Client, r *http.Request) answer {
 	return answer{Response: resp, body: body, err: err}
 }
 
-// get is do for a plain GET.
+// get sends a GET request.
 func get(t *testing.T, s *memhttp.Server, path string) answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+path, nil)
@@ -54,7 +54,7 @@ func get(t *testing.T, s *memhttp.Server, path string) answer {
 	return do(s.Client(), r)
 }
 
-// post is do for a POST without a body: unlike a GET, net/http's client never repeats it.
+// post sends a POST request without a body. net/http's client never retries it, unlike a GET.
 func post(t *testing.T, s *memhttp.Server, path string) answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+path, nil)
@@ -62,7 +62,7 @@ func post(t *testing.T, s *memhttp.Server, path string) answer {
 	return do(s.Client(), r)
 }
 
-// raw sends a request as it is written, which no client would, and returns the answer.
+// raw sends the bytes of a request that no client would send.
 func raw(t *testing.T, s *memhttp.Server, request string) answer {
 	t.Helper()
 	conn, err := s.Dial(t.Context())
@@ -92,7 +92,7 @@ func serveOne(h http.Handler, header http.Header) *httptest.ResponseRecorder {
 
 var requestIDForm = regexp.MustCompile(`^req_[0-9A-Za-z]{16}$`)
 
-// requireID asserts that both headers hold one id of ours, and returns it.
+// requireID asserts that both headers have the same generated id, and returns it.
 func (a answer) requireID(t *testing.T) string {
 	t.Helper()
 	require.Len(t, a.Header["Request-Id"], 1)
@@ -102,15 +102,14 @@ func (a answer) requireID(t *testing.T) string {
 	return id
 }
 
-// requireError asserts that the answer is an error object, whole and alone, with the headers
-// that every error has.
+// requireError asserts that the answer is a complete error object with the headers of every error.
 func (a answer) requireError(t *testing.T, status int, code apierror.Code) {
 	t.Helper()
 	require.NoError(t, a.err)
 	a.requireErrorOf(t, a.Request.Method, status, code)
 }
 
-// requireErrorOf is requireError for an answer that does not know its request.
+// requireErrorOf is requireError for an answer without a request.
 func (a answer) requireErrorOf(t *testing.T, method string, status int, code apierror.Code) {
 	t.Helper()
 	require.Equal(t, status, a.StatusCode)
@@ -137,10 +136,10 @@ func (a answer) requireErrorOf(t *testing.T, method string, status int, code api
 	require.Equal(t, id, envelope.Error.RequestID)
 }
 
-// requireBroken asserts that the client cannot take the answer for a whole one.
+// requireBroken asserts that the client sees that the response is incomplete.
 func (a answer) requireBroken(t *testing.T) {
 	t.Helper()
-	require.Error(t, a.err, "a clean response: %q", a.body)
+	require.Error(t, a.err, "a complete response: %q", a.body)
 }
 
 var errSecret = errors.New("secret cause: password=hunter2")

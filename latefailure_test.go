@@ -15,21 +15,22 @@ import (
 
 	"github.com/seawall-go/seawall"
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/memhttp"
 )
 
-// lateExchanges are failures of handlers whose response has begun.
+// lateExchanges are failures after the response has begun.
 var lateExchanges = []exchange{
 	// Failures after a part of the response.
 	{
-		name: "error in the middle", handler: failing(part, apierror.CodeResourceMissing),
+		name: "error after a part", handler: failing(part, apierror.CodeResourceMissing),
 		broken: true, status: 200, logged: map[string]any{"late_code": "resource_missing", "bytes": 6.}, others: []string{logAborted},
 	},
 	{
-		name: "error in the middle, after a flush", handler: failing(flushedPart, apierror.CodeResourceMissing),
+		name: "error after a part that was flushed", handler: failing(flushedPart, apierror.CodeResourceMissing),
 		broken: true, status: 200, logged: map[string]any{"late_code": "resource_missing", "bytes": 6.}, others: []string{logAborted},
 	},
 	{
-		name: "panic in the middle",
+		name: "panic after a part",
 		handler: plain(func(w http.ResponseWriter, _ *http.Request) {
 			flushedPart(w)
 			panic("bug")
@@ -45,7 +46,7 @@ var lateExchanges = []exchange{
 		broken: true, status: 201, logged: map[string]any{"late_code": "api_error"}, others: []string{logAborted},
 	},
 	{
-		name: "error after less than the announced length",
+		name: "error after less than the Content-Length",
 		handler: failing(func(w http.ResponseWriter) {
 			w.Header().Set("Content-Length", "10")
 			part(w)
@@ -73,21 +74,21 @@ var lateExchanges = []exchange{
 	},
 
 	{
-		name:    "error in the middle of what a foreign writer holds back",
+		name:    "error after a part that a foreign writer buffers",
 		handler: holding(failing(part, apierror.CodeResourceMissing)),
 		broken:  true, status: 0, logged: map[string]any{"late_code": "resource_missing"}, others: []string{logAborted},
 	},
 	{
-		name: "error before a foreign writer that holds back has anything", handler: holding(failing(nil, apierror.CodeResourceMissing)),
+		name: "error before a foreign writer buffers anything", handler: holding(failing(nil, apierror.CodeResourceMissing)),
 		status: 404, code: apierror.CodeResourceMissing,
 	},
 	// Failures after the whole response.
 	{
-		name: "error at the end", handler: failing(whole, errSecret),
+		name: "error after the complete response", handler: failing(whole, errSecret),
 		status: 200, body: "{}", logged: map[string]any{"late_code": "api_error"}, others: []string{logComplete},
 	},
 	{
-		name: "panic at the end",
+		name: "panic after the complete response",
 		handler: plain(func(w http.ResponseWriter, _ *http.Request) {
 			whole(w)
 			panic("bug")
@@ -107,7 +108,7 @@ var lateExchanges = []exchange{
 		status: 200, logged: map[string]any{"late_code": "api_error", "bytes": 0.}, others: []string{logComplete},
 	},
 	{
-		name:    "error after a refusal of the handler's own",
+		name:    "error after the handler has written a 4xx itself",
 		handler: failing(func(w http.ResponseWriter) { http.Error(w, "teapot", http.StatusTeapot) }, errSecret),
 		status:  418, body: "teapot\n", logged: map[string]any{"late_code": "api_error"}, others: []string{logComplete},
 	},
@@ -146,7 +147,7 @@ func TestLateFailures(t *testing.T) {
 	runExchanges(t, lateExchanges)
 }
 
-// respond begins a response: a status, a Content-Length unless it is negative, and a body.
+// respond writes a status, a Content-Length unless it is negative, and a body.
 func respond(status, length int, body string) func(http.ResponseWriter) {
 	return func(w http.ResponseWriter) {
 		if length >= 0 {
@@ -157,22 +158,25 @@ func respond(status, length int, body string) func(http.ResponseWriter) {
 	}
 }
 
-// begunResponses is what becomes of a response that has begun when its handler fails.
-var begunResponses = []struct {
+// begunResponse is a response that has begun when its handler fails, and whether an error or a panic
+// aborts it.
+type begunResponse struct {
 	name   string
 	method string
 	status int
 	begin  func(http.ResponseWriter)
-	body   string // of a response that stands
+	body   string // if it is not aborted
 
 	errorAborts, panicAborts bool
-}{
+}
+
+var begunResponses = []begunResponse{
 	{"200", http.MethodPost, 200, respond(200, -1, "part"), "", true, true},
 	{"201 without a Content-Length", http.MethodPost, 201, respond(201, -1, "part"), "", true, true},
 	{"201 without a body", http.MethodPost, 201, respond(201, -1, ""), "", true, true},
-	{"201 that lacks a byte", http.MethodPost, 201, respond(201, 5, "part"), "", true, true},
+	{"201 without its last byte", http.MethodPost, 201, respond(201, 5, "part"), "", true, true},
 	{"201 that is complete", http.MethodPost, 201, respond(201, 4, "part"), "part", false, false},
-	{"201 of no byte", http.MethodPost, 201, respond(201, 0, ""), "", false, false},
+	{"201 with an empty body", http.MethodPost, 201, respond(201, 0, ""), "", false, false},
 	{"204", http.MethodPost, 204, respond(204, -1, ""), "", false, false},
 	{"304", http.MethodGet, 304, respond(304, -1, ""), "", false, false},
 	{"399", http.MethodPost, 399, respond(399, -1, "part"), "", true, true},
@@ -182,19 +186,22 @@ var begunResponses = []struct {
 	{"422 that is complete", http.MethodPost, 422, respond(422, 4, "part"), "part", false, false},
 	{"503", http.MethodPost, 503, respond(503, -1, "part"), "part", false, true},
 	{"HEAD", http.MethodHead, 200, respond(200, -1, "part"), "", false, false},
-	{"HEAD that lacks a byte", http.MethodHead, 200, respond(200, 5, "part"), "", false, false},
+	{"HEAD without the last byte", http.MethodHead, 200, respond(200, 5, "part"), "", false, false},
 	{"HEAD without a body", http.MethodHead, 201, respond(201, -1, ""), "", false, false},
 	{"HEAD of a 422", http.MethodHead, 422, respond(422, -1, ""), "", false, false},
 }
 
+// lateFailure is a failure after the response has begun.
+type lateFailure struct {
+	name    string
+	err     error // nil for a panic
+	code    string
+	message string // of the record if the response is complete
+}
+
 func TestFailuresAfterTheResponseHasBegun(t *testing.T) {
 	t.Parallel()
-	failures := []struct {
-		name   string
-		err    error // nil for a panic
-		code   string
-		others string
-	}{
+	failures := []lateFailure{
 		{"client's error", apierror.CodePermissionDenied, "permission_denied", logComplete},
 		{"service's error", errSecret, "api_error", logComplete},
 		{"panic", nil, "api_error", logPanic},
@@ -204,70 +211,82 @@ func TestFailuresAfterTheResponseHasBegun(t *testing.T) {
 			for _, failure := range failures {
 				t.Run(protocol.name+"/"+row.name+"/"+failure.name, func(t *testing.T) {
 					t.Parallel()
-					aborts := row.errorAborts
-					if failure.err == nil {
-						aborts = row.panicAborts
-					}
-					var logs logs
-					answered := make(chan *apierror.Error, 2)
-					metrics := func(next http.Handler) http.Handler {
-						return plain(func(w http.ResponseWriter, r *http.Request) {
-							defer func() { answered <- seawall.ErrorFrom(r.Context()) }()
-							next.ServeHTTP(w, r)
-						})
-					}
-					stack := &seawall.Stack{Logger: logs.logger(), Authenticate: metrics}
-					s := protocol.new(seawall.Chain(seawall.RequestID(nil), metrics)(stack.Handler(apierror.HandlerFunc(
-						func(w http.ResponseWriter, _ *http.Request) error {
-							row.begin(w)
-							if failure.err == nil {
-								panic("bug")
-							}
-							return failure.err
-						}))))
-					defer s.Close()
-					r, err := http.NewRequestWithContext(t.Context(), row.method, s.URL, nil)
-					require.NoError(t, err)
-
-					a := do(s.Client(), r)
-					s.Close()
-
-					if aborts {
-						a.requireBroken(t)
-					} else {
-						require.NoError(t, a.err)
-						require.Equal(t, row.body, string(a.body))
-						a.requireID(t)
-					}
-					if a.Response != nil {
-						require.Equal(t, row.status, a.StatusCode)
-					}
-					require.Nil(t, <-answered)
-					require.Nil(t, <-answered)
-					lines := logs.access(t)
-					require.Len(t, lines, 1)
-					require.InDelta(t, row.status, lines[0]["status"], 0)
-					require.Equal(t, failure.code, lines[0]["late_code"])
-					require.NotContains(t, lines[0], "code")
-					if aborts {
-						require.Equal(t, true, lines[0]["aborted"])
-					} else {
-						require.NotContains(t, lines[0], "aborted")
-						require.InDelta(t, len(row.body), lines[0]["bytes"], 0)
-					}
-					message := failure.others
-					if aborts && failure.err != nil {
-						message = logAborted
-					}
-					require.Equal(t, []string{message}, logs.others(t))
-					require.Empty(t, s.Log())
+					row.run(t, protocol.new, failure)
 				})
 			}
 		}
 	}
 }
 
-// Without any chain an error in the middle aborts the response all the same.
+func (row begunResponse) run(t *testing.T, newServer func(http.Handler) *memhttp.Server, failure lateFailure) {
+	aborts, message := row.errorAborts, failure.message
+	switch {
+	case failure.err == nil:
+		aborts = row.panicAborts
+	case aborts:
+		message = logAborted
+	}
+	var logs logs
+	answered := make(chan *apierror.Error, 2)
+	metrics := func(next http.Handler) http.Handler {
+		return plain(func(w http.ResponseWriter, r *http.Request) {
+			defer func() { answered <- seawall.ErrorFrom(r.Context()) }()
+			next.ServeHTTP(w, r)
+		})
+	}
+	stack := &seawall.Stack{Logger: logs.logger(), Authenticate: metrics}
+	s := newServer(seawall.Chain(seawall.RequestID(nil), metrics)(stack.Handler(apierror.HandlerFunc(
+		func(w http.ResponseWriter, _ *http.Request) error {
+			row.begin(w)
+			if failure.err == nil {
+				panic("bug")
+			}
+			return failure.err
+		}))))
+	defer s.Close()
+	r, err := http.NewRequestWithContext(t.Context(), row.method, s.URL, nil)
+	require.NoError(t, err)
+
+	a := do(s.Client(), r)
+	s.Close()
+
+	row.requireAnswer(t, a, aborts)
+	require.Nil(t, <-answered)
+	require.Nil(t, <-answered)
+	row.requireAccess(t, logs.access(t), aborts, failure.code)
+	require.Equal(t, []string{message}, logs.others(t))
+	require.Empty(t, s.Log())
+}
+
+func (row begunResponse) requireAnswer(t *testing.T, a answer, aborted bool) {
+	t.Helper()
+	if a.Response != nil {
+		require.Equal(t, row.status, a.StatusCode)
+	}
+	if aborted {
+		a.requireBroken(t)
+		return
+	}
+	require.NoError(t, a.err)
+	require.Equal(t, row.body, string(a.body))
+	a.requireID(t)
+}
+
+func (row begunResponse) requireAccess(t *testing.T, lines []map[string]any, aborted bool, lateCode string) {
+	t.Helper()
+	require.Len(t, lines, 1)
+	line := lines[0]
+	require.InDelta(t, row.status, line["status"], 0)
+	require.Equal(t, lateCode, line["late_code"])
+	require.NotContains(t, line, "code")
+	if aborted {
+		require.Equal(t, true, line["aborted"])
+		return
+	}
+	require.NotContains(t, line, "aborted")
+	require.InDelta(t, len(row.body), line["bytes"], 0)
+}
+
 func TestALateErrorAbortsTheResponseWithoutAChain(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range protocols {
@@ -277,7 +296,6 @@ func TestALateErrorAbortsTheResponseWithoutAChain(t *testing.T) {
 	}
 }
 
-// Whose late error it is: that of the request whose response had begun.
 func TestLateErrorsAreLoggedWithTheirRequest(t *testing.T) {
 	t.Parallel()
 	late := failing(whole, apierror.CodePermissionDenied)
@@ -285,14 +303,14 @@ func TestLateErrorsAreLoggedWithTheirRequest(t *testing.T) {
 		h    http.Handler
 		code any
 	}{
-		"the request's":                    {late, "permission_denied"},
-		"a clone's with the same writer":   {cloned(late), "permission_denied"},
-		"a clone's below a foreign writer": {wrapped(1)(cloned(late)), "permission_denied"},
-		"a sub-request's with its own": {plain(func(_ http.ResponseWriter, r *http.Request) {
+		"of the request":                    {late, "permission_denied"},
+		"of a clone with the same writer":   {cloned(late), "permission_denied"},
+		"of a clone below a foreign writer": {wrapped(1)(cloned(late)), "permission_denied"},
+		"of a sub-request with its own writer": {plain(func(_ http.ResponseWriter, r *http.Request) {
 			late.ServeHTTP(httptest.NewRecorder(), r.Clone(r.Context()))
 		}), nil},
-		"one that lost its context":         {replacesContext(late), "permission_denied"},
-		"one that lost its context, cloned": {cloned(replacesContext(late)), "permission_denied"},
+		"below a replaced context":             {replacesContext(late), "permission_denied"},
+		"below a replaced context, of a clone": {cloned(replacesContext(late)), "permission_denied"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -304,8 +322,7 @@ func TestLateErrorsAreLoggedWithTheirRequest(t *testing.T) {
 	}
 }
 
-// A layer in between may answer something else than what was answered to it. What has gone out
-// counts.
+// Middleware between may send another response than the one that was written to it.
 func TestAnErrorThatWasReplacedIsNotLogged(t *testing.T) {
 	t.Parallel()
 	replacing := func(status int) seawall.Middleware {
@@ -335,7 +352,7 @@ func TestAnErrorThatWasReplacedIsNotLogged(t *testing.T) {
 	}
 }
 
-// Some handlers begin a response and then pass it on to another service's chain.
+// A handler may begin a response and then pass it on to another chain.
 func TestAChainMayStartAfterTheResponseHasBegun(t *testing.T) {
 	t.Parallel()
 	for outer, outside := range map[string]seawall.Middleware{

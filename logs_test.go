@@ -17,10 +17,10 @@ import (
 // logs keeps what a logger writes.
 type logs struct{ logbuf.Buffer }
 
-// logger writes to l all that is not for debugging.
+// logger returns a logger that writes to l.
 func (l *logs) logger() *slog.Logger { return slog.New(slog.NewJSONHandler(l, nil)) }
 
-// access returns the lines of the access log, without time and duration.
+// access returns the lines of the access log, without their time and duration.
 func (l *logs) access(t *testing.T) []map[string]any {
 	t.Helper()
 	access, _ := l.split(t)
@@ -52,7 +52,7 @@ func (l *logs) split(t *testing.T) (access []map[string]any, others []string) {
 	return access, others
 }
 
-// ids returns all request ids in the log, each once.
+// ids returns the request ids in the log, without repetitions.
 func (l *logs) ids(t *testing.T) (ids []string) {
 	t.Helper()
 	for dec := json.NewDecoder(strings.NewReader(l.String())); dec.More(); {
@@ -68,7 +68,7 @@ func (l *logs) ids(t *testing.T) (ids []string) {
 	return ids
 }
 
-// requestLine returns the last line of the access log as it is.
+// requestLine returns the last line of the access log with all its attributes.
 func requestLine(t *testing.T, l *logs) (line map[string]any) {
 	t.Helper()
 	for dec := json.NewDecoder(bytes.NewReader([]byte(l.String()))); dec.More(); {
@@ -83,7 +83,7 @@ func requestLine(t *testing.T, l *logs) (line map[string]any) {
 
 var discard = slog.New(slog.DiscardHandler)
 
-// keeper is a slog.Handler that keeps all records, and the contexts that they came with.
+// keeper is a slog.Handler that keeps all records and contexts.
 type keeper struct {
 	level    slog.Level
 	records  *[]slog.Record
@@ -108,7 +108,7 @@ func (k keeper) Handle(ctx context.Context, record slog.Record) error {
 	return nil
 }
 
-// textLogger writes lines as log/slog's TextHandler does, without the time.
+// textLogger returns a logger that writes text without the time.
 func textLogger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey && len(groups) == 0 {

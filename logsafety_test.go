@@ -20,7 +20,7 @@ import (
 	fit "github.com/seawall-go/seawall/internal/plain"
 )
 
-// untrusted are strings that must not reach a log as they are.
+// untrusted are strings that must not reach a log unchanged.
 var untrusted = map[string]string{
 	"control characters": "a\x00b\r\nlevel=ERROR msg=forged\x1b[2J\x7f\u0085\u009b31m",
 	"format characters":  "a\u202egnp\u2066\u200b\ufeff\u00ad\U000e0041",
@@ -58,7 +58,7 @@ type panickingValue string
 
 func (p panickingValue) LogValue() slog.Value { panic(string(p)) }
 
-// everyKind returns attributes of each kind that hold s.
+// everyKind returns attributes of each kind that contain s.
 func everyKind(r *http.Request, s string) []slog.Attr {
 	type inner struct{ S []string }
 	number, _ := new(big.Int).SetString(s, 10)
@@ -85,7 +85,7 @@ func everyKind(r *http.Request, s string) []slog.Attr {
 		slog.Any("number", json.Number(s)),
 		slog.Any("big_number", number),
 		slog.Any("unprintable", panickyError{s}),
-		slog.Any("panickyStringer", panickyStringer{s}),
+		slog.Any("panicky_stringer", panickyStringer{s}),
 		slog.Any("func", func() {}),
 		slog.Any("answered", seawall.ErrorFrom(r.Context())),
 		slog.Any("valuer", ownLogValue{slog.StringValue(s)}),
@@ -99,7 +99,7 @@ func everyKind(r *http.Request, s string) []slog.Attr {
 	}
 }
 
-// witness is a slog.Handler that asserts that all strings which reach it are fit for a log.
+// witness is a slog.Handler that asserts that all strings it receives are safe for a log.
 type witness struct {
 	t       *testing.T
 	records *[]slog.Record
@@ -179,7 +179,7 @@ func (w witness) string(path, s string) int {
 	return len(s)
 }
 
-// endings are how a request ends that a stranger has sent s with.
+// endings are the ways in which a request that contains s ends.
 var endings = []struct {
 	name string
 	of   func(s string) http.Handler
@@ -188,29 +188,29 @@ var endings = []struct {
 	{"panic with a string", func(s string) http.Handler { return panicking(s) }},
 	{"panic with an error", func(s string) http.Handler { return panicking(ownError(s)) }},
 	{"panic with a struct", func(s string) http.Handler { return panicking(struct{ S []string }{[]string{s}}) }},
-	{"panic in the middle", func(s string) http.Handler {
+	{"panic after a part", func(s string) http.Handler {
 		return plain(func(w http.ResponseWriter, _ *http.Request) { part(w); panic(s) })
 	}},
 	{"error", func(s string) http.Handler { return failing(nil, fmt.Errorf("wrapped: %w", ownError(s))) }},
-	{"error in the middle", func(s string) http.Handler { return failing(part, ownError(s)) }},
-	{"error at the end", func(s string) http.Handler { return failing(whole, ownError(s)) }},
+	{"error after a part", func(s string) http.Handler { return failing(part, ownError(s)) }},
+	{"error after the complete response", func(s string) http.Handler { return failing(whole, ownError(s)) }},
 	{"parameter", func(s string) http.Handler {
 		return failing(nil, apierror.ParameterMissing(s).WithField(apierror.Field{Code: apierror.Code(s), Param: s, Message: s}))
 	}},
 	{"parameter, too late", func(s string) http.Handler {
 		return failing(whole, apierror.ParameterMissing(s).WithCause(ownError(s)))
 	}},
-	{"its own code", func(s string) http.Handler {
+	{"code of the service", func(s string) http.Handler {
 		return failing(nil, apierror.Code(s).Messagef("%s", s).WithCause(ownError(s)))
 	}},
-	{"its own code, too late", func(s string) http.Handler { return failing(whole, apierror.Code(s).Messagef("%s", s)) }},
+	{"code of the service, too late", func(s string) http.Handler { return failing(whole, apierror.Code(s).Messagef("%s", s)) }},
 	{"a pattern", func(s string) http.Handler {
 		return plain(func(_ http.ResponseWriter, r *http.Request) { seawall.SetPattern(r, s) })
 	}},
 	{"a mux", func(string) http.Handler { return mux("GET /v1/{thing}", ok) }},
 }
 
-// hooks are a service's, as far as they may say s.
+// hooks are the hooks of a service that may return s.
 var hooks = []struct {
 	name string
 	set  func(stack *seawall.Stack, s string)
@@ -222,7 +222,7 @@ var hooks = []struct {
 	{"panic of Attrs", func(stack *seawall.Stack, s string) {
 		stack.AccessLog.Attrs = func(*http.Request) []slog.Attr { panic(s) }
 	}},
-	{"panic of InboundID", func(stack *seawall.Stack, s string) {
+	{"panic of Inbound", func(stack *seawall.Stack, s string) {
 		stack.RequestID.Inbound = func(*http.Request) bool { panic(s) }
 	}},
 	{"Redact", func(stack *seawall.Stack, s string) {
@@ -237,7 +237,7 @@ var hooks = []struct {
 	}},
 }
 
-// logOf serves a request that has s everywhere, and returns the records.
+// logOf serves a request that has s in all its fields, and returns the records.
 func logOf(t *testing.T, s string, h http.Handler, set func(*seawall.Stack, string), semantic bool) (records []slog.Record) {
 	t.Helper()
 	stack := &seawall.Stack{
@@ -254,7 +254,7 @@ func logOf(t *testing.T, s string, h http.Handler, set func(*seawall.Stack, stri
 		r.Header[key] = []string{s}
 	}
 	func() {
-		defer func() { _ = recover() }() // net/http does
+		defer func() { _ = recover() }() // as net/http does
 		stack.Handler(h).ServeHTTP(httptest.NewRecorder(), r)
 	}()
 	return records
@@ -280,7 +280,7 @@ func TestUntrustedStringsAreSafeInLogs(t *testing.T) {
 	}
 }
 
-// oneAttrOf has the access log have the one attribute of every kind that i says.
+// oneAttrOf adds only attribute i of everyKind to the access log.
 func oneAttrOf(i int) func(*seawall.Stack, string) {
 	return func(stack *seawall.Stack, s string) {
 		stack.AccessLog.Attrs = func(r *http.Request) []slog.Attr {
@@ -303,7 +303,7 @@ func FuzzUntrustedStringsAreSafeInLogs(f *testing.F) {
 	})
 }
 
-// Handlers of tracing find the span in the context.
+// A slog.Handler may find the span of a trace in the context.
 func TestRecordsHaveTheContextOfTheRequest(t *testing.T) {
 	t.Parallel()
 	type key struct{}
@@ -325,7 +325,7 @@ func TestRecordsHaveTheContextOfTheRequest(t *testing.T) {
 	}
 }
 
-// slog.Default is looked up for each request: a program may set it after it has built its handlers.
+// A program may call slog.SetDefault after it has built its handlers.
 func TestNilLoggersUseTheDefaultLogger(t *testing.T) { //nolint:paralleltest // changes the default logger
 	h := seawall.Chain(
 		seawall.RequestID(&seawall.RequestIDOptions{Inbound: func(*http.Request) bool { panic("hook") }}),

@@ -29,7 +29,7 @@ var bodyExchanges = []exchange{
 		check: func(t *testing.T, a answer) { require.True(t, a.Close, "no Connection: close") },
 	},
 	{
-		name: "body announced with exactly the limit", stack: &seawall.Stack{MaxBody: 8}, handler: reading,
+		name: "Content-Length of exactly the limit", stack: &seawall.Stack{MaxBody: 8}, handler: reading,
 		request: func(r *http.Request) {
 			r.Method, r.ContentLength = http.MethodPost, 8
 			r.Body = io.NopCloser(strings.NewReader("12345678"))
@@ -37,7 +37,7 @@ var bodyExchanges = []exchange{
 		status: 200, body: "8",
 	},
 	{
-		name: "body announced over the limit", stack: &seawall.Stack{MaxBody: 8}, handler: panicking("the handler ran"),
+		name: "Content-Length over the limit", stack: &seawall.Stack{MaxBody: 8}, handler: panicking("the handler ran"),
 		request: func(r *http.Request) {
 			r.Method, r.ContentLength = http.MethodPost, 9
 			r.Body = io.NopCloser(strings.NewReader("123456789"))
@@ -59,11 +59,10 @@ func TestMaxBodyLeavesMissingBodiesAlone(t *testing.T) {
 		r.Body = body
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
-		require.Equal(t, fmt.Sprintf("%T", body), w.Body.String(), "a body that is none was wrapped")
+		require.Equal(t, fmt.Sprintf("%T", body), w.Body.String(), "it was wrapped")
 	}
 }
 
-// The tighter of two bounds holds, whichever is outside.
 func TestTheSmallerOfTwoMaxBodiesHolds(t *testing.T) {
 	t.Parallel()
 	for _, bounds := range [][]seawall.Middleware{

@@ -14,8 +14,8 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// While n run, one more is turned away at once; when one of them ends, however it does, the next
-// is let in.
+// While n requests run, others are refused immediately. When one ends, in any way, there is room for
+// another.
 func TestMaxInFlight(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range protocols {
@@ -23,9 +23,9 @@ func TestMaxInFlight(t *testing.T) {
 			"success":              func(w http.ResponseWriter) error { _, err := io.WriteString(w, "ok"); return err },
 			"error":                func(http.ResponseWriter) error { return errSecret },
 			"panic":                func(http.ResponseWriter) error { panic("bug") },
-			"panic in the middle":  func(w http.ResponseWriter) error { flushedPart(w); panic("bug") },
+			"panic after a part":   func(w http.ResponseWriter) error { flushedPart(w); panic("bug") },
 			"http.ErrAbortHandler": func(http.ResponseWriter) error { panic(http.ErrAbortHandler) },
-			"error in the middle":  func(w http.ResponseWriter) error { flushedPart(w); return errSecret },
+			"error after a part":   func(w http.ResponseWriter) error { flushedPart(w); return errSecret },
 		} {
 			t.Run(name+"/"+protocol.name, func(t *testing.T) {
 				t.Parallel()
@@ -38,7 +38,7 @@ func TestMaxInFlight(t *testing.T) {
 							return end(w)
 						})))
 					defer s.Close()
-					for range 3 { // each round needs all the places of the one before
+					for range 3 { // each round needs the places of the one before
 						var wg sync.WaitGroup
 						for range n {
 							wg.Go(func() { post(t, s, "/") })
@@ -60,7 +60,7 @@ func TestMaxInFlight(t *testing.T) {
 	}
 }
 
-// stuck is a client that does not take its answer.
+// stuck is the writer of a client that does not read its response.
 type stuck struct {
 	*httptest.ResponseRecorder
 	taken chan struct{}
@@ -71,7 +71,7 @@ func (s stuck) Write(p []byte) (int, error) {
 	return s.ResponseRecorder.Write(p)
 }
 
-// Else a flood would keep the places from being taken that come free in it.
+// Otherwise clients that do not read their refusals would keep others out.
 func TestRefusedRequestsHoldNoPlace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

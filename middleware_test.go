@@ -17,12 +17,12 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// foreign is a middleware's writer as most are: it hides every optional interface, and unwraps.
+// foreign is a writer like those of most middleware: it hides the optional interfaces, and unwraps.
 type foreign struct{ http.ResponseWriter }
 
 func (f foreign) Unwrap() http.ResponseWriter { return f.ResponseWriter }
 
-// wrapped puts n foreign writers in between.
+// wrapped returns a middleware that puts n foreign writers around the writer.
 func wrapped(n int) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -34,18 +34,19 @@ func wrapped(n int) func(http.Handler) http.Handler {
 	}
 }
 
-// bare hides everything of a ResponseWriter, and does not unwrap.
+// bare is a writer that hides the optional interfaces, and does not unwrap.
 type bare struct{ w http.ResponseWriter }
 
 func (b bare) Header() http.Header         { return b.w.Header() }
 func (b bare) Write(p []byte) (int, error) { return b.w.Write(p) }
 func (b bare) WriteHeader(status int)      { b.w.WriteHeader(status) }
 
+// hidesWriter is a middleware that passes on a bare writer.
 func hidesWriter(next http.Handler) http.Handler {
 	return plain(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(bare{w}, r) })
 }
 
-// gzipWriter compresses everything. Eager ones set their header at once, others with the status.
+// gzipWriter compresses the body. It sets Content-Encoding when the status is written.
 type gzipWriter struct {
 	http.ResponseWriter
 	gz *gzip.Writer
@@ -66,6 +67,7 @@ func (g *gzipWriter) Write(p []byte) (int, error) {
 	return g.gz.Write(p)
 }
 
+// compress returns a middleware with a gzipWriter. If eager, it sets Content-Encoding first.
 func compress(eager bool) seawall.Middleware {
 	return func(next http.Handler) http.Handler {
 		return plain(func(w http.ResponseWriter, r *http.Request) {
@@ -92,7 +94,7 @@ func gunzip(t *testing.T, a answer) answer {
 	return a
 }
 
-// holding is a middleware that holds the response back until its handler has returned.
+// holding is a middleware that buffers the response until its handler has returned.
 func holding(next http.Handler) http.Handler {
 	return plain(func(w http.ResponseWriter, r *http.Request) {
 		h := &held{ResponseWriter: w, status: http.StatusOK}
@@ -112,8 +114,8 @@ func (h *held) Unwrap() http.ResponseWriter { return h.ResponseWriter }
 func (h *held) WriteHeader(status int)      { h.status = status }
 func (h *held) Write(p []byte) (int, error) { h.body = append(h.body, p...); return len(p), nil }
 
-// canceled gives requests a context that is canceled already, as those of a server whose base
-// context has ended have.
+// canceled is a middleware that gives requests a canceled context, as when a server's base context
+// has ended.
 func canceled(next http.Handler) http.Handler {
 	return plain(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithCancel(r.Context())
@@ -122,26 +124,26 @@ func canceled(next http.Handler) http.Handler {
 	})
 }
 
-// cloned passes on a copy of the request with its own header.
+// cloned is a middleware that passes on a clone of the request, with another Header map.
 func cloned(next http.Handler) http.Handler {
 	return plain(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(w, r.Clone(r.Context())) })
 }
 
-// replacesContext replaces the request's context by one that knows nothing.
+// replacesContext is a middleware that replaces the context by an empty one.
 func replacesContext(next http.Handler) http.Handler {
 	return plain(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, r.WithContext(context.Background()))
 	})
 }
 
-// as is an authentication that always succeeds.
+// as returns an authentication that always succeeds.
 func as(principal string) seawall.Middleware {
 	return func(next http.Handler) http.Handler {
 		return plain(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(w, seawall.WithPrincipal(r, principal)) })
 	}
 }
 
-// authorized is as for requests with an Authorization, and refuses others.
+// authorized returns an authentication that refuses requests without an Authorization header.
 func authorized(principal string) seawall.Middleware {
 	return func(next http.Handler) http.Handler {
 		known := as(principal)(next)
@@ -155,7 +157,7 @@ func authorized(principal string) seawall.Middleware {
 	}
 }
 
-// layers are all that may pass a copy of the request on.
+// layers are all kinds of middleware that may pass on a copy of the request.
 func layers() map[string]seawall.Middleware {
 	settled := func() seawall.Middleware {
 		return ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{

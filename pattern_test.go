@@ -18,8 +18,8 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// outerPattern serves a request as tracing does, and returns the pattern that its own request
-// has then.
+// outerPattern serves a request, and returns the pattern that outer middleware finds in its own
+// request.
 func outerPattern(h http.Handler) (pattern string) {
 	r := httptest.NewRequest(http.MethodPost, "/v1/things/17", http.NoBody)
 	r.Header.Set("Idempotency-Key", "key")
@@ -42,7 +42,7 @@ func TestOuterMiddlewareFindsThePattern(t *testing.T) {
 		for name := range layers() {
 			for router, routed := range map[string]http.Handler{
 				"ServeMux": mux(want, handler),
-				"NotFound": seawall.WrapMux(mux(want, handler)),
+				"WrapMux":  seawall.WrapMux(mux(want, handler)),
 				"another router, before": plain(func(w http.ResponseWriter, r *http.Request) {
 					seawall.SetPattern(r, want)
 					handler.ServeHTTP(w, r)
@@ -61,7 +61,6 @@ func TestOuterMiddlewareFindsThePattern(t *testing.T) {
 	}
 }
 
-// A router may know more than what its request had when it was authenticated.
 func TestTheLastPatternWins(t *testing.T) {
 	t.Parallel()
 	const want = "GET /v1/things/{id}"
@@ -130,13 +129,12 @@ func TestAccessLogHasThePatternOfAnotherRouter(t *testing.T) {
 	}
 }
 
-// A mux inside of another one says the route itself.
 func TestAccessLogHasThePatternOfTheInnermostMux(t *testing.T) {
 	t.Parallel()
 	inner := mux("GET /v1/things/{id}", ok)
 	for name, h := range map[string]http.Handler{
 		"a mux":                      mux("/v1/", inner),
-		"NotFound":                   mux("/v1/", seawall.WrapMux(inner)),
+		"WrapMux":                    mux("/v1/", seawall.WrapMux(inner)),
 		"a mux below a clone":        cloned(seawall.WrapMux(mux("/v1/", inner))),
 		"a mux that panics":          mux("/v1/", mux("GET /v1/things/{id}", panicking("bug"))),
 		"a mux below StripPrefix":    mux("/", http.StripPrefix("/v1", seawall.WrapMux(mux("GET /things/{id}", ok)))),
@@ -170,7 +168,6 @@ func TestAccessLogHasThePatternOfAClone(t *testing.T) {
 	}
 }
 
-// A sub-request's route is its own, also where a layer passes on a copy of it.
 func TestASubRequestKeepsItsOwnPattern(t *testing.T) {
 	t.Parallel()
 	var logs logs
@@ -186,7 +183,7 @@ func TestASubRequestKeepsItsOwnPattern(t *testing.T) {
 	require.Equal(t, "GET /batch", logs.access(t)[0]["pattern"])
 }
 
-// Each is answered by a layer outside of the router.
+// earlyAnswers are requests that middleware answers before they reach the router.
 func earlyAnswers() map[string]struct {
 	stack  *seawall.Stack
 	status int
@@ -200,19 +197,20 @@ func earlyAnswers() map[string]struct {
 		stack  *seawall.Stack
 		status int
 	}{
-		"a refused credential":       {&seawall.Stack{Authenticate: refusing(apierror.CodeAuthenticationFailed)}, 401},
-		"a refused copy":             {&seawall.Stack{Authenticate: seawall.Chain(as("acct_1"), refusing(apierror.CodePermissionDenied))}, 403},
-		"a limit":                    {&seawall.Stack{RateLimit: limit}, 429},
-		"a limit of a principal":     {&seawall.Stack{Authenticate: as("acct_1"), RateLimit: limit}, 429},
-		"a limit below a deadline":   {&seawall.Stack{Timeout: time.Hour, AddressLimit: limit}, 429},
-		"a cached answer":            {&seawall.Stack{Idempotency: answering(ok)}, 200},
-		"a body that is too large":   {&seawall.Stack{MaxBody: 1}, 413},
-		"a panic":                    {&seawall.Stack{Authenticate: answering(panicking("bug"))}, 500},
-		"an error that Skip lets by": {&seawall.Stack{Skip: func(*http.Request) bool { return true }, Authenticate: refusing(apierror.CodeAuthenticationFailed)}, 401},
+		"an invalid key":                      {&seawall.Stack{Authenticate: refusing(apierror.CodeAuthenticationFailed)}, 401},
+		"a missing permission":                {&seawall.Stack{Authenticate: seawall.Chain(as("acct_1"), refusing(apierror.CodePermissionDenied))}, 403},
+		"a limit":                             {&seawall.Stack{RateLimit: limit}, 429},
+		"a limit of a principal":              {&seawall.Stack{Authenticate: as("acct_1"), RateLimit: limit}, 429},
+		"a limit below a deadline":            {&seawall.Stack{Timeout: time.Hour, AddressLimit: limit}, 429},
+		"a cached answer":                     {&seawall.Stack{Idempotency: answering(ok)}, 200},
+		"a body that is too large":            {&seawall.Stack{MaxBody: 1}, 413},
+		"a panic":                             {&seawall.Stack{Authenticate: answering(panicking("bug"))}, 500},
+		"an invalid key of a skipped request": {&seawall.Stack{Skip: func(*http.Request) bool { return true }, Authenticate: refusing(apierror.CodeAuthenticationFailed)}, 401},
 	}
 }
 
-// early asks s for a thing, inside of a layer as tracing is, which has the pattern at the end.
+// early sends a request to s, and returns its status, the pattern that outer middleware finds in its
+// own request, and the line of the access log.
 func early(t *testing.T, protocol func(http.Handler) *memhttp.Server, s *seawall.Stack, h http.Handler) (status int, outer string, line map[string]any) {
 	t.Helper()
 	var logs logs
@@ -244,7 +242,7 @@ func TestRequestsThatDoNotReachTheMuxHaveItsPattern(t *testing.T) {
 			}{
 				"ServeMux":                   {routes(), route},
 				"ServeMux without a route":   {mux("/v2/", ok), ""},
-				"a router that is not one":   {plain(routes().ServeHTTP), ""},
+				"another router":             {plain(routes().ServeHTTP), ""},
 				"ServeMux around a ServeMux": {mux("/v1/", routes()), "/v1/"},
 			} {
 				t.Run(protocol.name+"/"+name+"/"+router, func(t *testing.T) {
@@ -286,11 +284,10 @@ func TestAReplayHasThePatternOfItsRoute(t *testing.T) {
 	}
 }
 
-// What a router has said is not overruled by what the mux would have said.
 func TestTheMuxDoesNotReplaceThePatternOfARouter(t *testing.T) {
 	t.Parallel()
 	const route = "POST /v1/things/{thing}"
-	says := func(next http.Handler) http.Handler {
+	sets := func(next http.Handler) http.Handler {
 		return plain(func(w http.ResponseWriter, r *http.Request) {
 			seawall.SetPattern(r, route)
 			next.ServeHTTP(w, r)
@@ -299,12 +296,12 @@ func TestTheMuxDoesNotReplaceThePatternOfARouter(t *testing.T) {
 	refuses := func(http.Handler) http.Handler { return failing(nil, apierror.CodeAuthenticationFailed) }
 	for _, protocol := range protocols {
 		for name, authenticate := range map[string]seawall.Middleware{
-			"before the mux":         seawall.Chain(says, refuses),
-			"and the mux is reached": says,
-			"and a copy is refused":  seawall.Chain(as("acct_1"), says, refuses),
+			"before the mux":         seawall.Chain(sets, refuses),
+			"and the mux is reached": sets,
+			"and a copy is refused":  seawall.Chain(as("acct_1"), sets, refuses),
 		} {
 			for router, h := range map[string]http.Handler{
-				"around a ServeMux": mux("/v1/", says(ok)), "around another router": says(ok),
+				"around a ServeMux": mux("/v1/", sets(ok)), "around another router": sets(ok),
 			} {
 				t.Run(protocol.name+"/"+name+"/"+router, func(t *testing.T) {
 					t.Parallel()
@@ -317,7 +314,7 @@ func TestTheMuxDoesNotReplaceThePatternOfARouter(t *testing.T) {
 	}
 }
 
-// Looking twice would find the route that was added meanwhile.
+// A second look would find the route that is added here.
 func TestAMuxWithoutTheRouteIsAskedOnce(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range protocols {
@@ -335,7 +332,7 @@ func TestAMuxWithoutTheRouteIsAskedOnce(t *testing.T) {
 	}
 }
 
-// An access log that writes nothing names the route all the same.
+// It does so even if it writes nothing, because outer middleware finds the pattern too.
 func TestAccessLogAloneFindsThePatternInItsMux(t *testing.T) {
 	t.Parallel()
 	routes := mux("POST /v1/things/{id}", ok)
@@ -348,7 +345,7 @@ func TestAccessLogAloneFindsThePatternInItsMux(t *testing.T) {
 	}
 }
 
-// The mux takes the path for the pattern then, and paths hold ids.
+// ServeMux returns the path as the pattern of such a request.
 func TestARedirectedCONNECTHasNoPattern(t *testing.T) {
 	t.Parallel()
 	h := (&seawall.Stack{Logger: discard}).Handler(mux("/v1/things/{id}/", ok))
@@ -360,7 +357,6 @@ func TestARedirectedCONNECTHasNoPattern(t *testing.T) {
 	}
 }
 
-// ServeMux takes the path of a CONNECT that it redirects for the pattern: paths hold ids.
 func TestAccessLogHasNoPathOfACONNECT(t *testing.T) {
 	t.Parallel()
 	shop := mux("/v1/things/{id}/", ok)

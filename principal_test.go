@@ -28,7 +28,7 @@ func TestWithPrincipalNeedsNoChain(t *testing.T) {
 	inside := seawall.WithPrincipal(r, "acct_1")
 	require.Equal(t, "acct_1", seawall.Principal(inside.Context()))
 	require.Equal(t, "acct_1", seawall.AuthenticatedAs(inside.Context()))
-	require.Empty(t, seawall.Principal(r.Context()), "the caller's request was changed")
+	require.Empty(t, seawall.Principal(r.Context()), "the original was changed")
 }
 
 func TestTheLastPrincipalWins(t *testing.T) {
@@ -37,7 +37,6 @@ func TestTheLastPrincipalWins(t *testing.T) {
 	require.Equal(t, "acct_1", serveOne(h, nil).Body.String())
 }
 
-// Impersonation: who was authenticated first stays who was authenticated.
 func TestWithPrincipalLeavesOtherContextsAlone(t *testing.T) {
 	t.Parallel()
 	type key struct{}
@@ -105,7 +104,7 @@ func TestPrincipalsSetConcurrentlyAndLate(t *testing.T) {
 	require.Equal(t, "outer", logs.access(t)[0]["authenticated"])
 }
 
-// showAuthenticated logs both ways of asking for the principal.
+// showAuthenticated returns attributes for both functions that return a principal.
 func showAuthenticated(r *http.Request) []slog.Attr {
 	return []slog.Attr{
 		slog.String("principal", seawall.Principal(r.Context())),
@@ -113,7 +112,6 @@ func showAuthenticated(r *http.Request) []slog.Attr {
 	}
 }
 
-// The access log, further out, knows whom the request was authenticated as.
 func TestAttrsSeeThePrincipal(t *testing.T) {
 	t.Parallel()
 	var logs logs
@@ -151,7 +149,6 @@ func TestThePrincipalOfACloneIsNotLogged(t *testing.T) {
 	require.Empty(t, logs.access(t)[0]["authenticated"])
 }
 
-// A context that was replaced acts for no one, wherever the response's tracker was made.
 func TestAReplacedContextHasNoPrincipal(t *testing.T) {
 	t.Parallel()
 	for name, chain := range map[string]seawall.Middleware{
@@ -176,7 +173,7 @@ func TestAContextDoesNotKeepItsRequestAlive(t *testing.T) {
 	} {
 		var kept context.Context
 		var seen weak.Pointer[http.Request]
-		handler := plain(func(_ http.ResponseWriter, r *http.Request) { // a foreign copy, and one that no one serves
+		handler := plain(func(_ http.ResponseWriter, r *http.Request) { // a copy of another middleware, and one that is not served
 			copied := seawall.WithPrincipal(r.WithContext(r.Context()), "acct_1")
 			seen, kept = weak.Make(copied), copied.Context()
 		})
@@ -187,7 +184,6 @@ func TestAContextDoesNotKeepItsRequestAlive(t *testing.T) {
 	}
 }
 
-// A copy that is made when the request is over is not remembered for it.
 func TestACopyMadeAfterTheRequestIsNotKept(t *testing.T) {
 	t.Parallel()
 	var r *http.Request
@@ -198,7 +194,7 @@ func TestACopyMadeAfterTheRequestIsNotKept(t *testing.T) {
 	runtime.KeepAlive(r)
 }
 
-// A handler that makes very many copies does not have them all kept: a batch may be long.
+// A handler may make a copy for each item of a long batch.
 func TestAtMostEightCopiesAreKept(t *testing.T) {
 	t.Parallel()
 	serveOne((&seawall.Stack{Logger: discard}).Handler(plain(func(_ http.ResponseWriter, r *http.Request) {

@@ -10,8 +10,7 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// A Renderer holds for everything below it, whatever is in between. The strict one folds a 503
-// into a 500.
+// A strict Renderer answers a 503 as a 500.
 func TestARendererAppliesToEverythingInside(t *testing.T) {
 	t.Parallel()
 	strict := (&apierror.Renderer{Strict: true, Logger: discard}).Handler

@@ -16,7 +16,7 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// responseExchanges are responses of handlers that do not fail late.
+// responseExchanges are responses of handlers that fail, if at all, before their response has begun.
 var responseExchanges = []exchange{
 	// Successes.
 	{name: "success", handler: ok, status: 200, body: "ok"},
@@ -25,7 +25,7 @@ var responseExchanges = []exchange{
 	{name: "204", handler: plain(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }), status: 204},
 
 	{
-		name: "a second status is the handler's mistake, and net/http's to complain of",
+		name: "a second status is ignored, and logged by net/http",
 		handler: plain(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusAccepted)
 			w.WriteHeader(http.StatusCreated)
@@ -42,7 +42,7 @@ var responseExchanges = []exchange{
 		status: 404, code: apierror.CodeResourceMissing, logged: map[string]any{"bytes": 0.},
 	},
 	{
-		name: "error after headers of the body that does not come",
+		name: "error after headers of a body that is not sent",
 		handler: failing(func(w http.ResponseWriter) {
 			h := w.Header()
 			h.Set("Content-Length", "5")
@@ -76,7 +76,7 @@ var responseExchanges = []exchange{
 		status: 404, logged: map[string]any{"code": "resource_missing"},
 	},
 	{
-		name: "error below an outer compressor that says so at once", outside: compress(true), handler: panicking("bug"),
+		name: "panic below an outer compressor that sets its header first", outside: compress(true), handler: panicking("bug"),
 		request: acceptGzip,
 		check:   func(t *testing.T, a answer) { gunzip(t, a).requireError(t, 500, apierror.CodeAPIError) },
 		status:  500, logged: map[string]any{"code": "api_error"}, others: []string{logPanic},
@@ -95,7 +95,7 @@ var responseExchanges = []exchange{
 	},
 
 	{
-		name: "panic below a compressor that ends its stream on the way up",
+		name: "panic below a compressor that closes its stream",
 		handler: plain(func(w http.ResponseWriter, _ *http.Request) {
 			gz := gzip.NewWriter(w)
 			defer gz.Close()
@@ -117,7 +117,7 @@ func TestResponses(t *testing.T) {
 	runExchanges(t, responseExchanges)
 }
 
-// A reverse proxy passes a 1xx on, and clears the header then: golang/go#81207.
+// A reverse proxy passes on a 1xx, and then clears the header: golang/go#81207.
 func TestHeaderFieldsSurviveAnInformationalResponse(t *testing.T) {
 	t.Parallel()
 	early := func(status int, end func(http.ResponseWriter)) http.Handler {
@@ -177,8 +177,7 @@ func TestHeaderFieldsSurviveAnInformationalResponse(t *testing.T) {
 	}
 }
 
-// A handler that clears the header by itself after a 1xx has the fields; without a 1xx they are
-// its own to remove.
+// The fields are only restored after a 1xx.
 func TestHandlersMayRemoveHeaderFields(t *testing.T) {
 	t.Parallel()
 	w := serveOne(seawall.RequestID(nil)(plain(func(w http.ResponseWriter, _ *http.Request) {

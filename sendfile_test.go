@@ -15,7 +15,7 @@ import (
 	"github.com/seawall-go/seawall/internal/copycount"
 )
 
-// Over real TCP: a file goes through all of the chain to the connection's own ReadFrom. HTTP/2 has none.
+// This needs a TCP connection, and HTTP/1.
 func TestFilesReachTheReadFromOfTheConnection(t *testing.T) {
 	t.Parallel()
 	const size = 1 << 20
@@ -38,6 +38,6 @@ func TestFilesReachTheReadFromOfTheConnection(t *testing.T) {
 
 	require.NoError(t, a.err)
 	require.Len(t, a.body, size)
-	require.GreaterOrEqual(t, l.Copied(), int64(size-1024), "the first bytes net/http writes by itself")
+	require.GreaterOrEqual(t, l.Copied(), int64(size-1024), "net/http writes the first bytes itself")
 	require.InDelta(t, size, logs.access(t)[0]["bytes"], 0)
 }

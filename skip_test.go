@@ -15,15 +15,15 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// Requests that are exempt reach their handler, and so do all others. A recorder says 200 for a
-// handler that never ran, so the calls are counted.
+// Exempt requests and all others reach their handler. The calls are counted, because a recorder has
+// status 200 even if no handler ran.
 func TestHandlersBehindSkipAreReached(t *testing.T) {
 	t.Parallel()
 	skip := func(r *http.Request) bool { return r.Header.Get("Skip") != "" }
 	memory := func() *ratelimit.Memory { return ratelimit.NewMemory(nil) }
 	rule := ratelimit.Rule{Limit: ratelimit.PerHour(100), Key: everybody, Skip: skip}
 	for name, chain := range map[string]seawall.Middleware{
-		"Stack, nothing else": (&seawall.Stack{Logger: discard, Skip: skip}).Handler,
+		"Stack without bounds": (&seawall.Stack{Logger: discard, Skip: skip}).Handler,
 		"Stack": (&seawall.Stack{
 			Logger: discard, Skip: skip, Timeout: time.Hour, MaxBody: 100, MaxInFlight: 1, Authenticate: as("acct_1"),
 			AddressLimit: ratelimit.New(memory(), nil, ratelimit.Rule{Limit: ratelimit.PerHour(100), Key: everybody}),
@@ -55,7 +55,6 @@ func TestHandlersBehindSkipAreReached(t *testing.T) {
 	}
 }
 
-// What is exempt from a bound is not counted either: it runs while the bound is reached.
 func TestSkippedRequestsAreNotBounded(t *testing.T) {
 	t.Parallel()
 	reached := 0
@@ -82,7 +81,6 @@ func TestSkippedRequestsAreNotBounded(t *testing.T) {
 	require.Zero(t, refused)
 }
 
-// A stream loses its deadline by NoTimeout, and nothing else.
 func TestNoTimeoutExemptsOnlyFromTheTimeout(t *testing.T) {
 	t.Parallel()
 	h := (&seawall.Stack{

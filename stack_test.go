@@ -25,7 +25,7 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// The parts that the service brings, from the outside in.
+// The parts that the service supplies, from the outside in.
 func TestStackOrder(t *testing.T) {
 	t.Parallel()
 	var got trace
@@ -48,7 +48,7 @@ func TestStackOrder(t *testing.T) {
 	require.Equal(t, trace{"authenticate", "handler", "/authenticate"}, got)
 }
 
-// deadlines records which records were written under a deadline.
+// deadlines is a slog.Handler that notes which messages have a context with a deadline.
 type deadlines struct {
 	slog.Handler
 	of map[string]bool
@@ -61,7 +61,7 @@ func (d deadlines) Handle(ctx context.Context, record slog.Record) error {
 	return nil
 }
 
-// The parts that the Stack brings: each is shown to be outside of the next.
+// Each part is shown to be outside of the next.
 func TestStackOrderOfItsOwnParts(t *testing.T) {
 	t.Parallel()
 	var logs logs
@@ -94,8 +94,8 @@ func TestStackOrderOfItsOwnParts(t *testing.T) {
 
 	large := httptest.NewRecorder()
 	h.ServeHTTP(large, httptest.NewRequest(http.MethodPost, "/", strings.NewReader("too large")))
-	require.Equal(t, http.StatusRequestEntityTooLarge, large.Code, "the body limit is outside of the bound on requests")
-	require.True(t, seen.of[logFailed], "the time-out is outside of the body limit")
+	require.Equal(t, http.StatusRequestEntityTooLarge, large.Code, "MaxBody is outside of MaxInFlight")
+	require.True(t, seen.of[logFailed], "Timeout is outside of MaxBody")
 
 	require.Equal(t, http.StatusServiceUnavailable, serveOne(h, nil).Code)
 	require.Equal(t, 1, reached, "the bound on requests is outside of the address limit")
@@ -111,8 +111,7 @@ func TestStackOrderOfItsOwnParts(t *testing.T) {
 	}
 }
 
-// All packages in one Stack: what authentication and the rate limit answer never becomes what an Idempotency-Key answers from then
-// on, and repetitions are limited too.
+// A 401 or a 429 is never kept as the answer to a key, and replays are limited too.
 func TestStackWithLimitsAndIdempotency(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range protocols {
@@ -157,7 +156,6 @@ func TestStackWithLimitsAndIdempotency(t *testing.T) {
 	}
 }
 
-// What the service brings may panic too.
 func TestPanicsOfTheServicesMiddlewareAreAnswered(t *testing.T) {
 	t.Parallel()
 	bad := func(http.Handler) http.Handler { return panicking("bug") }
@@ -177,7 +175,7 @@ func TestPanicsOfTheServicesMiddlewareAreAnswered(t *testing.T) {
 	}
 }
 
-// The zero Stack is ids, log and recovery.
+// The zero Stack has request ids, an access log and recovery.
 func TestZeroStack(t *testing.T) {
 	t.Parallel()
 	w := serveOne((&seawall.Stack{Logger: discard}).Handler(showID), nil)
@@ -237,7 +235,6 @@ func TestInvalidArgumentsPanic(t *testing.T) {
 	}
 }
 
-// No bound is too small to count.
 func TestStackAcceptsTheSmallestBounds(t *testing.T) {
 	t.Parallel()
 	h := (&seawall.Stack{Logger: discard, Timeout: 1, MaxBody: 1, MaxInFlight: 1}).Handler(
@@ -253,7 +250,6 @@ func TestStackAcceptsTheSmallestBounds(t *testing.T) {
 	require.Equal(t, "http: request body too large true", w.Body.String())
 }
 
-// What handlers get below all of a Stack.
 func TestStackKeepsInterfaces(t *testing.T) {
 	t.Parallel()
 	stack := &seawall.Stack{
@@ -275,7 +271,7 @@ func TestStackKeepsInterfaces(t *testing.T) {
 	}
 }
 
-// The race detector watches: a handler must not change the request that it was given.
+// The race detector reports a handler that writes to its request.
 func TestARequestMayBeServedTwiceAtTheSameTime(t *testing.T) {
 	t.Parallel()
 	h := (&seawall.Stack{Logger: discard, Authenticate: as("acct_1")}).Handler(ok)
@@ -287,7 +283,7 @@ func TestARequestMayBeServedTwiceAtTheSameTime(t *testing.T) {
 	wg.Wait()
 }
 
-// router is another framework's: it knows its own not found.
+// router is another router, with its own 404.
 type router map[string]http.Handler
 
 func (rt router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -320,8 +316,7 @@ func TestStackAroundAnotherRouter(t *testing.T) {
 	}
 }
 
-// A gateway: what the service behind it answers goes out with one id, and what it cuts off stays
-// cut off.
+// Responses have one id, and a response that the service behind the proxy aborts is aborted.
 func TestStackAroundAReverseProxy(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range protocols {
@@ -355,8 +350,7 @@ func TestStackAroundAReverseProxy(t *testing.T) {
 	}
 }
 
-// A Stack in a Stack: one id, the inner one's way to render inside and the outer one's outside,
-// and each its own log.
+// Both have the same id. Each has its own Renderer and log.
 func TestStackInAStack(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range protocols {
@@ -376,7 +370,7 @@ func TestStackInAStack(t *testing.T) {
 			require.NoError(t, err)
 			r.Header.Set("X-Request-Id", "from-outside")
 			a := do(s.Client(), r)
-			a.requireError(t, http.StatusInternalServerError, apierror.CodeAPIError) // folded, as the strict profile says
+			a.requireError(t, http.StatusInternalServerError, apierror.CodeAPIError) // instead of 503, because the Renderer is strict
 			get(t, s, "/outer/").requireError(t, http.StatusServiceUnavailable, apierror.CodeServiceUnavailable)
 			get(t, s, "/panic/").requireError(t, http.StatusInternalServerError, apierror.CodeAPIError)
 

@@ -17,14 +17,14 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// tenants authenticates by the Authorization header, which is the tenant itself here.
+// tenants is an authentication whose Authorization header is the tenant.
 func tenants(next http.Handler) http.Handler {
 	return plain(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, seawall.WithPrincipal(r, r.Header.Get("Authorization")))
 	})
 }
 
-// subRequests are the ways in which handlers make them of their own request.
+// subRequests are the ways in which a handler makes a sub-request of its request.
 var subRequests = map[string]func(*http.Request) *http.Request{
 	"Clone": func(r *http.Request) *http.Request { return r.Clone(r.Context()) },
 	"NewRequestWithContext": func(r *http.Request) *http.Request {
@@ -41,7 +41,7 @@ var subRequests = map[string]func(*http.Request) *http.Request{
 	},
 }
 
-// servePart serves a sub-request of r for the tenant, and returns the answer.
+// servePart serves a sub-request of r for the tenant.
 func servePart(r *http.Request, sub func(*http.Request) *http.Request, h http.Handler, tenant string) *httptest.ResponseRecorder {
 	s := sub(r)
 	s.Header.Set("Authorization", tenant)
@@ -52,40 +52,39 @@ func servePart(r *http.Request, sub func(*http.Request) *http.Request, h http.Ha
 	return w
 }
 
+// tenantGuards are guards that distinguish tenants.
+var tenantGuards = map[string]func() seawall.Middleware{
+	"nothing else": func() seawall.Middleware { return nil },
+	"ratelimit":    oneAnHour,
+	"idempotent":   onceForEachKey,
+	"ratelimit and idempotent": func() seawall.Middleware {
+		return seawall.Chain(oneAnHour(), onceForEachKey())
+	},
+	"a Stack of their own": func() seawall.Middleware { return (&seawall.Stack{Logger: discard}).Handler },
+}
+
+func oneAnHour() seawall.Middleware {
+	return ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{
+		Limit: ratelimit.PerHour(1), Key: ratelimit.ByPrincipal,
+	})
+}
+
+func onceForEachKey() seawall.Middleware {
+	return idempotent.New(idempotent.NewMemory(nil), idempotent.ByPrincipal, nil)
+}
+
 func TestConcurrentSubRequestsKeepTheirPrincipals(t *testing.T) {
 	t.Parallel()
 	const tenantsInABatch = 8
-	guards := map[string]func() seawall.Middleware{
-		"nothing else": func() seawall.Middleware { return nil },
-		"ratelimit": func() seawall.Middleware {
-			return ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{
-				Limit: ratelimit.PerHour(1), Key: ratelimit.ByPrincipal,
-			})
-		},
-		"idempotent": func() seawall.Middleware {
-			return idempotent.New(idempotent.NewMemory(nil), idempotent.ByPrincipal, nil)
-		},
-		"ratelimit and idempotent": func() seawall.Middleware {
-			return seawall.Chain(
-				ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{
-					Limit: ratelimit.PerHour(1), Key: ratelimit.ByPrincipal,
-				}),
-				idempotent.New(idempotent.NewMemory(nil), idempotent.ByPrincipal, nil))
-		},
-		"a Stack of their own": func() seawall.Middleware {
-			stack := &seawall.Stack{Logger: discard}
-			return stack.Handler
-		},
-	}
 	for name, sub := range subRequests {
-		for guard, guarded := range guards {
+		for guard, guarded := range tenantGuards {
 			t.Run(name+"/"+guard, func(t *testing.T) {
 				t.Parallel()
 				var start sync.WaitGroup
 				start.Add(tenantsInABatch)
 				inner := seawall.Chain(tenants, guarded())(plain(func(w http.ResponseWriter, r *http.Request) {
 					start.Done()
-					start.Wait() // all of them are running
+					start.Wait() // until all of them run
 					fmt.Fprint(w, seawall.Principal(r.Context()))
 				}))
 				var logs logs
@@ -115,7 +114,6 @@ func TestConcurrentSubRequestsKeepTheirPrincipals(t *testing.T) {
 	}
 }
 
-// The second tenant's first request is no retry of the first one's.
 func TestSequentialSubRequestsKeepTheirPrincipals(t *testing.T) {
 	t.Parallel()
 	for name, sub := range subRequests {
@@ -157,7 +155,7 @@ func TestSubRequestInheritsThePrincipal(t *testing.T) {
 	}
 }
 
-// A sub-request has its own line if it passes an access log, under the id of the whole.
+// The lines have the id of the outer request.
 func TestSubRequestsHaveTheirOwnLines(t *testing.T) {
 	t.Parallel()
 	for name, sub := range subRequests {
@@ -189,7 +187,6 @@ func TestSubRequestsHaveTheirOwnLines(t *testing.T) {
 	}
 }
 
-// A sub-request that nobody authenticates is logged under the principal that it inherits.
 func TestSubRequestsAreLoggedWithTheInheritedPrincipal(t *testing.T) {
 	t.Parallel()
 	var inner logs
@@ -203,7 +200,6 @@ func TestSubRequestsAreLoggedWithTheInheritedPrincipal(t *testing.T) {
 	require.Empty(t, line["authenticated"])
 }
 
-// An error that a sub-request answers for its request is the request's.
 func TestAnErrorThatASubRequestAnswersIsLogged(t *testing.T) {
 	t.Parallel()
 	var outer, inner logs

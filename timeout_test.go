@@ -15,7 +15,7 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// timeoutExchanges are requests that take too long.
+// timeoutExchanges are requests around a deadline.
 var timeoutExchanges = []exchange{
 	{
 		name: "deadline ignored", stack: &seawall.Stack{Timeout: time.Second},
@@ -34,7 +34,7 @@ var timeoutExchanges = []exchange{
 		status: 504, code: apierror.CodeTimeout, others: []string{logFailed},
 	},
 	{
-		name: "deadline in the middle, and the handler goes on", stack: &seawall.Stack{Timeout: time.Second},
+		name: "deadline after a part, and the handler continues", stack: &seawall.Stack{Timeout: time.Second},
 		handler: plain(func(w http.ResponseWriter, r *http.Request) {
 			io.WriteString(w, "it ")
 			<-r.Context().Done()
@@ -43,7 +43,7 @@ var timeoutExchanges = []exchange{
 		status: 200, body: "it ends",
 	},
 	{
-		name: "deadline in the middle, and the handler gives up", stack: &seawall.Stack{Timeout: time.Second},
+		name: "deadline after a part, and the handler returns the error", stack: &seawall.Stack{Timeout: time.Second},
 		handler: apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 			flushedPart(w)
 			<-r.Context().Done()
@@ -65,7 +65,7 @@ var timeoutExchanges = []exchange{
 		handler: http.TimeoutHandler(apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 			time.Sleep(time.Minute)
 			part(w)
-			return errSecret // the response is long gone; the slot is still there
+			return errSecret // after the response was sent
 		}), time.Second, "too slow"),
 		status: 503, body: "too slow", others: []string{logAborted},
 	},
@@ -96,7 +96,6 @@ func TestTimeout(t *testing.T) {
 	runExchanges(t, timeoutExchanges)
 }
 
-// Time-outs alone, and one in another: the earlier deadline holds.
 func TestTheEarlierOfTwoTimeoutsHolds(t *testing.T) {
 	t.Parallel()
 	for _, bounds := range [][]seawall.Middleware{
@@ -112,7 +111,6 @@ func TestTheEarlierOfTwoTimeoutsHolds(t *testing.T) {
 	}
 }
 
-// What a handler has started with its context ends with it.
 func TestTimeoutEndsTheContextWithTheHandler(t *testing.T) {
 	t.Parallel()
 	var ctx context.Context

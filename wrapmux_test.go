@@ -29,7 +29,7 @@ var muxExchanges = []exchange{
 		check: func(t *testing.T, a answer) { require.Equal(t, []string{"GET, HEAD"}, a.Header["Allow"]) },
 	},
 	{
-		name: "redirect to the folder", handler: mux("GET /v1/things/", ok), request: path("/v1/things"),
+		name: "redirect to the subtree", handler: mux("GET /v1/things/", ok), request: path("/v1/things"),
 		check: func(t *testing.T, a answer) {
 			require.Equal(t, "/v1/things/?key=hush", a.Header.Get("Location"))
 			a.requireID(t)
@@ -37,7 +37,7 @@ var muxExchanges = []exchange{
 		status: 307, logged: map[string]any{"pattern": "GET /v1/things/"},
 	},
 	{
-		name: "redirect to the clean path, where no route is", handler: mux("GET /v1/things", ok), request: path("/v1//hush"),
+		name: "redirect to a clean path without a route", handler: mux("GET /v1/things", ok), request: path("/v1//hush"),
 		check:  func(t *testing.T, a answer) { require.Equal(t, "/v1/hush?key=hush", a.Header.Get("Location")) },
 		status: 307,
 	},
@@ -68,7 +68,7 @@ func TestWrapMux(t *testing.T) {
 	runExchanges(t, muxExchanges)
 }
 
-// Requests that no HTTP client sends, or that HTTP/2 cannot express.
+// No client of net/http sends these requests.
 func TestUnusualRequestTargets(t *testing.T) {
 	t.Parallel()
 	shop := http.NewServeMux()
@@ -77,8 +77,8 @@ func TestUnusualRequestTargets(t *testing.T) {
 	for name, row := range map[string]struct {
 		request string
 		status  int
-		code    apierror.Code // "" for an answer of the mux or of net/http
-		pattern any           // nil where the chain is not reached
+		code    apierror.Code // empty for a response of the mux or of net/http
+		pattern any           // nil if the chain is not reached
 	}{
 		"CONNECT to an authority":         {"CONNECT hush.example:443 HTTP/1.1\r\nHost: hush.example:443\r\n\r\n", 404, apierror.CodeResourceMissing, ""},
 		"CONNECT to a path":               {"CONNECT /v1/things/hush/ HTTP/1.1\r\nHost: x\r\n\r\n", 200, "", "/v1/things/{id}/"},
@@ -88,8 +88,8 @@ func TestUnusualRequestTargets(t *testing.T) {
 		"OPTIONS * is net/http's":         {"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 200, "", nil},
 		"OPTIONS of a route":              {"OPTIONS /v1/things HTTP/1.1\r\nHost: x\r\n\r\n", 405, apierror.CodeMethodNotAllowed, ""},
 		"absolute form":                   {"GET http://hush.example/v1/things HTTP/1.1\r\nHost: x\r\n\r\n", 200, "", "GET /v1/things"},
-		"a method of its own":             {"HUSH /v1/things HTTP/1.1\r\nHost: x\r\n\r\n", 405, apierror.CodeMethodNotAllowed, ""},
-		"a method that never ends":        {strings.Repeat("X", 1<<18) + " /v1/things HTTP/1.1\r\nHost: x\r\n\r\n", 405, apierror.CodeMethodNotAllowed, ""},
+		"an unknown method":               {"HUSH /v1/things HTTP/1.1\r\nHost: x\r\n\r\n", 405, apierror.CodeMethodNotAllowed, ""},
+		"a long method":                   {strings.Repeat("X", 1<<18) + " /v1/things HTTP/1.1\r\nHost: x\r\n\r\n", 405, apierror.CodeMethodNotAllowed, ""},
 		"no path":                         {"GET ?key=hush HTTP/1.1\r\nHost: x\r\n\r\n", 400, "", nil},
 		"two ids, one with control bytes": {"GET /v1/things HTTP/1.1\r\nHost: x\r\nX-Request-Id: a\x01b\r\n\r\n", 400, "", nil},
 		"HTTP/1.0":                        {"GET /v1/hush HTTP/1.0\r\n\r\n", 404, apierror.CodeResourceMissing, ""},
@@ -126,7 +126,6 @@ func TestUnusualRequestTargets(t *testing.T) {
 	}
 }
 
-// NotFound alone, below nothing of ours.
 func TestWrapMuxNeedsNoChain(t *testing.T) {
 	t.Parallel()
 	w := serveOne(seawall.WrapMux(mux("POST /", ok)), nil)
@@ -135,7 +134,6 @@ func TestWrapMuxNeedsNoChain(t *testing.T) {
 	require.Equal(t, "ok", serveOne(seawall.WrapMux(mux("GET /", ok)), nil).Body.String())
 }
 
-// A mux in a mux answers by itself, unless it has a NotFound of its own.
 func TestAMuxInAMuxNeedsItsOwnWrapMux(t *testing.T) {
 	t.Parallel()
 	inner := mux("GET /things", ok)
@@ -162,7 +160,7 @@ func TestAMuxInAMuxNeedsItsOwnWrapMux(t *testing.T) {
 	}
 }
 
-// What no handler has answered is no key's answer: the router's redirects, 404 and 405.
+// They are its redirects, 404 and 405.
 func TestResponsesOfTheMuxItselfAreNotKeptForAKey(t *testing.T) {
 	t.Parallel()
 	created := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) }
@@ -206,7 +204,7 @@ func TestResponsesOfTheMuxItselfAreNotKeptForAKey(t *testing.T) {
 				status, _ := post(path, "later"+path[1:])
 				require.GreaterOrEqual(t, status, 400, path)
 			}
-			mux.HandleFunc("POST /new", created) // is deployed
+			mux.HandleFunc("POST /new", created) // as a new version of the service does
 			mux.HandleFunc("POST /read", created)
 			for _, path := range []string{"/new", "/read"} {
 				status, replayed := post(path, "later"+path[1:])

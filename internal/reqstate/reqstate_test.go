@@ -24,33 +24,33 @@ func TestOneStatePerRequest(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r = r.WithContext(context.WithValue(r.Context(), key{}, "kept"))
 	if reqstate.From(r.Context()) != nil {
-		t.Fatal("a state from nowhere")
+		t.Fatal("a State that nothing has made")
 	}
 	inside, state := reqstate.Ensure(r)
 	if inside == r || reqstate.From(inside.Context()) != state {
 		t.Error("the state is not in the new request's context")
 	}
 	if reqstate.From(r.Context()) != nil {
-		t.Error("the caller's request was changed")
+		t.Error("the original request was changed")
 	}
 	if inside.Context().Value(key{}) != "kept" {
-		t.Error("the context's other values are lost")
+		t.Error("the context's other values were lost")
 	}
 	again, same := reqstate.Ensure(inside)
 	if again != inside || same != state {
-		t.Error("a second state for one request")
+		t.Error("a second State for one request")
 	}
 }
 
-func TestStateOfNobody(t *testing.T) {
+func TestANilStateIsEmpty(t *testing.T) {
 	t.Parallel()
 	s := reqstate.From(context.Background())
 	if s.RequestID() != "" || s.Principal() != "" || s.Err() != nil || s.Gone() || s.Renderer() != nil {
-		t.Error("a nil state knows something")
+		t.Error("not empty")
 	}
 }
 
-func TestEnsureRequestIDMakesOneIDForAll(t *testing.T) {
+func TestEnsureRequestIDMakesOneID(t *testing.T) {
 	t.Parallel()
 	_, s := reqstate.Ensure(httptest.NewRequest(http.MethodGet, "/", nil))
 	var made atomic.Int64
@@ -67,14 +67,13 @@ func TestEnsureRequestIDMakesOneIDForAll(t *testing.T) {
 	if made.Load() != 1 || s.RequestID() != "req_1" {
 		t.Error(made.Load(), s.RequestID())
 	}
-	var nobody *reqstate.State
-	if id := nobody.EnsureRequestID(mint); id != "req_2" {
+	var none *reqstate.State
+	if id := none.EnsureRequestID(mint); id != "req_2" {
 		t.Error(id)
 	}
 }
 
-// The race detector watches. What the goroutines learn must fit together, whatever their order.
-func TestStateMayBeUsedByManyAtOnce(t *testing.T) {
+func TestStateIsSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
 	const n = 32
 	w, r, s := reqstate.Enter(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
@@ -121,7 +120,7 @@ func TestStateMayBeUsedByManyAtOnce(t *testing.T) {
 	wg.Wait()
 
 	if made.Load() != 1 || s.RequestID() != "req_1" {
-		t.Errorf("%d ids were made, and the request has %q", made.Load(), s.RequestID())
+		t.Errorf("%d ids were made; the request has %q", made.Load(), s.RequestID())
 	}
 	if s.Principal() != "" {
 		t.Errorf("a context's principal changed to %q", s.Principal())
@@ -135,16 +134,21 @@ func TestStateMayBeUsedByManyAtOnce(t *testing.T) {
 	if !slices.Contains(errs, s.Late()) {
 		t.Errorf("late: %v", s.Late())
 	}
+}
 
-	// What the outermost record says is final.
-	s.Sending(errs[0], 500, true)
+func TestTheOutermostStatusIsFinal(t *testing.T) {
+	t.Parallel()
+	sent, other := errors.New("sent"), errors.New("other")
+	w, _, s := reqstate.Enter(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+	s.Sending(sent, 500, true)
 	w.WriteHeader(500)
-	for i := range n {
+	var wg sync.WaitGroup
+	for i := range 32 {
 		wg.Go(func() {
-			s.Sending(errs[i], 400+i, false)
+			s.Sending(other, 400+i, false)
 			s.Answered(400+i, false)
 			s.Answered(400+i, true)
-			if !errors.Is(s.Err(), errs[0]) || !s.Gone() {
+			if !errors.Is(s.Err(), sent) || !s.Gone() {
 				t.Errorf("%v was sent, gone: %v", s.Err(), s.Gone())
 			}
 		})

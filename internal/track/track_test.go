@@ -23,24 +23,24 @@ import (
 
 func TestMain(m *testing.M) { leakcheck.Main(m) }
 
-// bare has what http.ResponseWriter asks for and nothing else.
+// bare has the methods of http.ResponseWriter only.
 type bare struct{ w http.ResponseWriter }
 
 func (b bare) Header() http.Header         { return b.w.Header() }
 func (b bare) Write(p []byte) (int, error) { return b.w.Write(p) }
 func (b bare) WriteHeader(status int)      { b.w.WriteHeader(status) }
 
-// unwrapping hides every optional interface but leads on.
+// unwrapping hides the optional interfaces, and unwraps.
 type unwrapping struct{ bare }
 
 func (u unwrapping) Unwrap() http.ResponseWriter { return u.w }
 
-// flushing is a foreign writer that forwards http.Flusher, as many do, and unwraps.
+// flushing is a foreign writer that has http.Flusher, and unwraps.
 type flushing struct{ unwrapping }
 
 func (f flushing) Flush() { f.w.(http.Flusher).Flush() }
 
-// interfaces names what w has beyond http.ResponseWriter.
+// interfaces returns the names of the optional interfaces of w.
 func interfaces(w http.ResponseWriter) string {
 	var names []string
 	add := func(has bool, name string) {
@@ -61,7 +61,7 @@ func interfaces(w http.ResponseWriter) string {
 	return strings.Join(names, " ")
 }
 
-// serve calls f as the handler of one GET request of a server's.
+// serve calls f as the handler of a GET request to a server, and returns the body of the response.
 func serve(t *testing.T, newServer func(http.Handler) *memhttp.Server, f func(http.ResponseWriter, *http.Request)) string {
 	t.Helper()
 	s := newServer(http.HandlerFunc(f))
@@ -107,7 +107,7 @@ func TestWrappedWriterHasTheInterfacesOfTheOneBelow(t *testing.T) {
 						}
 					}
 					if track.Innermost(w) == w {
-						t.Error("no way down")
+						t.Error("the innermost writer cannot be reached")
 					}
 				}
 			}
@@ -118,8 +118,7 @@ func TestWrappedWriterHasTheInterfacesOfTheOneBelow(t *testing.T) {
 	}
 }
 
-// Three middlewares with foreign writers in between: every layer keeps what the layer below has.
-func TestThreeLayers(t *testing.T) {
+func TestThreeRecordsKeepTheInterfacesOfTheServersWriter(t *testing.T) {
 	t.Parallel()
 	body := serve(t, memhttp.New, func(w http.ResponseWriter, r *http.Request) {
 		var records [3]*track.Response
@@ -146,7 +145,7 @@ func TestThreeLayers(t *testing.T) {
 	}
 }
 
-func TestRecord(t *testing.T) {
+func TestResponseRecordsWhatWasWritten(t *testing.T) {
 	t.Parallel()
 	type want struct {
 		status              int
@@ -161,14 +160,14 @@ func TestRecord(t *testing.T) {
 	}{
 		{"nothing", "GET", func(http.ResponseWriter) {}, want{}},
 		{"status", "GET", func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) }, want{404, 0, true, false}},
-		{"first status counts", "GET", func(w http.ResponseWriter) {
+		{"two statuses", "GET", func(w http.ResponseWriter) {
 			w.WriteHeader(http.StatusNotFound)
 			w.WriteHeader(http.StatusOK)
 		}, want{404, 0, true, false}},
 		{"informational", "GET", func(w http.ResponseWriter) { w.WriteHeader(http.StatusEarlyHints) }, want{}},
-		{"the last informational one", "GET", func(w http.ResponseWriter) { w.WriteHeader(199) }, want{}},
-		{"the first that is not", "GET", func(w http.ResponseWriter) { w.WriteHeader(200) }, want{200, 0, true, false}},
-		{"nothing, and a length", "GET", func(w http.ResponseWriter) { w.Header().Set("Content-Length", "0") }, want{}},
+		{"the last informational status", "GET", func(w http.ResponseWriter) { w.WriteHeader(199) }, want{}},
+		{"the first final status", "GET", func(w http.ResponseWriter) { w.WriteHeader(200) }, want{200, 0, true, false}},
+		{"only a Content-Length", "GET", func(w http.ResponseWriter) { w.Header().Set("Content-Length", "0") }, want{}},
 		{"informational, then a status", "GET", func(w http.ResponseWriter) {
 			w.WriteHeader(http.StatusEarlyHints)
 			w.WriteHeader(http.StatusCreated)
@@ -181,7 +180,7 @@ func TestRecord(t *testing.T) {
 		{"string", "GET", func(w http.ResponseWriter) { w.(io.StringWriter).WriteString("abc") }, want{200, 3, true, false}},
 		{"flush", "GET", func(w http.ResponseWriter) { w.(http.Flusher).Flush() }, want{200, 0, true, false}},
 		{"controller's flush", "GET", func(w http.ResponseWriter) { http.NewResponseController(w).Flush() }, want{200, 0, true, false}},
-		{"whole", "GET", func(w http.ResponseWriter) {
+		{"complete", "GET", func(w http.ResponseWriter) {
 			w.Header().Set("Content-Length", "3")
 			w.Write([]byte("abc"))
 		}, want{200, 3, true, true}},
@@ -189,11 +188,11 @@ func TestRecord(t *testing.T) {
 			w.Header().Set("Content-Length", "4")
 			w.Write([]byte("abc"))
 		}, want{200, 3, true, false}},
-		{"nothing, as announced", "GET", func(w http.ResponseWriter) {
+		{"an empty body", "GET", func(w http.ResponseWriter) {
 			w.Header().Set("Content-Length", "0")
 			w.WriteHeader(http.StatusOK)
 		}, want{200, 0, true, true}},
-		{"no length", "GET", func(w http.ResponseWriter) {
+		{"an invalid Content-Length", "GET", func(w http.ResponseWriter) {
 			w.Header().Set("Content-Length", "three")
 			w.WriteHeader(http.StatusOK)
 		}, want{200, 0, true, false}},
@@ -213,8 +212,7 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// A status that net/http refuses is not one that went out.
-func TestNonsenseStatusIsNotRecorded(t *testing.T) {
+func TestInvalidStatusesAreNotRecorded(t *testing.T) {
 	t.Parallel()
 	w, record := track.Wrap(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 	func() {
@@ -226,9 +224,8 @@ func TestNonsenseStatusIsNotRecorded(t *testing.T) {
 	}
 }
 
-// net/http sends nothing for a source that gives nothing, so the response can still become an
-// error.
-func TestCopyOfNothingCommitsNothing(t *testing.T) {
+// net/http sends nothing for an empty source, so an error can still be sent.
+func TestAnEmptyCopyDoesNotCommit(t *testing.T) {
 	t.Parallel()
 	body := serve(t, memhttp.New, func(w http.ResponseWriter, r *http.Request) {
 		w, record := track.Wrap(w, r)
@@ -245,8 +242,8 @@ func TestCopyOfNothingCommitsNothing(t *testing.T) {
 	}
 }
 
-// net/http has sent the status before it sees that a source gives more than was announced.
-func TestCopyOfMoreThanWasAnnouncedCommits(t *testing.T) {
+// net/http sends the status before it sees that the source is longer than the Content-Length.
+func TestACopyThatIsTooLongCommits(t *testing.T) {
 	t.Parallel()
 	s := memhttp.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w, record := track.Wrap(w, r)
@@ -269,8 +266,7 @@ func TestCopyOfMoreThanWasAnnouncedCommits(t *testing.T) {
 	}
 }
 
-// A source that panics half-way leaves a response that has begun.
-func TestCopyThatPanicsCommits(t *testing.T) {
+func TestACopyThatPanicsCommits(t *testing.T) {
 	t.Parallel()
 	serve(t, memhttp.New, func(w http.ResponseWriter, r *http.Request) {
 		w, record := track.Wrap(w, r)
@@ -288,8 +284,8 @@ type panicReader struct{}
 
 func (panicReader) Read([]byte) (int, error) { panic("no more") }
 
-// A foreign writer that has no ReadFrom gets the bytes by Write: it may change them.
-func TestCopyDoesNotPassAForeignWriterBy(t *testing.T) {
+// A foreign writer without ReadFrom may change the bytes in Write.
+func TestACopyDoesNotBypassForeignWriters(t *testing.T) {
 	t.Parallel()
 	body := serve(t, memhttp.New, func(w http.ResponseWriter, r *http.Request) {
 		w, record := track.Wrap(shouting{flushing{unwrapping{bare{w}}}}, r)
@@ -336,7 +332,7 @@ func TestResponseControllerWorksThrough(t *testing.T) {
 	}
 }
 
-func TestFlushThatIsNotSupportedCommitsNothing(t *testing.T) {
+func TestAnUnsupportedFlushDoesNotCommit(t *testing.T) {
 	t.Parallel()
 	w, record := track.Wrap(bare{httptest.NewRecorder()}, httptest.NewRequest(http.MethodGet, "/", nil))
 	if err := http.NewResponseController(w).Flush(); !errors.Is(err, http.ErrNotSupported) {
@@ -347,9 +343,7 @@ func TestFlushThatIsNotSupportedCommitsNothing(t *testing.T) {
 	}
 }
 
-// Whoever takes the connection over, and however deep below foreign writers: each tracker on the
-// way knows.
-func TestHijackIsRecorded(t *testing.T) {
+func TestHijackIsRecordedByAllRecords(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		name   string
@@ -361,14 +355,14 @@ func TestHijackIsRecorded(t *testing.T) {
 			func(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter, error) { return w.(http.Hijacker).Hijack() },
 		},
 		{
-			"controller, through a writer that unwraps",
+			"ResponseController, through a writer that unwraps",
 			func(w http.ResponseWriter) http.ResponseWriter { return unwrapping{bare{w}} },
 			func(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter, error) {
 				return http.NewResponseController(w).Hijack()
 			},
 		},
 		{
-			"controller, through a writer that flushes and unwraps",
+			"ResponseController, through a writer that flushes and unwraps",
 			func(w http.ResponseWriter) http.ResponseWriter { return flushing{unwrapping{bare{w}}} },
 			func(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter, error) {
 				return http.NewResponseController(w).Hijack()
@@ -422,30 +416,30 @@ type refusing struct{ *httptest.ResponseRecorder }
 
 func (refusing) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, errRefused }
 
-// What a buffering writer in between holds back has not gone out, but its handler has written it.
-func TestFindThroughAForeignWriter(t *testing.T) {
+// Bytes in the buffer of a foreign writer were written, but not sent.
+func TestFindThroughABuffer(t *testing.T) {
 	t.Parallel()
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	w, outer := track.Wrap(httptest.NewRecorder(), r)
 	buffer := &buffering{ResponseWriter: w}
 
 	if found := track.Find(buffer); found != nil {
-		t.Error("nobody knows what was written to a foreign writer while nothing has gone out")
+		t.Error("found a record, but nothing was sent")
 	}
 	inner, record := track.Wrap(buffer, r)
 	if found := track.Find(inner); found != record {
-		t.Error("a tracker is its own record")
+		t.Error("did not find its own record")
 	}
 	io.WriteString(inner, "held back")
 	if outer.Committed() || !record.Committed() {
 		t.Error("outer committed, or inner not")
 	}
 	if found := track.Find(inner); found != record {
-		t.Error("the nearest committed record counts")
+		t.Error("did not find the nearest committed record")
 	}
 	buffer.release()
 	if found := track.Find(buffer); found != outer {
-		t.Error("what has gone out is known")
+		t.Error("did not find the record of what was sent")
 	}
 	if found := track.Find(bare{w}); found != nil {
 		t.Error("found something behind a writer that does not unwrap")
@@ -468,20 +462,20 @@ func TestEncoded(t *testing.T) {
 	rec.Header().Set("Content-Encoding", "gzip")
 	_, record := track.Wrap(rec, httptest.NewRequest(http.MethodGet, "/", nil))
 	if !record.Encoded() {
-		t.Error("a Content-Encoding that was there before is an outer writer's")
+		t.Error("a Content-Encoding that was set before")
 	}
 	rec.Header().Set("Content-Encoding", "")
 	if _, record = track.Wrap(rec, httptest.NewRequest(http.MethodGet, "/", nil)); record.Encoded() {
-		t.Error("an empty Content-Encoding encodes nothing")
+		t.Error("an empty Content-Encoding")
 	}
 	w, record := track.Wrap(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 	w.Header().Set("Content-Encoding", "gzip")
 	if record.Encoded() {
-		t.Error("a Content-Encoding that was set through the tracker is the handler's")
+		t.Error("a Content-Encoding that the handler sets")
 	}
 }
 
-func TestCopyReachesTheConnection(t *testing.T) {
+func TestACopyReachesTheConnection(t *testing.T) {
 	t.Parallel()
 	const size = 1 << 20
 	var recorded atomic.Int64
@@ -512,7 +506,7 @@ func TestCopyReachesTheConnection(t *testing.T) {
 		t.Errorf("%d bytes, %v", n, err)
 	}
 	s.Close() // waits for the handler
-	// net/http writes what it sniffs for the Content-Type by itself.
+	// net/http writes the first bytes itself, after it has detected the Content-Type.
 	if got := l.Copied(); got < size-1024 {
 		t.Errorf("%d of %d bytes went through the connection's ReadFrom", got, size)
 	}
@@ -521,9 +515,9 @@ func TestCopyReachesTheConnection(t *testing.T) {
 	}
 }
 
-// informational is the final header of an answer that begins with a 1xx, after which a reverse
-// proxy clears the header (golang/go#81207). Each layer wraps the writer of the one before, and
-// sets fields.
+// informational returns the final header of a response that begins with a 1xx. If clears is true, the
+// header is cleared after it, as a reverse proxy does (golang/go#81207). The layers wrap the writer
+// and set fields.
 func informational(clears bool, layers ...func(http.ResponseWriter, *http.Request) http.ResponseWriter) http.Header {
 	sent := make(http.Header)
 	var w http.ResponseWriter = final{sent}
@@ -541,14 +535,14 @@ func informational(clears bool, layers ...func(http.ResponseWriter, *http.Reques
 	return sent
 }
 
-// final is net/http's writer: a 1xx leaves the header as it is.
+// final is a server's writer, which leaves the header alone after a 1xx.
 type final struct{ header http.Header }
 
 func (f final) Header() http.Header         { return f.header }
 func (f final) Write(p []byte) (int, error) { return len(p), nil }
 func (f final) WriteHeader(int)             {}
 
-func TestFieldsAreRestoredOnce(t *testing.T) {
+func TestFieldsAreRestoredAfterA1xx(t *testing.T) {
 	t.Parallel()
 	wrap := func(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
 		w, _ = track.Wrap(w, r)
@@ -581,17 +575,17 @@ func TestFieldsAreRestoredOnce(t *testing.T) {
 	for _, row := range []struct {
 		name         string
 		layers       layers
-		list, single string // before what the back end says
-		cleared      string // the same, where not all of it is ours to put back
+		list, single string // the first values of the two fields
+		cleared      string // the list if the header was cleared
 	}{
 		{"one record", layers{wrap, a, b}, both, "5", both},
 		{"a foreign writer between", layers{wrap, a, opaque, wrap, b}, both, "5", both},
-		{"one that unwraps between", layers{wrap, a, foreign, wrap, b}, both, "5", both},
-		{"several between", layers{wrap, a, opaque, wrap, opaque, wrap, b, opaque, wrap}, both, "5", both},
-		{"a middleware that adds an item", layers{wrap, a, set("List", itemA+`,"m";r=1`)}, itemA + `,"m";r=1`, "9", itemA},
-		{"one between two", layers{wrap, a, set("List", itemA+`, "m"`), opaque, wrap, b}, itemA + `, "m", "b";r=5`, "5", itemA + `, "m", "b";r=5`},
+		{"a foreign writer that unwraps between", layers{wrap, a, foreign, wrap, b}, both, "5", both},
+		{"several foreign writers between", layers{wrap, a, opaque, wrap, opaque, wrap, b, opaque, wrap}, both, "5", both},
+		{"other middleware that adds an item", layers{wrap, a, set("List", itemA+`,"m";r=1`)}, itemA + `,"m";r=1`, "9", itemA},
+		{"other middleware between", layers{wrap, a, set("List", itemA+`, "m"`), opaque, wrap, b}, itemA + `, "m", "b";r=5`, "5", itemA + `, "m", "b";r=5`},
 		{"a 1xx between", layers{wrap, a, early, b}, both, "5", both},
-		{"a 1xx and a middleware between", layers{wrap, a, early, set("List", itemA+`,"m";r=1`)}, itemA + `,"m";r=1`, "9", itemA},
+		{"a 1xx and other middleware between", layers{wrap, a, early, set("List", itemA+`,"m";r=1`)}, itemA + `,"m";r=1`, "9", itemA},
 	} {
 		for _, clears := range []bool{false, true} {
 			h := informational(clears, row.layers...)
@@ -609,8 +603,7 @@ func TestFieldsAreRestoredOnce(t *testing.T) {
 	}
 }
 
-// What somebody has put in the place of a field is not followed by the field.
-func TestFieldsThatWereReplacedAreNotRestored(t *testing.T) {
+func TestReplacedFieldsAreNotRestored(t *testing.T) {
 	t.Parallel()
 	for _, clears := range []bool{false, true} {
 		h := informational(clears, func(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
@@ -633,81 +626,85 @@ func TestFieldsThatWereReplacedAreNotRestored(t *testing.T) {
 	}
 }
 
-// told is an owner that remembers what it was told.
+// told is an owner that records what it learns.
 type told []string
 
 func (o *told) Answered(status int, outermost bool) {
 	*o = append(*o, fmt.Sprint(status, " outermost: ", outermost))
 }
 
-func TestOwner(t *testing.T) {
-	t.Parallel()
+// threeRecords returns the writers of three records around each other, with foreign writers between.
+func threeRecords() (outer, middle, inner http.ResponseWriter) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	three := func() (outer, middle, inner http.ResponseWriter) {
-		outer, _ = track.Wrap(httptest.NewRecorder(), r)
-		middle, _ = track.Wrap(unwrapping{bare{outer}}, r)
-		inner, _ = track.Wrap(flushing{unwrapping{bare{middle}}}, r)
-		return outer, middle, inner
-	}
-	requireOwners := func(t *testing.T, want map[http.ResponseWriter]track.Owner) {
-		t.Helper()
-		for w, owner := range want {
-			if got := track.OwnerOf(w); got != owner {
-				t.Errorf("the owner is %v, not %v", got, owner)
-			}
+	outer, _ = track.Wrap(httptest.NewRecorder(), r)
+	middle, _ = track.Wrap(unwrapping{bare{outer}}, r)
+	inner, _ = track.Wrap(flushing{unwrapping{bare{middle}}}, r)
+	return outer, middle, inner
+}
+
+func requireOwners(t *testing.T, want map[http.ResponseWriter]track.Owner) {
+	t.Helper()
+	for w, owner := range want {
+		if got := track.OwnerOf(w); got != owner {
+			t.Errorf("the owner is %v, not %v", got, owner)
 		}
 	}
-	t.Run("owns all records that have no owner", func(t *testing.T) {
-		t.Parallel()
-		outer, middle, inner := three()
-		var o told
-		track.SetOwner(inner, &o, true)
-		requireOwners(t, map[http.ResponseWriter]track.Owner{outer: &o, middle: &o, inner: &o, unwrapping{bare{inner}}: &o})
-		inner.WriteHeader(http.StatusAccepted)
-		want := told{"202 outermost: true", "202 outermost: false", "202 outermost: false"}
-		if !slices.Equal(o, want) {
-			t.Errorf("told %q", o)
-		}
-	})
-	t.Run("leaves others' records to them", func(t *testing.T) {
-		t.Parallel()
-		outer, middle, inner := three()
-		var first, second told
-		track.SetOwner(outer, &first, true)
-		track.SetOwner(inner, &second, false)
-		requireOwners(t, map[http.ResponseWriter]track.Owner{outer: &first, middle: &second, inner: &second})
-		io.WriteString(inner, "abc")
-		if !slices.Equal(first, told{"200 outermost: true"}) || !slices.Equal(second, told{"200 outermost: false", "200 outermost: false"}) {
-			t.Errorf("told %q and %q", first, second)
-		}
-	})
-	t.Run("is told what is known already, what is known further out last", func(t *testing.T) {
-		t.Parallel()
-		outer, middle, inner := three()
-		middle.WriteHeader(http.StatusAccepted)
-		inner.WriteHeader(http.StatusCreated)
-		var o told
-		track.SetOwner(inner, &o, true)
-		if want := (told{"201 outermost: false", "202 outermost: false", "202 outermost: true"}); !slices.Equal(o, want) {
-			t.Errorf("told %q", o)
-		}
-		requireOwners(t, map[http.ResponseWriter]track.Owner{outer: &o})
-	})
-	t.Run("is not told of what has no status", func(t *testing.T) {
-		t.Parallel()
-		_, _, inner := three()
-		var o told
-		track.SetOwner(inner, &o, true)
-		inner.WriteHeader(http.StatusEarlyHints)
-		if len(o) > 0 {
-			t.Errorf("told %q", o)
-		}
-	})
-	t.Run("nobody", func(t *testing.T) {
-		t.Parallel()
-		_, _, inner := three()
-		requireOwners(t, map[http.ResponseWriter]track.Owner{inner: nil, bare{inner}: nil})
-	})
+}
+
+func TestOwnerOwnsAllRecordsWithoutOwner(t *testing.T) {
+	t.Parallel()
+	outer, middle, inner := threeRecords()
+	var o told
+	track.SetOwner(inner, &o, true)
+	requireOwners(t, map[http.ResponseWriter]track.Owner{outer: &o, middle: &o, inner: &o, unwrapping{bare{inner}}: &o})
+	inner.WriteHeader(http.StatusAccepted)
+	want := told{"202 outermost: true", "202 outermost: false", "202 outermost: false"}
+	if !slices.Equal(o, want) {
+		t.Errorf("told %q", o)
+	}
+}
+
+func TestOwnerDoesNotReplaceAnother(t *testing.T) {
+	t.Parallel()
+	outer, middle, inner := threeRecords()
+	var first, second told
+	track.SetOwner(outer, &first, true)
+	track.SetOwner(inner, &second, false)
+	requireOwners(t, map[http.ResponseWriter]track.Owner{outer: &first, middle: &second, inner: &second})
+	io.WriteString(inner, "abc")
+	if !slices.Equal(first, told{"200 outermost: true"}) || !slices.Equal(second, told{"200 outermost: false", "200 outermost: false"}) {
+		t.Errorf("told %q and %q", first, second)
+	}
+}
+
+func TestOwnerLearnsStatusesThatWereSentBefore(t *testing.T) {
+	t.Parallel()
+	outer, middle, inner := threeRecords()
+	middle.WriteHeader(http.StatusAccepted)
+	inner.WriteHeader(http.StatusCreated)
+	var o told
+	track.SetOwner(inner, &o, true)
+	if want := (told{"201 outermost: false", "202 outermost: false", "202 outermost: true"}); !slices.Equal(o, want) {
+		t.Errorf("told %q", o)
+	}
+	requireOwners(t, map[http.ResponseWriter]track.Owner{outer: &o})
+}
+
+func TestOwnerDoesNotLearnInformationalStatuses(t *testing.T) {
+	t.Parallel()
+	_, _, inner := threeRecords()
+	var o told
+	track.SetOwner(inner, &o, true)
+	inner.WriteHeader(http.StatusEarlyHints)
+	if len(o) > 0 {
+		t.Errorf("told %q", o)
+	}
+}
+
+func TestRecordsHaveNoOwnerByDefault(t *testing.T) {
+	t.Parallel()
+	_, _, inner := threeRecords()
+	requireOwners(t, map[http.ResponseWriter]track.Owner{inner: nil, bare{inner}: nil})
 }
 
 func TestHijackOfAResponseThatHasBegunLeavesItIncomplete(t *testing.T) {
@@ -723,7 +720,7 @@ func TestHijackOfAResponseThatHasBegunLeavesItIncomplete(t *testing.T) {
 		}
 		defer conn.Close()
 		if record.Complete() {
-			t.Error("complete, although nobody knows what its handler writes")
+			t.Error("complete")
 		}
 	}))
 	defer s.Close()
@@ -732,7 +729,7 @@ func TestHijackOfAResponseThatHasBegunLeavesItIncomplete(t *testing.T) {
 	}
 }
 
-// writes are the ways to begin a response, and what the owner is told then.
+// writes are the ways to begin a response.
 var writes = map[string]func(http.ResponseWriter) error{
 	"WriteHeader": func(w http.ResponseWriter) error { w.WriteHeader(http.StatusOK); return nil },
 	"Write":       func(w http.ResponseWriter) error { _, err := w.Write([]byte("abc")); return err },
@@ -757,9 +754,7 @@ func (w writerOnly) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(struct{ io.Writer }{w.Writer}, r)
 }
 
-// A field that was set for the final response is in it, once, with its last value, however it
-// begins.
-func TestFieldsAreInTheFinalResponse(t *testing.T) {
+func TestFieldsAreInTheFinalResponseOnce(t *testing.T) {
 	t.Parallel()
 	for name, newServer := range map[string]func(http.Handler) *memhttp.Server{"h1": memhttp.New, "h2": memhttp.NewHTTP2} {
 		for how, write := range writes {
@@ -809,7 +804,6 @@ func TestFieldsAreInTheFinalResponse(t *testing.T) {
 	}
 }
 
-// What the writer below says of a write is the answer.
 func TestFailedWritesAreReported(t *testing.T) {
 	t.Parallel()
 	for _, begun := range []bool{false, true} {

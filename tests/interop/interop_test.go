@@ -556,22 +556,31 @@ var atMostOnce = []string{
 	"Retry-After", "X-Content-Type-Options", "X-Should-Retry",
 }
 
-// check calls wrong for each aspect of an answer that is not as it must be, wherever the chain
-// stands.
-func (c composition) check(req request, a answer, wrong func(aspect, format string, args ...any)) {
-	h := a.header // nil for an answer that was aborted before it began
-	if h == nil && !req.torn {
+// wrongFunc reports that an aspect of an answer is not as it must be.
+type wrongFunc func(aspect, format string, args ...any)
+
+// check calls wrong for each aspect of an answer that is not as it must be.
+func (c composition) check(req request, a answer, wrong wrongFunc) {
+	if a.header == nil && !req.torn { // aborted before it began
 		wrong("status", "%v", a.err)
 		return
 	}
-	if h != nil && a.status != req.status {
+	if a.header != nil && a.status != req.status {
 		wrong("status", "%d", a.status)
 	}
-
 	if (a.hints == 1) != req.hinted {
 		wrong("hints", "%d", a.hints)
 	}
+	c.checkHeader(req, a, wrong)
+	checkBody(req, a, wrong)
+	if !rightRoute(req, a.pattern) {
+		wrong("pattern", "%q", a.pattern)
+	}
+	c.checkLog(req, a, wrong)
+}
 
+func (c composition) checkHeader(req request, a answer, wrong wrongFunc) {
+	h := a.header
 	ids := h.Values("Request-Id")
 	if h != nil && len(ids) != 1 || !slices.Equal(ids, h.Values("X-Request-Id")) {
 		wrong("header", "ids %q, %q", ids, h.Values("X-Request-Id"))
@@ -586,14 +595,18 @@ func (c composition) check(req request, a answer, wrong func(aspect, format stri
 			wrong("header", "no %s", field)
 		}
 	}
-
 	switch encoding := h.Get("Content-Encoding"); {
 	case encoding != "" && !a.gzip:
 		wrong("encoding", "%s, which was not asked for", encoding)
 	case encoding != "gzip" && a.gzip && !a.head && c.compresses != "" && req.code == "":
 		wrong("encoding", "%q", encoding)
 	}
+	if req.code != "" && (h.Get("Content-Type") != "application/json" || h.Get("Cache-Control") != "no-store") {
+		wrong("header", "Content-Type %q, Cache-Control %q", h.Get("Content-Type"), h.Get("Cache-Control"))
+	}
+}
 
+func checkBody(req request, a answer, wrong wrongFunc) {
 	var object struct {
 		Error struct {
 			Code      apierror.Code
@@ -617,23 +630,18 @@ func (c composition) check(req request, a answer, wrong func(aspect, format stri
 		}
 	case json.Unmarshal(a.body, &object) != nil || object.Error.Code != req.code:
 		wrong("body", "%.60q", a.body)
-	case object.Error.RequestID != h.Get("Request-Id"):
-		wrong("body", "id %s under %s", object.Error.RequestID, h.Get("Request-Id"))
+	case object.Error.RequestID != a.header.Get("Request-Id"):
+		wrong("body", "id %s under %s", object.Error.RequestID, a.header.Get("Request-Id"))
 	}
-	if req.code != "" && (h.Get("Content-Type") != "application/json" || h.Get("Cache-Control") != "no-store") {
-		wrong("header", "Content-Type %q, Cache-Control %q", h.Get("Content-Type"), h.Get("Cache-Control"))
-	}
+}
 
-	if !rightRoute(req, a.pattern) {
-		wrong("pattern", "%q", a.pattern)
-	}
-
+func (c composition) checkLog(req request, a answer, wrong wrongFunc) {
 	if len(a.log) != 1 {
 		wrong("log", "%d lines", len(a.log))
 		return
 	}
 	line := a.log[0]
-	if line.Status != req.status || line.Aborted != req.torn || h != nil && line.RequestID != h.Get("Request-Id") {
+	if line.Status != req.status || line.Aborted != req.torn || a.header != nil && line.RequestID != a.header.Get("Request-Id") {
 		wrong("log", "%+v", line)
 	}
 	if line.Code != req.code && !req.torn {
