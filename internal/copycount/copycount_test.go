@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { leakcheck.Main(m) }
 
-func TestCopiesCountAndWritesDoNot(t *testing.T) {
+func TestListenerCountsCopiesButNotWrites(t *testing.T) {
 	t.Parallel()
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -8,8 +8,7 @@ import (
 	"github.com/seawall-go/seawall/internal/credential"
 )
 
-// Who presents two keys is told from who presents none.
-func TestConflictIsNotNone(t *testing.T) {
+func TestAPIKey(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
 		header   http.Header

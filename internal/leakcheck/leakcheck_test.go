@@ -11,7 +11,7 @@ import (
 	"github.com/seawall-go/seawall/internal/leakcheck"
 )
 
-// scenario names, in the environment, what the child process does instead of the tests.
+// scenario is the environment variable that tells the child process what to do instead of testing.
 const scenario = "LEAKCHECK_SCENARIO"
 
 func TestMain(m *testing.M) {
@@ -40,7 +40,7 @@ var scenarios = map[string]func() int{
 
 func leakyWait(c chan int) { <-c }
 
-func TestLeaksFailTheBinary(t *testing.T) {
+func TestLeftGoroutinesFailTheBinary(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]struct {
 		code   int
@@ -48,7 +48,7 @@ func TestLeaksFailTheBinary(t *testing.T) {
 	}{
 		"leak":     {1, 1},
 		"leak too": {1, 2},
-		"failed":   {3, 0}, // what failed is said already
+		"failed":   {3, 0}, // the tests have reported it
 		"clean":    {0, 0},
 		"late":     {0, 0},
 		"signals":  {0, 0},

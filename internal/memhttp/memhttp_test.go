@@ -18,8 +18,8 @@ import (
 	"github.com/seawall-go/seawall/internal/memhttp"
 )
 
-// eachProtocol runs a test over HTTP/1.1 and over HTTP/2, each in a bubble of its own. A bubble fails by itself when a
-// goroutine is left that nothing can wake.
+// eachProtocol runs a test over HTTP/1.1 and over HTTP/2, each in its own bubble. A bubble fails if a
+// goroutine is left that is blocked forever.
 func eachProtocol(t *testing.T, test func(t *testing.T, newServer func(http.Handler) *memhttp.Server)) {
 	t.Helper()
 	t.Run("HTTP/1.1", func(t *testing.T) {
@@ -52,10 +52,10 @@ func TestRequestReachesTheHandler(t *testing.T) {
 	})
 }
 
-func TestManyClientsAtOnce(t *testing.T) {
+func TestConcurrentClients(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
-		payload := bytes.Repeat([]byte("x"), 200_000) // more than a connection holds
+		payload := bytes.Repeat([]byte("x"), 200_000) // more than a connection buffers
 		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, err := io.ReadAll(r.Body)
 			check(t, err)
@@ -82,7 +82,7 @@ func TestManyClientsAtOnce(t *testing.T) {
 	})
 }
 
-func TestResponseStreams(t *testing.T) {
+func TestResponsesCanStream(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
 		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -106,7 +106,7 @@ func TestResponseStreams(t *testing.T) {
 	})
 }
 
-func TestClientThatHangsUpCancelsTheRequest(t *testing.T) {
+func TestAClientThatDisconnectsCancelsItsRequest(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
 		var cause error
@@ -125,14 +125,14 @@ func TestClientThatHangsUpCancelsTheRequest(t *testing.T) {
 	})
 }
 
-func TestAnswerBeforeTheBodyWasRead(t *testing.T) {
+func TestAResponseMayBeSentBeforeTheBodyIsRead(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
 		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusRequestEntityTooLarge)
 		}))
 		defer s.Close()
-		for range 20 { // the answer races with the writing of the body
+		for range 20 { // the response races with the request body
 			resp, err := s.Client().Post(s.URL, "text/plain", bytes.NewReader(make([]byte, 1<<20)))
 			check(t, err)
 			equal(t, resp.StatusCode, http.StatusRequestEntityTooLarge)
@@ -179,9 +179,9 @@ func TestCloseWaitsForHandlersAndTheirResponses(t *testing.T) {
 	})
 }
 
-func TestResponseThatIsUnderWayAtCloseArrives(t *testing.T) {
+func TestCloseLetsResponsesArrive(t *testing.T) {
 	t.Parallel()
-	for range 200 { // without a bubble, in which time would not pass before everything has settled
+	for range 200 { // without a bubble, so that time passes
 		for _, newServer := range []func(http.Handler) *memhttp.Server{memhttp.New, memhttp.NewHTTP2} {
 			running := make(chan struct{})
 			s := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -206,7 +206,7 @@ func TestResponseThatIsUnderWayAtCloseArrives(t *testing.T) {
 	}
 }
 
-func TestRequestsThatComeDuringCloseAreNotServed(t *testing.T) {
+func TestCloseRefusesNewRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		served := 0
@@ -250,7 +250,7 @@ func TestCloseDoesNotWaitForBodiesToBeRead(t *testing.T) {
 	})
 }
 
-func TestCloseEndsConnectionsThatTheTestForgot(t *testing.T) {
+func TestCloseClosesForgottenConnections(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := memhttp.New(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
@@ -264,7 +264,7 @@ func TestCloseEndsConnectionsThatTheTestForgot(t *testing.T) {
 	})
 }
 
-func TestHijackedConnectionEndsWithClose(t *testing.T) {
+func TestCloseClosesHijackedConnections(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ended := make(chan error, 1)
@@ -299,7 +299,7 @@ func TestHijackedConnectionEndsWithClose(t *testing.T) {
 	})
 }
 
-func TestReplyCutOffOnTheWire(t *testing.T) {
+func TestAnAbortedResponseIsIncomplete(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
 		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -315,11 +315,11 @@ func TestReplyCutOffOnTheWire(t *testing.T) {
 		body, err := io.ReadAll(resp.Body)
 		equal(t, string(body), "half")
 		equal(t, err != nil, true)
-		equal(t, s.Log(), "") // an abort is not a panic that anybody needs to read of
+		equal(t, s.Log(), "") // an abort is not logged
 	})
 }
 
-func TestLogTellsWhatTheServerSaw(t *testing.T) {
+func TestLogHasPanicsAndMistakes(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, newServer func(http.Handler) *memhttp.Server) {
 		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -332,15 +332,15 @@ func TestLogTellsWhatTheServerSaw(t *testing.T) {
 		resp, err := s.Client().Get(s.URL)
 		check(t, err)
 		check(t, resp.Body.Close())
-		const panics = 20 // each is in the log before its client knows
+		const panics = 20 // each is logged before its client gets an error
 		for i := range panics {
-			_, err = s.Client().Post(s.URL+"/panic", "", nil) // a GET would be repeated by net/http
+			_, err = s.Client().Post(s.URL+"/panic", "", nil) // net/http would retry a GET
 			equal(t, err != nil, true)
 			equal(t, strings.Count(s.Log(), "broken invariant"), i+1)
 		}
 		s.Close()
 		equal(t, strings.Count(s.Log(), "panic serving"), panics)
-		if resp.ProtoMajor == 1 { // HTTP/2 ignores it in silence
+		if resp.ProtoMajor == 1 { // HTTP/2 ignores it
 			equal(t, strings.Contains(s.Log(), "superfluous"), true)
 		}
 	})
@@ -360,7 +360,7 @@ func TestRemoteAddrIsAnAddressAndPort(t *testing.T) {
 	})
 }
 
-func TestOutsideOfABubble(t *testing.T) {
+func TestServerWorksOutsideOfABubble(t *testing.T) {
 	t.Parallel()
 	for _, newServer := range []func(http.Handler) *memhttp.Server{memhttp.New, memhttp.NewHTTP2} {
 		s := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }))

@@ -16,7 +16,7 @@ import (
 	"github.com/seawall-go/seawall/internal/memhttp"
 )
 
-// pair returns the two ends of one connection.
+// pair returns the two ends of a connection.
 func pair(t *testing.T) (client, server net.Conn) {
 	t.Helper()
 	hijacked := make(chan net.Conn, 1)
@@ -35,7 +35,7 @@ func pair(t *testing.T) (client, server net.Conn) {
 	return client, <-hijacked
 }
 
-func TestPeerReadsWhatWasWrittenBeforeClose(t *testing.T) {
+func TestBytesWrittenBeforeCloseAreDelivered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		client, server := pair(t)
@@ -104,7 +104,7 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
-func TestDeadlineThatIsMovedWhileAReadWaits(t *testing.T) {
+func TestADeadlineCanMoveDuringARead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		client, server := pair(t)
@@ -128,7 +128,7 @@ func TestDeadlineThatIsMovedWhileAReadWaits(t *testing.T) {
 	})
 }
 
-func TestConcurrentWritesStayWhole(t *testing.T) {
+func TestConcurrentWritesAreNotMixed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const writers, size = 4, 200_000

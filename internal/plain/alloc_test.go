@@ -4,8 +4,8 @@ package plain
 
 import "testing"
 
-// Nearly all strings are fit for a log already: they cost nothing.
-func TestAllocOfWhatIsPlain(t *testing.T) {
+// Nearly all strings are safe already.
+func TestAllocsOfSafeText(t *testing.T) {
 	const text = "GET ~/v1 things"
 	got := testing.AllocsPerRun(100, func() {
 		if Text(text, len(text)) != text || RedactURLs(text) != text {

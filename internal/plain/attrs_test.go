@@ -16,21 +16,19 @@ func (t text) String() string { return string(t) }
 
 func TestAttrsCutsEveryKindOfText(t *testing.T) {
 	t.Parallel()
-	value := func(v any) func(slog.Attr) string {
-		return func(a slog.Attr) string { return a.Value.String() }
-	}
+	value := func(a slog.Attr) string { return a.Value.String() }
 	for name, row := range map[string]struct {
 		most   int
 		attr   func(s string) slog.Attr
 		result func(slog.Attr) string
 	}{
 		"key":          {maxKey, func(s string) slog.Attr { return slog.Int(s, 1) }, func(a slog.Attr) string { return a.Key }},
-		"string":       {maxString, func(s string) slog.Attr { return slog.String("x", s) }, value(nil)},
-		"error":        {maxString, func(s string) slog.Attr { return slog.Any("x", errors.New(s)) }, value(nil)},
-		"stringer":     {maxString, func(s string) slog.Attr { return slog.Any("x", text(s)) }, value(nil)},
-		"JSON":         {maxString, func(s string) slog.Attr { return slog.Any("x", json.RawMessage(`"`+s+`"`)) }, value(nil)},
-		"JSON's error": {maxString, func(s string) slog.Attr { return slog.Any("x", broken(s[:len(s)-len(brokenText)])) }, value(nil)},
-		"number":       {maxKey, func(s string) slog.Attr { return slog.Any("x", json.Number(s)) }, value(nil)},
+		"string":       {maxString, func(s string) slog.Attr { return slog.String("x", s) }, value},
+		"error":        {maxString, func(s string) slog.Attr { return slog.Any("x", errors.New(s)) }, value},
+		"stringer":     {maxString, func(s string) slog.Attr { return slog.Any("x", text(s)) }, value},
+		"JSON":         {maxString, func(s string) slog.Attr { return slog.Any("x", json.RawMessage(`"`+s+`"`)) }, value},
+		"JSON's error": {maxString, func(s string) slog.Attr { return slog.Any("x", broken(s[:len(s)-len(brokenText)])) }, value},
+		"number":       {maxKey, func(s string) slog.Attr { return slog.Any("x", json.Number(s)) }, value},
 		"key of a map": {maxKey, func(s string) slog.Attr { return slog.Any("x", map[string]int{s: 1}) }, func(a slog.Attr) string {
 			for key := range a.Value.Any().(map[string]any) {
 				return key
@@ -54,23 +52,23 @@ func TestAttrsCutsEveryKindOfText(t *testing.T) {
 
 type broken string
 
-// brokenText is what the text of its error has beside its own.
+// brokenText is the text that encoding/json puts before that of the error.
 const brokenText = "!ERROR:json: error calling MarshalJSON for type plain.broken: "
 
 func (b broken) MarshalJSON() ([]byte, error) { return nil, errors.New(string(b)) }
 
-func TestAttrsKeepsWhatFits(t *testing.T) {
+func TestAttrsLeavesOutTheRest(t *testing.T) {
 	t.Parallel()
-	withText := make([]slog.Attr, 513) // of 32 bytes each
+	withText := make([]slog.Attr, 513) // 32 bytes each
 	for i := range withText {
 		withText[i] = slog.String("12345678", "12345678")
 	}
-	without := make([]slog.Attr, 1025) // of 16 bytes each
+	without := make([]slog.Attr, 1025) // 16 bytes each
 	for i := range without {
 		without[i] = slog.Int("", i)
 	}
-	oneByteTooMuch := append(slices.Clone(withText[:511]), slog.Int("x", 1), slog.Int("", 1)) // the last has room for 15 bytes
-	for name, attrs := range map[string][]slog.Attr{"with text": withText, "without": without, "one byte too much": oneByteTooMuch} {
+	oneByteTooLong := append(slices.Clone(withText[:511]), slog.Int("x", 1), slog.Int("", 1)) // there are 15 bytes left for the last one
+	for name, attrs := range map[string][]slog.Attr{"with text": withText, "without": without, "one byte too long": oneByteTooLong} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			last := len(attrs) - 1
@@ -95,11 +93,11 @@ func TestAttrsKinds(t *testing.T) {
 		kind slog.Kind
 		want string
 	}{
-		"stringer":  {&url.URL{Scheme: "https", Host: "a.example", Path: "/\u202ex"}, slog.KindString, "https://a.example/%E2%80%AEx"},
-		"own int":   {slog.LevelInfo + 2, slog.KindString, "INFO+2"},
-		"number":    {json.Number("17"), slog.KindInt64, "17"},
-		"too deep":  {deep, slog.KindString, "!ERROR:invalid character '[' exceeded max depth"},
-		"no number": {json.Number("x"), slog.KindString, `!ERROR:json: invalid number literal "x"`},
+		"stringer":                     {&url.URL{Scheme: "https", Host: "a.example", Path: "/\u202ex"}, slog.KindString, "https://a.example/%E2%80%AEx"},
+		"integer with a String method": {slog.LevelInfo + 2, slog.KindString, "INFO+2"},
+		"number":                       {json.Number("17"), slog.KindInt64, "17"},
+		"too deep":                     {deep, slog.KindString, "!ERROR:invalid character '[' exceeded max depth"},
+		"invalid number":               {json.Number("x"), slog.KindString, `!ERROR:json: invalid number literal "x"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

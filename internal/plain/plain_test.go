@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-func TestTextIsOneBoundedLineWithoutControlOrFormatCharacters(t *testing.T) {
+func TestText(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name, in string
@@ -26,15 +26,15 @@ func TestTextIsOneBoundedLineWithoutControlOrFormatCharacters(t *testing.T) {
 		{"escape and DEL", "\x1b[2J\x7f", 20, " [2J "},
 		{"invalid UTF-8", "a\xff\xfeb", 20, "a\ufffd\ufffdb"},
 		{"cut between runes", "ääää", 5, "ää…"},
-		{"only format characters, more than are read", strings.Repeat("\u200b", 1<<10), 5, "…"},
-		{"as many format characters as are read", strings.Repeat("\u00ad", 4) + "a", 2, "a"},
-		{"one more", strings.Repeat("\u00ad", 5) + "a", 2, "…"},
-		{"nothing but control characters", "\n\r\t", 10, "   "},
+		{"very many format characters", strings.Repeat("\u200b", 1<<10), 5, "…"},
+		{"the most format characters that are skipped", strings.Repeat("\u00ad", 4) + "a", 2, "a"},
+		{"one format character more", strings.Repeat("\u00ad", 5) + "a", 2, "…"},
+		{"only control characters", "\n\r\t", 10, "   "},
 		{"the last control character before the space", "\x1f", 10, " "},
-		{"the one behind the tilde", "\x7f", 10, " "},
-		{"nothing but format characters", "\u202e\u2066", 10, ""},
-		{"nothing but invalid bytes", "\xff\xfe", 10, "\ufffd\ufffd"},
-		{"the first and the last printable", " ~", 10, " ~"},
+		{"the first control character after the tilde", "\x7f", 10, " "},
+		{"only format characters", "\u202e\u2066", 10, ""},
+		{"only invalid bytes", "\xff\xfe", 10, "\ufffd\ufffd"},
+		{"the first and the last printable ASCII character", " ~", 10, " ~"},
 		{"a bound of 0", "abc", 0, "…"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

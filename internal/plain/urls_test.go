@@ -6,17 +6,17 @@ import (
 	"testing"
 )
 
-func TestRedactURLsShowsNoUserinfoQueryOrFragment(t *testing.T) {
+func TestRedactURLsRemovesUserinfoQueryAndFragment(t *testing.T) {
 	t.Parallel()
 	const secret = "https://user:hush@a.example:8443/token?client=hush&more=hush#hush"
 	for _, tc := range []struct{ name, in, want string }{
 		{"empty", "", ""},
 		{"no URL", "what? me@example #1", "what? me@example #1"},
 		{"a URL without secrets", "https://a.example/x", "https://a.example/x"},
-		{"all of them", secret, "https://…@a.example:8443/token?…"},
-		{"text around it", "fetch " + secret + " failed", "fetch https://…@a.example:8443/token?… failed"},
+		{"a URL with userinfo, query and fragment", secret, "https://…@a.example:8443/token?…"},
+		{"a URL in a text", "fetch " + secret + " failed", "fetch https://…@a.example:8443/token?… failed"},
 		{"quoted", `Get "` + secret + `": EOF`, `Get "https://…@a.example:8443/token?…": EOF`},
-		{"several", secret + " " + secret, strings.Repeat(" https://…@a.example:8443/token?…", 2)[1:]},
+		{"several URLs", secret + " " + secret, strings.Repeat(" https://…@a.example:8443/token?…", 2)[1:]},
 		{"one in the path of another", "https://a.example/" + secret, "https://a.example/https://…@a.example:8443/token?…"},
 		{"one in the query of another", "https://a.example/?u=" + secret, "https://a.example/?…"},
 		{"several @", "https://us@er:hush@a.example/x@y", "https://…@a.example/x@y"},
@@ -25,7 +25,7 @@ func TestRedactURLsShowsNoUserinfoQueryOrFragment(t *testing.T) {
 		{"a question before a URL", "what? see #1: https://a.example/x", "what? see #1: https://a.example/x"},
 		{"an empty userinfo", "https://@a.example/x", "https://…@a.example/x"},
 		{"a tilde", "https://us~er:hush~@a.example/~x?~", "https://…@a.example/~x?…"},
-		{"nothing but a separator", "://", "://"},
+		{"only a separator", "://", "://"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

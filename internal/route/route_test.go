@@ -8,7 +8,7 @@ import (
 	"github.com/seawall-go/seawall/internal/route"
 )
 
-func TestWhatAMuxAnswersByItself(t *testing.T) {
+func TestUnroutedOfAServeMux(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/orders/", func(http.ResponseWriter, *http.Request) {})

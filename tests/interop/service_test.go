@@ -21,17 +21,16 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// service is what each composition is built from: the chain, and the routes for a router inside of
-// it.
+// service has the chain, and the routes for a router inside it.
 type service struct {
 	stack  *seawall.Stack
 	routes []route
-	ended  chan string // the pattern of the request that the chain was given, when it has returned
+	ended  chan string // receives the pattern of the request when the chain has returned
 
 	log logbuf.Buffer
 
 	mu    sync.Mutex
-	files []string // that uploads were in
+	files []string // of uploads
 }
 
 // route is a route of the service, in the form of http.ServeMux.
@@ -80,8 +79,7 @@ func newService() *service {
 	return s
 }
 
-// chain is the chain around next. It is the same as stack.Handler for all but the test, which is
-// told when it returns.
+// chain returns next inside the Stack. When it returns, the pattern is sent to ended.
 func (s *service) chain(next http.Handler) http.Handler {
 	chained := s.stack.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -90,7 +88,7 @@ func (s *service) chain(next http.Handler) http.Handler {
 	})
 }
 
-// mux is the router of the compositions that bring none.
+// mux returns the router of compositions without their own.
 func (s *service) mux() *http.ServeMux {
 	mux := http.NewServeMux()
 	for _, rt := range s.routes {
@@ -112,7 +110,7 @@ func plain(w http.ResponseWriter, r *http.Request) { apierror.Write(w, r, refuse
 
 func panics(http.ResponseWriter, *http.Request) { panic("a bug") }
 
-// torn panics when a part of its answer has gone out.
+// torn panics after a part of its response was sent.
 func torn(w http.ResponseWriter, r *http.Request) {
 	item(w, r)
 	http.NewResponseController(w).Flush()
@@ -131,7 +129,7 @@ func order(w http.ResponseWriter, _ *http.Request) {
 	io.WriteString(w, itemBody)
 }
 
-// upload has its form's files put on disk.
+// upload parses the form, whose files go to the disk.
 func (s *service) upload(w http.ResponseWriter, r *http.Request) error {
 	if err := r.ParseMultipartForm(1); err != nil {
 		return err
@@ -161,7 +159,7 @@ type logLine struct {
 	Aborted, Replayed    bool
 }
 
-// accessLog returns the lines of the access log since it was called last.
+// accessLog returns the lines of the access log since its last call.
 func (s *service) accessLog(t *testing.T) []logLine {
 	t.Helper()
 	var lines []logLine
@@ -175,7 +173,7 @@ func (s *service) accessLog(t *testing.T) []logLine {
 	return lines
 }
 
-// left returns the files of uploads that are still there.
+// left returns the files of uploads that still exist, and removes them.
 func (s *service) left() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

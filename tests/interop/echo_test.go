@@ -3,18 +3,20 @@ package interop_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/labstack/echo/v4"
 	"github.com/stretchr/testify/require"
 
+	"github.com/seawall-go/seawall"
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// keyedEcho is the recipe of docs/KEYED_HANDLERS.md: the error of a handler is answered inside
-// of the middleware. With echo.WrapMiddleware echo would answer it outside, when a response is
-// recorded already: an empty 200.
+// keyedEcho is the recipe of docs/KEYED_HANDLERS.md. The error of a handler is answered inside
+// the middleware. With echo.WrapMiddleware, echo would answer it outside, after an empty 200 was
+// recorded.
 func keyedEcho(keyed func(http.Handler) http.Handler) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -30,7 +32,7 @@ func keyedEcho(keyed func(http.Handler) http.Handler) echo.MiddlewareFunc {
 	}
 }
 
-func TestErrorsOfEchoAreTheAnswersOfKeys(t *testing.T) {
+func TestErrorsOfEchoAreKeptForAKey(t *testing.T) {
 	t.Parallel()
 	var runs atomic.Int64
 	router := echo.New()
@@ -67,4 +69,53 @@ func TestErrorsOfEchoAreTheAnswersOfKeys(t *testing.T) {
 		}
 		require.Equal(t, tt.runs, runs.Load(), tt.path)
 	}
+}
+
+// echo.WrapMiddleware wraps once per request.
+func TestMaxInFlightHoldsInEchoWrapMiddleware(t *testing.T) {
+	t.Parallel()
+	const bound, all = 2, 8
+	stack := &seawall.Stack{Logger: discard, MaxInFlight: bound}
+	router := echo.New()
+	router.Use(echo.WrapMiddleware(stack.Handler))
+	var running atomic.Int64
+	entered, leave := make(chan struct{}, all), make(chan struct{})
+	router.GET("/", func(c echo.Context) error {
+		defer running.Add(-1)
+		if running.Add(1) > bound {
+			t.Error("more than the bound run")
+			return c.NoContent(http.StatusNoContent)
+		}
+		entered <- struct{}{}
+		<-leave
+		return c.NoContent(http.StatusNoContent)
+	})
+	server := startServer(t, router, false)
+	get := func() int {
+		resp, err := server.Client().Get(server.URL)
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode
+	}
+	var wg sync.WaitGroup
+	for range bound {
+		wg.Go(func() {
+			if status := get(); status != http.StatusNoContent {
+				t.Error(status)
+			}
+		})
+	}
+	for range bound {
+		<-entered
+	}
+	for range all - bound {
+		if status := get(); status != http.StatusServiceUnavailable {
+			t.Error(status)
+		}
+	}
+	close(leave)
+	wg.Wait()
 }
