@@ -49,28 +49,28 @@ type AccessLogOptions struct {
 
 // AccessLog writes one line for each request, when its handler has returned:
 //
-//	method      at most 32 characters of it
-//	pattern     of the route: "GET /v1/resources/{id}"; empty if no route matched
-//	status      that was sent; 499 if the request was canceled before that; 0 if none was sent, because the
-//	            connection was hijacked or aborted
-//	bytes       of the response's body
-//	duration    until the handler returned
-//	request_id  that the client received; empty without a RequestID
-//	code        of the error that was answered; absent if there was none, and for a replay
-//	late_code   of the last error that came too late to be sent; absent if there was none
-//	replayed    true if the response was replayed for an Idempotency-Key; otherwise absent
-//	aborted     true if the response was aborted; otherwise absent
+//	method      the method, cut after 32 characters
+//	pattern     the pattern of the route, "GET /v1/resources/{id}"; empty if no route matched
+//	status      the status that was sent; 499 if the request was canceled before; 0 if the
+//	            connection was hijacked or aborted before
+//	bytes       the size of the response's body
+//	duration    the time until the handler returned
+//	request_id  the id that the client received; empty without a RequestID
+//	code        the code of the error that was answered, except for a replay
+//	late_code   the code of the last error that came too late to be sent
+//	replayed    true if the response was replayed for an Idempotency-Key
+//	aborted     true if the response was aborted
 //
-// It does not log the path, the query or headers, because they hold ids, keys and tokens. If o is
-// nil, the defaults apply.
+// The last four are absent if they do not apply. The path, the query and headers are not logged,
+// because they hold ids, keys and tokens. If o is nil, the defaults apply.
 //
 // The pattern is known if the mux is wrapped with [WrapMux], as [Stack] does, if the router calls
 // [SetPattern], or if the options name the mux. It is also known if no other middleware between
 // the access log and the mux copies the request.
 //
-// A sub-request, which a handler serves with a context derived from that of its own request and
-// with another writer, has its own line if it passes an AccessLog, with the id of the outer
-// request.
+// A handler may serve sub-requests, with contexts derived from that of its request and with other
+// writers. A sub-request has its own line if it passes an AccessLog. The line has the id of the
+// outer request.
 func AccessLog(o *AccessLogOptions) Middleware {
 	opt := valueOf(o)
 	return func(next http.Handler) http.Handler {
@@ -160,8 +160,8 @@ func (o *AccessLogOptions) pattern(
 	return pattern
 }
 
-// statusClientGone is logged for a request that was canceled before it was answered, which usually
-// means that the client has gone. It is never sent.
+// statusClientGone is logged for a request that was canceled before it was answered, which
+// usually means that the client has gone. It is never sent.
 const statusClientGone = 499
 
 // loggedStatus returns the status of a line.

@@ -111,8 +111,8 @@ func TestAClientThatLeavesDuringTheResponseIsLoggedWithItsStatus(t *testing.T) {
 	}
 }
 
-// fetchAndLeave sends a request to a Stack around h, and cancels it a second later. It returns the
-// only line of the access log.
+// fetchAndLeave sends a request to a Stack around h, and cancels it a second later. It
+// returns the only line of the access log.
 func fetchAndLeave(t *testing.T, newServer func(http.Handler) *memhttp.Server, h http.Handler) (line map[string]any, errorLog string, err error) {
 	t.Helper()
 	var logs logs

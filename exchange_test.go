@@ -14,8 +14,8 @@ import (
 	"github.com/seawall-go/seawall/internal/memhttp"
 )
 
-// exchange is a row of a table: what a handler inside a Stack does, and what the client, the access
-// log and the error log get.
+// exchange is a row of a table: what a handler inside a Stack does, and what the client,
+// the access log and the error log get.
 type exchange struct {
 	name   string
 	h1Only string // why not HTTP/2; empty for both protocols
@@ -26,8 +26,8 @@ type exchange struct {
 	handler http.Handler
 	request func(*http.Request)
 
-	// Assert. If code is set, the answer is an error object. If broken is set, the client sees that
-	// the response is incomplete. Otherwise it is complete and has the body.
+	// Assert. If code is set, the answer is an error object. If broken is set, the client
+	// sees that the response is incomplete. Otherwise it is complete and has the body.
 	status int
 	code   apierror.Code
 	broken bool

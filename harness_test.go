@@ -102,7 +102,8 @@ func (a answer) requireID(t *testing.T) string {
 	return id
 }
 
-// requireError asserts that the answer is a complete error object with the headers of every error.
+// requireError asserts that the answer is a complete error object with the headers of every
+// error.
 func (a answer) requireError(t *testing.T, status int, code apierror.Code) {
 	t.Helper()
 	require.NoError(t, a.err)

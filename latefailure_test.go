@@ -158,8 +158,8 @@ func respond(status, length int, body string) func(http.ResponseWriter) {
 	}
 }
 
-// begunResponse is a response that has begun when its handler fails, and whether an error or a panic
-// aborts it.
+// begunResponse is a response that has begun when its handler fails, and whether an error
+// or a panic aborts it.
 type begunResponse struct {
 	name   string
 	method string

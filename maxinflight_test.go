@@ -14,8 +14,8 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// While n requests run, others are refused immediately. When one ends, in any way, there is room for
-// another.
+// While n requests run, others are refused immediately. When one ends, in any way, there is
+// room for another.
 func TestMaxInFlight(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range protocols {

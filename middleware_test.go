@@ -17,7 +17,8 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// foreign is a writer like those of most middleware: it hides the optional interfaces, and unwraps.
+// foreign is a writer like those of most middleware: it hides the optional interfaces, and
+// unwraps.
 type foreign struct{ http.ResponseWriter }
 
 func (f foreign) Unwrap() http.ResponseWriter { return f.ResponseWriter }
@@ -114,8 +115,8 @@ func (h *held) Unwrap() http.ResponseWriter { return h.ResponseWriter }
 func (h *held) WriteHeader(status int)      { h.status = status }
 func (h *held) Write(p []byte) (int, error) { h.body = append(h.body, p...); return len(p), nil }
 
-// canceled is a middleware that gives requests a canceled context, as when a server's base context
-// has ended.
+// canceled is a middleware that gives requests a canceled context, as when a server's base
+// context has ended.
 func canceled(next http.Handler) http.Handler {
 	return plain(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithCancel(r.Context())

@@ -209,8 +209,8 @@ func earlyAnswers() map[string]struct {
 	}
 }
 
-// early sends a request to s, and returns its status, the pattern that outer middleware finds in its
-// own request, and the line of the access log.
+// early sends a request to s, and returns its status, the pattern that outer middleware
+// finds in its own request, and the line of the access log.
 func early(t *testing.T, protocol func(http.Handler) *memhttp.Server, s *seawall.Stack, h http.Handler) (status int, outer string, line map[string]any) {
 	t.Helper()
 	var logs logs

@@ -44,5 +44,6 @@ func Principal(ctx context.Context) string { return reqstate.From(ctx).Principal
 // returned. Do not base decisions on it.
 //
 // ctx must be the context of a middleware inside [RequestID] or [AccessLog]. Principals of
-// sub-requests do not count. A request with another Header map, such as a Clone, is a sub-request.
+// sub-requests do not count. A request with another Header map, such as a Clone, is a
+// sub-request.
 func AuthenticatedAs(ctx context.Context) string { return reqstate.From(ctx).Authenticated() }

@@ -16,17 +16,17 @@ import (
 	"github.com/seawall-go/seawall/internal/track"
 )
 
-// Recover answers a panic with 500 api_error, whatever its value. A response that has begun and is
-// not complete is aborted: see "Responses that have begun" in the package documentation. The
-// value [http.ErrAbortHandler] is re-panicked.
+// Recover answers a panic with 500 api_error, whatever the value. A response that has begun
+// and is not complete is aborted: see "Responses that have begun" in the package
+// documentation. The value [http.ErrAbortHandler] is re-panicked.
 //
-// The panic is logged with the attributes in, panic, request_id and stack, and the client learns
-// none of them. The text of the panic passes the Redact function of the [apierror.Renderer] that
-// Recover is inside of. If logger is nil, slog.Default() is used.
+// The panic is logged with the attributes "in", "panic", "request_id" and "stack". The
+// client only learns the id. The text of the panic passes the Redact function of the
+// [apierror.Renderer] that Recover is inside of. If logger is nil, slog.Default() is used.
 //
 // Recover also answers a request that was canceled and whose handler returned without writing, as
-// [apierror.Write] does. Otherwise net/http would send an empty 200, which a client would take
-// for a success if it was the server that canceled the request.
+// [apierror.Write] does. Otherwise net/http would send an empty 200. If it was the server that
+// canceled the request, the client would mistake that for a success.
 func Recover(logger *slog.Logger) Middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

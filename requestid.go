@@ -23,10 +23,10 @@ type RequestIDOptions struct {
 	Logger *slog.Logger
 }
 
-// RequestID gives each request an id: "req_" and 16 base62 characters from a cryptographic source.
-// Before the handler runs, the id is in the request's context ([apierror.RequestIDFrom]) and in
-// the response's Request-Id and X-Request-Id headers. Inside another RequestID it keeps the outer
-// id. If o is nil, the defaults apply.
+// RequestID gives each request an id: "req_" and 16 base62 characters from a cryptographic
+// source. Before the handler runs, the id is in the request's context
+// ([apierror.RequestIDFrom]) and in the response's Request-Id and X-Request-Id headers.
+// Inside another RequestID it keeps the outer id. If o is nil, the defaults apply.
 func RequestID(o *RequestIDOptions) Middleware {
 	opt := valueOf(o)
 	return func(next http.Handler) http.Handler {
@@ -69,9 +69,10 @@ func inboundID(h http.Header) string {
 	return id
 }
 
-// ForwardRequestID returns an [http.RoundTripper] that sends the id of the request whose context
-// a call has to the called service, as X-Request-Id. A call that has this header already, even an
-// empty one, is left alone. If base is nil, http.DefaultTransport is used.
+// ForwardRequestID returns an [http.RoundTripper] for the calls that a service makes while
+// it serves a request. It sends the id of that request, which it finds in the context of
+// the call, as X-Request-Id. A call that already has this header, even an empty one, is
+// left alone. If base is nil, http.DefaultTransport is used.
 //
 // An id identifies, it does not authenticate. Send it only to services that may see it.
 func ForwardRequestID(base http.RoundTripper) http.RoundTripper {

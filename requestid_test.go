@@ -355,7 +355,8 @@ func TestResponsesHaveTheIDOnce(t *testing.T) {
 	}
 }
 
-// The proxy's ModifyResponse deletes the id of the service behind it. A 1xx does not bring it back.
+// The proxy's ModifyResponse deletes the id of the service behind it. A 1xx does not bring
+// it back.
 func TestAProxyRespondsWithOneID(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range protocols {

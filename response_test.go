@@ -16,7 +16,8 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// responseExchanges are responses of handlers that fail, if at all, before their response has begun.
+// responseExchanges are responses of handlers that fail, if at all, before their response
+// has begun.
 var responseExchanges = []exchange{
 	// Successes.
 	{name: "success", handler: ok, status: 200, body: "ok"},

@@ -15,8 +15,8 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// Exempt requests and all others reach their handler. The calls are counted, because a recorder has
-// status 200 even if no handler ran.
+// Exempt requests and all others reach their handler. The calls are counted, because a
+// recorder has status 200 even if no handler ran.
 func TestHandlersBehindSkipAreReached(t *testing.T) {
 	t.Parallel()
 	skip := func(r *http.Request) bool { return r.Header.Get("Skip") != "" }

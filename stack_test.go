@@ -183,6 +183,43 @@ func TestZeroStack(t *testing.T) {
 	require.Regexp(t, requestIDForm, w.Body.String())
 }
 
+func TestOptionsOfTheStackDefaultToItsLoggerAndMux(t *testing.T) {
+	t.Parallel()
+	panics := func(*http.Request) bool { panic("hook") }
+	routes := mux("POST /v1/things", ok)
+	for name, row := range map[string]struct {
+		requestID *seawall.RequestIDOptions
+		accessLog *seawall.AccessLogOptions
+	}{
+		"defaults": {&seawall.RequestIDOptions{Inbound: panics}, nil},
+		"set": {
+			&seawall.RequestIDOptions{Inbound: panics, Logger: discard},
+			&seawall.AccessLogOptions{Logger: discard, Mux: http.NewServeMux()},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var logs logs
+			refusing := func(http.Handler) http.Handler { return failing(nil, apierror.CodeAuthenticationFailed) }
+			stack := &seawall.Stack{
+				Logger: logs.logger(), RequestID: row.requestID, AccessLog: row.accessLog, Authenticate: refusing,
+			}
+			r := httptest.NewRequest(http.MethodPost, "/v1/things", nil)
+
+			stack.Handler(routes).ServeHTTP(httptest.NewRecorder(), r)
+
+			if name == "set" {
+				require.Empty(t, logs.String())
+				require.Empty(t, r.Pattern)
+				return
+			}
+			require.Equal(t, []string{logPanic}, logs.others(t))
+			require.Equal(t, "POST /v1/things", logs.access(t)[0]["pattern"])
+			require.Equal(t, "POST /v1/things", r.Pattern)
+		})
+	}
+}
+
 func TestChangesAfterHandlerHaveNoEffect(t *testing.T) {
 	t.Parallel()
 	renderer := &apierror.Renderer{Strict: true}

@@ -1,5 +1,5 @@
-// Package copycount lets a test count the bytes that reach the ReadFrom method of TCP connections,
-// where the kernel copies them (on Linux with sendfile).
+// Package copycount lets a test count the bytes that reach the ReadFrom method of TCP
+// connections, where the kernel copies them (on Linux with sendfile).
 package copycount
 
 import (

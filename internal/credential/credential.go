@@ -1,5 +1,5 @@
-// Package credential reads the API key of a request. Authentication and rate limits share it, so that
-// both see the same key.
+// Package credential reads the API key of a request. Authentication and rate limits share
+// it, so that both see the same key.
 package credential
 
 import (

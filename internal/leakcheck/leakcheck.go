@@ -14,8 +14,8 @@ import (
 // patience is how long goroutines may take to end after the last test.
 const patience = 5 * time.Second
 
-// Main is the body of a package's TestMain. It runs the tests. If they pass, but goroutines are left
-// five seconds later, it prints their stacks and exits with status 1.
+// Main is the body of a package's TestMain. It runs the tests. If they pass, but goroutines
+// are left five seconds later, it prints their stacks and exits with status 1.
 func Main(m *testing.M) { os.Exit(run(m.Run, patience, os.Stderr)) }
 
 func run(tests func() int, patience time.Duration, out io.Writer) int {
@@ -27,7 +27,8 @@ func run(tests func() int, patience time.Duration, out io.Writer) int {
 	if len(left) == 0 {
 		return 0
 	}
-	fmt.Fprintf(out, "leakcheck: goroutines left behind by the tests: %d\n\n%s\n", len(left), strings.Join(left, "\n\n"))
+	fmt.Fprintf(out, "leakcheck: goroutines left behind by the tests: %d\n\n", len(left))
+	fmt.Fprintln(out, strings.Join(left, "\n\n"))
 	return 1
 }
 

@@ -11,7 +11,8 @@ import (
 	"github.com/seawall-go/seawall/internal/leakcheck"
 )
 
-// scenario is the environment variable that tells the child process what to do instead of testing.
+// scenario is the environment variable that tells the child process what to do instead of
+// testing.
 const scenario = "LEAKCHECK_SCENARIO"
 
 func TestMain(m *testing.M) {

@@ -1,6 +1,6 @@
-// Package memhttp runs a real net/http server and client in memory, for tests. It does not use the
-// network, and waits only for channels, condition variables and timers, so it works inside a
-// testing/synctest bubble.
+// Package memhttp runs a real net/http server and client in memory, for tests. It does not
+// use the network, and waits only for channels, condition variables and timers, so it works
+// inside a testing/synctest bubble.
 package memhttp
 
 import (
@@ -78,12 +78,12 @@ func start(h http.Handler, http2 bool, configure func(*http.Server)) *Server {
 // Client returns a new client of the server, over [Server.Transport].
 func (s *Server) Client() *http.Client { return &http.Client{Transport: s.transport} }
 
-// Transport returns the transport that the server's clients share, so that a RoundTripper under test
-// can wrap it. Do not change it.
+// Transport returns the transport that the server's clients share, so that a RoundTripper
+// under test can wrap it. Do not change it.
 func (s *Server) Transport() *http.Transport { return s.transport }
 
-// Dial opens a connection to the server, for bytes that no client would send. The caller must close
-// it. The connection has a CloseWrite method.
+// Dial opens a connection to the server, for bytes that no client would send. The caller
+// must close it. The connection has a CloseWrite method.
 func (s *Server) Dial(ctx context.Context) (net.Conn, error) { return s.listener.dial(ctx) }
 
 // Log returns what the server has logged so far, such as panics and superfluous calls of
@@ -129,8 +129,8 @@ func (s *Server) counted(h http.Handler) http.Handler {
 	})
 }
 
-// logPanic logs a handler's panic as net/http does, but before the connection is closed. For HTTP/2
-// net/http does so afterwards.
+// logPanic logs a handler's panic as net/http does, but before the connection is closed.
+// For HTTP/2 net/http does so afterwards.
 func (s *Server) logPanic(r *http.Request) {
 	e := recover()
 	if e == nil {
@@ -158,8 +158,9 @@ func (s *Server) connState(c net.Conn, state http.ConnState) {
 	}
 }
 
-// quiet reports whether all responses have been written. An HTTP/2 connection is called idle while
-// its last frame may still be in a buffer, so there the client must have closed the connection.
+// quiet reports whether all responses have been written. An HTTP/2 connection is called
+// idle while its last frame may still be in a buffer, so there the client must have closed
+// the connection.
 func (s *Server) quiet() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -18,8 +18,8 @@ import (
 	"github.com/seawall-go/seawall/internal/memhttp"
 )
 
-// eachProtocol runs a test over HTTP/1.1 and over HTTP/2, each in its own bubble. A bubble fails if a
-// goroutine is left that is blocked forever.
+// eachProtocol runs a test over HTTP/1.1 and over HTTP/2, each in its own bubble. A bubble
+// fails if a goroutine is left that is blocked forever.
 func eachProtocol(t *testing.T, test func(t *testing.T, newServer func(http.Handler) *memhttp.Server)) {
 	t.Helper()
 	t.Run("HTTP/1.1", func(t *testing.T) {

@@ -10,12 +10,13 @@ import (
 	"time"
 )
 
-// capacity is how many bytes one direction of a connection holds before a write blocks. Like a
-// socket's buffer, and unlike net.Pipe, it lets one side write and close before the other has read.
+// capacity is how many bytes one direction of a connection holds before a write blocks.
+// Like a socket's buffer, and unlike net.Pipe, it lets one side write and close before the
+// other has read.
 const capacity = 64 << 10
 
-// conn is one end of a connection. It behaves like a TCP connection, except that bytes written before
-// Close are always delivered: there is no reset that discards them.
+// conn is one end of a connection. It behaves like a TCP connection, except that bytes
+// written before Close are always delivered: there is no reset that discards them.
 type conn struct {
 	in, out       *stream
 	local, remote net.Addr
@@ -39,7 +40,8 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n, c.wrap("write", err)
 }
 
-// Close ends both directions: the peer reads the remaining bytes, then io.EOF, and its writes fail.
+// Close ends both directions: the peer reads the remaining bytes, then io.EOF, and its
+// writes fail.
 func (c *conn) Close() error {
 	c.in.closeRead()
 	c.out.closeWrite()
@@ -47,7 +49,8 @@ func (c *conn) Close() error {
 	return nil
 }
 
-// CloseWrite ends the outgoing direction only, as (*net.TCPConn).CloseWrite does; net/http looks for it.
+// CloseWrite ends the outgoing direction only, as (*net.TCPConn).CloseWrite does; net/http
+// looks for it.
 func (c *conn) CloseWrite() error {
 	c.out.closeWrite()
 	return nil
@@ -72,7 +75,8 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// wrap returns err in the form of a socket's error. io.EOF stays bare, because readers compare it.
+// wrap returns err in the form of a socket's error. io.EOF stays bare, because readers
+// compare it.
 func (c *conn) wrap(op string, err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return err
@@ -80,8 +84,8 @@ func (c *conn) wrap(op string, err error) error {
 	return &net.OpError{Op: op, Net: c.local.Network(), Source: c.local, Addr: c.remote, Err: err}
 }
 
-// stream is one direction of a connection. It only waits on its sync.Cond, which a synctest bubble
-// sees as durably blocked.
+// stream is one direction of a connection. It only waits on its sync.Cond, which a synctest
+// bubble sees as durably blocked.
 type stream struct {
 	mu      sync.Mutex
 	changed *sync.Cond

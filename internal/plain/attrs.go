@@ -22,11 +22,11 @@ const (
 	attrsCut = "attrs_cut" // the key of an attribute that says that others were left out
 )
 
-// Attrs makes attrs safe for a log, in place. Every key, and every string in the values at any depth,
-// passes [Text]. Values of [slog.KindAny] become strings, booleans, numbers, slices and maps: an
-// error or a fmt.Stringer becomes its text, and any other value becomes what encoding/json writes.
-// If the attributes are too long in total, the rest is left out, and a last attribute or element
-// says so.
+// Attrs makes attrs safe for a log, in place. Every key, and every string in the values at
+// any depth, passes [Text]. Values of [slog.KindAny] become strings, booleans, numbers,
+// slices and maps: an error or a fmt.Stringer becomes its text, and any other value becomes
+// what encoding/json writes. If the attributes are too long in total, the rest is left out,
+// and a last attribute or element says so.
 func Attrs(attrs []slog.Attr) []slog.Attr {
 	c := cleaner{room: maxAttrs}
 	return c.attrs(attrs)
@@ -70,8 +70,8 @@ func (c *cleaner) value(v slog.Value) slog.Value {
 	}
 }
 
-// opaque returns the content of x as a value without methods. A handler would call the methods of x,
-// and log what they return.
+// opaque returns the content of x as a value without methods. A handler would call the
+// methods of x, and log what they return.
 func (c *cleaner) opaque(x any) (plainly any) {
 	defer func() {
 		if recover() != nil {
@@ -127,7 +127,8 @@ func (c *cleaner) decoded(x any) any {
 	}
 }
 
-// number returns n as an int64 if it is one. Otherwise it keeps the digits, unless there are too many.
+// number returns n as an int64 if it is one. Otherwise it keeps the digits, unless there
+// are too many.
 func (c *cleaner) number(n json.Number) any {
 	if i, err := n.Int64(); err == nil {
 		return i

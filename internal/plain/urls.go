@@ -2,9 +2,9 @@ package plain
 
 import "strings"
 
-// RedactURLs replaces the userinfo, query and fragment of every URL in a text with an ellipsis. The
-// errors of net/http's client contain whole URLs. A URL ends at white space, a quote, an angle
-// bracket or a backquote.
+// RedactURLs replaces the userinfo, query and fragment of every URL in a text with an
+// ellipsis. The errors of net/http's client contain whole URLs. A URL ends at white space,
+// a quote, an angle bracket or a backquote.
 func RedactURLs(text string) string {
 	const end = " \t\r\n\"'<>`" // of a URL
 	if !strings.Contains(text, "://") {

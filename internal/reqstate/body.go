@@ -45,7 +45,7 @@ func (b *body) Read(p []byte) (int, error) {
 		b.form.look(p[:n])
 	}
 	switch {
-	case err == nil, err == http.ErrBodyReadAfterClose: //nolint:errorlint // net/http closes the body when it sends a response
+	case err == nil, err == http.ErrBodyReadAfterClose: //nolint:errorlint // as net/http returns it
 	case err != io.EOF:
 		b.request.bodyEnded(err)
 	case b.form != nil && !b.form.found:

@@ -1,9 +1,9 @@
 // Package reqstate holds what Seawall's packages know about one request and share through its
 // context.
 //
-// There are two kinds of it. The principal and the renderer belong to a context and do not change.
-// The request id, the route's pattern and the error that was answered belong to the request: outer
-// layers learn them when the handler has returned.
+// There are two kinds of it. The principal and the renderer belong to a context and do not
+// change. The request id, the route's pattern and the error that was answered belong to the
+// request: outer layers learn them when the handler has returned.
 package reqstate
 
 import (
@@ -131,7 +131,8 @@ func contextFor(w http.ResponseWriter, r *http.Request, renderer any) (c *stateC
 	case own.adopt(renderer):
 		return nil, false
 	default:
-		return &stateContext{r.Context(), State{principal: own.principal, renderer: renderer, request: own.request}}, false
+		inner := State{principal: own.principal, renderer: renderer, request: own.request}
+		return &stateContext{r.Context(), inner}, false
 	}
 }
 
@@ -150,8 +151,8 @@ func (s *State) Principal() string {
 // learn it, for their logs. No decision may depend on it.
 func (s *State) Authenticated() string { return get(s, func(q *request) string { return q.principal }) }
 
-// Renderer returns the renderer of this context: the one that [WithRenderer] was called with, here or,
-// if this context had none, further in. It is nil if there is none.
+// Renderer returns the renderer of this context: the one that [WithRenderer] was called
+// with, here or, if this context had none, further in. It is nil if there is none.
 func (s *State) Renderer() any {
 	if s == nil {
 		return nil
@@ -161,8 +162,8 @@ func (s *State) Renderer() any {
 	return s.renderer
 }
 
-// adopt sets the renderer if s has none, and reports whether s has it now. Any renderer will do if
-// it is nil.
+// adopt sets the renderer if s has none, and reports whether s has it now. Any renderer
+// will do if it is nil.
 func (s *State) adopt(renderer any) bool {
 	s.request.mu.Lock()
 	defer s.request.mu.Unlock()
@@ -172,8 +173,8 @@ func (s *State) adopt(renderer any) bool {
 	return renderer == nil || s.renderer == renderer
 }
 
-// Pattern returns the pattern of r, a request of this State, whose handler has returned. It is empty
-// if it is not known.
+// Pattern returns the pattern of r, a request of this State, whose handler has returned. It
+// is empty if it is not known.
 func (s *State) Pattern(r *http.Request) string {
 	if s == nil {
 		return r.Pattern
@@ -251,8 +252,8 @@ func (s *State) SetRequestID(id string) {
 	s.request.id = id
 }
 
-// EnsureRequestID returns the request's id. If there is none, it sets one that mint returns. On nil
-// it only returns the new id.
+// EnsureRequestID returns the request's id. If there is none, it sets one that mint
+// returns. On nil it only returns the new id.
 func (s *State) EnsureRequestID(mint func() string) string {
 	if s == nil {
 		return mint()

@@ -69,8 +69,8 @@ func (q *request) authenticated(r, c *http.Request, p string) {
 	}
 }
 
-// takeCopyOf returns the oldest copy of r and forgets it. Its to is nil if there is none. pattern is
-// the request's.
+// takeCopyOf returns the oldest copy of r and forgets it. Its to is nil if there is none.
+// pattern is the request's.
 func (q *request) takeCopyOf(r *http.Request) (c copied, pattern string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -125,9 +125,9 @@ func (q *request) tracked(w http.ResponseWriter, r *http.Request, s *State) http
 	return w
 }
 
-// Sending records that err is about to be sent with status, through a writer that may be a buffer.
-// It counts as sent when a response with that status is sent, so that the error of a sub-request,
-// whose response goes elsewhere, is not mistaken for the request's.
+// Sending records that err is about to be sent with status, through a writer that may be a
+// buffer. It counts as sent when a response with that status is sent, so that the error of
+// a sub-request, whose response goes elsewhere, is not mistaken for the request's.
 func (s *State) Sending(err error, status int, gone bool) {
 	if s == nil {
 		return
@@ -149,8 +149,8 @@ func (s *State) TooLate(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// Answered implements [track.Owner]. The outermost tracker has the last word, because an inner one
-// may have written to a buffer.
+// Answered implements [track.Owner]. The outermost tracker has the last word, because an
+// inner one may have written to a buffer.
 func (s *State) Answered(status int, outermost bool) {
 	q := s.request
 	q.mu.Lock()
@@ -167,8 +167,8 @@ func (s *State) Answered(status int, outermost bool) {
 // Err returns the error that the request was answered with, or nil.
 func (s *State) Err() error { return get(s, func(q *request) error { return q.sent }) }
 
-// Gone reports whether the error was the answer to a request that was canceled, which is logged as
-// 499.
+// Gone reports whether the error was the answer to a request that was canceled, which is
+// logged as 499.
 func (s *State) Gone() bool { return get(s, func(q *request) bool { return q.gone }) }
 
 // Late returns the last error that came too late to be sent, or nil.

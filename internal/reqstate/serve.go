@@ -2,10 +2,10 @@ package reqstate
 
 import "net/http"
 
-// Serve calls next with c, which is r or a copy of r. When next returns, r has the pattern and the
-// parsed form of c, as if it had been served itself: outer layers read the pattern, and net/http
-// removes the temporary files of the form. After a panic net/http may not do so, so Serve removes
-// them.
+// Serve calls next with c, which is r or a copy of r. When next returns, r has the pattern
+// and the parsed form of c, as if it had been served itself: outer layers read the pattern,
+// and net/http removes the temporary files of the form. After a panic net/http may not do
+// so, so Serve removes them.
 //
 // Every middleware of this module that passes on a copy uses Serve or [ServeAgain].
 func Serve(next http.Handler, w http.ResponseWriter, r, c *http.Request) {
@@ -34,8 +34,8 @@ func HandBack(r, c *http.Request, returned bool) {
 	s.leave(r)
 }
 
-// ServeAgain is [Serve] for a handler that may be called again with another copy of r. The parsed form
-// is not handed back, and its temporary files are removed.
+// ServeAgain is [Serve] for a handler that may be called again with another copy of r. The
+// parsed form is not handed back, and its temporary files are removed.
 func ServeAgain(next http.Handler, w http.ResponseWriter, r, c *http.Request) {
 	defer func() {
 		From(c.Context()).handBackPattern(r, c)
@@ -44,24 +44,24 @@ func ServeAgain(next http.Handler, w http.ResponseWriter, r, c *http.Request) {
 	next.ServeHTTP(w, c)
 }
 
-// Settle hands the patterns and forms of the copies that [WithPrincipal] made of r back to r, whose
-// handler has returned. The outermost [Serve] does the same.
+// Settle hands the patterns and forms of the copies that [WithPrincipal] made of r back to
+// r, whose handler has returned. The outermost [Serve] does the same.
 func Settle(r *http.Request) {
 	if s := From(r.Context()); s != nil {
 		s.request.settle(r)
 	}
 }
 
-// handBackPattern sets r.Pattern. It does not write if nothing has changed, because r may be served
-// more than once at the same time.
+// handBackPattern sets r.Pattern. It does not write if nothing has changed, because r may
+// be served more than once at the same time.
 func (s *State) handBackPattern(r, c *http.Request) {
 	if pattern := s.Pattern(c); pattern != r.Pattern {
 		r.Pattern = pattern
 	}
 }
 
-// handBackForm gives r the parsed form of its copy c. If r has a multipart form already, the files
-// of c's are removed.
+// handBackForm gives r the parsed form of its copy c. If r has a multipart form already,
+// the files of c's are removed.
 func handBackForm(r, c *http.Request) {
 	if r.Form == nil && c.Form != nil {
 		r.Form = c.Form

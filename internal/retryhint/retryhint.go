@@ -17,8 +17,9 @@ func Retryable(status int) bool {
 		status >= 500 && status <= 599 && status != http.StatusNotImplemented
 }
 
-// Refused reports whether any X-Should-Retry value is false. A proxy may have joined several values
-// into one line (RFC 9110, section 5.3). No value makes a response retryable.
+// Refused reports whether any X-Should-Retry value is false. A proxy may have joined
+// several values into one line (RFC 9110, section 5.3). No value makes a response
+// retryable.
 func Refused(h http.Header) bool {
 	for _, line := range h["X-Should-Retry"] {
 		for v := range strings.SplitSeq(line, ",") {
@@ -30,16 +31,18 @@ func Refused(h http.Header) bool {
 	return false
 }
 
-// After returns how long after now the response asks to wait. ok is false if it does not ask, or in
-// a form that is not valid. Retry-After (RFC 9110, section 10.2.3) may hold whole seconds or any of
-// the three HTTP dates. If there are several values, also ones that a proxy has joined into one
-// line, the longest counts, because a retry that comes early costs the server more.
+// After returns how long after now the response asks to wait. ok is false if it does not
+// ask, or in a form that is not valid. Retry-After (RFC 9110, section 10.2.3) may hold
+// whole seconds or any of the three HTTP dates. If there are several values, also ones that
+// a proxy has joined into one line, the longest counts, because a retry that comes early
+// costs the server more.
 //
-// Retry-After-Ms, in whole milliseconds, refines the last second of Retry-After: a server whose real
-// wait is 10 ms can only say 1 second there. Without a Retry-After it counts alone.
+// Retry-After-Ms, in whole milliseconds, refines the last second of Retry-After: a server
+// whose real wait is 10 ms can only say 1 second there. Without a Retry-After it counts
+// alone.
 //
-// A wait is never negative and never rounded down. A number that overflows a time.Duration becomes
-// the largest one.
+// A wait is never negative and never rounded down. A number that overflows a time.Duration
+// becomes the largest one.
 func After(h http.Header, now time.Time) (d time.Duration, ok bool) {
 	d, ok = longest(h["Retry-After"], func(line string) (time.Duration, bool) { return wait(line, now) })
 	ms, refined := longest(h["Retry-After-Ms"], func(line string) (time.Duration, bool) {

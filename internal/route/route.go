@@ -1,4 +1,5 @@
-// Package route finds out which requests a router answers itself, without a handler of the service.
+// Package route finds out which requests a router answers itself, without a handler of the
+// service.
 package route
 
 import (
@@ -12,8 +13,8 @@ type Router interface {
 	Unrouted(r *http.Request) bool
 }
 
-// Unrouted reports whether h is an *http.ServeMux or a [Router] that would answer r itself, with a
-// 404, a 405 or a redirect to the canonical path. It is false for any other handler.
+// Unrouted reports whether h is an *http.ServeMux or a [Router] that would answer r itself,
+// with a 404, a 405 or a redirect to the canonical path. It is false for any other handler.
 func Unrouted(h http.Handler, r *http.Request) bool {
 	switch h := h.(type) {
 	case *http.ServeMux:
@@ -26,6 +27,6 @@ func Unrouted(h http.Handler, r *http.Request) bool {
 	}
 }
 
-// redirect is the type of the handlers with which a ServeMux redirects. A service may register one
-// too: it also gives everyone the same answer.
+// redirect is the type of the handlers with which a ServeMux redirects. A service may
+// register one too: it also gives everyone the same answer.
 var redirect = reflect.TypeOf(http.RedirectHandler("", http.StatusTemporaryRedirect))

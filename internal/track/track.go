@@ -14,8 +14,8 @@ import (
 	"strings"
 )
 
-// Response is the record of one response. It is filled while the handler writes to the writer that
-// [Wrap] returned.
+// Response is the record of one response. It is filled while the handler writes to the
+// writer that [Wrap] returned.
 type Response struct {
 	w        http.ResponseWriter
 	method   string
@@ -48,8 +48,9 @@ type field struct {
 // tracked is implemented by the writers of this package only.
 type tracked interface{ tracker() *Response }
 
-// Wrap returns a writer that records, and its record. It returns w itself if that records already.
-// A foreign writer around a recording one gets its own record, because it may buffer.
+// Wrap returns a writer that records, and its record. It returns w itself if that records
+// already. A foreign writer around a recording one gets its own record, because it may
+// buffer.
 //
 // The new writer has the optional interfaces of net/http's HTTP/1 writer (http.Flusher,
 // http.Hijacker, io.ReaderFrom, io.StringWriter) or of its HTTP/2 writer (http.Flusher,
@@ -123,9 +124,10 @@ func OwnerOf(w http.ResponseWriter) Owner {
 	return nil
 }
 
-// Rewind discards what was written to w, and reports whether that was possible: the writer that the
-// recording ones wrap must have a Rewind method that returns true, because it buffers. There may be
-// no other writer in between, because it might remember what was written.
+// Rewind discards what was written to w, and reports whether that was possible: the writer
+// that the recording ones wrap must have a Rewind method that returns true, because it
+// buffers. There may be no other writer in between, because it might remember what was
+// written.
 func Rewind(w http.ResponseWriter) bool {
 	below := w
 	for t, ok := below.(tracked); ok; t, ok = below.(tracked) {
@@ -141,9 +143,9 @@ func Rewind(w http.ResponseWriter) bool {
 	return true
 }
 
-// SetField sets a field of w's header that the final response must have even if a 1xx is sent first:
-// httputil.ReverseProxy clears the whole header after a 1xx (golang/go#81207). The record nearest
-// to w then restores the field.
+// SetField sets a field of w's header that the final response must have even if a 1xx is
+// sent first: httputil.ReverseProxy clears the whole header after a 1xx (golang/go#81207).
+// The record nearest to w then restores the field.
 func SetField(w http.ResponseWriter, key string, values []string) {
 	w.Header()[key] = values
 	for w := range chain(w) {
@@ -189,7 +191,9 @@ func (t *Response) inform() {
 	}
 	t.informed = true
 	h := t.Header()
-	t.fields = slices.DeleteFunc(t.fields, func(f field) bool { return len(h[f.key]) > 0 && !holds(h[f.key], f.values) })
+	t.fields = slices.DeleteFunc(t.fields, func(f field) bool {
+		return len(h[f.key]) > 0 && !holds(h[f.key], f.values)
+	})
 }
 
 // holds reports whether the values of a field contain all items of others. An item may have been
@@ -199,8 +203,8 @@ func holds(values, others []string) bool {
 	return !slices.ContainsFunc(items(others), func(item string) bool { return !slices.Contains(held, item) })
 }
 
-// items returns the elements of a list field (RFC 9110, section 5.6.1). Another field is a list of
-// one.
+// items returns the elements of a list field (RFC 9110, section 5.6.1). Another field is a
+// list of one.
 func items(values []string) (list []string) {
 	for _, v := range values {
 		start, quoted := 0, false
@@ -243,8 +247,8 @@ func (t *Response) Bytes() int64 {
 // Hijacked reports whether the connection was taken over.
 func (t *Response) Hijacked() bool { return t.hijacked }
 
-// Committed reports whether the response can no longer be replaced, because its status was sent or
-// its connection was hijacked.
+// Committed reports whether the response can no longer be replaced, because its status was
+// sent or its connection was hijacked.
 func (t *Response) Committed() bool { return t.status != 0 || t.hijacked }
 
 func (t *Response) tracker() *Response          { return t }
@@ -298,9 +302,9 @@ func (t *Response) notify() {
 	}
 }
 
-// SetOwner makes o the owner of w's record and of those further out that have none, so that layers
-// outside the one that made o find it too. If outermost is true, the last of these records becomes
-// o's outermost.
+// SetOwner makes o the owner of w's record and of those further out that have none, so that
+// layers outside the one that made o find it too. If outermost is true, the last of these
+// records becomes o's outermost.
 func SetOwner(w http.ResponseWriter, o Owner, outermost bool) {
 	var last *Response
 	for w := range chain(w) {
@@ -331,8 +335,8 @@ func (t *Response) Owned() bool { return t.owner != nil }
 // out encodes all bodies, so the field must stay when the body is replaced.
 func (t *Response) Encoded() bool { return t.encoded }
 
-// Complete reports whether a committed response is known to be complete: its status or method allows
-// no body, or all bytes of its Content-Length were written.
+// Complete reports whether a committed response is known to be complete: its status or
+// method allows no body, or all bytes of its Content-Length were written.
 func (t *Response) Complete() bool {
 	switch {
 	case t.hijacked || t.status == 0:
@@ -376,8 +380,8 @@ type connWriter struct{ flushWriter }
 
 func (c connWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) { return c.hijack() }
 
-// ReadFrom passes the copy to the writer below, so that a file reaches the ReadFrom of the connection
-// (sendfile).
+// ReadFrom passes the copy to the writer below, so that a file reaches the ReadFrom of the
+// connection (sendfile).
 func (c connWriter) ReadFrom(src io.Reader) (n int64, err error) {
 	below, ok := c.w.(io.ReaderFrom)
 	if !ok {

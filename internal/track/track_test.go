@@ -61,7 +61,8 @@ func interfaces(w http.ResponseWriter) string {
 	return strings.Join(names, " ")
 }
 
-// serve calls f as the handler of a GET request to a server, and returns the body of the response.
+// serve calls f as the handler of a GET request to a server, and returns the body of the
+// response.
 func serve(t *testing.T, newServer func(http.Handler) *memhttp.Server, f func(http.ResponseWriter, *http.Request)) string {
 	t.Helper()
 	s := newServer(http.HandlerFunc(f))
@@ -515,9 +516,9 @@ func TestACopyReachesTheConnection(t *testing.T) {
 	}
 }
 
-// informational returns the final header of a response that begins with a 1xx. If clears is true, the
-// header is cleared after it, as a reverse proxy does (golang/go#81207). The layers wrap the writer
-// and set fields.
+// informational returns the final header of a response that begins with a 1xx. If clears is
+// true, the header is cleared after it, as a reverse proxy does (golang/go#81207). The
+// layers wrap the writer and set fields.
 func informational(clears bool, layers ...func(http.ResponseWriter, *http.Request) http.ResponseWriter) http.Header {
 	sent := make(http.Header)
 	var w http.ResponseWriter = final{sent}
@@ -633,7 +634,8 @@ func (o *told) Answered(status int, outermost bool) {
 	*o = append(*o, fmt.Sprint(status, " outermost: ", outermost))
 }
 
-// threeRecords returns the writers of three records around each other, with foreign writers between.
+// threeRecords returns the writers of three records around each other, with foreign writers
+// between.
 func threeRecords() (outer, middle, inner http.ResponseWriter) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	outer, _ = track.Wrap(httptest.NewRecorder(), r)

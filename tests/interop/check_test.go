@@ -137,8 +137,8 @@ func (p problems) add(request, aspect, format string, args ...any) {
 	p[key] = append(p[key], fmt.Sprintf(format, args...))
 }
 
-// compare fails the test for each problem that is not an exception, and for each exception that is
-// not a problem.
+// compare fails the test for each problem that is not an exception, and for each exception
+// that is not a problem.
 func (p problems) compare(t *testing.T, exceptions map[string]string) {
 	t.Helper()
 	idle := maps.Clone(exceptions)

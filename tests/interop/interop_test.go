@@ -15,15 +15,15 @@ type composition struct {
 	name  string
 	build func(*testing.T, *service) http.Handler
 
-	// compresses is not empty if large bodies are compressed. The compressor is "outside" the chain,
-	// whose access log then counts bytes before compression, or "inside".
+	// compresses is not empty if large bodies are compressed. The compressor is "outside"
+	// the chain, whose access log then counts bytes before compression, or "inside".
 	compresses string
 
 	// field is a header field that each response must have.
 	field string
 
-	// exceptions are aspects of requests that are wrong, as "request/aspect", and the reasons. A star
-	// is every request. The test fails if one of them is not wrong.
+	// exceptions are aspects of requests that are wrong, as "request/aspect", and the
+	// reasons. A star is every request. The test fails if one of them is not wrong.
 	exceptions map[string]string
 }
 
