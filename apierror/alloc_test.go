@@ -118,7 +118,7 @@ func TestAllocsOfParse(t *testing.T) {
 	}
 }
 
-func TestParseMakesNoRoomForABodyThatHeadDoesNotHave(t *testing.T) {
+func TestAllocsOfParsingAHEADResponse(t *testing.T) {
 	const runs = 100
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

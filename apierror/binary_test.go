@@ -69,7 +69,7 @@ func TestEveryCodeSurvivesAStore(t *testing.T) {
 	}
 }
 
-func TestErrorsThatSayLittleSurviveAStore(t *testing.T) {
+func TestSparseErrorsSurviveAStore(t *testing.T) {
 	t.Parallel()
 	for name, e := range map[string]*apierror.Error{
 		"zero":           {},
@@ -110,7 +110,18 @@ func TestParsedErrorsSurviveAStore(t *testing.T) {
 	}
 }
 
-func TestGarbageIsNoStoredError(t *testing.T) {
+func TestStoredErrorsKeepSingleEntries(t *testing.T) {
+	t.Parallel()
+	e := apierror.CodeTimeout.New().WithHeader("Location", "/v1/a")
+	w := write(quiet(), "", stored(t, e))
+	equal(t, "Location", w.Header().Get("Location"), "/v1/a")
+	e = stored(t, apierror.CodeTimeout.New().WithMetadata("k", "v"))
+	equal(t, "metadata", e.Metadata()["k"], "v")
+	e = stored(t, apierror.CodeParameterInvalid.New().WithField(apierror.Field{Param: "a"}))
+	equal(t, "fields", len(e.Fields()), 1)
+}
+
+func TestUnmarshalBinaryRefusesGarbage(t *testing.T) {
 	t.Parallel()
 	whole, _ := apierror.CodePermissionDenied.New().WithMetadata("k", "v").MarshalBinary()
 	garbage := []string{

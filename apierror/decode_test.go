@@ -5,10 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -284,7 +283,7 @@ func TestDecodeJSONMessagesHoldNoGoTypesAndNoValues(t *testing.T) {
 	}
 }
 
-func TestDecodeJSONKeepsWhatATypeSaysItself(t *testing.T) {
+func TestDecodeJSONReturnsErrorsOfUnmarshalers(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		body    string
@@ -304,7 +303,7 @@ func TestDecodeJSONKeepsWhatATypeSaysItself(t *testing.T) {
 	}
 }
 
-func TestDecodeJSONReadsWhatIsRight(t *testing.T) {
+func TestDecodeJSONReadsValidBodies(t *testing.T) {
 	t.Parallel()
 	var v order
 	body := ` {"name":"n","count":-7,"quoted":"5","items":[{"price":3}],"due":"2026-01-02T03:04:05Z","level":"high",
@@ -358,7 +357,7 @@ func TestDecodeJSONReadsAnyTarget(t *testing.T) {
 	}
 }
 
-func TestDecodeJSONHandsAProgrammersMistakeBack(t *testing.T) {
+func TestDecodeJSONReturnsMistakesOfTheProgram(t *testing.T) {
 	t.Parallel()
 	for _, v := range []any{nil, order{}, (*order)(nil), 5} {
 		err := apierror.DecodeJSON(httptest.NewRecorder(), newRequest(jsonType, `{}`), v, nil)
@@ -369,188 +368,15 @@ func TestDecodeJSONHandsAProgrammersMistakeBack(t *testing.T) {
 	}
 }
 
-func TestDecodeJSONOfNoBodyIsAMissingParameter(t *testing.T) {
-	t.Parallel()
-	without := httptest.NewRequest(http.MethodPost, "/", nil)
-	without.Body = nil
-	for _, r := range []*http.Request{
-		without,
-		httptest.NewRequest(http.MethodPost, "/", http.NoBody),
-		newRequest("", ""),
-		newRequest(jsonType, " \r\n\t"),
-	} {
-		e := asError(t, apierror.DecodeJSON(httptest.NewRecorder(), r, new(order), nil))
-		equal(t, "code", e.Code(), apierror.CodeParameterMissing)
-		equal(t, "param", e.Param(), "")
-		equal(t, "message", e.Message(), "The request body is empty.")
-	}
-}
-
-func TestDecodeJSONReadsJSONAlone(t *testing.T) {
-	t.Parallel()
-	for contentType, ok := range map[string]bool{
-		"application/json":                     true,
-		"Application/JSON; charset=UTF-8":      true,
-		`application/json; charset="utf-8"`:    true,
-		"application/merge-patch+json":         true,
-		"application/json; charset=iso-8859-1": false,
-		"application/json; charset":            false,
-		"text/plain":                           false,
-		"application/x-www-form-urlencoded":    false,
-		"multipart/form-data; boundary=x":      false,
-		"application/jsonp":                    false,
-		"text/plain; application/json":         false,
-		"application/json, text/plain":         false,
-		"":                                     false,
-	} {
-		err := apierror.DecodeJSON(httptest.NewRecorder(), newRequest(contentType, `{}`), new(order), nil)
-		if (err == nil) != ok {
-			t.Errorf("%s: %v", contentType, err)
-		}
-		if err == nil {
-			continue
-		}
-		e := asError(t, err)
-		equal(t, "code", e.Code(), apierror.CodeUnsupportedMediaType)
-		equal(t, "status", e.Status(), 415)
-		equal(t, "param", e.Param(), "Content-Type")
-		equal(t, "message", e.Message(), "The Content-Type must be application/json.")
-		lax := apierror.DecodeJSON(httptest.NewRecorder(), newRequest(contentType, `{}`), new(order), &apierror.DecodeOptions{AnyMediaType: true})
-		if lax != nil {
-			t.Errorf("%s: %v", contentType, lax)
-		}
-	}
-	doubled := newRequest(jsonType, `{}`)
-	doubled.Header.Add("Content-Type", "text/plain")
-	if err := apierror.DecodeJSON(httptest.NewRecorder(), doubled, new(order), nil); !errors.Is(err, apierror.CodeUnsupportedMediaType) {
-		t.Errorf("two Content-Types: %v", err)
-	}
-}
-
-func TestDecodeJSONAllowsUnknownMembersIfAsked(t *testing.T) {
+func TestDecodeJSONAllowsUnknownMembers(t *testing.T) {
 	t.Parallel()
 	if err := decodeOrder(t, `{"label":"x","items":[{"colour":1}]}`, &apierror.DecodeOptions{AllowUnknown: true}); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestDecodeJSONAcceptsExactlyTheLimit(t *testing.T) {
-	t.Parallel()
-	body := func(n int) string { return `{"name":"` + strings.Repeat("x", n-len(`{"name":""}`)) + `"}` }
-	for _, row := range []struct {
-		limit int64
-		size  int
-		ok    bool
-	}{
-		{100, 100, true},
-		{100, 101, false},
-		{0, 1 << 20, true},
-		{0, 1<<20 + 1, false},
-		{-1, 1<<20 + 1, true},
-	} {
-		for _, announced := range []bool{true, false} {
-			r := newRequest(jsonType, body(row.size))
-			if !announced {
-				r.ContentLength = -1
-			}
-			err := apierror.DecodeJSON(httptest.NewRecorder(), r, new(order), &apierror.DecodeOptions{MaxBody: row.limit})
-			if (err == nil) != row.ok {
-				t.Errorf("%+v, announced %v: %v", row, announced, err)
-			}
-			if err == nil {
-				continue
-			}
-			e := asError(t, err)
-			equal(t, "code", e.Code(), apierror.CodeRequestTooLarge)
-			equal(t, "status", e.Status(), 413)
-			limit := row.limit
-			if limit == 0 {
-				limit = 1 << 20
-			}
-			equal(t, "message", e.Message(), fmt.Sprintf("The request body is larger than the %d bytes allowed.", limit))
-		}
-	}
-}
-
-// wrapper is a middleware's ResponseWriter that hides net/http's.
-type wrapper struct{ http.ResponseWriter }
-
-func (w wrapper) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func TestDecodeJSONClosesTheConnectionOfABodyThatIsTooLargeBehindWrappers(t *testing.T) {
-	t.Parallel()
-	create := apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-		return apierror.DecodeJSON(w, r, new(order), &apierror.DecodeOptions{MaxBody: 10})
-	})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		create.ServeHTTP(wrapper{wrapper{w}}, r)
-	}))
-	defer server.Close()
-	// io.MultiReader hides the length, so the server learns it only by reading.
-	body := io.MultiReader(strings.NewReader(`{"name":"` + strings.Repeat("x", 50) + `"}`))
-	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, body)
-	req.Header.Set("Content-Type", jsonType)
-
-	resp, err := server.Client().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = apierror.Parse(resp)
-
-	if !errors.Is(err, apierror.CodeRequestTooLarge) {
-		t.Error(resp.Status, err)
-	}
-	if !resp.Close {
-		t.Error("the connection stays open")
-	}
-}
-
-type failingBody struct{ err error }
-
-func (b failingBody) Read([]byte) (int, error) { return 0, b.err }
-func (failingBody) Close() error               { return nil }
-
-func TestDecodeJSONOfABodyThatCannotBeRead(t *testing.T) {
-	t.Parallel()
-	for _, row := range []struct {
-		err  error
-		code apierror.Code
-	}{
-		{io.ErrUnexpectedEOF, apierror.CodeParameterInvalid},
-		{fmt.Errorf("outer middleware: %w", &http.MaxBytesError{Limit: 5}), apierror.CodeRequestTooLarge},
-		{&net.OpError{Op: "read", Err: errTimeout{}}, apierror.CodeParameterInvalid},
-		{fmt.Errorf("read: %w", timeoutError(t)), apierror.CodeTimeout},
-		{fmt.Errorf("signature: %w", apierror.CodePermissionDenied), apierror.CodePermissionDenied},
-	} {
-		r := newRequest(jsonType, "{}")
-		r.Body = failingBody{row.err}
-		e := asError(t, apierror.DecodeJSON(httptest.NewRecorder(), r, new(order), nil))
-		equal(t, row.err.Error(), e.Code(), row.code)
-		if !errors.Is(e, row.err) {
-			t.Errorf("%v is not the cause of %v", row.err, e)
-		}
-	}
-}
-
-type errTimeout struct{}
-
-func (errTimeout) Error() string { return "slow" }
-
-// timeoutError is what net/http's server reads from a connection whose read deadline has passed.
-func timeoutError(t *testing.T) error {
-	t.Helper()
-	a, b := net.Pipe()
-	defer a.Close()
-	defer b.Close()
-	if err := a.SetReadDeadline(time.Unix(1, 0)); err != nil {
-		t.Fatal(err)
-	}
-	_, err := a.Read(make([]byte, 1))
-	return err
-}
-
 // Both bodies took half a minute and more when each value's path was copied, and each member's type looked up.
-func TestDecodeJSONIsNotSlowForAHostileBody(t *testing.T) {
+func TestDecodeJSONIsNotSlowForHostileBodies(t *testing.T) {
 	t.Parallel()
 	deep := 4000
 	wide := strings.Repeat("1,", 100_000) + "1"
@@ -564,4 +390,94 @@ func TestDecodeJSONIsNotSlowForAHostileBody(t *testing.T) {
 	refused := strings.Repeat(`{"next":`, deep) + `{"pair":[` + wide + `],"level":"x"}` + strings.Repeat("}", deep)
 	err = decodeOrder(t, refused, nil)
 	equal(t, "code", asError(t, err).Code(), apierror.CodeParameterInvalid)
+}
+
+func FuzzDecodeJSON(f *testing.F) {
+	for _, row := range decodeTable {
+		if len(row.body) < 1000 {
+			f.Add([]byte(row.body), row.name == "unknown member")
+		}
+	}
+	f.Fuzz(func(t *testing.T, body []byte, allowUnknown bool) {
+		var v order
+		err := apierror.DecodeJSON(httptest.NewRecorder(), newRequest(jsonType, string(body)), &v, &apierror.DecodeOptions{AllowUnknown: allowUnknown})
+
+		var want order
+		plain := json.NewDecoder(bytes.NewReader(body))
+		if !allowUnknown {
+			plain.DisallowUnknownFields()
+		}
+		if plainErr := plain.Decode(&want); plainErr != nil && err == nil {
+			t.Fatalf("encoding/json: %v", plainErr)
+		}
+		if _, ok := err.(*apierror.Error); !ok { // the field shape takes no JSON: our mistake
+			return
+		}
+		e := asError(t, err)
+		if e.Status() >= 500 {
+			t.Errorf("not the client's: %v", e)
+		}
+		if p := e.Param(); p != "" && len(p) < 250 && !strings.Contains(err.Error(), "payee") && !has(body, p) {
+			t.Errorf("%q is not in %s", p, body)
+		}
+		said := e.Message() // what is not the client's own name
+		if e.Param() != "" {
+			said = strings.ReplaceAll(said, e.Param(), "")
+		}
+		if m := goType.FindString(said); m != "" {
+			t.Errorf("%q in %q", m, said)
+		}
+		w := httptest.NewRecorder()
+		apierror.Write(w, httptest.NewRequest(http.MethodPost, "/", nil), err)
+		if !json.Valid(w.Body.Bytes()) {
+			t.Errorf("%q", w.Body)
+		}
+	})
+}
+
+var goType = regexp.MustCompile(`apierror_test|\b(int8|uint64|float64|map\[|struct|interface|json\.|main\.)`)
+
+// has reports whether the path leads to a value in the JSON text. A key may hold dots and
+// brackets, so all ways to read the path are tried.
+func has(text []byte, path string) bool {
+	if path == "" {
+		return true
+	}
+	var array []json.RawMessage
+	switch first := bytes.TrimLeft(text, " \t\r\n"); {
+	case len(first) > 0 && first[0] == '{':
+		// Of duplicate names Unmarshal keeps the last, so look at each.
+		d := json.NewDecoder(bytes.NewReader(text))
+		_, _ = d.Token()
+		for d.More() {
+			key, err := d.Token()
+			var value json.RawMessage
+			if err != nil || d.Decode(&value) != nil {
+				return false
+			}
+			name, _ := key.(string)
+			if name == "" {
+				name = `""`
+			}
+			rest, ok := strings.CutPrefix(path, name)
+			if ok && (rest == "" || rest[0] == '[') && has(value, rest) || ok && rest != "" && rest[0] == '.' && has(value, rest[1:]) {
+				return true
+			}
+		}
+		return false
+	case len(first) > 0 && first[0] == '[':
+		if json.Unmarshal(text, &array) != nil {
+			return false
+		}
+		number, rest, ok := strings.Cut(strings.TrimPrefix(path, "["), "]")
+		i := 0
+		for _, c := range number {
+			if c < '0' || c > '9' || i > len(array) {
+				return false
+			}
+			i = i*10 + int(c-'0')
+		}
+		return ok && i < len(array) && has(array[i], strings.TrimPrefix(rest, "."))
+	}
+	return false
 }

@@ -24,8 +24,10 @@ type (
 	violation struct{ namespace, field, tag, param string }
 )
 
-func (v violation) Tag() string       { return v.tag }
+func (v violation) Tag() string { return v.tag }
+
 func (v violation) ActualTag() string { return v.tag }
+
 func (v violation) Namespace() string { return v.namespace }
 
 // StructNamespace is the path by Go names, which begin in upper case here.
@@ -39,9 +41,13 @@ func (v violation) StructNamespace() string {
 	}
 	return strings.Join(parts, ".")
 }
+
 func (v violation) Field() string { return v.field }
-func (v violation) Value() any    { return "secret-4711" }
+
+func (v violation) Value() any { return "secret-4711" }
+
 func (v violation) Param() string { return v.param }
+
 func (v violation) Error() string { return "Key: 'T.X' Error:Field validation for 'X' failed" }
 
 func (validationErrors) Error() string { return "secret-4711" }
@@ -50,7 +56,8 @@ func (validationErrors) Error() string { return "secret-4711" }
 type plain struct{ field, tag string }
 
 func (p plain) Field() string { return p.field }
-func (p plain) Tag() string   { return p.tag }
+
+func (p plain) Tag() string { return p.tag }
 
 func TestFromFieldsNamesAllParametersAtFault(t *testing.T) {
 	t.Parallel()
@@ -91,5 +98,28 @@ func TestFromFieldsKeepsTheWholePathOfAParameter(t *testing.T) {
 	} {
 		e := asError(t, apierror.FromFields(validationErrors{violation{namespace, "zip", "max", ""}}, nil))
 		equal(t, namespace, e.Param(), want)
+	}
+}
+
+func TestFromFieldsKeepsPathsThatAreOnlyAnIndex(t *testing.T) {
+	t.Parallel()
+	e := asError(t, apierror.FromFields([]violation{{namespace: "items[0]", field: "[0]", tag: "max"}}, nil))
+	equal(t, "param", e.Param(), "items[0]")
+}
+
+// namedField is a FieldError with a namespace, but with none of the struct's.
+type namedField struct{ field, namespace string }
+
+func (f namedField) Field() string { return f.field }
+
+func (namedField) Tag() string { return "required" }
+
+func (f namedField) Namespace() string { return f.namespace }
+
+func TestFromFieldsWorksWithoutStructNamespace(t *testing.T) {
+	t.Parallel()
+	for namespace, want := range map[string]string{"User.name": "name", "User": "User", "Page[a.B].name": "name"} {
+		err := apierror.FromFields([]namedField{{"f", namespace}}, nil)
+		equal(t, namespace, asError(t, err).Param(), want)
 	}
 }

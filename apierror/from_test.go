@@ -1,67 +1,19 @@
 package apierror_test
 
 import (
-	"bytes"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/seawall-go/seawall/apierror"
-	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
-// loop wraps itself, by way of what it is given.
-type loop struct{ next error }
-
-func (l *loop) Error() string { return "loop" }
-func (l *loop) Unwrap() error { return l.next }
-
-type brokenUnwrap struct{ cause error }
-
-func (b *brokenUnwrap) Error() string { return "broken: " + b.cause.Error() }
-func (b *brokenUnwrap) Unwrap() error { return b.cause }
-
-// list is an error that cannot be compared.
-type list []string
-
-func (l list) Error() string { return strings.Join(l, ", ") }
-
-func cyclic() error {
-	l := &loop{}
-	l.next = fmt.Errorf("again: %w", l)
-	return l
-}
-
-func deep(depth int, err error) error {
-	for range depth {
-		err = fmt.Errorf("%w", err)
-	}
-	return err
-}
-
-func wide(n int) error {
-	errs := make([]error, n)
-	for i := range errs {
-		errs[i] = apierror.ParameterMissing(fmt.Sprint("p", i))
-	}
-	return errors.Join(errs...)
-}
-
-func upstream() error {
-	return apierror.Parse(&http.Response{StatusCode: 404, Body: io.NopCloser(strings.NewReader(
-		`{"error":{"type":"invalid_request_error","code":"resource_missing","message":"No such ledger.","request_id":"req_theirs"}}`))})
-}
-
-func TestFromFindsWhatWriteRenders(t *testing.T) {
+func TestFromFindsTheErrorThatWriteSends(t *testing.T) {
 	t.Parallel()
 	missing, denied := apierror.ParameterMissing("a"), apierror.CodePermissionDenied.New()
 	declined := apierror.Definition{Code: "card_declined", Type: apierror.TypeInvalidRequest, Status: 402, Message: "m"}
@@ -147,16 +99,7 @@ func TestFromFindsWhatWriteRenders(t *testing.T) {
 	}
 }
 
-func causeText(err error) (text string) {
-	defer func() {
-		if recover() != nil {
-			text = "panic"
-		}
-	}()
-	return err.Error()
-}
-
-func TestFromMakesJoinedParameterErrorsFields(t *testing.T) {
+func TestFromJoinsParameterErrorsAsFields(t *testing.T) {
 	t.Parallel()
 	invalid := apierror.ParameterInvalid("b", "must be a number")
 	e := apierror.From(fmt.Errorf("checking: %w", errors.Join(apierror.ParameterMissing("a"), io.EOF, fmt.Errorf("x: %w", invalid), apierror.CodePermissionDenied.New(), upstream())))
@@ -174,34 +117,7 @@ func TestFromMakesJoinedParameterErrorsFields(t *testing.T) {
 	equal(t, "has fields", len(apierror.From(errors.Join(own, invalid, invalid)).Fields()), 2)
 }
 
-func TestWithFieldMirrorsTheFirst(t *testing.T) {
-	t.Parallel()
-	cvc := apierror.Field{Code: "bad_cvc", Param: "cvc", Message: "The CVC is wrong."}
-	for _, row := range []struct {
-		name           string
-		e              *apierror.Error
-		code           apierror.Code
-		param, message string
-		fields         string
-	}{
-		{"a known code", apierror.CodeParameterInvalid.Messagef("m").WithField(apierror.Field{Code: "parameter_missing", Param: "a", Message: "No a."}),
-			"parameter_missing", "a", "No a.", "[{parameter_missing a No a.}]"},
-		{"a code of one's own", apierror.CodeParameterInvalid.Messagef("m").WithField(cvc), "bad_cvc", "cvc", "The CVC is wrong.", "[{bad_cvc cvc The CVC is wrong.}]"},
-		{"only a name", apierror.CodeParameterInvalid.Messagef("m").WithField(apierror.Field{Param: "a"}), "parameter_invalid", "a", "m", "[{ a }]"},
-		{"it has a param", apierror.ParameterMissing("a").WithField(cvc), "parameter_missing", "a", "Missing required parameter: a.",
-			"[{parameter_missing a Missing required parameter: a.} {bad_cvc cvc The CVC is wrong.}]"},
-	} {
-		equal(t, row.name+": code", row.e.Code(), row.code)
-		equal(t, row.name+": type", row.e.Type(), apierror.TypeInvalidRequest)
-		equal(t, row.name+": status", row.e.Status(), 400)
-		equal(t, row.name+": param", row.e.Param(), row.param)
-		equal(t, row.name+": message", row.e.Message(), row.message)
-		equal(t, row.name+": fields", fmt.Sprint(row.e.Fields()), row.fields)
-	}
-	equal(t, "vain", apierror.RateLimitExceeded(0).WithNotRetryable().WithField(apierror.Field{Code: "rate_limit_exceeded", Param: "a"}).Retryable(), false)
-}
-
-func TestCodeOfIsTheOutermostCode(t *testing.T) {
+func TestCodeOfReturnsTheOutermostCode(t *testing.T) {
 	t.Parallel()
 	var typedNil *apierror.Error
 	for _, row := range []struct {
@@ -224,214 +140,219 @@ func TestCodeOfIsTheOutermostCode(t *testing.T) {
 	}
 }
 
-func TestIsComparesCodeAndTypeAlone(t *testing.T) {
+var declined = apierror.Definition{Code: "card_declined", Type: apierror.TypePermission, Status: 403, Message: "Declined."}
+
+func TestCodeDefinitionAndErrorAnswerAlike(t *testing.T) {
 	t.Parallel()
-	e := apierror.ParameterMissing("a").WithCause(fmt.Errorf("x: %w", sql.ErrNoRows))
-	var typedNil *apierror.Error
-	for _, row := range []struct {
-		err, target error
-		want        bool
-	}{
-		{e, apierror.CodeParameterMissing, true},
-		{e, apierror.TypeInvalidRequest, true},
-		{e, sql.ErrNoRows, true},
-		{e, apierror.CodeParameterInvalid, false},
-		{e, apierror.TypeAPI, false},
-		{e, apierror.Type(""), false},
-		{e, apierror.Code(""), false},
-		{e, typedNil, false},
-		{e, list(nil), false},
-		{e, apierror.ParameterMissing("a"), false}, // a target is a code or a type, not another error
-		{&apierror.Error{}, apierror.Code(""), false},
-		{typedNil, apierror.CodeAPIError, false},
-		{typedNil, apierror.TypeAPI, false},
-		{apierror.CodeTimeout, apierror.CodeTimeout, true},
-		{apierror.CodeTimeout, apierror.TypeAPI, true},
-		{apierror.CodeTimeout, apierror.TypeInvalidRequest, false},
-		{apierror.Code(""), apierror.Code(""), true}, // errors.Is compares first
-	} {
-		equal(t, fmt.Sprintf("%v is %v", row.err, row.target), errors.Is(row.err, row.target), row.want)
-	}
-}
-
-func TestNilAndZeroErrorsHaveMethods(t *testing.T) {
-	t.Parallel()
-	for name, e := range map[string]*apierror.Error{"nil": nil, "zero": {}} {
-		equal(t, name, e.Code(), "")
-		equal(t, name, e.Type(), apierror.TypeAPI)
-		equal(t, name, e.Status(), 500)
-		equal(t, name, e.Message()+e.Param()+e.RequestID()+e.DocURL(), "")
-		equal(t, name, len(e.Fields())+len(e.Metadata())+int(e.RetryAfter()), 0)
-		equal(t, name, e.Retryable(), true)
-		equal(t, name, e.FromServer(), false)
-		equal(t, name, e.Cause() == nil && e.Unwrap() == nil, true)
-		equal(t, name, e.LogValue().Kind(), slog.KindGroup)
-		if e.Error() == "" {
-			t.Error(name, "has no text")
-		}
-		for _, c := range []*apierror.Error{
-			e.WithMessage("m"), e.WithParam("p"), e.WithCause(io.EOF), e.WithRetryAfter(time.Second), e.WithNotRetryable(),
-			e.WithMetadata("k", "v"), e.WithField(apierror.Field{Param: "p"}), e.WithHeader("X-A", "b"),
-		} {
-			equal(t, name, c.Status(), 500)
-			equal(t, name, apierror.From(c).Code(), apierror.CodeAPIError)
-		}
-	}
-}
-
-func TestErrorTextIsOneLine(t *testing.T) {
-	t.Parallel()
-	e := apierror.ParameterInvalid("a\nb", "must\x00be\x1b[31m").WithCause(errors.New("line\r\n2\u202e"))
-	equal(t, "text", e.Error(), "parameter_invalid: Invalid parameter: a b must be [31m. (param a b): line  2")
-	equal(t, "typed nil cause", apierror.CodeAPIError.New().WithCause((*brokenUnwrap)(nil)).Error(),
-		"api_error: An unexpected error occurred on our side.: (a *apierror_test.brokenUnwrap whose Error method panicked)")
-	long := apierror.ParameterInvalid(strings.Repeat("p", 1<<20), strings.Repeat("\x00", 1<<20)).WithCause(errors.New(strings.Repeat("c", 1<<20)))
-	if n := len(long.Error()); n > 10_000 {
-		t.Errorf("%d bytes", n)
-	}
-}
-
-func TestLogValueHoldsWhatIsKnown(t *testing.T) {
-	t.Parallel()
-	var out bytes.Buffer
-	logger := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-		if len(groups) == 0 && a.Key != "err" {
-			return slog.Attr{}
-		}
-		return a
-	}}))
-	logger.Info("", "err", apierror.ParameterMissing("name").WithCause(io.EOF))
-	equal(t, "record", out.String(), "err.code=parameter_missing err.type=invalid_request_error err.status=400 err.param=name err.cause=EOF\n")
-}
-
-// answer has the Renderer answer a request with err, and returns what came of it.
-func answer(ctx context.Context, t *testing.T, rd *apierror.Renderer, err error) (w *httptest.ResponseRecorder, state *reqstate.State, logged string) {
-	t.Helper()
-	var out bytes.Buffer
-	c := *rd
-	c.Logger = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	r, state := reqstate.Ensure(httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
-	w = httptest.NewRecorder()
-	c.Handler(apierror.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return err })).ServeHTTP(w, r)
-	return w, state, out.String()
-}
-
-func TestACancelledRequestIsA503ThatCountsAsGone(t *testing.T) {
-	t.Parallel()
-	cancelled, cancel := context.WithCancel(t.Context())
-	cancel()
-	expired, cancel := context.WithDeadline(t.Context(), time.Unix(1, 0))
-	defer cancel()
-	selfCause := &loop{}
-	selfCause.next = apierror.CodeAPIError.New().WithCause(selfCause)
-	for _, row := range []struct {
-		name string
-		ctx  context.Context
-		err  error
-		code apierror.Code
-		gone bool
-	}{
-		{"its own", cancelled, context.Canceled, "service_unavailable", true},
-		{"its own, wrapped", cancelled, fmt.Errorf("query: %w", context.Canceled), "service_unavailable", true},
-		{"its own, as a cause", cancelled, apierror.CodeAPIError.New().WithCause(fmt.Errorf("query: %w", context.Canceled)), "service_unavailable", true},
-		{"its own, joined", cancelled, errors.Join(io.EOF, context.Canceled), "service_unavailable", true},
-		{"another's", t.Context(), context.Canceled, "api_error", false},
-		{"an error that nobody named", cancelled, io.EOF, "service_unavailable", true},
-		{"an internal error", cancelled, apierror.CodeAPIError.New().WithCause(io.EOF), "api_error", false},
-		{"an error of ours", cancelled, apierror.ParameterMissing("a"), "parameter_missing", false},
-		{"own deadline", expired, context.DeadlineExceeded, "timeout", false},
-		{"own deadline, cancelled below", expired, context.Canceled, "api_error", false},
-		{"a cause that holds itself", cancelled, selfCause, "api_error", false},
-		{"a cycle", cancelled, cyclic(), "service_unavailable", true},
-	} {
-		w, state, logged := answer(row.ctx, t, &apierror.Renderer{}, row.err)
-
-		equal(t, row.name+": code", apierror.CodeOf(state.Err()), row.code)
-		equal(t, row.name+": gone", state.Gone(), row.gone)
-		equal(t, row.name+": status", w.Code, asError(t, state.Err()).Status())
-		if row.gone {
-			equal(t, row.name+": Retry-After", w.Header().Get("Retry-After"), "1")
-			// A failure that may be of our own making is worth a line.
-			level := map[bool]string{true: "level=DEBUG", false: "level=WARN"}[strings.HasPrefix(row.name, "its own")]
-			equal(t, row.name+": logged", strings.Contains(logged, level), true)
-			equal(t, row.name+": cause", causeText(asError(t, state.Err()).Cause()), causeText(row.err))
-		}
-	}
-}
-
-func TestMapNamesAServicesOwnErrors(t *testing.T) {
-	t.Parallel()
-	conflict := apierror.Definition{Code: "version_conflict", Type: apierror.TypeInvalidRequest, Status: 409, Message: "Changed meanwhile."}
-	cancelled, cancel := context.WithCancel(t.Context())
-	cancel()
-	rd := &apierror.Renderer{Map: func(err error) *apierror.Error {
-		switch {
-		case errors.Is(err, sql.ErrNoRows):
-			return apierror.ResourceMissing("order")
-		case errors.Is(err, io.ErrNoProgress):
-			return conflict.New().WithCause(io.EOF)
-		case errors.Is(err, io.ErrClosedPipe):
-			return asError(t, upstream()) // not relayed, also this way
-		case errors.Is(err, io.ErrShortWrite):
-			return &apierror.Error{}
-		case errors.Is(err, apierror.CodeTimeout):
-			return apierror.ServiceUnavailable(time.Minute)
-		case errors.Is(err, context.Canceled):
-			return apierror.CodeTimeout.New()
-		case errors.Is(err, io.ErrShortBuffer):
-			panic("secret-4711")
-		}
-		return nil
-	}}
-	for _, row := range []struct {
-		err   error
-		code  apierror.Code
-		cause string
-	}{
-		{fmt.Errorf("order 5: %w", sql.ErrNoRows), "resource_missing", "order 5: sql: no rows in result set"},
-		{io.ErrNoProgress, "version_conflict", "EOF"},
-		{io.ErrClosedPipe, "api_error", "404 resource_missing: No such ledger. (request req_theirs): io: read/write on closed pipe"},
-		{io.ErrShortWrite, "api_error", "api_error: : short write"},
-		{apierror.CodeTimeout.New(), "service_unavailable", "timeout: The request took too long to process."},
-		{io.ErrShortBuffer, "api_error", "short buffer"},
-		{io.EOF, "api_error", "EOF"},
-		{apierror.ParameterMissing("a"), "parameter_missing", ""},
-	} {
-		w, state, logged := answer(t.Context(), t, rd, row.err)
-		e := asError(t, state.Err())
-		equal(t, row.err.Error()+": code", e.Code(), row.code)
-		if row.cause != "api_error: : short write" {
-			cause := ""
-			if e.Cause() != nil {
-				cause = e.Cause().Error()
-			}
-			equal(t, row.err.Error()+": cause", cause, row.cause)
-		}
-		equal(t, row.err.Error()+": status", w.Code, e.Status())
-		equal(t, row.err.Error()+": the panic is logged", strings.Contains(logged, "hook=Map panic=secret-4711"), errors.Is(row.err, io.ErrShortBuffer))
-		if strings.Contains(w.Body.String(), "4711") {
-			t.Error(w.Body)
-		}
-	}
-	_, state, _ := answer(cancelled, t, rd, context.Canceled)
-	equal(t, "Map comes first", apierror.CodeOf(state.Err()), apierror.CodeTimeout)
-	equal(t, "Map comes first", state.Gone(), false)
-}
-
-// A definition is an error that handlers return and clients ask for.
-func TestADefinitionIsFoundAsItsCodeIs(t *testing.T) {
-	t.Parallel()
-	declined := apierror.Definition{Code: "card_declined", Type: apierror.TypeInvalidRequest, Status: 402, Message: "m"}
-	w := httptest.NewRecorder()
-	apierror.Write(w, httptest.NewRequest(http.MethodGet, "/", nil), fmt.Errorf("charging: %w", declined))
-	parsed := apierror.Parse(w.Result())
-	equal(t, "status", w.Code, 402)
 	for name, err := range map[string]error{
-		"itself": declined, "made": declined.Messagef("x"), "wrapped": fmt.Errorf("x: %w", declined.New()), "parsed": parsed,
+		"Definition":         declined,
+		"*Definition":        &declined,
+		"*Error":             declined.New(),
+		"As method":          chainErrors{io.EOF, declined.New()},
+		"As of a Definition": fmt.Errorf("x: %w", chainErrors{io.EOF, &declined}),
 	} {
-		equal(t, name+": is it", errors.Is(err, declined), true)
-		equal(t, name+": is another", errors.Is(err, apierror.Definition{Code: "other"}), false)
-		equal(t, name+": code", apierror.CodeOf(err), declined.Code)
+		e := apierror.From(err)
+		equal(t, name, fmt.Sprint(e.Code(), e.Status()), "card_declined403")
+		equal(t, name+", CodeOf", apierror.CodeOf(err), declined.Code)
+		if strings.HasPrefix(name, "As") {
+			continue
+		}
+		for _, target := range []error{declined, &declined, declined.Code, apierror.TypePermission} {
+			if !errors.Is(err, target) {
+				t.Errorf("%s is no %T", name, target)
+			}
+		}
+		if errors.Is(err, apierror.TypeAPI) || errors.Is(err, apierror.CodeAPIError) {
+			t.Errorf("%s is api_error", name)
+		}
 	}
-	equal(t, "text", declined.Error(), "card_declined")
+	equal(t, "a code is its type", errors.Is(apierror.CodePermissionDenied, apierror.TypePermission), true)
+	equal(t, "New", apierror.CodePermissionDenied.New().Status(), 403)
+}
+
+func TestFromAcceptsPointersToDefinitions(t *testing.T) {
+	t.Parallel()
+	var none *apierror.Definition
+	equal(t, "wrapped", apierror.From(fmt.Errorf("x: %w", &declined)).Code(), declined.Code)
+	equal(t, "nil", apierror.From(none).Code(), apierror.CodeAPIError)
+	equal(t, "nil, wrapped", apierror.From(fmt.Errorf("x: %w", error(none))).Code(), apierror.CodeAPIError)
+}
+
+func TestFromSkipsNilPointers(t *testing.T) {
+	t.Parallel()
+	var (
+		def  *apierror.Definition
+		none *apierror.Error
+		size *http.MaxBytesError
+	)
+	err := errors.Join(def, size, apierror.CodeTimeout)
+	equal(t, "From", apierror.From(err).Code(), apierror.CodeTimeout)
+	equal(t, "CodeOf", apierror.CodeOf(err), apierror.CodeTimeout)
+	equal(t, "From a nil *http.MaxBytesError", apierror.From(size).Code(), apierror.CodeAPIError)
+	err = errors.Join(apierror.ParameterMissing("a"), none, apierror.ParameterMissing("b"))
+	equal(t, "fields", len(apierror.From(err).Fields()), 2)
+	err = errors.Join(apierror.ParameterMissing("a"), apierror.CodeRequestTooLarge.New(), apierror.ParameterMissing("b"))
+	equal(t, "fields beside an error without a param", len(apierror.From(err).Fields()), 2)
+	err = errors.Join(apierror.ParameterMissing("a"), apierror.CodeIdempotencyConflict.New().WithParam("Idempotency-Key"))
+	equal(t, "fields beside an error of another type", len(apierror.From(err).Fields()), 0)
+}
+
+func TestFromVisits256Errors(t *testing.T) {
+	t.Parallel()
+	missing := apierror.ParameterMissing("a")
+	equal(t, "the last", apierror.From(deep(255, missing)).Code(), apierror.CodeParameterMissing)
+	equal(t, "one further in", apierror.From(deep(256, missing)).Code(), apierror.CodeAPIError)
+}
+
+// late says by its Is method that a deadline has passed.
+type late struct{}
+
+func (late) Error() string { return "late" }
+
+func (late) Is(target error) bool { return target == context.DeadlineExceeded }
+
+func TestFromCallsIsMethods(t *testing.T) {
+	t.Parallel()
+	equal(t, "code", apierror.From(late{}).Code(), apierror.CodeTimeout)
+}
+
+// chainErrors looks like github.com/hashicorp/go-multierror: members are found by As and Is alone.
+type chainErrors []error
+
+func (chainErrors) Error() string { return "several" }
+
+func (c chainErrors) As(target any) bool {
+	for _, err := range c {
+		if errors.As(err, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// asking has an As method that answers as it is told, and wraps an error.
+type asking struct {
+	as   func(target any) bool
+	next error
+}
+
+func (asking) Error() string { return "asking" }
+
+func (a asking) As(target any) bool { return a.as(target) }
+
+func (a asking) Unwrap() error { return a.next }
+
+func TestFromUsesResultsOfAsMethods(t *testing.T) {
+	t.Parallel()
+	def := apierror.Definition{Code: "own", Type: apierror.TypeAPI, Status: 503, Message: "m"}
+	for name, as := range map[string]func(any) bool{
+		"a Code": func(target any) bool {
+			code, ok := target.(*apierror.Code)
+			if ok {
+				*code = "own"
+			}
+			return ok
+		},
+		"a Definition": func(target any) bool {
+			d, ok := target.(*apierror.Definition)
+			if ok {
+				*d = def
+			}
+			return ok
+		},
+		"a *Definition": func(target any) bool {
+			d, ok := target.(**apierror.Definition)
+			if ok {
+				*d = &def
+			}
+			return ok
+		},
+	} {
+		equal(t, name, apierror.From(asking{as: as}).Code(), "own")
+	}
+}
+
+func TestFromIgnoresEmptyResultsOfAsMethods(t *testing.T) {
+	t.Parallel()
+	for name, as := range map[string]func(any) bool{
+		"false": func(any) bool { return false },
+		"a nil *Error": func(target any) bool {
+			_, ok := target.(**apierror.Error)
+			return ok
+		},
+		"a nil *Definition": func(target any) bool {
+			_, ok := target.(**apierror.Definition)
+			return ok
+		},
+	} {
+		err := asking{as, apierror.ParameterMissing("a")}
+		equal(t, name, apierror.From(err).Code(), apierror.CodeParameterMissing)
+		equal(t, name, apierror.CodeOf(err), apierror.CodeParameterMissing)
+	}
+}
+
+func TestFromDoesNotPassOnParsedErrorsOfAsMethods(t *testing.T) {
+	t.Parallel()
+	theirs := asError(t, apierror.Parse(response(400, jsonType, `{"error":{"code":"parameter_missing"}}`)))
+	err := asking{as: func(target any) bool {
+		e, ok := target.(**apierror.Error)
+		if ok {
+			*e = theirs
+		}
+		return ok
+	}}
+	equal(t, "code", apierror.From(err).Code(), apierror.CodeAPIError)
+}
+
+// loop wraps itself, by way of what it is given.
+type loop struct{ next error }
+
+func (l *loop) Error() string { return "loop" }
+
+func (l *loop) Unwrap() error { return l.next }
+
+type brokenUnwrap struct{ cause error }
+
+func (b *brokenUnwrap) Error() string { return "broken: " + b.cause.Error() }
+
+func (b *brokenUnwrap) Unwrap() error { return b.cause }
+
+// list is an error that cannot be compared.
+type list []string
+
+func (l list) Error() string { return strings.Join(l, ", ") }
+
+func cyclic() error {
+	l := &loop{}
+	l.next = fmt.Errorf("again: %w", l)
+	return l
+}
+
+func deep(depth int, err error) error {
+	for range depth {
+		err = fmt.Errorf("%w", err)
+	}
+	return err
+}
+
+func wide(n int) error {
+	errs := make([]error, n)
+	for i := range errs {
+		errs[i] = apierror.ParameterMissing(fmt.Sprint("p", i))
+	}
+	return errors.Join(errs...)
+}
+
+func upstream() error {
+	return apierror.Parse(&http.Response{StatusCode: 404, Body: io.NopCloser(strings.NewReader(
+		`{"error":{"type":"invalid_request_error","code":"resource_missing","message":"No such ledger.","request_id":"req_theirs"}}`))})
+}
+
+func causeText(err error) (text string) {
+	defer func() {
+		if recover() != nil {
+			text = "panic"
+		}
+	}()
+	return err.Error()
 }

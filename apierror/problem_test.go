@@ -29,6 +29,24 @@ func problemOf(t *testing.T, rd *apierror.Renderer, err error) (body string, par
 	return body, asError(t, apierror.Parse(w.Result()))
 }
 
+func TestProblemDetails(t *testing.T) {
+	t.Parallel()
+	rd := quiet()
+	rd.Problem = true
+	w := write(rd, "application/problem+json", apierror.ParameterMissing("name"))
+	equal(t, "body", w.Body.String(), `{"type":"about:blank","title":"Bad Request","status":400,"detail":"Missing required parameter: name.",`+
+		`"instance":"req_Hd92kLpQ7m","code":"parameter_missing","param":"name","request_id":"req_Hd92kLpQ7m"}`+"\n")
+	e := asError(t, apierror.Parse(w.Result()))
+	equal(t, "parsed", fmt.Sprintf("%v %v %v", e, e.Type(), e.FromServer()), "400 parameter_missing: Missing required parameter: name. (param name, request req_Hd92kLpQ7m) invalid_request_error true")
+
+	rd.DocURL = func(c apierror.Code) string { return "https://docs.example/" + string(c) }
+	w = write(rd, "application/problem+json", apierror.ParameterMissing("name"))
+	equal(t, "title", strings.HasPrefix(w.Body.String(), `{"type":"https://docs.example/parameter_missing","title":"A required parameter is missing.","status":400,`), true)
+	equal(t, "doc_url", asError(t, apierror.Parse(w.Result())).DocURL(), "https://docs.example/parameter_missing")
+	w = write(rd, "application/problem+json", apierror.Code("unheard_of"))
+	equal(t, "unknown", strings.Contains(w.Body.String(), `"title":"unheard_of"`), true)
+}
+
 func TestProblemTypeAndMembersOfAnError(t *testing.T) {
 	t.Parallel()
 	e := apierror.CodePermissionDenied.Messagef("You have 30.").WithParam("amount").
@@ -53,7 +71,7 @@ func TestProblemTypeAndMembersOfAnError(t *testing.T) {
 	equal(t, "link to the documentation", parsed.DocURL(), "https://docs.example/permission_denied")
 }
 
-func TestTitleOfAProblem(t *testing.T) {
+func TestTitleFollowsFromTheProblemType(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
 		err    *apierror.Error
@@ -82,7 +100,7 @@ func TestTitleOfAProblem(t *testing.T) {
 }
 
 // An error object is the same with and without them, and so is what a log shows.
-func TestProblemTypeAndMembersAreInProblemDetailsAlone(t *testing.T) {
+func TestErrorObjectsHaveNoProblemMembers(t *testing.T) {
 	t.Parallel()
 	bare := apierror.ParameterMissing("name").WithMetadata("k", "v")
 	e := bare.WithProblemType(creditType, creditTitle).WithProblemMember("balance", 30)
@@ -121,7 +139,7 @@ func TestProblemMembersNeverChange(t *testing.T) {
 	equal(t, "one more", strings.HasSuffix(body, `,"accounts":["a"],"balance":1,"more":true}`+"\n"), true)
 }
 
-func TestProblemMembersThatCannotBeAreLeftOut(t *testing.T) {
+func TestInvalidProblemMembersAreLeftOut(t *testing.T) {
 	t.Parallel()
 	bare, _ := problemOf(t, quiet(), apierror.ParameterMissing("name"))
 	for _, name := range []string{"type", "title", "status", "detail", "instance", "code", "param", "request_id", "doc_url", "errors", "metadata"} {
@@ -140,7 +158,7 @@ func TestProblemMembersThatCannotBeAreLeftOut(t *testing.T) {
 	equal(t, "parsed", parsed.Param(), "name")
 }
 
-func TestProblemOfNoError(t *testing.T) {
+func TestNilErrorsAcceptProblemMembers(t *testing.T) {
 	t.Parallel()
 	var e *apierror.Error
 	body, _ := problemOf(t, quiet(), e.WithProblemType(creditType, creditTitle).WithProblemMember("balance", 30))
