@@ -2,7 +2,6 @@ package apierror_test
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -45,6 +44,22 @@ func TestAcceptChoosesBetweenErrorObjectAndProblemDetails(t *testing.T) {
 		"application/problem+json;profile=x;q=0.9, application/json;q=.8":                       true,
 		"text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8": false,
 		", ;,": false,
+		"application/json;q=0.9, application/json;q=0.1, application/problem+json;q=0.5": false,
+		"application/problem+json, application/json;q=1":                                 false,
+		"application/problem+json;q=x;a=b, application/json":                             false,
+		"application/problem+json;q=x;a=b":                                               false,
+		"application/json;q=0.1, application/problem+json;q=0.9":                         true,
+		"application/problem+json;q=0.5, text/html":                                      true,
+		"application/json;q=0, application/problem+json;q=0.5, */*":                      true,
+		"application/problem+json;q=0.5, application/json;q=0.5":                         false,
+		"application/problem+json;q=0.5, application/*;q=0.6":                            false,
+		"application/problem+json;q=0.5, */*;q=0.5":                                      true,
+		"application/problem+json;q=1.0":                                                 true,
+		"application/problem+json;q=1.1":                                                 false,
+		"application/json;q=1.1.1, application/problem+json;q=0.5, */*":                  false,
+		`text/html;a="x,y", application/problem+json`:                                    true,
+		`text/html;a="\",application/json", application/problem+json`:                    true,
+		"application/problem+json;level=2;q=0.2, application/json;q=.1":                  true,
 	} {
 		w := write(rd, accept, apierror.ParameterMissing("name"))
 		want := "application/json"
@@ -58,50 +73,11 @@ func TestAcceptChoosesBetweenErrorObjectAndProblemDetails(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header["Accept"] = []string{"application/json;q=0.1", "application/problem+json;q=0.2"}
 	w := httptest.NewRecorder()
-	rd.Handler(apierror.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return apierror.CodeTimeout.New() })).ServeHTTP(w, r)
+	rd.Handler(apierror.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return apierror.CodeTimeout })).ServeHTTP(w, r)
 	equal(t, "two lines", w.Header().Get("Content-Type"), "application/problem+json")
 
 	w = write(quiet(), "application/problem+json", apierror.CodeTimeout.New())
 	equal(t, "not switched on", w.Header().Get("Content-Type")+w.Header().Get("Vary"), "application/json")
-}
-
-func TestAcceptIsReadToItsEnd(t *testing.T) {
-	t.Parallel()
-	for accept, want := range map[string]string{
-		"application/json;q=0.9, application/json;q=0.1, application/problem+json;q=0.5": "application/json",
-		"application/problem+json, application/json;q=1":                                 "application/json",
-		"application/problem+json;q=x;a=b, application/json":                             "application/json",
-		"application/problem+json;q=x;a=b":                                               "application/json",
-		"application/json;q=0.1, application/problem+json;q=0.9":                         "application/problem+json",
-	} {
-		rd := quiet()
-		rd.Problem = true
-		equal(t, accept, write(rd, accept, io.EOF).Header().Get("Content-Type"), want)
-	}
-}
-
-func TestAnAcceptHeaderIsWeighed(t *testing.T) {
-	t.Parallel()
-	for accept, problem := range map[string]bool{
-		"application/problem+json;q=0.5, text/html":                     true,
-		"application/json;q=0, application/problem+json;q=0.5, */*":     true,
-		"application/problem+json;q=0":                                  false,
-		"application/problem+json;q=0.5, application/json;q=0.5":        false,
-		"application/problem+json;q=0.5, application/*;q=0.6":           false,
-		"application/problem+json;q=0.5, */*;q=0.5":                     true,
-		"application/problem+json;q=1.0":                                true,
-		"application/problem+json;q=1.1":                                false,
-		"application/json;q=1.1.1, application/problem+json;q=0.5, */*": false,
-		"application/problem+json;q=":                                   false,
-		`text/html;a="x,y", application/problem+json`:                   true,
-		`text/html;a="\",application/json", application/problem+json`:   true,
-		"application/problem+json;level=2;q=0.2, application/json;q=.1": true,
-	} {
-		rd := quiet()
-		rd.Problem = true
-		typ := write(rd, accept, apierror.CodeTimeout).Header().Get("Content-Type")
-		equal(t, accept, typ == "application/problem+json", problem)
-	}
 }
 
 func FuzzAccept(f *testing.F) {
@@ -123,7 +99,7 @@ func FuzzAccept(f *testing.F) {
 		case "application/json":
 		case "application/problem+json":
 			if !strings.Contains(strings.ToLower(a+b), contentType) {
-				t.Errorf("nobody asked for problem details: %q, %q", a, b)
+				t.Errorf("problem details were not asked for: %q, %q", a, b)
 			}
 		default:
 			t.Errorf("%q", contentType)

@@ -20,15 +20,13 @@ import (
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
-// Only HTTP/1 can show what the server answers to a body that is cut short: over HTTP/2 the
-// stream is reset.
-func TestUnreadableBodiesAreTheClientsFault(t *testing.T) {
-	t.Parallel()
-	readAll := func(r *http.Request) error {
+// Ways in which a handler reads any body.
+var (
+	readAll = func(r *http.Request) error {
 		_, err := io.Copy(io.Discard, r.Body)
 		return err
 	}
-	forward := func(r *http.Request) error { // to a dependency that takes all
+	forward = func(r *http.Request) error { // to a dependency that reads all of it
 		out, err := http.NewRequestWithContext(r.Context(), http.MethodPost, "http://upstream.example", r.Body)
 		if err != nil {
 			return err
@@ -39,7 +37,12 @@ func TestUnreadableBodiesAreTheClientsFault(t *testing.T) {
 		})}).Do(out)
 		return err
 	}
-	decode := func(r *http.Request) error { return apierror.DecodeJSON(httptest.NewRecorder(), r, new(any), nil) }
+	decode = func(r *http.Request) error { return apierror.DecodeJSON(httptest.NewRecorder(), r, new(any), nil) }
+)
+
+// The client's fault is answered only over HTTP/1. Over HTTP/2 the stream is reset.
+func TestUnreadableBodiesAreTheClientsFault(t *testing.T) {
+	t.Parallel()
 	cut := func(body string) string { return "Content-Length: " + strconv.Itoa(len(body)+1) + "\r\n\r\n" + body }
 	chunked := func(body string) string { return "Transfer-Encoding: chunked\r\n\r\n" + body }
 	for chain, around := range chains() {
@@ -87,7 +90,7 @@ func TestUnreadableBodiesAreTheClientsFault(t *testing.T) {
 	}
 }
 
-// half sends a POST whose headers and body are these, and closes its half of the connection.
+// half sends a POST with these headers and this body, and closes its half of the connection.
 func half(t *testing.T, s *memhttp.Server, headersAndBody string) *apierror.Error {
 	t.Helper()
 	conn, err := s.Dial(t.Context())
@@ -112,8 +115,8 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// Over HTTP/2 a client resets the stream of a body that it cannot send. No one reads the answer,
-// but it is counted.
+// Over HTTP/2 a client resets the stream of a body that it cannot send. No one reads the answer, but
+// access logs and metrics count it.
 func TestResetBodiesAreTheClientsFault(t *testing.T) {
 	t.Parallel()
 	for chain, around := range chains() {
@@ -144,7 +147,7 @@ func TestResetBodiesAreTheClientsFault(t *testing.T) {
 	}
 }
 
-// breaking is a body that cannot be sent any further when the channel is closed.
+// breaking is a body that fails once the channel is closed.
 type breaking chan struct{}
 
 func (b breaking) Read([]byte) (int, error) {
@@ -152,20 +155,15 @@ func (b breaking) Read([]byte) (int, error) {
 	return 0, errors.New("broken")
 }
 
-// The same error from elsewhere is the service's.
-func TestUnrelatedReadErrorsAreTheServersFault(t *testing.T) {
-	t.Parallel()
+// unrelatedErrors are handlers that fail with an error like that of an unreadable body, which
+// reading the body did not fail with.
+func unrelatedErrors() []unrelatedError {
 	var zipped bytes.Buffer
 	zw := gzip.NewWriter(&zipped)
 	_, _ = io.WriteString(zw, filePart+"--xyz--\r\n")
 	_ = zw.Close()
 	elsewhere := fmt.Errorf("upstream: %w", io.ErrUnexpectedEOF)
-	for _, row := range []struct {
-		name              string
-		contentType, body string
-		header            http.Header
-		handle            func(*http.Request) error
-	}{
+	return []unrelatedError{
 		{name: "nothing is read", contentType: multipartForm, body: filePart, handle: func(*http.Request) error { return elsewhere }},
 		{name: "nothing is sent", contentType: multipartForm, handle: func(*http.Request) error { return elsewhere }},
 		{name: "a part is read", contentType: multipartForm, body: filePart, handle: func(r *http.Request) error {
@@ -222,7 +220,19 @@ func TestUnrelatedReadErrorsAreTheServersFault(t *testing.T) {
 		{name: "ParseMultipartForm after MultipartReader", contentType: multipartForm, body: filePart + "--xyz--", handle: func(r *http.Request) error {
 			return errors.Join(readParts(r), parseMultipart(r))
 		}},
-	} {
+	}
+}
+
+type unrelatedError struct {
+	name              string
+	contentType, body string
+	header            http.Header
+	handle            func(*http.Request) error
+}
+
+func TestUnrelatedReadErrorsAreTheServersFault(t *testing.T) {
+	t.Parallel()
+	for _, row := range unrelatedErrors() {
 		for chain, around := range chains() {
 			for protocol, newServer := range map[string]func(http.Handler) *memhttp.Server{"h1": memhttp.New, "h2": memhttp.NewHTTP2} {
 				t.Run(row.name+"/"+chain+"/"+protocol, func(t *testing.T) {

@@ -26,6 +26,7 @@ func TestConstructorsFillCodeParamAndMessage(t *testing.T) {
 		{apierror.RateLimitExceeded(time.Second), "rate_limit_exceeded", "", "Too many requests: the rate limit was hit."},
 		{apierror.CodeAPIError.New().WithCause(errors.New("secret-4711")), "api_error", "", "An unexpected error occurred on our side."},
 		{apierror.MethodNotAllowed("GET", "PUT"), "method_not_allowed", "", "The resource does not support this method."},
+		{apierror.RequestTooLarge(1), "request_too_large", "", "The request body is larger than the 1 bytes allowed."},
 		{apierror.RequestTooLarge(5), "request_too_large", "", "The request body is larger than the 5 bytes allowed."},
 		{apierror.RequestTooLarge(0), "request_too_large", "", "The request body is too large."},
 		{apierror.UnsupportedMediaType("text/csv", "text/plain"), "unsupported_media_type", "Content-Type", "The Content-Type must be text/csv, text/plain."},
@@ -40,10 +41,4 @@ func TestConstructorsFillCodeParamAndMessage(t *testing.T) {
 		equal(t, "param", row.e.Param(), row.param)
 		equal(t, "message", row.e.Message(), row.message)
 	}
-}
-
-func TestTheLimitIsNamedIfThereIsOne(t *testing.T) {
-	t.Parallel()
-	equal(t, "1", apierror.RequestTooLarge(1).Message(), "The request body is larger than the 1 bytes allowed.")
-	equal(t, "0", apierror.RequestTooLarge(0).Message(), "The request body is too large.")
 }

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net/http/httptest"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -187,7 +186,7 @@ var targets = []struct {
 	{wideType(), []string{`{"f0":1,"f63":1,"f64":1,"f149":1}`}},
 }
 
-// agrees compares what DecodeJSON and encoding/json make of a body, and returns the error of
+// agrees compares the results of DecodeJSON and encoding/json for a body, and returns the error of
 // DecodeJSON.
 func agrees(t testing.TB, typ reflect.Type, body string, allowUnknown bool) error {
 	t.Helper()
@@ -228,47 +227,42 @@ func agrees(t testing.TB, typ reflect.Type, body string, allowUnknown bool) erro
 	return err
 }
 
-// One fault is put into a valid document, at a place that the test knows.
+// Each value of a valid document is replaced by each replacement, so the test knows where the fault
+// is.
 func TestDecodeJSONNamesThePlaceOfTheFault(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2)) // reproducible
 	for _, target := range targets {
 		for _, valid := range target.valid {
-			doc := parseValue(t, valid)
-			n := 0
-			doc.places("", func(string, *value) { n++ })
-			for at := range n {
-				for _, replacement := range replacements {
-					doc := parseValue(t, valid)
-					i, want := 0, ""
-					doc.places("", func(path string, v *value) {
-						if i == at {
-							want, *v = path, *parseValue(t, replacement)
-							v.literal = replacement
-						}
-						i++
-					})
+			for _, replacement := range replacements {
+				eachPlace(t, valid, func(doc *value, path string, v *value) {
+					*v = *parseValue(t, replacement)
+					v.literal = replacement
 					var b strings.Builder
 					doc.write(&b, r)
-					err := agrees(t, target.t, b.String(), false)
-					if err == nil {
-						continue
+					if err := agrees(t, target.t, b.String(), false); err != nil {
+						checkPlace(t, target.t, path, replacement, asError(t, err))
 					}
-					e := asError(t, err)
-					inside := want
-					switch replacement {
-					case `{"zz":1}`:
-						inside = strings.TrimPrefix(want+".zz", ".")
-					case `[null]`:
-						inside += "[0]"
-					}
-					own := target.t == reflect.TypeFor[order]() && e.Param() != "" && strings.HasPrefix(want, e.Param()) // money says it of its whole
-					if e.Param() != want && e.Param() != inside && !own {
-						t.Errorf("%v: %s at %q of %s: named %q: %v", target.t, replacement, want, valid, e.Param(), e)
-					}
-				}
+				})
 			}
 		}
+	}
+}
+
+// checkPlace checks that the error names the value at the path, or what the replacement has in it.
+func checkPlace(t testing.TB, typ reflect.Type, path, replacement string, e *apierror.Error) {
+	t.Helper()
+	inside := path
+	switch replacement {
+	case `{"zz":1}`:
+		inside = strings.TrimPrefix(path+".zz", ".")
+	case `[null]`:
+		inside += "[0]"
+	}
+	// money in an order refuses itself as a whole.
+	whole := typ == reflect.TypeFor[order]() && e.Param() != "" && strings.HasPrefix(path, e.Param())
+	if e.Param() != path && e.Param() != inside && !whole {
+		t.Errorf("%v: %s at %q: named %q: %v", typ, replacement, path, e.Param(), e)
 	}
 }
 
@@ -291,50 +285,31 @@ func TestDecodeJSONNamesUnknownMembersAndDuplicates(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4)) // reproducible
 	for _, target := range targets {
 		for _, valid := range target.valid {
-			n := 0
-			parseValue(t, valid).places("", func(string, *value) { n++ })
-			for at := range n {
-				for _, name := range []string{"zz", "", "Ünknown", "first", "last"} {
-					doc := parseValue(t, valid)
-					i, want, twice := 0, "", false
-					doc.places("", func(path string, v *value) {
-						if i == at && v.open == '{' {
-							name := name
-							if len(v.keys) > 0 && name == "first" {
-								name, twice = v.keys[0], true
-							} else if len(v.keys) > 0 && name == "last" {
-								name, twice = v.keys[len(v.keys)-1], true
-							}
-							v.keys = append(v.keys, name)
-							v.parts = append(v.parts, &value{literal: "null"})
-							if twice {
-								v.parts[len(v.parts)-1] = v.parts[slices.Index(v.keys, name)]
-							}
-							want = v.pathOf(path, len(v.keys)-1)
-						}
-						i++
-					})
-					if want == "" {
-						continue
+			for _, name := range []string{"zz", "", "Ünknown", "first", "last"} {
+				eachPlace(t, valid, func(doc *value, path string, v *value) {
+					if v.open != '{' {
+						return
 					}
+					twice := v.add(name)
+					want := v.pathOf(path, len(v.keys)-1)
 					var b strings.Builder
 					doc.write(&b, r)
 					err := agrees(t, target.t, b.String(), false)
 					if err == nil && !twice {
-						continue
+						return
 					}
 					e := asError(t, err)
 					if e.Param() != want || strings.Contains(e.Message(), "more than once") != twice {
 						t.Errorf("%v: %q in %s: %v", target.t, want, b.String(), e)
 					}
-				}
+				})
 			}
 		}
 	}
 }
 
-// pathOfOffset is the path of the value that ends at an offset, or the object or array that
-// begins before it, found by decoding.
+// pathOfOffset decodes the body to find the path of the value that ends at an offset, or of the
+// object or array that begins before it.
 func pathOfOffset(body string, offset int64) (path string, ok bool) {
 	d := json.NewDecoder(strings.NewReader(body))
 	d.UseNumber()
@@ -401,7 +376,7 @@ func TestDecodeJSONAgreesWithEncodingJSONOnMutatedDocuments(t *testing.T) {
 	}
 }
 
-// compareFault also compares the place of a wrong type with the offset that encoding/json returns.
+// compareFault is agrees, and compares the place of a wrong type with encoding/json's offset.
 func compareFault(t testing.TB, typ reflect.Type, body string, allowUnknown bool) {
 	t.Helper()
 	err := agrees(t, typ, body, allowUnknown)
@@ -410,7 +385,7 @@ func compareFault(t testing.TB, typ reflect.Type, body string, allowUnknown bool
 		return
 	}
 	wrong, ok := e.Cause().(*json.UnmarshalTypeError)
-	if !ok || typ == reflect.TypeFor[order]() { // its types have methods that return offsets of their own
+	if !ok || typ == reflect.TypeFor[order]() { // its types have methods that return other offsets
 		return
 	}
 	path, ok := pathOfOffset(body, wrong.Offset)

@@ -124,7 +124,7 @@ func TestRetryableFollowsTheStatus(t *testing.T) {
 func TestWithNotRetryableOverridesTheStatus(t *testing.T) {
 	t.Parallel()
 	equal(t, "the zero Error", new(apierror.Error).Retryable(), true)
-	equal(t, "one that is not to be", new(apierror.Error).WithNotRetryable().Retryable(), false)
+	equal(t, "not retryable", new(apierror.Error).WithNotRetryable().Retryable(), false)
 }
 
 func TestErrorTextIsOneLine(t *testing.T) {

@@ -125,7 +125,7 @@ func TestDecodeJSONReportsImpossibleTargets(t *testing.T) {
 			t.Errorf("%s: %v", body, err)
 		}
 	}
-	// A set interface is read into, so the fault is another.
+	// An interface that holds a pointer is read into that, so another member is at fault.
 	for body, want := range map[string]string{
 		`{"r":{},"n":"x"}`:  "n",
 		`{"r":{},"nope":1}`: "nope",
@@ -144,7 +144,7 @@ type filled struct{}
 func (*filled) Error() string { return "filled" }
 
 type (
-	// ordinal is an integer whose text is its own affair: "01" is another key than "1".
+	// ordinal is an integer with its own texts: "01" and "1" are different keys.
 	ordinal int
 
 	// basket reads its part of the body with encoding/json.
@@ -153,13 +153,13 @@ type (
 	// ledger is a basket whose keys are numbers.
 	ledger struct{}
 
-	// Promoted lends its method to what embeds it.
+	// Promoted gives its method to a type that embeds it.
 	Promoted struct{}
 
-	// stamp is a struct that is read from a text.
+	// stamp is a struct with an UnmarshalText method.
 	stamp struct{ N int }
 
-	// Word is no struct, so embedding it makes it a member.
+	// Word is not a struct, so it is a member where it is embedded.
 	Word string
 )
 
@@ -168,7 +168,7 @@ var ordinals = map[string]ordinal{"1": 1, "01": 2}
 func (o *ordinal) UnmarshalText(text []byte) error {
 	n, ok := ordinals[string(text)]
 	if !ok {
-		return errors.New("no ordinal")
+		return errors.New("not an ordinal")
 	}
 	*o = n
 	return nil
@@ -203,107 +203,113 @@ func fault(t testing.TB, v any, body string) (param, message string) {
 	return e.Param(), e.Message()
 }
 
+// numbers has a field of each kind that encoding/json reads.
+type numbers struct {
+	I    int             `json:"i"`
+	I64  int64           `json:"i64"`
+	U    uint            `json:"u"`
+	U64  uint64          `json:"u64"`
+	F    float64         `json:"f"`
+	F32  float32         `json:"f32"`
+	Any  any             `json:"any"`
+	MI   map[int64]int   `json:"mi"`
+	MU   map[uint64]int  `json:"mu"`
+	M8   map[int8]int    `json:"m8"`
+	MU8  map[uint8]int   `json:"mu8"`
+	MO   map[ordinal]int `json:"mo"`
+	MS   map[string]int  `json:"ms"`
+	Uptr uintptr         `json:"uptr"`
+	St   stamp           `json:"st"`
+	QF   float64         `json:"qf,string"`
+	QF32 float32         `json:"qf32,string"`
+	QB   bool            `json:"qb,string"`
+	QI   int             `json:"qi,string"`
+	QS   string          `json:"qs,string"`
+	TwoF int             `json:"2fa"`
+	B    *basket         `json:"b"`
+	L    *ledger         `json:"l"`
+	Arr  [2]int          `json:"arr"`
+	Mat  [][]int         `json:"mat"`
+	By   []byte          `json:"by"`
+	Num  json.Number     `json:"num"`
+	Anon struct {
+		Promoted
+		N int `json:"n"`
+	} `json:"anon"`
+	Address town
+	Word
+	Last int `json:"last"`
+}
+
+type town struct{ City string }
+
+// A body of the table is followed by a last member of the wrong type, so that one is at fault unless
+// an earlier one is.
+var faultTable = []struct{ body, param, message string }{
+	{`{"i":-98`, "last", "must be a whole number"},
+	{`{"i64":9223372036854775807`, "last", "must be a whole number"},
+	{`{"i64":-9223372036854775808`, "last", "must be a whole number"},
+	{`{"i64":9223372036854775808`, "i64", "is out of range"},
+	{`{"u":98`, "last", "must be a whole number"},
+	{`{"u64":18446744073709551615`, "last", "must be a whole number"},
+	{`{"u64":18446744073709551616`, "u64", "is out of range"},
+	{`{"u":-1`, "u", "is out of range"},
+	{`{"f":1e308`, "last", "must be a whole number"},
+	{`{"f32":1e38`, "last", "must be a whole number"},
+	{`{"f32":1e39`, "f32", "is out of range"},
+	{`{"any":1e308`, "last", "must be a whole number"},
+	{`{"any":1e309`, "any", "is out of range"},
+	{`{"any":[true,null,"a",{"b":[0]}]`, "last", "must be a whole number"},
+	{`{"mi":{"98":1,"9223372036854775807":2}`, "last", "must be a whole number"},
+	{`{"mi":{"9223372036854775808":2}`, "mi.9223372036854775808", "is not a valid key"},
+	{`{"mu":{"98":1,"18446744073709551615":2}`, "last", "must be a whole number"},
+	{`{"mu":{"18446744073709551616":2}`, "mu.18446744073709551616", "is not a valid key"},
+	{`{"mu":{"18446744073709551615":1,"018446744073709551615":1}`, "mu.018446744073709551615", "is given more than once"},
+	{`{"m8":{"127":1,"-128":1}`, "last", "must be a whole number"},
+	{`{"m8":{"128":1}`, "m8.128", "is not a valid key"},
+	{`{"mu8":{"255":1}`, "last", "must be a whole number"},
+	{`{"mu8":{"256":1}`, "mu8.256", "is not a valid key"},
+	{`{"mo":{"1":1,"01":1}`, "last", "must be a whole number"},
+	{`{"mo":{"2":1}`, "mo.2", "is not a valid key"},
+	{`{"ms":{"1":1,"01":1}`, "last", "must be a whole number"},
+	{`{"uptr":98`, "last", "must be a whole number"},
+	{`{"f":9e999`, "f", "is out of range"},
+	{`{"f":0.1e999`, "f", "is out of range"},
+	{`{"qi":{"a":1,"a":2}`, "qi.a", "is given more than once"},
+	{`{"b":{"items":[],"items":[]}`, "b.items", "is given more than once"},
+	{`{"qf":1.5`, "qf", ""},
+	{`{"qf":"1.5"`, "last", "must be a whole number"},
+	{`{"qf32":1.5`, "qf32", ""},
+	{`{"qb":true`, "qb", ""},
+	{`{"qi":1`, "qi", ""},
+	{`{"qi":"98"`, "last", "must be a whole number"},
+	{`{"qs":"a"`, "qs", ""},
+	{`{"2fa":"x"`, "2fa", "must be a whole number"},
+	{`{"b":{"items":[1,2,"x"]}`, "b.items[2]", "must be a whole number"},
+	{`{"b":{"sizes":[{"width":1},{"width":"x"}]}`, "b.sizes[1].width", "must be a whole number"},
+	{`{"l":{"1":1,"300":1}`, "l.300", ""},
+	{`{"b":{"items" :[1,"x"]}`, "b.items[1]", "must be a whole number"},
+	{`{"mu":{"18446744073709551615":1,"18446744073709551614":1}`, "last", "must be a whole number"},
+	{`{"st":{}`, "st", "must be a string"},
+	{`{"arr":[1,2,"skipped"]`, "last", "must be a whole number"},
+	{`{"arr":[1,"x"]`, "arr[1]", "must be a whole number"},
+	{`{"mat":[[],[1,"x"]]`, "mat[1][1]", "must be a whole number"},
+	{`{"by":"aGk="`, "last", "must be a whole number"},
+	{`{"num":98.5`, "last", "must be a whole number"},
+	{`{"anon":{"n":"x"}`, "anon.n", "must be a whole number"},
+	{`{"Address":{"City":1}`, "Address.City", "must be a string"},
+	{`{"Word":1`, "Word", "must be a string"},
+	{`{"Word":"a"`, "last", "must be a whole number"},
+	{`{"nope":1`, "nope", "is not known"},
+}
+
 func TestDecodeJSONSkipsValidValues(t *testing.T) {
 	t.Parallel()
-	type address struct{ City string }
-	type numbers struct {
-		I    int             `json:"i"`
-		I64  int64           `json:"i64"`
-		U    uint            `json:"u"`
-		U64  uint64          `json:"u64"`
-		F    float64         `json:"f"`
-		F32  float32         `json:"f32"`
-		Any  any             `json:"any"`
-		MI   map[int64]int   `json:"mi"`
-		MU   map[uint64]int  `json:"mu"`
-		M8   map[int8]int    `json:"m8"`
-		MU8  map[uint8]int   `json:"mu8"`
-		MO   map[ordinal]int `json:"mo"`
-		MS   map[string]int  `json:"ms"`
-		Uptr uintptr         `json:"uptr"`
-		St   stamp           `json:"st"`
-		QF   float64         `json:"qf,string"`
-		QF32 float32         `json:"qf32,string"`
-		QB   bool            `json:"qb,string"`
-		QI   int             `json:"qi,string"`
-		QS   string          `json:"qs,string"`
-		TwoF int             `json:"2fa"`
-		B    *basket         `json:"b"`
-		L    *ledger         `json:"l"`
-		Arr  [2]int          `json:"arr"`
-		Mat  [][]int         `json:"mat"`
-		By   []byte          `json:"by"`
-		Num  json.Number     `json:"num"`
-		Anon struct {
-			Promoted
-			N int `json:"n"`
-		} `json:"anon"`
-		Address address
-		Word
-		Last int `json:"last"`
-	}
-	const bad = `,"last":"x"}`
-	for _, row := range []struct{ body, param, message string }{
-		{`{"i":-98`, "last", "must be a whole number"},
-		{`{"i64":9223372036854775807`, "last", "must be a whole number"},
-		{`{"i64":-9223372036854775808`, "last", "must be a whole number"},
-		{`{"i64":9223372036854775808`, "i64", "is out of range"},
-		{`{"u":98`, "last", "must be a whole number"},
-		{`{"u64":18446744073709551615`, "last", "must be a whole number"},
-		{`{"u64":18446744073709551616`, "u64", "is out of range"},
-		{`{"u":-1`, "u", "is out of range"},
-		{`{"f":1e308`, "last", "must be a whole number"},
-		{`{"f32":1e38`, "last", "must be a whole number"},
-		{`{"f32":1e39`, "f32", "is out of range"},
-		{`{"any":1e308`, "last", "must be a whole number"},
-		{`{"any":1e309`, "any", "is out of range"},
-		{`{"any":[true,null,"a",{"b":[0]}]`, "last", "must be a whole number"},
-		{`{"mi":{"98":1,"9223372036854775807":2}`, "last", "must be a whole number"},
-		{`{"mi":{"9223372036854775808":2}`, "mi.9223372036854775808", "is not a valid key"},
-		{`{"mu":{"98":1,"18446744073709551615":2}`, "last", "must be a whole number"},
-		{`{"mu":{"18446744073709551616":2}`, "mu.18446744073709551616", "is not a valid key"},
-		{`{"mu":{"18446744073709551615":1,"018446744073709551615":1}`, "mu.018446744073709551615", "is given more than once"},
-		{`{"m8":{"127":1,"-128":1}`, "last", "must be a whole number"},
-		{`{"m8":{"128":1}`, "m8.128", "is not a valid key"},
-		{`{"mu8":{"255":1}`, "last", "must be a whole number"},
-		{`{"mu8":{"256":1}`, "mu8.256", "is not a valid key"},
-		{`{"mo":{"1":1,"01":1}`, "last", "must be a whole number"},
-		{`{"mo":{"2":1}`, "mo.2", "is not a valid key"},
-		{`{"ms":{"1":1,"01":1}`, "last", "must be a whole number"},
-		{`{"uptr":98`, "last", "must be a whole number"},
-		{`{"f":9e999`, "f", "is out of range"},
-		{`{"f":0.1e999`, "f", "is out of range"},
-		{`{"qi":{"a":1,"a":2}`, "qi.a", "is given more than once"},
-		{`{"b":{"items":[],"items":[]}`, "b.items", "is given more than once"},
-		{`{"qf":1.5`, "qf", ""},
-		{`{"qf":"1.5"`, "last", "must be a whole number"},
-		{`{"qf32":1.5`, "qf32", ""},
-		{`{"qb":true`, "qb", ""},
-		{`{"qi":1`, "qi", ""},
-		{`{"qi":"98"`, "last", "must be a whole number"},
-		{`{"qs":"a"`, "qs", ""},
-		{`{"2fa":"x"`, "2fa", "must be a whole number"},
-		{`{"b":{"items":[1,2,"x"]}`, "b.items[2]", "must be a whole number"},
-		{`{"b":{"sizes":[{"width":1},{"width":"x"}]}`, "b.sizes[1].width", "must be a whole number"},
-		{`{"l":{"1":1,"300":1}`, "l.300", ""},
-		{`{"b":{"items" :[1,"x"]}`, "b.items[1]", "must be a whole number"},
-		{`{"mu":{"18446744073709551615":1,"18446744073709551614":1}`, "last", "must be a whole number"},
-		{`{"st":{}`, "st", "must be a string"},
-		{`{"arr":[1,2,"passed over"]`, "last", "must be a whole number"},
-		{`{"arr":[1,"x"]`, "arr[1]", "must be a whole number"},
-		{`{"mat":[[],[1,"x"]]`, "mat[1][1]", "must be a whole number"},
-		{`{"by":"aGk="`, "last", "must be a whole number"},
-		{`{"num":98.5`, "last", "must be a whole number"},
-		{`{"anon":{"n":"x"}`, "anon.n", "must be a whole number"},
-		{`{"Address":{"City":1}`, "Address.City", "must be a string"},
-		{`{"Word":1`, "Word", "must be a string"},
-		{`{"Word":"a"`, "last", "must be a whole number"},
-		{`{"nope":1`, "nope", "is not known"},
-	} {
-		param, message := fault(t, new(numbers), row.body+bad)
+	for _, row := range faultTable {
+		param, message := fault(t, new(numbers), row.body+`,"last":"x"}`)
 		equal(t, "the param of "+row.body, param, row.param)
 		if !strings.Contains(message, row.message) {
-			t.Errorf("%s: %q does not say %q", row.body, message, row.message)
+			t.Errorf("%s: %q does not contain %q", row.body, message, row.message)
 		}
 	}
 }

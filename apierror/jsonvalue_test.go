@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// value is a JSON value of which a test knows each part.
+// value is a JSON value with all its parts.
 type value struct {
-	literal string // of neither an object nor an array
+	literal string // if it is neither an object nor an array
 	open    byte   // '{' or '['
 	keys    []string
 	parts   []*value
@@ -58,7 +58,7 @@ func readValue(d *json.Decoder) (*value, error) {
 	return v, err
 }
 
-// write appends the value with white space here and there, and some names escaped.
+// write appends the value, with white space and escaped names at random.
 func (v *value) write(b *strings.Builder, r *rand.Rand) {
 	space := func() { b.WriteString([...]string{"", "", "", "", " ", "\n", "\t\r"}[r.IntN(7)]) }
 	space()
@@ -91,7 +91,7 @@ func (v *value) write(b *strings.Builder, r *rand.Rand) {
 	b.WriteByte(v.open + 2)
 }
 
-// places are the value and all that are in it, with their paths.
+// places calls yield for the value and all that are in it, with their paths.
 func (v *value) places(path string, yield func(path string, v *value)) {
 	yield(path, v)
 	for i, part := range v.parts {
@@ -109,8 +109,8 @@ func (v *value) pathOf(path string, i int) string {
 	return strings.TrimPrefix(path+"."+v.keys[i], ".")
 }
 
-// duplicate reports whether an object has one name twice; alike, whether it has two that a
-// target may take for one.
+// duplicate reports whether an object has one name twice, and whether it has two names that a
+// target may read into one field.
 func (v *value) duplicate() (same, alike bool) {
 	v.places("", func(_ string, v *value) {
 		for i, key := range v.keys {
@@ -161,4 +161,43 @@ func mutate(t testing.TB, doc *value, r *rand.Rand) {
 	case 4:
 		v.keys, v.parts = slices.Delete(v.keys, i, i+1), slices.Delete(v.parts, i, i+1)
 	}
+}
+
+// eachPlace calls test for each value in a JSON document: with a fresh copy of the document, the
+// value's path and the value, which may be changed.
+func eachPlace(t testing.TB, text string, test func(doc *value, path string, v *value)) {
+	t.Helper()
+	count := 0
+	parseValue(t, text).places("", func(string, *value) { count++ })
+	for at := range count {
+		doc := parseValue(t, text)
+		var (
+			path  string
+			place *value
+			i     int
+		)
+		doc.places("", func(p string, v *value) {
+			if i == at {
+				path, place = p, v
+			}
+			i++
+		})
+		test(doc, path, place)
+	}
+}
+
+// add adds a null member to an object, or the "first" or "last" one again if there is any. It
+// reports whether the name is a duplicate.
+func (v *value) add(name string) (twice bool) {
+	member := &value{literal: "null"}
+	if twice = len(v.keys) > 0 && (name == "first" || name == "last"); twice {
+		at := 0
+		if name == "last" {
+			at = len(v.keys) - 1
+		}
+		name = v.keys[at]
+		member = v.parts[slices.Index(v.keys, name)]
+	}
+	v.keys, v.parts = append(v.keys, name), append(v.parts, member)
+	return twice
 }
