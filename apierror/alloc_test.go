@@ -18,14 +18,15 @@ import (
 	"github.com/seawall-go/seawall/internal/track"
 )
 
-// bareWriter takes everything and keeps nothing: what is counted is ours.
+// bareWriter keeps nothing, so that only our allocations are counted.
 type bareWriter struct{ h http.Header }
 
 func (w *bareWriter) Header() http.Header         { return w.h }
 func (w *bareWriter) Write(p []byte) (int, error) { return len(p), nil }
 func (w *bareWriter) WriteHeader(int)             {}
 
-// belowAChain is a request as package seawall's chain hands it on: with a state, an id and a tracker.
+// belowAChain returns a request as package seawall's chain passes it on: with a state, an id and a
+// tracker.
 func belowAChain(ctx context.Context) (http.ResponseWriter, *http.Request) {
 	r, state := reqstate.Ensure(httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
 	state.SetRequestID("req_Hd92kLpQ7mXw3TzB")
@@ -35,7 +36,7 @@ func belowAChain(ctx context.Context) (http.ResponseWriter, *http.Request) {
 // The tests here are not parallel: AllocsPerRun counts the whole process.
 
 func TestAllocsOfAnErrorRendered(t *testing.T) {
-	const budget = 1 // the error with nothing left open, together with its headers' values
+	const budget = 1 // the complete error, together with its headers' values
 	plain := errors.New("plain")
 	for name, err := range map[string]error{
 		"parameter missing": apierror.ParameterMissing("name"),
@@ -56,9 +57,9 @@ func TestAllocsOfAnErrorRendered(t *testing.T) {
 		limit := float64(budget)
 		switch name {
 		case "a code", "any error":
-			limit++ // the *Error that it goes out as
+			limit++ // the *Error that is sent for it
 		case "wrapped":
-			limit += 2 // its copy with the cause, and the walk that found it
+			limit += 2 // its copy with the cause, and the search for it
 		}
 		if n > limit {
 			t.Errorf("Write of %s: %v is more than %v", name, n, limit)
@@ -101,7 +102,7 @@ func TestAllocsOfLookingAtAnError(t *testing.T) {
 }
 
 func TestAllocsOfParse(t *testing.T) {
-	const budget = 10 // the error, what it says and where it came from, the body to be read again
+	const budget = 10 // the error, its texts and origin, the body to be read again
 	resp := response(http.StatusBadRequest, jsonType, "", "Request-Id", "req_Hd92kLpQ7mXw3TzB")
 	body := strings.NewReader("")
 	closer := io.NopCloser(body)

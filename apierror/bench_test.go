@@ -11,7 +11,7 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// sink keeps what a benchmark makes from being optimized away.
+// sink keeps the results of benchmarks from being optimized away.
 var sink *apierror.Error
 
 type nullWriter struct{ h http.Header }

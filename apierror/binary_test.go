@@ -20,7 +20,7 @@ var (
 	_ encoding.BinaryUnmarshaler = (*apierror.Error)(nil)
 )
 
-// stored is e after a store has kept it.
+// stored returns e after MarshalBinary and UnmarshalBinary.
 func stored(t testing.TB, e *apierror.Error) *apierror.Error {
 	t.Helper()
 	b, err := e.MarshalBinary()
@@ -87,7 +87,7 @@ func TestSparseErrorsSurviveAStore(t *testing.T) {
 	equal(t, "text that is not UTF-8", stored(t, new(apierror.Error).WithMessage("a\xffb")).Message(), "a\ufffdb")
 }
 
-// An error of another service stays one: its codes are not this service's.
+// A parsed error is another service's, also after a store has kept it.
 func TestParsedErrorsSurviveAStore(t *testing.T) {
 	t.Parallel()
 	request := httptest.NewRequest(http.MethodPost, "https://user:secret@bank.example/v1/x?secret=4711", nil)
@@ -105,7 +105,7 @@ func TestParsedErrorsSurviveAStore(t *testing.T) {
 			}
 			equal(t, "text", got.Error(), e.WithCause(nil).Error())
 			equal(t, "from a server", got.FromServer(), e.FromServer())
-			equal(t, "what From makes of it", apierror.From(got).Code(), apierror.CodeAPIError)
+			equal(t, "From", apierror.From(got).Code(), apierror.CodeAPIError)
 		}
 	}
 }
@@ -143,7 +143,7 @@ func TestUnmarshalBinaryRefusesGarbage(t *testing.T) {
 	}
 }
 
-// What is read never panics, is written as it was read, and can be answered.
+// An error that can be read is written as it was read, and can be sent.
 func FuzzStoredError(f *testing.F) {
 	full := apierror.RateLimitExceeded(time.Minute).WithParam("p").WithMetadata("k", "v").WithHeader("Location", "/x").
 		WithField(apierror.Field{Code: "c", Param: "p", Message: "m"})
@@ -159,7 +159,7 @@ func FuzzStoredError(f *testing.F) {
 		var e apierror.Error
 		if e.UnmarshalBinary(data) != nil {
 			if !reflect.DeepEqual(e, apierror.Error{}) {
-				t.Errorf("changed by garbage: %#v", &e)
+				t.Errorf("garbage has changed the error: %#v", &e)
 			}
 			return
 		}

@@ -115,8 +115,8 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// Over HTTP/2 a client resets the stream of a body that it cannot send. No one reads the answer, but
-// access logs and metrics count it.
+// Over HTTP/2 a client resets the stream of a body that it cannot send. No one reads the answer,
+// but access logs and metrics count it.
 func TestResetBodiesAreTheClientsFault(t *testing.T) {
 	t.Parallel()
 	for chain, around := range chains() {

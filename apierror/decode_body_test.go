@@ -151,7 +151,7 @@ func TestDecodeJSONDoesNotReadBodiesAnnouncedAsTooLarge(t *testing.T) {
 	equal(t, "code", apierror.CodeOf(err), apierror.CodeRequestTooLarge)
 }
 
-// wrapper is a middleware's ResponseWriter that hides net/http's.
+// wrapper is the ResponseWriter of a middleware, around net/http's.
 type wrapper struct{ http.ResponseWriter }
 
 func (w wrapper) Unwrap() http.ResponseWriter { return w.ResponseWriter }
@@ -184,8 +184,8 @@ func TestDecodeJSONClosesTheConnectionForTooLargeBodies(t *testing.T) {
 	}
 }
 
-// A server of net/http's reads the bodies: with a length or in chunks, at the limit and one over
-// it, cut off, and none.
+// The server of net/http reads bodies with a length and in chunks, at the limit and over it, cut
+// off, and empty ones.
 func TestDecodeJSONReadsBodiesFromTheWire(t *testing.T) {
 	t.Parallel()
 	const limit = 100
@@ -274,7 +274,7 @@ type errTimeout struct{}
 
 func (errTimeout) Error() string { return "slow" }
 
-// timeoutError is what net/http's server reads from a connection whose read deadline has passed.
+// timeoutError returns the error of a connection whose read deadline has passed.
 func timeoutError(t *testing.T) error {
 	t.Helper()
 	a, b := net.Pipe()

@@ -15,7 +15,7 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// order is read from requests. Its types have the ways in which encoding/json reads values.
+// order has a field for each way in which encoding/json reads a value.
 type order struct {
 	Name     string             `json:"name"`
 	Count    int8               `json:"count"`
@@ -67,7 +67,7 @@ type (
 	}
 )
 
-// level is read from a text.
+// level has an UnmarshalText method.
 type level int
 
 func (l *level) UnmarshalText(text []byte) error {
@@ -82,7 +82,7 @@ func (l *level) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// money decodes its part of the body by itself, so the offsets in its errors are within that part.
+// money decodes its part of the body itself, so the offsets in its errors are within that part.
 type money struct{ units int }
 
 func (m *money) UnmarshalJSON(b []byte) error {
@@ -100,7 +100,7 @@ func (m *money) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// payee says itself what the client is told.
+// payee returns errors for the client.
 type payee struct{}
 
 func (*payee) UnmarshalJSON(b []byte) error {
@@ -115,7 +115,7 @@ func (*payee) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// scopes parses JSON inside of a JSON string: its errors are about another text than the body.
+// scopes parses JSON in a JSON string, so its errors are about another text than the body.
 type scopes []int
 
 func (s *scopes) UnmarshalJSON(b []byte) error {
@@ -126,7 +126,8 @@ func (s *scopes) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal([]byte(text), (*[]int)(s))
 }
 
-// legacy reads the members of an older version under their new names: the offsets in its errors fit the body, the names do not.
+// legacy reads the members of an older version under their new names, so the offsets in its errors
+// fit the body and the names do not.
 type legacy struct{}
 
 func (*legacy) UnmarshalJSON(b []byte) error {
@@ -136,7 +137,7 @@ func (*legacy) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(bytes.ReplaceAll(b, []byte("amt"), []byte("qty")), &in)
 }
 
-// opaque has fields that its own UnmarshalJSON does not go by.
+// opaque has an UnmarshalJSON method that does not use its fields.
 type opaque struct {
 	Kind string `json:"kind"`
 }
@@ -159,7 +160,7 @@ func decodeOrder(t *testing.T, body string, o *apierror.DecodeOptions) error {
 	return apierror.DecodeJSON(httptest.NewRecorder(), newRequest(jsonType, body), &v, o)
 }
 
-// A row's message is "Invalid parameter: <param> <problem>.", if the row names a param.
+// If a row has a param, its message is "Invalid parameter: <param> <problem>.".
 var decodeTable = []struct {
 	name    string
 	body    string
@@ -179,7 +180,7 @@ var decodeTable = []struct {
 	{name: "object for a string", body: `{"name":{"a":1}}`, param: "name", problem: "must be a string"},
 	{name: "array for a string behind a pointer", body: `{"note":["x"]}`, param: "note", problem: "must be a string"},
 	{name: "number for base64", body: `{"data":5}`, param: "data", problem: "must be a string in base64"},
-	{name: "no base64", body: `{"data":"%%"}`, param: "data"},
+	{name: "not base64", body: `{"data":"%%"}`, param: "data"},
 	{name: "object for an array", body: `{"pair":{}}`, param: "pair", problem: "must be an array"},
 	{name: "element of a fixed array", body: `{"pair":[1,"x"]}`, param: "pair[1]", problem: "must be a whole number"},
 	{name: "string for a slice", body: `{"items":"x"}`, param: "items", problem: "must be an array"},
@@ -210,9 +211,9 @@ var decodeTable = []struct {
 	{name: "time as a number", body: `{"due":5}`, param: "due"},
 	{name: "text type as a number", body: `{"level":5}`, param: "level", problem: "must be a string"},
 	{name: "text type refuses", body: `{"name":"x","level":"middle"}`, param: "level"},
-	{name: "own UnmarshalJSON, offset of its own", body: `{"amount":{"currency":"EUR","units":"x"}}`, param: "amount.units", problem: "must be a whole number"},
-	{name: "own UnmarshalJSON, kind of its own", body: `{"amount":"x"}`, param: "amount", problem: "must be an object"},
-	{name: "own UnmarshalJSON, text of its own", body: `{"name":"n","amount":{"units":-1}}`, param: "amount"},
+	{name: "own UnmarshalJSON, own offset", body: `{"amount":{"currency":"EUR","units":"x"}}`, param: "amount.units", problem: "must be a whole number"},
+	{name: "own UnmarshalJSON, own kind", body: `{"amount":"x"}`, param: "amount", problem: "must be an object"},
+	{name: "own UnmarshalJSON, own text", body: `{"name":"n","amount":{"units":-1}}`, param: "amount"},
 	{name: "own UnmarshalJSON in a map of lists", body: `{"prices":{"a":[{"units":1}],"b":[{"units":2},{"units":[]}]}}`, param: "prices.b[1].units", problem: "must be a whole number"},
 	{name: "own UnmarshalJSON of another text, type", body: `{"scopes":"[1,2,true]"}`, param: "scopes"},
 	{name: "own UnmarshalJSON of another text, syntax", body: `{"name":"a","scopes":"[1,2"}`, param: "scopes"},
@@ -227,8 +228,8 @@ var decodeTable = []struct {
 	{name: "a field below a name", body: `{"inner":1}`, param: "inner", problem: "is not known"},
 	{name: "hidden field", body: `{"Hidden":"x"}`, param: "Hidden", problem: "is not known"},
 	{name: "hidden field's tag", body: `{"-":"x"}`, param: "-", problem: "is not known"},
-	{name: "below a type that decodes itself nothing is unknown", body: `{"opaque":{"label":1},"label":1}`, param: "label", problem: "is not known"},
-	{name: "below a type that decodes itself nothing is wrong", body: `{"opaque":{"kind":1},"level":"x"}`, param: "level"},
+	{name: "nothing is unknown below a type that decodes itself", body: `{"opaque":{"label":1},"label":1}`, param: "label", problem: "is not known"},
+	{name: "nothing is wrong below a type that decodes itself", body: `{"opaque":{"kind":1},"level":"x"}`, param: "level"},
 	{name: "the exact name comes before another case", body: `{"TWIN":{"sku":1}}`, param: "TWIN.sku", problem: "must be a string"},
 	{name: "empty name", body: `{"":1}`, param: `""`, problem: "is not known"},
 	{name: "unknown member within an object that decodes itself", body: `{"strict":1}`, param: "strict", problem: "is not known"},
@@ -239,7 +240,7 @@ var decodeTable = []struct {
 	{name: "syntax", body: `{"name":x}`, message: "The request body is not valid JSON, at byte 9."},
 	{name: "syntax after a wrong type", body: `{"count":"x",}`, message: "The request body is not valid JSON, at byte 14."},
 	{name: "cut off", body: `{"name":"x"`, message: "The request body is not valid JSON: it ends at byte 11, in the middle."},
-	{name: "no JSON", body: `name=x&count=1`, message: "The request body is not valid JSON, at byte 2."},
+	{name: "not JSON", body: `name=x&count=1`, message: "The request body is not valid JSON, at byte 2."},
 	{name: "byte order mark", body: "\ufeff{}", message: "The request body is not valid JSON, at byte 1."},
 	{name: "too deep", body: strings.Repeat("[", 20_000), message: "The request body is not valid JSON, at byte 10001."},
 	{name: "second value", body: `{} {}`, message: "The request body has something after its JSON value, at byte 4."},
@@ -270,7 +271,6 @@ func TestDecodeJSONNamesTheParameterAtFault(t *testing.T) {
 	}
 }
 
-// The reader that a server's handler has sees one value, so its message may name what it likes; the client's may not.
 func TestDecodeJSONMessagesHoldNoGoTypesAndNoValues(t *testing.T) {
 	t.Parallel()
 	for _, row := range decodeTable {
@@ -375,7 +375,8 @@ func TestDecodeJSONAllowsUnknownMembers(t *testing.T) {
 	}
 }
 
-// Both bodies took half a minute and more when each value's path was copied, and each member's type looked up.
+// These bodies took half a minute when each value's path was copied and each member's type was
+// looked up.
 func TestDecodeJSONIsNotSlowForHostileBodies(t *testing.T) {
 	t.Parallel()
 	deep := 4000
@@ -410,17 +411,17 @@ func FuzzDecodeJSON(f *testing.F) {
 		if plainErr := plain.Decode(&want); plainErr != nil && err == nil {
 			t.Fatalf("encoding/json: %v", plainErr)
 		}
-		if _, ok := err.(*apierror.Error); !ok { // the field shape takes no JSON: our mistake
+		if _, ok := err.(*apierror.Error); !ok { // the field Shape takes no JSON: the program's mistake
 			return
 		}
 		e := asError(t, err)
 		if e.Status() >= 500 {
-			t.Errorf("not the client's: %v", e)
+			t.Errorf("not the client's fault: %v", e)
 		}
 		if p := e.Param(); p != "" && len(p) < 250 && !strings.Contains(err.Error(), "payee") && !has(body, p) {
 			t.Errorf("%q is not in %s", p, body)
 		}
-		said := e.Message() // what is not the client's own name
+		said := e.Message() // without the client's own name
 		if e.Param() != "" {
 			said = strings.ReplaceAll(said, e.Param(), "")
 		}

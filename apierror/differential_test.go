@@ -93,7 +93,7 @@ type (
 		L      string `json:"l"`
 		Skip   int    `json:"-"`
 		Dash   int    `json:"-,"`   //nolint:staticcheck // the name is -
-		Bad    int    `json:"a\\b"` //nolint:staticcheck // a name that encoding/json does not take
+		Bad    int    `json:"a\\b"` //nolint:staticcheck // encoding/json does not accept the name
 		Opt    int    `json:",omitempty"`
 	}
 	folds struct {
@@ -111,7 +111,7 @@ type (
 	}
 )
 
-// both has two methods. encoding/json reads the keys of maps by UnmarshalJSON too.
+// both has two methods. encoding/json reads the keys of maps with UnmarshalJSON too.
 type both string
 
 func (b *both) UnmarshalText(text []byte) error { *b = both(text); return nil }
@@ -124,7 +124,7 @@ func (b *both) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// even reads numbers by its own method.
+// even has an UnmarshalJSON method for numbers.
 type even int
 
 func (e *even) UnmarshalJSON(b []byte) error {
@@ -336,7 +336,7 @@ func pathOfOffset(body string, offset int64) (path string, ok bool) {
 				}
 				v.keys = append(v.keys, key.(string))
 				raw, _ := json.Marshal(key)
-				if d.InputOffset()-int64(len(raw))+1 == offset { // a key that a map does not take
+				if d.InputOffset()-int64(len(raw))+1 == offset { // a key that a map does not accept
 					path = v.pathOf(at, i)
 					return true
 				}

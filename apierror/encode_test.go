@@ -113,7 +113,7 @@ func TestTheLargestErrorsCanBeParsed(t *testing.T) {
 	equal(t, "metadata", len(e.Metadata()), 50)
 }
 
-// huge has as much of everything as a service can put in.
+// huge returns an error with more of everything than can be sent.
 func huge() *apierror.Error {
 	long := strings.Repeat("\x00", 1<<16)
 	e := apierror.Code(long).Messagef("%s", long).WithParam(long)

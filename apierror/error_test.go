@@ -56,7 +56,6 @@ func TestIsAcceptsPointersToDefinitions(t *testing.T) {
 	equal(t, "nil", e.Is((*apierror.Definition)(nil)), false)
 }
 
-// A definition is an error that handlers return and clients ask for.
 func TestErrorsIsFindsDefinitions(t *testing.T) {
 	t.Parallel()
 	declined := apierror.Definition{Code: "card_declined", Type: apierror.TypeInvalidRequest, Status: 402, Message: "m"}
@@ -161,7 +160,7 @@ func TestErrorTextHidesSecretsOfTheURL(t *testing.T) {
 	equal(t, "text", apierror.Parse(resp).Error(), `500 own: m`)
 }
 
-// The response's headers are nobody else's, and an error that is shared does not change.
+// Each response has its own headers, and a shared error does not change.
 func TestErrorsAreSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
 	shared := apierror.ParameterMissing("a").WithField(apierror.Field{Code: "own", Param: "b"}).WithMetadata("k", "v").WithMetadata("l", "w").

@@ -8,7 +8,8 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// These look like the types of github.com/go-playground/validator/v10: a slice of an interface with more methods than are needed.
+// These look like the types of github.com/go-playground/validator/v10: a slice of an interface with
+// more methods than FromFields needs.
 type (
 	validationErrors []fieldError
 	fieldError       interface {
@@ -30,7 +31,7 @@ func (v violation) ActualTag() string { return v.tag }
 
 func (v violation) Namespace() string { return v.namespace }
 
-// StructNamespace is the path by Go names, which begin in upper case here.
+// StructNamespace returns the path in Go names, which begin in upper case here.
 func (v violation) StructNamespace() string {
 	if strings.HasPrefix(v.namespace, "Pa") { // a generic type, as it is
 		return v.namespace
@@ -52,7 +53,7 @@ func (v violation) Error() string { return "Key: 'T.X' Error:Field validation fo
 
 func (validationErrors) Error() string { return "secret-4711" }
 
-// plain has what is asked for, and no more.
+// plain implements only FieldError.
 type plain struct{ field, tag string }
 
 func (p plain) Field() string { return p.field }
@@ -107,7 +108,7 @@ func TestFromFieldsKeepsPathsThatAreOnlyAnIndex(t *testing.T) {
 	equal(t, "param", e.Param(), "items[0]")
 }
 
-// namedField is a FieldError with a namespace, but with none of the struct's.
+// namedField is a FieldError with a Namespace and without a StructNamespace method.
 type namedField struct{ field, namespace string }
 
 func (f namedField) Field() string { return f.field }

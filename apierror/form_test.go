@@ -38,7 +38,7 @@ var (
 		return err
 	}
 	formValueFirst = func(r *http.Request) error {
-		_ = r.FormValue("a") // ignores what it fails with
+		_ = r.FormValue("a") // ignores the error
 		return formFile(r)
 	}
 	readParts = func(r *http.Request) error {
@@ -56,7 +56,7 @@ var (
 	}
 )
 
-// malformedForms are requests that no handler can read.
+// malformedForms are requests whose form cannot be read.
 var malformedForms = []struct {
 	name              string
 	read              func(*http.Request) error
@@ -112,10 +112,10 @@ var malformedForms = []struct {
 	{name: "ends in a large part", read: parseMultipart, contentType: multipartForm, body: fieldPart[:len(fieldPart)-1] + strings.Repeat("--xyz-", 1<<16)},
 }
 
-// chains are what may stand around a handler.
+// chains returns what may be around a handler.
 func chains() map[string]func(func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return map[string]func(func(http.ResponseWriter, *http.Request) error) http.Handler{
-		"a HandlerFunc alone": func(f func(http.ResponseWriter, *http.Request) error) http.Handler { return apierror.HandlerFunc(f) },
+		"only a HandlerFunc": func(f func(http.ResponseWriter, *http.Request) error) http.Handler { return apierror.HandlerFunc(f) },
 		"Write below a Renderer": func(f func(http.ResponseWriter, *http.Request) error) http.Handler {
 			return quiet().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if err := f(w, r); err != nil {
@@ -137,7 +137,7 @@ func TestMalformedFormsAreTheClientsFault(t *testing.T) {
 	for protocol, newServer := range map[string]func(http.Handler) *memhttp.Server{"h1": memhttp.New, "h2": memhttp.NewHTTP2} {
 		for chain, around := range chains() {
 			for _, row := range malformedForms {
-				if len(row.body) > 1<<20 && chain != "a HandlerFunc alone" {
+				if len(row.body) > 1<<20 && chain != "only a HandlerFunc" {
 					continue // it takes long
 				}
 				t.Run(protocol+"/"+chain+"/"+row.name, func(t *testing.T) {
@@ -174,8 +174,8 @@ func TestMalformedFormsAreTheClientsFault(t *testing.T) {
 	}
 }
 
-// A bound that the service has set stands instead of net/http's own one for forms, wherever it
-// is set.
+// A bound that the service sets replaces net/http's own bound for forms, also if it is set further
+// out.
 func TestOuterMaxBytesHandlerBoundsForms(t *testing.T) {
 	t.Parallel()
 	var length int
@@ -288,6 +288,6 @@ func TestTooLargeFormsNameTheKnownLimit(t *testing.T) {
 		"The request body is larger than the 10485760 bytes allowed.")
 	equal(t, "parts", apierror.From(multipart.ErrMessageTooLarge).Message(), apierror.RequestTooLarge(0).Message())
 	r := newRequest(plainForm, "")
-	r.Body = nil // as no server has it
+	r.Body = nil // a server never does that
 	equal(t, "no body", apierror.From(r.ParseForm()).Code(), apierror.CodeParameterMissing)
 }

@@ -27,7 +27,7 @@ func TestFromFindsTheErrorThatWriteSends(t *testing.T) {
 		{"itself", missing, "parameter_missing"},
 		{"a code", apierror.CodePermissionDenied, "permission_denied"},
 		{"an unknown code", apierror.Code("card_declined"), "card_declined"},
-		{"a code that says nothing", apierror.Code(""), "api_error"},
+		{"an empty code", apierror.Code(""), "api_error"},
 		{"a definition", declined, "card_declined"},
 		{"a wrapped definition", fmt.Errorf("x: %w", declined), "card_declined"},
 		{"wrapped", fmt.Errorf("x: %w", missing), "parameter_missing"},
@@ -59,7 +59,7 @@ func TestFromFindsTheErrorThatWriteSends(t *testing.T) {
 		{"deadline of a connection", timeoutError(t), "timeout"},
 		{"a cancellation", context.Canceled, "api_error"},
 		{"a cycle", cyclic(), "api_error"},
-		{"a cycle, then ours", errors.Join(cyclic(), missing), "api_error"}, // 256 errors are looked at
+		{"a cycle, then ours", errors.Join(cyclic(), missing), "api_error"}, // only 256 errors are visited
 		{"ours, then a cycle", errors.Join(missing, cyclic()), "parameter_missing"},
 		{"deep", deep(200, missing), "parameter_missing"},
 		{"too deep", deep(10_000, missing), "api_error"},
@@ -77,7 +77,7 @@ func TestFromFindsTheErrorThatWriteSends(t *testing.T) {
 			if !strings.Contains(w.Body.String(), `"code":"`+string(row.code)+`"`) || strings.Contains(w.Body.String(), "secret-4711") {
 				t.Errorf("body: %s", w.Body)
 			}
-			// What the handler returned can be found in the error that is logged.
+			// The error that is logged holds what the handler returned.
 			switch direct := row.err.(type) {
 			case apierror.Code, apierror.Definition:
 				return
@@ -109,7 +109,7 @@ func TestFromJoinsParameterErrorsAsFields(t *testing.T) {
 	equal(t, "one", len(apierror.From(errors.Join(invalid)).Fields()), 0)
 	equal(t, "another error comes first", len(apierror.From(errors.Join(apierror.CodePermissionDenied.New(), invalid, invalid)).Fields()), 0)
 	equal(t, "Idempotency-Key comes first", len(apierror.From(errors.Join(apierror.CodeIdempotencyConflict.New().WithParam("Idempotency-Key"), invalid, invalid)).Fields()), 0)
-	equal(t, "at most", len(apierror.From(wide(1000)).Fields()), 100)
+	equal(t, "the limit", len(apierror.From(wide(1000)).Fields()), 100)
 	equal(t, "a cause is for the log", len(apierror.From(errors.Join(invalid.WithCause(apierror.ParameterMissing("c")))).Fields()), 0)
 	theirs := asError(t, upstream()).WithParam("theirs")
 	equal(t, "another's parameter", len(apierror.From(errors.Join(invalid, theirs)).Fields()), 0)
@@ -204,7 +204,7 @@ func TestFromVisits256Errors(t *testing.T) {
 	equal(t, "one further in", apierror.From(deep(256, missing)).Code(), apierror.CodeAPIError)
 }
 
-// late says by its Is method that a deadline has passed.
+// late has an Is method that says that a deadline has passed.
 type late struct{}
 
 func (late) Error() string { return "late" }
@@ -216,7 +216,8 @@ func TestFromCallsIsMethods(t *testing.T) {
 	equal(t, "code", apierror.From(late{}).Code(), apierror.CodeTimeout)
 }
 
-// chainErrors looks like github.com/hashicorp/go-multierror: members are found by As and Is alone.
+// chainErrors looks like github.com/hashicorp/go-multierror: only its As and Is methods find its
+// members.
 type chainErrors []error
 
 func (chainErrors) Error() string { return "several" }
@@ -230,7 +231,7 @@ func (c chainErrors) As(target any) bool {
 	return false
 }
 
-// asking has an As method that answers as it is told, and wraps an error.
+// asking has an As method that calls a function, and wraps an error.
 type asking struct {
 	as   func(target any) bool
 	next error
@@ -304,7 +305,7 @@ func TestFromDoesNotPassOnParsedErrorsOfAsMethods(t *testing.T) {
 	equal(t, "code", apierror.From(err).Code(), apierror.CodeAPIError)
 }
 
-// loop wraps itself, by way of what it is given.
+// loop may wrap itself.
 type loop struct{ next error }
 
 func (l *loop) Error() string { return "loop" }

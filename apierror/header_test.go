@@ -165,7 +165,7 @@ func TestAppendingToOneHeaderLeavesTheOthersAlone(t *testing.T) {
 	}
 }
 
-// A writer further out that compresses all bodies has said so in the header, which must stay with what it writes.
+// A writer further out that compresses all bodies has set the header, which must stay.
 func TestContentEncodingOfAnOuterWriterStays(t *testing.T) {
 	t.Parallel()
 	for _, outer := range []string{"gzip", ""} {
@@ -180,7 +180,7 @@ func TestContentEncodingOfAnOuterWriterStays(t *testing.T) {
 	}
 }
 
-// byValue is a ResponseWriter that is no pointer.
+// byValue is a ResponseWriter that is not a pointer.
 type byValue struct{ http.ResponseWriter }
 
 func TestContentEncodingOfAnUnknownWriterStays(t *testing.T) {
@@ -191,8 +191,8 @@ func TestContentEncodingOfAnUnknownWriterStays(t *testing.T) {
 	equal(t, "Content-Encoding", w.Header().Get("Content-Encoding"), "gzip")
 }
 
-// encoder is a compressor. eager sets the header before the handler runs, as gorilla's does;
-// else it does at WriteHeader, as chi's, unless the handler has encoded the body itself.
+// encoder compresses. If eager, the header is set before the handler runs, as gorilla's does. If
+// not, WriteHeader sets it, as chi's does, unless the handler has encoded the body itself.
 type encoder struct {
 	http.ResponseWriter
 	eager bool
@@ -254,5 +254,5 @@ func TestBodyAndContentEncodingAgreeBelowACompressor(t *testing.T) {
 	w := httptest.NewRecorder()
 	w.Header().Set("Content-Encoding", "gzip") // by the handler itself
 	bare.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
-	equal(t, "of the dead body", w.Header().Get("Content-Encoding"), "")
+	equal(t, "of the handler's own body", w.Header().Get("Content-Encoding"), "")
 }

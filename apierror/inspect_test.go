@@ -358,14 +358,14 @@ func TestDecodeJSONReadsUnusualTargets(t *testing.T) {
 	}
 }
 
-// counted counts the bytes that its UnmarshalJSON is given.
+// counted counts the bytes that its UnmarshalJSON gets.
 type counted struct{}
 
 var countedBytes int
 
 func (*counted) UnmarshalJSON(b []byte) error { countedBytes += len(b); return nil }
 
-// It is not parallel: it counts what the whole process allocates.
+// It is not parallel, because it counts the allocations of the whole process.
 func TestAllocsOfRefusingAreAFewTimesThoseOfReading(t *testing.T) { //nolint:paralleltest // see above
 	type wide [20]struct {
 		A, B, C, D, E, F, G, H, I, J, K, L, M, N, O, P, Q, R, S, T int `json:",string"`

@@ -41,7 +41,7 @@ func TestOnlyServerFaultsAreLogged(t *testing.T) {
 		{apierror.CodeAPIError.New().WithCause(errors.New("disk full")), `level=ERROR msg="apierror: request failed" code=api_error type=api_error status=500 request_id=req_Hd92kLpQ7m cause="disk full"` + "\n"},
 		{apierror.CodeAPIError, `level=ERROR msg="apierror: request failed" code=api_error type=api_error status=500 request_id=req_Hd92kLpQ7m` + "\n"},
 		{apierror.ServiceUnavailable(0).WithCause(errors.New("pool")), `level=WARN msg="apierror: request failed" code=service_unavailable type=api_error status=503 request_id=req_Hd92kLpQ7m cause=pool` + "\n"},
-		{apierror.ServiceUnavailable(0), ""}, // overload: a line for each of them would be a flood of its own
+		{apierror.ServiceUnavailable(0), ""}, // overload: a line for each would be another flood
 		{apierror.CodeTimeout, ""},
 		{nil, ""},
 	} {
@@ -151,7 +151,7 @@ func TestPanicsOfHooksAreLoggedInABoundedLine(t *testing.T) {
 	}
 }
 
-// unprintable is a value whose text panics with itself.
+// unprintable is a value whose String method panics with the value.
 type unprintable struct{}
 
 func (u unprintable) String() string { panic(u) }
@@ -182,7 +182,8 @@ func TestUnsentErrorsAreLoggedAtDebug(t *testing.T) {
 	}
 }
 
-// A client that leaves a stream is no fault of anyone: the response is cut off all the same, but nobody is to be woken up.
+// A client that leaves a stream is not a failure. The response is aborted, but no one must be
+// alerted.
 func TestClientsThatLeaveAStreamAreLoggedAtDebug(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -30,7 +30,7 @@ func TestParseReadsHostileBodies(t *testing.T) {
 	}{
 		{"the specification's", 400, jsonType, `{"error":{"type":"invalid_request_error","code":"parameter_missing","message":"No name.","param":"name"}}`,
 			"parameter_missing", "invalid_request_error", "No name.", true},
-		{"whatever the Content-Type", 400, "text/html", `{"error":{"code":"parameter_missing","message":"m"}}`, "parameter_missing", "invalid_request_error", "m", true},
+		{"any Content-Type", 400, "text/html", `{"error":{"code":"parameter_missing","message":"m"}}`, "parameter_missing", "invalid_request_error", "m", true},
 		{"the body wins over the status", 500, jsonType, `{"error":{"type":"rate_limit_error","code":"parameter_missing","message":"m"}}`, "parameter_missing", "rate_limit_error", "m", true},
 		{"the code's type wins over the status", 500, jsonType, `{"error":{"code":"permission_denied","message":"m"}}`, "permission_denied", "permission_error", "m", true},
 		{"the status's type, if need be", 429, jsonType, `{"error":{"code":"own","message":"m"}}`, "own", "rate_limit_error", "m", true},
@@ -39,7 +39,7 @@ func TestParseReadsHostileBodies(t *testing.T) {
 		{"no message", 400, jsonType, `{"error":{"code":"own"}}`, "own", "invalid_request_error", "The server answered Bad Request.", true},
 		{"wrong JSON types", 404, jsonType, `{"error":{"type":["x"],"code":"own","message":{"a":1},"param":7,"errors":{},"metadata":[],"request_id":null,"doc_url":true}}`,
 			"own", "invalid_request_error", "The server answered Not Found.", true},
-		{"nothing of use", 404, jsonType, `{"error":{"type":1,"code":2,"message":"text"}}`, "", "invalid_request_error", "text", false},
+		{"nothing useful", 404, jsonType, `{"error":{"type":1,"code":2,"message":"text"}}`, "", "invalid_request_error", "text", false},
 		{"other case is another member", 404, jsonType, `{"Error":{"Code":"own"}}`, "", "invalid_request_error", `The server answered Not Found: {"Error":{"Code":"own"}}`, false},
 		{"duplicates", 404, jsonType, `{"error":1,"error":{"code":"a","code":"own","message":"m"}}`, "own", "invalid_request_error", "m", true},
 		{"invalid UTF-8", 404, jsonType, "{\"error\":{\"code\":\"own\",\"message\":\"a\xff\"}}", "own", "invalid_request_error", "a\ufffd", true},
@@ -52,7 +52,7 @@ func TestParseReadsHostileBodies(t *testing.T) {
 		{"error empty", 400, jsonType, `{"error":{}}`, "", "invalid_request_error", `The server answered Bad Request: {"error":{}}`, false},
 		{"nothing", 502, "", ``, "", "api_error", "The server answered Bad Gateway.", false},
 		{"unknown status", 599, "", ``, "", "api_error", "The server answered with an unknown status.", false},
-		{"a status beyond all", 999, "", ``, "", "api_error", "The server answered with an unknown status.", false},
+		{"a status out of range", 999, "", ``, "", "api_error", "The server answered with an unknown status.", false},
 		{"a proxy's page", 404, "text/html", "<html>\r\n\t<h1>404\x00\x1b[1m  Not\u2028Found</h1>\n</html>", "", "invalid_request_error",
 			"The server answered Not Found: <html> <h1>404[1m Not Found</h1> </html>", false},
 		{"cut off", 400, jsonType, `{"error":{"type":"invalid_request_error","code":"parameter_mis`, "", "invalid_request_error",
@@ -64,7 +64,7 @@ func TestParseReadsHostileBodies(t *testing.T) {
 			"account_frozen", "permission_error", "You have 30.", true},
 		{"problem details without a detail", 403, problemType, `{"title":"No credit."}`, "", "permission_error", "No credit.", true},
 		{"problem details of a known code", 500, problemType, `{"code":"rate_limit_exceeded","detail":"d"}`, "rate_limit_exceeded", "rate_limit_error", "d", true},
-		{"problem details in name alone", 400, problemType, `{"error":{"code":"own","message":"m"}}`, "own", "invalid_request_error", "m", true},
+		{"problem details only by name", 400, problemType, `{"error":{"code":"own","message":"m"}}`, "own", "invalid_request_error", "m", true},
 		{"empty problem details", 400, problemType, `{}`, "", "invalid_request_error", "The server answered Bad Request: {}", false},
 		{"problem details of another type", 400, jsonType, `{"title":"No credit."}`, "", "invalid_request_error", `The server answered Bad Request: {"title":"No credit."}`, false},
 	} {
@@ -103,7 +103,7 @@ func TestParseReadsFieldsAndMetadata(t *testing.T) {
 	}
 	many += `"z":"v"}}}`
 	e = asError(t, apierror.Parse(response(400, jsonType, many)))
-	equal(t, "at most", fmt.Sprint(len(e.Fields()), len(e.Metadata())), "100 50")
+	equal(t, "the limit", fmt.Sprint(len(e.Fields()), len(e.Metadata())), "100 50")
 	equal(t, "the first", e.Metadata()["049"], "v")
 }
 
@@ -169,18 +169,18 @@ func FuzzParse(f *testing.F) {
 		if err != nil || !bytes.Equal(read, body[:min(len(body), 64<<10)]) {
 			t.Errorf("resp.Body: %v", err)
 		}
-		// Whatever a handler does with it, it is not relayed.
+		// A handler that returns it does not pass it on.
 		if code := apierror.From(e).Code(); code != apierror.CodeAPIError {
-			t.Errorf("relayed as %s", code)
+			t.Errorf("passed on as %s", code)
 		}
 	})
 }
 
-// readAs compares an error with what encoding/json makes of the body that it was parsed from.
+// readAs compares a parsed error with what encoding/json reads from its body.
 func readAs(t *testing.T, e *apierror.Error, contentType, id string, body []byte) {
 	var top any
 	d := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(body, []byte("\ufeff"))))
-	d.UseNumber() // whatever its size
+	d.UseNumber() // numbers of any size
 	_ = d.Decode(&top)
 	text := func(object any, names ...string) (s string) {
 		for _, name := range names {

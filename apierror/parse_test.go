@@ -82,7 +82,7 @@ func TestParseChoosesTheRequestID(t *testing.T) {
 		{"in the body, too", nil, "a\u2028\n", "a  "},
 		{"too long", []string{"Request-Id", long}, "", strings.Repeat("x", 125) + "…"},
 		{"too long in the body", nil, long[:1000], strings.Repeat("x", 125) + "…"},
-		{"control characters alone", []string{"Request-Id", strings.Repeat("\x00", 128)}, "", strings.Repeat(" ", 128)},
+		{"only control characters", []string{"Request-Id", strings.Repeat("\x00", 128)}, "", strings.Repeat(" ", 128)},
 	} {
 		id, _ := json.Marshal(row.body)
 		e := asError(t, apierror.Parse(response(404, jsonType, `{"error":{"code":"own","message":"m","request_id":`+string(id)+`}}`, row.header...)))
@@ -103,7 +103,7 @@ func TestParseReadsRetryHeaders(t *testing.T) {
 		after     time.Duration
 	}{
 		{400, nil, false, 0},
-		{404, []string{"X-Should-Retry", "true"}, false, 0}, // true never widens
+		{404, []string{"X-Should-Retry", "true"}, false, 0}, // true has no effect
 		{408, nil, false, 0},
 		{409, nil, false, 0},
 		{429, nil, true, 0},
@@ -151,7 +151,7 @@ func TestParseDecompressesGzip(t *testing.T) {
 		{"gzip in other case", " X-GZip ", gzipped(object), "own", "m"},
 		{"identity", "identity", object, "own", "m"},
 		{"gzip, cut off", "gzip", gzipped(object)[:len(gzipped(object))-8], "own", "m"},
-		{"gzip in name alone", "gzip", object, "", "The server answered Bad Request."},
+		{"gzip only by name", "gzip", object, "", "The server answered Bad Request."},
 		{"a bomb", "gzip", gzipped(strings.Repeat(" ", 8<<20)), "", "The server answered Bad Request."},
 		{"gzip of more than 64 KiB", "gzip", gzipped(strings.Repeat(" ", 64<<10) + object), "", "The server answered Bad Request."},
 		{"brotli", "br", "\x0b\x02\x80abc\x03", "", "The server answered Bad Request."},
@@ -166,12 +166,12 @@ func TestParseDecompressesGzip(t *testing.T) {
 	}
 }
 
-// stream is a body of any length that counts.
+// stream is a body that counts the bytes read from it.
 type stream struct {
-	left   int64 // negative never ends
+	left   int64 // if negative, it never ends
 	read   int64
 	closed bool
-	err    error // at the end; nil is io.EOF
+	err    error // at the end; if nil, io.EOF
 }
 
 func (s *stream) Read(p []byte) (int, error) {

@@ -16,7 +16,8 @@ const (
 	creditTitle = "You do not have enough credit."
 )
 
-// problemOf is the answer to a client that prefers problem details.
+// problemOf returns the response to a client that prefers problem details, and the error parsed
+// from it.
 func problemOf(t *testing.T, rd *apierror.Renderer, err error) (body string, parsed *apierror.Error) {
 	t.Helper()
 	rd.Problem = true
@@ -89,7 +90,7 @@ func TestTitleFollowsFromTheProblemType(t *testing.T) {
 			apierror.CodePermissionDenied.New().WithProblemType(creditType, creditTitle).WithProblemType("", ""),
 			`{"type":"about:blank","title":"Forbidden",`,
 		},
-		"a member alone": {
+		"only a member": {
 			apierror.CodePermissionDenied.New().WithProblemMember("balance", 30),
 			`{"type":"about:blank","title":"Forbidden",`,
 		},
@@ -99,7 +100,7 @@ func TestTitleFollowsFromTheProblemType(t *testing.T) {
 	}
 }
 
-// An error object is the same with and without them, and so is what a log shows.
+// The error object and the log are the same with and without them.
 func TestErrorObjectsHaveNoProblemMembers(t *testing.T) {
 	t.Parallel()
 	bare := apierror.ParameterMissing("name").WithMetadata("k", "v")
@@ -151,7 +152,7 @@ func TestInvalidProblemMembersAreLeftOut(t *testing.T) {
 		equal(t, fmt.Sprintf("%T", value), body, bare)
 	}
 
-	// One that Parse could not read the rest after, but not the next.
+	// A member after which Parse could not read the rest is left out, and the next is not.
 	e := apierror.ParameterMissing("name").WithProblemMember("huge", strings.Repeat("x", 60<<10)).WithProblemMember("small", 1)
 	body, parsed := problemOf(t, quiet(), e)
 	equal(t, "too large", body, strings.TrimSuffix(bare, "}\n")+`,"small":1}`+"\n")

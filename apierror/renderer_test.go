@@ -18,7 +18,7 @@ import (
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
-// answer has the Renderer answer a request with err, and returns what came of it.
+// answer answers a request with err, and returns the response, the request's state and the log.
 func answer(ctx context.Context, t *testing.T, rd *apierror.Renderer, err error) (w *httptest.ResponseRecorder, state *reqstate.State, logged string) {
 	t.Helper()
 	var out bytes.Buffer
@@ -33,7 +33,7 @@ func answer(ctx context.Context, t *testing.T, rd *apierror.Renderer, err error)
 func TestMapDecidesTheMeaningOfOwnErrors(t *testing.T) {
 	t.Parallel()
 	conflict := apierror.Definition{Code: "version_conflict", Type: apierror.TypeInvalidRequest, Status: 409, Message: "Changed meanwhile."}
-	cancelled, cancel := context.WithCancel(t.Context())
+	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
 	rd := &apierror.Renderer{Map: func(err error) *apierror.Error {
 		switch {
@@ -42,7 +42,7 @@ func TestMapDecidesTheMeaningOfOwnErrors(t *testing.T) {
 		case errors.Is(err, io.ErrNoProgress):
 			return conflict.New().WithCause(io.EOF)
 		case errors.Is(err, io.ErrClosedPipe):
-			return asError(t, upstream()) // not relayed, also this way
+			return asError(t, upstream()) // not passed on, also this way
 		case errors.Is(err, io.ErrShortWrite):
 			return &apierror.Error{}
 		case errors.Is(err, apierror.CodeTimeout):
@@ -84,7 +84,7 @@ func TestMapDecidesTheMeaningOfOwnErrors(t *testing.T) {
 			t.Error(w.Body)
 		}
 	}
-	_, state, _ := answer(cancelled, t, rd, context.Canceled)
+	_, state, _ := answer(canceled, t, rd, context.Canceled)
 	equal(t, "Map comes first", apierror.CodeOf(state.Err()), apierror.CodeTimeout)
 	equal(t, "Map comes first", state.Gone(), false)
 }
@@ -111,7 +111,7 @@ func TestMapIsNotCalledForPanics(t *testing.T) {
 
 func TestCanceledRequestsAreAnsweredWith503(t *testing.T) {
 	t.Parallel()
-	cancelled, cancel := context.WithCancel(t.Context())
+	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
 	expired, cancel := context.WithDeadline(t.Context(), time.Unix(1, 0))
 	defer cancel()
@@ -124,18 +124,18 @@ func TestCanceledRequestsAreAnsweredWith503(t *testing.T) {
 		code apierror.Code
 		gone bool
 	}{
-		{"its own", cancelled, context.Canceled, "service_unavailable", true},
-		{"its own, wrapped", cancelled, fmt.Errorf("query: %w", context.Canceled), "service_unavailable", true},
-		{"its own, as a cause", cancelled, apierror.CodeAPIError.New().WithCause(fmt.Errorf("query: %w", context.Canceled)), "service_unavailable", true},
-		{"its own, joined", cancelled, errors.Join(io.EOF, context.Canceled), "service_unavailable", true},
+		{"its own", canceled, context.Canceled, "service_unavailable", true},
+		{"its own, wrapped", canceled, fmt.Errorf("query: %w", context.Canceled), "service_unavailable", true},
+		{"its own, as a cause", canceled, apierror.CodeAPIError.New().WithCause(fmt.Errorf("query: %w", context.Canceled)), "service_unavailable", true},
+		{"its own, joined", canceled, errors.Join(io.EOF, context.Canceled), "service_unavailable", true},
 		{"another's", t.Context(), context.Canceled, "api_error", false},
-		{"an error that nobody named", cancelled, io.EOF, "service_unavailable", true},
-		{"an internal error", cancelled, apierror.CodeAPIError.New().WithCause(io.EOF), "api_error", false},
-		{"an error of ours", cancelled, apierror.ParameterMissing("a"), "parameter_missing", false},
+		{"an unnamed error", canceled, io.EOF, "service_unavailable", true},
+		{"an internal error", canceled, apierror.CodeAPIError.New().WithCause(io.EOF), "api_error", false},
+		{"an error of ours", canceled, apierror.ParameterMissing("a"), "parameter_missing", false},
 		{"own deadline", expired, context.DeadlineExceeded, "timeout", false},
-		{"own deadline, cancelled below", expired, context.Canceled, "api_error", false},
-		{"a cause that holds itself", cancelled, selfCause, "api_error", false},
-		{"a cycle", cancelled, cyclic(), "service_unavailable", true},
+		{"own deadline, canceled below", expired, context.Canceled, "api_error", false},
+		{"a cause that holds itself", canceled, selfCause, "api_error", false},
+		{"a cycle", canceled, cyclic(), "service_unavailable", true},
 	} {
 		w, state, logged := answer(row.ctx, t, &apierror.Renderer{}, row.err)
 
@@ -144,7 +144,7 @@ func TestCanceledRequestsAreAnsweredWith503(t *testing.T) {
 		equal(t, row.name+": status", w.Code, asError(t, state.Err()).Status())
 		if row.gone {
 			equal(t, row.name+": Retry-After", w.Header().Get("Retry-After"), "1")
-			// A failure that may be of our own making is worth a line.
+			// A failure that may be the service's own is logged at a higher level.
 			level := map[bool]string{true: "level=DEBUG", false: "level=WARN"}[strings.HasPrefix(row.name, "its own")]
 			equal(t, row.name+": logged", strings.Contains(logged, level), true)
 			equal(t, row.name+": cause", causeText(asError(t, state.Err()).Cause()), causeText(row.err))
@@ -175,7 +175,6 @@ func TestCatalogCompletesCodes(t *testing.T) {
 	equal(t, "asked not to", write(rd, "", apierror.Code("ledger_locked").Messagef("m").WithNotRetryable()).Header().Get("X-Should-Retry"), "false")
 }
 
-// A catalog says of a code whether a retry is of use, too.
 func TestRetryableFollowsTheCatalogsStatus(t *testing.T) {
 	t.Parallel()
 	catalog, err := apierror.NewCatalog(
@@ -214,7 +213,7 @@ func TestInvalidStatusesBecome500(t *testing.T) {
 		equal(t, fmt.Sprint(status), w.Code, 500)
 		equal(t, fmt.Sprint(status), strings.Contains(w.Body.String(), `"message":"The request failed."`), true)
 	}
-	// Nor is a type that nobody knows sent.
+	// An unknown type is not sent either.
 	w := write(quiet(), "", apierror.Definition{Code: "own", Type: "weird", Status: 418, Message: "m"}.New())
 	equal(t, "body", w.Body.String(), `{"error":{"type":"api_error","code":"own","message":"m","request_id":"req_Hd92kLpQ7m"}}`+"\n")
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// What a service says is what its client gets: each code of the catalog, with arbitrary texts,
-// over TCP and back.
+// A client gets what the service sends: each code of the catalog, with arbitrary texts, over TCP and
+// back.
 func TestEveryCodeSurvivesTheWire(t *testing.T) {
 	t.Parallel()
 	var sent error
@@ -81,7 +81,7 @@ func same(t *testing.T, what string, got, want *apierror.Error, h http.Header) {
 		wait = 0
 	}
 	if wait == 0 && (want.Status() == 429 || want.Status() == 503) && h.Get("Retry-After") != "" {
-		wait = time.Second // a 429 or 503 without a time of its own
+		wait = time.Second // the default of a 429 and a 503
 	}
 	equal(t, what+": Retry-After", got.RetryAfter(), wait)
 	if !strings.HasPrefix(got.RequestID(), "req_") || len(got.RequestID()) != 20 {
@@ -89,7 +89,7 @@ func same(t *testing.T, what string, got, want *apierror.Error, h http.Header) {
 	}
 }
 
-// words is a text of n runes that JSON, HTML, log lines and format strings would rather not have.
+// words returns n runes, many of which are special in JSON, HTML, log lines or format strings.
 func words(random *rand.Rand, n int) string {
 	letters := []rune("aZ09 .%s\"\\/<>&'\t\n\r\x01\x7fäß€漢\u2028\u2029🙂\ufeff{}[]")
 	text := make([]rune, n)

@@ -9,7 +9,6 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// A parsed error's fields cannot be changed from outside.
 func TestErrorsNeverChange(t *testing.T) {
 	t.Parallel()
 	e := apierror.ParameterMissing("a").WithField(apierror.Field{Code: "x", Param: "b"}).WithMetadata("k", "v")
@@ -23,7 +22,7 @@ func TestErrorsNeverChange(t *testing.T) {
 	equal(t, "fields", len(e.Fields()), 2)
 	equal(t, "more fields", len(more.Fields()), 3)
 	equal(t, "text", e.Error(), "parameter_missing: Missing required parameter: a. (param a)")
-	// Two copies of one error do not share what is added to them.
+	// Two copies of one error do not share additions.
 	b, c := more.WithField(apierror.Field{Param: "b1"}), more.WithField(apierror.Field{Param: "c1"})
 	equal(t, "b", b.Fields()[3].Param, "b1")
 	equal(t, "c", c.Fields()[3].Param, "c1")
@@ -41,7 +40,7 @@ func TestWithFieldMirrorsTheFirstField(t *testing.T) {
 	}{
 		{"a known code", apierror.CodeParameterInvalid.Messagef("m").WithField(apierror.Field{Code: "parameter_missing", Param: "a", Message: "No a."}),
 			"parameter_missing", "a", "No a.", "[{parameter_missing a No a.}]"},
-		{"a code of one's own", apierror.CodeParameterInvalid.Messagef("m").WithField(cvc), "bad_cvc", "cvc", "The CVC is wrong.", "[{bad_cvc cvc The CVC is wrong.}]"},
+		{"an own code", apierror.CodeParameterInvalid.Messagef("m").WithField(cvc), "bad_cvc", "cvc", "The CVC is wrong.", "[{bad_cvc cvc The CVC is wrong.}]"},
 		{"only a name", apierror.CodeParameterInvalid.Messagef("m").WithField(apierror.Field{Param: "a"}), "parameter_invalid", "a", "m", "[{ a }]"},
 		{"it has a param", apierror.ParameterMissing("a").WithField(cvc), "parameter_missing", "a", "Missing required parameter: a.",
 			"[{parameter_missing a Missing required parameter: a.} {bad_cvc cvc The CVC is wrong.}]"},
@@ -53,7 +52,7 @@ func TestWithFieldMirrorsTheFirstField(t *testing.T) {
 		equal(t, row.name+": message", row.e.Message(), row.message)
 		equal(t, row.name+": fields", fmt.Sprint(row.e.Fields()), row.fields)
 	}
-	equal(t, "vain", apierror.RateLimitExceeded(0).WithNotRetryable().WithField(apierror.Field{Code: "rate_limit_exceeded", Param: "a"}).Retryable(), false)
+	equal(t, "not retryable", apierror.RateLimitExceeded(0).WithNotRetryable().WithField(apierror.Field{Code: "rate_limit_exceeded", Param: "a"}).Retryable(), false)
 }
 
 func TestWithFieldKeepsOwnCodes(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
-// write answers a GET request that has an id.
+// write answers a GET request, which has an id, with err.
 func write(rd *apierror.Renderer, accept string, err error) *httptest.ResponseRecorder {
 	r, state := reqstate.Ensure(httptest.NewRequest(http.MethodGet, "/v1/resources", nil))
 	state.SetRequestID("req_Hd92kLpQ7m")
@@ -103,7 +103,7 @@ func TestWriteAnswersNilErrorsWith500(t *testing.T) {
 	quiet().Handler(nil)
 }
 
-// partial is a handler that begins its answer, and then fails.
+// partial returns a handler that begins its response and then fails.
 func partial(begin func(http.ResponseWriter)) http.Handler {
 	return apierror.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 		begin(w)
@@ -117,7 +117,7 @@ func TestWriteNeverAnswersTwice(t *testing.T) {
 		name   string
 		method string
 		begin  func(http.ResponseWriter)
-		status int // 0 where the connection is cut
+		status int // 0 if the connection is aborted
 		body   string
 		log    string
 	}{
@@ -136,7 +136,7 @@ func TestWriteNeverAnswersTwice(t *testing.T) {
 		}, 200, "whole", "was complete"},
 		{"no content", "GET", func(w http.ResponseWriter) { w.WriteHeader(204) }, 204, "", "was complete"},
 		{"HEAD", "HEAD", func(w http.ResponseWriter) { w.WriteHeader(200) }, 200, "", "was complete"},
-		{"an error of its own", "GET", func(w http.ResponseWriter) { http.Error(w, "mine", http.StatusTeapot) }, 418, "mine", "was complete"},
+		{"an own error", "GET", func(w http.ResponseWriter) { http.Error(w, "mine", http.StatusTeapot) }, 418, "mine", "was complete"},
 		{"another of ours", "GET", func(w http.ResponseWriter) {
 			apierror.Write(w, httptest.NewRequest(http.MethodGet, "/", nil), apierror.CodePermissionDenied.New())
 		}, 403, `{"error":{"type":"permission_error"`, "was complete"},
@@ -166,7 +166,7 @@ func TestWriteNeverAnswersTwice(t *testing.T) {
 
 			if row.status == 0 {
 				if err == nil {
-					t.Errorf("the client takes it for the whole: %s %q", resp.Status, body)
+					t.Errorf("the client takes a part for the whole: %s %q", resp.Status, body)
 				}
 			} else if err != nil || resp.StatusCode != row.status || !strings.HasPrefix(string(body), row.body) {
 				t.Errorf("%v: %v %q", err, resp, body)
@@ -192,7 +192,7 @@ func TestErrorResponsesThatHaveBegunStand(t *testing.T) {
 	}
 }
 
-// http.TimeoutHandler leaves its handler behind, which then still needs to know how its error is logged.
+// http.TimeoutHandler leaves its handler behind, whose error is still logged by the Renderer.
 func TestHandlersThatOutliveTheirRequestKeepTheirRenderer(t *testing.T) {
 	t.Parallel()
 	var out logbuf.Buffer
