@@ -1,51 +1,48 @@
 package apierror_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// What a proxy writes is an error too, but not the service's.
 func ExampleParse() {
 	resp := &http.Response{
+		StatusCode: http.StatusBadRequest,
+		Body: io.NopCloser(strings.NewReader(
+			`{"error": {"type": "invalid_request_error", "code": "parameter_missing", "message": "No name.", "param": "name"}}`)),
+	}
+
+	err := apierror.Parse(resp)
+
+	fmt.Println(errors.Is(err, apierror.CodeParameterMissing), errors.Is(err, apierror.TypeInvalidRequest))
+	if e, ok := errors.AsType[*apierror.Error](err); ok {
+		fmt.Println(e.Status(), e.Param())
+	}
+	// Output:
+	// true true
+	// 400 name
+}
+
+// A proxy's page is an error too, but not the service's.
+func ExampleParse_proxy() {
+	resp := &http.Response{
 		StatusCode: http.StatusServiceUnavailable,
-		Header:     http.Header{"Retry-After": {"30"}, "X-Request-Id": {"lb-7"}},
+		Header:     http.Header{"Retry-After": {"30"}},
 		Body:       io.NopCloser(strings.NewReader("<html>\n<h1>Service Unavailable</h1>\n</html>")),
 	}
 
 	err := apierror.Parse(resp)
 
 	fmt.Println(err)
-	if e := apierror.From(err); e != nil { // a handler that returns it does not relay it
-		fmt.Println(e.Code(), e.Message())
+	if e, ok := errors.AsType[*apierror.Error](err); ok {
+		fmt.Println(e.FromServer(), e.Retryable(), e.RetryAfter())
 	}
 	// Output:
-	// 503 api_error: The server answered Service Unavailable: <html> <h1>Service Unavailable</h1> </html> (request lb-7)
-	// api_error An unexpected error occurred on our side.
-}
-
-// A switch over the codes that a client handles.
-func ExampleCodeOf() {
-	react := func(err error) string {
-		switch apierror.CodeOf(err) {
-		case apierror.CodeResourceMissing:
-			return "create it"
-		case apierror.CodeRateLimitExceeded:
-			return "slow down"
-		default:
-			return "give up"
-		}
-	}
-	fmt.Println(react(fmt.Errorf("call: %w", apierror.ResourceMissing("order"))))
-	fmt.Println(react(apierror.RateLimitExceeded(time.Second)))
-	fmt.Println(react(io.EOF))
-	// Output:
-	// create it
-	// slow down
-	// give up
+	// 503 api_error: The server answered Service Unavailable: <html> <h1>Service Unavailable</h1> </html>
+	// false true 30s
 }

@@ -1,98 +1,112 @@
 package apierror_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"time"
 
 	"github.com/seawall-go/seawall/apierror"
-	"github.com/seawall-go/seawall/internal/memhttp"
 )
 
-// A handler returns what went wrong. A client gets it back as the same error.
+// A handler returns an error, and the client gets the same error.
 func Example() {
-	server := memhttp.New(apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+	create := apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		if r.FormValue("name") == "" {
 			return apierror.ParameterMissing("name")
 		}
 		_, err := io.WriteString(w, "created")
 		return err
-	}))
-	defer server.Close()
+	})
 
-	resp, err := server.Client().Post(server.URL+"/v1/resources", "", nil)
-	if err == nil {
-		err = apierror.Parse(resp)
-	}
+	w := httptest.NewRecorder()
+	create.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/v1/resources", nil))
+	err := apierror.Parse(w.Result())
 
-	fmt.Println("code:", errors.Is(err, apierror.CodeParameterMissing))
-	fmt.Println("type:", errors.Is(err, apierror.TypeInvalidRequest))
+	fmt.Println(errors.Is(err, apierror.CodeParameterMissing))
+	fmt.Println(errors.Is(err, apierror.TypeInvalidRequest))
 	if e, ok := errors.AsType[*apierror.Error](err); ok {
-		fmt.Println(e.Status(), e.Message(), e.Param(), len(e.RequestID()))
+		fmt.Println(e.Status(), e.Param(), e.Message())
 	}
 	// Output:
-	// code: true
-	// type: true
-	// 400 Missing required parameter: name. name 20
+	// true
+	// true
+	// 400 name Missing required parameter: name.
 }
 
-// show prints what a handler answers.
-func show(h http.Handler) {
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
-	e, _ := errors.AsType[*apierror.Error](apierror.Parse(w.Result()))
-	fmt.Println(w.Code, e.Code(), "-", e.Message())
-}
-
-// A code alone, a code with a message, an error that nobody named: each has its answer.
+// A handler may return a code, an error that wraps one, or any other error.
 func ExampleHandlerFunc() {
 	for _, err := range []error{
 		apierror.CodePermissionDenied,
-		apierror.CodeResourceMissing.Messagef("No such order: %d.", 7),
 		fmt.Errorf("loading order 7: %w", apierror.ResourceMissing("order")),
 		errors.New("dial tcp 10.0.0.7:5432: connection refused"),
 	} {
-		show(apierror.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return err }))
+		handler := apierror.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return err })
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+
+		e, _ := errors.AsType[*apierror.Error](apierror.Parse(w.Result()))
+		fmt.Println(e.Status(), e.Message())
 	}
 	// Output:
-	// 403 permission_denied - The API key lacks permission for this resource.
-	// 404 resource_missing - No such order: 7.
-	// 404 resource_missing - No such order.
-	// 500 api_error - An unexpected error occurred on our side.
+	// 403 The API key lacks permission for this resource.
+	// 404 No such order.
+	// 500 An unexpected error occurred on our side.
 }
 
-// A handler of the ordinary kind, or a middleware, answers with Write.
+// A middleware, or a handler without an error to return, answers with Write.
 func ExampleWrite() {
-	show(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") == "" {
-			apierror.Write(w, r, apierror.CodeAuthenticationFailed.New())
+			apierror.Write(w, r, apierror.CodeAuthenticationFailed)
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)
-	}))
+	})
+
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	fmt.Println(w.Code, w.Header().Get("WWW-Authenticate"))
+	fmt.Println(apierror.CodeOf(apierror.Parse(w.Result())))
 	// Output:
-	// 401 authentication_failed - No valid API key was provided.
+	// 401 Bearer
+	// authentication_failed
 }
 
-// The cause is for the log. Here it is a driver's error, in which errors.Is still finds it.
-func ExampleError_WithCause() {
-	cause := fmt.Errorf("ledger: %w", io.ErrUnexpectedEOF)
-	err := apierror.ServiceUnavailable(0).WithCause(cause)
+// New makes an error of a code, to add something to it.
+func ExampleCode_New() {
+	err := apierror.CodePermissionDenied.New().WithMetadata("scope", "orders:write")
 
-	fmt.Println("for the client:", err.Message())
-	fmt.Println("for the log:   ", err)
-	fmt.Println(errors.Is(err, io.ErrUnexpectedEOF))
+	fmt.Println(err.Status(), err.Message(), err.Metadata())
 	// Output:
-	// for the client: The service is temporarily unavailable.
-	// for the log:    service_unavailable: The service is temporarily unavailable.: ledger: unexpected EOF
-	// true
+	// 403 The API key lacks permission for this resource. map[scope:orders:write]
 }
 
-// Several parameters at fault are named in one answer.
-func ExampleError_Fields() {
+// The message is for the client, and the cause is for the log.
+func ExampleCode_Messagef() {
+	err := apierror.CodeResourceMissing.Messagef("No such order: %d.", 7).WithCause(io.EOF)
+
+	fmt.Println(err.Message())
+	fmt.Println(err)
+	// Output:
+	// No such order: 7.
+	// resource_missing: No such order: 7.: EOF
+}
+
+func ExampleParameterMissing() {
+	err := apierror.ParameterMissing("name")
+
+	fmt.Println(err.Status(), err.Code(), err.Param())
+	fmt.Println(err.Message())
+	// Output:
+	// 400 parameter_missing name
+	// Missing required parameter: name.
+}
+
+// Errors about several parameters can be joined. One answer names all of them.
+func ExampleFrom() {
 	err := apierror.From(errors.Join(
 		apierror.ParameterMissing("name"),
 		apierror.ParameterInvalid("items[1].price", "must be a whole number"),
@@ -108,43 +122,18 @@ func ExampleError_Fields() {
 	// - parameter_invalid items[1].price
 }
 
-// New makes an Error of a code, with the code's default message, to add something to it.
-func ExampleCode_New() {
-	err := apierror.CodePermissionDenied.New().WithMetadata("scope", "orders:write")
+// A client switches on the code.
+func ExampleCodeOf() {
+	err := fmt.Errorf("calling the ledger: %w", apierror.RateLimitExceeded(time.Second))
 
-	fmt.Println(err.Status(), err.Message())
+	switch apierror.CodeOf(err) {
+	case apierror.CodeResourceMissing:
+		fmt.Println("create it")
+	case apierror.CodeRateLimitExceeded:
+		fmt.Println("slow down")
+	default:
+		fmt.Println("fail")
+	}
 	// Output:
-	// 403 The API key lacks permission for this resource.
-}
-
-// A key that is given twice has both values.
-func ExampleError_WithHeader() {
-	err := apierror.CodeAuthenticationFailed.New().
-		WithHeader("WWW-Authenticate", `Bearer realm="orders"`).
-		WithHeader("WWW-Authenticate", "Basic")
-
-	w := httptest.NewRecorder()
-	apierror.Write(w, httptest.NewRequest(http.MethodGet, "/", nil), err)
-	fmt.Println(w.Header().Values("WWW-Authenticate"))
-	// Output:
-	// [Bearer realm="orders" Basic]
-}
-
-// In a batch each part has its own result. The cause stays out of it.
-func ExampleError_MarshalJSON() {
-	part := struct {
-		Error *apierror.Error `json:"error"`
-	}{apierror.ParameterMissing("name").WithCause(io.ErrUnexpectedEOF)}
-
-	b, err := json.MarshalIndent(part, "", "  ")
-	fmt.Println(string(b), err)
-	// Output:
-	// {
-	//   "error": {
-	//     "type": "invalid_request_error",
-	//     "code": "parameter_missing",
-	//     "message": "Missing required parameter: name.",
-	//     "param": "name"
-	//   }
-	// } <nil>
+	// slow down
 }
