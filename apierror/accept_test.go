@@ -83,7 +83,7 @@ func TestAcceptChoosesBetweenErrorObjectAndProblemDetails(t *testing.T) {
 func FuzzAccept(f *testing.F) {
 	for _, accept := range []string{
 		"*/*", "application/problem+json", "application/json;q=0.5, application/problem+json;q=0.6", "application/problem+json;q=1e-1",
-		`text/x;a="\",b", application/problem+json`, ",;=\"",
+		`text/x;a="\",b", application/problem+json`, ",;=\"", "application/problem+json;q=1.1.1;Q=\xff", "application/*;q=.2, */*;q=", `"\`,
 	} {
 		f.Add(accept, "application/json;q=0")
 	}

@@ -399,6 +399,10 @@ func FuzzDecodeJSON(f *testing.F) {
 			f.Add([]byte(row.body), row.name == "unknown member")
 		}
 	}
+	for _, body := range []string{"{\"00\x8f0\":0e0}", "\xef\xbb0", `"\u000a`, `"\b\b"`, "{\n\"\":[ { \"\":   { \"\x00", "0\f", `[ `, "1eA", `{"":10`} {
+		f.Add([]byte(body), false)
+		f.Add([]byte(body), true)
+	}
 	f.Fuzz(func(t *testing.T, body []byte, allowUnknown bool) {
 		var v order
 		err := apierror.DecodeJSON(httptest.NewRecorder(), newRequest(jsonType, string(body)), &v, &apierror.DecodeOptions{AllowUnknown: allowUnknown})

@@ -126,6 +126,9 @@ func huge() *apierror.Error {
 func FuzzRender(f *testing.F) {
 	f.Add("parameter_missing", "invalid_request_error", 400, "Missing required parameter: name.", "name", "https://x", "key", "value")
 	f.Add("\xff", "\x00", -1, "\u2028</script>%s\xed\xa0\x80", "a\"b\\c", strings.Repeat("🙂", 100), "\x7f\xc3", strings.Repeat("\x01", 5000))
+	f.Add("idempotency_in_progress", "idempotency_error", 429, "m", "", "", "k", "00&\xfe0")
+	f.Add("not_here", "authentication_error", 501, "m", "", "", "", "\x7f")
+	f.Add("unheard_of", "permission_error", 404, "m", "a", "", "k", "v")
 	f.Fuzz(func(t *testing.T, code, typ string, status int, message, param, docURL, key, value string) {
 		e := apierror.Definition{Code: apierror.Code(code), Type: apierror.Type(typ), Status: status, Message: message}.New().WithParam(param).
 			WithMetadata(key, value).WithField(apierror.Field{Code: apierror.Code(value), Param: key, Message: docURL}).WithHeader("X-Own", value).

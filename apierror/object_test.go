@@ -140,6 +140,11 @@ func FuzzParse(f *testing.F) {
 	} {
 		f.Add(400, "application/problem+json", "", "", "", []byte(body))
 	}
+	f.Add(200, "application/json", "", "", "", []byte(`{"error":{"code":"a"}}`))
+	f.Add(404, "application/\xffjson", "", "\xf6\x7f\x00", "\x92", []byte("\xb1\x81"))
+	f.Add(404, "application/json", "br", "", "", []byte("null0"))
+	f.Add(503, "text/html", "gZip", " ", "0", []byte("\x1f\x8b\bA000000"))
+	f.Add(999, "", " identity", "", "", []byte("[0"))
 	f.Add(503, "application/problem+json", "gzip", "\r\n", "Fri, 31 Dec 1999 23:59:59 GMT", []byte(gzipped(`{"title":"t","instance":"i"}`)))
 	f.Fuzz(func(t *testing.T, status int, contentType, encoding, id, after string, body []byte) {
 		resp := response(status, contentType, string(body), "Content-Encoding", encoding, "Request-Id", id, "Retry-After", after)
