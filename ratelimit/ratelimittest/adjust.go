@@ -11,13 +11,13 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// adjuster is a Limiter whose charges can be corrected.
+// adjuster is a Limiter that is an Adjuster.
 type adjuster interface {
 	ratelimit.Limiter
 	ratelimit.Adjuster
 }
 
-// resetter is a Limiter whose buckets can be filled.
+// resetter is a Limiter that is a Resetter.
 type resetter interface {
 	ratelimit.Limiter
 	ratelimit.Resetter
@@ -27,23 +27,23 @@ var adjusterTests = []struct {
 	name string
 	test func(t *testing.T, l adjuster, advance func(time.Duration))
 }{
-	{"adjustments: what is given back, and what is taken", adjustments},
-	{"adjustments: what cannot be adjusted is an error", invalidAdjustments},
-	{"adjustments: a bucket keeps its limit", keepsItsLimit},
-	{"adjustments: full buckets are not made", makesNoFullBucket},
-	{"adjustments: a debt is remembered until it is paid", remembersDebts},
-	{"adjustments: random settlements agree with rational numbers", settlements},
-	{"adjustments: many goroutines", adjustConcurrently},
+	{"Adjust: gives back and takes", adjustments},
+	{"Adjust: invalid adjustments are errors", invalidAdjustments},
+	{"Adjust: a bucket keeps its limit", keptLimit},
+	{"Adjust: full buckets are not created", noFullBucket},
+	{"Adjust: a debt is kept until it is paid", keptDebt},
+	{"Adjust: random settlements agree with rational numbers", randomSettlements},
+	{"Adjust: concurrent calls", concurrentAdjustments},
 }
 
 var resetterTests = []struct {
 	name string
 	test func(t *testing.T, l resetter, advance func(time.Duration))
 }{
-	{"reset: a full bucket", resets},
+	{"Reset: fills the bucket", resets},
 }
 
-// adjust makes a correction that must not fail.
+// adjust makes an adjustment that must not fail.
 func adjust(t *testing.T, l ratelimit.Adjuster, c ratelimit.Charge) {
 	t.Helper()
 	if err := l.Adjust(t.Context(), c); err != nil {
@@ -66,10 +66,10 @@ func adjustments(t *testing.T, l adjuster, advance func(time.Duration)) {
 		{adjust: -3, remaining: 8, reset: 2 * time.Second},
 		{adjust: 0, remaining: 8, reset: 2 * time.Second},
 		{adjust: -100, remaining: 10},
-		{take: 10, remaining: 0, reset: 10 * time.Second}, // no more than a burst was there
+		{take: 10, remaining: 0, reset: 10 * time.Second}, // the refund stopped at the burst
 		{after: 2500 * time.Millisecond, adjust: 1, remaining: 1, reset: 8500 * time.Millisecond},
 		{adjust: 1, remaining: 0, reset: 9500 * time.Millisecond},
-		{adjust: 20, remaining: 0, reset: 29500 * time.Millisecond}, // more than a burst, and more than is there
+		{adjust: 20, remaining: 0, reset: 29500 * time.Millisecond}, // more than the burst, and more than it holds
 		{take: 1, denied: true, reset: 29500 * time.Millisecond},
 		{adjust: -5, remaining: 0, reset: 24500 * time.Millisecond}, // in debt
 		{after: 15 * time.Second, take: 1, denied: true, reset: 9500 * time.Millisecond},
@@ -103,7 +103,7 @@ func invalidAdjustments(t *testing.T, l adjuster, _ func(time.Duration)) {
 		c := good
 		change(&c)
 		if err := l.Adjust(t.Context(), c); err == nil {
-			t.Errorf("%s is no error", name)
+			t.Errorf("%s is not an error", name)
 		} else if strings.Contains(err.Error(), c.Key) {
 			t.Errorf("an error holds the key, which may be a secret: %v", err)
 		}
@@ -111,8 +111,8 @@ func invalidAdjustments(t *testing.T, l adjuster, _ func(time.Duration)) {
 	remains(t, l, good, 10)
 }
 
-// keepsItsLimit settles a request that was charged under a plan that the caller has no more.
-func keepsItsLimit(t *testing.T, l adjuster, advance func(time.Duration)) {
+// keptLimit settles a request that was charged under an earlier plan of the caller.
+func keptLimit(t *testing.T, l adjuster, advance func(time.Duration)) {
 	old := ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerHour(10), Cost: 5}
 	now := ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerMinute(60), Cost: 1}
 	take(t, l, old)
@@ -130,8 +130,8 @@ func keepsItsLimit(t *testing.T, l adjuster, advance func(time.Duration)) {
 	remains(t, l, now, 60)
 }
 
-// makesNoFullBucket looks for the limit of a bucket that should not be there.
-func makesNoFullBucket(t *testing.T, l adjuster, _ func(time.Duration)) {
+// noFullBucket would see the small limit of a bucket that must not exist.
+func noFullBucket(t *testing.T, l adjuster, _ func(time.Duration)) {
 	small := ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerMinute(10)}
 	for _, cost := range []int{0, -1, -1_000} {
 		small.Cost = cost
@@ -140,7 +140,7 @@ func makesNoFullBucket(t *testing.T, l adjuster, _ func(time.Duration)) {
 	}
 }
 
-func remembersDebts(t *testing.T, l adjuster, advance func(time.Duration)) {
+func keptDebt(t *testing.T, l adjuster, advance func(time.Duration)) {
 	c := ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerMinute(60), Cost: 60}
 	take(t, l, c)
 	c.Cost = 3600
@@ -161,8 +161,8 @@ func remembersDebts(t *testing.T, l adjuster, advance func(time.Duration)) {
 	}
 }
 
-// settlements settles what random requests were charged.
-func settlements(t *testing.T, l adjuster, advance func(time.Duration)) {
+// randomSettlements charges random estimates, and settles them in random order.
+func randomSettlements(t *testing.T, l adjuster, advance func(time.Duration)) {
 	rnd := rand.New(rand.NewPCG(8, 9))
 	for i := range 20 {
 		b := newRational(randomLimit(rnd))
@@ -190,8 +190,8 @@ func settlements(t *testing.T, l adjuster, advance func(time.Duration)) {
 	}
 }
 
-// adjustConcurrently takes and gives back from many goroutines, which must not lose anything.
-func adjustConcurrently(t *testing.T, l adjuster, _ func(time.Duration)) {
+// concurrentAdjustments takes and gives back from many goroutines.
+func concurrentAdjustments(t *testing.T, l adjuster, _ func(time.Duration)) {
 	c := ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.Per(1_000_000, 8760*time.Hour), Cost: 500_000}
 	take(t, l, c)
 	var wg sync.WaitGroup
@@ -224,7 +224,7 @@ func resets(t *testing.T, l resetter, advance func(time.Duration)) {
 		}
 	}
 	c := ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerHour(10), Cost: 10}
-	reset("p", "k") // there is none
+	reset("p", "k") // does not exist
 	take(t, l, c)
 	for _, other := range [][2]string{{"p", "l"}, {"q", "k"}, {"p", ""}, {"", "k"}, {"", "pk"}, {"pk", ""}, {"p", "k "}, {"P", "k"}} {
 		reset(other[0], other[1])
@@ -236,16 +236,16 @@ func resets(t *testing.T, l resetter, advance func(time.Duration)) {
 	reset("p", "k")
 	remains(t, l, other, 0)
 	remains(t, l, c, 10)
-	remains(t, l, ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerHour(50)}, 50) // nothing of its old limit is left
+	remains(t, l, ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerHour(50)}, 50) // the earlier limit is forgotten
 	if d := take(t, l, c); !d.Allowed {
 		t.Errorf("after a reset: %+v", d)
 	}
 	if d := take(t, l, c); d.Allowed {
-		t.Errorf("a bucket that was reset has no end: %+v", d)
+		t.Errorf("a bucket that was reset admits more than its burst: %+v", d)
 	}
 	advance(6 * time.Minute)
 	remains(t, l, c, 1)
-	if l, ok := l.(adjuster); ok { // out of debt, too
+	if l, ok := l.(adjuster); ok { // also out of a debt
 		c.Cost = 1000
 		adjust(t, l, c)
 		reset("p", "k")
@@ -253,8 +253,8 @@ func resets(t *testing.T, l resetter, advance func(time.Duration)) {
 	}
 }
 
-// registered checks a Registrar.
-func registered(t *testing.T, l ratelimit.Registrar) {
+// register tests a Registrar.
+func register(t *testing.T, l ratelimit.Registrar) {
 	for _, s := range []struct {
 		rule  string
 		limit ratelimit.Limit

@@ -8,17 +8,17 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// step is a charge of one unit, unless it says otherwise.
+// step is a charge, and the decision that it must get.
 type step struct {
-	after time.Duration // the clock moves before
-	key   string        // "" is one like any other
+	after time.Duration // how far the clock moves before the charge
+	key   string
 	limit ratelimit.Limit
-	cost  int
+	cost  int // 0 is 1
 	peek  bool
-	times int // 0 is once
+	times int // how often the charge is made; 0 is 1
 
 	denied    bool
-	remaining int // after the last time
+	remaining int // after the last charge
 	retry     int // seconds
 	reset     time.Duration
 	refill    time.Duration
@@ -41,16 +41,16 @@ func (s step) run(t *testing.T, l ratelimit.Limiter, name string, limit ratelimi
 		}
 	}
 	if d.Remaining != s.remaining {
-		t.Errorf("%s: %d remain, want %d", name, d.Remaining, s.remaining)
+		t.Errorf("%s: Remaining is %d, want %d", name, d.Remaining, s.remaining)
 	}
 	if want := time.Duration(s.retry) * time.Second; d.RetryAfter != want {
-		t.Errorf("%s: retry after %v, want %v", name, d.RetryAfter, want)
+		t.Errorf("%s: RetryAfter is %v, want %v", name, d.RetryAfter, want)
 	}
 	if s.refill != 0 && (d.RefillAfter-s.refill).Abs() > slack {
-		t.Errorf("%s: refill after %v, want %v", name, d.RefillAfter, s.refill)
+		t.Errorf("%s: RefillAfter is %v, want %v", name, d.RefillAfter, s.refill)
 	}
 	if s.reset != 0 && (d.ResetAfter-s.reset).Abs() > slack {
-		t.Errorf("%s: reset after %v, want %v", name, d.ResetAfter, s.reset)
+		t.Errorf("%s: ResetAfter is %v, want %v", name, d.ResetAfter, s.reset)
 	}
 }
 
@@ -236,5 +236,5 @@ var cases = []struct {
 	}},
 }
 
-// tenYears is the longest that a bucket may take to be full.
+// tenYears is the longest time that a bucket may take to be full.
 const tenYears = 10 * 365 * 24 * time.Hour

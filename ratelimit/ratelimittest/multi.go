@@ -1,6 +1,7 @@
 package ratelimittest
 
 import (
+	"math/rand/v2"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -14,21 +15,21 @@ var multiTests = []struct {
 	name string
 	test func(t *testing.T, l ratelimit.MultiLimiter, advance func(time.Duration))
 }{
-	{"several charges: all or none", allOrNone},
-	{"several charges: of none, nothing happens", ofNone},
-	{"several charges: each tells its own outcome", eachOutcome},
-	{"several charges: random schedules agree with rational numbers", several},
-	{"several charges: another plan", anotherPlan},
-	{"several charges: an error charges none", errorChargesNone},
-	{"several charges: what is not charged is never missing", neverMissing},
-	{"several charges: many goroutines", multiConcurrent},
+	{"TakeAll: all charges or none", allOrNone},
+	{"TakeAll: no charges", noCharges},
+	{"TakeAll: each decision is about its own charge", ownDecisions},
+	{"TakeAll: random charges agree with rational numbers", randomSets},
+	{"TakeAll: a denied charge changes the limit", deniedLimit},
+	{"TakeAll: an error charges none", errorChargesNone},
+	{"TakeAll: other calls do not see a denied one", deniedUnseen},
+	{"TakeAll: concurrent calls", concurrentSets},
 }
 
-// takeAll makes charges that must not fail, and tells whether all were admitted.
+// takeAll makes charges that must not fail, and reports whether all were allowed.
 func takeAll(t *testing.T, l ratelimit.MultiLimiter, charges ...ratelimit.Charge) ([]ratelimit.Decision, bool) {
 	t.Helper()
 	into := make([]ratelimit.Decision, len(charges))
-	for i := range into { // what was there before must not matter
+	for i := range into { // previous contents must not matter
 		into[i] = ratelimit.Decision{Allowed: i%2 == 0, Remaining: -1, RetryAfter: 7, RefillAfter: 7, ResetAfter: 7}
 	}
 	if err := l.TakeAll(t.Context(), charges, into); err != nil {
@@ -52,14 +53,14 @@ func remains(t *testing.T, l ratelimit.Limiter, c ratelimit.Charge, want int) {
 
 func allOrNone(t *testing.T, l ratelimit.MultiLimiter, advance func(time.Duration)) {
 	key := ratelimit.Charge{Rule: "key", Key: "k", Limit: ratelimit.PerMinute(60), Cost: 1}
-	org := ratelimit.Charge{Rule: "organisation", Key: "o", Limit: ratelimit.PerMinute(6), Cost: 2}
+	org := ratelimit.Charge{Rule: "organization", Key: "o", Limit: ratelimit.PerMinute(6), Cost: 2}
 	for i := range 3 {
 		into, all := takeAll(t, l, key, org)
 		if !all || into[0].Remaining != 59-i || into[1].Remaining != 4-2*i {
 			t.Fatalf("time %d: %+v", i+1, into)
 		}
 	}
-	for range 10 { // whichever comes first
+	for range 10 { // in both orders
 		if into, all := takeAll(t, l, key, org); all || !into[0].Allowed || into[0].Remaining != 57 || into[1].RetryAfter != 20*time.Second {
 			t.Fatalf("%+v", into)
 		}
@@ -73,7 +74,7 @@ func allOrNone(t *testing.T, l ratelimit.MultiLimiter, advance func(time.Duratio
 	if into, all := takeAll(t, l, org, key); !all || into[0].Remaining != 0 || into[1].Remaining != 59 {
 		t.Errorf("%+v", into)
 	}
-	// A bucket that was never seen is none the worse for a denial.
+	// A denial does not change a new bucket.
 	fresh := ratelimit.Charge{Rule: "key", Key: "fresh", Limit: ratelimit.PerMinute(2), Cost: 2}
 	if into, all := takeAll(t, l, fresh, org); all || !into[0].Allowed || into[0].Remaining != 2 {
 		t.Errorf("%+v", into)
@@ -86,13 +87,13 @@ func allOrNone(t *testing.T, l ratelimit.MultiLimiter, advance func(time.Duratio
 	}
 }
 
-func ofNone(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
+func noCharges(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
 	if err := l.TakeAll(t.Context(), nil, nil); err != nil {
 		t.Error(err)
 	}
 }
 
-func eachOutcome(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
+func ownDecisions(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
 	slow := ratelimit.Charge{Rule: "slow", Key: "k", Limit: ratelimit.PerHour(1), Cost: 1}
 	fast := ratelimit.Charge{Rule: "fast", Key: "k", Limit: ratelimit.PerMinute(10), Cost: 10}
 	never := ratelimit.Charge{Rule: "never", Key: "k", Limit: ratelimit.PerMinute(10), Cost: 11}
@@ -110,22 +111,22 @@ func eachOutcome(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) 
 			t.Errorf("decision %d is %+v", i, d)
 		}
 	}
-	// Peeks alone are always admitted.
+	// Costs of 0 are always allowed.
 	slow.Cost, fast.Cost = 0, 0
 	if into, all := takeAll(t, l, slow, fast, peek); !all || into[0].Remaining != 0 || into[2].Remaining != 10 {
 		t.Errorf("%+v", into)
 	}
 }
 
-// anotherPlan denies a charge whose limit has changed, together with one that would be admitted.
-func anotherPlan(t *testing.T, l ratelimit.MultiLimiter, advance func(time.Duration)) {
+// deniedLimit changes the limit of a bucket in a call that is denied.
+func deniedLimit(t *testing.T, l ratelimit.MultiLimiter, advance func(time.Duration)) {
 	c := ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerMinute(10), Cost: 10}
 	other := ratelimit.Charge{Rule: "p", Key: "other", Limit: ratelimit.PerMinute(10), Cost: 1}
 	take(t, l, c)
 	c.Limit, c.Cost = ratelimit.PerHour(10), 1
 	for _, retryAfter := range []time.Duration{6 * time.Minute, 5 * time.Minute, 4 * time.Minute} {
 		if into, all := takeAll(t, l, other, c); all || into[0].Remaining != 10 || into[1].RetryAfter != retryAfter {
-			t.Errorf("%+v, want one to be denied for %v", into, retryAfter)
+			t.Errorf("%+v, want the second to be denied for %v", into, retryAfter)
 		}
 		advance(time.Minute)
 	}
@@ -137,30 +138,29 @@ func errorChargesNone(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Durati
 	bad.Key, bad.Cost = "bad", -1
 	for _, charges := range [][]ratelimit.Charge{{good, bad}, {bad, good}} {
 		if err := l.TakeAll(t.Context(), charges, make([]ratelimit.Decision, 2)); err == nil {
-			t.Error("a negative cost is no error")
+			t.Error("a negative cost is not an error")
 		}
 	}
 	other := good
 	other.Key = "other"
 	for _, places := range []int{0, 1, 3} {
 		if err := l.TakeAll(t.Context(), []ratelimit.Charge{good, other}, make([]ratelimit.Decision, places)); err == nil {
-			t.Errorf("%d places for two decisions are no error", places)
+			t.Errorf("two charges and %d decisions are not an error", places)
 		}
 	}
 	dear, slow := good, good
 	dear.Cost, slow.Limit = 2, ratelimit.PerHour(10)
 	for _, same := range []ratelimit.Charge{good, dear, slow} {
 		if err := l.TakeAll(t.Context(), []ratelimit.Charge{good, same}, make([]ratelimit.Decision, 2)); err == nil {
-			t.Errorf("two charges of one bucket are no error: %+v and %+v", good, same)
+			t.Errorf("two charges to one bucket are not an error: %+v and %+v", good, same)
 		}
 	}
 	remains(t, l, good, 10)
 }
 
-// neverMissing has many goroutines charge a bucket that is full together with one that is empty. A
-// limiter that charges the one, finds that the other denies, and gives back what it took, has
-// others see the first one empty meanwhile.
-func neverMissing(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
+// deniedUnseen charges a full bucket together with an empty one, from many goroutines. If a limiter
+// charges the full one and gives the units back after the denial, others see it empty in between.
+func deniedUnseen(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
 	full := ratelimit.Charge{Rule: "full", Key: "k", Limit: ratelimit.PerHour(1), Cost: 1}
 	empty := ratelimit.Charge{Rule: "empty", Key: "k", Limit: ratelimit.PerHour(1), Cost: 1}
 	take(t, l, empty)
@@ -178,7 +178,7 @@ func neverMissing(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration))
 					return
 				}
 				if d := into[at]; !d.Allowed || d.Remaining != 1 {
-					t.Errorf("a bucket that nobody could charge: %+v", d)
+					t.Errorf("the full bucket has been charged: %+v", d)
 					return
 				}
 			}
@@ -187,9 +187,8 @@ func neverMissing(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration))
 	wg.Wait()
 }
 
-// multiConcurrent has each goroutine charge a key of its own and one that all share, in either
-// order.
-func multiConcurrent(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
+// concurrentSets charges a shared bucket and one of each goroutine, in both orders.
+func concurrentSets(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
 	shared := ratelimit.Charge{Rule: "shared", Key: "s", Limit: ratelimit.PerHour(100), Cost: 1}
 	own := func(i int) ratelimit.Charge {
 		return ratelimit.Charge{Rule: "own", Key: strconv.Itoa(i), Limit: ratelimit.PerHour(50), Cost: 1}
@@ -225,6 +224,46 @@ func multiConcurrent(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duratio
 		taken += 50 - take(t, l, c).Remaining
 	}
 	if taken != 100 {
-		t.Errorf("%d were taken from the goroutines' own keys, want 100", taken)
+		t.Errorf("%d were taken from the goroutines' buckets, want 100", taken)
+	}
+}
+
+// randomSets charges random costs to random sets of buckets, with limits that change now and then, and
+// compares each decision with the bucket.
+func randomSets(t *testing.T, l ratelimit.MultiLimiter, advance func(time.Duration)) {
+	rnd := rand.New(rand.NewPCG(5, 6))
+	for i := range 20 {
+		buckets := [4]*rational{}
+		charge := func(k int) ratelimit.Charge {
+			return ratelimit.Charge{Rule: "random", Key: string(rune('a'+i)) + string(rune('0'+k)), Limit: buckets[k].limit, Cost: 1}
+		}
+		for k := range buckets {
+			buckets[k] = newRational(randomLimit(rnd))
+		}
+		for range 60 {
+			step := time.Duration(rnd.Int64N(int64(2 * time.Second))).Truncate(time.Microsecond)
+			advance(step)
+			for _, b := range buckets {
+				b.advance(step)
+			}
+			if k := rnd.IntN(20); k < len(buckets) && buckets[k].tokens.Cmp(rat(buckets[k].burst())) < 0 { // a full one may be forgotten
+				b := buckets[k]
+				b.limit = randomLimit(rnd)
+				b.hold()
+				d := take(t, l, charge(k))
+				b.check(t, charge(k), d, d.Allowed)
+			}
+			var charges []ratelimit.Charge
+			chosen := rnd.Perm(len(buckets))[:1+rnd.IntN(len(buckets))]
+			for _, k := range chosen {
+				c := charge(k)
+				c.Cost = rnd.IntN(max(buckets[k].burst()/3, 3))
+				charges = append(charges, c)
+			}
+			into, all := takeAll(t, l, charges...)
+			for j, k := range chosen {
+				buckets[k].check(t, charges[j], into[j], all)
+			}
+		}
 	}
 }

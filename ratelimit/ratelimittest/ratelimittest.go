@@ -1,5 +1,5 @@
-// Package ratelimittest checks implementations of ratelimit.Limiter. It needs nothing but the
-// standard library.
+// Package ratelimittest tests implementations of ratelimit.Limiter. It imports only the standard
+// library beside that.
 package ratelimittest
 
 import (
@@ -10,11 +10,12 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// Run checks a limiter, and what else it is of [ratelimit.MultiLimiter], [ratelimit.Adjuster],
-// [ratelimit.Resetter] and [ratelimit.Registrar]. newLimiter returns a limiter without buckets, on
-// a clock that stands still until the function that it also returns moves it forward. It is called
-// once for each test, with that test's t, on which it may register a cleanup, and once to see what
-// it returns.
+// Run tests a limiter. It also tests the interfaces that the limiter implements of
+// [ratelimit.MultiLimiter], [ratelimit.Adjuster], [ratelimit.Resetter] and [ratelimit.Registrar].
+//
+// Run calls newLimiter once, and then once for each test, with its t, which may be used for cleanup.
+// It returns a limiter without buckets, and a function that moves the limiter's clock forward.
+// Otherwise the clock must stand still.
 //
 //	func TestLimiter(t *testing.T) {
 //		ratelimittest.Run(t, func(t *testing.T) (ratelimit.Limiter, func(time.Duration)) {
@@ -23,9 +24,8 @@ import (
 //		})
 //	}
 //
-// A limiter may reckon in units of a microsecond or finer: no test depends on less. What it does by
-// another clock, such as a server's that expires keys, the suite does not see, nor what it does
-// when a clock is set back: test that, too.
+// A limiter may round times to microseconds. Run does not test what depends on another clock, such as
+// a server that expires keys, or what happens when a clock is set back. Test that as well.
 func Run(t *testing.T, newLimiter func(t *testing.T) (ratelimit.Limiter, func(time.Duration))) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -40,12 +40,12 @@ func Run(t *testing.T, newLimiter func(t *testing.T) (ratelimit.Limiter, func(ti
 		name string
 		test func(t *testing.T, l ratelimit.Limiter, advance func(time.Duration))
 	}{
-		{"what cannot be charged is an error", invalid},
-		{"buckets are apart", apart},
-		{"many goroutines take exactly what there is", concurrent},
-		{"units are there when they are due", due},
-		{"random schedules agree with integer arithmetic", schedules},
-		{"Retry-After is sufficient and minimal", retryAfter},
+		{"invalid charges are errors", invalidCharges},
+		{"rules and keys do not share buckets", separateBuckets},
+		{"concurrent charges take exactly the burst", concurrentCharges},
+		{"units come back in time", unitsInTime},
+		{"random charges agree with integer arithmetic", randomCharges},
+		{"RetryAfter is exact", exactRetryAfter},
 	}
 	for _, c := range tests {
 		t.Run(c.name, func(t *testing.T) {
@@ -53,8 +53,8 @@ func Run(t *testing.T, newLimiter func(t *testing.T) (ratelimit.Limiter, func(ti
 			c.test(t, l, advance)
 		})
 	}
-	which, _ := newLimiter(t)
-	if _, ok := which.(ratelimit.MultiLimiter); ok {
+	probe, _ := newLimiter(t)
+	if _, ok := probe.(ratelimit.MultiLimiter); ok {
 		for _, c := range multiTests {
 			t.Run(c.name, func(t *testing.T) {
 				l, advance := newLimiter(t)
@@ -62,7 +62,7 @@ func Run(t *testing.T, newLimiter func(t *testing.T) (ratelimit.Limiter, func(ti
 			})
 		}
 	}
-	if _, ok := which.(ratelimit.Adjuster); ok {
+	if _, ok := probe.(ratelimit.Adjuster); ok {
 		for _, c := range adjusterTests {
 			t.Run(c.name, func(t *testing.T) {
 				l, advance := newLimiter(t)
@@ -70,7 +70,7 @@ func Run(t *testing.T, newLimiter func(t *testing.T) (ratelimit.Limiter, func(ti
 			})
 		}
 	}
-	if _, ok := which.(ratelimit.Resetter); ok {
+	if _, ok := probe.(ratelimit.Resetter); ok {
 		for _, c := range resetterTests {
 			t.Run(c.name, func(t *testing.T) {
 				l, advance := newLimiter(t)
@@ -78,15 +78,15 @@ func Run(t *testing.T, newLimiter func(t *testing.T) (ratelimit.Limiter, func(ti
 			})
 		}
 	}
-	if _, ok := which.(ratelimit.Registrar); ok {
-		t.Run("names of rules", func(t *testing.T) {
+	if _, ok := probe.(ratelimit.Registrar); ok {
+		t.Run("Register: a rule has one limit", func(t *testing.T) {
 			l, _ := newLimiter(t)
-			registered(t, l.(ratelimit.Registrar))
+			register(t, l.(ratelimit.Registrar))
 		})
 	}
 }
 
-// take makes a charge that must not fail, and checks what holds of every decision.
+// take makes a charge that must not fail, and checks that its decision is consistent.
 func take(t *testing.T, l ratelimit.Limiter, c ratelimit.Charge) ratelimit.Decision {
 	t.Helper()
 	d, err := l.Take(t.Context(), c)
@@ -97,7 +97,7 @@ func take(t *testing.T, l ratelimit.Limiter, c ratelimit.Charge) ratelimit.Decis
 	return d
 }
 
-// slack is how finely a limiter has to reckon.
+// slack is the error that a limiter may make.
 const slack = 10 * time.Microsecond
 
 func consistent(t *testing.T, c ratelimit.Charge, d ratelimit.Decision) {
@@ -107,16 +107,16 @@ func consistent(t *testing.T, c ratelimit.Charge, d ratelimit.Decision) {
 		burst = c.Limit.Quota
 	}
 	for what, wrong := range map[string]bool{
-		"Limit is not the charge's":                     d.Limit != c.Limit,
-		"Remaining is out of range":                     d.Remaining < 0 || d.Remaining > burst,
-		"RetryAfter although it was allowed":            d.Allowed && d.RetryAfter != 0,
-		"RetryAfter is not a number of seconds":         d.RetryAfter < 0 || d.RetryAfter%time.Second != 0,
-		"RetryAfter for a cost over the burst":          c.Cost > burst && d.RetryAfter != 0,
-		"no RetryAfter for a denial that time will end": !d.Allowed && c.Cost <= burst && d.RetryAfter == 0,
-		"a cost over the burst was allowed":             d.Allowed && c.Cost > burst,
-		"RefillAfter is not before ResetAfter":          d.RefillAfter < 0 || d.RefillAfter > d.ResetAfter+slack,
-		"RefillAfter of a full bucket":                  d.Remaining == burst && d.RefillAfter > slack,
-		"no RefillAfter of one that is not full":        d.Remaining < burst && d.RefillAfter == 0,
+		"Limit is not the charge's":            d.Limit != c.Limit,
+		"Remaining is out of range":            d.Remaining < 0 || d.Remaining > burst,
+		"RetryAfter although it was allowed":   d.Allowed && d.RetryAfter != 0,
+		"RetryAfter is not in whole seconds":   d.RetryAfter < 0 || d.RetryAfter%time.Second != 0,
+		"RetryAfter for a cost over the burst": c.Cost > burst && d.RetryAfter != 0,
+		"no RetryAfter although waiting helps": !d.Allowed && c.Cost <= burst && d.RetryAfter == 0,
+		"a cost over the burst was allowed":    d.Allowed && c.Cost > burst,
+		"RefillAfter is after ResetAfter":      d.RefillAfter < 0 || d.RefillAfter > d.ResetAfter+slack,
+		"RefillAfter of a full bucket":         d.Remaining == burst && d.RefillAfter > slack,
+		"no RefillAfter of a bucket with room": d.Remaining < burst && d.RefillAfter == 0,
 	} {
 		if wrong {
 			t.Fatalf("%s\ncharge   %+v\ndecision %+v", what, c, d)

@@ -11,7 +11,7 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-func invalid(t *testing.T, l ratelimit.Limiter, _ func(time.Duration)) {
+func invalidCharges(t *testing.T, l ratelimit.Limiter, _ func(time.Duration)) {
 	good := ratelimit.Charge{Rule: "p", Key: "sk_secret", Limit: ratelimit.PerSecond(10), Cost: 1}
 	for name, change := range map[string]func(*ratelimit.Charge){
 		"a negative cost":            func(c *ratelimit.Charge) { c.Cost = -3 },
@@ -26,7 +26,7 @@ func invalid(t *testing.T, l ratelimit.Limiter, _ func(time.Duration)) {
 		c := good
 		change(&c)
 		if d, err := l.Take(t.Context(), c); err == nil {
-			t.Errorf("%s is no error: %+v", name, d)
+			t.Errorf("%s is not an error: %+v", name, d)
 		} else if strings.Contains(err.Error(), c.Key) {
 			t.Errorf("an error holds the key, which may be a secret: %v", err)
 		}
@@ -36,20 +36,20 @@ func invalid(t *testing.T, l ratelimit.Limiter, _ func(time.Duration)) {
 	}
 }
 
-func apart(t *testing.T, l ratelimit.Limiter, _ func(time.Duration)) {
+func separateBuckets(t *testing.T, l ratelimit.Limiter, _ func(time.Duration)) {
 	seen := map[[2]string]bool{}
 	for _, name := range [][2]string{
 		{"a", "bc"}, {"ab", "c"}, {"abc", ""}, {"", "abc"}, {"a:b", "c"}, {"a", "b:c"}, {"", ""}, {"a", "b c"}, {"a", "b\x00c"}, {"a", "b\nc"},
 		{"a", "{bc}"}, {"a", "\xff"}, {"a", "\xfe"}, {"A", "bc"}, {"a", "BC"}, {"a", "bc "}, {"a ", "bc"}, {"a", "\u00e9"}, {"a", "e\u0301"},
-		{"a", strings.Repeat("x", 255)}, {"a", strings.Repeat("x", 256)}, {"a", strings.Repeat("x", 255) + "y"}, // as long as the middleware's
+		{"a", strings.Repeat("x", 255)}, {"a", strings.Repeat("x", 256)}, {"a", strings.Repeat("x", 255) + "y"}, // the longest keys of the middleware
 	} {
 		c := ratelimit.Charge{Rule: name[0], Key: name[1], Limit: ratelimit.PerHour(1), Cost: 1}
 		if seen[name] {
-			t.Fatalf("%q twice", name)
+			t.Fatalf("%q is in the list twice", name)
 		}
 		seen[name] = true
 		if d := take(t, l, c); !d.Allowed {
-			t.Errorf("%q shares its bucket with one before", name)
+			t.Errorf("%q shares its bucket with an earlier one", name)
 		}
 		if d := take(t, l, c); d.Allowed {
 			t.Errorf("%q has no bucket", name)
@@ -57,7 +57,7 @@ func apart(t *testing.T, l ratelimit.Limiter, _ func(time.Duration)) {
 	}
 }
 
-func concurrent(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
+func concurrentCharges(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
 	c := ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerSecond(100), Cost: 1}
 	round := func() int64 {
 		var admitted atomic.Int64
@@ -88,10 +88,10 @@ func concurrent(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) 
 	}
 }
 
-// due looks at buckets at the very instants at which another unit comes back, where floating point
-// may be a hair short.
-func due(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
-	advance(1_234_567 * time.Microsecond) // of what a limiter keeps of the time, the last digits count, too
+// unitsInTime checks buckets at the instants at which units come back, where floating point may be
+// slightly less than a whole unit.
+func unitsInTime(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
+	advance(1_234_567 * time.Microsecond) // the last digits of the time must count
 	for i, unit := range []time.Duration{time.Millisecond, 300 * time.Millisecond, 7 * time.Second, 12 * time.Second, 131 * time.Second} {
 		for quota := 1; quota < 30; quota += 4 {
 			c := ratelimit.Charge{
@@ -102,19 +102,19 @@ func due(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
 			for n := range quota {
 				advance(unit - time.Millisecond)
 				if d := take(t, l, c); d.Remaining != n {
-					t.Fatalf("a millisecond early: %+v: %+v, want %d to remain", c, d, n)
+					t.Fatalf("a millisecond early: %+v: %+v, want Remaining %d", c, d, n)
 				}
 				advance(time.Millisecond)
 				if d := take(t, l, c); d.Remaining != n+1 {
-					t.Fatalf("in time: %+v: %+v, want %d to remain", c, d, n+1)
+					t.Fatalf("in time: %+v: %+v, want Remaining %d", c, d, n+1)
 				}
 			}
 		}
 	}
 }
 
-// model is a token bucket in integers. Its unit is such that a token is limit.Window of them, and
-// limit.Quota come back each nanosecond.
+// model is a token bucket in integers. A token is limit.Window units, and limit.Quota units come back
+// in each nanosecond.
 type model struct {
 	limit  ratelimit.Limit
 	burst  int64
@@ -134,14 +134,14 @@ func (m *model) advance(d time.Duration) {
 	m.tokens = min(m.tokens+int64(d)*int64(m.limit.Quota), m.burst*int64(m.limit.Window))
 }
 
-// wait is how long until the cost is there.
+// wait returns the time until the bucket holds the cost.
 func (m *model) wait(cost int) time.Duration {
 	missing := int64(cost)*int64(m.limit.Window) - m.tokens
 	q := int64(m.limit.Quota)
 	return time.Duration((max(missing, 0) + q - 1) / q)
 }
 
-// randomLimit returns a limit from several a second to a few a day.
+// randomLimit returns a limit between one per hour and 500 per second.
 func randomLimit(rnd *rand.Rand) ratelimit.Limit {
 	windows := []time.Duration{100 * time.Millisecond, time.Second, 1500 * time.Millisecond, 7 * time.Second, time.Minute, time.Hour}
 	return ratelimit.Limit{
@@ -151,15 +151,14 @@ func randomLimit(rnd *rand.Rand) ratelimit.Limit {
 	}
 }
 
-// schedules compares with the model wherever the outcome does not hang on less than a limiter has
-// to reckon in.
-func schedules(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
+// randomCharges compares with the model, except where the decision depends on less than slack.
+func randomCharges(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for i := range 20 {
 		limit := randomLimit(rnd)
 		m := newModel(limit)
 		c := ratelimit.Charge{Rule: "p", Key: string(rune('a' + i)), Limit: limit}
-		var behind time.Duration // how far the model may be from the limiter
+		var behind time.Duration // how far the limiter may be ahead
 		for range 60 {
 			step := time.Duration(rnd.Int64N(int64(3 * limit.Window / time.Duration(limit.Quota))))
 			step = step.Truncate(time.Microsecond)
@@ -175,7 +174,7 @@ func schedules(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
 			}
 			if d.Allowed {
 				m.tokens -= int64(c.Cost) * int64(limit.Window)
-				if m.tokens < 0 { // a hair early
+				if m.tokens < 0 { // admitted within the slack
 					behind += time.Duration(-m.tokens / int64(limit.Quota))
 					m.tokens = 0
 				}
@@ -184,14 +183,13 @@ func schedules(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
 	}
 }
 
-func retryAfter(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
+func exactRetryAfter(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	denials := 0
 	for i := 0; denials < 100; i++ {
 		limit := randomLimit(rnd)
 		burst := int(newModel(limit).burst)
-		// Two buckets with one history: one is asked when it should be too early, the other in
-		// time.
+		// Two buckets with the same history: one is charged a second early, the other in time.
 		early := ratelimit.Charge{Rule: "early", Key: string(rune(0x4e00 + i)), Limit: limit, Cost: 1}
 		inTime := early
 		inTime.Rule = "in time"
@@ -218,14 +216,14 @@ func retryAfter(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) 
 		if d.RetryAfter > time.Second {
 			advance(d.RetryAfter - time.Second)
 			if e := take(t, l, early); e.Allowed {
-				t.Fatalf("admitted a second before the %v that it was to wait: %+v", d.RetryAfter, early)
+				t.Fatalf("admitted a second before RetryAfter %v: %+v", d.RetryAfter, early)
 			}
 			advance(time.Second)
 		} else {
 			advance(d.RetryAfter)
 		}
 		if e := take(t, l, inTime); !e.Allowed {
-			t.Fatalf("denied after the %v that it was to wait: %+v: %+v", d.RetryAfter, inTime, e)
+			t.Fatalf("denied after RetryAfter %v: %+v: %+v", d.RetryAfter, inTime, e)
 		}
 	}
 }
