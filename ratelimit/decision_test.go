@@ -22,12 +22,10 @@ func TestRemainingCountsRoundedUnits(t *testing.T) {
 		m := ratelimit.NewMemory(nil)
 		c := charge("k", ratelimit.Limit{Quota: 100, Window: time.Second, Burst: burst})
 		c.Cost = burst
-		_, err := m.TakeAt(epoch, c)
-		require.NoError(t, err)
+		takeAt(t, m, epoch, c)
 		c.Cost = 0
 		for n := range burst + 1 {
-			d, err := m.TakeAt(epoch.Add(time.Duration(n)*unit), c)
-			require.NoError(t, err)
+			d := takeAt(t, m, epoch.Add(time.Duration(n)*unit), c)
 			require.Equal(t, n, d.Remaining, "of %d", burst)
 			refill, reset := unit, time.Duration(burst-n)*unit
 			if n == burst {
@@ -51,8 +49,7 @@ func TestRetryAfterOfSlowLimitsIsExact(t *testing.T) {
 		early, inTime := ratelimit.NewMemory(small), ratelimit.NewMemory(small)
 		now := epoch
 		take := func(m *ratelimit.Memory) ratelimit.Decision {
-			d, err := m.TakeAt(now, c)
-			require.NoError(t, err)
+			d := takeAt(t, m, now, c)
 			return d
 		}
 		take(early)

@@ -187,7 +187,7 @@ func TestRetryAfterMs(t *testing.T) {
 	for _, row := range []struct {
 		limit ratelimit.Limit
 		cost  int
-		wait  time.Duration // before the denied one
+		wait  time.Duration // before the denied request
 		after string
 		ms    int
 	}{
@@ -211,7 +211,9 @@ func TestRetryAfterMs(t *testing.T) {
 			require.Empty(t, w.Header().Values("Retry-After-Ms"))
 			time.Sleep(row.wait)
 			cost = row.cost
+
 			w = get(h, "sk_1")
+
 			require.Equal(t, 429, w.Code)
 			require.Equal(t, row.after, w.Header().Get("Retry-After"))
 			require.Equal(t, []string{strconv.Itoa(row.ms)}, w.Header().Values("Retry-After-Ms"), "%+v", row)
@@ -221,20 +223,32 @@ func TestRetryAfterMs(t *testing.T) {
 			require.Equal(t, 200, get(h, "sk_1").Code, "%+v", row)
 		})
 	}
-	// A limiter that is content with whole seconds is believed.
-	for says, want := range map[answers]string{
-		{RetryAfter: 3 * time.Second}:                                       "3000",
-		{RetryAfter: 3 * time.Second, RefillAfter: time.Millisecond}:        "2001",
-		{RetryAfter: 3 * time.Second, RefillAfter: 2500 * time.Millisecond}: "2500",
-		{RetryAfter: 3 * time.Second, RefillAfter: time.Hour}:               "3000",
-		{RefillAfter: 1}: "1",
-		{}:               "1000",
+}
+
+// A limiter may know its wait in whole seconds only, or not at all.
+func TestRetryAfterMsOfOtherLimiters(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	for _, row := range []struct {
+		says answers
+		want string
+	}{
+		{answers{RetryAfter: 3000 * ms}, "3000"},
+		{answers{RetryAfter: 3000 * ms, RefillAfter: ms}, "2001"},
+		{answers{RetryAfter: 3000 * ms, RefillAfter: 2500 * ms}, "2500"},
+		{answers{RetryAfter: 3000 * ms, RefillAfter: time.Hour}, "3000"},
+		{answers{RefillAfter: 1}, "1"},
+		{answers{}, "1000"},
 	} {
-		h := ratelimit.New(says, &ratelimit.Options{RetryAfterMs: true}, byKey("", ratelimit.PerMinute(60)))(ok)
-		require.Equal(t, want, get(h, "sk_1").Header().Get("Retry-After-Ms"), "%+v", says)
+		h := ratelimit.New(row.says, &ratelimit.Options{RetryAfterMs: true}, byKey("", ratelimit.PerMinute(60)))(ok)
+		require.Equal(t, row.want, get(h, "sk_1").Header().Get("Retry-After-Ms"), "%+v", row.says)
 	}
-	never := byKey("", ratelimit.PerMinute(60))
-	never.Cost = func(*http.Request) int { return 61 }
-	h := ratelimit.New(ratelimit.NewMemory(nil), &ratelimit.Options{RetryAfterMs: true}, never)(ok)
+}
+
+func TestCostOverTheBurstHasNoRetryAfterMs(t *testing.T) {
+	t.Parallel()
+	rule := byKey("", ratelimit.PerMinute(60))
+	rule.Cost = func(*http.Request) int { return 61 }
+	h := ratelimit.New(ratelimit.NewMemory(nil), &ratelimit.Options{RetryAfterMs: true}, rule)(ok)
 	require.Empty(t, get(h, "sk_1").Header().Values("Retry-After-Ms"))
 }

@@ -6,7 +6,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/ratelimit"
@@ -144,4 +147,12 @@ type answers ratelimit.Decision
 
 func (a answers) Take(context.Context, ratelimit.Charge) (ratelimit.Decision, error) {
 	return ratelimit.Decision(a), nil
+}
+
+// takeAt makes a charge that must not fail.
+func takeAt(t *testing.T, m *ratelimit.Memory, now time.Time, c ratelimit.Charge) ratelimit.Decision {
+	t.Helper()
+	d, err := m.TakeAt(now, c)
+	require.NoError(t, err)
+	return d
 }

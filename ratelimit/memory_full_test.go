@@ -75,15 +75,13 @@ func TestEvictionsAreCounted(t *testing.T) {
 	t.Parallel()
 	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 10})
 	for i := range 25 {
-		_, err := m.TakeAt(epoch, charge(strconv.Itoa(i), ratelimit.PerHour(1)))
-		require.NoError(t, err)
+		takeAt(t, m, epoch, charge(strconv.Itoa(i), ratelimit.PerHour(1)))
 	}
 	require.Equal(t, ratelimit.MemoryStats{Keys: 10, Evicted: 15}, m.Stats())
 
 	later := epoch.Add(time.Hour) // all of them are full
 	for i := range 25 {
-		_, err := m.TakeAt(later.Add(time.Duration(i)*time.Hour), charge("later "+strconv.Itoa(i), ratelimit.PerHour(1)))
-		require.NoError(t, err)
+		takeAt(t, m, later.Add(time.Duration(i)*time.Hour), charge("later "+strconv.Itoa(i), ratelimit.PerHour(1)))
 	}
 	require.EqualValues(t, 15, m.Stats().Evicted)
 }
@@ -106,8 +104,7 @@ func TestFloodOfNewKeysDoesNotEvictADrainedBucket(t *testing.T) {
 			own := charge("attacker", ratelimit.PerHour(5))
 			now := epoch
 			for i := range 6 {
-				d, err := m.TakeAt(now, own)
-				require.NoError(t, err)
+				d := takeAt(t, m, now, own)
 				require.Equal(t, i < 5, d.Allowed)
 			}
 			for i := range 3 * maxKeys {
@@ -116,8 +113,7 @@ func TestFloodOfNewKeysDoesNotEvictADrainedBucket(t *testing.T) {
 					require.ErrorIs(t, err, ratelimit.ErrFull)
 				}
 			}
-			d, err := m.TakeAt(now, own)
-			require.NoError(t, err)
+			d := takeAt(t, m, now, own)
 			require.False(t, d.Allowed)
 			require.LessOrEqual(t, m.Stats().Keys, maxKeys)
 		})
@@ -133,8 +129,7 @@ func TestFullBucketMakesRoomInEverySlot(t *testing.T) {
 			if i == place {
 				limit = ratelimit.PerSecond(1)
 			}
-			_, err := m.TakeAt(epoch, charge(strconv.Itoa(i), limit))
-			require.NoError(t, err)
+			takeAt(t, m, epoch, charge(strconv.Itoa(i), limit))
 		}
 		_, err := m.TakeAt(epoch.Add(time.Second-1), charge("early", ratelimit.PerHour(1)))
 		require.ErrorIs(t, err, ratelimit.ErrFull, "a nanosecond is missing")
@@ -148,17 +143,15 @@ func TestTakeAllWithoutRoomChargesNothing(t *testing.T) {
 	t.Parallel()
 	limit := ratelimit.PerHour(3)
 	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 2, RefuseWhenFull: true})
-	_, err := m.TakeAt(epoch, charge("known", limit))
-	require.NoError(t, err)
-	err = m.TakeAllAt(epoch, []ratelimit.Charge{
+	takeAt(t, m, epoch, charge("known", limit))
+	err := m.TakeAllAt(epoch, []ratelimit.Charge{
 		charge("known", limit), charge("new", limit), {Rule: "q", Key: "k", Limit: limit, Cost: 1},
 	}, make([]ratelimit.Decision, 3))
 	require.ErrorIs(t, err, ratelimit.ErrFull)
 	for key, want := range map[string]int{"known": 2, "new": 3} {
 		c := charge(key, limit)
 		c.Cost = 0
-		d, err := m.TakeAt(epoch, c)
-		require.NoError(t, err)
+		d := takeAt(t, m, epoch, c)
 		require.Equal(t, want, d.Remaining)
 	}
 }

@@ -57,8 +57,7 @@ func TestOlderTimesDoNotRefillADroppedBucket(t *testing.T) {
 	t.Parallel()
 	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 2})
 	take := func(now time.Time, key string) ratelimit.Decision {
-		d, err := m.TakeAt(now, charge(key, ratelimit.PerSecond(10)))
-		require.NoError(t, err)
+		d := takeAt(t, m, now, charge(key, ratelimit.PerSecond(10)))
 		return d
 	}
 	for range 10 {
@@ -90,8 +89,7 @@ func TestChangingThePlanDoesNotRefillABucket(t *testing.T) {
 			m := ratelimit.NewMemory(row.options)
 			now := epoch
 			take := func(key string, l ratelimit.Limit, cost int) ratelimit.Decision {
-				d, err := m.TakeAt(now, ratelimit.Charge{Rule: "p", Key: key, Limit: l, Cost: cost})
-				require.NoError(t, err)
+				d := takeAt(t, m, now, ratelimit.Charge{Rule: "p", Key: key, Limit: l, Cost: cost})
 				return d
 			}
 			flood := func() {
@@ -153,8 +151,7 @@ func TestBucketsThatAreFullForAMinuteAreDropped(t *testing.T) {
 	now := epoch
 	take := func(key int) {
 		now = now.Add(time.Second)
-		_, err := m.TakeAt(now, charge(strconv.Itoa(key), ratelimit.PerSecond(1000)))
-		require.NoError(t, err)
+		takeAt(t, m, now, charge(strconv.Itoa(key), ratelimit.PerSecond(1000)))
 	}
 	for i := range 50 {
 		take(i)
@@ -172,12 +169,10 @@ func TestFullBucketsAreDroppedImmediatelyWhenTheTableIsFull(t *testing.T) {
 	for keys, left := range map[int][]int{100: {99, 100, 99, 100}, 101: {101, 100, 101, 100}, 200: {101, 102, 103, 104}} {
 		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: keys})
 		for i := range 100 {
-			_, err := m.TakeAt(epoch, charge(strconv.Itoa(i), ratelimit.PerHour(1)))
-			require.NoError(t, err)
+			takeAt(t, m, epoch, charge(strconv.Itoa(i), ratelimit.PerHour(1)))
 		}
 		for i, want := range left {
-			_, err := m.TakeAt(epoch.Add(time.Hour), charge("new "+strconv.Itoa(i), ratelimit.PerHour(1)))
-			require.NoError(t, err)
+			takeAt(t, m, epoch.Add(time.Hour), charge("new "+strconv.Itoa(i), ratelimit.PerHour(1)))
 			require.Equal(t, ratelimit.MemoryStats{Keys: want}, m.Stats(), "%d of %d", i, keys)
 		}
 	}
@@ -189,12 +184,10 @@ func TestEverySlotIsReclaimed(t *testing.T) {
 	for _, keys := range []int{2, 68, 136, 200} { // blocks of entries are full at 68
 		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: keys})
 		for i := range keys {
-			_, err := m.TakeAt(epoch, charge(strconv.Itoa(i), ratelimit.PerHour(1)))
-			require.NoError(t, err)
+			takeAt(t, m, epoch, charge(strconv.Itoa(i), ratelimit.PerHour(1)))
 		}
 		for i := range keys / 2 {
-			_, err := m.TakeAt(epoch.Add(2*time.Hour), charge(strconv.Itoa(-1-i), ratelimit.PerHour(1)))
-			require.NoError(t, err)
+			takeAt(t, m, epoch.Add(2*time.Hour), charge(strconv.Itoa(-1-i), ratelimit.PerHour(1)))
 		}
 		require.Equal(t, ratelimit.MemoryStats{Keys: keys / 2}, m.Stats())
 	}

@@ -104,8 +104,7 @@ func TestOlderTimesAddNoUnits(t *testing.T) {
 				if i%3 == 0 { // other keys, too, and several at a time
 					require.NoError(t, m.TakeAllAt(now, []ratelimit.Charge{charge("k", limit), charge(strconv.Itoa(i), limit)}, into))
 				} else {
-					d, err := m.TakeAt(now, charge("k", limit))
-					require.NoError(t, err)
+					d := takeAt(t, m, now, charge("k", limit))
 					into[0] = d
 				}
 				if into[0].Allowed {
@@ -122,15 +121,13 @@ func TestTakeAllWithKeysOfDifferentTimesAddsNoUnits(t *testing.T) {
 	m := ratelimit.NewMemory(nil)
 	limit := ratelimit.Limit{Quota: 1, Window: time.Second, Burst: 10}
 	ahead := charge("ahead", ratelimit.PerSecond(1000))
-	_, err := m.TakeAt(epoch.Add(time.Second), ahead)
-	require.NoError(t, err)
+	takeAt(t, m, epoch.Add(time.Second), ahead)
 	for i := range 50 { // in most cases the two are in different parts of the table
 		c, admitted := charge(strconv.Itoa(i), limit), 0
 		into := make([]ratelimit.Decision, 2)
 		for range 20 {
 			require.NoError(t, m.TakeAllAt(epoch, []ratelimit.Charge{c, ahead}, into))
-			d, err := m.TakeAt(epoch, c)
-			require.NoError(t, err)
+			d := takeAt(t, m, epoch, c)
 			for _, d := range []ratelimit.Decision{into[0], d} {
 				if d.Allowed {
 					admitted++

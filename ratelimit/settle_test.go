@@ -182,70 +182,73 @@ func TestSettleFindsRulesOfOuterMiddleware(t *testing.T) {
 	require.Equal(t, []int{99, 40, 98}, []int{left(t, m, "outer", "sk_1"), left(t, m, "a", "sk_1"), left(t, m, "b", "sk_1")})
 }
 
+// ending is a handler that ends as X-How says.
+var ending = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	switch r.Header.Get("X-How") {
+	case "401":
+		w.WriteHeader(http.StatusUnauthorized)
+	case "hints":
+		w.WriteHeader(http.StatusEarlyHints)
+		w.WriteHeader(http.StatusAccepted)
+	case "settle":
+		if err := ratelimit.Settle(r.Context(), "tokens", 5); err != nil {
+			panic(err)
+		}
+	case "panic":
+		panic(http.ErrAbortHandler)
+	case "hijack":
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		_ = conn.Close()
+	case "stream":
+		for range 3 {
+			_, _ = io.WriteString(w, "data\n")
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(time.Second)
+		}
+	}
+})
+
 func TestCostAfterGetsTheStatus(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		m := ratelimit.NewMemory(nil)
-		status, calls, streamed := 0, 0, false
-		rule := tokens("tokens")
-		rule.Settled = false
-		rule.CostAfter = func(r *http.Request, got int) int {
-			calls++
-			status = got
-			n, err := strconv.Atoi(r.Header.Get("X-Cost"))
-			require.NoError(t, err)
-			require.Equal(t, r.Header.Get("X-How") == "stream", streamed)
-			return n
-		}
-		s := memhttp.New(ratelimit.New(m, nil, rule)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			switch r.Header.Get("X-How") {
-			case "401":
-				w.WriteHeader(http.StatusUnauthorized)
-			case "hints":
-				w.WriteHeader(http.StatusEarlyHints)
-				w.WriteHeader(http.StatusAccepted)
-			case "settle":
-				require.NoError(t, ratelimit.Settle(r.Context(), "tokens", 5))
-			case "panic":
-				panic(http.ErrAbortHandler)
-			case "hijack":
-				conn, _, err := http.NewResponseController(w).Hijack()
-				require.NoError(t, err)
-				_ = conn.Close()
-			case "stream":
-				for range 3 {
-					_, _ = io.WriteString(w, "data\n")
-					_ = http.NewResponseController(w).Flush() // nobody reads it
-					time.Sleep(time.Second)
-				}
-				streamed = true
+	for _, row := range []struct {
+		how    string
+		cost   int
+		status int // 0 if CostAfter is not called
+		left   int
+	}{
+		{"return", 0, 200, 100},
+		{"return", -1, 200, 40},
+		{"401", 1, 401, 99},
+		{"hints", 7, 202, 93},
+		{"settle", 50, 0, 95},
+		{"panic", 0, 0, 40},
+		{"hijack", 3, 101, 97},
+		{"stream", 10, 200, 90},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			m, start := ratelimit.NewMemory(nil), time.Now()
+			status, ended := 0, time.Duration(0)
+			rule := tokens("tokens")
+			rule.Settled = false
+			rule.CostAfter = func(_ *http.Request, got int) int {
+				require.Zero(t, status, "CostAfter is called once")
+				status, ended = got, time.Since(start)
+				return row.cost
 			}
-		})))
-		defer s.Close()
-		for _, row := range []struct {
-			how, cost     string
-			status, calls int
-			left          int
-		}{
-			{"", "0", 200, 1, 100},
-			{"401", "1", 401, 1, 99},
-			{"hints", "7", 202, 1, 93},
-			{"", "-1", 200, 1, 40},
-			{"settle", "50", 0, 0, 95},
-			{"panic", "0", 0, 0, 40},
-			{"hijack", "3", 101, 1, 97},
-			{"stream", "10", 200, 1, 90},
-		} {
-			status, calls, streamed = 0, 0, false
-			require.NoError(t, m.Reset(t.Context(), "tokens", "api_key:sk_1"))
-			atOnce(t, s, 1, "X-Api-Key", "sk_1", "X-How", row.how, "X-Cost", row.cost)
+			s := memhttp.New(ratelimit.New(m, nil, rule)(ending))
+			defer s.Close()
+
+			atOnce(t, s, 1, "X-Api-Key", "sk_1", "X-How", row.how)
 			time.Sleep(10 * time.Second)
-			synctest.Wait()
-			require.Equal(t, row.calls, calls, row.how)
+
 			require.Equal(t, row.status, status, row.how)
-			require.Equal(t, row.left, left(t, m, "tokens", "sk_1"), "%s %s", row.how, row.cost)
-		}
-	})
+			require.Equal(t, row.how == "stream", ended == 3*time.Second, "CostAfter is called after the stream")
+			require.Equal(t, row.left, left(t, m, "tokens", "sk_1"), row.how)
+		})
+	}
 }
 
 func TestResetFillsTheBucket(t *testing.T) {
