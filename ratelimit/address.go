@@ -12,41 +12,45 @@ import (
 
 // AddressOptions configure [ByAddress]. Nil and the zero value are the defaults.
 type AddressOptions struct {
-	// Trusted are the addresses of the proxies that are trusted to report the address of their
-	// client. If empty, no proxy is trusted, and the address is that of the peer.
+	// Trusted are the addresses of the proxies that are trusted to report the address of
+	// their client. If empty, no proxy is trusted, and the address is that of the peer.
 	Trusted []netip.Prefix
 
-	// TrustUnixSocket trusts a peer that is connected to a Unix socket of this server, such as a
-	// proxy on the same machine. Such a peer has no address. If it does not report one, the request
-	// has no key ([ErrNoKey]).
+	// TrustUnixSocket trusts a peer that is connected to a Unix socket of this server,
+	// such as a proxy on the same machine. Such a peer has no address. If it does not
+	// report one, the request has no key ([ErrNoKey]).
 	TrustUnixSocket bool
 
 	// Header is the header in which trusted proxies report the address. If empty, it is
-	// X-Forwarded-For. A header with a single address, such as CF-Connecting-IP or Fly-Client-IP,
-	// is read by the same rules. Every trusted proxy must set the header: one that passes it on lets
-	// its client choose the address. Forwarded (RFC 7239) is not supported.
+	// X-Forwarded-For. A header with a single address, such as CF-Connecting-IP or
+	// Fly-Client-IP, is read by the same rules. Every trusted proxy must set the header:
+	// one that passes it on lets its client choose the address. Forwarded (RFC 7239) is
+	// not supported.
 	Header string
 
-	// IPv6Bits is the length of the prefix whose IPv6 addresses share a bucket. If zero, it is 64,
-	// since every subscriber has a /64 at least. At 128, a subscriber has 2^64 buckets.
+	// IPv6Bits is the length of the prefix whose IPv6 addresses share a bucket. If zero,
+	// it is 64, since every subscriber has a /64 at least. At 128, a subscriber has 2^64
+	// buckets.
 	IPv6Bits int
 }
 
-// ByRemoteAddr returns the address of the peer, for a server that clients reach directly. Behind a
-// proxy, that is the proxy's address: see [ByForwardedFor]. IPv6 addresses share a bucket by /64. A
-// request whose peer has no IP address is answered with 500.
+// ByRemoteAddr returns the address of the peer, for a server that clients reach directly.
+// Behind a proxy, that is the proxy's address: see [ByForwardedFor]. IPv6 addresses share
+// a bucket by /64. A request whose peer has no IP address is answered with 500.
 func ByRemoteAddr(r *http.Request) (string, error) { return byRemoteAddr(r) }
 
 var byRemoteAddr = ByAddress(nil)
 
-// ByForwardedFor returns the address of the client behind the trusted proxies. It is safe only if each
-// of them appends the address of its peer to X-Forwarded-For, and if clients cannot reach the server
-// from a trusted address without passing the proxy. It panics if there is no trusted proxy.
+// ByForwardedFor returns the address of the client behind the trusted proxies. It is safe
+// only if each of them appends the address of its peer to X-Forwarded-For, and if clients
+// cannot reach the server from a trusted address without passing the proxy. It panics if
+// there is no trusted proxy.
 //
-// All lines of X-Forwarded-For are one list, which is read from the right, that is, from the nearest
-// proxy. The first address that is not a trusted proxy is the client, whatever it has written
-// further to the left. Empty elements are ignored (RFC 9110, section 5.6.1). If an element is not an
-// address, the client is the proxy that has reported it. A peer that is not trusted is the client.
+// All lines of X-Forwarded-For are one list, which is read from the right, that is, from
+// the nearest proxy. The first address that is not a trusted proxy is the client,
+// whatever it has written further to the left. Empty elements are ignored (RFC 9110,
+// section 5.6.1). If an element is not an address, the client is the proxy that has
+// reported it. A peer that is not trusted is the client.
 func ByForwardedFor(trusted ...netip.Prefix) KeyFunc {
 	if len(trusted) == 0 {
 		panic("ratelimit: ByForwardedFor without a trusted proxy: use ByRemoteAddr")
@@ -54,9 +58,10 @@ func ByForwardedFor(trusted ...netip.Prefix) KeyFunc {
 	return ByAddress(&AddressOptions{Trusted: trusted})
 }
 
-// ByAddress is [ByRemoteAddr] and [ByForwardedFor] with options. An IPv4-mapped IPv6 address counts as
-// its IPv4 address, and so does one with the NAT64 prefix 64:ff9b::/96 (RFC 6052). Zones are ignored.
-// A request whose peer has no IP address, and is not trusted, is answered with 500.
+// ByAddress is [ByRemoteAddr] and [ByForwardedFor] with options. An IPv4-mapped IPv6
+// address counts as its IPv4 address, and so does one with the NAT64 prefix 64:ff9b::/96
+// (RFC 6052). Zones are ignored. A request whose peer has no IP address, and is not
+// trusted, is answered with 500.
 func ByAddress(o *AddressOptions) KeyFunc {
 	if o == nil {
 		o = &AddressOptions{}
@@ -91,8 +96,8 @@ func ByAddress(o *AddressOptions) KeyFunc {
 	}
 }
 
-// trustedPrefixes returns a copy of the prefixes. Those of IPv4 addresses in IPv6 spelling become
-// IPv4 prefixes, as the addresses that they are compared with do.
+// trustedPrefixes returns a copy of the prefixes. Those of IPv4 addresses in IPv6
+// spelling become IPv4 prefixes, as the addresses that they are compared with do.
 func trustedPrefixes(prefixes []netip.Prefix) []netip.Prefix {
 	trusted := slices.Clone(prefixes)
 	for i, p := range trusted {
@@ -106,16 +111,16 @@ func trustedPrefixes(prefixes []netip.Prefix) []netip.Prefix {
 	return trusted
 }
 
-// onUnixSocket reports whether the request came over a Unix socket of a net/http server. RemoteAddr
-// cannot tell: its text for such a peer differs between systems, and middleware may set it from a
-// header.
+// onUnixSocket reports whether the request came over a Unix socket of a net/http server.
+// RemoteAddr cannot tell: its text for such a peer differs between systems, and
+// middleware may set it from a header.
 func onUnixSocket(r *http.Request) bool {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	return ok && local.Network() == "unix"
 }
 
-// client returns the client behind a trusted peer: the first address in the list, from the right, that
-// is not trusted.
+// client returns the client behind a trusted peer: the first address in the list, from
+// the right, that is not trusted.
 func client(peer netip.Addr, lines []string, trusted []netip.Prefix) netip.Addr {
 	addr := peer
 	rest := strings.Join(lines, ",")
@@ -147,8 +152,8 @@ func contains(prefixes []netip.Prefix, addr netip.Addr) bool {
 	return false
 }
 
-// parseAddr parses an address, with or without a port or, for IPv6, brackets. The result has no zone.
-// If it stands for an IPv4 address, it is that.
+// parseAddr parses an address, with or without a port or, for IPv6, brackets. The result
+// has no zone. If it stands for an IPv4 address, it is that.
 func parseAddr(s string) (netip.Addr, bool) {
 	var addr netip.Addr
 	var err error
@@ -169,7 +174,8 @@ func parseAddr(s string) (netip.Addr, bool) {
 	return ipv4(addr.WithZone("")), err == nil
 }
 
-// nat64 is the well-known prefix of RFC 6052, section 2.1. The last 32 bits are an IPv4 address.
+// nat64 is the well-known prefix of RFC 6052, section 2.1. The last 32 bits are an IPv4
+// address.
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
 // ipv4 returns the IPv4 address that an IPv6 address stands for, or the address itself.

@@ -41,7 +41,7 @@ func TestByForwardedFor(t *testing.T) {
 		lines []string
 		want  string
 	}{
-		"as it should be": {
+		"regular": {
 			{"one proxy", "10.0.0.1:1", []string{"203.0.113.9"}, "203.0.113.9"},
 			{"two proxies", "10.0.0.1:1", []string{"203.0.113.9, 10.0.0.2"}, "203.0.113.9"},
 			{"two proxies, two lines", "10.0.0.1:1", []string{"203.0.113.9", "10.0.0.2"}, "203.0.113.9"},
@@ -49,18 +49,18 @@ func TestByForwardedFor(t *testing.T) {
 			{"all are proxies", "10.0.0.1:1", []string{"10.0.0.3, 10.0.0.2"}, "10.0.0.3"},
 			{"an IPv6 proxy", "[2001:db8:a::1]:1", []string{"203.0.113.9"}, "203.0.113.9"},
 		},
-		"a client that is not behind a proxy": {
+		"a client without a proxy": {
 			{"claims another address", "203.0.113.9:1", []string{"198.51.100.1"}, "203.0.113.9"},
 			{"claims a proxy's", "203.0.113.9:1", []string{"10.0.0.1"}, "203.0.113.9"},
 		},
-		"a client that writes further to the left": {
+		"a client that has sent the header": {
 			{"another address", "10.0.0.1:1", []string{"198.51.100.1, 203.0.113.9"}, "203.0.113.9"},
-			{"on a line of its own", "10.0.0.1:1", []string{"198.51.100.1", "203.0.113.9"}, "203.0.113.9"},
+			{"on another line", "10.0.0.1:1", []string{"198.51.100.1", "203.0.113.9"}, "203.0.113.9"},
 			{"a proxy's address", "10.0.0.1:1", []string{"198.51.100.1, 10.0.0.7, 203.0.113.9"}, "203.0.113.9"},
-			{"rubbish", "10.0.0.1:1", []string{"\"><script>, 203.0.113.9"}, "203.0.113.9"},
+			{"not an address", "10.0.0.1:1", []string{"\"><script>, 203.0.113.9"}, "203.0.113.9"},
 			{"thousands", "10.0.0.1:1", []string{strings.Repeat("10.0.0.1,", 5000) + "203.0.113.9"}, "203.0.113.9"},
 		},
-		"a proxy that passes on what is no address": {
+		"a proxy reports something that is not an address": {
 			{"unknown", "10.0.0.1:1", []string{"unknown"}, "10.0.0.1"},
 			{"between proxies", "10.0.0.1:1", []string{"203.0.113.9, unknown, 10.0.0.2"}, "10.0.0.2"},
 			{"a host name", "10.0.0.1:1", []string{"client.example"}, "10.0.0.1"},
@@ -68,7 +68,7 @@ func TestByForwardedFor(t *testing.T) {
 			{"brackets around IPv4", "10.0.0.1:1", []string{"[203.0.113.9]"}, "10.0.0.1"},
 			{"half of a bracket", "10.0.0.1:1", []string{"[2001:db8::1"}, "10.0.0.1"},
 		},
-		"empty elements are no elements": { // RFC 9110, section 5.6.1
+		"empty elements": { // RFC 9110, section 5.6.1
 			{"at the end", "10.0.0.1:1", []string{"203.0.113.9, "}, "203.0.113.9"},
 			{"at the beginning", "10.0.0.1:1", []string{", 203.0.113.9"}, "203.0.113.9"},
 			{"several", "10.0.0.1:1", []string{"203.0.113.9,, ,\t,"}, "203.0.113.9"},
@@ -77,9 +77,9 @@ func TestByForwardedFor(t *testing.T) {
 			{"an empty line before", "10.0.0.1:1", []string{"", "203.0.113.9"}, "203.0.113.9"},
 			{"a line of spaces", "10.0.0.1:1", []string{"203.0.113.9", " \t "}, "203.0.113.9"},
 			{"lines of commas", "10.0.0.1:1", []string{",,", "203.0.113.9", ",,", "10.0.0.2", ", ,"}, "203.0.113.9"},
-			{"nothing else", "10.0.0.1:1", []string{",,"}, "10.0.0.1"},
-			{"nothing at all", "10.0.0.1:1", []string{"", ""}, "10.0.0.1"},
-			{"what a client writes before its address", "10.0.0.1:1", []string{"198.51.100.1,,", ",203.0.113.9"}, "203.0.113.9"},
+			{"commas only", "10.0.0.1:1", []string{",,"}, "10.0.0.1"},
+			{"empty lines only", "10.0.0.1:1", []string{"", ""}, "10.0.0.1"},
+			{"from the client", "10.0.0.1:1", []string{"198.51.100.1,,", ",203.0.113.9"}, "203.0.113.9"},
 		},
 		"spellings": {
 			{"a port", "10.0.0.1:1", []string{"203.0.113.9:4711"}, "203.0.113.9"},
@@ -91,18 +91,18 @@ func TestByForwardedFor(t *testing.T) {
 			{"IPv6 proxy with a zone", "10.0.0.1:1", []string{"203.0.113.9, 2001:db8:a::5%eth0"}, "203.0.113.9"},
 			{"IPv6 in full", "10.0.0.1:1", []string{"2001:0DB8:0:0:0:0:0:1"}, "2001:db8::/64"},
 		},
-		"IPv4 in IPv6 is IPv4": {
+		"IPv4-mapped addresses": {
 			{"the client", "10.0.0.1:1", []string{"::ffff:203.0.113.9"}, "203.0.113.9"},
 			{"the client, in hexadecimal", "10.0.0.1:1", []string{"::ffff:cb00:7109"}, "203.0.113.9"},
 			{"a proxy", "10.0.0.1:1", []string{"203.0.113.9, ::ffff:10.0.0.2"}, "203.0.113.9"},
 			{"the peer", "[::ffff:10.0.0.1]:1", []string{"203.0.113.9"}, "203.0.113.9"},
 		},
-		"IPv4 behind NAT64 is IPv4": { // RFC 6052, section 2.1
+		"NAT64 addresses": { // RFC 6052, section 2.1
 			{"the client", "10.0.0.1:1", []string{"64:ff9b::203.0.113.9"}, "203.0.113.9"},
 			{"the client, in hexadecimal", "10.0.0.1:1", []string{"[64:ff9b::cb00:7109]:4711"}, "203.0.113.9"},
 			{"a proxy", "10.0.0.1:1", []string{"203.0.113.9, 64:ff9b::10.0.0.2"}, "203.0.113.9"},
 			{"the peer", "[64:ff9b::10.0.0.1]:1", []string{"203.0.113.9"}, "203.0.113.9"},
-			{"a peer that is no proxy", "[64:ff9b::198.51.100.7]:1", []string{"203.0.113.9"}, "198.51.100.7"},
+			{"an untrusted peer", "[64:ff9b::198.51.100.7]:1", []string{"203.0.113.9"}, "198.51.100.7"},
 			{"another prefix", "10.0.0.1:1", []string{"64:ff9c::203.0.113.9"}, "64:ff9c::/64"},
 			{"beyond the prefix", "10.0.0.1:1", []string{"64:ff9b::1:203.0.113.9"}, "64:ff9b::/64"},
 		},
@@ -295,7 +295,8 @@ func TestPeerWithoutAnAddressIs500(t *testing.T) {
 	}
 }
 
-// FuzzForwardedFor compares with a second reading of the rules, which splits the joined list.
+// FuzzForwardedFor compares with a second reading of the rules, which splits the joined
+// list.
 func FuzzForwardedFor(f *testing.F) {
 	f.Add("10.0.0.1:1", "203.0.113.9", "198.51.100.1, 10.0.0.2")
 	f.Add("[2001:db8:a::1]:443", "\"x\"", "[2001:db8::1]:80,::ffff:10.0.0.1")

@@ -20,8 +20,9 @@ type item struct {
 	decision Decision
 }
 
-// admit decides about a request, and answers it unless it may go on. It returns what the rules have
-// charged, appended to items, and the limiter that was charged: nil if none was.
+// admit decides about a request, and answers it unless it may go on. It returns what the
+// rules have charged, appended to items, and the limiter that was charged: nil if none
+// was.
 func (m *middleware) admit(w http.ResponseWriter, r *http.Request, items []item) (_ []item, by Limiter, ok bool) {
 	items, failed, err := m.appendItems(items, r)
 	if err != nil {
@@ -56,8 +57,8 @@ func (m *middleware) admit(w http.ResponseWriter, r *http.Request, items []item)
 	return nil, nil, false
 }
 
-// appendItems appends the charges of the rules that apply to the request. After an error, it returns
-// the rule that failed.
+// appendItems appends the charges of the rules that apply to the request. After an error,
+// it returns the rule that failed.
 func (m *middleware) appendItems(items []item, r *http.Request) (_ []item, failed *rule, err error) {
 	for _, c := range m.rules {
 		charge, applies, err := c.charge(r)
@@ -71,8 +72,8 @@ func (m *middleware) appendItems(items []item, r *http.Request) (_ []item, faile
 	return items, nil, nil
 }
 
-// take asks the limiter, and with FailLocal the local one if that fails. It returns the limiter that
-// decided, which is nil if none did, and the error of the first.
+// take asks the limiter, and with FailLocal the local one if that fails. It returns the
+// limiter that decided, which is nil if none did, and the error of the first.
 func (m *middleware) take(ctx context.Context, items []item) (by Limiter, err error) {
 	err = takeFrom(ctx, m.limiter, items)
 	if err == nil {
@@ -110,9 +111,9 @@ func takeFrom(ctx context.Context, l Limiter, items []item) error {
 	return nil
 }
 
-// longestWait returns the item that the answer to a denied request is about: of those that deny it,
-// the first one with the longest wait. A denial without a RetryAfter is for good, which is the
-// longest. The result is nil if all items allow the request.
+// longestWait returns the item that the answer to a denied request is about: of those
+// that deny it, the first one with the longest wait. A denial without a RetryAfter never
+// ends, which is the longest. The result is nil if all items allow the request.
 func longestWait(items []item) *item {
 	var longest *item
 	for i := range items {
@@ -168,7 +169,8 @@ func (m *middleware) refuse(w http.ResponseWriter, r *http.Request, failed *rule
 	return m.Shadow
 }
 
-// undecided answers a request that no limiter has decided about, and reports whether it may go on.
+// undecided answers a request that no limiter has decided about, and reports whether it
+// may go on.
 func (m *middleware) undecided(w http.ResponseWriter, r *http.Request, items []item, err error) (ok bool) {
 	var answer error
 	switch ended := r.Context().Err(); {

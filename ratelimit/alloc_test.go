@@ -89,7 +89,7 @@ func TestAllocatedBytesPerKey(t *testing.T) {
 	require.LessOrEqual(t, perKey, 136.0)
 }
 
-// heap is what is in use.
+// heap returns the bytes of the heap that are in use.
 func heap() int64 {
 	runtime.GC()
 	runtime.GC()
@@ -98,9 +98,9 @@ func heap() int64 {
 	return int64(stats.HeapAlloc)
 }
 
-// TestAllocatedBytesOfAMillionStrangers has a table of the default size meet a million keys. The
-// race detector would take minutes.
-func TestAllocatedBytesOfAMillionStrangers(t *testing.T) {
+// TestAllocatedBytesOfAMillionNewKeys charges a million keys in a table of the default
+// size. It would take minutes with the race detector.
+func TestAllocatedBytesOfAMillionNewKeys(t *testing.T) {
 	goroutines, before := runtime.NumGoroutine(), heap()
 	m := ratelimit.NewMemory(nil)
 	rnd := rand.New(rand.NewPCG(1, 1))
@@ -123,7 +123,7 @@ func TestAllocatedBytesOfAMillionStrangers(t *testing.T) {
 	t.Logf("%d keys in %d bytes: %.1f a key", stats.Keys, grown, float64(grown)/float64(stats.Keys))
 }
 
-// TestAllocatedBytesOfMaxConcurrent has a million callers come and go.
+// TestAllocatedBytesOfMaxConcurrent sends requests of a million keys, one after the other.
 func TestAllocatedBytesOfMaxConcurrent(t *testing.T) {
 	h := ratelimit.MaxConcurrent(1, ratelimit.ByAPIKey, nil)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	before := heap()

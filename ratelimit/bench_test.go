@@ -73,7 +73,7 @@ func BenchmarkTakeAllOfThree(b *testing.B) {
 	limit := ratelimit.PerSecond(1_000_000_000)
 	charges := []ratelimit.Charge{
 		{Rule: "key", Key: "0123456789abcdef", Limit: limit, Cost: 1},
-		{Rule: "organisation", Key: "0123456789abcdef", Limit: limit, Cost: 1},
+		{Rule: "organization", Key: "0123456789abcdef", Limit: limit, Cost: 1},
 		{Rule: "address", Key: "203.0.113.9", Limit: limit, Cost: 1},
 	}
 	into := make([]ratelimit.Decision, len(charges))

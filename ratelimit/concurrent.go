@@ -17,8 +17,8 @@ type ConcurrentOptions struct {
 	// "concurrent".
 	Rule string
 
-	// RetryAfter is how long a refused request is told to wait, rounded up to whole seconds. If zero,
-	// it is a second.
+	// RetryAfter is how long a refused request is told to wait, rounded up to whole
+	// seconds. If zero, it is a second.
 	RetryAfter time.Duration
 
 	// Skip exempts a request. If nil, no request is exempt.
@@ -32,19 +32,20 @@ type ConcurrentOptions struct {
 	// refused.
 	Shadow bool
 
-	// Observe is called with the outcome of every request. It must not block, since the request
-	// waits for it. If nil, nothing is observed.
+	// Observe is called with the outcome of every request. It must not block, since the
+	// request waits for it. If nil, nothing is observed.
 	Observe func(context.Context, Event)
 }
 
-// MaxConcurrent returns a middleware that lets n requests of each key run at the same time. More are
-// answered with 429 rate_limit_exceeded. A caller with few but slow requests then leaves room for
-// the others. The problem type of a refusal is quota-exceeded, as for [New]. MaxConcurrent panics if n
-// is not positive or key is nil.
+// MaxConcurrent returns a middleware that lets n requests of each key run at the same
+// time. More are answered with 429 rate_limit_exceeded. A caller with few but slow
+// requests then leaves room for the others. The problem type of a refusal is
+// quota-exceeded, as for [New]. MaxConcurrent panics if n is not positive or key is nil.
 //
-// A request holds its slot until its handler returns or panics. A hijacked connection does not hold
-// one. Put MaxConcurrent inside of http.TimeoutHandler, which returns while its handler may still
-// run. It keeps a small entry for each key that has a request running.
+// A request holds its slot until its handler returns or panics. A hijacked connection
+// does not hold one. Put MaxConcurrent inside of http.TimeoutHandler, which returns while
+// its handler may still run. It keeps a small entry for each key that has a request
+// running.
 func MaxConcurrent(n int, key KeyFunc, o *ConcurrentOptions) func(http.Handler) http.Handler {
 	if n <= 0 {
 		panic("ratelimit: MaxConcurrent needs a positive number of requests")
@@ -117,8 +118,8 @@ func (c *concurrent) refuseKey(w http.ResponseWriter, r *http.Request, err error
 	return c.slots.shadow
 }
 
-// enter takes a slot of the key, and reports whether one was free. In shadow mode it takes one in any
-// case.
+// enter takes a slot of the key, and reports whether one was free. In shadow mode it
+// takes one in any case.
 func (c *concurrent) enter(key string) (free bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 
 // Decision is the result of a [Charge]. Its durations count from the time of the decision.
 type Decision struct {
-	// Allowed reports whether the bucket had the units. They are taken then, except if another
-	// charge of the same TakeAll is denied.
+	// Allowed reports whether the bucket had the units. They are taken then, except if
+	// another charge of the same TakeAll is denied.
 	Allowed bool
 
 	// Limit is that of the charge.
@@ -20,12 +20,14 @@ type Decision struct {
 	// Remaining is the number of whole units left.
 	Remaining int
 
-	// RetryAfter is the wait after a denial, in whole seconds, at least one: the same charge is
-	// allowed then, and not a second earlier, if no other is made to the bucket. It is 0 if the charge
-	// was allowed, and if the cost is over the burst, since waiting does not help.
+	// RetryAfter is the wait after a denial, in whole seconds, at least one: the same
+	// charge is allowed then, and not a second earlier, if no other is made to the
+	// bucket. It is 0 if the charge was allowed, and if the cost is over the burst, since
+	// waiting does not help.
 	RetryAfter time.Duration
 
-	// RefillAfter is the time until the bucket has one more unit. It is 0 if the bucket is full.
+	// RefillAfter is the time until the bucket has one more unit. It is 0 if the bucket
+	// is full.
 	RefillAfter time.Duration
 
 	// ResetAfter is the time until the bucket is full. It is 0 if it is full.
@@ -51,8 +53,9 @@ func decide(e *entry, now time.Time, c *Charge, allowed bool) Decision {
 	return d
 }
 
-// held returns the units that a bucket has for a charge with the limit l, which may be smaller than
-// the bucket's own. A unit that is less than a nanosecond away counts, as it does for AllowN.
+// held returns the units that a bucket has for a charge with the limit l, which may be
+// smaller than the bucket's own. A unit that is less than a nanosecond away counts, as it
+// does for AllowN.
 func held(b *rate.Limiter, now time.Time, l Limit) float64 {
 	tokens := min(b.TokensAt(now), float64(l.burst()))
 	if next := math.Ceil(tokens); l.refill(next-tokens) == 0 {
@@ -61,9 +64,9 @@ func held(b *rate.Limiter, now time.Time, l Limit) float64 {
 	return tokens
 }
 
-// retryAfter returns the least whole number of seconds, at least one, after which the bucket admits
-// the charge. Floating point may miss the boundary of a second by a nanosecond, so the bucket itself is
-// asked whether it admits the charge then.
+// retryAfter returns the least whole number of seconds, at least one, after which the
+// bucket admits the charge. Floating point may miss the boundary of a second by a
+// nanosecond, so the bucket itself is asked whether it admits the charge then.
 func retryAfter(b *rate.Limiter, now time.Time, c *Charge) time.Duration {
 	cost := float64(c.Cost)
 	admits := func(after time.Duration) bool { return held(b, now.Add(after), c.Limit) >= cost }
@@ -77,8 +80,9 @@ func retryAfter(b *rate.Limiter, now time.Time, c *Charge) time.Duration {
 	return wait
 }
 
-// complete corrects a decision that may come from another limiter than Memory, so that the numbers
-// that a client reads do not contradict each other. What is missing follows from the rest.
+// complete corrects a decision that may come from another limiter than Memory, so that
+// the numbers that a client reads do not contradict each other. Missing numbers follow
+// from the others.
 func (d *Decision) complete(c *Charge) {
 	burst := c.Limit.burst()
 	d.Remaining = min(max(d.Remaining, 0), burst)

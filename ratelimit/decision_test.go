@@ -37,8 +37,8 @@ func TestRemainingCountsRoundedUnits(t *testing.T) {
 	}
 }
 
-// With a slow limit, a float64 of seconds is some nanoseconds off. At the boundary of a second, that
-// must not move Retry-After.
+// With a slow limit, a float64 of seconds is some nanoseconds off. At the boundary of a
+// second, that must not move Retry-After.
 func TestRetryAfterOfSlowLimitsIsExact(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(5, 6))
@@ -67,7 +67,8 @@ func TestRetryAfterOfSlowLimitsIsExact(t *testing.T) {
 	}
 }
 
-// Package rate takes a wait of less than a nanosecond for none, so a faster limit would have no end.
+// Package rate takes a wait of less than a nanosecond for none, so a faster limit would
+// have no end.
 func TestNoMoreThanTheBurstIsAdmittedAtOneInstant(t *testing.T) {
 	t.Parallel()
 	for _, l := range []ratelimit.Limit{
@@ -108,7 +109,7 @@ func TestInvalidDecisionsAreCorrected(t *testing.T) {
 		w := get(ratelimit.New(row.says, &ratelimit.Options{LegacyHeaders: true}, byKey("", ratelimit.PerMinute(9)))(ok), "sk_1")
 		require.Equal(t, `"default";q=9;w=60`, w.Header().Get("RateLimit-Policy"))
 		require.Equal(t, `"default";r=`+row.remaining+`;t=1`, w.Header().Get("RateLimit"))
-		require.Equal(t, "9", w.Header().Get("X-RateLimit-Limit"), "a decision without a limit")
+		require.Equal(t, "9", w.Header().Get("X-RateLimit-Limit"), "from the rule")
 		require.Equal(t, row.remaining, w.Header().Get("X-RateLimit-Remaining"))
 		require.Equal(t, row.reset, w.Header().Get("X-RateLimit-Reset"))
 	}
@@ -147,14 +148,14 @@ func TestIncompleteDenialsAreCompleted(t *testing.T) {
 		"only the wait":             {answers{RetryAfter: 7 * s}, 1, "7", "7", "7"},
 		"a wait with a fraction":    {answers{RetryAfter: 6*s + 1}, 1, "7", "7", "7"},
 		"nothing":                   {answers{}, 1, "1", "1", "0"},
-		"nothing, for several":      {answers{}, 3, "20", "1", "0"},
-		"less than nothing":         {answers{RetryAfter: -s, RefillAfter: -s, ResetAfter: -s}, 1, "1", "1", "0"},
+		"nothing, for a cost of 3":  {answers{}, 3, "20", "1", "0"},
+		"negative durations":        {answers{RetryAfter: -s, RefillAfter: -s, ResetAfter: -s}, 1, "1", "1", "0"},
 		"no wait, and an end":       {answers{RetryAfter: -s, ResetAfter: 30 * s}, 1, "30", "30", "30"},
 		"a refill before the end":   {answers{RefillAfter: 5 * s, ResetAfter: 12 * s}, 1, "5", "5", "12"},
 		"an immediate end":          {answers{ResetAfter: 1}, 3, "1", "1", "1"},
 		"forever":                   {answers{RefillAfter: math.MaxInt64}, 4, "9223372036", "9223372036", "9223372036"},
 		"a cost over the burst":     {answers{RetryAfter: 7 * s, RefillAfter: s}, 7, "", "1", "0"},
-		"more than there can be":    {answers{Remaining: 100, RefillAfter: 2 * s}, 1, "2", "2", "2"},
+		"over the burst":            {answers{Remaining: 100, RefillAfter: 2 * s}, 1, "2", "2", "2"},
 	} {
 		rule := byKey("", ratelimit.PerMinute(6))
 		rule.Cost = func(*http.Request) int { return row.cost }

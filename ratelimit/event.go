@@ -12,23 +12,25 @@ const (
 	OutcomeFailed   Outcome = "failed"   // it was refused without a decision: 500, 503 or 504
 )
 
-// Event describes what a rule did to a request. Observe functions are called once for each rule that
-// applies, after the decision and before the answer. An event does not hold the key.
+// Event describes what a rule did to a request. Observe functions are called once for
+// each rule that applies, after the decision and before the answer. An event does not
+// hold the key.
 type Event struct {
 	// Rule is the name of the rule.
 	Rule string
 
-	// Outcome is the outcome of the request. With several rules it is the same for all of them.
+	// Outcome is the outcome of the request. With several rules it is the same for all of
+	// them.
 	Outcome Outcome
 
-	// Decision is that of this rule. It is zero if there was none. [MaxConcurrent] and [Shed] set
-	// Allowed and RetryAfter only.
+	// Decision is that of this rule. It is zero if there was none. [MaxConcurrent] and
+	// [Shed] set Allowed and RetryAfter only.
 	Decision Decision
 
 	// Shadow reports whether the request went on to the handler despite the Outcome.
 	Shadow bool
 
-	// Err is the error of the limiter, also if [Options].OnFailure let the request through, or that
-	// of the KeyFunc. If nothing failed, it is nil.
+	// Err is the error of the limiter, also if [Options].OnFailure let the request
+	// through, or that of the KeyFunc. If nothing failed, it is nil.
 	Err error
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// The address of the client, as the service's own proxies have seen it. What the client itself has
-// written does not count.
+// The address of the client, as the service's own proxies have seen it. What the client
+// itself has written does not count.
 func ExampleByForwardedFor() {
 	key := ratelimit.ByForwardedFor(netip.MustParsePrefix("10.0.0.0/8"))
 

@@ -90,8 +90,8 @@ func ExampleRule_costAfter() {
 	// Output: 200 200 200 200 401 401 401 429
 }
 
-// The tokens of a language model are known only after it has answered. An estimate is charged before,
-// and settled with the real number.
+// The tokens of a language model are known only after it has answered. An estimate is
+// charged before, and settled with the real number.
 func ExampleSettle() {
 	limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{
 		Name:    "tokens",

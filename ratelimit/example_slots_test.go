@@ -36,8 +36,9 @@ func ExampleMaxConcurrent() {
 	// after that: 200
 }
 
-// Charges matter most, and other writes matter more than reads. Here, the handler of a charge sends
-// the next requests itself, while its own request takes half of the capacity.
+// Charges matter most, and other writes matter more than reads. Here, the handler of a
+// charge sends the next requests itself, while its own request takes half of the
+// capacity.
 func ExampleShed() {
 	shed := ratelimit.Shed(2, func(r *http.Request) ratelimit.Class {
 		switch {

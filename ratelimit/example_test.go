@@ -10,8 +10,8 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// Two requests per minute for each API key. The third is denied, with the time after which it is
-// admitted.
+// Two requests per minute for each API key. The third is denied, with the time after
+// which it is admitted.
 func ExampleNew() {
 	limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{
 		Limit: ratelimit.PerMinute(2),
@@ -34,8 +34,8 @@ func ExampleNew() {
 	// 429 "default";r=0;t=30, retry after "30"
 }
 
-// A limit by address in front of authentication, and one by principal behind it. Invalid credentials
-// cost units of the address only.
+// A limit by address in front of authentication, and one by principal behind it. Invalid
+// credentials cost units of the address only.
 func ExampleNew_addressAndPrincipal() {
 	authenticate := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -57,7 +57,7 @@ func TestOnFailure(t *testing.T) {
 			gone, cancel := context.WithCancel(t.Context())
 			cancel()
 			serve(h, request("X-Api-Key", "sk_secret").WithContext(gone))
-			require.Zero(t, strings.Count(log.String(), "works again"), "a caller that has gone says nothing about the limiter")
+			require.Zero(t, strings.Count(log.String(), "works again"), "a canceled request ends no outage")
 
 			l.err = nil
 			require.Equal(t, 200, get(h, "sk_secret").Code)
@@ -67,7 +67,8 @@ func TestOnFailure(t *testing.T) {
 	}
 }
 
-// A request that passes without a decision is bypassed. One that the local limiter admits is allowed.
+// A request that passes without a decision is bypassed. One that the local limiter admits
+// is allowed.
 func TestOutcomeWhenTheLimiterFails(t *testing.T) {
 	t.Parallel()
 	for _, shadow := range []bool{false, true} {
@@ -104,7 +105,8 @@ func TestNoRoomIs503WithEveryOnFailure(t *testing.T) {
 	}
 }
 
-// A request that was canceled makes the back end fail, which says nothing about the back end.
+// A request that was canceled makes the back end fail, which says nothing about the back
+// end.
 func TestCanceledRequestsAreNotAFailure(t *testing.T) {
 	t.Parallel()
 	for _, on := range []ratelimit.Fail{ratelimit.FailLocal, ratelimit.FailOpen, ratelimit.FailClosed} {

@@ -54,8 +54,8 @@ func TestFieldsOfAdmissionsAndDenials(t *testing.T) {
 	})
 }
 
-// The fields are Lists of Strings with Integers as parameters (draft-ietf-httpapi-ratelimit-headers-11,
-// sections 3 and 4).
+// The fields are Lists of Strings with Integers as parameters
+// (draft-ietf-httpapi-ratelimit-headers-11, sections 3 and 4).
 func TestFieldsAreStructuredLists(t *testing.T) {
 	t.Parallel()
 	var printable strings.Builder
@@ -80,7 +80,7 @@ func TestFieldsAreStructuredLists(t *testing.T) {
 			for i := range 3 {
 				header := get(h, "sk_1").Header()
 				policies, allowances := readField(t, header, "RateLimit-Policy", "q", "w")
-				if i == 0 { // a middleware that denies shows no one's further in
+				if i == 0 { // a denial hides the middleware further in
 					require.ElementsMatch(t, names, policies, way)
 				}
 				require.Subset(t, names, policies, way)
@@ -155,7 +155,7 @@ func TestErrorsOfTheHandlerCarryTheFields(t *testing.T) {
 		require.Equal(t, 404, w.Code)
 		require.Equal(t, `"a \"b\" \\c";q=7;w=1`, w.Header().Get("RateLimit-Policy"))
 		require.Equal(t, `"a \"b\" \\c";r=2;t=1`, w.Header().Get("RateLimit"))
-		require.Empty(t, w.Header().Get("Retry-After"), "it would contradict X-Should-Retry: false")
+		require.Empty(t, w.Header().Get("Retry-After"), "it contradicts X-Should-Retry: false")
 	})
 }
 
@@ -164,9 +164,9 @@ func TestNoFields(t *testing.T) {
 	m := ratelimit.NewMemory(nil)
 	h := ratelimit.New(m, &ratelimit.Options{
 		LegacyHeaders: true,
-		NoFields:      func(r *http.Request) bool { return r.Header.Get("X-Page") == "log-in" },
+		NoFields:      func(r *http.Request) bool { return r.Header.Get("X-Page") == "login" },
 	}, byKey("", ratelimit.PerHour(2)))(ok)
-	page := request("X-Api-Key", "sk_1", "X-Page", "log-in")
+	page := request("X-Api-Key", "sk_1", "X-Page", "login")
 	w := serve(h, page)
 	require.Equal(t, 200, w.Code)
 	require.Empty(t, w.Header())

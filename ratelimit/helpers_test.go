@@ -35,7 +35,8 @@ func get(h http.Handler, key string) *httptest.ResponseRecorder {
 	return serve(h, r)
 }
 
-// serve returns the response of h. Its code is 0 if there was none, where a plain recorder has 200.
+// serve returns the response of h. Its code is 0 if there was none, where a plain
+// recorder has 200.
 func serve(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	w.Code = 0

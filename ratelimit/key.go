@@ -14,13 +14,14 @@ import (
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
-// KeyFunc returns the key of a request: whose bucket it is charged to. The error is [ErrNoKey] if the
-// request does not have one. With any other error, the request is refused as [apierror.Write] answers
-// the error. An empty key counts as ErrNoKey.
+// KeyFunc returns the key of a request: whose bucket it is charged to. The error is
+// [ErrNoKey] if the request does not have one. With any other error, the request is
+// refused as [apierror.Write] answers the error. An empty key counts as ErrNoKey.
 //
-// The functions of this package put the kind before the key ("principal:acct_1"), so that keys of
-// different kinds never collide. Functions of your own should too. Keys may be secrets: this package
-// does not log them or pass them to Observe functions. A key over 256 bytes is replaced by its hash.
+// The functions of this package put the kind before the key ("principal:acct_1"), so that
+// keys of different kinds never collide. Functions of your own should too. Keys may be
+// secrets: this package does not log them or pass them to Observe functions. A key over
+// 256 bytes is replaced by its hash.
 type KeyFunc func(*http.Request) (key string, err error)
 
 // ErrNoKey is the error of a [KeyFunc] if the request does not have a key.
@@ -29,9 +30,9 @@ var ErrNoKey = errors.New("ratelimit: the request has no key")
 // errNoPrincipal is the ErrNoKey of ByPrincipal, which usually is a mistake of the service.
 var errNoPrincipal = fmt.Errorf("%w: it has no principal, which authentication must set (seawall.WithPrincipal)", ErrNoKey)
 
-// ByPrincipal returns the account, user or key id that the service's authentication has set
-// (seawall.WithPrincipal). It is the right key behind authentication, since clients cannot invent
-// principals.
+// ByPrincipal returns the account, user or key id that the service's authentication has
+// set (seawall.WithPrincipal). It is the right key behind authentication, since clients
+// cannot invent principals.
 func ByPrincipal(r *http.Request) (string, error) {
 	principal := reqstate.From(r.Context()).Principal()
 	if principal == "" {
@@ -40,9 +41,10 @@ func ByPrincipal(r *http.Request) (string, error) {
 	return "principal:" + principal, nil
 }
 
-// ByAPIKey returns the API key that the request presents as a Bearer token, as the user of Basic
-// authentication, or in X-API-Key. One key is one bucket, however it is presented. A request with two
-// different keys is refused with 401, since authentication might use the other one.
+// ByAPIKey returns the API key that the request presents as a Bearer token, as the user
+// of Basic authentication, or in X-API-Key. One key is one bucket, however it is
+// presented. A request with two different keys is refused with 401, since authentication
+// might use the other one.
 //
 // ByAPIKey does not know which keys exist, and every invalid key has a full bucket. Without
 // authentication before it, put a limit by address ([ByRemoteAddr]) in front.
@@ -54,9 +56,9 @@ func ByAPIKey(r *http.Request) (string, error) {
 	return prefixed("api_key:", key)
 }
 
-// ByHeader returns the value of a header, which the service's own proxy should set: a client that can
-// set it can have any number of buckets. Several lines are joined. ByHeader panics if the name is
-// empty.
+// ByHeader returns the value of a header, which the service's own proxy should set: a
+// client that can set it can have any number of buckets. Several lines are joined.
+// ByHeader panics if the name is empty.
 func ByHeader(name string) KeyFunc {
 	if name == "" {
 		panic("ratelimit: ByHeader without a name")
@@ -68,9 +70,10 @@ func ByHeader(name string) KeyFunc {
 	}
 }
 
-// ByPattern returns the pattern of mux that the request matches, such as "GET /v1/resources/{id}".
-// With the path as the key instead, each id would have a bucket. Requests that match no pattern share
-// one key, and so do CONNECT requests. Use it with [Join] if routes have different limits.
+// ByPattern returns the pattern of mux that the request matches, such as "GET
+// /v1/resources/{id}". With the path as the key instead, each id would have a bucket.
+// Requests that match no pattern share one key, and so do CONNECT requests. Use it with
+// [Join] if routes have different limits.
 func ByPattern(mux *http.ServeMux) KeyFunc {
 	if mux == nil {
 		panic("ratelimit: ByPattern with a nil *http.ServeMux")
@@ -88,23 +91,25 @@ func ByPattern(mux *http.ServeMux) KeyFunc {
 func Join(keys ...KeyFunc) KeyFunc {
 	checkKeys("Join", keys)
 	return func(r *http.Request) (string, error) {
-		joined := "join:"
+		var joined strings.Builder
+		joined.WriteString("join:")
 		for _, f := range keys {
 			key, err := keyOf(f, r)
 			if err != nil {
 				return "", err
 			}
-			joined += strconv.Itoa(len(key)) + ":" + key // the length shows where the key ends
+			joined.WriteString(strconv.Itoa(len(key)) + ":" + key) // the length shows where the key ends
 		}
-		return joined, nil
+		return joined.String(), nil
 	}
 }
 
 // First returns the first key that is not missing.
 //
-// An invalid key is not missing: First(ByAPIKey, ByRemoteAddr) does not limit a client that sends a new
-// API key with each request. Use First for keys that were checked before, as in First(ByPrincipal,
-// ByRemoteAddr) behind an authentication that admits anonymous callers. Otherwise use several rules.
+// An invalid key is not missing: First(ByAPIKey, ByRemoteAddr) does not limit a client
+// that sends a new API key with each request. Use First for keys that were checked
+// before, as in First(ByPrincipal, ByRemoteAddr) behind an authentication that admits
+// anonymous callers. Otherwise use several rules.
 func First(keys ...KeyFunc) KeyFunc {
 	checkKeys("First", keys)
 	return func(r *http.Request) (string, error) {
@@ -135,8 +140,8 @@ func prefixed(prefix, key string) (string, error) {
 	return prefix + key, nil
 }
 
-// maxKey is the number of bytes above which a key is hashed, so that clients do not choose how much a
-// back end stores.
+// maxKey is the number of bytes above which a key is hashed, so that clients do not
+// choose how much a back end stores.
 const maxKey = 256
 
 // keyOf returns the key of a request. It is not empty.
@@ -154,8 +159,8 @@ func keyOf(f KeyFunc, r *http.Request) (string, error) {
 	return key, nil
 }
 
-// keyError returns the outcome of a request without a charge because of err, and the error that
-// answers it.
+// keyError returns the outcome of a request without a charge because of err, and the
+// error that answers it.
 func keyError(err error) (Outcome, error) {
 	switch {
 	case errors.Is(err, ErrNoKey):

@@ -30,19 +30,19 @@ func TestByAPIKey(t *testing.T) {
 		key     string
 		err     error
 	}{
-		// One key is one bucket, however it is presented.
+		// One key, presented in different ways.
 		"Bearer":                  {[]string{"Authorization", "Bearer sk_1"}, one, nil},
-		"bearer, in small":        {[]string{"Authorization", "bearer sk_1"}, one, nil},
+		"bearer in lower case":    {[]string{"Authorization", "bearer sk_1"}, one, nil},
 		"Bearer with more spaces": {[]string{"Authorization", " Bearer   sk_1 "}, one, nil},
 		"Basic user":              {[]string{"Authorization", basic("sk_1", "")}, one, nil},
 		"Basic user and password": {[]string{"Authorization", basic("sk_1", "a:b")}, one, nil},
-		"basic, in small":         {[]string{"Authorization", strings.Replace(basic("sk_1", ""), "B", "b", 1)}, one, nil},
+		"basic in lower case":     {[]string{"Authorization", strings.Replace(basic("sk_1", ""), "B", "b", 1)}, one, nil},
 		"Basic user with spaces":  {[]string{"Authorization", basic(" sk_1\t", "")}, one, nil},
 		"X-API-Key":               {[]string{"X-API-Key", "sk_1"}, one, nil},
 		"X-API-Key with spaces":   {[]string{"X-API-Key", "\tsk_1 "}, one, nil},
 		"twice the same":          {[]string{"Authorization", "Bearer sk_1", "X-API-Key", "sk_1"}, one, nil},
 
-		// Nothing is no key.
+		// No key.
 		"nothing":             {nil, "", ratelimit.ErrNoKey},
 		"empty":               {[]string{"Authorization", ""}, "", ratelimit.ErrNoKey},
 		"a scheme alone":      {[]string{"Authorization", "Bearer"}, "", ratelimit.ErrNoKey},
@@ -57,11 +57,11 @@ func TestByAPIKey(t *testing.T) {
 			[]string{"Authorization", "Digest x", "X-API-Key", "sk_1"}, one, nil,
 		},
 
-		// Two keys: which of them authentication looks at, the limiter cannot know.
-		"two headers":              {[]string{"Authorization", "Bearer made_up", "X-API-Key", "sk_1"}, "", apierror.CodeAuthenticationFailed},
-		"two lines":                {[]string{"Authorization", "Bearer sk_1", "Authorization", "Bearer made_up"}, "", apierror.CodeAuthenticationFailed},
-		"two lines of X-API-Key":   {[]string{"X-API-Key", "sk_1", "X-API-Key", "made_up"}, "", apierror.CodeAuthenticationFailed},
-		"two schemes":              {[]string{"Authorization", "Bearer made_up", "Authorization", basic("sk_1", "")}, "", apierror.CodeAuthenticationFailed},
+		// Two keys, of which authentication may use either.
+		"two headers":              {[]string{"Authorization", "Bearer invalid", "X-API-Key", "sk_1"}, "", apierror.CodeAuthenticationFailed},
+		"two lines":                {[]string{"Authorization", "Bearer sk_1", "Authorization", "Bearer invalid"}, "", apierror.CodeAuthenticationFailed},
+		"two lines of X-API-Key":   {[]string{"X-API-Key", "sk_1", "X-API-Key", "invalid"}, "", apierror.CodeAuthenticationFailed},
+		"two schemes":              {[]string{"Authorization", "Bearer invalid", "Authorization", basic("sk_1", "")}, "", apierror.CodeAuthenticationFailed},
 		"an empty one and another": {[]string{"Authorization", "", "Authorization", "Bearer sk_1"}, one, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -123,7 +123,7 @@ func TestByPattern(t *testing.T) {
 	for path, want := range map[string]string{
 		"/v1/resources/1": "pattern:GET /v1/resources/{id}",
 		"/v1/resources/2": "pattern:GET /v1/resources/{id}",
-		"/made/up":        "pattern:",
+		"/no/route":       "pattern:",
 	} {
 		key, err := f(httptest.NewRequest(http.MethodGet, path, nil))
 		require.NoError(t, err)
@@ -132,7 +132,7 @@ func TestByPattern(t *testing.T) {
 	for _, path := range []string{"/files/made", "/files/up"} {
 		key, err := f(httptest.NewRequest(http.MethodConnect, path, nil))
 		require.NoError(t, err)
-		require.Equal(t, "pattern:", key, "no caller chooses the key")
+		require.Equal(t, "pattern:", key, "clients cannot choose the key")
 	}
 }
 
@@ -188,8 +188,8 @@ func TestFirst(t *testing.T) {
 	_, err = ratelimit.First(ratelimit.ByAPIKey, ratelimit.ByPrincipal)(request())
 	require.ErrorIs(t, err, ratelimit.ErrNoKey)
 
-	_, err = first(request("X-Api-Key", "sk_1", "X-Api-Key", "made_up"))
-	require.ErrorIs(t, err, apierror.CodeAuthenticationFailed, "a refusal is not a missing key")
+	_, err = first(request("X-Api-Key", "sk_1", "X-Api-Key", "invalid"))
+	require.ErrorIs(t, err, apierror.CodeAuthenticationFailed, "a conflict is not a missing key")
 }
 
 func TestKeysOfDifferentKindsNeverCollide(t *testing.T) {
@@ -302,7 +302,7 @@ func TestErrorOfAKeyFuncIsAnswered(t *testing.T) {
 			t.Parallel()
 			limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{
 				Key:         func(*http.Request) (string, error) { return "", row.err },
-				KeyOptional: true, // about missing keys alone
+				KeyOptional: true, // only for missing keys
 			})
 			w := get(limit(ok), "")
 			require.Equal(t, row.code, w.Code)

@@ -15,8 +15,9 @@ const (
 	legacyReset     = "X-Ratelimit-Reset"
 )
 
-// setLegacy sets the older fields. They have room for one rule: the one that denies the request, or
-// else the one that leaves the least, which may be a rule of an outer middleware.
+// setLegacy sets the older fields. They have room for one rule: the one that denies the
+// request, or else the one that leaves the least, which may be a rule of an outer
+// middleware.
 func setLegacy(w http.ResponseWriter, items []item, denial *item) {
 	shown := denial
 	if shown == nil {

@@ -49,10 +49,10 @@ func TestLegacyHeadersOfAnOuterMiddlewareStayIfTheyLeaveLess(t *testing.T) {
 			{"as much, for as long", "11", "60", [3]string{"50", "11", "60"}},
 			{"as much, for less long", "11", "59", ours},
 			{"more", "12", "99", ours},
-			{"only how much", "0", "", ours},
-			{"only for how long", "", "99", ours},
-			{"no number", "none", "99", ours},
-			{"no time", "0", "soon", ours},
+			{"only remaining", "0", "", ours},
+			{"only reset", "", "99", ours},
+			{"remaining is not a number", "none", "99", ours},
+			{"reset is not a number", "0", "soon", ours},
 		} {
 			inner := ratelimit.New(ratelimit.NewMemory(nil), &ratelimit.Options{LegacyHeaders: true}, byKey("", ratelimit.Per(12, 12*time.Minute)))(ok)
 			w := serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -70,7 +70,7 @@ func TestLegacyHeadersOfADenialDescribeTheRuleThatDenies(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tokens := byKey("tokens", ratelimit.PerHour(1000))
-		tokens.Cost = func(r *http.Request) int { return 1 + 997*len(r.Header["X-Dear"]) }
+		tokens.Cost = func(r *http.Request) int { return 1 + 997*len(r.Header["X-Costly"]) }
 		for name, row := range map[string]struct {
 			rules []ratelimit.Rule
 			want  [3]string
@@ -85,7 +85,7 @@ func TestLegacyHeadersOfADenialDescribeTheRuleThatDenies(t *testing.T) {
 			everyWay(row.rules, func(h http.Handler, way string) {
 				first := request("Authorization", "Bearer sk_1")
 				if name == "another leaves less" {
-					first.Header["X-Dear"] = []string{"1"}
+					first.Header["X-Costly"] = []string{"1"}
 					require.Equal(t, 200, serve(h, first).Code)
 				} else {
 					require.Equal(t, 200, get(h, "sk_1").Code)
@@ -94,7 +94,7 @@ func TestLegacyHeadersOfADenialDescribeTheRuleThatDenies(t *testing.T) {
 				w := serve(h, second)
 				require.Equal(t, 429, w.Code, name)
 				if way == "stacked" && name == "both deny, one for longer" {
-					return // the outer one answers, and knows nothing of the other
+					return // the outer middleware answers alone
 				}
 				require.Equal(t, row.retry, w.Header().Get("Retry-After"), name)
 				require.Equal(t, row.want, legacy(w), "%s, %s", name, way)
@@ -103,7 +103,8 @@ func TestLegacyHeadersOfADenialDescribeTheRuleThatDenies(t *testing.T) {
 	})
 }
 
-// everyWay calls f with the rules in one middleware, and with one middleware for each, in both orders.
+// everyWay calls f with the rules in one middleware, and with one middleware for each, in
+// both orders.
 func everyWay(rules []ratelimit.Rule, f func(h http.Handler, way string)) {
 	o := &ratelimit.Options{LegacyHeaders: true}
 	turned := slices.Clone(rules)

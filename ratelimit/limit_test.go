@@ -16,27 +16,27 @@ func TestLimitValidate(t *testing.T) {
 	const tenYears = 10 * 365 * 24 * time.Hour
 	for name, row := range map[string]struct {
 		limit ratelimit.Limit
-		wrong string // what the error is about; "" for none
+		wrong string // part of the error; "" for none
 	}{
-		"the largest quota":                 {ratelimit.PerSecond(1e9), ""},
-		"more":                              {ratelimit.Per(1e9+1, 2*time.Second), "Quota"},
-		"one":                               {ratelimit.PerSecond(1), ""},
-		"none":                              {ratelimit.PerSecond(0), "Quota"},
-		"the largest burst":                 {ratelimit.Limit{Quota: 1e9, Window: time.Second, Burst: 1e9}, ""},
-		"a larger one":                      {ratelimit.Limit{Quota: 1e9, Window: time.Second, Burst: 1e9 + 1}, "Burst must"},
-		"a negative one":                    {ratelimit.Limit{Quota: 1, Window: time.Second, Burst: -1}, "Burst must"},
-		"the least one":                     {ratelimit.Limit{Quota: 1e9, Window: time.Second, Burst: 1}, ""},
-		"a unit a nanosecond":               {ratelimit.Per(1000, 1000), ""},
-		"more than a unit a nanosecond":     {ratelimit.Per(1001, 1000), "more than a unit per nanosecond"},
-		"the shortest window":               {ratelimit.Per(1, 1), ""},
-		"a window of nothing":               {ratelimit.Per(1, 0), "Window must be positive"},
-		"ten years":                         {ratelimit.Per(7, tenYears), ""},
-		"more than ten years":               {ratelimit.Per(7, tenYears+time.Second), "within ten years"},
-		"ten years for a burst":             {ratelimit.Limit{Quota: 1, Window: time.Hour, Burst: 87600}, ""},
-		"more than ten years for a burst":   {ratelimit.Limit{Quota: 1, Window: time.Hour, Burst: 87601}, "within ten years"},
-		"a small burst of a long window":    {ratelimit.Limit{Quota: 10, Window: 5 * tenYears, Burst: 2}, ""},
-		"a larger burst of a long window":   {ratelimit.Limit{Quota: 10, Window: 5 * tenYears, Burst: 3}, "within ten years"},
-		"unlimited, which only LimitFor is": {ratelimit.Unlimited(), "Quota"},
+		"the largest quota":               {ratelimit.PerSecond(1e9), ""},
+		"over the largest quota":          {ratelimit.Per(1e9+1, 2*time.Second), "Quota"},
+		"a quota of 1":                    {ratelimit.PerSecond(1), ""},
+		"a quota of 0":                    {ratelimit.PerSecond(0), "Quota"},
+		"the largest burst":               {ratelimit.Limit{Quota: 1e9, Window: time.Second, Burst: 1e9}, ""},
+		"over the largest burst":          {ratelimit.Limit{Quota: 1e9, Window: time.Second, Burst: 1e9 + 1}, "Burst must"},
+		"a negative burst":                {ratelimit.Limit{Quota: 1, Window: time.Second, Burst: -1}, "Burst must"},
+		"a burst of 1":                    {ratelimit.Limit{Quota: 1e9, Window: time.Second, Burst: 1}, ""},
+		"a unit a nanosecond":             {ratelimit.Per(1000, 1000), ""},
+		"more than a unit a nanosecond":   {ratelimit.Per(1001, 1000), "more than a unit per nanosecond"},
+		"the shortest window":             {ratelimit.Per(1, 1), ""},
+		"a window of 0":                   {ratelimit.Per(1, 0), "Window must be positive"},
+		"ten years":                       {ratelimit.Per(7, tenYears), ""},
+		"more than ten years":             {ratelimit.Per(7, tenYears+time.Second), "within ten years"},
+		"ten years for a burst":           {ratelimit.Limit{Quota: 1, Window: time.Hour, Burst: 87600}, ""},
+		"more than ten years for a burst": {ratelimit.Limit{Quota: 1, Window: time.Hour, Burst: 87601}, "within ten years"},
+		"a small burst of a long window":  {ratelimit.Limit{Quota: 10, Window: 5 * tenYears, Burst: 2}, ""},
+		"a larger burst of a long window": {ratelimit.Limit{Quota: 10, Window: 5 * tenYears, Burst: 3}, "within ten years"},
+		"Unlimited":                       {ratelimit.Unlimited(), "Quota"},
 	} {
 		err := row.limit.Validate()
 		if row.wrong != "" {

@@ -11,18 +11,20 @@ import (
 	"time"
 )
 
-// Memory is a [MultiLimiter], an [Adjuster], a [Resetter] and a [Registrar] that keeps its buckets
-// in the memory of the process. Each bucket is a rate.Limiter of golang.org/x/time/rate.
+// Memory is a [MultiLimiter], an [Adjuster], a [Resetter] and a [Registrar] that keeps
+// its buckets in the memory of the process. Each bucket is a rate.Limiter of
+// golang.org/x/time/rate.
 //
-// A key takes 124 bytes, however long it is: the table holds a 128-bit hash of rule and key, under
-// random seeds, and not the key. The odds that two of a million keys share a hash are about 1 in
-// 10^27. The index takes 4 of these bytes for each of MaxKeys as soon as the first key comes.
+// A key takes 124 bytes, however long it is: the table holds a 128-bit hash of rule and
+// key, under random seeds, and not the key. The odds that two of a million keys share a
+// hash are about 1 in 10^27. The index takes 4 of these bytes for each of MaxKeys as soon
+// as the first key comes.
 //
 // Memory starts no goroutine. It drops buckets that are full again while it adds new ones.
 //
-// Memory uses the monotonic clock of the process, so that setting the wall clock changes nothing. If
-// that clock stops while the machine sleeps, no units come back during that time. A test that uses
-// testing/synctest must create its Memory inside of the bubble.
+// Memory uses the monotonic clock of the process, so that setting the wall clock changes
+// nothing. If that clock stops while the machine sleeps, no units come back during that
+// time. A test that uses testing/synctest must create its Memory inside of the bubble.
 type Memory struct {
 	seeds  [2]maphash.Seed
 	shards []shard
@@ -33,15 +35,17 @@ type Memory struct {
 
 // MemoryOptions configure a [Memory]. Nil and the zero value are the defaults.
 type MemoryOptions struct {
-	// MaxKeys is the largest number of keys that are kept at the same time. If zero, it is 65,536,
-	// which takes about 8 MB. It must be at least the number of rules of a [New]. The table has up
-	// to 32 parts, and each is full when it holds its share of MaxKeys.
+	// MaxKeys is the largest number of keys that are kept at the same time. If zero, it
+	// is 65,536, which takes about 8 MB. It must be at least the number of rules of a
+	// [New]. The table has up to 32 parts, and each is full when it holds its share of
+	// MaxKeys.
 	MaxKeys int
 
-	// RefuseWhenFull refuses a new key with [ErrFull] when there is no room, which the middleware
-	// answers with 503 service_unavailable. If false, Memory evicts the bucket that would be full
-	// the soonest, of a few that it picks at random: its caller gets the missing units early. In
-	// both cases, buckets that are full again are dropped first, which changes nothing.
+	// RefuseWhenFull refuses a new key with [ErrFull] when there is no room, which the
+	// middleware answers with 503 service_unavailable. If false, Memory evicts the bucket
+	// that would be full the soonest, of a few that it picks at random: its caller gets
+	// the missing units early. In both cases, buckets that are full again are dropped
+	// first, which changes nothing.
 	RefuseWhenFull bool
 }
 
@@ -97,8 +101,8 @@ func (m *Memory) take(now time.Time, c *Charge) (Decision, error) {
 	return m.shard(id).take(now, id, c)
 }
 
-// TakeAll implements [MultiLimiter]. It does not use the context. The error is [ErrFull] if there is
-// no room for all of the buckets together.
+// TakeAll implements [MultiLimiter]. It does not use the context. The error is [ErrFull]
+// if there is no room for all of the buckets together.
 func (m *Memory) TakeAll(_ context.Context, charges []Charge, into []Decision) error {
 	return m.takeAll(time.Now(), charges, into)
 }
@@ -152,9 +156,9 @@ func (m *Memory) takeAll(now time.Time, charges []Charge, into []Decision) error
 	return nil
 }
 
-// takeParts makes the charges, and reports whether all are allowed. Buckets that exist come first: if
-// one of them denies its charge, none is made for the others. A new bucket is full, so it allows its
-// charge.
+// takeParts makes the charges, and reports whether all are allowed. Buckets that exist
+// come first: if one of them denies its charge, none is made for the others. A new bucket
+// is full, so it allows its charge.
 func takeParts(parts []part, ids []bucketID) (allowed bool, err error) {
 	allowed = true
 	for i := range parts {
@@ -180,8 +184,8 @@ func takeParts(parts []part, ids []bucketID) (allowed bool, err error) {
 	return true, nil
 }
 
-// order appends the indexes of the shards of ids, each once and in ascending order, so that two calls
-// cannot wait for each other's locks.
+// order appends the indexes of the shards of ids, each once and in ascending order, so
+// that two calls cannot wait for each other's locks.
 func (m *Memory) order(order []int, ids []bucketID) []int {
 	for _, id := range ids {
 		order = append(order, m.index(id))

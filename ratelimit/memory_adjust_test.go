@@ -14,8 +14,9 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// Random requests are charged an estimate, and settled later in any order. What was charged is always
-// what was settled and the estimates in flight, and never more than burst + rate·W and the refunds.
+// Random requests are charged an estimate, and settled later in any order. What was
+// charged is always what was settled and the estimates in flight, and never more than
+// burst + rate·W and the refunds.
 func TestSettledCostsAgreeWithAReference(t *testing.T) {
 	t.Parallel()
 	type flight struct{ estimate, cost int }
@@ -140,7 +141,7 @@ func TestAdjustmentsAdmitNoMoreThanTheLimit(t *testing.T) {
 			require.NoError(t, m.AdjustAt(now, c))
 			admitted += extra
 		}
-		require.LessOrEqual(t, float64(admitted), 50+2+10*now.Sub(epoch).Seconds()+1e-6) // one request may have taken 2 too many
+		require.LessOrEqual(t, float64(admitted), 50+2+10*now.Sub(epoch).Seconds()+1e-6) // the last request may have taken 2 more
 	}
 }
 
@@ -229,11 +230,11 @@ func TestInvalidAdjustments(t *testing.T) {
 	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, RefuseWhenFull: true})
 	good := charge("k", ratelimit.PerHour(10))
 	for name, change := range map[string]func(*ratelimit.Charge){
-		"too much":          func(c *ratelimit.Charge) { c.Cost = 1e9 + 1 },
-		"too much back":     func(c *ratelimit.Charge) { c.Cost = -1e9 - 1 },
-		"the least integer": func(c *ratelimit.Charge) { c.Cost = math.MinInt },
-		"no limit":          func(c *ratelimit.Charge) { c.Limit = ratelimit.Limit{} },
-		"unlimited":         func(c *ratelimit.Charge) { c.Limit = ratelimit.Unlimited() },
+		"too much":      func(c *ratelimit.Charge) { c.Cost = 1e9 + 1 },
+		"too much back": func(c *ratelimit.Charge) { c.Cost = -1e9 - 1 },
+		"math.MinInt":   func(c *ratelimit.Charge) { c.Cost = math.MinInt },
+		"no limit":      func(c *ratelimit.Charge) { c.Limit = ratelimit.Limit{} },
+		"unlimited":     func(c *ratelimit.Charge) { c.Limit = ratelimit.Unlimited() },
 	} {
 		c := good
 		change(&c)
@@ -244,7 +245,7 @@ func TestInvalidAdjustments(t *testing.T) {
 		c := good
 		c.Cost = cost
 		require.NoError(t, m.AdjustAt(epoch, c))
-		require.Zero(t, m.Stats().Keys, "a bucket that is full is not kept")
+		require.Zero(t, m.Stats().Keys, "a full bucket is not kept")
 	}
 	require.NoError(t, m.AdjustAt(epoch, good))
 	require.ErrorIs(t, m.AdjustAt(epoch, charge("other", ratelimit.PerHour(10))), ratelimit.ErrFull)
@@ -290,7 +291,7 @@ func TestDebtsAreNotEvicted(t *testing.T) {
 		debtor.Cost = 1e9
 		require.NoError(t, m.AdjustAt(epoch, debtor))
 	}
-	debtor.Limit, debtor.Cost = ratelimit.PerHour(1), 1 // from then on, its debt takes 10^8 years
+	debtor.Limit, debtor.Cost = ratelimit.PerHour(1), 1 // now its debt takes 10^8 years
 	now := epoch.Add(time.Second)
 	for i := range 20 {
 		d := takeAt(t, m, now, debtor)

@@ -13,11 +13,11 @@ import (
 func TestNewKeyWhenFull(t *testing.T) {
 	t.Parallel()
 	limit := ratelimit.PerHour(3)
-	type multi struct {
+	type method struct {
 		name string
 		take func(m *ratelimit.Memory, now time.Time, key string) (ratelimit.Decision, error)
 	}
-	for _, way := range []multi{
+	for _, way := range []method{
 		{"Take", func(m *ratelimit.Memory, now time.Time, key string) (ratelimit.Decision, error) {
 			return m.TakeAt(now, charge(key, limit))
 		}},
@@ -60,7 +60,7 @@ func TestNewKeyWhenFull(t *testing.T) {
 
 func TestMemoryHoldsExactlyMaxKeys(t *testing.T) {
 	t.Parallel()
-	for _, maxKeys := range []int{1, 2, 1023, 2049, 10_007, 33_333} { // of which most are no multiple of the number of parts
+	for _, maxKeys := range []int{1, 2, 1023, 2049, 10_007, 33_333} { // most are not a multiple of the number of shards
 		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: maxKeys})
 		for i := range 2*maxKeys + 1000 {
 			if _, err := m.TakeAt(epoch, charge(strconv.Itoa(i), ratelimit.PerHour(1))); err != nil {
@@ -92,19 +92,19 @@ func TestFloodOfNewKeysDoesNotEvictADrainedBucket(t *testing.T) {
 		flood  ratelimit.Limit
 		refuse bool
 	}{
-		"of the same limit":         {ratelimit.PerHour(5), false},
-		"of a faster limit":         {ratelimit.PerSecond(100), false},
-		"of a slow, wide one":       {ratelimit.PerHour(1000), false},
-		"drained, and then refused": {ratelimit.PerHour(1), true},
+		"same limit":   {ratelimit.PerHour(5), false},
+		"faster limit": {ratelimit.PerSecond(100), false},
+		"wider limit":  {ratelimit.PerHour(1000), false},
+		"refused":      {ratelimit.PerHour(1), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			const maxKeys = 1 << 14
 			m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: maxKeys, RefuseWhenFull: row.refuse})
-			own := charge("attacker", ratelimit.PerHour(5))
+			drained := charge("attacker", ratelimit.PerHour(5))
 			now := epoch
 			for i := range 6 {
-				d := takeAt(t, m, now, own)
+				d := takeAt(t, m, now, drained)
 				require.Equal(t, i < 5, d.Allowed)
 			}
 			for i := range 3 * maxKeys {
@@ -113,7 +113,7 @@ func TestFloodOfNewKeysDoesNotEvictADrainedBucket(t *testing.T) {
 					require.ErrorIs(t, err, ratelimit.ErrFull)
 				}
 			}
-			d := takeAt(t, m, now, own)
+			d := takeAt(t, m, now, drained)
 			require.False(t, d.Allowed)
 			require.LessOrEqual(t, m.Stats().Keys, maxKeys)
 		})
@@ -163,7 +163,7 @@ func TestTakeAllDoesNotEvictItsOwnBuckets(t *testing.T) {
 		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: row.maxKeys})
 		for call := range 100 {
 			charges := make([]ratelimit.Charge, row.rules)
-			for k := range charges { // the fullest first, which are the first to go
+			for k := range charges { // the fullest first, which would be evicted first
 				charges[k] = ratelimit.Charge{Rule: strconv.Itoa(k), Key: strconv.Itoa(call), Limit: ratelimit.PerHour(1000 - 80*k), Cost: 1}
 			}
 			into := make([]ratelimit.Decision, row.rules)

@@ -37,7 +37,7 @@ func TestDroppingFullBucketsChangesNoDecision(t *testing.T) {
 			d, err := m.TakeAt(now, c)
 			allowed := l.AllowN(now, c.Cost)
 			if err != nil || d.Allowed != allowed || math.Abs(l.TokensAt(now)-float64(d.Remaining)) > 1 {
-				t.Fatalf("%+v: %+v, %v; the reference says %v and keeps %v", c, d, err, allowed, l.TokensAt(now))
+				t.Fatalf("%+v: %+v, %v; the reference has %v, %v tokens", c, d, err, allowed, l.TokensAt(now))
 			}
 			if !d.Allowed {
 				denials++
@@ -47,7 +47,7 @@ func TestDroppingFullBucketsChangesNoDecision(t *testing.T) {
 		require.Zero(t, stats.Evicted)
 		require.Zero(t, stats.Refused)
 		require.LessOrEqual(t, stats.Keys, 600)
-		require.Greater(t, len(reference), 1000, "more keys than there is room for")
+		require.Greater(t, len(reference), 1000, "more keys than the table holds")
 		require.Greater(t, denials, 100)
 	}
 }
@@ -72,8 +72,8 @@ func TestOlderTimesDoNotRefillADroppedBucket(t *testing.T) {
 	require.False(t, take(full, "k").Allowed)
 }
 
-// A bucket is drained under a large limit and full under a small one. If it were dropped then, it would
-// come back full under the large limit.
+// A bucket is drained under a large limit and full under a small one. If it were dropped
+// then, it would come back full under the large limit.
 func TestChangingThePlanDoesNotRefillABucket(t *testing.T) {
 	t.Parallel()
 	large, small := ratelimit.PerHour(1000), ratelimit.PerSecond(1)
@@ -82,7 +82,7 @@ func TestChangingThePlanDoesNotRefillABucket(t *testing.T) {
 		flood   int
 	}{
 		"with room":  {nil, 1000},
-		"at the cap": {&ratelimit.MemoryOptions{MaxKeys: 16, RefuseWhenFull: true}, 100},
+		"full table": {&ratelimit.MemoryOptions{MaxKeys: 16, RefuseWhenFull: true}, 100},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -104,7 +104,7 @@ func TestChangingThePlanDoesNotRefillABucket(t *testing.T) {
 			flood()
 			require.False(t, take("k", large, 500).Allowed)
 
-			now = now.Add(time.Hour) // it is full by both
+			now = now.Add(time.Hour) // full under both limits
 			flood()
 			now = now.Add(time.Second)
 			require.True(t, take("k", large, 1000).Allowed)
@@ -181,7 +181,7 @@ func TestFullBucketsAreDroppedImmediatelyWhenTheTableIsFull(t *testing.T) {
 // Each new key drops two full buckets.
 func TestEverySlotIsReclaimed(t *testing.T) {
 	t.Parallel()
-	for _, keys := range []int{2, 68, 136, 200} { // blocks of entries are full at 68
+	for _, keys := range []int{2, 68, 136, 200} { // a block has 68 entries
 		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: keys})
 		for i := range keys {
 			takeAt(t, m, epoch, charge(strconv.Itoa(i), ratelimit.PerHour(1)))

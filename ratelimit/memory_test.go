@@ -53,9 +53,9 @@ func (c *clocked) Adjust(_ context.Context, charge ratelimit.Charge) error {
 func TestMemory(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]*ratelimit.MemoryOptions{
-		"by default": nil,
-		"refuse":     {RefuseWhenFull: true},
-		"one shard":  {MaxKeys: 1000},
+		"default":   nil,
+		"refuse":    {RefuseWhenFull: true},
+		"one shard": {MaxKeys: 1000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -101,7 +101,7 @@ func TestOlderTimesAddNoUnits(t *testing.T) {
 				if i%2 == 0 {
 					now = now.Add(late)
 				}
-				if i%3 == 0 { // other keys, too, and several at a time
+				if i%3 == 0 { // also together with other keys
 					require.NoError(t, m.TakeAllAt(now, []ratelimit.Charge{charge("k", limit), charge(strconv.Itoa(i), limit)}, into))
 				} else {
 					d := takeAt(t, m, now, charge("k", limit))
@@ -122,7 +122,7 @@ func TestTakeAllWithKeysOfDifferentTimesAddsNoUnits(t *testing.T) {
 	limit := ratelimit.Limit{Quota: 1, Window: time.Second, Burst: 10}
 	ahead := charge("ahead", ratelimit.PerSecond(1000))
 	takeAt(t, m, epoch.Add(time.Second), ahead)
-	for i := range 50 { // in most cases the two are in different parts of the table
+	for i := range 50 { // most of the keys are in another shard
 		c, admitted := charge(strconv.Itoa(i), limit), 0
 		into := make([]ratelimit.Decision, 2)
 		for range 20 {
@@ -154,13 +154,13 @@ func TestChargesThatNeedNoBucketCreateNone(t *testing.T) {
 	take(func(c *ratelimit.Charge) { c.Limit = ratelimit.Limit{} })
 	require.Zero(t, m.Stats().Keys)
 
-	// Nor for a stranger whom a rule that is known already denies.
+	// A new key is not kept either if another rule denies the request.
 	into := make([]ratelimit.Decision, 2)
 	org := charge("org", ratelimit.PerHour(1))
 	for i := range 10 {
 		require.NoError(t, m.TakeAllAt(epoch, []ratelimit.Charge{charge(strconv.Itoa(i), ratelimit.PerHour(10)), org}, into))
 	}
-	require.Equal(t, 2, m.Stats().Keys) // org, and the key that was admitted
+	require.Equal(t, 2, m.Stats().Keys) // org, and the one key that was admitted
 }
 
 func TestLargestMaxKeys(t *testing.T) {
@@ -169,7 +169,7 @@ func TestLargestMaxKeys(t *testing.T) {
 	require.Panics(t, func() { ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: most + 1}) })
 	require.NotPanics(t, func() { ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: most}) })
 
-	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1 << 18}) // more parts would not fit a word
+	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1 << 18}) // has as many shards as there can be
 	into := make([]ratelimit.Decision, 2)
 	for i := range 200 {
 		charges := []ratelimit.Charge{charge("a"+strconv.Itoa(i), ratelimit.PerHour(1)), charge("b"+strconv.Itoa(i), ratelimit.PerHour(1))}

@@ -7,18 +7,20 @@ import (
 	"sync/atomic"
 )
 
-// New returns a middleware that charges each request by all rules that apply to it. If one of them
-// denies the request, none is charged.
+// New returns a middleware that charges each request by all rules that apply to it. If
+// one of them denies the request, none is charged.
 //
-// It panics if l is nil, if there is no rule, or if a rule cannot work: it has no key, an invalid
-// limit, or the name of another rule. Several rules need a [MultiLimiter], and rules that are
-// settled need an [Adjuster]. If l is a [Registrar], it must accept the rules.
+// It panics if l is nil, if there is no rule, or if a rule cannot work: it has no key, an
+// invalid limit, or the name of another rule. Several rules need a [MultiLimiter], and
+// rules that are settled need an [Adjuster]. If l is a [Registrar], it must accept the
+// rules.
 //
 // The response to every request that the limiter decided about has the RateLimit and
 // RateLimit-Policy fields of draft-ietf-httpapi-ratelimit-headers-11. A denial is 429
-// rate_limit_exceeded with Retry-After. If the cost is over the burst, waiting does not help: the
-// denial has X-Should-Retry: false instead. As problem details ([apierror.Renderer]), its type is
-// the draft's quota-exceeded, and violated-policies names the rules that deny the request.
+// rate_limit_exceeded with Retry-After. If the cost is over the burst, waiting does not
+// help: the denial has X-Should-Retry: false instead. As problem details
+// ([apierror.Renderer]), its type is the draft's quota-exceeded, and violated-policies
+// names the rules that deny the request.
 func New(l Limiter, o *Options, rules ...Rule) func(http.Handler) http.Handler {
 	return newMiddleware(l, o, rules).wrap
 }

@@ -100,7 +100,7 @@ func TestWrappingAgainKeepsTheState(t *testing.T) {
 		require.Equal(t, 200, first.Code, name)
 		require.Equal(t, row.second, second, name)
 	}
-	require.Len(t, log.drain(), 1, "nor is an outage a new one for each request")
+	require.Len(t, log.drain(), 1, "the outage is logged once")
 }
 
 func TestExemptRequestsAreNotCountedOrObserved(t *testing.T) {
@@ -123,7 +123,7 @@ func TestExemptRequestsAreNotCountedOrObserved(t *testing.T) {
 		var h http.Handler
 		h = limit(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if runs++; runs < 5 {
-				require.Equal(t, 200, get(h, "sk_1").Code, name) // within, where nothing is free
+				require.Equal(t, 200, get(h, "sk_1").Code, name) // while all slots are held
 			}
 			ok(w, r)
 		}))
@@ -154,7 +154,8 @@ func TestShadowModeDeniesNothingAndShowsNothing(t *testing.T) {
 	}
 }
 
-// prying is a limiter that records all keys that it can see, and may leave the decisions as they are.
+// prying is a limiter that records all keys that it can see, and may leave the decisions
+// as they are.
 type prying struct {
 	*ratelimit.Memory
 	idle bool
@@ -218,7 +219,7 @@ func TestPanicOfAHookDoesNotAffectOtherRequests(t *testing.T) {
 			h := ratelimit.New(ratelimit.NewMemory(nil), &o, rule)(ok)
 			require.PanicsWithValue(t, "boom", func() { get(h, "sk_1") })
 			boom = false
-			if name != "Observe" { // it comes after the charge
+			if name != "Observe" { // Observe is called after the charge
 				require.Equal(t, 200, get(h, "sk_1").Code)
 			}
 			require.Equal(t, 200, get(h, "sk_1").Code)
@@ -241,11 +242,11 @@ func TestNewPanicsOnInvalidArguments(t *testing.T) {
 		"no rule":                  func() { ratelimit.New(m, nil) },
 		"no key":                   func() { ratelimit.New(m, nil, ratelimit.Rule{}) },
 		"a name twice":             func() { ratelimit.New(m, nil, good, with(func(r *ratelimit.Rule) { r.Name = "default" })) },
-		"a name that is no ASCII":  func() { ratelimit.New(m, nil, with(func(r *ratelimit.Rule) { r.Name = "é" })) },
+		"a name outside of ASCII":  func() { ratelimit.New(m, nil, with(func(r *ratelimit.Rule) { r.Name = "é" })) },
 		"a name with a line break": func() { ratelimit.New(m, nil, with(func(r *ratelimit.Rule) { r.Name = "a\nb" })) },
-		"a name without an end":    func() { ratelimit.New(m, nil, with(func(r *ratelimit.Rule) { r.Name = strings.Repeat("x", 65) })) },
+		"a long name":              func() { ratelimit.New(m, nil, with(func(r *ratelimit.Rule) { r.Name = strings.Repeat("x", 65) })) },
 		"a limit without a window": func() { ratelimit.New(m, nil, with(func(r *ratelimit.Rule) { r.Limit = ratelimit.Limit{Quota: 1} })) },
-		"several rules":            func() { ratelimit.New(single{m}, nil, good, with(func(r *ratelimit.Rule) { r.Name = "b" })) },
+		"no MultiLimiter":          func() { ratelimit.New(single{m}, nil, good, with(func(r *ratelimit.Rule) { r.Name = "b" })) },
 		"OnFailure":                func() { ratelimit.New(m, &ratelimit.Options{OnFailure: 3}, good) },
 		"a nil handler":            func() { ratelimit.New(m, nil, good)(nil) },
 		"MaxKeys":                  func() { ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: -1}) },

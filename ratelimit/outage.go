@@ -9,12 +9,13 @@ import (
 	"time"
 )
 
-// quiet is the least time between the end of an outage in the log and the beginning of the next one.
+// quiet is the least time between the end of an outage in the log and the beginning of
+// the next one.
 const quiet = time.Minute
 
-// outage is a period in which requests fail, which callers may cause again and again. Its beginning
-// and its end are logged. If it begins within a minute after the last record, the beginning is logged
-// when that minute is over and requests still fail.
+// outage is a period in which requests fail, which callers may cause again and again. Its
+// beginning and its end are logged. If it begins within a minute after the last record,
+// the beginning is logged when that minute is over and requests still fail.
 type outage struct {
 	logged atomic.Bool // whether the beginning was logged, and not yet the end
 
@@ -39,8 +40,8 @@ func (o *outage) fails() bool {
 	return true
 }
 
-// works ends the outage if no request has failed for the given time. It reports whether the end must
-// be logged, and how many requests have failed.
+// works ends the outage if no request has failed for the given time. It reports whether
+// the end must be logged, and how many requests have failed.
 func (o *outage) works(after time.Duration) (requests int, ended bool) {
 	if !o.logged.Load() {
 		return 0, false
@@ -70,8 +71,8 @@ func (m *middleware) logFailure(ctx context.Context, err error) {
 	}
 }
 
-// logSuccess logs the end of an outage. While new keys find no room, known keys are still served, so
-// that a full table ends only after a quiet minute.
+// logSuccess logs the end of an outage. While new keys find no room, known keys are still
+// served, so that a full table ends only after a quiet minute.
 func (m *middleware) logSuccess(ctx context.Context) {
 	if n, ended := m.down.works(0); ended {
 		m.logger().LogAttrs(ctx, slog.LevelInfo, "ratelimit: the limiter works again", slog.Int("requests", n))

@@ -60,7 +60,7 @@ func TestOutageIsLoggedWhenItBeginsAndWhenItEnds(t *testing.T) {
 				require.Contains(t, records[0], row.begin)
 				require.Less(t, len(records[0]), 2000)
 				require.NotContains(t, records[0], "\u202e")
-				require.NotContains(t, records[0], "secret", "a limiter's error may hold its URL")
+				require.NotContains(t, records[0], "secret", "an error may contain a URL")
 
 				row.heal()
 				require.Equal(t, 200, get(h, "healthy").Code)
@@ -97,7 +97,7 @@ func TestOutagesAreLoggedTwiceAMinuteAtMost(t *testing.T) {
 		require.LessOrEqual(t, len(records), 22, "%.600q", records)
 		time.Sleep(time.Hour)
 		flap()
-		require.Len(t, log.drain(), 2, "an outage that is alone is logged when it happens")
+		require.Len(t, log.drain(), 2, "an outage after a quiet hour is logged immediately")
 	})
 }
 

@@ -51,7 +51,7 @@ func answered(t *testing.T, h http.Handler, key string) (details, http.Header) {
 		require.NotEmpty(t, d.Detail)
 
 		parsed := apierror.Parse(w.Result())
-		require.ErrorIs(t, parsed, apierror.Code(d.Code), "a client reads it as any other error")
+		require.ErrorIs(t, parsed, apierror.Code(d.Code), "clients parse it as any other error")
 		return d, w.Header()
 	}
 	t.Fatal("never denied")
@@ -68,11 +68,11 @@ func TestProblemDetailsNameTheViolatedRules(t *testing.T) {
 		violated []string
 	}{
 		"one rule":              {[]ratelimit.Rule{byKey("", few)}, []string{"default"}},
-		"a name to be escaped":  {[]ratelimit.Rule{byKey(`a"b\c<`, few)}, []string{`a"b\c<`}},
+		"an escaped name":       {[]ratelimit.Rule{byKey(`a"b\c<`, few)}, []string{`a"b\c<`}},
 		"one of two, the first": {[]ratelimit.Rule{byKey("a", few), byKey("b", many)}, []string{"a"}},
 		"one of two, the last":  {[]ratelimit.Rule{byKey("a", many), byKey("b", few)}, []string{"b"}},
 		"two of three":          {[]ratelimit.Rule{byKey("z", few), byKey("m", many), byKey("a", few)}, []string{"z", "a"}},
-		"for good":              {[]ratelimit.Rule{byKey("m", many), costly}, []string{"costly"}},
+		"cost over the burst":   {[]ratelimit.Rule{byKey("m", many), costly}, []string{"costly"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -85,10 +85,10 @@ func TestProblemDetailsNameTheViolatedRules(t *testing.T) {
 				require.Equal(t, "rate_limit_exceeded", d.Code)
 				require.Equal(t, http.StatusTooManyRequests, d.Status)
 				require.Equal(t, &row.violated, d.Violated)
-				require.NotContains(t, ids, d.RequestID, "one request's answer is not another's")
+				require.NotContains(t, ids, d.RequestID, "requests share an answer")
 				ids = append(ids, d.RequestID)
 				policies, _ := readField(t, header, "RateLimit-Policy", "q", "w")
-				require.Subset(t, policies, *d.Violated, "as they stand in the field")
+				require.Subset(t, policies, *d.Violated, "as in the field")
 			}
 		})
 	}

@@ -9,13 +9,13 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// Rule is a limit on requests: which bucket a request is charged to, and how much it holds. Only Key
-// is required.
+// Rule is a limit on requests: which bucket a request is charged to, and how much it
+// holds. Only Key is required.
 type Rule struct {
-	// Name identifies the rule in the RateLimit fields, in the problem details of a denial, in
-	// events and in [Settle]: 1 to 64 printable ASCII characters. Rules of the same name that use
-	// the same Limiter share buckets, so rules with different limits need different names. If empty,
-	// it is "default".
+	// Name identifies the rule in the RateLimit fields, in the problem details of a
+	// denial, in events and in [Settle]: 1 to 64 printable ASCII characters. Rules of the
+	// same name that use the same Limiter share buckets, so rules with different limits
+	// need different names. If empty, it is "default".
 	Name string
 
 	// Limit is the limit of each key. If zero, it is 100 per second.
@@ -24,33 +24,36 @@ type Rule struct {
 	// Key returns the key of a request. There is no default.
 	Key KeyFunc
 
-	// LimitFor returns the limit of this request's key, such as that of the caller's plan. The zero
-	// Limit is the rule's Limit, and [Unlimited] exempts the request. It should return the same
-	// limit for the same key: where limits differ by route, so must the keys ([Join], [ByPattern]).
-	// An invalid limit is answered with 500 api_error. If nil, every key has the rule's Limit.
+	// LimitFor returns the limit of this request's key, such as that of the caller's
+	// plan. The zero Limit is the rule's Limit, and [Unlimited] exempts the request. It
+	// should return the same limit for the same key: where limits differ by route, so
+	// must the keys ([Join], [ByPattern]). An invalid limit is answered with 500
+	// api_error. If nil, every key has the rule's Limit.
 	LimitFor func(*http.Request) Limit
 
-	// Cost returns the units that a request takes. A cost of 0 is free and never denied. A cost over
-	// the burst is denied for good. A negative one is answered with 500 api_error. If the real cost
-	// is known only later, this is an estimate: see Settled and CostAfter. If nil, the cost is 1.
+	// Cost returns the units that a request takes. A cost of 0 is free and never denied.
+	// A cost over the burst is never allowed. A negative one is answered with 500
+	// api_error. If the real cost is known only later, this is an estimate: see Settled
+	// and CostAfter. If nil, the cost is 1.
 	Cost func(*http.Request) int
 
-	// Settled allows the handler to call [Settle] and [Reset] for this rule. The Limiter must be an
-	// [Adjuster]. It costs each request a few allocations.
+	// Settled allows the handler to call [Settle] and [Reset] for this rule. The Limiter
+	// must be an [Adjuster]. It costs each request a few allocations.
 	Settled bool
 
-	// CostAfter returns the real cost of a request that the handler has not settled itself. It is
-	// called when the handler has returned, with the status that was sent and the request that the
-	// handler got. It is not called after a panic. If it returns a negative value, the estimate
-	// stays charged. The Limiter must be an [Adjuster]. If nil, nothing is settled.
+	// CostAfter returns the real cost of a request that the handler has not settled
+	// itself. It is called when the handler has returned, with the status that was sent
+	// and the request that the handler got. It is not called after a panic. If it returns
+	// a negative value, the estimate stays charged. The Limiter must be an [Adjuster]. If
+	// nil, nothing is settled.
 	CostAfter func(r *http.Request, status int) int
 
-	// Skip exempts a request from the rule, for example a CORS preflight, which has no key. If nil,
-	// no request is exempt.
+	// Skip exempts a request from the rule, for example a CORS preflight, which has no
+	// key. If nil, no request is exempt.
 	Skip func(*http.Request) bool
 
-	// KeyOptional exempts requests without a key from the rule. If false, they are refused with 401
-	// authentication_failed. To use another key instead, see [First].
+	// KeyOptional exempts requests without a key from the rule. If false, they are
+	// refused with 401 authentication_failed. To use another key instead, see [First].
 	KeyOptional bool
 }
 

@@ -114,24 +114,24 @@ func TestCostOverTheBurstIsDeniedWithoutRetryAfter(t *testing.T) {
 	h := ratelimit.New(ratelimit.NewMemory(nil), nil, byKey("small", ratelimit.PerHour(1)), ratelimit.Rule{
 		Key: ratelimit.ByAPIKey, Limit: ratelimit.PerHour(10), Cost: func(r *http.Request) int { return len(r.Header.Values("X-Item")) },
 	})(ok)
-	dear := request("X-Api-Key", "sk_1")
-	dear.Header["X-Item"] = make([]string, 11)
+	costly := request("X-Api-Key", "sk_1")
+	costly.Header["X-Item"] = make([]string, 11)
 	for range 2 {
-		w := serve(h, dear)
+		w := serve(h, costly)
 		require.Equal(t, 429, w.Code)
 		require.Empty(t, w.Header().Values("Retry-After"))
 		require.Equal(t, "false", w.Header().Get("X-Should-Retry"))
 		require.Contains(t, w.Header().Get("RateLimit"), `"default";r=10;`)
 
-		get(h, "sk_1") // now another rule denies it, too, but only for an hour
+		get(h, "sk_1") // now the other rule denies it too, for an hour
 	}
 }
 
 func TestInvalidLimitOrCostIs500(t *testing.T) {
 	t.Parallel()
 	for name, rule := range map[string]ratelimit.Rule{
-		"a limit that is not valid": {LimitFor: func(*http.Request) ratelimit.Limit { return ratelimit.Limit{Quota: -1, Window: time.Second} }},
-		"a negative cost":           {Cost: func(*http.Request) int { return -3 }},
+		"an invalid limit": {LimitFor: func(*http.Request) ratelimit.Limit { return ratelimit.Limit{Quota: -1, Window: time.Second} }},
+		"a negative cost":  {Cost: func(*http.Request) int { return -3 }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -152,21 +152,21 @@ func TestDeniedRequestsAreNotChargedByOtherRules(t *testing.T) {
 		var seen events
 		h := ratelimit.New(ratelimit.NewMemory(nil), &ratelimit.Options{Observe: seen.observe},
 			byKey("key", ratelimit.PerMinute(60)),
-			ratelimit.Rule{Name: "organisation", Limit: ratelimit.PerMinute(2), Key: ratelimit.ByHeader("X-Org")},
+			ratelimit.Rule{Name: "organization", Limit: ratelimit.PerMinute(2), Key: ratelimit.ByHeader("X-Org")},
 		)(ok)
 		send := func() *httptest.ResponseRecorder { return serve(h, request("X-Api-Key", "sk_1", "X-Org", "acme")) }
 
 		require.Equal(t, 200, send().Code)
 		w := send()
 		require.Equal(t, 200, w.Code)
-		require.Equal(t, []string{`"key";q=60;w=60, "organisation";q=2;w=60`}, w.Header().Values("RateLimit-Policy"))
-		require.Equal(t, []string{`"key";r=58;t=1, "organisation";r=0;t=30`}, w.Header().Values("RateLimit"))
-		require.Equal(t, []string{"key allowed", "organisation allowed", "key allowed", "organisation allowed"}, seen.drain())
+		require.Equal(t, []string{`"key";q=60;w=60, "organization";q=2;w=60`}, w.Header().Values("RateLimit-Policy"))
+		require.Equal(t, []string{`"key";r=58;t=1, "organization";r=0;t=30`}, w.Header().Values("RateLimit"))
+		require.Equal(t, []string{"key allowed", "organization allowed", "key allowed", "organization allowed"}, seen.drain())
 
 		for range 3 {
 			w = send()
 			require.Equal(t, 429, w.Code)
-			require.Equal(t, `"key";r=58;t=1, "organisation";r=0;t=30`, w.Header().Get("RateLimit"), "the key is not charged")
+			require.Equal(t, `"key";r=58;t=1, "organization";r=0;t=30`, w.Header().Get("RateLimit"), "the key is not charged")
 			require.Equal(t, []string{"30"}, w.Header().Values("Retry-After"))
 		}
 		require.Contains(t, seen.drain(), "key denied")

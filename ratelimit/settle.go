@@ -16,21 +16,23 @@ var (
 	errReset   = fmt.Errorf("ratelimit: the limiter cannot reset a bucket: %w", errors.ErrUnsupported)
 )
 
-// Settle charges the real cost of a request by the named rule, which must have Settled set. Rule.Cost
-// was charged before the handler ran, as an estimate. Settle gives the difference back, or takes it.
-// Taking is never denied: the bucket may go into debt, and then admits nothing until the debt is
-// paid. Settle(ctx, rule, 0) gives everything back.
+// Settle charges the real cost of a request by the named rule, which must have Settled
+// set. Rule.Cost was charged before the handler ran, as an estimate. Settle gives the
+// difference back, or takes it. Taking is never denied: the bucket may go into debt, and
+// then admits nothing until the debt is paid. Settle(ctx, rule, 0) gives everything back.
 //
 //	answer := model.Complete(ctx, prompt)
 //	ratelimit.Settle(ctx, "tokens", answer.Usage.Total)
 //
-// The context is that of the request, or derived from it. A request whose context has ended, since
-// its client has gone, is settled too, and so is one whose handler has returned.
+// The context is that of the request, or derived from it. A request whose context has
+// ended, since its client has gone, is settled too, and so is one whose handler has
+// returned.
 //
-// Only the first Settle or [Reset] of a rule has an effect on a request. Later ones return an error.
-// A cost over 1e9 counts as 1e9. Settle returns nil if the rule charged nothing: the rule did not
-// apply, or the limiter failed. Other errors are a negative cost, an unknown rule, and errors of the
-// limiter. After an error the estimate stays charged, unless only the limiter's reply was lost.
+// Only the first Settle or [Reset] of a rule has an effect on a request. Later ones
+// return an error. A cost over 1e9 counts as 1e9. Settle returns nil if the rule charged
+// nothing: the rule did not apply, or the limiter failed. Other errors are a negative
+// cost, an unknown rule, and errors of the limiter. After an error the estimate stays
+// charged, unless only the limiter's reply was lost.
 func Settle(ctx context.Context, rule string, cost int) error {
 	if cost < 0 {
 		return errCost
@@ -42,10 +44,10 @@ func Settle(ctx context.Context, rule string, cost int) error {
 	return s.settle(ctx, cost)
 }
 
-// Reset fills the bucket that the named rule has charged for this request, for example when a login
-// succeeds after failed ones. The request itself costs nothing then. The error is
-// errors.ErrUnsupported if the limiter is not a [Resetter]. All else is as for [Settle]. To reset a
-// bucket without a request of its caller, use the Resetter.
+// Reset fills the bucket that the named rule has charged for this request, for example
+// when a login succeeds after failed ones. The request itself costs nothing then. The
+// error is errors.ErrUnsupported if the limiter is not a [Resetter]. All else is as for
+// [Settle]. To reset a bucket without a request of its caller, use the Resetter.
 func Reset(ctx context.Context, rule string) error {
 	s, err := findSettlement(ctx, rule)
 	if err != nil {
@@ -108,8 +110,8 @@ func findSettlement(ctx context.Context, rule string) (*settlement, error) {
 	return nil, fmt.Errorf("ratelimit: the request has no rule %.64q that is Settled", rule)
 }
 
-// newSettlements returns those of a request, also for rules that have charged nothing: to settle one of
-// these is no mistake. If by is nil, no rule has.
+// newSettlements returns those of a request, also for rules that have charged nothing: to
+// settle one of these is no mistake. If by is nil, no rule has.
 func (m *middleware) newSettlements(r *http.Request, items []item, by Limiter) *settlements {
 	all := new(settlements)
 	all.outer, _ = r.Context().Value(settlementsKey{}).(*settlements)

@@ -28,7 +28,8 @@ func tokens(name string) ratelimit.Rule {
 	}
 }
 
-// left returns what remains in the bucket of a rule. During a test, an hour's limit gives nothing back.
+// left returns what remains in the bucket of a rule. During a test, an hour's limit gives
+// nothing back.
 func left(t *testing.T, l ratelimit.Limiter, rule, key string) int {
 	t.Helper()
 	d, err := l.Take(t.Context(), ratelimit.Charge{Rule: rule, Key: "api_key:" + key, Limit: ratelimit.PerHour(100)})
@@ -66,12 +67,12 @@ func TestSettleChargesTheRealCost(t *testing.T) {
 		"one less":               {[]string{"tokens=59"}, 41, ""},
 		"nothing":                {[]string{"tokens=0"}, 100, ""},
 		"more than a burst":      {[]string{"tokens=1000"}, 0, ""},
-		"more than there can be": {[]string{"tokens=9223372036854775807"}, 0, ""},
+		"more than 1e9":          {[]string{"tokens=9223372036854775807"}, 0, ""},
 		"twice":                  {[]string{"tokens=10", "tokens=20"}, 90, "ratelimit: the request is already settled\n"},
-		"less than nothing":      {[]string{"tokens=-1"}, 40, "ratelimit: a Charge's Cost is negative\n"},
+		"a negative cost":        {[]string{"tokens=-1"}, 40, "ratelimit: a Charge's Cost is negative\n"},
 		"another rule":           {[]string{"other=10"}, 40, "ratelimit: the request has no rule \"other\" that is Settled\n"},
-		"a rule that is not":     {[]string{"requests=10"}, 40, "ratelimit: the request has no rule \"requests\" that is Settled\n"},
-		"less, after a mistake":  {[]string{"tokens=-1", "tokens=10"}, 90, "ratelimit: a Charge's Cost is negative\n"},
+		"a rule without Settled": {[]string{"requests=10"}, 40, "ratelimit: the request has no rule \"requests\" that is Settled\n"},
+		"less, after an error":   {[]string{"tokens=-1", "tokens=10"}, 90, "ratelimit: a Charge's Cost is negative\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -113,7 +114,7 @@ func TestDeniedRequestsOfSettledRulesReachNoHandler(t *testing.T) {
 	t.Parallel()
 	reached := 0
 	h := ratelimit.New(ratelimit.NewMemory(nil), nil, tokens("tokens"))(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ }))
-	for range 3 { // of which one is admitted, at 60 of 100
+	for range 3 { // only one fits, at 60 of 100
 		get(h, "sk_1")
 	}
 	require.Equal(t, http.StatusUnauthorized, get(h, "").Code)
@@ -154,7 +155,7 @@ func TestSettleWithADerivedContext(t *testing.T) {
 			require.NoError(t, (<-late)())
 		}
 		require.Equal(t, 90, left(t, m, "tokens", name), name)
-		require.NoError(t, ctxErr, "a back end must not be kept from it")
+		require.NoError(t, ctxErr, "Adjust must not be canceled")
 	}
 	require.Error(t, ratelimit.Settle(t.Context(), "tokens", 1))
 	require.Error(t, ratelimit.Reset(t.Context(), "tokens"))
@@ -243,6 +244,7 @@ func TestCostAfterGetsTheStatus(t *testing.T) {
 
 			atOnce(t, s, 1, "X-Api-Key", "sk_1", "X-How", row.how)
 			time.Sleep(10 * time.Second)
+			synctest.Wait()
 
 			require.Equal(t, row.status, status, row.how)
 			require.Equal(t, row.how == "stream", ended == 3*time.Second, "CostAfter is called after the stream")
@@ -255,22 +257,22 @@ func TestResetFillsTheBucket(t *testing.T) {
 	t.Parallel()
 	m := ratelimit.NewMemory(nil)
 	fails := true
-	rule := tokens("log-in")
-	rule.CostAfter = func(*http.Request, int) int { return 1000 } // not for what was reset
+	rule := tokens("login")
+	rule.CostAfter = func(*http.Request, int) int { return 1000 } // not called after a Reset
 	h := ratelimit.New(m, nil, rule)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !fails {
-			require.NoError(t, ratelimit.Reset(r.Context(), "log-in"))
-			require.Error(t, ratelimit.Reset(r.Context(), "log-in"))
-			require.Error(t, ratelimit.Settle(r.Context(), "log-in", 3))
+			require.NoError(t, ratelimit.Reset(r.Context(), "login"))
+			require.Error(t, ratelimit.Reset(r.Context(), "login"))
+			require.Error(t, ratelimit.Settle(r.Context(), "login", 3))
 		}
 		ok(w, r)
 	}))
 	require.Equal(t, 200, get(h, "sk_1").Code)
 	require.Equal(t, 429, get(h, "sk_1").Code)
-	require.NoError(t, m.Reset(t.Context(), "log-in", "api_key:sk_1"))
+	require.NoError(t, m.Reset(t.Context(), "login", "api_key:sk_1"))
 	fails = false
 	require.Equal(t, 200, get(h, "sk_1").Code)
-	require.Equal(t, 100, left(t, m, "log-in", "sk_1"))
+	require.Equal(t, 100, left(t, m, "login", "sk_1"))
 }
 
 // adjustable is a limiter without Reset.
@@ -298,8 +300,8 @@ func TestSettleOfARequestThatWasNotCharged(t *testing.T) {
 	unlimited.LimitFor = func(*http.Request) ratelimit.Limit { return ratelimit.Unlimited() }
 	optional := tokens("tokens")
 	optional.KeyOptional, optional.Key = true, ratelimit.ByHeader("X-Org")
-	dear := tokens("tokens")
-	dear.Cost = func(*http.Request) int { return 101 }
+	costly := tokens("tokens")
+	costly.Cost = func(*http.Request) int { return 101 }
 	keyless := tokens("tokens")
 	keyless.Key = ratelimit.ByHeader("X-Org")
 	for name, row := range map[string]struct {
@@ -311,7 +313,7 @@ func TestSettleOfARequestThatWasNotCharged(t *testing.T) {
 		"unlimited":        {rule: unlimited},
 		"without a key":    {rule: optional},
 		"bypassed":         {rule: tokens("tokens"), o: ratelimit.Options{OnFailure: ratelimit.FailOpen}, err: errDown},
-		"denied in shadow": {rule: dear, o: ratelimit.Options{Shadow: true}},
+		"denied in shadow": {rule: costly, o: ratelimit.Options{Shadow: true}},
 		"no key in shadow": {rule: keyless, o: ratelimit.Options{Shadow: true}},
 		"failed in shadow": {rule: tokens("tokens"), o: ratelimit.Options{Shadow: true, OnFailure: ratelimit.FailClosed}, err: errDown},
 	} {
@@ -323,7 +325,7 @@ func TestSettleOfARequestThatWasNotCharged(t *testing.T) {
 			h := ratelimit.New(l, &row.o, row.rule)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				ran++
 				require.NoError(t, ratelimit.Reset(r.Context(), "tokens"))
-				require.Error(t, ratelimit.Settle(r.Context(), "tokens", 70), "once is enough")
+				require.Error(t, ratelimit.Settle(r.Context(), "tokens", 70), "already settled")
 				ok(w, r)
 			}))
 			require.Equal(t, 200, get(h, "sk_1").Code)
@@ -374,11 +376,11 @@ func TestFailedSettleKeepsTheEstimate(t *testing.T) {
 	l := unsettled{ratelimit.NewMemory(nil)}
 	h := ratelimit.New(l, &ratelimit.Options{Logger: log.logger()}, rule)(settling)
 	w := serve(h, request("X-Api-Key", "sk_1", "X-Settle", "tokens=10"))
-	require.Equal(t, errAdjust.Error()+"\n", w.Body.String(), "the handler knows, so nobody else needs to")
+	require.Equal(t, errAdjust.Error()+"\n", w.Body.String(), "the handler has the error, so it is not logged")
 	require.Empty(t, log.drain())
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	for i := range 10 { // whether the client is still there says nothing about the limiter
+	for i := range 10 { // a canceled request does not hide the error
 		require.Equal(t, 200, serve(h, request("X-Api-Key", strconv.Itoa(i)).WithContext(gone)).Code)
 	}
 	require.NotEmpty(t, log.drain())
@@ -428,7 +430,7 @@ func TestSettledRulesReturnPatternAndForm(t *testing.T) {
 	require.Equal(t, "POST /upload/{id}", seen.Pattern)
 	require.NotNil(t, seen.MultipartForm)
 	_, err = seen.MultipartForm.File["file"][0].Open()
-	require.ErrorIs(t, err, os.ErrNotExist, "net/http has removed it")
+	require.ErrorIs(t, err, os.ErrNotExist, "net/http has removed the file")
 }
 
 func TestEveryRuleIsSettledByCostAfter(t *testing.T) {

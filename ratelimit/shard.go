@@ -13,8 +13,8 @@ const (
 	idle      = time.Minute // how long a bucket stays full before it is dropped, while there is room
 )
 
-// shard is one part of a Memory. Its methods, except take and stats, need the lock, and use the
-// time that advance has set.
+// shard is one part of a Memory. Its methods, except take and stats, need the lock, and
+// use the time that advance has set.
 type shard struct {
 	mu sync.Mutex
 	table
@@ -26,9 +26,9 @@ type shard struct {
 	refused uint64
 }
 
-// advance moves the clock of the shard to now. The clock never goes back: an older time would rewind
-// a rate.Limiter, which would add the units of the same span again. A bucket that was dropped when it
-// was full would be missing at a time when it was not.
+// advance moves the clock of the shard to now. The clock never goes back: an older time
+// would rewind a rate.Limiter, which would add the units of the same span again. A bucket
+// that was dropped when it was full would be missing at a time when it was not.
 func (s *shard) advance(now time.Time) {
 	if now.After(s.now) {
 		s.now = now
@@ -62,8 +62,8 @@ func (s *shard) take(now time.Time, id bucketID, c *Charge) (Decision, error) {
 // needsBucket reports whether the charge can change a bucket.
 func (c *Charge) needsBucket() bool { return c.Cost > 0 && c.Cost <= c.Limit.burst() }
 
-// charge takes the units of c from the bucket if it holds as many, and reports whether the charge is
-// allowed. The entry may be nil if c needs no bucket.
+// charge takes the units of c from the bucket if it holds as many, and reports whether
+// the charge is allowed. The entry may be nil if c needs no bucket.
 func (s *shard) charge(e *entry, c *Charge) bool {
 	if !c.needsBucket() {
 		return c.Cost == 0
@@ -74,7 +74,7 @@ func (s *shard) charge(e *entry, c *Charge) bool {
 	return e.bucket.AllowN(s.now, c.Cost)
 }
 
-// setLimit gives a bucket another limit. Its units stay, as far as the new burst holds them.
+// setLimit gives a bucket another limit. Its units stay, up to the new burst.
 func (s *shard) setLimit(e *entry, l Limit) {
 	e.owes = uint32(ceilSecond(s.now.Sub(s.since)+s.untilFull(e, s.now)) / time.Second)
 	e.limit = pack(l)
@@ -82,8 +82,8 @@ func (s *shard) setLimit(e *entry, l Limit) {
 	e.bucket.SetBurstAt(s.now, l.burst())
 }
 
-// refund gives back the units that a charge has just taken. That is exact: whole units leave a
-// float64 that holds at least as many, and come back to it, without rounding.
+// refund gives back the units that a charge has just taken. That is exact: whole units
+// leave a float64 that holds at least as many, and come back to it, without rounding.
 func (s *shard) refund(id bucketID, cost int) {
 	if e := s.bucket(id); e != nil {
 		e.bucket.AllowN(s.now, -cost)
@@ -109,8 +109,8 @@ func (s *shard) adjust(id bucketID, c *Charge) error {
 	return nil
 }
 
-// insert adds a full bucket. It returns nil if there is no room for one. The buckets in keep are not
-// dropped to make room.
+// insert adds a full bucket. It returns nil if there is no room for one. The buckets in
+// keep are not dropped to make room.
 func (s *shard) insert(id bucketID, l Limit, keep []bucketID) *entry {
 	if s.since.IsZero() {
 		s.since = s.now
@@ -122,14 +122,16 @@ func (s *shard) insert(id bucketID, l Limit, keep []bucketID) *entry {
 	}
 	e := s.add(id)
 	e.limit = pack(l)
-	// A zero rate.Limiter was empty in the year 1. With its limit since then, it is full now.
+	// A zero rate.Limiter was empty in the year 1. With its limit since then, it is full
+	// now.
 	e.bucket.SetBurstAt(time.Time{}, l.burst())
 	e.bucket.SetLimitAt(time.Time{}, l.rate())
 	return e
 }
 
-// reclaim drops full buckets, which are like new ones. Checking two for each one that is added keeps
-// up with any flood. While there is room, buckets stay for a minute, since their keys may come back.
+// reclaim drops full buckets, which are like new ones. Checking two for each one that is
+// added keeps up with any flood. While there is room, buckets stay for a minute, since
+// their keys may come back.
 func (s *shard) reclaim() {
 	at := s.now
 	if !s.full() {
@@ -143,8 +145,8 @@ func (s *shard) reclaim() {
 	}
 }
 
-// makeRoom drops a bucket from a full table, and reports whether it did. Unless the bucket is full,
-// that counts as an eviction, which a shard that refuses does not make.
+// makeRoom drops a bucket from a full table, and reports whether it did. Unless the
+// bucket is full, that counts as an eviction, which a shard that refuses does not make.
 func (s *shard) makeRoom(keep []bucketID) bool {
 	slot, untilFull := s.fullest(keep)
 	if slot == 0 || untilFull > 0 && s.refuse {
@@ -157,10 +159,10 @@ func (s *shard) makeRoom(keep []bucketID) bool {
 	return true
 }
 
-// fullest returns, from a random sample, the slot of the bucket that is full the soonest, and the
-// time until then. Evicting the least recently used bucket instead would let a caller evict the
-// bucket that it has drained, with a flood of new keys. The slot is 0 if all of the sample are to be
-// kept.
+// fullest returns, from a random sample, the slot of the bucket that is full the soonest,
+// and the time until then. Evicting the least recently used bucket instead would let a
+// caller evict the bucket that it has drained, with a flood of new keys. The slot is 0 if
+// all of the sample are to be kept.
 func (s *shard) fullest(keep []bucketID) (fullest uint32, untilFull time.Duration) {
 	slot := rand.Uint32N(s.used)
 	for range min(sampled+len(keep), int(s.used)) {
@@ -176,9 +178,9 @@ func (s *shard) fullest(keep []bucketID) (fullest uint32, untilFull time.Duratio
 	return fullest, untilFull
 }
 
-// untilFull returns the time until the bucket can be dropped: when it is full, by its own limit and by
-// those that it had before. A bucket that was drained under a large limit, and is full under a small
-// one, would come back as a full bucket of the large limit.
+// untilFull returns the time until the bucket can be dropped: when it is full, by its own
+// limit and by those that it had before. A bucket that was drained under a large limit,
+// and is full under a small one, would come back as a full bucket of the large limit.
 func (s *shard) untilFull(e *entry, at time.Time) time.Duration {
 	owed := max(time.Duration(e.owes)*time.Second-at.Sub(s.since), 0)
 	l := e.limit.unpack()

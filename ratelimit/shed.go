@@ -11,11 +11,12 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// Class is how much a request matters when there are too many. The zero Class is ClassNormal.
+// Class is how much a request matters when there are too many. The zero Class is
+// ClassNormal.
 type Class int
 
-// The classes, and the share of the capacity from which on [Shed] refuses them with the default
-// reserve.
+// The classes, and the share of the capacity from which on [Shed] refuses them with the
+// default reserve.
 const (
 	ClassLow      Class = iota - 1 // can wait, such as test mode and batches: from 60 %
 	ClassNormal                    // from 80 %
@@ -28,18 +29,19 @@ type ShedOptions struct {
 	// Rule is the name in events. If empty, it is "shed".
 	Rule string
 
-	// Reserve is the share of the capacity, less than 1, that ClassNormal requests leave free.
-	// ClassLow also leaves a quarter of the rest. ClassHigh leaves half of the reserve. If zero, it
-	// is 0.2. If negative, there is no reserve.
+	// Reserve is the share of the capacity, less than 1, that ClassNormal requests leave
+	// free. ClassLow also leaves a quarter of the rest. ClassHigh leaves half of the
+	// reserve. If zero, it is 0.2. If negative, there is no reserve.
 	Reserve float64
 
-	// Hysteresis is the share of the capacity, less than 1, that must become free before a refused
-	// class is admitted again, so that Shed does not alternate with every request. ClassCritical is
-	// admitted as soon as there is room. If zero, it is 0.1. If negative, there is none.
+	// Hysteresis is the share of the capacity, less than 1, that must become free before
+	// a refused class is admitted again, so that Shed does not alternate with every
+	// request. ClassCritical is admitted as soon as there is room. If zero, it is 0.1. If
+	// negative, there is none.
 	Hysteresis float64
 
-	// RetryAfter is how long a refused request is told to wait, rounded up to whole seconds. If zero,
-	// it is a second.
+	// RetryAfter is how long a refused request is told to wait, rounded up to whole
+	// seconds. If zero, it is a second.
 	RetryAfter time.Duration
 
 	// Skip exempts a request, such as a health check. If nil, no request is exempt.
@@ -49,26 +51,27 @@ type ShedOptions struct {
 	// refused.
 	Shadow bool
 
-	// Observe is called with the outcome of every request. It must not block, since the request
-	// waits for it. If nil, nothing is observed.
+	// Observe is called with the outcome of every request. It must not block, since the
+	// request waits for it. If nil, nothing is observed.
 	Observe func(context.Context, Event)
 }
 
-// Shed returns a middleware that refuses requests with 503 service_unavailable if too many run in
-// this process, the least important ones first. Capacity is the number of requests that the process
-// serves well at the same time, for example that of its workers or database connections. Each class
-// is refused when the process runs more than its share of the capacity: see [ShedOptions]. If a class
-// is refused, so are all below it. Since every process keeps a share for ClassCritical, so does the
-// fleet. Shed panics if the capacity is not positive.
+// Shed returns a middleware that refuses requests with 503 service_unavailable if too
+// many run in this process, the least important ones first. Capacity is the number of
+// requests that the process serves well at the same time, for example that of its workers
+// or database connections. Each class is refused when the process runs more than its
+// share of the capacity: see [ShedOptions]. If a class is refused, so are all below it.
+// Since every process keeps a share for ClassCritical, so does the fleet. Shed panics if
+// the capacity is not positive.
 //
-// The class function returns the class of a request, for example by its route. A header that the
-// client may set is not safe. If the class depends on the principal, Shed must be inside of
-// authentication, and then does not save the work of that. If class is nil, all requests are
-// ClassNormal.
+// The class function returns the class of a request, for example by its route. A header
+// that the client may set is not safe. If the class depends on the principal, Shed must
+// be inside of authentication, and then does not save the work of that. If class is nil,
+// all requests are ClassNormal.
 //
-// A request holds its slot until its handler returns or panics. A hijacked connection does not hold
-// one. The problem type of a refusal is temporary-reduced-capacity of the RateLimit draft, without
-// violated-policies, since the caller has violated none.
+// A request holds its slot until its handler returns or panics. A hijacked connection
+// does not hold one. The problem type of a refusal is temporary-reduced-capacity of the
+// RateLimit draft, without violated-policies, since the caller has violated none.
 func Shed(capacity int, class func(*http.Request) Class, o *ShedOptions) func(http.Handler) http.Handler {
 	if capacity <= 0 {
 		panic("ratelimit: Shed needs a positive capacity")
@@ -110,8 +113,8 @@ type shed struct {
 // levels are the states of the classes, from ClassLow on.
 type levels [ClassCritical - ClassLow + 1]level
 
-// level is the state of one class: it is refused when stop slots are held, and admitted again when
-// no more than resume are.
+// level is the state of one class: it is refused when stop slots are held, and admitted
+// again when no more than resume are.
 type level struct {
 	stop, resume int
 	refused      bool
@@ -145,8 +148,8 @@ func (s *shed) wrap(next http.Handler) http.Handler {
 	})
 }
 
-// enter takes a slot, and reports whether one was free for the class. In shadow mode it takes one in
-// any case.
+// enter takes a slot, and reports whether one was free for the class. In shadow mode it
+// takes one in any case.
 func (s *shed) enter(c Class) (free bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -34,8 +34,8 @@ var slow = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	}
 })
 
-// atOnce sends n requests at the same time, and returns how many were answered with each status: 0 for
-// no answer.
+// atOnce sends n requests at the same time, and returns how many were answered with each
+// status: 0 for no answer.
 func atOnce(t *testing.T, s *memhttp.Server, n int, headers ...string) map[int]int {
 	t.Helper()
 	var mu sync.Mutex

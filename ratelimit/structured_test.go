@@ -143,8 +143,8 @@ func TestParseList(t *testing.T) {
 	}
 }
 
-// readField returns the names and the parameters in a RateLimit field. Anything else than the draft
-// allows fails the test.
+// readField returns the names and the parameters in a RateLimit field. Anything else than
+// the draft allows fails the test.
 func readField(t *testing.T, h http.Header, field string, required ...string) (names []string, params []map[string]any) {
 	t.Helper()
 	list, err := parseList(h.Values(field))

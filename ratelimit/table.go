@@ -33,12 +33,12 @@ func (p packedLimit) unpack() Limit {
 	return Limit{Quota: int(p.quota), Window: p.window, Burst: int(p.burst)}
 }
 
-// perBlock is the number of entries in a block: as many as fit into 8 KiB, beside the 8 bytes that
-// the runtime puts before them.
+// perBlock is the number of entries in a block: as many as fit into 8 KiB, beside the 8
+// bytes that the runtime puts before them.
 const perBlock = 68
 
-// table is a chained hash table of entries. They live in blocks and never move, so that the table
-// grows without copying. Slots are numbered from 1; slot 0 is none.
+// table is a chained hash table of entries. They live in blocks and never move, so that
+// the table grows without copying. Slots are numbered from 1; slot 0 is none.
 type table struct {
 	capacity uint32
 	heads    []uint32 // the first slot of each chain
@@ -71,7 +71,8 @@ func (t *table) find(id bucketID) uint32 {
 // full reports whether there is no room for another bucket.
 func (t *table) full() bool { return t.live == t.capacity }
 
-// add returns a new entry for a bucket that the table does not hold. The table must not be full.
+// add returns a new entry for a bucket that the table does not hold. The table must not
+// be full.
 func (t *table) add(id bucketID) *entry {
 	if t.heads == nil {
 		t.heads = make([]uint32, t.capacity)

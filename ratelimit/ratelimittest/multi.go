@@ -158,8 +158,9 @@ func errorChargesNone(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Durati
 	remains(t, l, good, 10)
 }
 
-// deniedUnseen charges a full bucket together with an empty one, from many goroutines. If a limiter
-// charges the full one and gives the units back after the denial, others see it empty in between.
+// deniedUnseen charges a full bucket together with an empty one, from many goroutines. If
+// a limiter charges the full one and gives the units back after the denial, others see it
+// empty in between.
 func deniedUnseen(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
 	full := ratelimit.Charge{Rule: "full", Key: "k", Limit: ratelimit.PerHour(1), Cost: 1}
 	empty := ratelimit.Charge{Rule: "empty", Key: "k", Limit: ratelimit.PerHour(1), Cost: 1}
@@ -228,8 +229,8 @@ func concurrentSets(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration
 	}
 }
 
-// randomSets charges random costs to random sets of buckets, with limits that change now and then, and
-// compares each decision with the bucket.
+// randomSets charges random costs to random sets of buckets, with limits that change now
+// and then, and compares each decision with the bucket.
 func randomSets(t *testing.T, l ratelimit.MultiLimiter, advance func(time.Duration)) {
 	rnd := rand.New(rand.NewPCG(5, 6))
 	for i := range 20 {

@@ -1,5 +1,5 @@
-// Package ratelimittest tests implementations of ratelimit.Limiter. It imports only the standard
-// library beside that.
+// Package ratelimittest tests implementations of ratelimit.Limiter. It imports only the
+// standard library beside that.
 package ratelimittest
 
 import (
@@ -11,11 +11,12 @@ import (
 )
 
 // Run tests a limiter. It also tests the interfaces that the limiter implements of
-// [ratelimit.MultiLimiter], [ratelimit.Adjuster], [ratelimit.Resetter] and [ratelimit.Registrar].
+// [ratelimit.MultiLimiter], [ratelimit.Adjuster], [ratelimit.Resetter] and
+// [ratelimit.Registrar].
 //
-// Run calls newLimiter once, and then once for each test, with its t, which may be used for cleanup.
-// It returns a limiter without buckets, and a function that moves the limiter's clock forward.
-// Otherwise the clock must stand still.
+// Run calls newLimiter once, and then once for each test, with its t, which may be used
+// for cleanup. It returns a limiter without buckets, and a function that moves the
+// limiter's clock forward. Otherwise the clock must stand still.
 //
 //	func TestLimiter(t *testing.T) {
 //		ratelimittest.Run(t, func(t *testing.T) (ratelimit.Limiter, func(time.Duration)) {
@@ -24,8 +25,9 @@ import (
 //		})
 //	}
 //
-// A limiter may round times to microseconds. Run does not test what depends on another clock, such as
-// a server that expires keys, or what happens when a clock is set back. Test that as well.
+// A limiter may round times to microseconds. Run does not test what depends on another
+// clock, such as a server that expires keys, or what happens when a clock is set back.
+// Test that as well.
 func Run(t *testing.T, newLimiter func(t *testing.T) (ratelimit.Limiter, func(time.Duration))) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

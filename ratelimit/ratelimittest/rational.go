@@ -42,15 +42,15 @@ func (b *rational) advance(d time.Duration) {
 	b.hold()
 }
 
-// over returns the tokens that are left after a charge, which may be negative, and the time in which as
-// many come back.
+// over returns the tokens that are left after a charge, which may be negative, and the
+// time in which as many come back.
 func (b *rational) over(cost int) (float64, time.Duration) {
 	left, _ := new(big.Rat).Sub(b.tokens, rat(cost)).Float64()
 	return left, time.Duration(left * float64(b.limit.Window) / float64(b.limit.Quota))
 }
 
-// check compares a decision with the bucket, with a tolerance of a millisecond, since small errors may
-// add up.
+// check compares a decision with the bucket, with a tolerance of a millisecond, since
+// small errors may add up.
 func (b *rational) check(t *testing.T, c ratelimit.Charge, d ratelimit.Decision, charged bool) {
 	t.Helper()
 	_, ahead := b.over(c.Cost)

@@ -88,8 +88,8 @@ func concurrentCharges(t *testing.T, l ratelimit.Limiter, advance func(time.Dura
 	}
 }
 
-// unitsInTime checks buckets at the instants at which units come back, where floating point may be
-// slightly less than a whole unit.
+// unitsInTime checks buckets at the instants at which units come back, where floating
+// point may be slightly less than a whole unit.
 func unitsInTime(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
 	advance(1_234_567 * time.Microsecond) // the last digits of the time must count
 	for i, unit := range []time.Duration{time.Millisecond, 300 * time.Millisecond, 7 * time.Second, 12 * time.Second, 131 * time.Second} {
@@ -113,8 +113,8 @@ func unitsInTime(t *testing.T, l ratelimit.Limiter, advance func(time.Duration))
 	}
 }
 
-// model is a token bucket in integers. A token is limit.Window units, and limit.Quota units come back
-// in each nanosecond.
+// model is a token bucket in integers. A token is limit.Window units, and limit.Quota
+// units come back in each nanosecond.
 type model struct {
 	limit  ratelimit.Limit
 	burst  int64
@@ -151,7 +151,8 @@ func randomLimit(rnd *rand.Rand) ratelimit.Limit {
 	}
 }
 
-// randomCharges compares with the model, except where the decision depends on less than slack.
+// randomCharges compares with the model, except where the decision depends on less than
+// slack.
 func randomCharges(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for i := range 20 {
@@ -189,7 +190,8 @@ func exactRetryAfter(t *testing.T, l ratelimit.Limiter, advance func(time.Durati
 	for i := 0; denials < 100; i++ {
 		limit := randomLimit(rnd)
 		burst := int(newModel(limit).burst)
-		// Two buckets with the same history: one is charged a second early, the other in time.
+		// Two buckets with the same history: one is charged a second early, the other in
+		// time.
 		early := ratelimit.Charge{Rule: "early", Key: string(rune(0x4e00 + i)), Limit: limit, Cost: 1}
 		inTime := early
 		inTime.Rule = "in time"
