@@ -484,6 +484,17 @@ func TestARecordingIsWholeOrNotRepeated(t *testing.T) {
 	})
 }
 
+// deadlineHook is a context that calls a function when it is asked for its deadline.
+type deadlineHook struct {
+	context.Context
+	hook func()
+}
+
+func (c deadlineHook) Deadline() (time.Time, bool) {
+	c.hook()
+	return c.Context.Deadline()
+}
+
 func TestARecordingGivenUpWhileItIsDecidedIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -495,12 +506,11 @@ func TestARecordingGivenUpWhileItIsDecidedIsNotRepeated(t *testing.T) {
 		})
 		tr := transport(base)
 		tr.Policy = &retry.Policy{RecordBody: 3, BaseDelay: -1, Budget: budget}
-		tr.Breaker = &retry.Breaker{FailureRatio: -1}
-		tr.Group = func(r *http.Request) string { // called for the budget, after the decision to retry
-			_, _ = io.ReadAll(sent) // as the base's own goroutine may
-			return retry.Origin(r.URL)
-		}
-		ctx, report := retry.WithReport(t.Context())
+		ctx, report := retry.WithReport(deadlineHook{t.Context(), func() {
+			if sent != nil { // the Transport is deciding on a retry
+				_, _ = io.ReadAll(sent) // as the base's own goroutine may
+			}
+		}})
 		req, _ := post(t, "payload", false)
 
 		resp, err := tr.RoundTrip(req.WithContext(ctx))

@@ -1,6 +1,7 @@
 package retry
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,88 +12,84 @@ import (
 	"github.com/seawall-go/seawall/internal/plain"
 )
 
-// A Breaker stops sending to a host that only fails, and finds out soon when the host is well
-// again. It keeps a circuit for every group of requests: for every scheme, host and port, or what
-// [Transport.Group] says.
+// A Breaker stops sending to a host on which everything fails, and notices soon when the host
+// works again. It keeps a circuit for every group of requests (see [Transport.Group]): by default
+// for every scheme, host and port.
 //
 // A 5xx other than 501, a transport error and an attempt that AttemptTimeout ended are failures. A
 // status below 400 is a success. A 429, any other 4xx, a 501 and a call that its caller canceled
-// say nothing about the host's health and are not counted.
+// say nothing about the host, and do not count.
 //
-// A closed circuit lets every attempt through. It opens when an attempt fails and, of the attempts
-// that ended within Window,
+// A closed circuit lets every attempt through. It opens when an attempt fails and, among the
+// attempts that ended within Window, there are at least MinCalls, and
 //
-//   - there are at least MinCalls, and FailureRatio of them failed; or
-//   - there are at least MinCalls, the last of them all failed, and these failures took a tenth
-//     of a second or more. That must be half of MinCalls in a row if all before succeeded,
-//     MinCalls if half of those failed, and accordingly in between, but no fewer than five.
+//   - FailureRatio of them failed, or
+//   - the last ones all failed, over a tenth of a second or more. This takes MinCalls/2 failures
+//     in a row if all attempts before them succeeded, MinCalls if half of those failed, in
+//     proportion in between, and five at least.
 //
-// The second rule finds an outage that the successes before it would outvote for a while. A host
-// that fails a part of all requests does not meet it, nor one of many connections that lost some of
-// them in the same moment.
+// The second rule finds an outage that the successes before it would outvote for a while. A host on
+// which only some requests fail does not meet it, nor does a host that loses some of its many
+// connections in one moment.
 //
-// An open circuit refuses attempts with a [CircuitOpenError]. From time to time it lets one of them
-// through to probe the host: the first after ProbeAfter, and the next after twice that, up to
-// ProbeEvery. Each of these intervals is shortened by a random part of up to a half, so that many
-// processes do not probe in step. A probe is sent when its time has come, whether or not an earlier
-// one has ended, so one that hangs holds up nothing.
+// An open circuit refuses attempts with a [CircuitOpenError]. From time to time it lets one through
+// as a probe: the first within ProbeAfter, each following one within twice the interval before, up
+// to ProbeEvery. A random part of up to half of each interval is taken off, so that many processes
+// do not probe in step. A probe that hangs does not delay the next one.
 //
-// While it is tried like this the circuit is half-open. The first probe that succeeds closes it. A
-// 501 and a 4xx other than 429 count as a success of a probe, since they show a host that works. A
-// probe that fails opens the circuit again, and one that says nothing leaves it half-open. The
-// results of attempts that began before the circuit opened or closed are ignored. A circuit that
-// opens again less than Window after it closed goes on with the interval that it had reached.
+// From the first probe on, the circuit is half-open. A probe that succeeds closes it; so does a 501
+// or a 4xx other than 429, which show that the host works. A probe that fails opens it again. A
+// circuit that opens again within Window after it closed continues with its last interval. Attempts
+// that began before the circuit opened or closed do not count afterwards.
 //
-// With the defaults a host on which everything fails gets, after the first second, one or two
-// requests a second from each Breaker. That is what it takes to open the circuit at all (MinCalls
-// in Window). A host that is well again is asked within a second. A fleet of thousands of processes
-// may want a larger ProbeEvery, which makes the return slower.
+// With the defaults, a host on which everything fails gets one or two requests a second from each
+// Breaker after the first second, and a host that works again is found within a second. A fleet of
+// thousands of processes may want a larger ProbeEvery, which makes that slower.
 //
-// The zero value is the default breaker. A Transport without a Breaker has one of its own; to
-// read or change circuits by hand, give it one. One Breaker may serve several Transports. Its
-// fields must not be changed, nor the Breaker copied, after its first use. It takes about 1 KiB
-// for every group.
+// The zero value is the default breaker. A Transport without a Breaker has its own; set
+// [Transport.Breaker] to read circuits or to change them by hand. Several Transports may share a
+// Breaker. It must not be copied or changed after its first use. It takes about 1 KiB for every
+// group.
 type Breaker struct {
-	// FailureRatio is the part of the calls that must have failed for the circuit to open. 0 is
-	// 0.5, and more than 1 is 1. If negative, no circuit opens but by [Breaker.Hold].
+	// FailureRatio is the part of the attempts that must have failed for a circuit to open. The
+	// default is 0.5, and the maximum is 1. If negative, only [Breaker.Hold] opens a circuit.
 	FailureRatio float64
 
-	// MinCalls is how many calls must have ended within Window for the circuit to open. 0 is 20;
-	// negative is 1.
+	// MinCalls is how many attempts must have ended within Window for a circuit to open. The
+	// default is 20. If negative, it is 1.
 	MinCalls int
 
-	// Window is how long a call counts. It rolls on in tenths. 0 or negative is 10 s; the least is
-	// 10 ms.
+	// Window is how long an attempt counts, to the nearest tenth of Window. The default is 10
+	// seconds, and the minimum is 10 milliseconds.
 	Window time.Duration
 
-	// ProbeAfter is the longest time from the opening of a circuit to its first probe. 0 or
-	// negative is 200 ms, or ProbeEvery if that is less; the least is 10 ms.
+	// ProbeAfter is the longest time from the opening of a circuit to its first probe. The default
+	// is 200 milliseconds, or ProbeEvery if that is less. The minimum is 10 milliseconds.
 	ProbeAfter time.Duration
 
-	// ProbeEvery is the longest time from one probe to the next. 0 or negative is 1 s. It is never
-	// less than ProbeAfter.
+	// ProbeEvery is the longest time from one probe to the next. The default is 1 second, and the
+	// minimum is ProbeAfter.
 	ProbeEvery time.Duration
 
-	// MaxGroups bounds the number of circuits. When there are more, the one used longest ago is
-	// forgotten, which makes it closed: of those that are closed, or if there is none, of the open
-	// ones. A circuit that is held open by hand is never forgotten. 0 is 1,024; negative is no
-	// limit.
+	// MaxGroups bounds the number of circuits. Above it, the least recently used closed circuit is
+	// forgotten, or an open one if none is closed. The next attempt finds a forgotten circuit
+	// closed. Circuits held open by hand are never forgotten. The default is 1,024. If negative,
+	// there is no bound.
 	MaxGroups int
 
-	held     atomic.Int64 // circuits
+	held     atomic.Int64 // how many circuits are held open
 	mu       sync.Mutex
-	circuits table[string, *circuit] // an open one is worth more than a closed one
-	last     atomic.Pointer[circuit] // the most recently used of circuits, written under mu
+	circuits table[string, *circuit] // see circuit.worth
 }
 
-// A State is the state of a circuit.
+// State is the state of a [Circuit].
 type State string
 
 // The states of a circuit.
 const (
-	StateClosed   State = "closed"    // every attempt goes through
-	StateOpen     State = "open"      // no attempt does
-	StateHalfOpen State = "half-open" // a probe is under way, or the next attempt is one
+	StateClosed   State = "closed"    // every attempt is sent
+	StateOpen     State = "open"      // no attempt is sent
+	StateHalfOpen State = "half-open" // a probe was sent, or the next attempt is one
 )
 
 // A Circuit is what a [Breaker] knows about a group.
@@ -100,53 +97,55 @@ type Circuit struct {
 	// Group is the name of the group: see [Transport.Group].
 	Group string
 
-	// State is the state of the circuit now.
+	// State is the state of the circuit.
 	State State
 
 	// Held reports whether the circuit is held open by hand.
 	Held bool
 
-	// Until is when the next attempt may go through, as a probe. It is zero if State is closed or
-	// the circuit is held. If it has passed, the next attempt is a probe.
+	// Until is when the next attempt may be sent, as a probe. It is zero if the circuit is closed
+	// or held. If it has passed, the next attempt is a probe.
 	Until time.Time
 
-	// Calls is the number of attempts that ended in a success or a failure, and Failures of those
-	// that failed, while the circuit was closed and within the last Window.
+	// Calls is the number of attempts that succeeded or failed within the last Window, and
+	// Failures the number of those that failed. They are zero unless the circuit is closed.
 	Calls, Failures int
 }
 
-// ErrCircuitOpen is what errors.Is finds in the error of a call that a [Breaker] refused. errors.As
-// finds a [*CircuitOpenError].
+// ErrCircuitOpen matches, with errors.Is, the error of a call that a [Breaker] refused. The error
+// holds a [*CircuitOpenError].
 const ErrCircuitOpen sentinel = "circuit open"
 
 type sentinel string
 
 func (s sentinel) Error() string { return string(s) }
 
-// CircuitOpenError says which host was not asked, and until when it will not be.
+// CircuitOpenError is the error of an attempt that a [Breaker] refused.
 type CircuitOpenError struct {
-	// Group is the group whose circuit is open, as the Breaker knows it.
+	// Group is the group whose circuit is open.
 	Group string
+
 	// Host is the host and port of the request.
 	Host string
-	// Until is when the next attempt may go through, as a probe. It is zero if the circuit is held
+
+	// Until is when the next attempt may be sent, as a probe. It is zero if the circuit is held
 	// open by hand.
 	Until time.Time
 }
 
 func (e *CircuitOpenError) Error() string {
-	const most = 200
+	const maxGroup = 200
+	group := plain.Text(e.Group, maxGroup)
 	if e.Until.IsZero() {
-		return "circuit held open for " + plain.Text(e.Group, most)
+		return "circuit held open for " + group
 	}
-	return fmt.Sprintf("circuit open for %s until %s",
-		plain.Text(e.Group, most), e.Until.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
+	return fmt.Sprintf("circuit open for %s until %s", group, e.Until.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
 }
 
-// Is makes errors.Is(err, ErrCircuitOpen) true.
+// Is reports whether target is ErrCircuitOpen.
 func (e *CircuitOpenError) Is(target error) bool { return target == ErrCircuitOpen }
 
-// Circuit returns what is known about a group. A group that is not known is closed.
+// Circuit returns the circuit of a group. An unknown group's circuit is closed.
 func (b *Breaker) Circuit(group string) Circuit {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -156,7 +155,7 @@ func (b *Breaker) Circuit(group string) Circuit {
 	return Circuit{Group: group, State: StateClosed}
 }
 
-// Circuits returns what is known about all groups, in the order of their names.
+// Circuits returns all circuits, sorted by group.
 func (b *Breaker) Circuits() []Circuit {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -168,27 +167,23 @@ func (b *Breaker) Circuits() []Circuit {
 	return all
 }
 
-// Hold opens the circuit of a group and keeps it open until [Breaker.Reset], without any probe: for
-// a maintenance or an incident. Attempts that are under way go on. The group need not be known yet.
+// Hold opens the circuit of a group and keeps it open, without probes, until [Breaker.Reset]. Use
+// it for maintenance or in an incident. Attempts that are being sent go on. The group may be
+// unknown.
 //
-// An observer learns of a change by Hold or Reset from the next call of the group.
+// [Transport.Observe] is called for a change by Hold or Reset during the group's next call.
 func (b *Breaker) Hold(group string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e := b.circuits.entries[group]
-	if e == nil {
-		b.last.Store(nil) // it may be the one that is forgotten
-		b.add(&circuit{of: b, group: strings.Clone(group)})
-		e = b.circuits.entries[group]
-	}
+	e := b.entry(strings.Clone(group))
 	if e.value.setByHand(StateOpen) {
 		b.held.Add(1)
 	}
 	b.circuits.rate(e, e.value.worth())
 }
 
-// Reset closes the circuit of a group and forgets what was counted. Attempts that are under way no
-// longer count.
+// Reset closes the circuit of a group and forgets what was counted. Attempts that are being sent do
+// not count afterwards.
 func (b *Breaker) Reset(group string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -202,20 +197,26 @@ func (b *Breaker) Reset(group string) {
 	b.circuits.rate(e, e.value.worth())
 }
 
-// allow asks for the leave to send an attempt.
-func (b *Breaker) allow(to *target) (permit, *CircuitOpenError) {
+// circuit returns the circuit of a group. It is nil if the breaker is off.
+func (b *Breaker) circuit(group string) *circuit {
 	if b.FailureRatio < 0 && b.held.Load() == 0 {
-		return permit{}, nil
+		return nil
 	}
-	to.circuit = b.circuit(to)
-	p, refused := to.circuit.allow()
-	if refused != nil {
-		refused.Host = hostPort(to.req.URL)
-	}
-	return p, refused
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.entry(group).value
 }
 
-// rate says in the table what a circuit is worth, unless it was forgotten.
+// entry returns the entry of a group, which it adds if there is none. It is called with mu held.
+func (b *Breaker) entry(group string) *entry[string, *circuit] {
+	if e := b.circuits.get(group); e != nil {
+		return e
+	}
+	b.circuits.put(group, newCircuit(b, group), 0, limit(b.MaxGroups, defaultMaxGroups))
+	return b.circuits.entries[group]
+}
+
+// rate updates the worth of a circuit, unless it was forgotten.
 func (b *Breaker) rate(c *circuit) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -224,59 +225,25 @@ func (b *Breaker) rate(c *circuit) {
 	}
 }
 
-// circuit returns that of the target's group, made when there is none. Most calls go where the last
-// one went: then neither the lock nor the table is needed, nor the name of the group, if the URL is
-// written as it was.
-func (b *Breaker) circuit(to *target) *circuit {
-	last := b.last.Load()
-	var scheme, host string
-	if to.hook == nil {
-		scheme, host = to.req.URL.Scheme, to.req.URL.Host
-		if last != nil && last.host == host && last.scheme == scheme {
-			to.name = last.group
-			return last
-		}
-	}
-	group := to.group()
-	if last != nil && last.group == group {
-		return last
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if last != nil {
-		b.circuits.get(last.group) // its uses since it became the last one
-	}
-	e := b.circuits.get(group)
-	if e == nil {
-		b.add(&circuit{of: b, group: group, scheme: strings.Clone(scheme), host: strings.Clone(host)})
-		e = b.circuits.entries[group]
-	}
-	b.last.Store(e.value)
-	return e.value
-}
+func (b *Breaker) failureRatio() float64 { return min(cmp.Or(b.FailureRatio, 0.5), 1) }
 
-// add puts a new circuit into the table.
-func (b *Breaker) add(c *circuit) {
-	c.state = StateClosed
-	c.start()
-	b.circuits.put(c.group, c, 0, limit(b.MaxGroups, defaultMaxGroups))
-}
+func (b *Breaker) minCalls() uint64 { return uint64(max(cmp.Or(b.MinCalls, 20), 1)) }
 
 func (b *Breaker) window() time.Duration {
 	const least, most = 10 * time.Millisecond, never / 2 // gobreaker adds a tenth
-	return min(max(durationOr(b.Window, 10*time.Second), least), most)
+	return min(max(positiveOr(b.Window, 10*time.Second), least), most)
 }
 
-// probing returns the first interval of the probes, and the longest.
-func (b *Breaker) probing() (first, most time.Duration) {
+// probing returns the first interval of the probes, and the longest one.
+func (b *Breaker) probing() (first, longest time.Duration) {
 	const least = 10 * time.Millisecond
-	most = max(durationOr(b.ProbeEvery, time.Second), least)
-	first = max(durationOr(b.ProbeAfter, min(200*time.Millisecond, most)), least)
-	return first, max(first, most)
+	longest = max(positiveOr(b.ProbeEvery, time.Second), least)
+	first = max(positiveOr(b.ProbeAfter, min(200*time.Millisecond, longest)), least)
+	return first, max(first, longest)
 }
 
-// durationOr is d, or def if d is zero or negative.
-func durationOr(d, def time.Duration) time.Duration {
+// positiveOr returns d if it is positive, otherwise def.
+func positiveOr(d, def time.Duration) time.Duration {
 	if d <= 0 {
 		return def
 	}

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// caller is who waits for a call. It gives up when its context ends, or when Request.Cancel is
-// closed: the timer of http.Client.Timeout closes that, and may do so before the context shows
-// the deadline.
+// caller waits for a call, until its context ends or its Request.Cancel is closed. The timer of
+// http.Client.Timeout closes Cancel, perhaps before the context shows the deadline.
 type caller struct {
 	ctx    context.Context
 	cancel <-chan struct{} // nil without a Request.Cancel
 }
 
-// err returns the context's error, or the one that it is about to have, if the caller has given up.
+// err returns an error if the caller does not wait any more: the context's, or the one that it is
+// about to have.
 func (c caller) err() error {
 	if err := c.ctx.Err(); err != nil {
 		return err
@@ -29,13 +29,13 @@ func (c caller) err() error {
 	}
 }
 
-// endsWithin reports whether the deadline comes before, or as, d has passed.
+// endsWithin reports whether the deadline comes no later than d from now.
 func (c caller) endsWithin(d time.Duration) bool {
 	deadline, ok := c.ctx.Deadline()
 	return ok && time.Until(deadline) <= d
 }
 
-// sleep waits for d. It returns an error as soon as the caller gives up.
+// sleep waits for d. It returns an error as soon as the caller stops waiting.
 func (c caller) sleep(d time.Duration) error {
 	if d <= 0 {
 		return c.err()
@@ -52,7 +52,7 @@ func (c caller) sleep(d time.Duration) error {
 	}
 }
 
-// pause is sleep, but it does not begin a wait that the deadline would end.
+// pause is like sleep, but it fails immediately if the deadline comes before its end.
 func (c caller) pause(d time.Duration) error {
 	if d > 0 && c.endsWithin(d) {
 		return context.DeadlineExceeded

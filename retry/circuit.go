@@ -11,19 +11,19 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// sustained is how long a row of failures must have lasted to open a circuit by itself. When a
-// process behind a load balancer dies, many connections fail within a few milliseconds, and all
-// others are well.
+// sustained is how long failures in a row must have lasted to open a circuit by themselves. When
+// one process behind a load balancer dies, many connections fail within milliseconds while the
+// others work.
 const sustained = 100 * time.Millisecond
 
-// outcome is what an attempt says about the host's health.
+// outcome is what an attempt says about the host.
 type outcome int
 
 const (
 	neutral  outcome = iota // nothing
-	failure                 // it is not well
-	success                 // it is well
-	answered                // it works, but a count of such calls would hide failures: a 4xx
+	failure                 // it does not work
+	success                 // it works
+	answered                // it works, but counting such answers would hide failures: a 4xx
 )
 
 var (
@@ -31,43 +31,90 @@ var (
 	errFailure = errors.New("failure")
 )
 
-// circuit is one group's breaker. gobreaker counts and knows the state. It half-opens as soon as it
-// is asked, so nobody asks it before the time for a probe has come, nor with the result of an
-// attempt that the state has left behind. All calls into gobreaker are made under mu, so its
-// OnStateChange, which it calls under its own lock, can write here.
+// circuit is the gate of one group. gobreaker counts and keeps the state. It half-opens when it is
+// asked for leave, so it is not asked before the time for a probe has come, nor told the result of
+// an attempt that began in an earlier era. All calls of gobreaker are made with mu held, so its
+// OnStateChange, which it calls under its own lock, can write to the circuit.
 type circuit struct {
-	of           *Breaker
-	group        string
-	scheme, host string // of the URL that it was made for; empty if a hook named the group
+	of    *Breaker
+	group string
 
 	mu       sync.Mutex
 	breaker  *gobreaker.TwoStepCircuitBreaker[struct{}]
 	state    State
 	held     bool
-	era      uint64        // counts openings and closings
-	probe    func(error)   // of gobreaker, while that is half-open
+	era      uint64        // increases when the circuit opens or closes
+	probe    func(error)   // gobreaker's, while it is half-open
 	next     time.Time     // when the next probe may be sent
 	interval time.Duration // from that probe to the one after it
 	closed   time.Time     // when a probe last closed the circuit
-	changes  []stateChange // not observed yet, in their order
+	rowSince time.Time     // when the first of the last failures in a row ended
+	changes  []stateChange // that were not observed yet
 }
 
 type stateChange struct{ from, to State }
 
-// permit is the leave to send one attempt; it must be finished once. The zero value is that of a
+func newCircuit(b *Breaker, group string) *circuit {
+	c := &circuit{of: b, group: group, state: StateClosed}
+	c.start()
+	return c
+}
+
+// start gives the circuit a new gobreaker.
+func (c *circuit) start() {
+	window := c.of.window()
+	c.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		MaxRequests:   1,
+		Interval:      window,
+		BucketPeriod:  window / 10,
+		Timeout:       1, // next decides instead
+		ReadyToTrip:   c.trips,
+		IsExcluded:    func(err error) bool { return errors.Is(err, errNeutral) },
+		OnStateChange: func(_ string, _, to gobreaker.State) { c.enter(State(to.String())) },
+	})
+}
+
+// trips reports whether the circuit opens. gobreaker calls it after a failure.
+func (c *circuit) trips(n gobreaker.Counts) bool {
+	now := time.Now()
+	if n.ConsecutiveFailures == 1 {
+		c.rowSince = now
+	}
+	// n.Requests also counts attempts that are neutral or have not ended, and
+	// n.ConsecutiveFailures those that Window has left behind.
+	succeeded, failed := uint64(n.TotalSuccesses), uint64(n.TotalFailures)
+	ended := succeeded + failed
+	least := c.of.minCalls()
+	if c.of.FailureRatio < 0 || ended < least {
+		return false
+	}
+	if float64(failed) >= c.of.failureRatio()*float64(ended) {
+		return true
+	}
+	// Failures in a row: as many as least/2, divided by the part of the attempts before them that
+	// succeeded.
+	row := min(failed, uint64(n.ConsecutiveFailures))
+	return 2*row*succeeded >= max(least, 10)*(ended-row) && now.Sub(c.rowSince) >= sustained
+}
+
+// permit is leave to send one attempt. It must be finished once. The zero value is that of a
 // breaker that is off.
 type permit struct {
 	circuit *circuit
 	era     uint64
-	done    func(error) // of gobreaker; nil for a probe
+	done    func(error) // gobreaker's; nil for a probe
 }
 
+// allow asks for leave to send an attempt.
 func (c *circuit) allow() (permit, *CircuitOpenError) {
+	if c == nil {
+		return permit{}, nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := permit{circuit: c, era: c.era}
 	if c.state == StateClosed {
-		p.done, _ = c.breaker.Allow() // which it always does while closed
+		p.done, _ = c.breaker.Allow() // no error while closed
 		return p, nil
 	}
 	now := time.Now()
@@ -81,26 +128,28 @@ func (c *circuit) allow() (permit, *CircuitOpenError) {
 	return p, nil
 }
 
-// refusal is the error of an attempt that would begin at some time, or nil if it might be sent.
+// refusal returns the error of an attempt that would begin at some time, or nil if it could be
+// sent.
 func (c *circuit) refusal(at time.Time) *CircuitOpenError {
 	switch {
 	case c.held:
 		return &CircuitOpenError{Group: c.group}
 	case c.state != StateClosed && c.next.After(at):
 		return &CircuitOpenError{Group: c.group, Until: c.next}
+	default:
+		return nil
 	}
-	return nil
 }
 
 // schedule sets when the next probe may be sent, and doubles the interval that follows it.
 func (c *circuit) schedule(now time.Time) {
-	first, most := c.of.probing()
+	first, longest := c.of.probing()
 	if c.interval == 0 {
 		c.interval = first
 	}
 	c.next = now.Add(c.interval/2 + rand.N(c.interval/2) + 1)
-	if c.interval > most/2 {
-		c.interval = most
+	if c.interval > longest/2 {
+		c.interval = longest
 	} else {
 		c.interval *= 2
 	}
@@ -113,12 +162,12 @@ func (p permit) finish(o outcome) {
 		return
 	}
 	c.mu.Lock()
-	if p.era == c.era {
-		if p.done != nil {
-			p.done(resultOf(o))
-		} else {
-			c.finishProbe(o)
-		}
+	switch {
+	case p.era != c.era:
+	case p.done != nil:
+		p.done(resultOf(o))
+	default:
+		c.finishProbe(o)
 	}
 	changed := p.era != c.era
 	c.mu.Unlock()
@@ -138,26 +187,28 @@ func resultOf(o outcome) error {
 	}
 }
 
+// finishProbe closes or opens the circuit, unless the outcome is neutral. gobreaker has no probe
+// after another one has failed, while this one was under way.
 func (c *circuit) finishProbe(o outcome) {
 	switch o {
 	case success, answered:
-		if c.probe == nil { // another probe failed while this one was under way
+		if c.probe == nil {
 			c.probe, _ = c.breaker.Allow()
 		}
-		if c.probe != nil {
-			c.probe(nil)
-			c.probe = nil
-		}
+		c.endProbe(nil)
 	case failure:
-		if c.probe != nil {
-			c.probe(errFailure)
-			c.probe = nil
-		}
+		c.endProbe(errFailure)
 	}
 }
 
-// unsent takes back the leave for an attempt that is not sent after all. The next one may be the
-// probe that it would have been.
+func (c *circuit) endProbe(result error) {
+	if c.probe != nil {
+		c.probe(result)
+		c.probe = nil
+	}
+}
+
+// unsent gives the leave back. If it was for a probe, the next attempt may be one.
 func (p permit) unsent() {
 	if c := p.circuit; c != nil && p.done == nil {
 		c.mu.Lock()
@@ -169,7 +220,7 @@ func (p permit) unsent() {
 	p.finish(neutral)
 }
 
-// refusal is the error of a further attempt at some time, or nil if it might be sent.
+// refusal returns the error of another attempt at some time, or nil if it could be sent.
 func (p permit) refusal(at time.Time) *CircuitOpenError {
 	c := p.circuit
 	if c == nil {
@@ -180,7 +231,7 @@ func (p permit) refusal(at time.Time) *CircuitOpenError {
 	return c.refusal(at)
 }
 
-// takeChanges returns, in their order, the changes of the state that nobody has taken yet.
+// takeChanges returns the changes of the state that were not taken yet.
 func (c *circuit) takeChanges() []stateChange {
 	if c == nil {
 		return nil
@@ -192,17 +243,17 @@ func (c *circuit) takeChanges() []stateChange {
 	return changes
 }
 
-// change changes the state.
+// change sets the state and keeps the change for an observer.
 func (c *circuit) change(to State) {
-	const most = 16 // if nobody takes them
-	if len(c.changes) == most {
+	const maxChanges = 16
+	if len(c.changes) == maxChanges {
 		c.changes = slices.Delete(c.changes, 0, 1)
 	}
 	c.changes = append(c.changes, stateChange{c.state, to})
 	c.state = to
 }
 
-// enter is told of every change of the state.
+// enter follows a change of gobreaker's state.
 func (c *circuit) enter(s State) {
 	from := c.state
 	c.change(s)
@@ -219,8 +270,7 @@ func (c *circuit) enter(s State) {
 	}
 }
 
-// setByHand starts the circuit anew in a state, held there if that is open. It reports whether that
-// changed whether the circuit is held.
+// setByHand starts the circuit anew, either held open or closed. It reports whether held changed.
 func (c *circuit) setByHand(s State) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -242,7 +292,7 @@ func (c *circuit) snapshot() Circuit {
 	switch {
 	case c.held:
 	case c.state == StateClosed:
-		c.breaker.State() // drops what is older than Window
+		c.breaker.State() // drops what Window has left behind
 		n := c.breaker.Counts()
 		s.Calls, s.Failures = int(n.TotalSuccesses)+int(n.TotalFailures), int(n.TotalFailures)
 	default:
@@ -254,7 +304,8 @@ func (c *circuit) snapshot() Circuit {
 	return s
 }
 
-// worth is that of the circuit in its table.
+// worth returns the worth of the circuit in the breaker's table: an open one protects a host, and a
+// held one is what somebody asked for.
 func (c *circuit) worth() float64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -266,39 +317,4 @@ func (c *circuit) worth() float64 {
 	default:
 		return 0
 	}
-}
-
-// start gives the circuit a new gobreaker.
-func (c *circuit) start() {
-	var (
-		b      = c.of
-		ratio  = min(orDefault(b.FailureRatio, 0.5), 1)
-		least  = uint64(max(orDefault(b.MinCalls, 20), 1))
-		window = b.window()
-		since  time.Time // when the first of the last failures in a row ended
-	)
-	c.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		MaxRequests:  1,
-		Interval:     window,
-		BucketPeriod: window / 10,
-		Timeout:      1, // refusal decides instead
-		ReadyToTrip: func(n gobreaker.Counts) bool {
-			now := time.Now()
-			if n.ConsecutiveFailures == 1 {
-				since = now
-			}
-			// Not n.Requests, which also counts calls that are under way or neutral. And not
-			// n.ConsecutiveFailures alone, which may know of some that Window has left behind.
-			good, failed := uint64(n.TotalSuccesses), uint64(n.TotalFailures)
-			ended := good + failed
-			if b.FailureRatio < 0 || ended < least {
-				return false
-			}
-			row := min(failed, uint64(n.ConsecutiveFailures))
-			return float64(failed) >= ratio*float64(ended) ||
-				2*row*good >= max(least, 10)*(ended-row) && now.Sub(since) >= sustained
-		},
-		IsExcluded:    func(err error) bool { return errors.Is(err, errNeutral) },
-		OnStateChange: func(_ string, _, to gobreaker.State) { c.enter(State(to.String())) },
-	})
 }

@@ -1,37 +1,102 @@
 package retry
 
 import (
-	"errors"
-	"net"
 	"net/http"
-	"net/url"
 	"time"
 
+	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
-// worthRetrying asks the policy's rule.
-func (p *Policy) worthRetrying(f Failure) bool {
+// inspect adds to a what the decision needs of the response in hand. It returns what it read of the
+// body: nothing, unless the policy needs the error's code.
+func (c *call) inspect(a *Attempt) (body []byte) {
+	if c.resp == nil {
+		return nil
+	}
+	a.RetryAfter, _ = retryhint.After(c.resp.Header, c.ended)
+	if c.policy.Retryable != nil || c.policy.HoldHost && a.Status == http.StatusTooManyRequests {
+		body = peek(c.resp)
+		a.describeResponse(c.resp, body, c.req)
+	}
+	return body
+}
+
+// decide returns why there is no further attempt, and an error if more than the attempt's own is to
+// blame. If there is to be one, it sets a.Delay, takes a token from the budget and gets the body
+// ready.
+func (c *call) decide(a *Attempt, fault Reason, p permit) (Reason, error) {
+	switch fault {
+	case "":
+	case ReasonBodyFailed:
+		return fault, c.body.err()
+	default:
+		return fault, c.who.err()
+	}
+	if reason := c.refuse(a); reason != "" {
+		return reason, nil
+	}
+	delay, reason := c.policy.schedule(c.who, a.Number, a.RetryAfter)
+	if reason != "" {
+		return reason, nil
+	}
+	if refused := p.refusal(c.ended.Add(delay)); refused != nil {
+		return ReasonCircuitOpen, c.named(refused)
+	}
+	if !c.budget.take(c.group) {
+		return ReasonBudgetExhausted, nil
+	}
+	c.token = true
+	if reason, err := c.body.prepare(); reason != "" {
+		return reason, err
+	}
+	a.Delay = delay
+	return "", nil
+}
+
+// refuse returns why the request must not be sent again, whatever the time. It is empty if it may
+// be.
+func (c *call) refuse(a *Attempt) Reason {
+	failure := Failure{Attempt: *a, Method: methodOf(c.req), URL: c.req.URL}
+	if c.resp != nil {
+		failure.Header = c.resp.Header
+	}
+	switch {
+	case c.resp != nil && givenUp(c.resp, c.req):
+		return ReasonAlreadyRetried
+	case retryhint.Refused(failure.Header):
+		return ReasonToldNotTo
+	case !c.policy.retryable(failure):
+		return ReasonNotRetryable
+	case !c.key.idempotent && (c.resp != nil || c.connected.Load() || !neverSent(a.Err)):
+		return ReasonNotIdempotent
+	case !c.body.replayable():
+		return ReasonBodyNotReplayable
+	default:
+		return ""
+	}
+}
+
+// retryable asks the policy's rule.
+func (p *Policy) retryable(f Failure) bool {
 	if p.Retryable != nil {
 		return p.Retryable(f)
 	}
 	return DefaultRetryable(f)
 }
 
-// schedule says how long to wait after attempt n, or why there is no further one. asked is the
-// server's Retry-After.
-func (p *Policy) schedule(who caller, n int, asked time.Duration) (time.Duration, Reason) {
+// schedule returns how long to wait after attempt n, or why there is no further one. retryAfter is
+// what the server asked for.
+func (p *Policy) schedule(who caller, n int, retryAfter time.Duration) (time.Duration, Reason) {
 	if n >= p.MaxAttempts {
 		return 0, ReasonAttemptsExhausted
 	}
-	if asked > p.MaxRetryAfter {
+	if retryAfter > p.MaxRetryAfter {
 		return 0, ReasonRetryAfterTooLong
 	}
 	delay := jitter(p.ceiling(n))
-	if asked > 0 {
-		// Never less than what was asked for, and some more, so that those who were told the
-		// same do not all come back at the same time.
-		delay = asked + min(jitter(p.BaseDelay), never-asked)
+	if retryAfter > 0 {
+		delay = p.after(retryAfter)
 	}
 	if who.endsWithin(delay) {
 		return 0, ReasonDeadlineTooSoon
@@ -39,25 +104,48 @@ func (p *Policy) schedule(who caller, n int, asked time.Duration) (time.Duration
 	return delay, ""
 }
 
-// health is what an attempt says about the host. blameless is an error that is not the host's
-// fault.
-func health(a *sent, blameless bool) outcome {
-	switch {
-	case blameless, a.Status == http.StatusTooManyRequests:
-		return neutral
-	case a.Err != nil, retryhint.Retryable(a.Status):
-		return failure
-	case a.Status >= 400:
-		return answered
-	default:
-		return success
+// discard throws away the response in hand, because there will be another one after delay. It
+// returns what is known of its body; peeked is what was read before.
+//
+// Reading the body leaves the connection to another request, and the body may hold the error's
+// code. It is skipped if the deadline leaves no time for it.
+func (c *call) discard(delay time.Duration, peeked []byte) []byte {
+	resp := c.resp
+	if resp == nil {
+		return nil
 	}
+	c.resp = nil
+	if c.who.endsWithin(delay + min(drainTime, never-delay)) {
+		resp.Body.Close()
+		return peeked
+	}
+	body := drain(c.who, resp.Body)
+	if peeked != nil {
+		return peeked
+	}
+	return body
 }
 
-// neverSent reports whether an error says that no connection could be made. A client below that has
-// followed a redirect says so with a *url.Error, and had sent the request before.
-func neverSent(err error) bool {
-	op, dialed := errors.AsType[*net.OpError](err)
-	_, redirected := errors.AsType[*url.Error](err)
-	return dialed && op.Op == "dial" && !redirected
+// waitForHold waits while another response asked requests like this one to wait.
+func (c *call) waitForHold() error {
+	if !c.policy.HoldHost {
+		return nil
+	}
+	d := c.t.holds.wait(c.group, c.req, time.Now())
+	if d == 0 {
+		return nil
+	}
+	return c.who.pause(c.policy.after(d))
+}
+
+// hold makes other requests wait too, if the server asked for a pause that is not about this
+// request alone.
+func (c *call) hold(a *Attempt) {
+	if !c.policy.HoldHost || a.RetryAfter <= 0 || a.RetryAfter > c.policy.MaxRetryAfter {
+		return
+	}
+	limited := a.Status == http.StatusTooManyRequests && a.Code == apierror.CodeRateLimitExceeded
+	if limited || a.Status == http.StatusServiceUnavailable {
+		c.t.holds.hold(c.group, c.req, c.ended.Add(a.RetryAfter))
+	}
 }

@@ -10,24 +10,27 @@ import (
 	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
-// Do calls f until it succeeds or the policy says that it is enough, for work that is not one
-// HTTP request: a transaction, a call through another library. f must be safe to retry. The
-// policy's meaning is that of [Transport]. What makes no sense here is left out: keys, bodies,
-// holding hosts.
+// Do calls f until it succeeds or the policy ends the call, for work that is not one HTTP request,
+// such as a transaction or a call through another library. f must be safe to repeat. The policy
+// means what it means for a [Transport], except that keys, recorded bodies and holds do not exist.
 //
-// An error is retried unless it is [Permanent], comes from a Transport (which has retried
-// already), or holds an [*apierror.Error] of a status that is not retried, or that says not to
-// be. The Retry-After of such an error is obeyed.
+// An error is retried unless it
 //
-// A write in f through a Transport that makes keys gets a new key in each attempt of Do, and may
-// happen twice. Give it a key that stays the same, with [WithIdempotencyKey] around Do.
+//   - is [Permanent],
+//   - comes from a Transport, which has retried already, or
+//   - holds an [*apierror.Error] whose status is not retried, or that is marked as not retryable.
 //
-// [Policy.AttemptTimeout] bounds each call of f through the context that f gets. That context
-// ends when f returns, unless T is [*http.Response] and f returns one without an error: then it
-// ends when the response's body is closed, and the timeout holds until f returns. A response
-// that f returned with an error that is retried is closed.
+// The Retry-After of an [*apierror.Error] is obeyed.
 //
-// The error of Do is an [*Error]. The value that goes with it is what f returned last.
+// If f makes a write through a Transport, every attempt of Do gives the write a new key, and it may
+// be carried out twice. Give it one key with [WithIdempotencyKey] around Do.
+//
+// [Policy.AttemptTimeout] limits each call of f, through its context. The context ends when f
+// returns. But if T is [*http.Response] and f returns one without an error, the context ends when
+// the response's body is closed. If f returns a response together with an error that is retried,
+// Do closes the response.
+//
+// Do returns the last value of f. Its error is an [*Error].
 func Do[T any](ctx context.Context, p *Policy, f func(context.Context) (T, error)) (T, error) {
 	d := newDoing(ctx, p)
 	var value T
@@ -48,14 +51,14 @@ func Do[T any](ctx context.Context, p *Policy, f func(context.Context) (T, error
 			resp.Body.Close()
 		}
 		if d.who.sleep(a.Delay) != nil {
-			d.refund()
+			d.budget.refund("")
 			return value, d.finish(ReasonCanceled)
 		}
 	}
 }
 
-// Permanent marks an error, for [Do], as one that a retry does not change. It unwraps to err,
-// and is nil for nil.
+// Permanent marks an error as one that [Do] does not retry. The result unwraps to err. It is nil if
+// err is nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -71,17 +74,23 @@ func (e *permanentError) Unwrap() error { return e.err }
 // doing is one Do.
 type doing struct {
 	who      caller
-	policy   Policy
-	report   *Report
+	policy   Policy // with its defaults
+	budget   *Budget
+	report   *Report // nil without WithReport
 	attempts []Attempt
 }
 
 func newDoing(ctx context.Context, p *Policy) *doing {
 	o := overridesOf(ctx)
-	return &doing{who: caller{ctx: ctx}, policy: p.withDefaults(o.once), report: o.report}
+	d := &doing{who: caller{ctx: ctx}, policy: p.withDefaults(o.once), report: o.report}
+	d.budget = d.policy.Budget
+	if d.budget == nil {
+		d.budget = &Budget{Tokens: -1}
+	}
+	return d
 }
 
-// withTimeout calls f with a context that ends after timeout, if there is one.
+// withTimeout calls f with a context that ends after timeout. 0 or less means no timeout.
 func withTimeout[T any](who caller, timeout time.Duration, f func(context.Context) (T, error)) (T, error) {
 	if timeout <= 0 {
 		return f(who.ctx)
@@ -95,58 +104,51 @@ func withTimeout[T any](who caller, timeout time.Duration, f func(context.Contex
 	return f(ctx)
 }
 
+// decide returns why there is no further attempt. If there is to be one, it sets a.Delay.
 func (d *doing) decide(a *Attempt) Reason {
-	pointless := false
+	refused := false
 	if e, ok := errors.AsType[*apierror.Error](a.Err); ok && e != nil {
 		a.Status = e.Status()
-		a.name(e)
 		a.RetryAfter = e.RetryAfter()
-		pointless = !e.Retryable() && retryhint.Retryable(e.Status())
+		a.describe(e)
+		refused = !e.Retryable() && retryhint.Retryable(e.Status())
 	}
 	_, permanent := errors.AsType[*permanentError](a.Err)
 	switch {
 	case a.Err == nil:
-		if d.policy.Budget != nil {
-			d.policy.Budget.succeeded("")
-		}
+		d.budget.succeeded("")
 		return ReasonSucceeded
 	case d.who.err() != nil:
 		return ReasonCanceled
-	case permanent, pointless:
+	case permanent, refused:
 		return ReasonToldNotTo
 	case isGivenUp(a.Err):
 		return ReasonAlreadyRetried
-	case !d.policy.worthRetrying(Failure{Attempt: *a}):
+	case !d.policy.retryable(Failure{Attempt: *a}):
 		return ReasonNotRetryable
 	}
 	delay, reason := d.policy.schedule(d.who, a.Number, a.RetryAfter)
 	if reason != "" {
 		return reason
 	}
-	if d.policy.Budget != nil && !d.policy.Budget.take("") {
+	if !d.budget.take("") {
 		return ReasonBudgetExhausted
 	}
 	a.Delay = delay
 	return ""
 }
 
-func (d *doing) refund() {
-	if d.policy.Budget != nil {
-		d.policy.Budget.refund("")
-	}
-}
-
-// finish returns the error of the whole, nil for a success.
+// finish returns the error of the call, or nil if it succeeded.
 func (d *doing) finish(reason Reason) error {
 	if d.report != nil {
 		d.report.set(d.attempts, reason)
 	}
-	if reason == ReasonSucceeded {
+	switch reason {
+	case ReasonSucceeded:
 		return nil
+	case ReasonCanceled:
+		return newError(nil, d.attempts, reason, d.who.err(), context.Cause(d.who.ctx))
+	default:
+		return newError(nil, d.attempts, reason)
 	}
-	var ends []error
-	if reason == ReasonCanceled {
-		ends = []error{d.who.err(), context.Cause(d.who.ctx)}
-	}
-	return newError(nil, d.attempts, reason, ends...)
 }

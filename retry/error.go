@@ -1,57 +1,43 @@
 package retry
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/seawall-go/seawall/internal/plain"
 )
 
-// Error is the error of a call that ended without a response: of every error that [Transport]
-// and [Do] return. It unwraps to the last attempt's error and, where something else ended the
-// call, to that: the context's error and its cause, or a [*CircuitOpenError]. Where the context
-// interrupted an attempt, the error of the one before it is there too.
+// An Error is the error of a call that ended without a response. [Transport] and [Do] return no
+// other.
 type Error struct {
-	// Attempts are those that were made, in order, the last 100 at most; none where the first
-	// one was refused.
+	// Attempts are the attempts of the call, of which the last 100 are kept. There are none if
+	// the first one was refused.
 	Attempts []Attempt
-	// Reason is why there was no further one.
+
+	// Reason is why there was no further attempt.
 	Reason Reason
 
-	what string // "POST api.example.com"
-	text string // of the errors, without secrets
-	errs []error
-	ends []error // what ended the call, apart from the last attempt
+	what   string  // such as "POST api.example.com: "; empty in Do
+	text   string  // of errs, without secrets
+	errs   []error // see Unwrap
+	causes []error // what ended the call beside the last attempt
 }
 
-// newError makes the error of a call that ended for reason; ends are the errors that ended it,
-// apart from the last attempt's.
-func newError(req *http.Request, attempts []Attempt, reason Reason, ends ...error) *Error {
+// newError returns the error of a call. causes are the errors that ended it beside the last
+// attempt's. Those that are nil are ignored.
+func newError(req *http.Request, attempts []Attempt, reason Reason, causes ...error) *Error {
 	e := &Error{Attempts: attempts, Reason: reason}
-	if len(attempts) > 0 {
-		e.errs = append(e.errs, attempts[len(attempts)-1].Err)
-	}
-	last, interrupted := e.errs, false // interrupted: the last attempt ended by what ended the call, and says nothing else
-	for _, err := range ends {
-		if err == nil {
-			continue
-		}
-		e.ends = append(e.ends, err)
-		interrupted = interrupted || isAny(last, err)
-		if !isAny(e.errs, err) {
-			e.errs = append(e.errs, err)
-		}
-	}
-	if n := len(attempts); interrupted && n > 1 {
-		e.errs = append(e.errs, attempts[n-2].Err)
-	}
-	var texts []string
-	for _, err := range e.errs {
-		texts = append(texts, textOf(err, req))
+	e.causes = slices.DeleteFunc(causes, func(err error) bool { return err == nil })
+	e.errs = unwrapped(attempts, e.causes)
+	texts := make([]string, len(e.errs))
+	for i, err := range e.errs {
+		texts[i] = textOf(err, req)
 	}
 	e.text = strings.Join(texts, "; ")
 	if req != nil {
@@ -60,17 +46,29 @@ func newError(req *http.Request, attempts []Attempt, reason Reason, ends ...erro
 	return e
 }
 
-// isAny tells whether one of errs is, or wraps, err.
-func isAny(errs []error, err error) bool {
-	for _, e := range errs {
-		if errors.Is(e, err) {
-			return true
+// unwrapped returns the last attempt's error and the causes that it does not hold already. If a
+// cause interrupted the last attempt, the error of the one before it says more.
+func unwrapped(attempts []Attempt, causes []error) (errs []error) {
+	var last error
+	n := len(attempts)
+	if n > 0 {
+		last = attempts[n-1].Err
+		errs = append(errs, last)
+	}
+	interrupted := false
+	for _, cause := range causes {
+		interrupted = interrupted || errors.Is(last, cause)
+		if !slices.ContainsFunc(errs, func(err error) bool { return errors.Is(err, cause) }) {
+			errs = append(errs, cause)
 		}
 	}
-	return false
+	if interrupted && n > 1 {
+		errs = append(errs, attempts[n-2].Err)
+	}
+	return errs
 }
 
-// Error is one line. It names the method and the host, but neither userinfo nor query of the URL.
+// Error returns one line with the method and the host, without the userinfo and query of the URL.
 func (e *Error) Error() string {
 	text := "retry: " + e.what + string(e.Reason)
 	if n := e.made(); n > 0 {
@@ -82,7 +80,7 @@ func (e *Error) Error() string {
 	return text
 }
 
-// made is the number of attempts.
+// made returns the number of attempts.
 func (e *Error) made() int {
 	if len(e.Attempts) == 0 {
 		return 0
@@ -90,13 +88,14 @@ func (e *Error) made() int {
 	return e.Attempts[len(e.Attempts)-1].Number
 }
 
-// Unwrap returns the last attempt's error, and what else ended the call; where that interrupted
-// the attempt, also the error of the one before it.
+// Unwrap returns the last attempt's error and what else ended the call: the context's error and its
+// cause, or a [*CircuitOpenError]. If the context interrupted the last attempt, the error of the
+// attempt before it is there too.
 func (e *Error) Unwrap() []error { return e.errs }
 
-// Timeout tells whether the call ended for want of time, as [url.Error.Timeout] asks.
+// Timeout reports whether the call ran out of time. [url.Error.Timeout] calls it.
 func (e *Error) Timeout() bool {
-	errs := e.ends
+	errs := e.causes
 	if len(errs) == 0 {
 		errs = e.errs
 	}
@@ -111,7 +110,7 @@ func (e *Error) Timeout() bool {
 	return false
 }
 
-// LogValue is a group of reason, attempts and error.
+// LogValue returns a group of the reason, the number of attempts, and the error's text.
 func (e *Error) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("reason", string(e.Reason)),
@@ -119,15 +118,15 @@ func (e *Error) LogValue() slog.Value {
 		slog.String("error", e.text))
 }
 
-// maxText bounds what an error says.
+// maxText is the longest text, in bytes, that is taken from an error or a request.
 const maxText = 500
 
 // textOf returns the text of err as one line, without the userinfo and query of any URL in it.
 func textOf(err error, req *http.Request) string {
 	text := err.Error()
 	if req != nil && req.URL.RawQuery != "" {
-		// Of a URL without a host, too. And before plain.RedactURLs, which cannot know where a
-		// query ends that is not escaped. A url.Error quotes it.
+		// plain.RedactURLs does not find the query of a URL without a host, nor the end of a
+		// query that is not escaped. A url.Error quotes it.
 		query := "?" + req.URL.RawQuery
 		quoted := strconv.Quote(query)
 		text = strings.NewReplacer(query, "?…", quoted[1:len(quoted)-1], "?…").Replace(text)
@@ -136,8 +135,5 @@ func textOf(err error, req *http.Request) string {
 }
 
 func methodOf(req *http.Request) string {
-	if req.Method == "" {
-		return http.MethodGet
-	}
-	return plain.Text(req.Method, maxText)
+	return plain.Text(cmp.Or(req.Method, http.MethodGet), maxText)
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// holds remembers which groups asked, with a Retry-After, to be left alone, and by whom: a rate
-// limit is one caller's. When there are too many, the one that ends first is forgotten.
+// holds remembers until when servers asked to be left alone, for each group and credential: a rate
+// limit is that of one client. If there are too many holds, the one that ends first is forgotten.
 type holds struct {
 	mu    sync.Mutex
 	seed  maphash.Seed
@@ -17,7 +17,7 @@ type holds struct {
 
 type holder struct {
 	group       string
-	credentials uint64 // a hash; two that collide are held back together
+	credentials uint64 // a hash; if two collide, both are held back
 }
 
 // hold holds back further requests like req until then.
@@ -35,28 +35,21 @@ func (h *holds) hold(group string, req *http.Request, until time.Time) {
 	}
 }
 
-// any reports whether anybody is held back. It forgets the holds that are over.
-func (h *holds) any(now time.Time) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for e := h.until.least(); e != nil; e = h.until.least() {
-		if e.value.After(now) {
-			return true
-		}
-		h.until.remove(e)
-	}
-	return false
-}
-
-// wait is how long a request like req is to be held back.
+// wait returns how long a request like req is held back. It forgets the holds that are over.
 func (h *holds) wait(group string, req *http.Request, now time.Time) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	for e := h.until.least(); e != nil && !e.value.After(now); e = h.until.least() {
+		h.until.remove(e)
+	}
+	if h.until.least() == nil {
+		return 0
+	}
 	e := h.until.get(h.key(group, req))
 	if e == nil {
 		return 0
 	}
-	return max(e.value.Sub(now), 0)
+	return e.value.Sub(now)
 }
 
 func (h *holds) key(group string, req *http.Request) holder {

@@ -1,6 +1,7 @@
 package retry
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"math"
@@ -11,70 +12,77 @@ import (
 	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
-// A Policy says what is repeated, how often and when. A nil *Policy, and every field that is zero, is the default. It must
-// not be changed while it is in use.
+// A Policy is what is retried, how often and when. A nil *Policy and every zero field mean the
+// default. A Policy must not be changed while it is in use.
 type Policy struct {
-	// MaxAttempts is how often a request is sent at most, the first time included. 0 is 3; 1 never retries; negative: no
-	// limit, so that only the budget and the deadline end it.
+	// MaxAttempts is how often a request is sent at most, including the first time. The default
+	// is 3; 1 means no retries. If negative, there is no limit, and the budget and the context's
+	// deadline end the call.
 	MaxAttempts int
 
-	// BaseDelay is the longest wait before the second attempt; it doubles for every further one. The wait itself is drawn
-	// from [0, this] (full jitter). 0 is 100 ms; negative is no wait.
+	// BaseDelay is the longest wait before the second attempt. It doubles for each further one.
+	// The wait is drawn from [0, that] (full jitter). The default is 100 milliseconds. If
+	// negative, there is no wait.
 	BaseDelay time.Duration
 
-	// MaxDelay is what the doubling stops at. 0 is 10 s; negative: nothing stops it.
+	// MaxDelay is where the doubling stops. The default is 10 seconds. If negative, it does not
+	// stop.
 	MaxDelay time.Duration
 
-	// MaxRetryAfter is the longest time that a server may ask for in Retry-After. Where it asks for more, its answer is
-	// handed back at once. 0 is 2 min; negative: no limit but the context's deadline.
+	// MaxRetryAfter is the longest time that a server may ask to wait, in Retry-After. If it asks
+	// for more, the call ends with its response. The default is 2 minutes. If negative, only the
+	// context's deadline limits the time.
 	MaxRetryAfter time.Duration
 
-	// AttemptTimeout bounds each attempt, up to the response's header: reading the body is not cut short. An attempt that it
-	// ends is a failure like a broken connection. 0 or negative: none. Without one, a host that accepts requests and
-	// answers none never opens the breaker, since the caller's own deadline says nothing about the host.
+	// AttemptTimeout limits each attempt, until the response's header has arrived; reading the
+	// body is not limited. An attempt that it ends is a failure, like a broken connection. If
+	// zero or negative, there is no timeout. Without one, a host that accepts requests and never
+	// answers does not open its circuit, since the caller's deadline says nothing about the host.
 	AttemptTimeout time.Duration
 
-	// Keys says who chooses the Idempotency-Key of a write. The zero value is [KeysGenerated].
+	// Keys is who chooses the Idempotency-Key of a write. The default is [KeysGenerated].
 	Keys Keys
 
-	// RecordBody makes a request body repeatable that has no GetBody: up to so many bytes of it are remembered while they
-	// are sent, and an attempt that got further is not repeated. 0 or negative: nothing is recorded.
+	// RecordBody is how many bytes of a request body without a GetBody are recorded while they
+	// are sent, so that the request can be retried. A request that sent more is not retried. If
+	// zero or negative, nothing is recorded.
 	RecordBody int64
 
-	// Retryable reports whether a failed attempt is worth another one. Nil is [DefaultRetryable],
-	// which a function can ask too. It cannot make a Transport retry a write that has no key, or
-	// overrule X-Should-Retry: false, a limit, a budget, or a Transport further in that has given up.
+	// Retryable reports whether a failed attempt may be retried. If nil, [DefaultRetryable]
+	// decides; a function can ask it too. Retryable cannot overrule a missing key,
+	// X-Should-Retry: false, a limit, a budget, or a Transport further in that has stopped
+	// retrying.
 	Retryable func(Failure) bool
 
-	// Budget bounds the retries to each host. Nil: one that the Transport keeps; in [Do], none.
+	// Budget limits the retries to each group. If nil, the Transport uses its own, and [Do] none.
 	Budget *Budget
 
-	// HoldHost makes a 429 rate_limit_exceeded and a 503 hold back every request of the Transport to that host with the
-	// same credentials (Authorization, X-Api-Key), for as long as their Retry-After says, where that is within
-	// MaxRetryAfter. Up to 1,024 such pairs are remembered. To know the code of a 429, the Transport reads its body
-	// as for Retryable.
+	// HoldHost makes a 429 with the code rate_limit_exceeded, or a 503, hold back all requests of
+	// the Transport in the same group with the same credentials (Authorization, X-Api-Key), for
+	// as long as its Retry-After says, if that is no more than MaxRetryAfter. Up to 1,024 holds
+	// are kept. To know the code of a 429, the Transport reads its body as for Retryable.
 	HoldHost bool
 }
 
-// A Failure is what [Policy.Retryable] is asked about: a failed attempt, and what was asked for. None
-// of it may be changed or kept.
+// A Failure is a failed attempt and its request, for [Policy.Retryable]. It must not be changed or
+// kept.
 type Failure struct {
-	// Attempt is the attempt. A hook makes the Transport read the error's body before it asks: JSON of
-	// up to 64 KiB that has announced its length, for which the call waits as its caller would. Of any
-	// other body the code is unknown.
+	// Attempt is the failed attempt. For its Code, the Transport waits for the body of the error
+	// response and reads it, if that is JSON of a known length up to 64 KiB. The code of any
+	// other body is unknown.
 	Attempt
 
-	// Method and URL are those of the request. In [Do] they are empty and nil.
+	// Method and URL are the request's. In [Do] they are zero.
 	Method string
 	URL    *url.URL
 
-	// Header is the response's header. It is nil without a response, and in [Do].
+	// Header is the response's. It is nil without a response, and in [Do].
 	Header http.Header
 }
 
-// DefaultRetryable reports whether a failure is of a kind that another attempt may not meet again:
-//   - a status 429, or 500 to 599, but not 501,
-//   - without a status, any error but that of a certificate that does not verify.
+// DefaultRetryable reports whether another attempt may succeed. It is true for a status of 429, or
+// of 500 to 599 except 501, and, without a status, for any error except that of a certificate
+// that cannot be verified.
 func DefaultRetryable(f Failure) bool {
 	if f.Status != 0 {
 		return retryhint.Retryable(f.Status)
@@ -83,19 +91,8 @@ func DefaultRetryable(f Failure) bool {
 	return !untrusted
 }
 
-// Keys says who chooses the Idempotency-Key of a write: a POST, PUT, PATCH or DELETE.
-type Keys int
-
-const (
-	// KeysGenerated gives every write that has no key one of its own, the same on all of its attempts.
-	KeysGenerated Keys = iota
-	// KeysCallerOnly sends no key but the caller's, from the request's header or from [WithIdempotencyKey]. A write that has
-	// none is sent once.
-	KeysCallerOnly
-)
-
-// withDefaults returns the policy with every default filled in, and with limits that are off as limits that are never met. Once is
-// that there is one attempt: see [WithoutRetry].
+// withDefaults returns the policy with its defaults filled in, and with the limits that are off at
+// values that are never met. once means one attempt: see WithoutRetry.
 func (p *Policy) withDefaults(once bool) Policy {
 	var out Policy
 	if p != nil {
@@ -105,32 +102,24 @@ func (p *Policy) withDefaults(once bool) Policy {
 	if once {
 		out.MaxAttempts = 1
 	}
-	out.BaseDelay = max(orDefault(out.BaseDelay, 100*time.Millisecond), 0)
+	out.BaseDelay = max(cmp.Or(out.BaseDelay, 100*time.Millisecond), 0)
 	out.MaxDelay = durationLimit(out.MaxDelay, 10*time.Second)
 	out.MaxRetryAfter = durationLimit(out.MaxRetryAfter, 2*time.Minute)
 	return out
 }
 
-// orDefault is v, or def where v is zero.
-func orDefault[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
-}
-
-// limit is v, def where v is zero, and no limit where it is negative.
-func limit(v, def int) int {
-	if v < 0 {
+// limit returns n, or the default if n is 0. A negative n is no limit.
+func limit(n, def int) int {
+	if n < 0 {
 		return math.MaxInt
 	}
-	return orDefault(v, def)
+	return cmp.Or(n, def)
 }
 
-func durationLimit(v, def time.Duration) time.Duration {
-	if v < 0 {
+// durationLimit is limit for durations.
+func durationLimit(d, def time.Duration) time.Duration {
+	if d < 0 {
 		return never
 	}
-	return orDefault(v, def)
+	return cmp.Or(d, def)
 }

@@ -6,27 +6,34 @@ import (
 	"sync"
 )
 
-// recorder remembers the beginning of a body that can be read once, as attempts read it, so that another attempt can read it
-// again, and the rest after it. When an attempt has read more than limit, the recording is given up.
+// recorder records the beginning of a body that can be read only once, so that another attempt can
+// read it again. The body is read as the attempts read it, never ahead of them: the peer of a
+// stream may wait for an answer before it sends more. An attempt that reads more than limit ends
+// the recording.
 //
-// The base transport may still be reading for an earlier attempt while the next one begins. What that reads is recorded too,
-// so nothing is lost, and only one of them reads from the source at a time.
+// The base transport may still be reading for one attempt when the next one begins. What it reads
+// then is recorded for the next one.
 type recorder struct {
-	src   io.ReadCloser
+	body  io.ReadCloser
 	limit int64
 
-	reading chan struct{} // full while somebody reads from src: no mutex, since that may take its time
+	// reading is a lock for reads of the body. It is a channel because a read may take long.
+	reading chan struct{}
 
-	mu        sync.Mutex
-	head      []byte
-	srcErr    error // of src, io.EOF too
-	srcClosed bool
-	over      bool // the recording was given up
-	ended     bool // there is no further attempt
-	current   *recordedBody
+	mu       sync.Mutex
+	recorded []byte
+	bodyErr  error // that the body's reader returned, io.EOF included
+	overflow bool  // the recording has ended
+	current  *recordedBody
+	ended    bool // no attempt follows
+	closed   bool // the body is closed
 }
 
-// open returns the reader for the next attempt. The one before it reads no more.
+func newRecorder(body io.ReadCloser, limit int64) *recorder {
+	return &recorder{body: body, limit: limit, reading: make(chan struct{}, 1)}
+}
+
+// open returns the reader for the next attempt, and ends the reader of the one before.
 func (r *recorder) open() io.ReadCloser {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -37,7 +44,7 @@ func (r *recorder) open() io.ReadCloser {
 	return r.current
 }
 
-// reopen is open for who does not ask whether the body is replayable.
+// reopen is the GetBody of an attempt's request.
 func (r *recorder) reopen() (io.ReadCloser, error) {
 	if !r.rewind() {
 		return nil, errors.New("retry: more of the request body was sent than is recorded")
@@ -45,95 +52,99 @@ func (r *recorder) reopen() (io.ReadCloser, error) {
 	return r.open(), nil
 }
 
-// rewind ends the current attempt's reader, so that it cannot give the recording up any more. It is false if it already has.
+// rewind ends the current attempt's reader, which could still end the recording. It reports whether
+// the recording is whole.
 func (r *recorder) rewind() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.over && r.current != nil {
+	if !r.overflow && r.current != nil {
 		r.current.closed = true
 	}
-	return !r.over
+	return !r.overflow
 }
 
 func (r *recorder) replayable() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !r.over
+	return !r.overflow
 }
 
-// end closes the source as soon as the last attempt is through with it.
+// end closes the body, once the last attempt has closed its reader.
 func (r *recorder) end() {
 	r.mu.Lock()
 	r.ended = true
-	r.unlockAndClose()
+	r.mu.Unlock()
+	_ = r.closeIfUnused()
 }
 
-// unlockAndClose is called with mu locked. It unlocks it, since closing may take its time, and closes the source if nobody
-// needs that any more.
-func (r *recorder) unlockAndClose() error {
-	due := r.ended && !r.srcClosed && (r.current == nil || r.current.closed)
-	r.srcClosed = r.srcClosed || due
+// closeIfUnused closes the body if no attempt needs it any more. It is not called with mu held,
+// since closing may take long.
+func (r *recorder) closeIfUnused() error {
+	r.mu.Lock()
+	unused := r.ended && !r.closed && (r.current == nil || r.current.closed)
+	r.closed = r.closed || unused
 	r.mu.Unlock()
-	if !due {
+	if !unused {
 		return nil
 	}
-	return r.src.Close()
+	return r.body.Close()
 }
 
 // recordedBody is one attempt's reader.
 type recordedBody struct {
 	rec    *recorder
-	at     int  // how much of rec.head it has read
+	at     int  // how much of rec.recorded it has read
 	closed bool // guarded by rec.mu
 }
 
 var errClosedBody = errors.New("retry: read of a closed request body")
 
 func (b *recordedBody) Read(p []byte) (int, error) {
-	if n, err, ok := b.readHead(p); ok {
+	if n, err, ok := b.replay(p); ok {
 		return n, err
 	}
 	b.rec.reading <- struct{}{}
 	defer func() { <-b.rec.reading }()
-	if n, err, ok := b.readHead(p); ok { // an earlier attempt's reader was waiting for the same bytes
+	if n, err, ok := b.replay(p); ok { // what an earlier attempt's reader has read meanwhile
 		return n, err
 	}
-	n, err := b.rec.src.Read(p)
+	n, err := b.rec.body.Read(p)
 	return b.record(p[:n], err)
 }
 
-// readHead reads what is recorded; ok is false where the source must be asked.
-func (b *recordedBody) readHead(p []byte) (n int, err error, ok bool) {
+// replay reads what is recorded. It reports whether there was something, or the end.
+func (b *recordedBody) replay(p []byte) (n int, err error, ok bool) {
 	r := b.rec
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case b.closed:
 		return 0, errClosedBody, true
-	case b.at < len(r.head):
-		n = copy(p, r.head[b.at:])
+	case b.at < len(r.recorded):
+		n = copy(p, r.recorded[b.at:])
 		b.at += n
 		return n, nil, true
-	case r.srcErr != nil:
-		return 0, r.srcErr, true
+	case r.bodyErr != nil:
+		return 0, r.bodyErr, true
 	default:
 		return 0, nil, false
 	}
 }
 
-// record takes what was read from the source.
+// record keeps what was read from the body. The reader of an attempt that is over cannot end the
+// recording.
 func (b *recordedBody) record(p []byte, err error) (int, error) {
 	r := b.rec
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
-		r.srcErr = err
+		r.bodyErr = err
 	}
-	if !b.closed && int64(len(r.head)+len(p)) > r.limit {
-		r.over, r.head, b.at = true, nil, 0
+	if !b.closed && int64(len(r.recorded)+len(p)) > r.limit {
+		r.overflow, r.recorded, b.at = true, nil, 0
 	}
-	if !r.over {
-		r.head = append(r.head, p...)
+	if !r.overflow {
+		r.recorded = append(r.recorded, p...)
 		b.at += len(p)
 	}
 	if b.closed {
@@ -145,5 +156,6 @@ func (b *recordedBody) record(p []byte, err error) (int, error) {
 func (b *recordedBody) Close() error {
 	b.rec.mu.Lock()
 	b.closed = true
-	return b.rec.unlockAndClose()
+	b.rec.mu.Unlock()
+	return b.rec.closeIfUnused()
 }

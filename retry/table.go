@@ -5,12 +5,12 @@ import (
 	"math"
 )
 
-// defaultMaxGroups bounds each table of state that is kept by group.
+// defaultMaxGroups is the default bound of each table of state by group.
 const defaultMaxGroups = 1024
 
-// table is a map with a bound. When it is full it forgets the entry that is worth least and, among
-// equals, the one used longest ago. An entry of infinite worth is never forgotten. The zero value
-// is empty. It has no lock of its own.
+// table is a map with a bound. When it is full, it forgets the entry of the least worth and, among
+// equals, the least recently used one. An entry of infinite worth is never forgotten. The zero
+// value is empty. Its user locks it.
 type table[K comparable, V any] struct {
 	entries map[K]*entry[K, V]
 	order   byWorth[K, V]
@@ -21,11 +21,11 @@ type entry[K comparable, V any] struct {
 	key   K
 	value V
 	worth float64
-	used  uint64 // the number of this use among all
-	at    int    // in order
+	used  uint64 // when it was used last, in uses of the table
+	at    int    // its index in order
 }
 
-// get returns the entry of key and counts that as a use. It returns nil if there is none.
+// get returns the entry of key, which counts as a use, or nil.
 func (t *table[K, V]) get(key K) *entry[K, V] {
 	e := t.entries[key]
 	if e != nil {
@@ -34,7 +34,7 @@ func (t *table[K, V]) get(key K) *entry[K, V] {
 	return e
 }
 
-// put adds an entry for a key that has none. Another one makes room if there are most already.
+// put adds an entry for a key that has none. If there are most entries already, one is forgotten.
 func (t *table[K, V]) put(key K, value V, worth float64, most int) {
 	if t.entries == nil {
 		t.entries = make(map[K]*entry[K, V])
@@ -48,14 +48,14 @@ func (t *table[K, V]) put(key K, value V, worth float64, most int) {
 	heap.Push(&t.order, e)
 }
 
-// rate says what an entry is worth now, and counts as a use.
+// rate sets what an entry is worth, which counts as a use.
 func (t *table[K, V]) rate(e *entry[K, V], worth float64) {
 	t.uses++
 	e.worth, e.used = worth, t.uses
 	heap.Fix(&t.order, e.at)
 }
 
-// least returns the entry that would be forgotten first, or nil.
+// least returns the entry that will be forgotten first, or nil.
 func (t *table[K, V]) least() *entry[K, V] {
 	if len(t.order) == 0 {
 		return nil
@@ -68,7 +68,7 @@ func (t *table[K, V]) remove(e *entry[K, V]) {
 	delete(t.entries, e.key)
 }
 
-// byWorth is a heap with the entry to forget first at its root.
+// byWorth is a heap. Its root is the entry to forget first.
 type byWorth[K comparable, V any] []*entry[K, V]
 
 func (h byWorth[K, V]) Len() int { return len(h) }

@@ -10,16 +10,15 @@ import (
 	"time"
 )
 
-// timeoutError is the error of an attempt that ran into AttemptTimeout. It is a net.Error.
+// timeoutError is the error of an attempt that AttemptTimeout ended. It is a net.Error.
 type timeoutError struct{ after time.Duration }
 
 func (e *timeoutError) Error() string   { return fmt.Sprintf("no response within %v", e.after) }
 func (e *timeoutError) Timeout() bool   { return true }
 func (e *timeoutError) Temporary() bool { return true }
 
-// respond calls f with a context that ends after timeout, unless f has returned a response by then:
-// that context ends when the response's body is closed, so that reading it is not cut short. 0 or a
-// negative timeout is none.
+// respond calls f with a context that ends after timeout. If f returns a response before that, the
+// context ends when the response's body is closed instead. 0 or less means no timeout.
 func respond(who caller, timeout time.Duration, f func(context.Context) (*http.Response, error)) (resp *http.Response, err error) {
 	if timeout <= 0 {
 		return f(who.ctx)
@@ -27,7 +26,7 @@ func respond(who caller, timeout time.Duration, f func(context.Context) (*http.R
 	ctx, cancel := context.WithCancelCause(who.ctx)
 	late := &timeoutError{timeout}
 	timer := time.AfterFunc(timeout, func() { cancel(late) })
-	defer func() { // after a panic too
+	defer func() { // f may panic
 		inTime := timer.Stop()
 		hasBody := resp != nil && resp.Body != nil
 		if inTime && hasBody && err == nil {
@@ -35,20 +34,21 @@ func respond(who caller, timeout time.Duration, f func(context.Context) (*http.R
 			return
 		}
 		cancel(nil)
-		if !inTime {
-			if hasBody {
-				resp.Body.Close() // its context has ended
-			}
-			resp = nil
-			if _, permanent := errors.AsType[*permanentError](err); !permanent {
-				err = cmp.Or[error](who.err(), late)
-			}
+		if inTime {
+			return
+		}
+		if hasBody {
+			resp.Body.Close() // it cannot be read after the end of its context
+		}
+		resp = nil
+		if _, permanent := errors.AsType[*permanentError](err); !permanent {
+			err = cmp.Or[error](who.err(), late)
 		}
 	}()
 	return f(ctx)
 }
 
-// cancelingBody ends an attempt's context with the body.
+// cancelingBody ends an attempt's context when it is closed.
 type cancelingBody struct {
 	io.ReadCloser
 	cancel context.CancelCauseFunc
@@ -59,13 +59,13 @@ func (b cancelingBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// cancelingConn is the same for a response 101, whose body is also written to: it is the connection.
+// cancelingConn is a cancelingBody for a response 101, whose body is the connection.
 type cancelingConn struct {
 	cancelingBody
 	io.Writer
 }
 
-// CloseWrite ends one direction, as net/http's own body does where the connection can.
+// CloseWrite ends one direction if the connection can, like that of net/http's body.
 func (c cancelingConn) CloseWrite() error {
 	if half, ok := c.ReadCloser.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()

@@ -17,7 +17,7 @@ func TestAllocBudgets(t *testing.T) {
 		{"decision, 10,000 keys", serially(10_000)[0], nil, 0},
 		{"rate-limit middleware, admitted", admitted()[0], nil, 4},
 		{"request id, tracker, recovery", chi[0], nil, 5},
-		{"transport, GET", transport[0], &transport[1], 1},
+		{"transport, GET", transport[0], &transport[1], 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := testing.AllocsPerRun(1000, tt.ours.setup(t))

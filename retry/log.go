@@ -1,0 +1,64 @@
+package retry
+
+import (
+	"log/slog"
+
+	"github.com/seawall-go/seawall/internal/plain"
+	"github.com/seawall-go/seawall/internal/retryhint"
+)
+
+// log writes a line for the last attempt if it is retried, when reason is empty, or for a call that
+// failed. cause is what ended the call beside the attempt's own error. The error of a response is
+// not logged, since its text may hold a piece of the body.
+func (c *call) log(reason Reason, cause error) {
+	logger := c.t.Logger
+	if logger == nil {
+		logger = slog.Default()
+	}
+	ctx, a := c.req.Context(), c.last()
+	level, message := slog.LevelInfo, "retrying request"
+	if reason != "" {
+		level, message = levelOf(reason, a), "request failed"
+	}
+	if !logger.Enabled(ctx, level) {
+		return
+	}
+	attrs := append(make([]slog.Attr, 0, 10),
+		slog.String("method", methodOf(c.req)),
+		slog.String("host", plain.Text(c.req.URL.Host, maxText)))
+	if a.Number > 0 {
+		attrs = append(attrs, slog.Int("attempt", a.Number))
+	}
+	if a.Status != 0 {
+		attrs = append(attrs, slog.Int("status", a.Status))
+	}
+	if a.Code != "" {
+		attrs = append(attrs, slog.String("code", string(a.Code)))
+	}
+	if a.RequestID != "" {
+		attrs = append(attrs, slog.String("request_id", a.RequestID))
+	}
+	if a.RetryAfter > 0 {
+		attrs = append(attrs, slog.Duration("retry_after", a.RetryAfter))
+	}
+	if reason == "" {
+		attrs = append(attrs, slog.Duration("delay", a.Delay))
+	} else {
+		attrs = append(attrs, slog.String("reason", string(reason)))
+	}
+	if cause == nil && a.Status == 0 {
+		cause = a.Err
+	}
+	if cause != nil {
+		attrs = append(attrs, slog.String("error", textOf(cause, c.req)))
+	}
+	logger.LogAttrs(ctx, level, message, attrs...)
+}
+
+// levelOf returns Warn for a call that failed because of the server or the network, otherwise Info.
+func levelOf(reason Reason, last Attempt) slog.Level {
+	if reason != ReasonCanceled && (last.Status == 0 || retryhint.Retryable(last.Status)) {
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}

@@ -1,0 +1,41 @@
+package retry
+
+// A Reason is why a call ended: why there was no further attempt.
+type Reason string
+
+// The reasons for the end of a call.
+const (
+	// ReasonSucceeded: there was a response with a status under 400.
+	ReasonSucceeded Reason = "succeeded"
+	// ReasonNotRetryable: the status or the error is of a kind that is not retried.
+	ReasonNotRetryable Reason = "not-retryable"
+	// ReasonToldNotTo: the server sent X-Should-Retry: false, or the function of [Do] returned a
+	// [Permanent] error.
+	ReasonToldNotTo Reason = "told-not-to"
+	// ReasonNotIdempotent: a write without an Idempotency-Key may have reached the server.
+	ReasonNotIdempotent Reason = "not-idempotent"
+	// ReasonBodyNotReplayable: the request has a body without a GetBody, and the body was not
+	// recorded or is larger than Policy.RecordBody.
+	ReasonBodyNotReplayable Reason = "body-not-replayable"
+	// ReasonBodyFailed: the request's body or GetBody returned an error, or the body does not
+	// have the request's ContentLength.
+	ReasonBodyFailed Reason = "body-failed"
+	// ReasonInvalidRequest: the request's method, header or URL cannot be sent.
+	ReasonInvalidRequest Reason = "invalid-request"
+	// ReasonAlreadyRetried: another Transport, below Base or in the function of [Do], has stopped
+	// retrying.
+	ReasonAlreadyRetried Reason = "already-retried"
+	// ReasonAttemptsExhausted: MaxAttempts were made.
+	ReasonAttemptsExhausted Reason = "attempts-exhausted"
+	// ReasonBudgetExhausted: the [Budget] of the request's group is used up.
+	ReasonBudgetExhausted Reason = "budget-exhausted"
+	// ReasonRetryAfterTooLong: the server asked for a wait longer than MaxRetryAfter.
+	ReasonRetryAfterTooLong Reason = "retry-after-too-long"
+	// ReasonDeadlineTooSoon: the context's deadline comes before the next attempt could start.
+	ReasonDeadlineTooSoon Reason = "deadline-too-soon"
+	// ReasonCircuitOpen: the [Breaker] refused the attempt.
+	ReasonCircuitOpen Reason = "circuit-open"
+	// ReasonCanceled: the request's context ended, which includes its deadline, or its Cancel
+	// channel was closed.
+	ReasonCanceled Reason = "canceled"
+)
