@@ -17,16 +17,17 @@ type Attempt struct {
 	// Status is the response's status. It is 0 if there was no response.
 	Status int
 
-	// Err is nil for a status under 400 and an [*apierror.Error] for any other status. Without a
-	// response it is the error of the base transport. In [Do] it is what the function returned.
+	// Err is nil for a status under 400 and an [*apierror.Error] for any other status.
+	// Without a response it is the error of the base transport. In [Do] it is what the
+	// function returned.
 	Err error
 
-	// Code is the code of the error response. It comes from a JSON body, if the Transport has read
-	// that: see [Transport]. It is one line of at most 128 bytes.
+	// Code is the code of the error response. It comes from a JSON body, if the Transport
+	// has read that: see [Transport]. It is one line of at most 128 bytes.
 	Code apierror.Code
 
-	// RequestID is the request id in the response's header. If the header has none, it comes from
-	// the same body as Code. It is one line of at most 128 bytes.
+	// RequestID is the request id in the response's header. If the header has none, it
+	// comes from the same body as Code. It is one line of at most 128 bytes.
 	RequestID string
 
 	// Elapsed is the time from sending the request to the response's header or the error.

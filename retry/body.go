@@ -34,8 +34,8 @@ func (b *requestBody) replayable() bool {
 	return !b.exists() || b.req.GetBody != nil || b.record != nil && b.record.replayable()
 }
 
-// prepare makes the body of another attempt, while the last response can still be handed back. If
-// it cannot, it returns the reason and GetBody's error.
+// prepare makes the body of another attempt, while the last response can still be handed
+// back. If it cannot, it returns the reason and GetBody's error.
 func (b *requestBody) prepare() (Reason, error) {
 	switch {
 	case !b.exists():
@@ -64,8 +64,8 @@ func getBody(req *http.Request) (io.ReadCloser, error) {
 	return body, err
 }
 
-// next returns the body of the next attempt. It is nil if the attempt can use the caller's request
-// as it is.
+// next returns the body of the next attempt. It is nil if the attempt can use the caller's
+// request as it is.
 func (b *requestBody) next() io.ReadCloser {
 	first, body := !b.taken, b.ready
 	b.taken, b.ready, b.sent = true, nil, nil
@@ -90,8 +90,8 @@ func (b *requestBody) next() io.ReadCloser {
 	return b.sent
 }
 
-// getBody returns the GetBody of the attempt's request. net/http itself sends a request with a key
-// again if the connection that it reused turns out to be dead.
+// getBody returns the GetBody of the attempt's request. net/http itself sends a request
+// with a key again if the connection that it reused turns out to be dead.
 func (b *requestBody) getBody() func() (io.ReadCloser, error) {
 	switch {
 	case b.record != nil:
@@ -114,8 +114,8 @@ func (b *requestBody) watch(body io.ReadCloser) io.ReadCloser {
 	return &watchedBody{ReadCloser: body, fault: b.fault, length: b.req.ContentLength}
 }
 
-// err returns the error of the attempt's reader or GetBody, with which no other attempt would fare
-// better.
+// err returns the error of the attempt's reader or GetBody, with which no other attempt
+// would fare better.
 func (b *requestBody) err() error {
 	if b.fault == nil {
 		return nil

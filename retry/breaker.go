@@ -12,13 +12,13 @@ import (
 	"github.com/seawall-go/seawall/internal/plain"
 )
 
-// A Breaker stops sending to a host on which everything fails, and notices soon when the host
-// works again. It keeps a circuit for every group of requests (see [Transport.Group]): by default
-// for every scheme, host and port.
+// A Breaker stops sending to a host on which everything fails, and notices soon when the
+// host works again. It keeps a circuit for every group of requests (see
+// [Transport.Group]): by default for every scheme, host and port.
 //
-// A 5xx other than 501, a transport error and an attempt that AttemptTimeout ended are failures. A
-// status below 400 is a success. A 429, any other 4xx, a 501 and a call that its caller canceled
-// say nothing about the host, and do not count.
+// A 5xx other than 501, a transport error and an attempt that AttemptTimeout ended are
+// failures. A status below 400 is a success. A 429, any other 4xx, a 501 and a call that
+// its caller canceled say nothing about the host, and do not count.
 //
 // A closed circuit lets every attempt through. It opens when an attempt fails and, among the
 // attempts that ended within Window, there are at least MinCalls, and
@@ -28,28 +28,31 @@ import (
 //     in a row if all attempts before them succeeded, MinCalls if half of those failed, in
 //     proportion in between, and five at least.
 //
-// The second rule finds an outage that the successes before it would outvote for a while. A host on
-// which only some requests fail does not meet it, nor does a host that loses some of its many
-// connections in one moment.
+// The second rule finds an outage that the successes before it would outvote for a while.
+// A host on which only some requests fail does not meet it, nor does a host that loses
+// some of its many connections in one moment.
 //
-// An open circuit refuses attempts with a [CircuitOpenError]. From time to time it lets one through
-// as a probe: the first within ProbeAfter, each following one within twice the interval before, up
-// to ProbeEvery. A random part of up to half of each interval is taken off, so that many processes
-// do not probe in step. A probe that hangs does not delay the next one.
+// An open circuit refuses attempts with a [CircuitOpenError]. From time to time it lets
+// one through as a probe: the first within ProbeAfter, each following one within twice the
+// interval before, up to ProbeEvery. A random part of up to half of each interval is taken
+// off, so that many processes do not probe in step. A probe that hangs does not delay the
+// next one.
 //
-// From the first probe on, the circuit is half-open. A probe that succeeds closes it; so does a 501
-// or a 4xx other than 429, which show that the host works. A probe that fails opens it again. A
-// circuit that opens again within Window after it closed continues with its last interval. Attempts
-// that began before the circuit opened or closed do not count afterwards.
+// From the first probe on, the circuit is half-open. A probe that succeeds closes it; so
+// does a 501 or a 4xx other than 429, which show that the host works. A probe that fails
+// opens it again. A circuit that opens again within Window after it closed continues with
+// its last interval. Attempts that began before the circuit opened or closed do not count
+// afterwards.
 //
-// With the defaults, a host on which everything fails gets one or two requests a second from each
-// Breaker after the first second, and a host that works again is found within a second. A fleet of
-// thousands of processes may want a larger ProbeEvery, which makes that slower.
+// With the defaults, a host on which everything fails gets one or two requests a second
+// from each Breaker after the first second, and a host that works again is found within a
+// second. A fleet of thousands of processes may want a larger ProbeEvery, which makes that
+// slower.
 //
 // The zero value is the default breaker. A Transport without a Breaker has its own; set
-// [Transport.Breaker] to read circuits or to change them by hand. Several Transports may share a
-// Breaker. It must not be copied or changed after its first use. It takes about 1 KiB for every
-// group.
+// [Transport.Breaker] to read circuits or to change them by hand. Several Transports may
+// share a Breaker. It must not be copied or changed after its first use. It takes about 1
+// KiB for every group.
 type Breaker struct {
 	// FailureRatio is the part of the attempts that must have failed for a circuit to open. The
 	// default is 0.5, and the maximum is 1. If negative, only [Breaker.Hold] opens a circuit.
@@ -63,18 +66,19 @@ type Breaker struct {
 	// seconds, and the minimum is 10 milliseconds.
 	Window time.Duration
 
-	// ProbeAfter is the longest time from the opening of a circuit to its first probe. The default
-	// is 200 milliseconds, or ProbeEvery if that is less. The minimum is 10 milliseconds.
+	// ProbeAfter is the longest time from the opening of a circuit to its first probe. The
+	// default is 200 milliseconds, or ProbeEvery if that is less. The minimum is 10
+	// milliseconds.
 	ProbeAfter time.Duration
 
-	// ProbeEvery is the longest time from one probe to the next. The default is 1 second, and the
-	// minimum is ProbeAfter.
+	// ProbeEvery is the longest time from one probe to the next. The default is 1 second,
+	// and the minimum is ProbeAfter.
 	ProbeEvery time.Duration
 
-	// MaxGroups bounds the number of circuits. Above it, the least recently used closed circuit is
-	// forgotten, or an open one if none is closed. The next attempt finds a forgotten circuit
-	// closed. Circuits held open by hand are never forgotten. The default is 1,024. If negative,
-	// there is no bound.
+	// MaxGroups bounds the number of circuits. Above it, the least recently used closed
+	// circuit is forgotten, or an open one if none is closed. The next attempt finds a
+	// forgotten circuit closed. Circuits held open by hand are never forgotten. The
+	// default is 1,024. If negative, there is no bound.
 	MaxGroups int
 
 	held     atomic.Int64 // how many circuits are held open
@@ -103,8 +107,8 @@ type Circuit struct {
 	// Held reports whether the circuit is held open by hand.
 	Held bool
 
-	// Until is when the next attempt may be sent, as a probe. It is zero if the circuit is closed
-	// or held. If it has passed, the next attempt is a probe.
+	// Until is when the next attempt may be sent, as a probe. It is zero if the circuit is
+	// closed or held. If it has passed, the next attempt is a probe.
 	Until time.Time
 
 	// Calls is the number of attempts that succeeded or failed within the last Window, and
@@ -112,8 +116,8 @@ type Circuit struct {
 	Calls, Failures int
 }
 
-// ErrCircuitOpen matches, with errors.Is, the error of a call that a [Breaker] refused. The error
-// holds a [*CircuitOpenError].
+// ErrCircuitOpen matches, with errors.Is, the error of a call that a [Breaker] refused.
+// The error holds a [*CircuitOpenError].
 const ErrCircuitOpen sentinel = "circuit open"
 
 type sentinel string
@@ -167,9 +171,9 @@ func (b *Breaker) Circuits() []Circuit {
 	return all
 }
 
-// Hold opens the circuit of a group and keeps it open, without probes, until [Breaker.Reset]. Use
-// it for maintenance or in an incident. Attempts that are being sent go on. The group may be
-// unknown.
+// Hold opens the circuit of a group and keeps it open, without probes, until
+// [Breaker.Reset]. Use it for maintenance or in an incident. Attempts that are being sent
+// go on. The group may be unknown.
 //
 // [Transport.Observe] is called for a change by Hold or Reset during the group's next call.
 func (b *Breaker) Hold(group string) {
@@ -182,8 +186,8 @@ func (b *Breaker) Hold(group string) {
 	b.circuits.rate(e, e.value.worth())
 }
 
-// Reset closes the circuit of a group and forgets what was counted. Attempts that are being sent do
-// not count afterwards.
+// Reset closes the circuit of a group and forgets what was counted. Attempts that are
+// being sent do not count afterwards.
 func (b *Breaker) Reset(group string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -207,7 +211,8 @@ func (b *Breaker) circuit(group string) *circuit {
 	return b.entry(group).value
 }
 
-// entry returns the entry of a group, which it adds if there is none. It is called with mu held.
+// entry returns the entry of a group, which it adds if there is none. It is called with mu
+// held.
 func (b *Breaker) entry(group string) *entry[string, *circuit] {
 	if e := b.circuits.get(group); e != nil {
 		return e

@@ -7,34 +7,35 @@ import (
 )
 
 // A Budget bounds the load that retries add. It keeps a token bucket for every group (see
-// [Transport.Group]). A retry takes a token. Every success puts back a tenth of a token, and so
-// does every second, so that a quiet client can still retry. The retries to a group, in any time
-// t, are at most
+// [Transport.Group]). A retry takes a token. Every success puts back a tenth of a token,
+// and so does every second, so that a quiet client can still retry. The retries to a
+// group, in any time t, are at most
 //
 //	Tokens + PerSuccess x successes + PerSecond x t
 //
 // In an outage a client therefore sends a tenth more than it would without retries, not three
 // times as much. A first attempt never needs a token.
 //
-// The zero value is the default budget. Several Transports, and calls of [Do], may share a Budget;
-// all calls of Do use the bucket of the group "". A Budget must not be copied or changed after
-// its first use. It takes about 200 bytes for every group whose bucket is not full.
+// The zero value is the default budget. Several Transports, and calls of [Do], may share a
+// Budget; all calls of Do use the bucket of the group "". A Budget must not be copied or
+// changed after its first use. It takes about 200 bytes for every group whose bucket is
+// not full.
 type Budget struct {
 	// Tokens is the size of a bucket, which is full at first. The default is 10. If negative,
 	// there is no budget and retries are not bounded. Below 1, nothing is ever retried.
 	Tokens float64
 
-	// PerSuccess is how many tokens a response with a status under 400 puts back. The default is
-	// 0.1. If negative, it puts back none.
+	// PerSuccess is how many tokens a response with a status under 400 puts back. The
+	// default is 0.1. If negative, it puts back none.
 	PerSuccess float64
 
 	// PerSecond is how many tokens a second puts back. The default is 0.1. If negative, it puts
 	// back none.
 	PerSecond float64
 
-	// MaxGroups bounds the number of buckets that are not full. Above it, the bucket that will be
-	// full first is forgotten, which makes it full. The default is 1,024. If negative, there is
-	// no bound.
+	// MaxGroups bounds the number of buckets that are not full. Above it, the bucket that
+	// will be full first is forgotten, which makes it full. The default is 1,024. If
+	// negative, there is no bound.
 	MaxGroups int
 
 	mu      sync.Mutex
@@ -116,8 +117,8 @@ func (b *Budget) fill(k *bucket, now time.Time) {
 	}
 }
 
-// worth returns the time when a bucket will be full, in seconds, or what it lacks if time fills no
-// bucket. Both stay the same while time passes.
+// worth returns the time when a bucket will be full, in seconds, or what it lacks if time
+// fills no bucket. Both stay the same while time passes.
 func (b *Budget) worth(k *bucket) float64 {
 	lacks := b.size() - k.tokens
 	if b.perSecond() == 0 {

@@ -134,8 +134,8 @@ func (c *call) named(refused *CircuitOpenError) error {
 	return refused
 }
 
-// attempt sends the request once. It leaves the response, if there is one, in c.resp. The fault is
-// why an error is not the host's, if it is not.
+// attempt sends the request once. It leaves the response, if there is one, in c.resp. The
+// fault is why an error is not the host's, if it is not.
 func (c *call) attempt(n int, p permit) (a Attempt, fault Reason) {
 	a.Number = n
 	says := neutral
@@ -188,8 +188,8 @@ func (c *call) last() Attempt {
 	return c.attempts[len(c.attempts)-1]
 }
 
-// finish hands back the response in hand or, without one, an error. cause is what ended the call
-// beside the last attempt's error.
+// finish hands back the response in hand or, without one, an error. cause is what ended
+// the call beside the last attempt's error.
 func (c *call) finish(reason Reason, cause error) (*http.Response, error) {
 	c.observeCircuit()
 	if c.report != nil {

@@ -12,8 +12,8 @@ type caller struct {
 	cancel <-chan struct{} // nil without a Request.Cancel
 }
 
-// err returns an error if the caller does not wait any more: the context's, or the one that it is
-// about to have.
+// err returns an error if the caller does not wait any more: the context's, or the one
+// that it is about to have.
 func (c caller) err() error {
 	if err := c.ctx.Err(); err != nil {
 		return err

@@ -11,9 +11,9 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// sustained is how long failures in a row must have lasted to open a circuit by themselves. When
-// one process behind a load balancer dies, many connections fail within milliseconds while the
-// others work.
+// sustained is how long failures in a row must have lasted to open a circuit by
+// themselves. When one process behind a load balancer dies, many connections fail within
+// milliseconds while the others work.
 const sustained = 100 * time.Millisecond
 
 // outcome is what an attempt says about the host.
@@ -31,10 +31,11 @@ var (
 	errFailure = errors.New("failure")
 )
 
-// circuit is the gate of one group. gobreaker counts and keeps the state. It half-opens when it is
-// asked for leave, so it is not asked before the time for a probe has come, nor told the result of
-// an attempt that began in an earlier era. All calls of gobreaker are made with mu held, so its
-// OnStateChange, which it calls under its own lock, can write to the circuit.
+// circuit is the gate of one group. gobreaker counts and keeps the state. It half-opens
+// when it is asked for leave, so it is not asked before the time for a probe has come, nor
+// told the result of an attempt that began in an earlier era. All calls of gobreaker are
+// made with mu held, so its OnStateChange, which it calls under its own lock, can write to
+// the circuit.
 type circuit struct {
 	of    *Breaker
 	group string
@@ -91,8 +92,8 @@ func (c *circuit) trips(n gobreaker.Counts) bool {
 	if float64(failed) >= c.of.failureRatio()*float64(ended) {
 		return true
 	}
-	// Failures in a row: as many as least/2, divided by the part of the attempts before them that
-	// succeeded.
+	// Failures in a row: as many as least/2, divided by the part of the attempts before
+	// them that succeeded.
 	row := min(failed, uint64(n.ConsecutiveFailures))
 	return 2*row*succeeded >= max(least, 10)*(ended-row) && now.Sub(c.rowSince) >= sustained
 }
@@ -187,8 +188,8 @@ func resultOf(o outcome) error {
 	}
 }
 
-// finishProbe closes or opens the circuit, unless the outcome is neutral. gobreaker has no probe
-// after another one has failed, while this one was under way.
+// finishProbe closes or opens the circuit, unless the outcome is neutral. gobreaker has no
+// probe after another one has failed, while this one was under way.
 func (c *circuit) finishProbe(o outcome) {
 	switch o {
 	case success, answered:
@@ -270,7 +271,8 @@ func (c *circuit) enter(s State) {
 	}
 }
 
-// setByHand starts the circuit anew, either held open or closed. It reports whether held changed.
+// setByHand starts the circuit anew, either held open or closed. It reports whether held
+// changed.
 func (c *circuit) setByHand(s State) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -304,8 +306,8 @@ func (c *circuit) snapshot() Circuit {
 	return s
 }
 
-// worth returns the worth of the circuit in the breaker's table: an open one protects a host, and a
-// held one is what somebody asked for.
+// worth returns the worth of the circuit in the breaker's table: an open one protects a
+// host, and a held one is what somebody asked for.
 func (c *circuit) worth() float64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -23,16 +23,16 @@ func (o overrides) in(ctx context.Context) context.Context {
 	return context.WithValue(ctx, overridesKey{}, &o)
 }
 
-// WithPolicy returns a context whose calls follow p instead of the Transport's policy. If p has no
-// Budget, the Transport's own applies.
+// WithPolicy returns a context whose calls follow p instead of the Transport's policy. If
+// p has no Budget, the Transport's own applies.
 func WithPolicy(ctx context.Context, p *Policy) context.Context {
 	o := overridesOf(ctx)
 	o.policy = p
 	return o.in(ctx)
 }
 
-// WithoutRetry returns a context whose calls have one attempt each. A write still gets its key, so
-// it can be retried later with [WithIdempotencyKey] and the key from its [Report].
+// WithoutRetry returns a context whose calls have one attempt each. A write still gets its
+// key, so it can be retried later with [WithIdempotencyKey] and the key from its [Report].
 func WithoutRetry(ctx context.Context) context.Context {
 	o := overridesOf(ctx)
 	o.once = true

@@ -8,8 +8,8 @@ import (
 	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
-// inspect adds to a what the decision needs of the response in hand. It returns what it read of the
-// body: nothing, unless the policy needs the error's code.
+// inspect adds to a what the decision needs of the response in hand. It returns what it
+// read of the body: nothing, unless the policy needs the error's code.
 func (c *call) inspect(a *Attempt) (body []byte) {
 	if c.resp == nil {
 		return nil
@@ -22,9 +22,9 @@ func (c *call) inspect(a *Attempt) (body []byte) {
 	return body
 }
 
-// decide returns why there is no further attempt, and an error if more than the attempt's own is to
-// blame. If there is to be one, it sets a.Delay, takes a token from the budget and gets the body
-// ready.
+// decide returns why there is no further attempt, and an error if more than the attempt's
+// own is to blame. If there is to be one, it sets a.Delay, takes a token from the budget
+// and gets the body ready.
 func (c *call) decide(a *Attempt, fault Reason, p permit) (Reason, error) {
 	switch fault {
 	case "":
@@ -54,8 +54,8 @@ func (c *call) decide(a *Attempt, fault Reason, p permit) (Reason, error) {
 	return "", nil
 }
 
-// refuse returns why the request must not be sent again, whatever the time. It is empty if it may
-// be.
+// refuse returns why the request must not be sent again, whatever the time. It is empty if
+// it may be.
 func (c *call) refuse(a *Attempt) Reason {
 	failure := Failure{Attempt: *a, Method: methodOf(c.req), URL: c.req.URL}
 	if c.resp != nil {
@@ -85,8 +85,8 @@ func (p *Policy) retryable(f Failure) bool {
 	return DefaultRetryable(f)
 }
 
-// schedule returns how long to wait after attempt n, or why there is no further one. retryAfter is
-// what the server asked for.
+// schedule returns how long to wait after attempt n, or why there is no further one.
+// retryAfter is what the server asked for.
 func (p *Policy) schedule(who caller, n int, retryAfter time.Duration) (time.Duration, Reason) {
 	if n >= p.MaxAttempts {
 		return 0, ReasonAttemptsExhausted

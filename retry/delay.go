@@ -9,7 +9,8 @@ import (
 // never is the longest time.Duration, for limits that are never met.
 const never = time.Duration(math.MaxInt64)
 
-// ceiling returns the longest wait after attempt n: BaseDelay, doubled n-1 times, up to MaxDelay.
+// ceiling returns the longest wait after attempt n: BaseDelay, doubled n-1 times, up to
+// MaxDelay.
 func (p *Policy) ceiling(n int) time.Duration {
 	if p.BaseDelay == 0 {
 		return 0
@@ -24,8 +25,8 @@ func (p *Policy) ceiling(n int) time.Duration {
 	return d
 }
 
-// after returns d and a little more, so that clients that were told the same time do not all come
-// back in the same moment.
+// after returns d and a little more, so that clients that were told the same time do not
+// all come back in the same moment.
 func (p *Policy) after(d time.Duration) time.Duration {
 	return d + min(jitter(p.BaseDelay), never-d)
 }

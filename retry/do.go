@@ -10,9 +10,10 @@ import (
 	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
-// Do calls f until it succeeds or the policy ends the call, for work that is not one HTTP request,
-// such as a transaction or a call through another library. f must be safe to repeat. The policy
-// means what it means for a [Transport], except that keys, recorded bodies and holds do not exist.
+// Do calls f until it succeeds or the policy ends the call, for work that is not one HTTP
+// request, such as a transaction or a call through another library. f must be safe to
+// repeat. The policy means what it means for a [Transport], except that keys, recorded
+// bodies and holds do not exist.
 //
 // An error is retried unless it
 //
@@ -22,13 +23,13 @@ import (
 //
 // The Retry-After of an [*apierror.Error] is obeyed.
 //
-// If f makes a write through a Transport, every attempt of Do gives the write a new key, and it may
-// be carried out twice. Give it one key with [WithIdempotencyKey] around Do.
+// If f makes a write through a Transport, every attempt of Do gives the write a new key,
+// and it may be carried out twice. Give it one key with [WithIdempotencyKey] around Do.
 //
-// [Policy.AttemptTimeout] limits each call of f, through its context. The context ends when f
-// returns. But if T is [*http.Response] and f returns one without an error, the context ends when
-// the response's body is closed. If f returns a response together with an error that is retried,
-// Do closes the response.
+// [Policy.AttemptTimeout] limits each call of f, through its context. The context ends
+// when f returns. But if T is [*http.Response] and f returns one without an error, the
+// context ends when the response's body is closed. If f returns a response together with
+// an error that is retried, Do closes the response.
 //
 // Do returns the last value of f. Its error is an [*Error].
 func Do[T any](ctx context.Context, p *Policy, f func(context.Context) (T, error)) (T, error) {
@@ -57,8 +58,8 @@ func Do[T any](ctx context.Context, p *Policy, f func(context.Context) (T, error
 	}
 }
 
-// Permanent marks an error as one that [Do] does not retry. The result unwraps to err. It is nil if
-// err is nil.
+// Permanent marks an error as one that [Do] does not retry. The result unwraps to err. It
+// is nil if err is nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil

@@ -68,7 +68,8 @@ func unwrapped(attempts []Attempt, causes []error) (errs []error) {
 	return errs
 }
 
-// Error returns one line with the method and the host, without the userinfo and query of the URL.
+// Error returns one line with the method and the host, without the userinfo and query of
+// the URL.
 func (e *Error) Error() string {
 	text := "retry: " + e.what + string(e.Reason)
 	if n := e.made(); n > 0 {
@@ -88,9 +89,9 @@ func (e *Error) made() int {
 	return e.Attempts[len(e.Attempts)-1].Number
 }
 
-// Unwrap returns the last attempt's error and what else ended the call: the context's error and its
-// cause, or a [*CircuitOpenError]. If the context interrupted the last attempt, the error of the
-// attempt before it is there too.
+// Unwrap returns the last attempt's error and what else ended the call: the context's
+// error and its cause, or a [*CircuitOpenError]. If the context interrupted the last
+// attempt, the error of the attempt before it is there too.
 func (e *Error) Unwrap() []error { return e.errs }
 
 // Timeout reports whether the call ran out of time. [url.Error.Timeout] calls it.

@@ -6,8 +6,8 @@ import (
 	"github.com/seawall-go/seawall/internal/plain"
 )
 
-// An Event is what [Transport.Observe] gets: for every attempt and every call when it has ended,
-// and for every change of a circuit.
+// An Event is what [Transport.Observe] gets: for every attempt and every call when it has
+// ended, and for every change of a circuit.
 type Event struct {
 	// Kind is what the event is about.
 	Kind Kind

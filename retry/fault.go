@@ -13,8 +13,8 @@ import (
 	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
-// fault returns why an error of the base transport is not the host's fault, or not that alone. It
-// is empty if it may be the host's.
+// fault returns why an error of the base transport is not the host's fault, or not that
+// alone. It is empty if it may be the host's.
 func (c *call) fault(err error) Reason {
 	switch {
 	case c.who.err() != nil:
@@ -44,8 +44,8 @@ func health(a Attempt, fault Reason) outcome {
 	}
 }
 
-// blameless reports whether a fault says nothing about the host. A Transport further in knows more:
-// what ended its call, and whether it sent anything.
+// blameless reports whether a fault says nothing about the host. A Transport further in
+// knows more: what ended its call, and whether it sent anything.
 func blameless(fault Reason, err error) bool {
 	if fault != ReasonAlreadyRetried {
 		return fault != ""
@@ -59,8 +59,8 @@ func blameless(fault Reason, err error) bool {
 	}
 }
 
-// neverSent reports whether err says that no connection was made. A *url.Error comes from a client
-// that may have sent the request before it followed a redirect.
+// neverSent reports whether err says that no connection was made. A *url.Error comes from
+// a client that may have sent the request before it followed a redirect.
 func neverSent(err error) bool {
 	op, dialed := errors.AsType[*net.OpError](err)
 	_, redirected := errors.AsType[*url.Error](err)
@@ -86,8 +86,8 @@ func sendable(req *http.Request, err error) bool {
 		!strings.Contains(text, "http: nil Request.Header")
 }
 
-// writable reports whether net/http can write the request's first lines. It cannot if the URL has a
-// control character, if Host is invalid, or if there is a length without a body.
+// writable reports whether net/http can write the request's first lines. It cannot if the
+// URL has a control character, if Host is invalid, or if there is a length without a body.
 func writable(req *http.Request) bool {
 	dry := http.Request{Method: req.Method, URL: req.URL, Host: req.Host, Header: make(http.Header)}
 	if req.Body == nil {
@@ -96,8 +96,8 @@ func writable(req *http.Request) bool {
 	return dry.Write(io.Discard) == nil
 }
 
-// refusedByHTTP2 reports whether text is that of an error for a request that HTTP/2 cannot carry:
-// one with a header such as Upgrade, or with a larger header than the server takes.
+// refusedByHTTP2 reports whether text is that of an error for a request that HTTP/2 cannot
+// carry: one with a header such as Upgrade, or with a larger header than the server takes.
 func refusedByHTTP2(text string) bool {
 	return strings.Contains(text, "http2: invalid ") ||
 		strings.Contains(text, "http2: request header list larger than peer's advertised limit")

@@ -7,8 +7,8 @@ import (
 )
 
 // Origin returns the scheme, host and port of a URL in lower case, such as
-// "https://api.example.com:443". The port is always there for http and https. It is the group of a
-// request for which [Transport.Group] names none.
+// "https://api.example.com:443". The port is always there for http and https. It is the
+// group of a request for which [Transport.Group] names none.
 func Origin(u *url.URL) string {
 	host, port := splitPort(u)
 	return strings.ToLower(u.Scheme) + "://" + host + port
@@ -20,8 +20,8 @@ func hostPort(u *url.URL) string {
 	return host + port
 }
 
-// splitPort returns the host of a URL in lower case, with its port, and the port to add if it has
-// none.
+// splitPort returns the host of a URL in lower case, with its port, and the port to add if
+// it has none.
 func splitPort(u *url.URL) (host, port string) {
 	host = strings.ToLower(u.Host)
 	if u.Port() != "" {

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// holds remembers until when servers asked to be left alone, for each group and credential: a rate
-// limit is that of one client. If there are too many holds, the one that ends first is forgotten.
+// holds remembers until when servers asked to be left alone, for each group and
+// credential: a rate limit is that of one client. If there are too many holds, the one
+// that ends first is forgotten.
 type holds struct {
 	mu    sync.Mutex
 	seed  maphash.Seed

@@ -13,7 +13,8 @@ const keyHeader = "Idempotency-Key"
 type Keys int
 
 const (
-	// KeysGenerated gives every write without a key a new one, the same for all of its attempts.
+	// KeysGenerated gives every write without a key a new one, the same for all of its
+	// attempts.
 	KeysGenerated Keys = iota
 	// KeysCallerOnly sends no key but the caller's, from the request's header or from
 	// [WithIdempotencyKey]. A write without one is sent once.
@@ -27,8 +28,8 @@ type requestKey struct {
 	idempotent bool   // the request may arrive twice: it is a read, or a write with a key
 }
 
-// chooseKey finds or makes the key of a request. As in net/http, a field without a value marks the
-// request as idempotent and is not sent. An empty value is not a key.
+// chooseKey finds or makes the key of a request. As in net/http, a field without a value
+// marks the request as idempotent and is not sent. An empty value is not a key.
 func chooseKey(req *http.Request, fromContext string, keys Keys) requestKey {
 	if isSafe(req.Method) {
 		return requestKey{idempotent: true}
@@ -69,8 +70,8 @@ func isSafe(method string) bool {
 	}
 }
 
-// takesKey reports whether a key is generated for a method. Other methods, such as LOCK, may still
-// carry the caller's.
+// takesKey reports whether a key is generated for a method. Other methods, such as LOCK,
+// may still carry the caller's.
 func takesKey(method string) bool {
 	switch method {
 	case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
@@ -80,8 +81,8 @@ func takesKey(method string) bool {
 	}
 }
 
-// callerKeys returns the caller's Idempotency-Key lines, whatever the case of the field's name, and
-// whether there is such a field.
+// callerKeys returns the caller's Idempotency-Key lines, whatever the case of the field's
+// name, and whether there is such a field.
 func callerKeys(h http.Header) (values []string, present bool) {
 	if values, present = h[keyHeader]; present {
 		return values, true

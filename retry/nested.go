@@ -9,9 +9,9 @@ import (
 // gaveUpKey is the key of the context value that marks a response: see markGivenUp.
 type gaveUpKey struct{}
 
-// markGivenUp marks a response so that another Transport, whose Base is this one, does not retry
-// it. The mark is a new pointer in the context of resp.Request, where it survives RoundTrippers in
-// between.
+// markGivenUp marks a response so that another Transport, whose Base is this one, does not
+// retry it. The mark is a new pointer in the context of resp.Request, where it survives
+// RoundTrippers in between.
 func markGivenUp(resp *http.Response) {
 	req := resp.Request
 	resp.Request = req.WithContext(context.WithValue(req.Context(), gaveUpKey{}, new(byte)))

@@ -15,9 +15,9 @@ import (
 // A Policy is what is retried, how often and when. A nil *Policy and every zero field mean the
 // default. A Policy must not be changed while it is in use.
 type Policy struct {
-	// MaxAttempts is how often a request is sent at most, including the first time. The default
-	// is 3; 1 means no retries. If negative, there is no limit, and the budget and the context's
-	// deadline end the call.
+	// MaxAttempts is how often a request is sent at most, including the first time. The
+	// default is 3; 1 means no retries. If negative, there is no limit, and the budget and
+	// the context's deadline end the call.
 	MaxAttempts int
 
 	// BaseDelay is the longest wait before the second attempt. It doubles for each further one.
@@ -29,15 +29,16 @@ type Policy struct {
 	// stop.
 	MaxDelay time.Duration
 
-	// MaxRetryAfter is the longest time that a server may ask to wait, in Retry-After. If it asks
-	// for more, the call ends with its response. The default is 2 minutes. If negative, only the
-	// context's deadline limits the time.
+	// MaxRetryAfter is the longest time that a server may ask to wait, in Retry-After. If
+	// it asks for more, the call ends with its response. The default is 2 minutes. If
+	// negative, only the context's deadline limits the time.
 	MaxRetryAfter time.Duration
 
-	// AttemptTimeout limits each attempt, until the response's header has arrived; reading the
-	// body is not limited. An attempt that it ends is a failure, like a broken connection. If
-	// zero or negative, there is no timeout. Without one, a host that accepts requests and never
-	// answers does not open its circuit, since the caller's deadline says nothing about the host.
+	// AttemptTimeout limits each attempt, until the response's header has arrived; reading
+	// the body is not limited. An attempt that it ends is a failure, like a broken
+	// connection. If zero or negative, there is no timeout. Without one, a host that
+	// accepts requests and never answers does not open its circuit, since the caller's
+	// deadline says nothing about the host.
 	AttemptTimeout time.Duration
 
 	// Keys is who chooses the Idempotency-Key of a write. The default is [KeysGenerated].
@@ -54,22 +55,24 @@ type Policy struct {
 	// retrying.
 	Retryable func(Failure) bool
 
-	// Budget limits the retries to each group. If nil, the Transport uses its own, and [Do] none.
+	// Budget limits the retries to each group. If nil, the Transport uses its own, and
+	// [Do] none.
 	Budget *Budget
 
-	// HoldHost makes a 429 with the code rate_limit_exceeded, or a 503, hold back all requests of
-	// the Transport in the same group with the same credentials (Authorization, X-Api-Key), for
-	// as long as its Retry-After says, if that is no more than MaxRetryAfter. Up to 1,024 holds
-	// are kept. To know the code of a 429, the Transport reads its body as for Retryable.
+	// HoldHost makes a 429 with the code rate_limit_exceeded, or a 503, hold back all
+	// requests of the Transport in the same group with the same credentials
+	// (Authorization, X-Api-Key), for as long as its Retry-After says, if that is no more
+	// than MaxRetryAfter. Up to 1,024 holds are kept. To know the code of a 429, the
+	// Transport reads its body as for Retryable.
 	HoldHost bool
 }
 
-// A Failure is a failed attempt and its request, for [Policy.Retryable]. It must not be changed or
-// kept.
+// A Failure is a failed attempt and its request, for [Policy.Retryable]. It must not be
+// changed or kept.
 type Failure struct {
-	// Attempt is the failed attempt. For its Code, the Transport waits for the body of the error
-	// response and reads it, if that is JSON of a known length up to 64 KiB. The code of any
-	// other body is unknown.
+	// Attempt is the failed attempt. For its Code, the Transport waits for the body of the
+	// error response and reads it, if that is JSON of a known length up to 64 KiB. The
+	// code of any other body is unknown.
 	Attempt
 
 	// Method and URL are the request's. In [Do] they are zero.
@@ -80,9 +83,9 @@ type Failure struct {
 	Header http.Header
 }
 
-// DefaultRetryable reports whether another attempt may succeed. It is true for a status of 429, or
-// of 500 to 599 except 501, and, without a status, for any error except that of a certificate
-// that cannot be verified.
+// DefaultRetryable reports whether another attempt may succeed. It is true for a status of
+// 429, or of 500 to 599 except 501, and, without a status, for any error except that of a
+// certificate that cannot be verified.
 func DefaultRetryable(f Failure) bool {
 	if f.Status != 0 {
 		return retryhint.Retryable(f.Status)
@@ -91,8 +94,8 @@ func DefaultRetryable(f Failure) bool {
 	return !untrusted
 }
 
-// withDefaults returns the policy with its defaults filled in, and with the limits that are off at
-// values that are never met. once means one attempt: see WithoutRetry.
+// withDefaults returns the policy with its defaults filled in, and with the limits that
+// are off at values that are never met. once means one attempt: see WithoutRetry.
 func (p *Policy) withDefaults(once bool) Policy {
 	var out Policy
 	if p != nil {

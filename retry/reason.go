@@ -9,8 +9,8 @@ const (
 	ReasonSucceeded Reason = "succeeded"
 	// ReasonNotRetryable: the status or the error is of a kind that is not retried.
 	ReasonNotRetryable Reason = "not-retryable"
-	// ReasonToldNotTo: the server sent X-Should-Retry: false, or the function of [Do] returned a
-	// [Permanent] error.
+	// ReasonToldNotTo: the server sent X-Should-Retry: false, or the function of [Do]
+	// returned a [Permanent] error.
 	ReasonToldNotTo Reason = "told-not-to"
 	// ReasonNotIdempotent: a write without an Idempotency-Key may have reached the server.
 	ReasonNotIdempotent Reason = "not-idempotent"
@@ -22,8 +22,8 @@ const (
 	ReasonBodyFailed Reason = "body-failed"
 	// ReasonInvalidRequest: the request's method, header or URL cannot be sent.
 	ReasonInvalidRequest Reason = "invalid-request"
-	// ReasonAlreadyRetried: another Transport, below Base or in the function of [Do], has stopped
-	// retrying.
+	// ReasonAlreadyRetried: another Transport, below Base or in the function of [Do], has
+	// stopped retrying.
 	ReasonAlreadyRetried Reason = "already-retried"
 	// ReasonAttemptsExhausted: MaxAttempts were made.
 	ReasonAttemptsExhausted Reason = "attempts-exhausted"

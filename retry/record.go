@@ -6,13 +6,13 @@ import (
 	"sync"
 )
 
-// recorder records the beginning of a body that can be read only once, so that another attempt can
-// read it again. The body is read as the attempts read it, never ahead of them: the peer of a
-// stream may wait for an answer before it sends more. An attempt that reads more than limit ends
-// the recording.
+// recorder records the beginning of a body that can be read only once, so that another
+// attempt can read it again. The body is read as the attempts read it, never ahead of
+// them: the peer of a stream may wait for an answer before it sends more. An attempt that
+// reads more than limit ends the recording.
 //
-// The base transport may still be reading for one attempt when the next one begins. What it reads
-// then is recorded for the next one.
+// The base transport may still be reading for one attempt when the next one begins. What
+// it reads then is recorded for the next one.
 type recorder struct {
 	body  io.ReadCloser
 	limit int64
@@ -52,8 +52,8 @@ func (r *recorder) reopen() (io.ReadCloser, error) {
 	return r.open(), nil
 }
 
-// rewind ends the current attempt's reader, which could still end the recording. It reports whether
-// the recording is whole.
+// rewind ends the current attempt's reader, which could still end the recording. It
+// reports whether the recording is whole.
 func (r *recorder) rewind() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -131,8 +131,8 @@ func (b *recordedBody) replay(p []byte) (n int, err error, ok bool) {
 	}
 }
 
-// record keeps what was read from the body. The reader of an attempt that is over cannot end the
-// recording.
+// record keeps what was read from the body. The reader of an attempt that is over cannot
+// end the recording.
 func (b *recordedBody) record(p []byte, err error) (int, error) {
 	r := b.rec
 	r.mu.Lock()

@@ -13,15 +13,15 @@ import (
 	"github.com/seawall-go/seawall/internal/plain"
 )
 
-// The bounds of what is read of a response that is discarded: enough to know the error and to leave
-// the connection to the next attempt, but an endless body must not hold that up.
+// The bounds of what is read of a response that is discarded: enough to know the error and
+// to leave the connection to the next attempt, but an endless body must not hold that up.
 const (
 	drainBytes = 64 << 10
 	drainTime  = 50 * time.Millisecond
 )
 
-// drain reads a body within the bounds and closes it. It returns what it read, or nil if it did not
-// reach the end in time. A read that ignores Close goes on in its goroutine.
+// drain reads a body within the bounds and closes it. It returns what it read, or nil if
+// it did not reach the end in time. A read that ignores Close goes on in its goroutine.
 func drain(who caller, body io.ReadCloser) []byte {
 	defer body.Close()
 	if body == http.NoBody {
@@ -48,9 +48,9 @@ func drain(who caller, body io.ReadCloser) []byte {
 	return nil
 }
 
-// peek returns the body of an error response and leaves it readable from the start, since the
-// response may be handed back. It reads only JSON of a known length: that does not stream, so the
-// caller waits for nothing that it could have had.
+// peek returns the body of an error response and leaves it readable from the start, since
+// the response may be handed back. It reads only JSON of a known length: that does not
+// stream, so the caller waits for nothing that it could have had.
 func peek(resp *http.Response) []byte {
 	if resp.ContentLength <= 0 || resp.ContentLength > drainBytes || !isJSON(resp.Header) {
 		return nil
@@ -66,7 +66,8 @@ type peekedBody struct {
 	io.Closer
 }
 
-// parseError returns the error in a response of 400 or above. body is what was read of its body.
+// parseError returns the error in a response of 400 or above. body is what was read of its
+// body.
 func parseError(resp *http.Response, body []byte, req *http.Request) *apierror.Error {
 	if !isJSON(resp.Header) {
 		body = nil

@@ -8,9 +8,9 @@ import (
 // defaultMaxGroups is the default bound of each table of state by group.
 const defaultMaxGroups = 1024
 
-// table is a map with a bound. When it is full, it forgets the entry of the least worth and, among
-// equals, the least recently used one. An entry of infinite worth is never forgotten. The zero
-// value is empty. Its user locks it.
+// table is a map with a bound. When it is full, it forgets the entry of the least worth
+// and, among equals, the least recently used one. An entry of infinite worth is never
+// forgotten. The zero value is empty. Its user locks it.
 type table[K comparable, V any] struct {
 	entries map[K]*entry[K, V]
 	order   byWorth[K, V]
@@ -34,7 +34,8 @@ func (t *table[K, V]) get(key K) *entry[K, V] {
 	return e
 }
 
-// put adds an entry for a key that has none. If there are most entries already, one is forgotten.
+// put adds an entry for a key that has none. If there are most entries already, one is
+// forgotten.
 func (t *table[K, V]) put(key K, value V, worth float64, most int) {
 	if t.entries == nil {
 		t.entries = make(map[K]*entry[K, V])

@@ -17,8 +17,9 @@ func (e *timeoutError) Error() string   { return fmt.Sprintf("no response within
 func (e *timeoutError) Timeout() bool   { return true }
 func (e *timeoutError) Temporary() bool { return true }
 
-// respond calls f with a context that ends after timeout. If f returns a response before that, the
-// context ends when the response's body is closed instead. 0 or less means no timeout.
+// respond calls f with a context that ends after timeout. If f returns a response before
+// that, the context ends when the response's body is closed instead. 0 or less means no
+// timeout.
 func respond(who caller, timeout time.Duration, f func(context.Context) (*http.Response, error)) (resp *http.Response, err error) {
 	if timeout <= 0 {
 		return f(who.ctx)

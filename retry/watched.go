@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// fault is the first error of the bodies that one attempt has had. The base transport may still be
-// reading them after it returned.
+// fault is the first error of the bodies that one attempt has had. The base transport may
+// still be reading them after it returned.
 type fault struct{ atomic.Pointer[error] }
 
 func (f *fault) set(err error) { f.CompareAndSwap(nil, &err) }
@@ -61,9 +61,10 @@ var (
 	}{}))
 )
 
-// inMemory reports whether a body holds bytes or a string, as http.NewRequest makes it, and has the
-// request's length. Reading it cannot fail, so it is not watched: net/http writes the header and
-// such a body in one packet, but only if nothing is wrapped around the body.
+// inMemory reports whether a body holds bytes or a string, as http.NewRequest makes it,
+// and has the request's length. Reading it cannot fail, so it is not watched: net/http
+// writes the header and such a body in one packet, but only if nothing is wrapped around
+// the body.
 func inMemory(body io.ReadCloser, length int64) bool {
 	if t := reflect.TypeOf(body); t != nopCloser && t != nopCloserWriterTo {
 		return false
