@@ -5,36 +5,43 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/time/rate"
 
 	"github.com/seawall-go/seawall/internal/memhttp"
 	"github.com/seawall-go/seawall/retry"
 )
 
-// flaky answers the first n requests with 503, without reading them, and the others with 200 and what it read.
-func flaky(n int32) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if atomic.AddInt32(&n, -1) >= 0 {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			return
+// post makes a POST whose body counts how often it is closed. With getBody, so do those of the
+// other attempts.
+func post(t testing.TB, content string, getBody bool) (*http.Request, func() []*body) {
+	req := request(t, "POST", target, nil)
+	bodies := []*body{newBody(content)}
+	req.Body, req.ContentLength = bodies[0], int64(len(content))
+	if getBody {
+		req.GetBody = func() (io.ReadCloser, error) {
+			bodies = append(bodies, newBody(content))
+			return bodies[len(bodies)-1], nil
 		}
-		b, err := io.ReadAll(r.Body)
-		if err != nil {
-			panic(http.ErrAbortHandler)
-		}
-		_, _ = w.Write(b)
 	}
+	return req, func() []*body { return bodies }
 }
 
-func TestA503BeforeALargeBodyIsRead(t *testing.T) {
+// readerOnly hides what a reader can do besides reading, so that http.NewRequest sets no GetBody.
+type readerOnly struct{ io.Reader }
+
+func TestServerAnswersBeforeItReadsALargeBody(t *testing.T) {
 	t.Parallel()
 	payload := bytes.Repeat([]byte("0123456789abcdef"), 10<<20/16)
 	server(t, flaky(2), func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
@@ -48,10 +55,7 @@ func TestA503BeforeALargeBodyIsRead(t *testing.T) {
 	})
 }
 
-// readerOnly hides what a reader can do besides reading, so that http.NewRequest sets no GetBody.
-type readerOnly struct{ io.Reader }
-
-func TestABodyWithoutGetBodyIsSentOnce(t *testing.T) {
+func TestBodyWithoutGetBodyIsSentOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503))
@@ -67,65 +71,7 @@ func TestABodyWithoutGetBodyIsSentOnce(t *testing.T) {
 	})
 }
 
-func TestARecordedBodyIsRepeatedUpToItsLimit(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		size, limit int
-		attempts    int
-	}{
-		{size: 100, limit: 100, attempts: 3},
-		{size: 101, limit: 100, attempts: 1},
-		{size: 0, limit: 100, attempts: 3},
-		{size: 1 << 20, limit: 1 << 20, attempts: 3},
-		{size: 1 << 20, limit: 1<<20 - 1, attempts: 1},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			payload := strings.Repeat("x", tc.size)
-			base := scripted(status(503))
-			tr := transport(base)
-			tr.Policy = &retry.Policy{RecordBody: int64(tc.limit)}
-
-			resp, err := tr.RoundTrip(request(t, "POST", target, readerOnly{strings.NewReader(payload)}))
-
-			require.NoError(t, err)
-			resp.Body.Close()
-			require.Equal(t, tc.attempts, base.count(), "%d of %d", tc.size, tc.limit)
-			for _, sent := range base.sent {
-				require.Equal(t, payload, sent, "%d of %d", tc.size, tc.limit)
-			}
-		})
-	}
-}
-
-func TestARecordedStreamGoesOnWhereTheFirstAttemptStopped(t *testing.T) {
-	t.Parallel()
-	server(t, flaky(2), func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
-		tr.Policy = &retry.Policy{RecordBody: 1 << 20}
-		r, w := io.Pipe()
-		var payload bytes.Buffer
-		go func() {
-			for range 1000 {
-				part := []byte(strings.Repeat("abc", 100))
-				payload.Write(part)
-				if _, err := w.Write(part); err != nil {
-					return
-				}
-			}
-			w.Close()
-		}()
-
-		resp, err := tr.RoundTrip(request(t, "POST", s.URL, r))
-
-		require.NoError(t, err)
-		require.Equal(t, 200, resp.StatusCode)
-		got, err := io.ReadAll(resp.Body)
-		require.NoError(t, err)
-		resp.Body.Close()
-		require.True(t, bytes.Equal(payload.Bytes(), got), "%d and %d bytes", payload.Len(), len(got))
-	})
-}
-
-func TestAPipeStreams(t *testing.T) {
+func TestBodyIsStreamed(t *testing.T) {
 	t.Parallel()
 	for _, record := range []int64{0, 1 << 20} {
 		first := make(chan string, 1)
@@ -157,7 +103,7 @@ func TestAPipeStreams(t *testing.T) {
 	}
 }
 
-func TestLengthAndTrailersSurvive(t *testing.T) {
+func TestRetriesKeepLengthAndTrailers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503), status(200))
@@ -179,34 +125,7 @@ func TestLengthAndTrailersSurvive(t *testing.T) {
 	})
 }
 
-func TestACallersBodyThatFailsIsNotTheHostsFault(t *testing.T) {
-	t.Parallel()
-	server(t, flaky(0), func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
-		disk := errors.New("disk on fire")
-		for range 30 {
-			for _, getBody := range []func() (io.ReadCloser, error){nil, func() (io.ReadCloser, error) { return io.NopCloser(failing{disk}), nil }} {
-				ctx, report := retry.WithReport(t.Context())
-				req := request(t, "POST", s.URL, io.MultiReader(strings.NewReader("x"), failing{disk})).WithContext(ctx)
-				req.GetBody = getBody
-				if getBody != nil {
-					req.Body = struct{ io.ReadCloser }{req.Body}
-				}
-
-				_, err := tr.RoundTrip(req)
-
-				require.ErrorIs(t, err, disk)
-				require.Equal(t, retry.ReasonBodyFailed, report.Reason())
-				require.Len(t, report.Attempts(), 1)
-			}
-		}
-	})
-}
-
-type failing struct{ err error }
-
-func (f failing) Read([]byte) (int, error) { return 0, f.err }
-
-func TestAGetBodyThatFailsCostsNoResponse(t *testing.T) {
+func TestResponseIsReturnedIfGetBodyFails(t *testing.T) {
 	t.Parallel()
 	gone := errors.New("file is gone")
 	for name, getBody := range map[string]func() (io.ReadCloser, error){
@@ -241,7 +160,7 @@ func TestAGetBodyThatFailsCostsNoResponse(t *testing.T) {
 	}
 }
 
-func TestAGetBodyThatFailsAfterABrokenConnectionIsInTheError(t *testing.T) {
+func TestErrorHoldsThatOfGetBody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		gone := errors.New("file is gone")
@@ -259,7 +178,7 @@ func TestAGetBodyThatFailsAfterABrokenConnectionIsInTheError(t *testing.T) {
 	})
 }
 
-func TestAGetBodyThatPanicsLeavesNothingOpen(t *testing.T) {
+func TestPanicOfGetBodyLeavesNothingOpen(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503))
@@ -275,7 +194,7 @@ func TestAGetBodyThatPanicsLeavesNothingOpen(t *testing.T) {
 	})
 }
 
-func TestAttemptsShareNoReader(t *testing.T) {
+func TestAttemptsDoNotShareAReader(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		// A base that, like net/http's, still reads the first attempt's body after it has answered.
@@ -303,7 +222,133 @@ func TestAttemptsShareNoReader(t *testing.T) {
 	})
 }
 
-func TestADeadReusedConnectionIsReplayedByNetHTTPWithTheSameKey(t *testing.T) {
+// listBody cannot be compared: == on two of them panics.
+type listBody struct {
+	io.Reader
+	_ []int
+}
+
+func (listBody) Close() error { return nil }
+
+func TestBodyThatIsNotComparable(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, body := range []io.ReadCloser{listBody{Reader: strings.NewReader("x")}, io.NopCloser(listBody{Reader: strings.NewReader("x")})} {
+			base := scripted(status(200))
+			req := request(t, "GET", target, nil)
+			req.Body = body
+			req.GetBody = func() (io.ReadCloser, error) { return body, nil }
+
+			resp, err := transport(base).RoundTrip(req)
+
+			require.NoError(t, err)
+			resp.Body.Close()
+			require.Equal(t, []string{"x"}, base.sent)
+		}
+	})
+}
+
+func TestEveryBodyIsClosedOnce(t *testing.T) {
+	t.Parallel()
+	closesTwice := baseFunc(func(r *http.Request) (*http.Response, error) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		r.Body.Close()
+		r.Body.Close()
+		return answer(503, ""), nil
+	})
+	refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	for name, tc := range map[string]struct {
+		tr      *retry.Transport
+		ctx     func(context.Context) context.Context
+		readers int
+	}{
+		"success":            {tr: transport(scripted(status(200))), readers: 1},
+		"retried status":     {tr: transport(scripted(status(503), status(500), status(200))), readers: 3},
+		"attempts run out":   {tr: transport(scripted(status(503))), readers: 3},
+		"transport error":    {tr: transport(scripted(fails(errBroken))), readers: 3},
+		"dial refused":       {tr: transport(scripted(fails(refused), status(200))), readers: 2},
+		"closed twice":       {tr: transport(closesTwice), readers: 3},
+		"canceled before":    {tr: transport(scripted(status(200))), ctx: canceled, readers: 1},
+		"canceled in a wait": {tr: transport(scripted(status(503, "Retry-After: 9"))), ctx: canceledIn(time.Second), readers: 2},
+		"pace refused": {
+			tr:      &retry.Transport{Base: scripted(status(200)), Pace: rate.NewLimiter(1, 0), Logger: quiet()},
+			readers: 1,
+		},
+		"recorded": {
+			tr:      &retry.Transport{Base: scripted(status(503)), Policy: &retry.Policy{RecordBody: 100}, Logger: quiet()},
+			readers: -1,
+		},
+		"recorded, canceled in a wait": {
+			tr:      &retry.Transport{Base: scripted(status(503, "Retry-After: 9")), Policy: &retry.Policy{RecordBody: 100}, Logger: quiet()},
+			ctx:     canceledIn(time.Second),
+			readers: -1,
+		},
+		"recorded, over the limit": {
+			tr:      &retry.Transport{Base: scripted(status(503)), Policy: &retry.Policy{RecordBody: 3}, Logger: quiet()},
+			readers: -1,
+		},
+		"recorded, canceled before": {
+			tr:      &retry.Transport{Base: scripted(status(200)), Policy: &retry.Policy{RecordBody: 3}, Logger: quiet()},
+			ctx:     canceled,
+			readers: -1,
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			req, bodies := post(t, "payload", tc.readers > 0)
+			if tc.ctx != nil {
+				req = req.WithContext(tc.ctx(t.Context()))
+			}
+
+			resp, err := tc.tr.RoundTrip(req)
+
+			require.NotEqual(t, resp == nil, err == nil, "%s: one of both", name)
+			if resp != nil {
+				resp.Body.Close()
+			}
+			for i, b := range bodies() {
+				require.Equal(t, 1, b.closed(), "%s: reader %d", name, i)
+			}
+			require.Len(t, bodies(), max(tc.readers, 1), name)
+		})
+	}
+}
+
+func TestRefusedCallClosesTheBody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(fails(errBroken)))
+		tr.Policy = once()
+		for range 20 {
+			_ = do(t, tr, target)
+		}
+		req, bodies := post(t, "payload", false)
+
+		_, err := tr.RoundTrip(req)
+
+		require.ErrorIs(t, err, retry.ErrCircuitOpen)
+		require.Equal(t, 1, bodies()[0].closed())
+	})
+}
+
+func TestBodyIsClosedIfBaseDoesNotReturn(t *testing.T) {
+	t.Parallel()
+	for name, leave := range map[string]func(){"panic": func() { panic("base") }, "Goexit": runtime.Goexit} {
+		for _, record := range []int64{0, 100} {
+			tr := transport(baseFunc(func(*http.Request) (*http.Response, error) { leave(); return nil, nil }))
+			tr.Policy = &retry.Policy{RecordBody: record}
+			req, bodies := post(t, "payload", false)
+			var call sync.WaitGroup
+			call.Go(func() {
+				defer func() { _ = recover() }()
+				_, _ = tr.RoundTrip(req)
+			})
+			call.Wait()
+			require.Equal(t, 1, bodies()[0].closed(), "%s, recording %d", name, record)
+		}
+	}
+}
+
+func TestNetHTTPReplaysOnADeadConnectionWithTheSameKey(t *testing.T) {
 	t.Parallel()
 	for _, record := range []int64{0, 100} {
 		var mu sync.Mutex
@@ -337,208 +382,4 @@ func TestADeadReusedConnectionIsReplayedByNetHTTPWithTheSameKey(t *testing.T) {
 			require.NotEqual(t, keys[0], keys[1])
 		})
 	}
-}
-
-func TestABlockedRecordedPipeDoesNotHoldUpACancelledCall(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		// A base like net/http's HTTP/2: it reads in another goroutine, and closes the body when it gives up.
-		var reading sync.WaitGroup
-		base := baseFunc(func(r *http.Request) (*http.Response, error) {
-			reading.Go(func() { _, _ = io.Copy(io.Discard, r.Body) })
-			<-r.Context().Done()
-			r.Body.Close()
-			return nil, r.Context().Err()
-		})
-		tr := transport(base)
-		tr.Policy = &retry.Policy{RecordBody: 100}
-		ctx, cancel := context.WithCancel(t.Context())
-		r, w := io.Pipe()
-		go func() {
-			_, _ = io.WriteString(w, "x")
-			cancel()
-		}()
-
-		_, err := tr.RoundTrip(request(t, "POST", target, r).WithContext(ctx))
-
-		require.ErrorIs(t, err, context.Canceled)
-		reading.Wait() // closing the pipe ended the read
-	})
-}
-
-// listBody cannot be compared: == on two of them panics.
-type listBody struct {
-	io.Reader
-	_ []int
-}
-
-func (listBody) Close() error { return nil }
-
-func TestABodyThatCannotBeComparedIsSentAsAnyOther(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		for _, body := range []io.ReadCloser{listBody{Reader: strings.NewReader("x")}, io.NopCloser(listBody{Reader: strings.NewReader("x")})} {
-			base := scripted(status(200))
-			req := request(t, "GET", target, nil)
-			req.Body = body
-			req.GetBody = func() (io.ReadCloser, error) { return body, nil }
-
-			resp, err := transport(base).RoundTrip(req)
-
-			require.NoError(t, err)
-			resp.Body.Close()
-			require.Equal(t, []string{"x"}, base.sent)
-		}
-	})
-}
-
-// slow gives a byte at a time, and minds two readers.
-type slow struct {
-	content string
-	reading atomic.Int32
-	t       *testing.T
-}
-
-func (s *slow) Read(p []byte) (int, error) {
-	if s.reading.Add(1) != 1 {
-		s.t.Error("two attempts read the source at once")
-	}
-	defer s.reading.Add(-1)
-	time.Sleep(time.Millisecond)
-	if s.content == "" {
-		return 0, io.EOF
-	}
-	n := copy(p, s.content[:1])
-	s.content = s.content[n:]
-	return n, nil
-}
-
-func TestARecordingSurvivesAnAttemptThatStillReads(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		const content = "0123456789"
-		var late sync.WaitGroup
-		attempts := 0
-		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
-			if attempts++; attempts < 3 {
-				late.Go(func() {
-					_, err := io.ReadAll(r.Body)
-					require.Error(t, err, "an attempt that is over reads no further")
-				})
-				time.Sleep(3 * time.Millisecond)
-				return answer(503, ""), nil
-			}
-			b, err := io.ReadAll(r.Body)
-			require.NoError(t, err)
-			require.Equal(t, content, string(b))
-			r.Body.Close()
-			return answer(200, ""), nil
-		}))
-		tr.Policy = &retry.Policy{RecordBody: 100, BaseDelay: -1}
-
-		resp, err := tr.RoundTrip(request(t, "POST", target, &slow{content: content, t: t}))
-
-		require.NoError(t, err)
-		require.Equal(t, 200, resp.StatusCode)
-		resp.Body.Close()
-		late.Wait()
-	})
-}
-
-func TestARecordingIsWholeOrNotRepeated(t *testing.T) {
-	t.Parallel()
-	// The base answers early and still reads: what comes during the wait is more than may be recorded, and belongs to the next
-	// attempt nevertheless.
-	synctest.Test(t, func(t *testing.T) {
-		content := strings.Repeat("a", 200) + "end"
-		r, w := io.Pipe()
-		go func() {
-			time.Sleep(time.Second)
-			_, _ = io.WriteString(w, content[:200])
-			_, _ = io.WriteString(w, content[200:])
-			w.Close()
-		}()
-		attempts := 0
-		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
-			if attempts++; attempts == 1 {
-				go func() {
-					_, _ = io.Copy(io.Discard, r.Body)
-					r.Body.Close()
-				}()
-				return answer(503, "", "Retry-After: 5"), nil
-			}
-			b, err := io.ReadAll(r.Body)
-			require.NoError(t, err)
-			require.Equal(t, content, string(b))
-			r.Body.Close()
-			return answer(200, ""), nil
-		}))
-		tr.Policy = &retry.Policy{RecordBody: 100}
-
-		resp, err := tr.RoundTrip(request(t, "POST", target, r))
-
-		require.NoError(t, err)
-		require.Equal(t, 200, resp.StatusCode)
-		resp.Body.Close()
-		require.Equal(t, 2, attempts)
-	})
-}
-
-// deadlineHook is a context that calls a function when it is asked for its deadline.
-type deadlineHook struct {
-	context.Context
-	hook func()
-}
-
-func (c deadlineHook) Deadline() (time.Time, bool) {
-	c.hook()
-	return c.Context.Deadline()
-}
-
-func TestARecordingGivenUpWhileItIsDecidedIsNotRepeated(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		budget := &retry.Budget{Tokens: 1, PerSecond: -1}
-		var sent io.Reader
-		base := baseFunc(func(r *http.Request) (*http.Response, error) {
-			sent = r.Body
-			return answer(503, ""), nil
-		})
-		tr := transport(base)
-		tr.Policy = &retry.Policy{RecordBody: 3, BaseDelay: -1, Budget: budget}
-		ctx, report := retry.WithReport(deadlineHook{t.Context(), func() {
-			if sent != nil { // the Transport is deciding on a retry
-				_, _ = io.ReadAll(sent) // as the base's own goroutine may
-			}
-		}})
-		req, _ := post(t, "payload", false)
-
-		resp, err := tr.RoundTrip(req.WithContext(ctx))
-
-		require.NoError(t, err)
-		require.Equal(t, 503, resp.StatusCode)
-		resp.Body.Close()
-		require.Equal(t, retry.ReasonBodyNotReplayable, report.Reason())
-		another := scripted(status(503), status(200))
-		require.NoError(t, do(t, &retry.Transport{Base: another, Policy: &retry.Policy{Budget: budget}, Logger: quiet()}, target))
-		require.Equal(t, 2, another.count(), "the token was given back")
-	})
-}
-
-func TestAClosedRecordedBodyReadsNoMore(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
-			r.Body.Close()
-			_, err := r.Body.Read(make([]byte, 1))
-			require.Error(t, err)
-			return answer(503, ""), nil
-		}))
-		tr.Policy = &retry.Policy{RecordBody: 100}
-		req, bodies := post(t, "payload", false)
-		resp, err := tr.RoundTrip(req)
-		require.NoError(t, err)
-		resp.Body.Close()
-		require.Equal(t, 1, bodies()[0].closed())
-	})
 }

@@ -3,10 +3,8 @@ package retry_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
-	"runtime"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,36 +14,7 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// once is a policy without retries, so that every call is one attempt.
-func once() *retry.Policy { return &retry.Policy{MaxAttempts: 1} }
-
-// do sends one request, closes the response and returns the error.
-func do(t testing.TB, tr http.RoundTripper, url string) error {
-	t.Helper()
-	resp, err := tr.RoundTrip(request(t, "GET", url, nil))
-	if resp != nil {
-		resp.Body.Close()
-	}
-	return err
-}
-
-// dead is a base that answers with status until the test changes it.
-type dead struct {
-	mu     sync.Mutex
-	status int
-	calls  int
-}
-
-func (d *dead) set(status int) { d.mu.Lock(); d.status = status; d.mu.Unlock() }
-
-func (d *dead) RoundTrip(r *http.Request) (*http.Response, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.calls++
-	return answer(d.status, ""), nil
-}
-
-func TestTheDefaultBreakerOpensProbesAndCloses(t *testing.T) {
+func TestDefaultBreakerOpensProbesAndCloses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := &dead{status: 200}
@@ -95,75 +64,7 @@ func TestTheDefaultBreakerOpensProbesAndCloses(t *testing.T) {
 	})
 }
 
-func TestADeadHostIsProbedSoonAndThenLessAndLessOften(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		name    string
-		breaker *retry.Breaker
-		want    []int // the longest time before each probe, in ms
-	}{
-		{"the default", &retry.Breaker{}, []int{200, 400, 800, 1000, 1000, 1000}},
-		{"the same interval", &retry.Breaker{ProbeAfter: 700 * time.Millisecond, ProbeEvery: 1}, []int{700, 700, 700}},
-		{"a longer first one", &retry.Breaker{ProbeAfter: 3 * time.Second}, []int{3000, 3000, 3000}},
-		{"a shorter longest one", &retry.Breaker{ProbeEvery: 50 * time.Millisecond}, []int{50, 50, 50}},
-		{"a long longest one", &retry.Breaker{ProbeEvery: 5 * time.Second}, []int{200, 400, 800, 1600, 3200, 5000, 5000}},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			base := &dead{status: 503}
-			tr := transport(base)
-			tr.Policy, tr.Breaker = once(), tc.breaker
-			for range 20 {
-				require.NoError(t, do(t, tr, target))
-			}
-			varies := false
-			for i, ms := range tc.want {
-				longest := time.Duration(ms) * time.Millisecond
-				last := time.Now()
-				for before := base.calls; base.calls == before; time.Sleep(time.Millisecond) {
-					_ = do(t, tr, target)
-				}
-				waited := time.Since(last)
-				require.GreaterOrEqual(t, waited, longest/2, "%s: probe %d", tc.name, i)
-				require.LessOrEqual(t, waited, longest+2*time.Millisecond, "%s: probe %d", tc.name, i)
-				varies = varies || waited < longest-time.Millisecond
-			}
-			require.True(t, varies, "%s: many processes would probe in step", tc.name)
-		})
-	}
-}
-
-func TestACircuitThatOpensAgainSoonGoesOnWithItsInterval(t *testing.T) {
-	t.Parallel()
-	for well, most := range map[time.Duration]time.Duration{
-		9 * time.Second:  40 * time.Second,
-		10 * time.Second: 200 * time.Millisecond,
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			base := &dead{status: 503}
-			tr := transport(base)
-			tr.Policy, tr.Breaker = once(), &retry.Breaker{MinCalls: 1, ProbeEvery: 40 * time.Second}
-			require.NoError(t, do(t, tr, target))
-			for range 8 {
-				time.Sleep(40 * time.Second)
-				require.NoError(t, do(t, tr, target))
-			}
-			base.set(200)
-			time.Sleep(40 * time.Second)
-			require.NoError(t, do(t, tr, target))
-
-			time.Sleep(well)
-			base.set(503)
-			require.NoError(t, do(t, tr, target))
-			opened := time.Now()
-
-			until := tr.Breaker.Circuit(targetGroup).Until
-			require.GreaterOrEqual(t, until.Sub(opened), most/2)
-			require.LessOrEqual(t, until.Sub(opened), most)
-		})
-	}
-}
-
-func TestAnOutageIsRecognizedHoweverManySuccessesCameBefore(t *testing.T) {
+func TestOutageAfterManySuccessesOpensTheCircuit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := &dead{status: 200}
@@ -182,7 +83,7 @@ func TestAnOutageIsRecognizedHoweverManySuccessesCameBefore(t *testing.T) {
 	})
 }
 
-func TestHowManyFailuresInARowOpenACircuit(t *testing.T) {
+func TestFailuresInARowThatOpenACircuit(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		minCalls, good, failed int // before the row
@@ -219,7 +120,7 @@ func TestHowManyFailuresInARowOpenACircuit(t *testing.T) {
 	}
 }
 
-func TestWhatDoesNotOpenACircuit(t *testing.T) {
+func TestFailuresThatDoNotOpenACircuit(t *testing.T) {
 	t.Parallel()
 	type phase struct {
 		status, calls int
@@ -252,7 +153,7 @@ func TestWhatDoesNotOpenACircuit(t *testing.T) {
 	}
 }
 
-func TestWhatCountsAgainstAHost(t *testing.T) {
+func TestResultsThatCountAgainstAHost(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		answer func(*http.Request) (*http.Response, error)
@@ -278,352 +179,7 @@ func TestWhatCountsAgainstAHost(t *testing.T) {
 	}
 }
 
-func TestACallersCancellationSaysNothingOfTheHost(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		base := baseFunc(func(r *http.Request) (*http.Response, error) {
-			<-r.Context().Done()
-			return nil, r.Context().Err()
-		})
-		tr := transport(base)
-		for range 40 {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-			_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
-			cancel()
-			require.ErrorIs(t, err, context.DeadlineExceeded)
-			require.NotErrorIs(t, err, retry.ErrCircuitOpen)
-		}
-	})
-}
-
-func TestAttemptTimeoutsOpenTheBreaker(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
-			<-r.Context().Done()
-			return nil, context.Cause(r.Context())
-		}))
-		tr.Policy = &retry.Policy{MaxAttempts: 1, AttemptTimeout: time.Millisecond}
-		for range 20 {
-			require.NotErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
-		}
-		require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
-	})
-}
-
-// open returns a transport whose breaker has been open for so long that the next attempt is a probe. Its base is what *next
-// says.
-func open(t *testing.T, b *retry.Breaker, next *http.RoundTripper) *retry.Transport {
-	failing := true
-	tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
-		if failing {
-			return nil, errBroken
-		}
-		return (*next).RoundTrip(r)
-	}))
-	tr.Policy, tr.Breaker = once(), b
-	for range 20 {
-		require.Error(t, do(t, tr, target))
-	}
-	require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
-	time.Sleep(200 * time.Millisecond)
-	failing = false
-	return tr
-}
-
-func TestAProbeThatSaysNothingFreesItsSlot(t *testing.T) {
-	t.Parallel()
-	ended := map[string]func(t *testing.T, tr *retry.Transport, next *http.RoundTripper){
-		"cancelled": func(t *testing.T, tr *retry.Transport, next *http.RoundTripper) {
-			*next = baseFunc(func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() })
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
-			require.ErrorIs(t, err, context.DeadlineExceeded)
-		},
-		"limited": func(t *testing.T, tr *retry.Transport, next *http.RoundTripper) {
-			*next = scripted(status(429))
-			require.NoError(t, do(t, tr, target))
-		},
-		"panicked": func(t *testing.T, tr *retry.Transport, next *http.RoundTripper) {
-			*next = baseFunc(func(*http.Request) (*http.Response, error) { panic("base") })
-			require.Panics(t, func() { _ = do(t, tr, target) })
-		},
-		"ended its goroutine": func(t *testing.T, tr *retry.Transport, next *http.RoundTripper) {
-			*next = baseFunc(func(*http.Request) (*http.Response, error) { runtime.Goexit(); return nil, nil })
-			done := make(chan struct{})
-			go func() { defer close(done); _ = do(t, tr, target) }()
-			<-done
-		},
-	}
-	for name, end := range ended {
-		synctest.Test(t, func(t *testing.T) {
-			var next http.RoundTripper
-			tr := open(t, nil, &next)
-
-			end(t, tr, &next)
-
-			next = scripted(status(200))
-			time.Sleep(400 * time.Millisecond)
-			for range 3 {
-				require.NoError(t, do(t, tr, target), name)
-			}
-		})
-	}
-}
-
-func TestAProbeAnsweredWith404ClosesTheCircuit(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var next http.RoundTripper = scripted(status(404))
-		tr := open(t, nil, &next)
-
-		require.NoError(t, do(t, tr, target))
-
-		var calls sync.WaitGroup
-		next = baseFunc(func(*http.Request) (*http.Response, error) { time.Sleep(time.Second); return answer(200, ""), nil })
-		for range 5 {
-			calls.Go(func() { require.NoError(t, do(t, tr, target)) }) // half-open would let one through
-		}
-		calls.Wait()
-	})
-}
-
-func TestAHungProbeHoldsUpNothing(t *testing.T) {
-	t.Parallel()
-	for name, late := range map[string]func(*http.Request) (*http.Response, error){
-		"it succeeds late": status(200),
-		"it fails late":    fails(errBroken),
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			release := make(chan struct{})
-			var next http.RoundTripper = baseFunc(func(r *http.Request) (*http.Response, error) { <-release; return late(r) })
-			tr := open(t, nil, &next)
-			var hung sync.WaitGroup
-			hung.Go(func() { _ = do(t, tr, target) })
-			synctest.Wait()
-			require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen, "it is not its time yet")
-
-			time.Sleep(400 * time.Millisecond)
-			next = scripted(status(200))
-			require.NoError(t, do(t, tr, target), "another probe")
-			require.NoError(t, do(t, tr, target), "closed")
-
-			close(release)
-			hung.Wait()
-			for range 3 {
-				require.NoError(t, do(t, tr, target), "%s: it changes nothing", name)
-			}
-		})
-	}
-}
-
-func TestAHostThatHangsGetsOneProbeInEveryInterval(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var sent atomic.Int64
-		var next http.RoundTripper = baseFunc(func(r *http.Request) (*http.Response, error) {
-			sent.Add(1)
-			<-r.Context().Done()
-			return nil, r.Context().Err()
-		})
-		tr := open(t, nil, &next)
-		ctx, cancel := context.WithCancel(t.Context())
-		var hung sync.WaitGroup
-		for range 10_000 {
-			time.Sleep(time.Millisecond)
-			hung.Go(func() { _, _ = tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx)) })
-		}
-		require.GreaterOrEqual(t, sent.Load(), int64(10))
-		require.LessOrEqual(t, sent.Load(), int64(22))
-		cancel()
-		hung.Wait()
-	})
-}
-
-func TestAHostThatAnswersSlowlyClosesTheCircuit(t *testing.T) {
-	t.Parallel()
-	for name, others := range map[string]func(*http.Request) (*http.Response, error){
-		"slowly too":       func(*http.Request) (*http.Response, error) { time.Sleep(3 * time.Second); return answer(200, ""), nil },
-		"with failures":    fails(errBroken),
-		"with a 429":       status(429),
-		"with a late fail": func(*http.Request) (*http.Response, error) { time.Sleep(5 * time.Second); return nil, errBroken },
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			var fast atomic.Bool
-			var next http.RoundTripper = baseFunc(func(r *http.Request) (*http.Response, error) {
-				if fast.Swap(true) {
-					return others(r)
-				}
-				time.Sleep(3 * time.Second)
-				return answer(200, ""), nil
-			})
-			tr := open(t, nil, &next)
-			start := time.Now()
-			var probes sync.WaitGroup
-			for time.Since(start) < 3*time.Second {
-				probes.Go(func() { _ = do(t, tr, target) })
-				time.Sleep(100 * time.Millisecond)
-			}
-			synctest.Wait()
-
-			next = scripted(status(200))
-			for range 3 {
-				require.NoError(t, do(t, tr, target), name)
-			}
-			probes.Wait()
-			require.NoError(t, do(t, tr, target), name)
-		})
-	}
-}
-
-func TestWhatBeganBeforeTheCircuitChangedDoesNotCount(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var changes []stateChange
-		release := make(chan struct{})
-		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
-			switch r.URL.Path {
-			case "/late-success":
-				<-release
-			case "/late-failure":
-				<-release
-				return nil, errBroken
-			case "/failure":
-				return nil, errBroken
-			}
-			return answer(200, ""), nil
-		}))
-		tr.Policy, tr.Breaker = once(), &retry.Breaker{MinCalls: 2}
-		tr.Observe = observeChanges(&changes)
-		const host = "http://api.example"
-		late := func() *sync.WaitGroup {
-			var calls sync.WaitGroup
-			for range 10 {
-				calls.Go(func() { _ = do(t, tr, host+"/late-success") })
-				calls.Go(func() { _ = do(t, tr, host+"/late-failure") })
-			}
-			synctest.Wait()
-			return &calls
-		}
-		end := func(calls *sync.WaitGroup) {
-			close(release)
-			calls.Wait()
-			release = make(chan struct{})
-		}
-
-		calls := late()
-		_ = do(t, tr, host+"/failure")
-		_ = do(t, tr, host+"/failure")
-		end(calls)
-		require.Equal(t, []stateChange{{"closed", "open"}}, changes, "in an open circuit")
-		require.ErrorIs(t, do(t, tr, host), retry.ErrCircuitOpen)
-
-		time.Sleep(200 * time.Millisecond)
-		var probe sync.WaitGroup
-		probe.Go(func() { _ = do(t, tr, host+"/late-failure") })
-		synctest.Wait()
-		time.Sleep(400 * time.Millisecond)
-		require.NoError(t, do(t, tr, host))
-		end(&probe)
-		require.Equal(t, []stateChange{{"closed", "open"}, {"open", "half-open"}, {"half-open", "closed"}}, changes, "in one that closed")
-		require.Equal(t, 0, tr.Breaker.Circuit(host+":80").Failures)
-
-		calls = late()
-		tr.Breaker.Reset(host + ":80")
-		end(calls)
-		require.Equal(t, retry.Circuit{Group: host + ":80", State: "closed"}, tr.Breaker.Circuit(host+":80"), "in one that was reset")
-	})
-}
-
-type stateChange struct{ from, to retry.State }
-
-func observeChanges(to *[]stateChange) func(context.Context, retry.Event) {
-	return func(_ context.Context, e retry.Event) {
-		if e.Kind == retry.KindCircuit {
-			*to = append(*to, stateChange{e.From, e.To})
-		}
-	}
-}
-
-func TestABreakerCanBeTurnedOff(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tr := transport(scripted(fails(errBroken)))
-		tr.Breaker = &retry.Breaker{FailureRatio: -1}
-		for range 100 {
-			require.NotErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
-		}
-	})
-}
-
-func TestACircuitThatOpensHandsBackTheResponseWithoutAWait(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		base := &dead{status: 503}
-		tr := transport(base)
-		tr.Policy = &retry.Policy{MaxAttempts: 50, BaseDelay: -1, Budget: &retry.Budget{Tokens: -1}}
-		ctx, report := retry.WithReport(t.Context())
-		start := time.Now()
-
-		resp, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
-
-		require.NoError(t, err)
-		require.Equal(t, 503, resp.StatusCode)
-		resp.Body.Close()
-		require.Equal(t, 20, base.calls)
-		require.Equal(t, retry.ReasonCircuitOpen, report.Reason())
-		require.Equal(t, start, time.Now())
-	})
-}
-
-func TestAnObserverMayUseTheTransport(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tr := transport(scripted(fails(errBroken)))
-		tr.Policy = once()
-		asked := 0
-		tr.Observe = func(_ context.Context, e retry.Event) {
-			if e.Kind == retry.KindCircuit {
-				asked++
-				require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen) // asks gobreaker, whose own callback would deadlock
-			}
-		}
-		for range 20 {
-			require.Error(t, do(t, tr, target))
-		}
-		require.Equal(t, 1, asked)
-	})
-}
-
-func TestTheCircuitUsedLongestAgoIsForgotten(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tr := transport(scripted(fails(errBroken)))
-		tr.Policy = &retry.Policy{BaseDelay: -1, Budget: &retry.Budget{Tokens: -1}}
-		tr.Breaker = &retry.Breaker{MinCalls: 3, MaxGroups: 2}
-		attempts := func(url string) int {
-			err := do(t, tr, url)
-			e, ok := errors.AsType[*retry.Error](err)
-			require.True(t, ok)
-			return len(e.Attempts)
-		}
-		require.Equal(t, 3, attempts("http://a.example"))
-		require.Equal(t, 0, attempts("http://a.example"), "open")
-		require.Equal(t, 3, attempts("http://b.example"))
-		require.Equal(t, 0, attempts("http://a.example"), "still known")
-		require.Equal(t, 3, attempts("http://c.example"))
-		require.Equal(t, 0, attempts("http://a.example"), "still known: it was used after b")
-		require.Equal(t, 3, attempts("http://b.example"), "forgotten, which is to say closed")
-		require.Equal(t, 0, attempts("http://a.example"))
-		require.Equal(t, 0, attempts("http://b.example"))
-		require.Equal(t, 3, attempts("http://c.example"))
-		require.Equal(t, 0, attempts("http://b.example"), "still known: it was used after a")
-		require.Equal(t, 3, attempts("http://a.example"), "forgotten")
-	})
-}
-
-func TestNeutralCallsNeitherFillNorDiluteTheCount(t *testing.T) {
+func TestNeutralCallsDoNotCount(t *testing.T) {
 	t.Parallel()
 	for _, neutral := range []int{429, 404} {
 		synctest.Test(t, func(t *testing.T) {
@@ -642,104 +198,130 @@ func TestNeutralCallsNeitherFillNorDiluteTheCount(t *testing.T) {
 	}
 }
 
-func TestARefusalNamesTheTimeOfTheNextProbe(t *testing.T) {
+func TestCancellationIsNotTheHostsFault(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := baseFunc(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})
+		tr := transport(base)
+		for range 40 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
+			cancel()
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.NotErrorIs(t, err, retry.ErrCircuitOpen)
+		}
+	})
+}
+
+func TestAttemptTimeoutsOpenTheCircuit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, context.Cause(r.Context())
+		}))
+		tr.Policy = &retry.Policy{MaxAttempts: 1, AttemptTimeout: time.Millisecond}
+		for range 20 {
+			require.NotErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
+		}
+		require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
+	})
+}
+
+func TestNoBreaker(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(fails(errBroken)))
+		tr.Breaker = &retry.Breaker{FailureRatio: -1}
+		for range 100 {
+			require.NotErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
+		}
+	})
+}
+
+// TestExtremesOfBreakerFields says what each extreme means.
+func TestExtremesOfBreakerFields(t *testing.T) {
+	t.Parallel()
+	const forever = time.Duration(1<<63 - 1)
+	for _, tc := range []struct {
+		name    string
+		breaker *retry.Breaker
+		fails   int           // attempts that fail before the circuit opens; 0: it never does
+		probed  time.Duration // at the latest after that
+	}{
+		{"the default", &retry.Breaker{}, 20, 200 * time.Millisecond},
+		{"FailureRatio negative", &retry.Breaker{FailureRatio: -1}, 0, 0},
+		{"FailureRatio over 1", &retry.Breaker{FailureRatio: 7}, 20, 200 * time.Millisecond},
+		{"MinCalls negative", &retry.Breaker{MinCalls: -1}, 1, 200 * time.Millisecond},
+		{"Window negative", &retry.Breaker{Window: -1}, 20, 200 * time.Millisecond},
+		{"Window tiny", &retry.Breaker{Window: 1}, 20, 200 * time.Millisecond},
+		{"Window forever", &retry.Breaker{Window: forever}, 20, 200 * time.Millisecond},
+		{"ProbeAfter negative", &retry.Breaker{ProbeAfter: -1}, 20, 200 * time.Millisecond},
+		{"ProbeAfter tiny", &retry.Breaker{ProbeAfter: 1}, 20, 10 * time.Millisecond},
+		{"ProbeAfter forever", &retry.Breaker{ProbeAfter: forever}, 20, forever},
+		{"ProbeEvery negative", &retry.Breaker{ProbeEvery: -1}, 20, 200 * time.Millisecond},
+		{"ProbeEvery tiny", &retry.Breaker{ProbeEvery: 1}, 20, 10 * time.Millisecond},
+		{"ProbeEvery forever", &retry.Breaker{ProbeEvery: forever}, 20, 200 * time.Millisecond},
+		{"MaxGroups negative", &retry.Breaker{MaxGroups: -1}, 20, 200 * time.Millisecond},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			base := &dead{status: 503}
+			tr := transport(base)
+			tr.Policy, tr.Breaker = once(), tc.breaker
+			const tries = 40
+			for range tries {
+				_ = do(t, tr, target)
+			}
+			if tc.fails == 0 {
+				require.Equal(t, tries, base.calls, tc.name)
+				return
+			}
+			require.Equal(t, tc.fails, base.calls, tc.name)
+			wait := time.Until(tr.Breaker.Circuit(targetGroup).Until)
+			require.GreaterOrEqual(t, wait, tc.probed/2, tc.name)
+			require.LessOrEqual(t, wait, tc.probed, tc.name)
+		})
+	}
+}
+
+// TestDefaultsOfBreaker names those that other tests do not: each row fails with another constant.
+func TestDefaultsOfBreaker(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := &dead{status: 503}
 		tr := transport(base)
-		tr.Policy = once()
-		for range 20 {
-			require.NoError(t, do(t, tr, target))
-		}
-		for range 10 {
-			refused, ok := errors.AsType[*retry.CircuitOpenError](do(t, tr, target))
-			require.True(t, ok)
-			time.Sleep(time.Until(refused.Until) - 1)
-			require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
-			time.Sleep(time.Nanosecond)
-			require.NoError(t, do(t, tr, target))
-		}
-	})
-}
-
-// TestARetryThatOutlastsTheOpeningIsSent is about a call that waits longer than the circuit is open.
-func TestARetryThatOutlastsTheOpeningIsSent(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		base := scripted(status(503, "Retry-After: 1"), status(200))
-		tr := transport(base)
-		tr.Breaker = &retry.Breaker{MinCalls: 1}
-
-		require.NoError(t, do(t, tr, target))
-
-		require.Equal(t, 2, base.count())
-	})
-}
-
-func TestHostsInTurnHaveTheirOwnCircuits(t *testing.T) {
-	t.Parallel()
-	tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
-		if r.URL.Scheme == "http" && r.URL.Host == "a.example" {
-			return nil, errBroken
-		}
-		return answer(200, ""), nil
-	}))
-	tr.Policy = once()
-	tr.Breaker = &retry.Breaker{MinCalls: 3, MaxGroups: 4, FailureRatio: 1}
-	var calls sync.WaitGroup
-	for range 4 {
-		calls.Go(func() {
-			for range 50 {
-				require.Error(t, do(t, tr, "http://a.example"))
-				for _, url := range []string{"https://a.example", "http://A.example:8080", "http://b.example"} {
-					require.NoError(t, do(t, tr, url), url)
-				}
-			}
-		})
-	}
-	calls.Wait()
-	require.ErrorIs(t, do(t, tr, "HTTP://A.example:80"), retry.ErrCircuitOpen, "however it is written")
-}
-
-func TestAnAttemptThatFailsForgetsNoOtherCircuit(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		release := make(chan struct{})
-		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
-			if r.URL.Host == "slow.example" {
-				<-release
-			}
-			return answer(503, ""), nil
-		}))
-		tr.Breaker = &retry.Breaker{MinCalls: 1, MaxGroups: 1}
-		tr.Policy = &retry.Policy{Budget: &retry.Budget{Tokens: 0.5}}
-		slow := make(chan error)
-		go func() { slow <- do(t, tr, "http://slow.example") }()
-		synctest.Wait()
-		require.NoError(t, do(t, tr, target))
-		require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
-
-		close(release)
-		require.NoError(t, <-slow)
-
-		require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
-	})
-}
-
-func TestEveryChangeIsObservedOnce(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var changes []retry.State
-		tr := transport(scripted(status(503, "Retry-After: 2"), status(200)))
-		tr.Breaker = &retry.Breaker{MinCalls: 1, ProbeAfter: time.Second}
-		tr.Observe = func(_ context.Context, e retry.Event) {
-			if e.Kind == retry.KindCircuit {
-				changes = append(changes, e.From, e.To)
+		tr.Policy, tr.Breaker = once(), new(retry.Breaker)
+		send := func(status, n int) {
+			base.set(status)
+			for range n {
+				require.NoError(t, do(t, tr, target))
 			}
 		}
+		state := func() retry.State { return tr.Breaker.Circuit(targetGroup).State }
 
-		require.NoError(t, do(t, tr, target))
+		send(503, 19)
+		time.Sleep(9*time.Second - 1)
+		require.Equal(t, 19, tr.Breaker.Circuit(targetGroup).Failures)
+		time.Sleep(time.Second)
+		require.Equal(t, 19, tr.Breaker.Circuit(targetGroup).Failures, "Window is 10 s")
+		time.Sleep(time.Nanosecond)
+		require.Equal(t, 0, tr.Breaker.Circuit(targetGroup).Failures)
 
-		require.Equal(t, []retry.State{"closed", "open", "open", "half-open", "half-open", "closed"}, changes)
+		send(200, 11)
+		send(503, 10)
+		require.Equal(t, retry.StateClosed, state(), "FailureRatio is 0.5")
+		send(503, 1)
+		require.Equal(t, retry.StateOpen, state())
+	})
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(status(200)))
+		tr.Breaker = new(retry.Breaker)
+		for i := range 1025 {
+			require.NoError(t, do(t, tr, fmt.Sprintf("http://h%d.example", i)))
+		}
+		require.Len(t, tr.Breaker.Circuits(), 1024, "MaxGroups")
 	})
 }

@@ -54,7 +54,7 @@ func TestRetriesStayWithinTheBudget(t *testing.T) {
 	})
 }
 
-func TestABudgetIsPerHost(t *testing.T) {
+func TestBudgetIsPerHost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503))
@@ -67,7 +67,7 @@ func TestABudgetIsPerHost(t *testing.T) {
 	})
 }
 
-func TestARefusedRetryHandsBackTheResponseAtOnce(t *testing.T) {
+func TestCallEndsWithoutAWaitIfTheBudgetIsUsedUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503, "Retry-After: 30"))
@@ -88,7 +88,7 @@ func TestARefusedRetryHandsBackTheResponseAtOnce(t *testing.T) {
 	})
 }
 
-func TestABudgetCanBeTurnedOff(t *testing.T) {
+func TestNoBudget(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503))
@@ -96,24 +96,7 @@ func TestABudgetCanBeTurnedOff(t *testing.T) {
 	})
 }
 
-func TestABudgetOnePolicyOfAContextDoesNotEscape(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		base := scripted(status(503))
-		tr := hopeful(base, nil)
-		calls(t, tr, base, 100)
-		ctx := retry.WithPolicy(t.Context(), &retry.Policy{MaxAttempts: 9})
-		before := base.count()
-
-		resp, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
-
-		require.NoError(t, err)
-		resp.Body.Close()
-		require.Equal(t, 1, base.count()-before)
-	})
-}
-
-func TestTheBucketUsedLongestAgoIsForgotten(t *testing.T) {
+func TestLeastRecentlyUsedBucketIsForgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503))
@@ -132,7 +115,7 @@ func TestTheBucketUsedLongestAgoIsForgotten(t *testing.T) {
 	})
 }
 
-func TestARetryThatIsNotSentCostsNothing(t *testing.T) {
+func TestCanceledRetryCostsNoToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503, "Retry-After: 10"))
@@ -147,7 +130,7 @@ func TestARetryThatIsNotSentCostsNothing(t *testing.T) {
 	})
 }
 
-func TestAFullBucketTakesNobodysPlace(t *testing.T) {
+func TestFullBucketsAreNotKept(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		down := map[string]bool{"a.example": true}
@@ -181,7 +164,7 @@ func TestAFullBucketTakesNobodysPlace(t *testing.T) {
 	})
 }
 
-func TestTimeThatPassedWithAFullBucketIsNotCountedLater(t *testing.T) {
+func TestFullBucketEarnsNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503))
@@ -199,7 +182,7 @@ func TestTimeThatPassedWithAFullBucketIsNotCountedLater(t *testing.T) {
 	})
 }
 
-func TestTheBudgetsBoundHoldsInEveryInterval(t *testing.T) {
+func TestBudgetHoldsInEveryInterval(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(100) {
 		synctest.Test(t, func(t *testing.T) {
@@ -243,7 +226,7 @@ func TestTheBudgetsBoundHoldsInEveryInterval(t *testing.T) {
 	}
 }
 
-func TestARetryWhoseBodyFailsCostsNothing(t *testing.T) {
+func TestRetryWhoseBodyFailsCostsNoToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503))
@@ -259,7 +242,7 @@ func TestARetryWhoseBodyFailsCostsNothing(t *testing.T) {
 	})
 }
 
-func TestTheDefaultBudgetRemembers1024Groups(t *testing.T) {
+func TestDefaultBudgetKeeps1024Groups(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503))

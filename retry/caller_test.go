@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -13,9 +14,24 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/time/rate"
 
+	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/internal/memhttp"
 	"github.com/seawall-go/seawall/retry"
 )
+
+func canceled(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	cancel()
+	return ctx
+}
+
+func canceledIn(d time.Duration) func(context.Context) context.Context {
+	return func(ctx context.Context) context.Context {
+		ctx, cancel := context.WithCancel(ctx)
+		time.AfterFunc(d, cancel)
+		return ctx
+	}
+}
 
 func hang(_ http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
@@ -23,7 +39,7 @@ func hang(_ http.ResponseWriter, r *http.Request) {
 }
 
 // The timer of http.Client.Timeout closes Request.Cancel, and may do so before the context shows its deadline.
-func TestAClientsTimeoutSaysNothingAboutTheHost(t *testing.T) {
+func TestClientTimeoutIsNotTheHostsFault(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"GET", "POST"} {
 		server(t, func(w http.ResponseWriter, r *http.Request) {
@@ -60,9 +76,23 @@ func TestAClientsTimeoutSaysNothingAboutTheHost(t *testing.T) {
 	}
 }
 
+type timeoutError struct{}
+
+func (*timeoutError) Error() string { return "i/o timeout" }
+
+func (*timeoutError) Timeout() bool { return true }
+
+// lateContext has a deadline that its Done and Err never show.
+type lateContext struct {
+	context.Context
+	deadline time.Time
+}
+
+func (c lateContext) Deadline() (time.Time, bool) { return c.deadline, true }
+
 // A base that sees Request.Cancel, or a dialer that counts the context's deadline down by itself, reports the caller's end
 // before the context does.
-func TestABaseThatIsFasterThanTheContextSaysNothingAboutTheHost(t *testing.T) {
+func TestCancellationThatBaseSeesFirstIsNotTheHostsFault(t *testing.T) {
 	t.Parallel()
 	ioTimeout := &timeoutError{}
 	for name, tc := range map[string]struct {
@@ -102,20 +132,7 @@ func TestABaseThatIsFasterThanTheContextSaysNothingAboutTheHost(t *testing.T) {
 	}
 }
 
-type timeoutError struct{}
-
-func (*timeoutError) Error() string { return "i/o timeout" }
-func (*timeoutError) Timeout() bool { return true }
-
-// lateContext has a deadline that its Done and Err never show.
-type lateContext struct {
-	context.Context
-	deadline time.Time
-}
-
-func (c lateContext) Deadline() (time.Time, bool) { return c.deadline, true }
-
-func TestClosingRequestCancelEndsTheCallInEveryPhase(t *testing.T) {
+func TestRequestCancelEndsEveryPhase(t *testing.T) {
 	t.Parallel()
 	slow := func(status int, header string) func(*http.Request) (*http.Response, error) {
 		return func(*http.Request) (*http.Response, error) {
@@ -182,7 +199,44 @@ func TestClosingRequestCancelEndsTheCallInEveryPhase(t *testing.T) {
 	}
 }
 
-func TestAContextThatIsOverBeforeTheCallSendsNothing(t *testing.T) {
+func TestContextEndsEveryPhase(t *testing.T) {
+	t.Parallel()
+	why := errors.New("shutting down")
+	h := func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/header":
+			<-r.Context().Done()
+		case "/body":
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		case "/wait":
+			w.Header().Set("Retry-After", "100")
+			w.WriteHeader(429)
+		}
+	}
+	for _, phase := range []string{"/header", "/body", "/wait"} {
+		server(t, h, func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			time.AfterFunc(3*time.Second, func() { cancel(why) })
+			start := time.Now()
+
+			resp, err := tr.RoundTrip(request(t, "GET", s.URL+phase, nil).WithContext(ctx))
+			if phase == "/body" {
+				require.NoError(t, err)
+				_, err = io.ReadAll(resp.Body)
+				resp.Body.Close()
+			}
+
+			require.ErrorIs(t, err, why, phase)
+			if phase != "/body" {
+				require.ErrorIs(t, err, context.Canceled, phase)
+			}
+			require.Equal(t, 3*time.Second, time.Since(start), phase)
+		})
+	}
+}
+
+func TestCanceledContextSendsNothing(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"GET", "POST"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -206,4 +260,40 @@ func TestAContextThatIsOverBeforeTheCallSendsNothing(t *testing.T) {
 			require.ErrorIs(t, err, why)
 		})
 	}
+}
+
+func TestCancellationEndsTheBackoff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		why := errors.New("the user left")
+		base := scripted(func(*http.Request) (*http.Response, error) {
+			return answer(503, errorBody("service_unavailable"), "Content-Type: application/json", "Retry-After: 60"), nil
+		})
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(7*time.Second, func() { cancel(why) })
+		start := time.Now()
+
+		resp, err := transport(base).RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
+
+		require.Nil(t, resp)
+		require.Equal(t, 7*time.Second, time.Since(start))
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, err, why)
+		require.ErrorIs(t, err, apierror.CodeServiceUnavailable, "the last real error")
+		require.Equal(t, 1, base.given[0].closed())
+	})
+}
+
+func TestErrorOfAClientTimeout(t *testing.T) {
+	t.Parallel()
+	server(t, func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
+		client := &http.Client{Transport: tr, Timeout: time.Second}
+
+		_, err := client.Get(s.URL)
+
+		timeout, ok := errors.AsType[net.Error](err)
+		require.True(t, ok)
+		require.True(t, timeout.Timeout())
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,9 +15,7 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-const targetGroup = "https://api.example:443"
-
-func TestACircuitCanBeRead(t *testing.T) {
+func TestCircuitShowsStateAndCounts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := &dead{status: 200}
@@ -65,7 +64,7 @@ func TestACircuitCanBeRead(t *testing.T) {
 	})
 }
 
-func TestACircuitHeldByHandIsOpenUntilItIsReset(t *testing.T) {
+func TestHeldCircuitIsOpenUntilReset(t *testing.T) {
 	t.Parallel()
 	prepare := map[string]func(t *testing.T, tr *retry.Transport, base *dead){
 		"never seen": func(*testing.T, *retry.Transport, *dead) {},
@@ -117,7 +116,7 @@ func TestACircuitHeldByHandIsOpenUntilItIsReset(t *testing.T) {
 	}
 }
 
-func TestAResetClosesACircuitAndForgetsWhatWasCounted(t *testing.T) {
+func TestResetClosesACircuitAndItsCounts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := &dead{status: 503}
@@ -139,8 +138,8 @@ func TestAResetClosesACircuitAndForgetsWhatWasCounted(t *testing.T) {
 	})
 }
 
-// TestACallInProgressMeetsAHold is about a call that waits for its second attempt, and one that is being sent.
-func TestACallInProgressMeetsAHold(t *testing.T) {
+// TestHoldEndsACallBeforeItsRetry is about a call that waits for its second attempt, and one that is being sent.
+func TestHoldEndsACallBeforeItsRetry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var tr *retry.Transport
@@ -163,128 +162,100 @@ func TestACallInProgressMeetsAHold(t *testing.T) {
 	})
 }
 
-func TestAnObserverLearnsOfAHoldFromTheNextCall(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var changes []stateChange
-		tr := transport(scripted(status(200)))
-		tr.Breaker = new(retry.Breaker)
-		tr.Observe = observeChanges(&changes)
-		tr.Breaker.Hold(targetGroup)
-		require.Empty(t, changes)
-		require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
-		require.Equal(t, []stateChange{{"closed", "open"}}, changes)
-		tr.Breaker.Reset(targetGroup)
-		require.NoError(t, do(t, tr, target))
-		require.Equal(t, []stateChange{{"closed", "open"}, {"open", "closed"}}, changes)
-	})
-}
-
-func TestChangesAreObservedInTheirOrder(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		release := make(chan struct{})
-		var next http.RoundTripper = baseFunc(func(*http.Request) (*http.Response, error) { <-release; return answer(200, ""), nil })
-		tr := open(t, nil, &next)
-		var changes []stateChange
-		tr.Observe = observeChanges(&changes)
-		hung := make(chan error)
-		go func() { hung <- do(t, tr, target) }()
-		synctest.Wait()
-		time.Sleep(400 * time.Millisecond)
-		next = scripted(status(200))
-		require.NoError(t, do(t, tr, target))
-		close(release)
-		require.NoError(t, <-hung)
-		require.Equal(t, []stateChange{{"closed", "open"}, {"open", "half-open"}, {"half-open", "closed"}}, append([]stateChange{{"closed", "open"}}, changes...))
-	})
-}
-
-// TestNoValueOfABreakersFieldIsATrap says what each extreme means.
-func TestNoValueOfABreakersFieldIsATrap(t *testing.T) {
-	t.Parallel()
-	const forever = time.Duration(1<<63 - 1)
-	for _, tc := range []struct {
-		name    string
-		breaker *retry.Breaker
-		fails   int           // attempts that fail before the circuit opens; 0: it never does
-		probed  time.Duration // at the latest after that
-	}{
-		{"the default", &retry.Breaker{}, 20, 200 * time.Millisecond},
-		{"FailureRatio negative", &retry.Breaker{FailureRatio: -1}, 0, 0},
-		{"FailureRatio over 1", &retry.Breaker{FailureRatio: 7}, 20, 200 * time.Millisecond},
-		{"MinCalls negative", &retry.Breaker{MinCalls: -1}, 1, 200 * time.Millisecond},
-		{"Window negative", &retry.Breaker{Window: -1}, 20, 200 * time.Millisecond},
-		{"Window tiny", &retry.Breaker{Window: 1}, 20, 200 * time.Millisecond},
-		{"Window forever", &retry.Breaker{Window: forever}, 20, 200 * time.Millisecond},
-		{"ProbeAfter negative", &retry.Breaker{ProbeAfter: -1}, 20, 200 * time.Millisecond},
-		{"ProbeAfter tiny", &retry.Breaker{ProbeAfter: 1}, 20, 10 * time.Millisecond},
-		{"ProbeAfter forever", &retry.Breaker{ProbeAfter: forever}, 20, forever},
-		{"ProbeEvery negative", &retry.Breaker{ProbeEvery: -1}, 20, 200 * time.Millisecond},
-		{"ProbeEvery tiny", &retry.Breaker{ProbeEvery: 1}, 20, 10 * time.Millisecond},
-		{"ProbeEvery forever", &retry.Breaker{ProbeEvery: forever}, 20, 200 * time.Millisecond},
-		{"MaxGroups negative", &retry.Breaker{MaxGroups: -1}, 20, 200 * time.Millisecond},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			base := &dead{status: 503}
-			tr := transport(base)
-			tr.Policy, tr.Breaker = once(), tc.breaker
-			const tries = 40
-			for range tries {
-				_ = do(t, tr, target)
-			}
-			if tc.fails == 0 {
-				require.Equal(t, tries, base.calls, tc.name)
-				return
-			}
-			require.Equal(t, tc.fails, base.calls, tc.name)
-			wait := time.Until(tr.Breaker.Circuit(targetGroup).Until)
-			require.GreaterOrEqual(t, wait, tc.probed/2, tc.name)
-			require.LessOrEqual(t, wait, tc.probed, tc.name)
-		})
-	}
-}
-
-// TestADefaultOfTheBreakerThatChangesIsNoticed names those that other tests do not: each row fails with another constant.
-func TestADefaultOfTheBreakerThatChangesIsNoticed(t *testing.T) {
+func TestCallEndsWithoutAWaitIfTheCircuitOpens(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := &dead{status: 503}
 		tr := transport(base)
-		tr.Policy, tr.Breaker = once(), new(retry.Breaker)
-		send := func(status, n int) {
-			base.set(status)
-			for range n {
-				require.NoError(t, do(t, tr, target))
-			}
-		}
-		state := func() retry.State { return tr.Breaker.Circuit(targetGroup).State }
+		tr.Policy = &retry.Policy{MaxAttempts: 50, BaseDelay: -1, Budget: &retry.Budget{Tokens: -1}}
+		ctx, report := retry.WithReport(t.Context())
+		start := time.Now()
 
-		send(503, 19)
-		time.Sleep(9*time.Second - 1)
-		require.Equal(t, 19, tr.Breaker.Circuit(targetGroup).Failures)
-		time.Sleep(time.Second)
-		require.Equal(t, 19, tr.Breaker.Circuit(targetGroup).Failures, "Window is 10 s")
-		time.Sleep(time.Nanosecond)
-		require.Equal(t, 0, tr.Breaker.Circuit(targetGroup).Failures)
+		resp, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
 
-		send(200, 11)
-		send(503, 10)
-		require.Equal(t, retry.StateClosed, state(), "FailureRatio is 0.5")
-		send(503, 1)
-		require.Equal(t, retry.StateOpen, state())
-	})
-	synctest.Test(t, func(t *testing.T) {
-		tr := transport(scripted(status(200)))
-		tr.Breaker = new(retry.Breaker)
-		for i := range 1025 {
-			require.NoError(t, do(t, tr, fmt.Sprintf("http://h%d.example", i)))
-		}
-		require.Len(t, tr.Breaker.Circuits(), 1024, "MaxGroups")
+		require.NoError(t, err)
+		require.Equal(t, 503, resp.StatusCode)
+		resp.Body.Close()
+		require.Equal(t, 20, base.calls)
+		require.Equal(t, retry.ReasonCircuitOpen, report.Reason())
+		require.Equal(t, start, time.Now())
 	})
 }
 
-func TestACircuitOpenErrorIsOneLine(t *testing.T) {
+// TestRetryAfterTheCircuitsOpeningIsSent is about a call that waits longer than the circuit is open.
+func TestRetryAfterTheCircuitsOpeningIsSent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(503, "Retry-After: 1"), status(200))
+		tr := transport(base)
+		tr.Breaker = &retry.Breaker{MinCalls: 1}
+
+		require.NoError(t, do(t, tr, target))
+
+		require.Equal(t, 2, base.count())
+	})
+}
+
+func TestAttemptsBeforeAChangeOfTheCircuitDoNotCount(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var changes []stateChange
+		release := make(chan struct{})
+		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+			switch r.URL.Path {
+			case "/late-success":
+				<-release
+			case "/late-failure":
+				<-release
+				return nil, errBroken
+			case "/failure":
+				return nil, errBroken
+			}
+			return answer(200, ""), nil
+		}))
+		tr.Policy, tr.Breaker = once(), &retry.Breaker{MinCalls: 2}
+		tr.Observe = observeChanges(&changes)
+		const host = "http://api.example"
+		late := func() *sync.WaitGroup {
+			var calls sync.WaitGroup
+			for range 10 {
+				calls.Go(func() { _ = do(t, tr, host+"/late-success") })
+				calls.Go(func() { _ = do(t, tr, host+"/late-failure") })
+			}
+			synctest.Wait()
+			return &calls
+		}
+		end := func(calls *sync.WaitGroup) {
+			close(release)
+			calls.Wait()
+			release = make(chan struct{})
+		}
+
+		calls := late()
+		_ = do(t, tr, host+"/failure")
+		_ = do(t, tr, host+"/failure")
+		end(calls)
+		require.Equal(t, []stateChange{{"closed", "open"}}, changes, "in an open circuit")
+		require.ErrorIs(t, do(t, tr, host), retry.ErrCircuitOpen)
+
+		time.Sleep(200 * time.Millisecond)
+		var probe sync.WaitGroup
+		probe.Go(func() { _ = do(t, tr, host+"/late-failure") })
+		synctest.Wait()
+		time.Sleep(400 * time.Millisecond)
+		require.NoError(t, do(t, tr, host))
+		end(&probe)
+		require.Equal(t, []stateChange{{"closed", "open"}, {"open", "half-open"}, {"half-open", "closed"}}, changes, "in one that closed")
+		require.Equal(t, 0, tr.Breaker.Circuit(host+":80").Failures)
+
+		calls = late()
+		tr.Breaker.Reset(host + ":80")
+		end(calls)
+		require.Equal(t, retry.Circuit{Group: host + ":80", State: "closed"}, tr.Breaker.Circuit(host+":80"), "in one that was reset")
+	})
+}
+
+func TestCircuitOpenErrorIsOneLine(t *testing.T) {
 	t.Parallel()
 	err := &retry.CircuitOpenError{Group: "a\nb\u202e", Until: time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)}
 	require.EqualError(t, err, "circuit open for a b until 2026-01-02T03:04:05.678Z")

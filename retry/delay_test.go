@@ -3,8 +3,6 @@ package retry_test
 import (
 	"context"
 	"errors"
-	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -13,10 +11,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/retry"
 )
 
-func TestRetryAfterInAllItsForms(t *testing.T) {
+func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	const fallback = -1 // a back-off between 0 and 100 ms
 	const stop = -2     // no retry
@@ -93,7 +92,29 @@ func TestRetryAfterInAllItsForms(t *testing.T) {
 	}
 }
 
-func TestADateIsNeverMetEarly(t *testing.T) {
+func TestLongestOfSeveralRetryAftersCounts(t *testing.T) {
+	t.Parallel()
+	for _, headers := range [][]string{
+		{"Retry-After: 120", "Retry-After: 300"},
+		{"Retry-After: 300", "Retry-After: 120"},
+		{"Retry-After: 120, 300"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			tr := transport(scripted(status(503, headers...)))
+			ctx, report := retry.WithReport(t.Context())
+
+			resp, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
+
+			require.NoError(t, err)
+			require.Equal(t, retry.ReasonRetryAfterTooLong, report.Reason())
+			failed, ok := errors.AsType[*apierror.Error](apierror.Parse(resp))
+			require.True(t, ok)
+			require.Equal(t, "5m0s", failed.RetryAfter().String())
+		})
+	}
+}
+
+func TestNoRetryBeforeADate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(999 * time.Millisecond)
@@ -133,7 +154,7 @@ func TestBackoffDoublesUpToMaxDelay(t *testing.T) {
 	}
 }
 
-func TestACallWaitsForTheDelayThatItReports(t *testing.T) {
+func TestCallWaitsForTheDelayOfEachAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := transport(scripted(fails(errBroken)))
@@ -176,7 +197,7 @@ func TestJitterIsFull(t *testing.T) {
 	})
 }
 
-func TestNoWaitThatTheDeadlineForbids(t *testing.T) {
+func TestCallEndsIfTheDeadlineComesBeforeTheRetry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503, "Retry-After: 10"))
@@ -195,7 +216,7 @@ func TestNoWaitThatTheDeadlineForbids(t *testing.T) {
 	})
 }
 
-func TestAClientsTimeoutIsADeadlineToo(t *testing.T) {
+func TestClientTimeoutIsADeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		client := &http.Client{Transport: transport(scripted(status(503, "Retry-After: 10"))), Timeout: 9 * time.Second}
@@ -205,137 +226,5 @@ func TestAClientsTimeoutIsADeadlineToo(t *testing.T) {
 		require.Equal(t, 503, resp.StatusCode)
 		resp.Body.Close()
 		require.Zero(t, time.Since(start))
-	})
-}
-
-func TestXShouldRetryFalseEndsIt(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		code     int
-		lines    []string
-		attempts int
-	}{
-		{503, []string{"false"}, 1},
-		{429, []string{"FALSE "}, 1},
-		{503, []string{"true", "false"}, 1},
-		{503, []string{"true, false"}, 1},
-		{503, []string{"true"}, 3},
-		{503, []string{"no"}, 3},
-		{409, []string{"true"}, 1},
-		{501, []string{"true"}, 1},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			base := scripted(func(*http.Request) (*http.Response, error) {
-				resp := answer(tc.code, "")
-				resp.Header["X-Should-Retry"] = tc.lines
-				return resp, nil
-			})
-			require.NoError(t, do(t, transport(base), target))
-			require.Equal(t, tc.attempts, base.count(), "%d %q", tc.code, tc.lines)
-		})
-	}
-}
-
-func TestAnAttemptTimeoutIsOneAttemptsEnd(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		n := 0
-		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
-			if n++; n < 3 {
-				<-r.Context().Done()
-				return nil, r.Context().Err()
-			}
-			return answer(200, "slow body"), nil
-		}))
-		tr.Policy = &retry.Policy{AttemptTimeout: time.Second, BaseDelay: -1}
-		start := time.Now()
-
-		resp, err := tr.RoundTrip(request(t, "GET", target, nil))
-
-		require.NoError(t, err)
-		require.Equal(t, 2*time.Second, time.Since(start))
-		time.Sleep(time.Minute) // the body is not bounded
-		b := make([]byte, 100)
-		k, _ := resp.Body.Read(b)
-		require.Equal(t, "slow body", string(b[:k]))
-		resp.Body.Close()
-
-		n = -100
-		_, err = tr.RoundTrip(request(t, "GET", target, nil))
-		timeout, ok := errors.AsType[interface {
-			error
-			Timeout() bool
-		}](err)
-		require.True(t, ok && timeout.Timeout())
-		require.NotErrorIs(t, err, context.Canceled)
-	})
-}
-
-func TestAResponseThatComesWithTheTimeoutIsNotHandedBackDying(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		given := answer(200, "dying")
-		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
-			<-r.Context().Done()
-			return given, nil
-		}))
-		tr.Policy = &retry.Policy{MaxAttempts: 1, AttemptTimeout: time.Second}
-
-		resp, err := tr.RoundTrip(request(t, "GET", target, nil))
-
-		require.Nil(t, resp)
-		require.EqualError(t, err, "retry: GET api.example: attempts-exhausted (attempt 1): no response within 1s")
-		require.Equal(t, 1, given.Body.(*body).closed())
-	})
-}
-
-func TestAnAttemptsContextEndsWithTheBody(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var during context.Context
-		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
-			during = r.Context()
-			return answer(200, "x"), nil
-		}))
-		tr.Policy = &retry.Policy{AttemptTimeout: time.Second}
-		resp, err := tr.RoundTrip(request(t, "GET", target, nil))
-		require.NoError(t, err)
-		time.Sleep(time.Minute)
-		require.NoError(t, during.Err())
-		resp.Body.Close()
-		require.ErrorIs(t, during.Err(), context.Canceled)
-	})
-}
-
-// halfCloser is a connection of which one direction can be ended.
-type halfCloser struct {
-	net.Conn
-	ended bool
-}
-
-func (c *halfCloser) CloseWrite() error {
-	c.ended = true
-	return nil
-}
-
-func TestAProtocolSwitchUnderATimeoutCanStillBeHalfClosed(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		conn, peer := net.Pipe()
-		defer peer.Close()
-		half := &halfCloser{Conn: conn}
-		for body, want := range map[io.ReadCloser]error{half: nil, conn: http.ErrNotSupported} {
-			tr := transport(baseFunc(func(*http.Request) (*http.Response, error) {
-				return &http.Response{StatusCode: 101, Body: body}, nil
-			}))
-			tr.Policy = &retry.Policy{AttemptTimeout: time.Second}
-			resp, err := tr.RoundTrip(request(t, "GET", target, nil))
-			require.NoError(t, err)
-			closer, ok := resp.Body.(interface{ CloseWrite() error })
-			require.True(t, ok)
-			require.ErrorIs(t, closer.CloseWrite(), want)
-			resp.Body.Close()
-		}
-		require.True(t, half.ended)
 	})
 }

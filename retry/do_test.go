@@ -70,7 +70,7 @@ func TestDoWaitsAsLongAsTheServerAsks(t *testing.T) {
 	})
 }
 
-func TestDoStopsWithItsContext(t *testing.T) {
+func TestDoEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		busy, why := apierror.ServiceUnavailable(time.Minute), errors.New("why")
@@ -90,7 +90,7 @@ func TestDoStopsWithItsContext(t *testing.T) {
 	})
 }
 
-func TestDoBoundsEachAttempt(t *testing.T) {
+func TestDoLimitsEachAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -134,7 +134,7 @@ func TestDoWithoutRetry(t *testing.T) {
 	require.NoError(t, retry.Permanent(nil))
 }
 
-func TestARepetitionThatDoDoesNotMakeCostsNothing(t *testing.T) {
+func TestCanceledRetryOfDoCostsNoToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := &retry.Policy{Budget: &retry.Budget{Tokens: 1, PerSecond: -1}}
@@ -150,7 +150,7 @@ func TestARepetitionThatDoDoesNotMakeCostsNothing(t *testing.T) {
 	})
 }
 
-func TestTheContextOfAnAttemptEndsWithIt(t *testing.T) {
+func TestContextOfAnAttemptOfDoEndsWithIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var during context.Context
@@ -184,7 +184,7 @@ func (b *contextBody) Read(p []byte) (int, error) {
 	return b.body.Read(p)
 }
 
-func TestDoTiesTheContextOfAResponseToItsBody(t *testing.T) {
+func TestContextOfAResponseOfDoEndsWithItsBody(t *testing.T) {
 	t.Parallel()
 	for name, timeout := range map[string]time.Duration{"a short timeout": time.Millisecond, "a long one": time.Hour, "none": 0} {
 		synctest.Test(t, func(t *testing.T) {
@@ -207,7 +207,7 @@ func TestDoTiesTheContextOfAResponseToItsBody(t *testing.T) {
 	}
 }
 
-func TestDoBoundsAnAttemptThatIsToReturnAResponse(t *testing.T) {
+func TestDoLimitsAnAttemptThatReturnsAResponse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var given []*body
@@ -266,7 +266,7 @@ func TestDoClosesTheResponsesThatItDoesNotReturn(t *testing.T) {
 	})
 }
 
-func TestAReportOfDoHasTheKeyThatATransportSent(t *testing.T) {
+func TestReportOfDoHasTheKeyOfItsTransport(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(201))
@@ -290,26 +290,7 @@ func TestAReportOfDoHasTheKeyThatATransportSent(t *testing.T) {
 	})
 }
 
-func TestAReportHasTheKeyOfTheCallersOwnHeader(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		for name, header := range map[string]http.Header{
-			"canonical": {"Idempotency-Key": {"order-7"}}, "in lower case": {"idempotency-key": {"order-7"}},
-		} {
-			ctx, report := retry.WithReport(t.Context())
-			req := request(t, "POST", target, nil).WithContext(ctx)
-			req.Header = header
-
-			resp, err := transport(scripted(status(201))).RoundTrip(req)
-
-			require.NoError(t, err)
-			resp.Body.Close()
-			require.Equal(t, "order-7", report.IdempotencyKey(), name)
-		}
-	})
-}
-
-func TestAnAttemptOfDoHasTheCodeStatusAndRequestIDOfItsError(t *testing.T) {
+func TestAttemptOfDoDescribesAnAPIError(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, report := retry.WithReport(t.Context())

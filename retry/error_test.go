@@ -4,19 +4,66 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 	"unicode"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/retry"
 )
 
-func TestAnErrorShowsNoUserinfoOrQueryOfAnyURL(t *testing.T) {
+func TestErrorHoldsTheNetworkError(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		reset := &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+		base := scripted(fails(reset))
+		req := request(t, "GET", "https://user:secret@api.example/v1?token=hush", nil)
+
+		resp, err := transport(base).RoundTrip(req)
+
+		require.Nil(t, resp)
+		require.Equal(t, 3, base.count())
+		require.ErrorIs(t, err, syscall.ECONNRESET)
+		op, ok := errors.AsType[*net.OpError](err)
+		require.True(t, ok)
+		require.Same(t, reset, op)
+		e, ok := errors.AsType[*retry.Error](err)
+		require.True(t, ok)
+		require.Equal(t, retry.ReasonAttemptsExhausted, e.Reason)
+		require.Len(t, e.Attempts, 3)
+		require.Equal(t, "retry: GET api.example: attempts-exhausted (attempt 3): read tcp: connection reset by peer", err.Error())
+	})
+}
+
+func TestErrorIsOneLineWithoutSecrets(t *testing.T) {
+	t.Parallel()
+	inner := &url.Error{Op: "Get", URL: "https://user:secret@api.example/v1?token=hush", Err: errors.New("first\nsecond\u2028third https://user:secret@api.example/v1?token=hush")}
+	req := request(t, "GET", "https://user:secret@api.example/v1?token=hush", nil)
+	tr := transport(scripted(fails(inner)))
+	tr.Policy = &retry.Policy{MaxAttempts: 1}
+
+	_, err := tr.RoundTrip(req)
+	require.ErrorIs(t, err, inner)
+	elsewhere := &url.Error{Op: "Get", URL: "https://login.example/token?client=hush", Err: errBroken}
+	tr.Base = scripted(fails(fmt.Errorf("signing: %w", elsewhere)))
+	_, signing := tr.RoundTrip(req)
+
+	require.NotContains(t, signing.Error(), "hush")
+	require.NotContains(t, err.Error(), "\n")
+	require.NotContains(t, err.Error(), "\u2028")
+	require.NotContains(t, err.Error(), "secret")
+	require.NotContains(t, err.Error(), "hush")
+}
+
+func TestErrorHidesUserinfoAndQuery(t *testing.T) {
 	t.Parallel()
 	const secret = "https://user:hush@login.example:8443/token?client=hush&more=hush#hush"
 	at := func(text string, err error) error { return &url.Error{Op: "Get", URL: text, Err: err} }
@@ -56,7 +103,7 @@ func TestAnErrorShowsNoUserinfoOrQueryOfAnyURL(t *testing.T) {
 	}
 }
 
-func TestAnErrorShowsNothingOfAQueryThatIsNotEscaped(t *testing.T) {
+func TestErrorHidesAQueryThatIsNotEscaped(t *testing.T) {
 	t.Parallel()
 	for name, query := range map[string]string{
 		"a single quote":  "filter=name eq 'hush'",
@@ -108,7 +155,7 @@ func FuzzErrorText(f *testing.F) {
 }
 
 // A server chooses its request ids and codes, and a caller of a proxy the method and host.
-func TestStringsOfStrangersAreBoundedLinesInReportsEventsAndLogs(t *testing.T) {
+func TestForeignTextIsOneBoundedLine(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		hostile := "a\u202eb\u009bc\u2028d" + strings.Repeat("x", 100_000)
@@ -145,5 +192,84 @@ func TestStringsOfStrangersAreBoundedLinesInReportsEventsAndLogs(t *testing.T) {
 		}
 		require.Less(t, len(out.String()), 5000)
 		require.NotContains(t, out.String(), "\u202e")
+	})
+}
+
+func TestErrorOfAnInterruptedRetryHoldsTheErrorBefore(t *testing.T) {
+	t.Parallel()
+	why := errors.New("shutting down")
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		_, err := transport(scripted(fails(errBroken), func(r *http.Request) (*http.Response, error) {
+			cancel(why)
+			return nil, r.Context().Err()
+		})).RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
+
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, err, why)
+		require.ErrorIs(t, err, errBroken)
+	})
+}
+
+func TestCancellationAfterATimeoutIsNoTimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}))
+		tr.Policy = &retry.Policy{AttemptTimeout: time.Second, BaseDelay: 10_000 * time.Hour, MaxDelay: -1}
+
+		_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(canceledIn(3 * time.Second)(t.Context())))
+
+		failed, ok := errors.AsType[*retry.Error](err)
+		require.True(t, ok)
+		require.Equal(t, retry.ReasonCanceled, failed.Reason)
+		require.False(t, failed.Timeout())
+	})
+}
+
+func TestErrorHasTheCodesOfAllAttempts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(
+			func(*http.Request) (*http.Response, error) {
+				return answer(503, errorBody("service_unavailable"), "Content-Type: application/json"), nil
+			},
+			status(502, "Content-Type: text/html", "X-Request-Id: x-1"),
+			fails(errBroken),
+		))
+
+		_, err := tr.RoundTrip(request(t, "GET", target, nil)) // nobody asked before it failed
+
+		failed, ok := errors.AsType[*retry.Error](err)
+		require.True(t, ok)
+		require.Len(t, failed.Attempts, 3)
+		require.Equal(t, apierror.CodeServiceUnavailable, failed.Attempts[0].Code)
+		require.Equal(t, "req_fromthebody", failed.Attempts[0].RequestID)
+		require.ErrorIs(t, failed.Attempts[0].Err, apierror.CodeServiceUnavailable)
+		require.Empty(t, failed.Attempts[1].Code)
+		require.Equal(t, "x-1", failed.Attempts[1].RequestID)
+		require.ErrorIs(t, failed.Attempts[1].Err, apierror.TypeAPI)
+		require.NotContains(t, failed.Attempts[1].Err.Error(), "body of", "it is no JSON")
+	})
+}
+
+func TestRetryAfterOfAnErrorCountsFromItsResponse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(
+			status(503, "Retry-After: "+time.Now().Add(3*time.Second).UTC().Format(http.TimeFormat)),
+			fails(errBroken),
+		))
+		tr.Policy = &retry.Policy{MaxAttempts: 2}
+
+		_, err := tr.RoundTrip(request(t, "GET", target, nil)) // nobody asked before the wait
+
+		failed, ok := errors.AsType[*retry.Error](err)
+		require.True(t, ok)
+		said, ok := errors.AsType[*apierror.Error](failed.Attempts[0].Err)
+		require.True(t, ok)
+		require.Equal(t, 3*time.Second, said.RetryAfter())
 	})
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-func TestAThousandHostsOfOneDeadServiceAreOneGroup(t *testing.T) {
+func TestHostsOfOneServiceShareACircuit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503))
@@ -36,7 +36,7 @@ func TestAThousandHostsOfOneDeadServiceAreOneGroup(t *testing.T) {
 	})
 }
 
-func TestOneTenantsPathDoesNotOpenTheCircuitOfAnother(t *testing.T) {
+func TestTenantsOfOneHostHaveTheirOwnCircuits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
@@ -65,6 +65,31 @@ func TestOneTenantsPathDoesNotOpenTheCircuitOfAnother(t *testing.T) {
 			require.NoError(t, do(t, tr, "https://api.example/hooks/well"))
 		}
 	})
+}
+
+func TestHostsHaveTheirOwnCircuits(t *testing.T) {
+	t.Parallel()
+	tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Scheme == "http" && r.URL.Host == "a.example" {
+			return nil, errBroken
+		}
+		return answer(200, ""), nil
+	}))
+	tr.Policy = once()
+	tr.Breaker = &retry.Breaker{MinCalls: 3, MaxGroups: 4, FailureRatio: 1}
+	var calls sync.WaitGroup
+	for range 4 {
+		calls.Go(func() {
+			for range 50 {
+				require.Error(t, do(t, tr, "http://a.example"))
+				for _, url := range []string{"https://a.example", "http://A.example:8080", "http://b.example"} {
+					require.NoError(t, do(t, tr, url), url)
+				}
+			}
+		})
+	}
+	calls.Wait()
+	require.ErrorIs(t, do(t, tr, "HTTP://A.example:80"), retry.ErrCircuitOpen, "however it is written")
 }
 
 func TestBudgetAndHoldsAreKeptByGroup(t *testing.T) {
@@ -97,7 +122,7 @@ func TestBudgetAndHoldsAreKeptByGroup(t *testing.T) {
 	})
 }
 
-func TestARequestWithoutAGroupHasThatOfItsOrigin(t *testing.T) {
+func TestDefaultGroupIsTheOrigin(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
 		"https://api.example.com/v1?x=y":       "https://api.example.com:443",
@@ -124,7 +149,7 @@ func TestARequestWithoutAGroupHasThatOfItsOrigin(t *testing.T) {
 	}
 }
 
-func TestGroupIsAskedOnceACall(t *testing.T) {
+func TestGroupIsCalledOncePerCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
@@ -137,8 +162,8 @@ func TestGroupIsAskedOnceACall(t *testing.T) {
 	})
 }
 
-// TestAGroupThatPanicsLeaksNothing is about the request's body, the response, and what the Transport keeps.
-func TestAGroupThatPanicsLeaksNothing(t *testing.T) {
+// TestPanicOfGroupLeaksNothing is about the request's body, the response, and what the Transport keeps.
+func TestPanicOfGroupLeaksNothing(t *testing.T) {
 	t.Parallel()
 	for name, set := range map[string]func(*retry.Transport){
 		"for the breaker": func(*retry.Transport) {},
@@ -179,7 +204,7 @@ func TestAGroupThatPanicsLeaksNothing(t *testing.T) {
 	}
 }
 
-func TestAGroupMayUseTheTransport(t *testing.T) {
+func TestGroupMayUseTheTransport(t *testing.T) {
 	t.Parallel()
 	tr := transport(scripted(status(200)))
 	tr.Policy = &retry.Policy{HoldHost: true}
@@ -193,94 +218,7 @@ func TestAGroupMayUseTheTransport(t *testing.T) {
 	require.NoError(t, do(t, tr, "http://api.example/outer"))
 }
 
-func TestAFloodOfGroupsForgetsNothingThatProtects(t *testing.T) {
-	t.Parallel()
-	const flood = 1100
-	name := func(i int) string { return fmt.Sprintf("http://made-up-%d.example", i) }
-	synctest.Test(t, func(t *testing.T) {
-		down := true
-		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
-			if down && strings.HasPrefix(r.URL.Host, "dead") {
-				return nil, errBroken
-			}
-			return answer(200, ""), nil
-		}))
-		tr.Policy, tr.Breaker = once(), &retry.Breaker{MinCalls: 1}
-		const dead = 50
-		for i := range dead {
-			require.ErrorIs(t, do(t, tr, fmt.Sprintf("http://dead%d.example", i)), errBroken)
-		}
-		for i := range flood {
-			require.NoError(t, do(t, tr, name(i)))
-		}
-		for i := range dead {
-			require.ErrorIs(t, do(t, tr, fmt.Sprintf("http://dead%d.example", i)), retry.ErrCircuitOpen, "open circuits")
-		}
-		require.Len(t, tr.Breaker.Circuits(), 1024)
-
-		down = false
-		time.Sleep(time.Second)
-		for i := range dead {
-			require.NoError(t, do(t, tr, fmt.Sprintf("http://dead%d.example", i)))
-		}
-		for i := range flood {
-			require.NoError(t, do(t, tr, name(i)))
-		}
-		for _, c := range tr.Breaker.Circuits() {
-			require.NotContains(t, c.Group, "dead", "closed ones go like others")
-		}
-	})
-	synctest.Test(t, func(t *testing.T) {
-		base := scripted(status(503))
-		tr := hopeful(base, &retry.Budget{Tokens: 10, PerSecond: -1, PerSuccess: -1})
-		require.Equal(t, 110, calls(t, tr, base, 100))
-		for i := range flood {
-			require.NoError(t, do(t, tr, name(i)))
-		}
-		require.Equal(t, 1, calls(t, tr, base, 1), "an empty bucket")
-	})
-	synctest.Test(t, func(t *testing.T) {
-		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
-			if r.URL.Path == "/hold" {
-				after := "5"
-				if strings.HasPrefix(r.URL.Host, "api.") {
-					after = "100"
-				}
-				return answer(503, "", "Retry-After: "+after), nil
-			}
-			return answer(200, ""), nil
-		}))
-		tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true}
-		require.NoError(t, do(t, tr, "http://api.example/hold"))
-		for i := range flood {
-			require.NoError(t, do(t, tr, name(i)+"/hold"))
-		}
-		start := time.Now()
-		require.NoError(t, do(t, tr, "http://api.example/"))
-		require.GreaterOrEqual(t, time.Since(start), 100*time.Second, "the longest hold")
-	})
-}
-
-func TestWhenAllCircuitsAreOpenTheOneUsedLongestAgoIsForgotten(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tr := transport(scripted(fails(errBroken)))
-		tr.Policy, tr.Breaker = once(), &retry.Breaker{MinCalls: 2, MaxGroups: 3}
-		open := func(host string) bool { return errors.Is(do(t, tr, "http://"+host), retry.ErrCircuitOpen) }
-		for _, host := range []string{"a", "a", "b", "b", "c", "c"} {
-			require.False(t, open(host))
-		}
-		require.True(t, open("a"))
-		for i := range 10 { // each takes the place of the one before, whose circuit is closed
-			require.False(t, open(fmt.Sprint("new", i)))
-		}
-		require.True(t, open("a"))
-		require.True(t, open("c"))
-		require.False(t, open("b"), "forgotten")
-	})
-}
-
-func TestGroupsUnderConcurrency(t *testing.T) {
+func TestGroupsConcurrently(t *testing.T) {
 	t.Parallel()
 	tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
 		if strings.HasPrefix(r.URL.Host, "dead") {

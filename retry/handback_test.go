@@ -73,7 +73,7 @@ func streamed(status int) http.HandlerFunc {
 	}
 }
 
-func TestAnErrorThatStreamsIsHandedBackWithItsHeader(t *testing.T) {
+func TestStreamedErrorIsReturnedWithItsHeader(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{400, 404, 429, 500, 503} {
 		for _, by := range watchers {
@@ -146,7 +146,7 @@ func (o *owned) asCaller(f func()) {
 // Random responses to random callers, in the bubble's time: when RoundTrip has returned a
 // response, nobody but its caller reads or closes it, every other one is closed, and what the
 // caller reads is what the server sent.
-func TestNobodyElseTouchesWhatWasHandedBack(t *testing.T) {
+func TestReturnedResponseIsTheCallersAlone(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(2000 * *rounds) {
 		synctest.Test(t, func(t *testing.T) {
@@ -226,7 +226,7 @@ func TestNobodyElseTouchesWhatWasHandedBack(t *testing.T) {
 
 // Callers of all kinds against net/http's own server and transport, for the race detector: with
 // trailers, streams, early hang-ups and a ReverseProxy in front, over HTTP/1 and HTTP/2.
-func TestResponsesAreRaceFreeUnderAReverseProxy(t *testing.T) {
+func TestResponsesInAReverseProxy(t *testing.T) {
 	t.Parallel()
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -304,70 +304,4 @@ func callRandomly(t *testing.T, rng *rand.Rand, client *http.Client, url string)
 	case 1:
 		_ = apierror.Parse(resp)
 	}
-}
-
-func TestAHookKnowsTheCodeOfAnErrorThatHasALength(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		name   string
-		length int64
-		header string
-		want   apierror.Code
-	}{
-		{"JSON of a known length", 0, "application/json", "lock_timeout"},
-		{"problem+json of a known length", 0, "application/problem+json; charset=utf-8", "lock_timeout"},
-		{"JSON that streams", -1, "application/json", ""},
-		{"JSON over the bound", 64<<10 + 1, "application/json", ""},
-		{"a page", 0, "text/html", ""},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			text := errorBody("lock_timeout")
-			base := scripted(func(*http.Request) (*http.Response, error) {
-				resp := answer(409, text, "Content-Type: "+tc.header)
-				if tc.length != 0 {
-					resp.ContentLength = tc.length
-				}
-				return resp, nil
-			})
-			tr := transport(base)
-			var saw retry.Failure
-			tr.Policy = &retry.Policy{Retryable: func(f retry.Failure) bool {
-				saw = f
-				return false
-			}}
-
-			resp, err := tr.RoundTrip(request(t, "POST", target, nil))
-
-			require.NoError(t, err)
-			require.Equal(t, tc.want, saw.Code, tc.name)
-			require.Equal(t, "POST", saw.Method)
-			require.Equal(t, target, saw.URL.String())
-			require.Equal(t, tc.header, saw.Header.Get("Content-Type"))
-			got, err := io.ReadAll(resp.Body)
-			require.NoError(t, err)
-			require.Equal(t, text, string(got), "%s: the body is whole", tc.name)
-			require.NoError(t, resp.Body.Close())
-			require.Equal(t, 1, base.given[0].closed())
-		})
-	}
-}
-
-func TestAPeekedBodyThatBreaksOffBreaksOffForItsReaderToo(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tr := transport(scripted(func(*http.Request) (*http.Response, error) {
-			resp := answer(409, "", "Content-Type: application/json")
-			resp.Body, resp.ContentLength = io.NopCloser(io.MultiReader(strings.NewReader(`{"err`), failing{errBroken})), 100
-			return resp, nil
-		}))
-		tr.Policy = &retry.Policy{Retryable: func(retry.Failure) bool { return false }}
-
-		resp, err := tr.RoundTrip(request(t, "GET", target, nil))
-
-		require.NoError(t, err)
-		got, err := io.ReadAll(resp.Body)
-		require.ErrorIs(t, err, errBroken)
-		require.Equal(t, `{"err`, string(got))
-		require.NoError(t, resp.Body.Close())
-	})
 }

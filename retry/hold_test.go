@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/time/rate"
 
 	"github.com/seawall-go/seawall/retry"
 )
@@ -63,7 +62,7 @@ func TestHoldHost(t *testing.T) {
 }
 
 // The code of an error that streams is known once its response is thrown away, for a retry.
-func TestA429ThatStreamsHoldsOthersBackWhenItIsRetried(t *testing.T) {
+func TestStreamed429HoldsOthersBackOnceItIsRetried(t *testing.T) {
 	t.Parallel()
 	for name, retryable := range map[string]func(retry.Failure) bool{"no hook": nil, "a hook": retry.DefaultRetryable} {
 		synctest.Test(t, func(t *testing.T) {
@@ -94,7 +93,7 @@ func TestA429ThatStreamsHoldsOthersBackWhenItIsRetried(t *testing.T) {
 	}
 }
 
-func TestAHoldIsOneCallersAtOneHost(t *testing.T) {
+func TestHoldIsPerHostAndCredentials(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := transport(scripted(limited("rate_limit_exceeded"), status(200)))
@@ -132,159 +131,7 @@ func TestAHoldTellsApartCredentialsThatDifferByTheirHeader(t *testing.T) {
 	})
 }
 
-func TestAHoldBeyondTheDeadlineFailsAtOnce(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		base := scripted(limited("rate_limit_exceeded"), status(200))
-		tr := transport(base)
-		tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true}
-		after(t, tr, target, "mine")
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		ctx, report := retry.WithReport(ctx)
-		req := request(t, "GET", target, nil).WithContext(ctx)
-		req.Header.Set("Authorization", "Bearer mine")
-		start := time.Now()
-
-		_, err := tr.RoundTrip(req)
-
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.Equal(t, retry.ReasonDeadlineTooSoon, report.Reason())
-		require.Zero(t, time.Since(start))
-		require.Equal(t, 1, base.count())
-	})
-}
-
-func TestPaceDelaysEveryAttempt(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var at []time.Duration
-		start := time.Now()
-		tr := transport(baseFunc(func(*http.Request) (*http.Response, error) {
-			at = append(at, time.Since(start))
-			return answer(503, ""), nil
-		}))
-		tr.Pace = rate.NewLimiter(1, 1)
-		tr.Policy = &retry.Policy{BaseDelay: -1}
-
-		require.NoError(t, do(t, tr, target))
-
-		require.Equal(t, []time.Duration{0, time.Second, 2 * time.Second}, at)
-	})
-}
-
-func TestAPaceBeyondTheDeadlineFailsAtOnce(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		base := scripted(status(200))
-		tr := transport(base)
-		tr.Pace = rate.NewLimiter(rate.Every(time.Minute), 1)
-		require.NoError(t, do(t, tr, target))
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		start := time.Now()
-
-		_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
-
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.Zero(t, time.Since(start))
-		require.Equal(t, 1, base.count())
-
-		time.Sleep(time.Minute)
-		require.NoError(t, do(t, tr, target))
-		require.Equal(t, time.Minute, time.Since(start), "the turn was given back")
-	})
-}
-
-func TestACancelledPaceFreesTheProbesSlot(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var next http.RoundTripper = scripted(status(200))
-		tr := open(t, nil, &next)
-		tr.Pace = rate.NewLimiter(rate.Every(time.Minute), 1)
-		tr.Pace.Allow()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-
-		_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-
-		require.NoError(t, do(t, tr, target))
-	})
-}
-
-func TestThoseHeldBackDoNotAllComeAtOnce(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tr := transport(scripted(limited("rate_limit_exceeded"), status(200)))
-		tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true}
-		after(t, tr, target, "mine")
-
-		var mu sync.Mutex
-		waits := make(map[time.Duration]bool)
-		var held sync.WaitGroup
-		for range 10 {
-			held.Go(func() {
-				waited := after(t, tr, target, "mine")
-				mu.Lock()
-				defer mu.Unlock()
-				waits[waited] = true
-			})
-		}
-		held.Wait()
-
-		require.Greater(t, len(waits), 1)
-		for waited := range waits {
-			require.GreaterOrEqual(t, waited, 30*time.Second)
-			require.LessOrEqual(t, waited, 30*time.Second+100*time.Millisecond)
-		}
-	})
-}
-
-func TestTheLongestHoldIsNotOverrunByItsJitter(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		base := scripted(status(503, "Retry-After: Fri, 31 Dec 9999 23:59:59 GMT"))
-		tr := transport(base)
-		tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true, MaxRetryAfter: -1}
-		require.NoError(t, do(t, tr, target))
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
-
-		_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
-
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.Equal(t, 1, base.count())
-	})
-}
-
-func TestAShorterHoldDoesNotEndALongerOne(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
-			switch r.URL.Path {
-			case "/long":
-				time.Sleep(time.Millisecond)
-				return answer(503, "", "Retry-After: 30"), nil
-			case "/short":
-				time.Sleep(2 * time.Millisecond)
-				return answer(503, "", "Retry-After: 5"), nil
-			}
-			return answer(200, ""), nil
-		}))
-		tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true}
-		var calls sync.WaitGroup
-		for _, path := range []string{"/long", "/short"} {
-			calls.Go(func() { require.NoError(t, do(t, tr, "http://api.example"+path)) })
-		}
-		calls.Wait()
-		start := time.Now()
-		require.NoError(t, do(t, tr, "http://api.example/"))
-		require.Greater(t, time.Since(start), 29*time.Second)
-	})
-}
-
-func TestCredentialsThatDifferByWhereAHeaderEndsAreTwoCallers(t *testing.T) {
+func TestHoldDistinguishesSimilarCredentials(t *testing.T) {
 	t.Parallel()
 	headers := []http.Header{
 		{"Authorization": {"ab"}, "X-Api-Key": {"c"}},
@@ -317,4 +164,98 @@ func TestCredentialsThatDifferByWhereAHeaderEndsAreTwoCallers(t *testing.T) {
 			require.NotZero(t, send(headers[held]))
 		})
 	}
+}
+
+func TestHoldBeyondTheDeadlineFailsImmediately(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(limited("rate_limit_exceeded"), status(200))
+		tr := transport(base)
+		tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true}
+		after(t, tr, target, "mine")
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		ctx, report := retry.WithReport(ctx)
+		req := request(t, "GET", target, nil).WithContext(ctx)
+		req.Header.Set("Authorization", "Bearer mine")
+		start := time.Now()
+
+		_, err := tr.RoundTrip(req)
+
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, retry.ReasonDeadlineTooSoon, report.Reason())
+		require.Zero(t, time.Since(start))
+		require.Equal(t, 1, base.count())
+	})
+}
+
+func TestHeldRequestsAreSpreadOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(limited("rate_limit_exceeded"), status(200)))
+		tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true}
+		after(t, tr, target, "mine")
+
+		var mu sync.Mutex
+		waits := make(map[time.Duration]bool)
+		var held sync.WaitGroup
+		for range 10 {
+			held.Go(func() {
+				waited := after(t, tr, target, "mine")
+				mu.Lock()
+				defer mu.Unlock()
+				waits[waited] = true
+			})
+		}
+		held.Wait()
+
+		require.Greater(t, len(waits), 1)
+		for waited := range waits {
+			require.GreaterOrEqual(t, waited, 30*time.Second)
+			require.LessOrEqual(t, waited, 30*time.Second+100*time.Millisecond)
+		}
+	})
+}
+
+func TestLongestHoldDoesNotOverflow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(503, "Retry-After: Fri, 31 Dec 9999 23:59:59 GMT"))
+		tr := transport(base)
+		tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true, MaxRetryAfter: -1}
+		require.NoError(t, do(t, tr, target))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+
+		_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
+
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, 1, base.count())
+	})
+}
+
+func TestShorterHoldDoesNotEndALongerOne(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+			switch r.URL.Path {
+			case "/long":
+				time.Sleep(time.Millisecond)
+				return answer(503, "", "Retry-After: 30"), nil
+			case "/short":
+				time.Sleep(2 * time.Millisecond)
+				return answer(503, "", "Retry-After: 5"), nil
+			}
+			return answer(200, ""), nil
+		}))
+		tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true}
+		var calls sync.WaitGroup
+		for _, path := range []string{"/long", "/short"} {
+			calls.Go(func() { require.NoError(t, do(t, tr, "http://api.example"+path)) })
+		}
+		calls.Wait()
+		start := time.Now()
+		require.NoError(t, do(t, tr, "http://api.example/"))
+		require.Greater(t, time.Since(start), 29*time.Second)
+	})
 }

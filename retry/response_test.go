@@ -14,25 +14,24 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/internal/memhttp"
 	"github.com/seawall-go/seawall/retry"
 )
 
 // counting makes the transport's connections known: how many there were, and how many are open.
-func counting(tr *http.Transport) (dialled, open *atomic.Int32) {
-	dialled, open = new(atomic.Int32), new(atomic.Int32)
+func counting(tr *http.Transport) (dialed, open *atomic.Int32) {
+	dialed, open = new(atomic.Int32), new(atomic.Int32)
 	dial := tr.DialContext
 	tr.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
-		dialled.Add(1)
+		dialed.Add(1)
 		open.Add(1)
 		return &countedConn{Conn: conn, open: open}, nil
 	}
-	return dialled, open
+	return dialed, open
 }
 
 type countedConn struct {
@@ -48,7 +47,7 @@ func (c *countedConn) Close() error {
 	return c.Conn.Close()
 }
 
-func TestFourAttemptsWithSmallErrorBodiesUseOneConnection(t *testing.T) {
+func TestAttemptsWithSmallErrorsUseOneConnection(t *testing.T) {
 	t.Parallel()
 	for _, contentType := range []string{"application/json", "text/html"} {
 		h := func(w http.ResponseWriter, r *http.Request) {
@@ -57,7 +56,7 @@ func TestFourAttemptsWithSmallErrorBodiesUseOneConnection(t *testing.T) {
 			_, _ = io.WriteString(w, strings.Repeat("x", 60<<10))
 		}
 		server(t, h, func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
-			dialled, _ := counting(s.Transport())
+			dialed, _ := counting(s.Transport())
 			tr.Policy = &retry.Policy{MaxAttempts: 4}
 
 			resp, err := tr.RoundTrip(request(t, "GET", s.URL, nil))
@@ -67,7 +66,7 @@ func TestFourAttemptsWithSmallErrorBodiesUseOneConnection(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, b, 60<<10)
 			resp.Body.Close()
-			require.Equal(t, int32(1), dialled.Load(), contentType)
+			require.Equal(t, int32(1), dialed.Load(), contentType)
 		})
 	}
 }
@@ -89,7 +88,7 @@ func endless(pause time.Duration) http.HandlerFunc {
 	}
 }
 
-func TestAnEndlessErrorBodyHoldsNothingUp(t *testing.T) {
+func TestEndlessErrorDelaysNothing(t *testing.T) {
 	t.Parallel()
 	for name, pause := range map[string]time.Duration{"fast": 0, "slow": 10 * time.Millisecond, "stuck": time.Hour} {
 		server(t, endless(pause), func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
@@ -113,7 +112,7 @@ func TestAnEndlessErrorBodyHoldsNothingUp(t *testing.T) {
 	}
 }
 
-func TestThirtyDiscardedAttemptsLeaveNothing(t *testing.T) {
+func TestDiscardedResponsesLeaveNoConnection(t *testing.T) {
 	t.Parallel()
 	server(t, endless(time.Millisecond), func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
 		_, open := counting(s.Transport())
@@ -129,7 +128,7 @@ func TestThirtyDiscardedAttemptsLeaveNothing(t *testing.T) {
 	})
 }
 
-func TestAConnectionIsNotHeldDuringTheWait(t *testing.T) {
+func TestNoConnectionIsHeldDuringTheWait(t *testing.T) {
 	t.Parallel()
 	h := func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", "60")
@@ -155,48 +154,7 @@ func TestAConnectionIsNotHeldDuringTheWait(t *testing.T) {
 	})
 }
 
-func TestAWriteKilledAfterItWasExecutedHasOneEffect(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		name            string
-		keys            retry.Keys
-		attempts, final int
-	}{
-		{"a key of ours", retry.KeysGenerated, 2, 201},
-		{"the caller's keys only, and none given", retry.KeysCallerOnly, 1, 0},
-	} {
-		var seen []string
-		effects := make(map[string]int)
-		h := func(w http.ResponseWriter, r *http.Request) {
-			key := r.Header.Get("Idempotency-Key")
-			seen = append(seen, key)
-			if effects[key] == 0 {
-				effects[key]++
-				panic(http.ErrAbortHandler) // executed, and the connection dies
-			}
-			w.WriteHeader(201)
-		}
-		server(t, h, func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
-			tr.Policy = &retry.Policy{Keys: tc.keys}
-
-			resp, err := tr.RoundTrip(request(t, "POST", s.URL, strings.NewReader("charge")))
-
-			if tc.final == 0 {
-				require.ErrorIs(t, err, io.EOF)
-			} else {
-				require.NoError(t, err)
-				require.Equal(t, tc.final, resp.StatusCode)
-				resp.Body.Close()
-				require.NotEmpty(t, seen[0])
-				require.Equal(t, seen[0], seen[1])
-			}
-			require.Len(t, seen, tc.attempts, tc.name)
-			require.Len(t, effects, 1)
-		})
-	}
-}
-
-func TestALargeErrorComesBackWhole(t *testing.T) {
+func TestLargeErrorIsReturnedWhole(t *testing.T) {
 	t.Parallel()
 	content := `{"error":{"message":"` + strings.Repeat("x", 200<<10) + `"}}`
 	h := func(w http.ResponseWriter, _ *http.Request) {
@@ -214,7 +172,7 @@ func TestALargeErrorComesBackWhole(t *testing.T) {
 	})
 }
 
-func TestADiscardedBodyThatPanicsIsLikeAnyThatFails(t *testing.T) {
+func TestPanicOfADiscardedBodyIsAFailure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := transport(scripted(func(*http.Request) (*http.Response, error) {
@@ -231,51 +189,6 @@ type panicking struct{}
 
 func (panicking) Read([]byte) (int, error) { panic("bug") }
 
-func TestAnErrorIsKnownHoweverLateItIsAskedFor(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tr := transport(scripted(
-			func(*http.Request) (*http.Response, error) {
-				return answer(503, errorBody("service_unavailable"), "Content-Type: application/json"), nil
-			},
-			status(502, "Content-Type: text/html", "X-Request-Id: x-1"),
-			fails(errBroken),
-		))
-
-		_, err := tr.RoundTrip(request(t, "GET", target, nil)) // nobody asked before it failed
-
-		failed, ok := errors.AsType[*retry.Error](err)
-		require.True(t, ok)
-		require.Len(t, failed.Attempts, 3)
-		require.Equal(t, apierror.CodeServiceUnavailable, failed.Attempts[0].Code)
-		require.Equal(t, "req_fromthebody", failed.Attempts[0].RequestID)
-		require.ErrorIs(t, failed.Attempts[0].Err, apierror.CodeServiceUnavailable)
-		require.Empty(t, failed.Attempts[1].Code)
-		require.Equal(t, "x-1", failed.Attempts[1].RequestID)
-		require.ErrorIs(t, failed.Attempts[1].Err, apierror.TypeAPI)
-		require.NotContains(t, failed.Attempts[1].Err.Error(), "body of", "it is no JSON")
-	})
-}
-
-func TestARetryAfterCountsFromItsAnswer(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tr := transport(scripted(
-			status(503, "Retry-After: "+time.Now().Add(3*time.Second).UTC().Format(http.TimeFormat)),
-			fails(errBroken),
-		))
-		tr.Policy = &retry.Policy{MaxAttempts: 2}
-
-		_, err := tr.RoundTrip(request(t, "GET", target, nil)) // nobody asked before the wait
-
-		failed, ok := errors.AsType[*retry.Error](err)
-		require.True(t, ok)
-		said, ok := errors.AsType[*apierror.Error](failed.Attempts[0].Err)
-		require.True(t, ok)
-		require.Equal(t, 3*time.Second, said.RetryAfter())
-	})
-}
-
 // late is a body that comes after some time, whether it is closed or not.
 type late struct{ io.Reader }
 
@@ -284,7 +197,7 @@ func (l late) Read(p []byte) (int, error) {
 	return l.Reader.Read(p)
 }
 
-func TestAnErrorThatCameTooLateStaysUnknown(t *testing.T) {
+func TestErrorThatComesTooLateStaysUnknown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := transport(scripted(
@@ -310,7 +223,7 @@ func TestAnErrorThatCameTooLateStaysUnknown(t *testing.T) {
 	})
 }
 
-func TestATightDeadlineIsNotSpentOnReadingADiscardedResponse(t *testing.T) {
+func TestDiscardDoesNotSpendATightDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(func(*http.Request) (*http.Response, error) {
@@ -329,6 +242,26 @@ func TestATightDeadlineIsNotSpentOnReadingADiscardedResponse(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 200, resp.StatusCode)
 		require.Equal(t, 30*time.Millisecond, time.Since(start))
+		require.NoError(t, resp.Body.Close())
+	})
+}
+
+func TestBodyThatBreaksOffKeepsItsError(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(func(*http.Request) (*http.Response, error) {
+			resp := answer(409, "", "Content-Type: application/json")
+			resp.Body, resp.ContentLength = io.NopCloser(io.MultiReader(strings.NewReader(`{"err`), failing{errBroken})), 100
+			return resp, nil
+		}))
+		tr.Policy = &retry.Policy{Retryable: func(retry.Failure) bool { return false }}
+
+		resp, err := tr.RoundTrip(request(t, "GET", target, nil))
+
+		require.NoError(t, err)
+		got, err := io.ReadAll(resp.Body)
+		require.ErrorIs(t, err, errBroken)
+		require.Equal(t, `{"err`, string(got))
 		require.NoError(t, resp.Body.Close())
 	})
 }

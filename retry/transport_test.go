@@ -1,53 +1,33 @@
 package retry_test
 
 import (
+	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/internal/memhttp"
 	"github.com/seawall-go/seawall/retry"
 )
 
-const target = "https://api.example/v1/resources"
-
-func TestWhichStatusesAreRetried(t *testing.T) {
+func TestZeroTransportWorks(t *testing.T) {
 	t.Parallel()
-	retried := map[int]bool{429: true, 500: true, 502: true, 503: true, 504: true, 505: true, 507: true, 520: true, 599: true}
-	for _, code := range []int{200, 201, 204, 206, 301, 302, 304, 307, 308, 400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 415, 418, 422, 423, 425, 428, 429, 431, 451, 499, 500, 501, 502, 503, 504, 505, 507, 520, 599, 600, 700, 999} {
-		synctest.Test(t, func(t *testing.T) {
-			base := scripted(status(code))
-
-			resp, err := transport(base).RoundTrip(request(t, "GET", target, nil))
-
-			require.NoError(t, err)
-			require.Equal(t, code, resp.StatusCode)
-			want := 1
-			if retried[code] {
-				want = 3
-			}
-			require.Equal(t, want, base.count(), "status %d", code)
-			resp.Body.Close()
-		})
-	}
+	client := &http.Client{Transport: &retry.Transport{}}
+	require.NotNil(t, client)
+	client.CloseIdleConnections()
 }
 
-func TestTheLastResponseComesBackWhole(t *testing.T) {
+func TestLastResponseIsReturnedWhole(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503), status(502), status(500, "X-Last: yes"))
@@ -70,118 +50,163 @@ func TestTheLastResponseComesBackWhole(t *testing.T) {
 	})
 }
 
-func TestATransportErrorOutlivesItsRetries(t *testing.T) {
+func TestReadIsSentWithoutACopy(t *testing.T) {
+	t.Parallel()
+	base := scripted(status(200))
+	req := request(t, "GET", target, nil)
+
+	resp, err := transport(base).RoundTrip(req)
+
+	require.NoError(t, err)
+	require.Same(t, req, base.requests[0])
+	resp.Body.Close()
+}
+
+func TestBaseRefusesARequestWithoutURL(t *testing.T) {
+	t.Parallel()
+	_, err := (&retry.Transport{}).RoundTrip(&http.Request{})
+	require.EqualError(t, err, "http: nil Request.URL")
+}
+
+func TestBaseThatBreaksTheContractOfRoundTripper(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		reset := &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
-		base := scripted(fails(reset))
-		req := request(t, "GET", "https://user:secret@api.example/v1?token=hush", nil)
+		both := answer(200, "")
+		for name, base := range map[string]baseFunc{
+			"neither": func(*http.Request) (*http.Response, error) { return nil, nil },
+			"both":    func(*http.Request) (*http.Response, error) { return both, errBroken },
+		} {
+			tr := transport(base)
+			tr.Policy = once()
+			resp, err := tr.RoundTrip(request(t, "GET", target, nil))
+			require.Nil(t, resp, name)
+			require.Error(t, err, name)
+		}
+		require.Equal(t, 1, both.Body.(*body).closed())
 
-		resp, err := transport(base).RoundTrip(req)
-
-		require.Nil(t, resp)
-		require.Equal(t, 3, base.count())
-		require.ErrorIs(t, err, syscall.ECONNRESET)
-		op, ok := errors.AsType[*net.OpError](err)
-		require.True(t, ok)
-		require.Same(t, reset, op)
-		e, ok := errors.AsType[*retry.Error](err)
-		require.True(t, ok)
-		require.Equal(t, retry.ReasonAttemptsExhausted, e.Reason)
-		require.Len(t, e.Attempts, 3)
-		require.Equal(t, "retry: GET api.example: attempts-exhausted (attempt 3): read tcp: connection reset by peer", err.Error())
+		resp, err := transport(baseFunc(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 503}, nil
+		})).RoundTrip(request(t, "GET", target, nil))
+		require.NoError(t, err)
+		require.NotNil(t, resp.Body)
 	})
 }
 
-func TestAnErrorIsOneLineWithoutSecrets(t *testing.T) {
+func TestResponseWithoutAStatusIsASuccess(t *testing.T) {
 	t.Parallel()
-	inner := &url.Error{Op: "Get", URL: "https://user:secret@api.example/v1?token=hush", Err: errors.New("first\nsecond\u2028third https://user:secret@api.example/v1?token=hush")}
-	req := request(t, "GET", "https://user:secret@api.example/v1?token=hush", nil)
-	tr := transport(scripted(fails(inner)))
-	tr.Policy = &retry.Policy{MaxAttempts: 1}
-
-	_, err := tr.RoundTrip(req)
-	require.ErrorIs(t, err, inner)
-	elsewhere := &url.Error{Op: "Get", URL: "https://login.example/token?client=hush", Err: errBroken}
-	tr.Base = scripted(fails(fmt.Errorf("signing: %w", elsewhere)))
-	_, signing := tr.RoundTrip(req)
-
-	require.NotContains(t, signing.Error(), "hush")
-	require.NotContains(t, err.Error(), "\n")
-	require.NotContains(t, err.Error(), "\u2028")
-	require.NotContains(t, err.Error(), "secret")
-	require.NotContains(t, err.Error(), "hush")
+	synctest.Test(t, func(t *testing.T) {
+		tr := transport(scripted(status(0)))
+		for range 50 {
+			require.NoError(t, do(t, tr, target))
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
 }
 
-func TestTheZeroTransportWorksInAnHTTPClient(t *testing.T) {
+func TestRedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()
-	client := &http.Client{Transport: &retry.Transport{}}
-	require.NotNil(t, client)
-	client.CloseIdleConnections()
+	h := func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+	}
+	server(t, h, func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
+		resp, err := tr.RoundTrip(request(t, "POST", s.URL, strings.NewReader("x")))
+		require.NoError(t, err)
+		require.Equal(t, 307, resp.StatusCode)
+		resp.Body.Close()
+	})
 }
 
-func TestAWriteIsSentWithOneKey(t *testing.T) {
+func TestProtocolSwitchIsWritable(t *testing.T) {
 	t.Parallel()
-	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE"} {
-		synctest.Test(t, func(t *testing.T) {
-			base := scripted(status(503), fails(errBroken), status(201))
-			tr := transport(base)
-			req := request(t, method, target, strings.NewReader("payload"))
-			before := req.Header.Clone()
-			body := req.Body
+	h := func(w http.ResponseWriter, r *http.Request) {
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		line, _ := rw.ReadString('\n')
+		_, _ = io.WriteString(conn, line)
+	}
+	for name, policy := range map[string]*retry.Policy{"plain": nil, "with an attempt time-out": {AttemptTimeout: time.Second}} {
+		server(t, h, func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
+			tr.Policy = policy
+			req := request(t, "GET", s.URL, nil)
+			req.Header.Set("Connection", "Upgrade")
+			req.Header.Set("Upgrade", "echo")
 
 			resp, err := tr.RoundTrip(req)
 
 			require.NoError(t, err)
-			resp.Body.Close()
-			keys := base.keys()
-			require.Len(t, keys, 3)
-			require.Regexp(t, `^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`, keys[0])
-			require.Equal(t, []string{keys[0], keys[0], keys[0]}, keys)
-			require.Equal(t, []string{"payload", "payload", "payload"}, base.sent)
-			require.Equal(t, before, req.Header, "the caller's header map")
-			require.Equal(t, body, req.Body, "the caller's Body field")
-
-			resp, err = tr.RoundTrip(request(t, method, target, nil))
+			require.Equal(t, 101, resp.StatusCode)
+			conn, ok := resp.Body.(io.ReadWriteCloser)
+			require.True(t, ok, name)
+			time.Sleep(time.Minute) // longer than an attempt may take
+			_, err = io.WriteString(conn, "hello\n")
 			require.NoError(t, err)
-			resp.Body.Close()
-			require.NotEqual(t, keys[0], base.keys()[3], "another call, another key")
+			line, err := bufio.NewReader(conn).ReadString('\n')
+			require.NoError(t, err)
+			require.Equal(t, "hello\n", line)
+			conn.Close()
 		})
 	}
 }
 
-func TestACancelledBackOffReturnsAtOnce(t *testing.T) {
+func TestExpectContinueSendsNoBodyWhenRefused(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		why := errors.New("the user left")
-		base := scripted(func(*http.Request) (*http.Response, error) {
-			return answer(503, errorBody("service_unavailable"), "Content-Type: application/json", "Retry-After: 60"), nil
+	var read int
+	h := func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "" {
+			w.WriteHeader(http.StatusUnauthorized) // without 100 Continue
+			return
+		}
+		b, _ := io.ReadAll(r.Body)
+		read = len(b)
+	}
+	server(t, h, func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
+		s.Transport().ExpectContinueTimeout = time.Hour
+		for _, authorization := range []string{"", "Bearer x"} {
+			req := request(t, "POST", s.URL, strings.NewReader("payload"))
+			req.Header.Set("Expect", "100-continue")
+			if authorization != "" {
+				req.Header.Set("Authorization", authorization)
+			}
+			resp, err := tr.RoundTrip(req)
+			require.NoError(t, err)
+			resp.Body.Close()
+		}
+		require.Equal(t, len("payload"), read)
+	})
+}
+
+func TestPanicLeavesNoResponseOpen(t *testing.T) {
+	t.Parallel()
+	boom := func(retry.Failure) bool { panic("hook") }
+	for name, tr := range map[string]*retry.Transport{
+		"base":      {Base: baseFunc(func(*http.Request) (*http.Response, error) { panic("base") })},
+		"retryable": {Base: scripted(status(503)), Policy: &retry.Policy{Retryable: boom}, Logger: quiet()},
+		"observe":   {Base: scripted(status(503)), Observe: func(context.Context, retry.Event) { panic("hook") }, Logger: quiet()},
+		"observe of the call": {
+			Base: scripted(status(200)), Logger: quiet(),
+			Observe: func(_ context.Context, e retry.Event) {
+				if e.Kind == retry.KindCall {
+					panic("hook")
+				}
+			},
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			require.Panics(t, func() {
+				_, _ = tr.RoundTrip(request(t, "GET", target, nil))
+			}, name)
+			if s, ok := tr.Base.(*script); ok {
+				require.Equal(t, 1, s.given[0].closed(), name)
+			}
 		})
-		ctx, cancel := context.WithCancelCause(t.Context())
-		time.AfterFunc(7*time.Second, func() { cancel(why) })
-		start := time.Now()
-
-		resp, err := transport(base).RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
-
-		require.Nil(t, resp)
-		require.Equal(t, 7*time.Second, time.Since(start))
-		require.ErrorIs(t, err, context.Canceled)
-		require.ErrorIs(t, err, why)
-		require.ErrorIs(t, err, apierror.CodeServiceUnavailable, "the last real error")
-		require.Equal(t, 1, base.given[0].closed())
-	})
+	}
 }
 
-func TestACertificateThatDoesNotVerifyIsNotTriedAgain(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		base := scripted(fails(&tls.CertificateVerificationError{Err: errBroken}))
-		require.ErrorIs(t, do(t, transport(base), target), errBroken)
-		require.Equal(t, 1, base.count())
-	})
-}
-
-func TestTheHistoryOfAnEndlessCallIsBounded(t *testing.T) {
+func TestHistoryIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := transport(scripted(fails(errBroken)))
@@ -200,7 +225,7 @@ func TestTheHistoryOfAnEndlessCallIsBounded(t *testing.T) {
 	})
 }
 
-func TestOneTransportServesManyGoroutines(t *testing.T) {
+func TestTransportIsSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
 	var n atomic.Int32
 	h := func(w http.ResponseWriter, r *http.Request) {
@@ -244,7 +269,7 @@ type idler struct {
 
 func (i *idler) CloseIdleConnections() { i.closes++ }
 
-func TestCloseIdleConnectionsReachesTheBase(t *testing.T) {
+func TestCloseIdleConnectionsCallsBase(t *testing.T) {
 	t.Parallel()
 	base := new(idler)
 	transport(base).CloseIdleConnections()

@@ -1,0 +1,55 @@
+package retry_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/time/rate"
+
+	"github.com/seawall-go/seawall/retry"
+)
+
+func TestPaceDelaysEveryAttempt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var at []time.Duration
+		start := time.Now()
+		tr := transport(baseFunc(func(*http.Request) (*http.Response, error) {
+			at = append(at, time.Since(start))
+			return answer(503, ""), nil
+		}))
+		tr.Pace = rate.NewLimiter(1, 1)
+		tr.Policy = &retry.Policy{BaseDelay: -1}
+
+		require.NoError(t, do(t, tr, target))
+
+		require.Equal(t, []time.Duration{0, time.Second, 2 * time.Second}, at)
+	})
+}
+
+func TestPaceBeyondTheDeadlineFailsImmediately(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(200))
+		tr := transport(base)
+		tr.Pace = rate.NewLimiter(rate.Every(time.Minute), 1)
+		require.NoError(t, do(t, tr, target))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+
+		_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
+
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Zero(t, time.Since(start))
+		require.Equal(t, 1, base.count())
+
+		time.Sleep(time.Minute)
+		require.NoError(t, do(t, tr, target))
+		require.Equal(t, time.Minute, time.Since(start), "the turn was given back")
+	})
+}
