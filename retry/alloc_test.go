@@ -20,8 +20,7 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// TestAllocations holds the cost of a first attempt that succeeds, over that of the base transport, to its budget.
-func TestAllocations(t *testing.T) {
+func TestAllocationsOfACall(t *testing.T) {
 	answered := answer(200, "")
 	answered.Body = http.NoBody
 	base := baseFunc(func(*http.Request) (*http.Response, error) { return answered, nil })
@@ -42,8 +41,8 @@ func TestAllocations(t *testing.T) {
 		{"GET, no breaker", &retry.Transport{Base: base, Breaker: &retry.Breaker{FailureRatio: -1}}, get, 1, 50},
 		{"POST with the caller's key", &retry.Transport{Base: base}, keyed, 2, 100},
 		{"POST with a new key", &retry.Transport{Base: base}, post, 7, 1 << 10},
-		{"GET, 503 first", faltering(base), get, 28, 3 << 10}, // three of them are the base's
-		{"GET, 404 and a page, observed", lost(), get, 12, 2 << 10},
+		{"GET, 503 first", faltering(base), get, 28, 3 << 10}, // three of them are Base's
+		{"GET, 404 without an error object, observed", notFound(), get, 12, 2 << 10},
 	} {
 		send := func() {
 			resp, err := tc.tr.RoundTrip(tc.req)
@@ -59,7 +58,7 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-// faltering is a transport whose attempts fail by turns, with an error that nobody asks about.
+// faltering returns a transport on which every other attempt fails with a 503.
 func faltering(base http.RoundTripper) *retry.Transport {
 	header := http.Header{"Content-Type": {"application/json"}}
 	body := []byte(errorBody("service_unavailable"))
@@ -77,8 +76,8 @@ func faltering(base http.RoundTripper) *retry.Transport {
 	}
 }
 
-// lost is a transport whose base answers with a page that no error is read from.
-func lost() *retry.Transport {
+// notFound returns a transport whose base answers 404.
+func notFound() *retry.Transport {
 	return &retry.Transport{
 		Base: baseFunc(func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: 404, Body: http.NoBody, ContentLength: 60 << 10}, nil
@@ -98,7 +97,7 @@ func bytesPerRun(runs uint64, f func()) uint64 {
 	return (after.TotalAlloc - before.TotalAlloc) / runs
 }
 
-// TestAllocationsPerHost measures what a host takes in the tables that a stranger may fill, if he chooses the URLs.
+// Where users choose the URLs, they can fill these tables.
 func TestAllocationsPerHost(t *testing.T) {
 	unavailable := baseFunc(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 503, Body: http.NoBody}, nil
@@ -131,14 +130,13 @@ func TestAllocationsPerHost(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		runtime.KeepAlive(tr)
 		perHost := (after.HeapAlloc - before.HeapAlloc) / hosts
-		t.Logf("%s: %d bytes a host", tc.name, perHost)
+		t.Logf("%s: %d bytes per host", tc.name, perHost)
 		require.LessOrEqual(t, perHost, tc.bytes, tc.name)
 	}
 }
 
-// TestALongCallKeepsNoBodies holds what a call remembers of its attempts to their errors.
-func TestALongCallKeepsNoBodies(t *testing.T) {
-	padding := strings.Repeat("x", 3<<10) // a larger body is not kept for one wait
+func TestAllocationsKeptByALongCall(t *testing.T) {
+	padding := strings.Repeat("x", 3<<10)
 	var heap []uint64
 	tr := transport(baseFunc(func(*http.Request) (*http.Response, error) {
 		var m runtime.MemStats
@@ -155,11 +153,10 @@ func TestALongCallKeepsNoBodies(t *testing.T) {
 	require.NoError(t, err)
 	resp.Body.Close()
 	t.Logf("30 attempts: %d bytes", heap[39]-heap[9])
-	require.Less(t, heap[39]-heap[9], uint64(60<<10), "of 30 bodies")
+	require.Less(t, heap[39]-heap[9], uint64(60<<10), "no bodies")
 }
 
-// TestAWaitKeepsNoLargeBody is about many calls that wait at the same time, while a server is down.
-func TestAWaitKeepsNoLargeBody(t *testing.T) {
+func TestAllocationsKeptByWaitingCalls(t *testing.T) {
 	page := strings.Repeat("x", 60<<10)
 	heap := func() uint64 {
 		var m runtime.MemStats
@@ -193,6 +190,6 @@ func TestAWaitKeepsNoLargeBody(t *testing.T) {
 		down = false
 		mu.Unlock()
 		calls.Wait()
-		require.Less(t, waiting, before+500<<10, "of 50 bodies")
+		require.Less(t, waiting, before+500<<10, "no bodies")
 	})
 }

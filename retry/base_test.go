@@ -8,12 +8,12 @@ import (
 	"sync/atomic"
 )
 
-// baseFunc is a base transport of one function.
+// baseFunc is a base transport.
 type baseFunc func(*http.Request) (*http.Response, error)
 
 func (f baseFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// answer makes a response, with headers given as "Name: value".
+// answer returns a response. Headers are given as "Name: value".
 func answer(status int, body string, headers ...string) *http.Response {
 	h := make(http.Header)
 	for _, line := range headers {
@@ -26,12 +26,12 @@ func answer(status int, body string, headers ...string) *http.Response {
 	}
 }
 
-// errorBody is what a server of the specification sends.
+// errorBody returns the error object that a server sends for a code.
 func errorBody(code string) string {
 	return `{"error":{"type":"api_error","code":"` + code + `","message":"No.","request_id":"req_fromthebody"}}`
 }
 
-// body counts how often it was closed.
+// body counts how often it is closed.
 type body struct {
 	io.Reader
 	mu     sync.Mutex
@@ -53,14 +53,15 @@ func (b *body) closed() int {
 	return b.closes
 }
 
-// script is a base that gives its answers in order, the last one for ever, and remembers what it was sent.
+// script is a base that gives its answers in order, and then always the last one. It records the
+// requests.
 type script struct {
 	answers []func(*http.Request) (*http.Response, error)
 
 	mu       sync.Mutex
 	requests []*http.Request
 	sent     []string // bodies
-	given    []*body  // of the answers
+	given    []*body  // of its responses
 }
 
 func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -92,7 +93,7 @@ func (s *script) count() int {
 	return len(s.requests)
 }
 
-// keys are those that were sent.
+// keys returns the Idempotency-Key of every request.
 func (s *script) keys() (keys []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,7 +117,7 @@ func scripted(answers ...func(*http.Request) (*http.Response, error)) *script {
 	return &script{answers: answers}
 }
 
-// dead is a base that answers with status until the test changes it.
+// dead is a base that always answers with status.
 type dead struct {
 	mu     sync.Mutex
 	status int
@@ -132,7 +133,8 @@ func (d *dead) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer(d.status, ""), nil
 }
 
-// flaky answers the first n requests with 503, without reading them, and the others with 200 and what it read.
+// flaky answers the first n requests with 503 without reading them, and the others with 200 and
+// their body.
 func flaky(n int32) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if atomic.AddInt32(&n, -1) >= 0 {

@@ -20,7 +20,7 @@ func benchmark(b *testing.B, tr *retry.Transport, req *http.Request) {
 	}
 }
 
-// ok answers without a body.
+// ok returns a base that answers 200 without a body.
 func ok() baseFunc {
 	resp := answer(200, "")
 	resp.Body = http.NoBody
@@ -49,7 +49,7 @@ func BenchmarkGetParallel(b *testing.B) {
 	})
 }
 
-// BenchmarkRetry is a call whose first attempt fails, without its wait.
+// BenchmarkRetry measures a call whose first attempt fails, without a wait.
 func BenchmarkRetry(b *testing.B) {
 	failed := false
 	good := ok()

@@ -23,8 +23,8 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// post makes a POST whose body counts how often it is closed. With getBody, so do those of the
-// other attempts.
+// post returns a POST and a function that returns the bodies that were made for it. With getBody,
+// there is one for each attempt.
 func post(t testing.TB, content string, getBody bool) (*http.Request, func() []*body) {
 	req := request(t, "POST", target, nil)
 	bodies := []*body{newBody(content)}
@@ -38,7 +38,7 @@ func post(t testing.TB, content string, getBody bool) (*http.Request, func() []*
 	return req, func() []*body { return bodies }
 }
 
-// readerOnly hides what a reader can do besides reading, so that http.NewRequest sets no GetBody.
+// readerOnly hides the type of a reader, so that http.NewRequest sets no GetBody.
 type readerOnly struct{ io.Reader }
 
 func TestServerAnswersBeforeItReadsALargeBody(t *testing.T) {
@@ -150,7 +150,7 @@ func TestResponseIsReturnedIfGetBodyFails(t *testing.T) {
 			require.Equal(t, "body of Service Unavailable", string(text))
 			require.NoError(t, resp.Body.Close())
 			require.Equal(t, retry.ReasonBodyFailed, report.Reason())
-			require.Len(t, report.Attempts(), 1, "the second was not sent")
+			require.Len(t, report.Attempts(), 1)
 			require.Zero(t, report.Attempts()[0].Delay)
 			require.Equal(t, 1, base.count())
 			require.Equal(t, 1, bodies()[0].closed())
@@ -190,14 +190,14 @@ func TestPanicOfGetBodyLeavesNothingOpen(t *testing.T) {
 
 		require.Equal(t, 1, bodies()[0].closed())
 		require.Equal(t, 1, base.given[0].closed())
-		require.Equal(t, 2, calls(t, tr, base, 1), "the token was given back")
+		require.Equal(t, 2, calls(t, tr, base, 1), "the token was put back")
 	})
 }
 
 func TestAttemptsDoNotShareAReader(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		// A base that, like net/http's, still reads the first attempt's body after it has answered.
+		// Like net/http, this base reads on in the first body after it has answered.
 		var readers sync.WaitGroup
 		var n atomic.Int32
 		base := baseFunc(func(r *http.Request) (*http.Response, error) {
@@ -222,7 +222,7 @@ func TestAttemptsDoNotShareAReader(t *testing.T) {
 	})
 }
 
-// listBody cannot be compared: == on two of them panics.
+// listBody is not comparable: == on two of them panics.
 type listBody struct {
 	io.Reader
 	_ []int
@@ -301,7 +301,7 @@ func TestEveryBodyIsClosedOnce(t *testing.T) {
 
 			resp, err := tc.tr.RoundTrip(req)
 
-			require.NotEqual(t, resp == nil, err == nil, "%s: one of both", name)
+			require.NotEqual(t, resp == nil, err == nil, "%s: either a response or an error", name)
 			if resp != nil {
 				resp.Body.Close()
 			}
@@ -359,7 +359,7 @@ func TestNetHTTPReplaysOnADeadConnectionWithTheSameKey(t *testing.T) {
 			defer mu.Unlock()
 			keys = append(keys, r.Header.Get("Idempotency-Key")+" "+string(b))
 			if len(keys) == 2 {
-				panic(http.ErrAbortHandler) // the reused connection dies under the second request
+				panic(http.ErrAbortHandler) // the reused connection breaks during the second request
 			}
 		}
 		server(t, h, func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {

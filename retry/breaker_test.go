@@ -85,37 +85,37 @@ func TestOutageAfterManySuccessesOpensTheCircuit(t *testing.T) {
 
 func TestFailuresInARowThatOpenACircuit(t *testing.T) {
 	t.Parallel()
+	type calls struct{ status, n int }
 	for _, tc := range []struct {
-		minCalls, good, failed int // before the row
-		want                   int
+		name     string
+		minCalls int
+		before   []calls
+		want     int
 	}{
-		{0, 1000, 0, 10},
-		{0, 700, 300, 15},
-		{0, 510, 490, 20},
-		{100, 1000, 0, 50},
-		{-1, 1000, 0, 5},
+		{"only successes before", 0, []calls{{200, 1000}}, 10},
+		{"30 percent of failures before", 0, []calls{{200, 699}, {503, 300}, {200, 1}}, 15},
+		{"49 percent of failures before", 0, []calls{{200, 509}, {503, 490}, {200, 1}}, 20},
+		{"MinCalls 100", 100, []calls{{200, 1000}}, 50},
+		{"MinCalls 1", -1, []calls{{200, 1001}}, 5},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			base := &dead{}
 			tr := transport(base)
 			tr.Policy, tr.Breaker = once(), &retry.Breaker{MinCalls: tc.minCalls, FailureRatio: 0.9}
-			if tc.minCalls < 0 {
-				base.set(200)
-				require.NoError(t, do(t, tr, target)) // not the first, which opens it alone
-			}
-			for i := range tc.good + tc.failed {
-				base.set(200)
-				if i >= tc.good-1 && i < tc.good-1+tc.failed { // one success ends that row
-					base.set(503)
+			for _, c := range tc.before {
+				base.set(c.status)
+				for range c.n {
+					require.NoError(t, do(t, tr, target))
 				}
-				require.NoError(t, do(t, tr, target))
 			}
+
 			base.set(503)
 			row := 0
 			for ; do(t, tr, target) == nil; row++ {
 				time.Sleep(50 * time.Millisecond)
 			}
-			require.Equal(t, tc.want, row, "%+v", tc)
+
+			require.Equal(t, tc.want, row, tc.name)
 		})
 	}
 }
@@ -242,15 +242,14 @@ func TestNoBreaker(t *testing.T) {
 	})
 }
 
-// TestExtremesOfBreakerFields says what each extreme means.
 func TestExtremesOfBreakerFields(t *testing.T) {
 	t.Parallel()
-	const forever = time.Duration(1<<63 - 1)
+	const longest = time.Duration(1<<63 - 1)
 	for _, tc := range []struct {
 		name    string
 		breaker *retry.Breaker
-		fails   int           // attempts that fail before the circuit opens; 0: it never does
-		probed  time.Duration // at the latest after that
+		fails   int           // attempts until the circuit opens; 0 means that it does not
+		probed  time.Duration // the longest time until the first probe
 	}{
 		{"the default", &retry.Breaker{}, 20, 200 * time.Millisecond},
 		{"FailureRatio negative", &retry.Breaker{FailureRatio: -1}, 0, 0},
@@ -258,13 +257,13 @@ func TestExtremesOfBreakerFields(t *testing.T) {
 		{"MinCalls negative", &retry.Breaker{MinCalls: -1}, 1, 200 * time.Millisecond},
 		{"Window negative", &retry.Breaker{Window: -1}, 20, 200 * time.Millisecond},
 		{"Window tiny", &retry.Breaker{Window: 1}, 20, 200 * time.Millisecond},
-		{"Window forever", &retry.Breaker{Window: forever}, 20, 200 * time.Millisecond},
+		{"Window at its maximum", &retry.Breaker{Window: longest}, 20, 200 * time.Millisecond},
 		{"ProbeAfter negative", &retry.Breaker{ProbeAfter: -1}, 20, 200 * time.Millisecond},
 		{"ProbeAfter tiny", &retry.Breaker{ProbeAfter: 1}, 20, 10 * time.Millisecond},
-		{"ProbeAfter forever", &retry.Breaker{ProbeAfter: forever}, 20, forever},
+		{"ProbeAfter at its maximum", &retry.Breaker{ProbeAfter: longest}, 20, longest},
 		{"ProbeEvery negative", &retry.Breaker{ProbeEvery: -1}, 20, 200 * time.Millisecond},
 		{"ProbeEvery tiny", &retry.Breaker{ProbeEvery: 1}, 20, 10 * time.Millisecond},
-		{"ProbeEvery forever", &retry.Breaker{ProbeEvery: forever}, 20, 200 * time.Millisecond},
+		{"ProbeEvery at its maximum", &retry.Breaker{ProbeEvery: longest}, 20, 200 * time.Millisecond},
 		{"MaxGroups negative", &retry.Breaker{MaxGroups: -1}, 20, 200 * time.Millisecond},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -287,11 +286,10 @@ func TestExtremesOfBreakerFields(t *testing.T) {
 	}
 }
 
-// TestDefaultsOfBreaker names those that other tests do not: each row fails with another constant.
 func TestDefaultsOfBreaker(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		base := &dead{status: 503}
+		base := &dead{}
 		tr := transport(base)
 		tr.Policy, tr.Breaker = once(), new(retry.Breaker)
 		send := func(status, n int) {
@@ -300,28 +298,30 @@ func TestDefaultsOfBreaker(t *testing.T) {
 				require.NoError(t, do(t, tr, target))
 			}
 		}
-		state := func() retry.State { return tr.Breaker.Circuit(targetGroup).State }
+		circuit := func() retry.Circuit { return tr.Breaker.Circuit(targetGroup) }
 
 		send(503, 19)
-		time.Sleep(9*time.Second - 1)
-		require.Equal(t, 19, tr.Breaker.Circuit(targetGroup).Failures)
-		time.Sleep(time.Second)
-		require.Equal(t, 19, tr.Breaker.Circuit(targetGroup).Failures, "Window is 10 s")
+		time.Sleep(10*time.Second - 1)
+		require.Equal(t, 19, circuit().Failures)
 		time.Sleep(time.Nanosecond)
-		require.Equal(t, 0, tr.Breaker.Circuit(targetGroup).Failures)
+		require.Equal(t, 0, circuit().Failures, "Window")
 
 		send(200, 11)
 		send(503, 10)
-		require.Equal(t, retry.StateClosed, state(), "FailureRatio is 0.5")
+		require.Equal(t, retry.StateClosed, circuit().State)
 		send(503, 1)
-		require.Equal(t, retry.StateOpen, state())
+		require.Equal(t, retry.StateOpen, circuit().State, "FailureRatio")
 	})
+}
+
+func TestDefaultBreakerKeeps1024Groups(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := transport(scripted(status(200)))
 		tr.Breaker = new(retry.Breaker)
 		for i := range 1025 {
 			require.NoError(t, do(t, tr, fmt.Sprintf("http://h%d.example", i)))
 		}
-		require.Len(t, tr.Breaker.Circuits(), 1024, "MaxGroups")
+		require.Len(t, tr.Breaker.Circuits(), 1024)
 	})
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// calls sends n requests and tells how many attempts that made.
+// calls sends n requests and returns the number of attempts.
 func calls(t *testing.T, tr *retry.Transport, base *script, n int) int {
 	before := base.count()
 	for range n {
@@ -24,7 +24,7 @@ func calls(t *testing.T, tr *retry.Transport, base *script, n int) int {
 	return base.count() - before
 }
 
-// hopeful is a transport without a breaker, whose retries only the budget bounds.
+// hopeful returns a transport without waits and without a breaker.
 func hopeful(base *script, b *retry.Budget) *retry.Transport {
 	tr := transport(base)
 	tr.Breaker = &retry.Breaker{FailureRatio: -1}
@@ -42,7 +42,7 @@ func TestRetriesStayWithinTheBudget(t *testing.T) {
 		require.Equal(t, 100, calls(t, tr, base, 100), "first attempts are never refused")
 
 		time.Sleep(30 * time.Second)
-		require.Equal(t, 100+3, calls(t, tr, base, 100), "the floor: a tenth of a retry a second")
+		require.Equal(t, 100+3, calls(t, tr, base, 100), "a tenth of a retry per second")
 
 		base.answers = scripted(status(200)).answers
 		require.Equal(t, 50, calls(t, tr, base, 50))
@@ -108,10 +108,10 @@ func TestLeastRecentlyUsedBucketIsForgotten(t *testing.T) {
 		}
 		require.Equal(t, 3, attempts("http://a.example"))
 		require.Equal(t, 3, attempts("http://b.example"))
-		require.Equal(t, 1, attempts("http://a.example"), "spent")
+		require.Equal(t, 1, attempts("http://a.example"), "its token is spent")
 		require.Equal(t, 3, attempts("http://c.example"))
-		require.Equal(t, 1, attempts("http://a.example"), "still known: it was used after b")
-		require.Equal(t, 3, attempts("http://b.example"), "forgotten, which is to say full")
+		require.Equal(t, 1, attempts("http://a.example"), "kept: it was used after b")
+		require.Equal(t, 3, attempts("http://b.example"), "forgotten: it is full again")
 	})
 }
 
@@ -150,15 +150,15 @@ func TestFullBucketsAreNotKept(t *testing.T) {
 			return n - before
 		}
 		require.Equal(t, 2, attempts("a.example"))
-		require.Equal(t, 1, attempts("b.example"), "a success: its bucket is as full as before")
-		require.Equal(t, 1, attempts("a.example"), "spent, and not forgotten")
+		require.Equal(t, 1, attempts("b.example"), "a success takes no token")
+		require.Equal(t, 1, attempts("a.example"), "spent and kept")
 
 		down["a.example"] = false
 		for range 20 {
 			require.Equal(t, 1, attempts("a.example"))
 		}
 		down["a.example"], down["b.example"] = true, true
-		require.Equal(t, 2, attempts("a.example"), "full again, and no fuller")
+		require.Equal(t, 2, attempts("a.example"), "full again, with one token")
 		require.Equal(t, 1, attempts("a.example"))
 		require.Equal(t, 2, attempts("b.example"))
 	})
@@ -177,8 +177,8 @@ func TestFullBucketEarnsNothing(t *testing.T) {
 			slow = false
 			return true
 		}
-		require.Equal(t, 2, calls(t, tr, base, 1), "decided a minute after the attempt")
-		require.Equal(t, 1, calls(t, tr, base, 1), "at the same time")
+		require.Equal(t, 2, calls(t, tr, base, 1), "the retry is decided a minute after the attempt")
+		require.Equal(t, 1, calls(t, tr, base, 1), "the minute before earned no token")
 	})
 }
 
@@ -255,9 +255,9 @@ func TestDefaultBudgetKeeps1024Groups(t *testing.T) {
 		for i := range 1024 {
 			require.Equal(t, 2, attempts(i))
 		}
-		require.Equal(t, 1, attempts(0), "remembered")
+		require.Equal(t, 1, attempts(0), "kept")
 		require.Equal(t, 2, attempts(1024))
-		require.Equal(t, 1, attempts(0), "it was used after the others")
+		require.Equal(t, 1, attempts(0), "kept: it was used after the others")
 		require.Equal(t, 2, attempts(1), "forgotten")
 	})
 }

@@ -38,7 +38,8 @@ func hang(_ http.ResponseWriter, r *http.Request) {
 	<-r.Context().Done()
 }
 
-// The timer of http.Client.Timeout closes Request.Cancel, and may do so before the context shows its deadline.
+// The timer of http.Client.Timeout closes Request.Cancel, perhaps before the context shows its
+// deadline.
 func TestClientTimeoutIsNotTheHostsFault(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"GET", "POST"} {
@@ -82,7 +83,7 @@ func (*timeoutError) Error() string { return "i/o timeout" }
 
 func (*timeoutError) Timeout() bool { return true }
 
-// lateContext has a deadline that its Done and Err never show.
+// lateContext has a deadline, but its Done and Err do not show it.
 type lateContext struct {
 	context.Context
 	deadline time.Time
@@ -90,8 +91,8 @@ type lateContext struct {
 
 func (c lateContext) Deadline() (time.Time, bool) { return c.deadline, true }
 
-// A base that sees Request.Cancel, or a dialer that counts the context's deadline down by itself, reports the caller's end
-// before the context does.
+// A base that watches Request.Cancel, or a dialer with a timer for the deadline, may return before
+// the context has ended.
 func TestCancellationThatBaseSeesFirstIsNotTheHostsFault(t *testing.T) {
 	t.Parallel()
 	ioTimeout := &timeoutError{}
@@ -127,7 +128,7 @@ func TestCancellationThatBaseSeesFirstIsNotTheHostsFault(t *testing.T) {
 				require.ErrorIs(t, err, tc.want)
 				require.ErrorIs(t, err, ioTimeout)
 			}
-			require.Equal(t, 50, base.count(), "no circuit has opened")
+			require.Equal(t, 50, base.count(), "the circuit is closed")
 		})
 	}
 }
@@ -254,7 +255,7 @@ func TestCanceledContextSendsNothing(t *testing.T) {
 			require.Equal(t, retry.ReasonCanceled, report.Reason())
 			require.Empty(t, report.Attempts())
 			_, err = retry.Do(ctx, nil, func(context.Context) (int, error) {
-				t.Error("it was called")
+				t.Error("the function was called")
 				return 0, nil
 			})
 			require.ErrorIs(t, err, why)

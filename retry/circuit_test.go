@@ -22,7 +22,7 @@ func TestCircuitShowsStateAndCounts(t *testing.T) {
 		tr := transport(base)
 		tr.Policy, tr.Breaker = once(), new(retry.Breaker)
 		read := func() retry.Circuit { return tr.Breaker.Circuit(targetGroup) }
-		require.Equal(t, retry.Circuit{Group: targetGroup, State: retry.StateClosed}, read(), "never seen")
+		require.Equal(t, retry.Circuit{Group: targetGroup, State: retry.StateClosed}, read(), "an unknown group")
 		require.Empty(t, tr.Breaker.Circuits())
 
 		for _, status := range []int{200, 200, 503, 404, 429} {
@@ -36,7 +36,7 @@ func TestCircuitShowsStateAndCounts(t *testing.T) {
 			read(),
 		}, tr.Breaker.Circuits())
 		time.Sleep(11 * time.Second)
-		require.Equal(t, retry.Circuit{Group: targetGroup, State: retry.StateClosed}, read(), "what Window left behind")
+		require.Equal(t, retry.Circuit{Group: targetGroup, State: retry.StateClosed}, read(), "after Window")
 
 		base.set(503)
 		for range 20 {
@@ -52,7 +52,7 @@ func TestCircuitShowsStateAndCounts(t *testing.T) {
 		time.Sleep(time.Until(open.Until) - 1)
 		require.Equal(t, retry.StateOpen, read().State)
 		time.Sleep(time.Nanosecond)
-		require.Equal(t, retry.StateHalfOpen, read().State, "the next attempt is a probe, though there was none yet")
+		require.Equal(t, retry.StateHalfOpen, read().State, "the next attempt is a probe")
 		require.NoError(t, do(t, tr, target))
 		require.Equal(t, retry.StateOpen, read().State)
 		require.Greater(t, read().Until, time.Now())
@@ -67,8 +67,8 @@ func TestCircuitShowsStateAndCounts(t *testing.T) {
 func TestHeldCircuitIsOpenUntilReset(t *testing.T) {
 	t.Parallel()
 	prepare := map[string]func(t *testing.T, tr *retry.Transport, base *dead){
-		"never seen": func(*testing.T, *retry.Transport, *dead) {},
-		"closed":     func(t *testing.T, tr *retry.Transport, _ *dead) { require.NoError(t, do(t, tr, target)) },
+		"unknown": func(*testing.T, *retry.Transport, *dead) {},
+		"closed":  func(t *testing.T, tr *retry.Transport, _ *dead) { require.NoError(t, do(t, tr, target)) },
 		"open": func(t *testing.T, tr *retry.Transport, base *dead) {
 			base.set(503)
 			for range 20 {
@@ -76,8 +76,8 @@ func TestHeldCircuitIsOpenUntilReset(t *testing.T) {
 			}
 			base.set(200)
 		},
-		"turned off": func(_ *testing.T, tr *retry.Transport, _ *dead) { tr.Breaker.FailureRatio = -1 },
-		"forgotten but for the hold": func(t *testing.T, tr *retry.Transport, _ *dead) {
+		"breaker off": func(_ *testing.T, tr *retry.Transport, _ *dead) { tr.Breaker.FailureRatio = -1 },
+		"more held than MaxGroups": func(t *testing.T, tr *retry.Transport, _ *dead) {
 			tr.Breaker.MaxGroups = 2
 			tr.Breaker.Hold(targetGroup)
 			for i := range 10 {
@@ -111,7 +111,7 @@ func TestHeldCircuitIsOpenUntilReset(t *testing.T) {
 			tr.Breaker.Reset(targetGroup)
 			tr.Breaker.Reset(targetGroup)
 			require.NoError(t, do(t, tr, target), name)
-			tr.Breaker.Reset("never seen")
+			tr.Breaker.Reset("unknown")
 		})
 	}
 }
@@ -138,7 +138,6 @@ func TestResetClosesACircuitAndItsCounts(t *testing.T) {
 	})
 }
 
-// TestHoldEndsACallBeforeItsRetry is about a call that waits for its second attempt, and one that is being sent.
 func TestHoldEndsACallBeforeItsRetry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -157,7 +156,7 @@ func TestHoldEndsACallBeforeItsRetry(t *testing.T) {
 		require.NoError(t, err)
 		resp.Body.Close()
 		require.Equal(t, retry.ReasonCircuitOpen, report.Reason())
-		require.Zero(t, time.Since(start), "it does not sleep towards a refusal")
+		require.Zero(t, time.Since(start), "no wait")
 		require.Equal(t, 1, base.count())
 	})
 }
@@ -182,7 +181,7 @@ func TestCallEndsWithoutAWaitIfTheCircuitOpens(t *testing.T) {
 	})
 }
 
-// TestRetryAfterTheCircuitsOpeningIsSent is about a call that waits longer than the circuit is open.
+// The call waits for longer than the circuit is open.
 func TestRetryAfterTheCircuitsOpeningIsSent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -196,62 +195,71 @@ func TestRetryAfterTheCircuitsOpeningIsSent(t *testing.T) {
 	})
 }
 
+// latecomers is a base whose answers can be held back. The path of a request decides what it does.
+type latecomers struct{ release chan struct{} }
+
+func (l *latecomers) RoundTrip(r *http.Request) (*http.Response, error) {
+	switch r.URL.Path {
+	case "/late-success":
+		<-l.release
+	case "/late-failure":
+		<-l.release
+		return nil, errBroken
+	case "/failure":
+		return nil, errBroken
+	}
+	return answer(200, ""), nil
+}
+
+// start sends requests whose answers are held back.
+func (l *latecomers) start(t *testing.T, tr *retry.Transport, urls ...string) *sync.WaitGroup {
+	l.release = make(chan struct{})
+	var calls sync.WaitGroup
+	for range 10 {
+		for _, url := range urls {
+			calls.Go(func() { _ = do(t, tr, url) })
+		}
+	}
+	synctest.Wait()
+	return &calls
+}
+
+// end lets the answers come.
+func (l *latecomers) end(calls *sync.WaitGroup) {
+	close(l.release)
+	calls.Wait()
+}
+
 func TestAttemptsBeforeAChangeOfTheCircuitDoNotCount(t *testing.T) {
 	t.Parallel()
+	const host = "http://api.example"
+	const group = host + ":80"
 	synctest.Test(t, func(t *testing.T) {
 		var changes []stateChange
-		release := make(chan struct{})
-		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
-			switch r.URL.Path {
-			case "/late-success":
-				<-release
-			case "/late-failure":
-				<-release
-				return nil, errBroken
-			case "/failure":
-				return nil, errBroken
-			}
-			return answer(200, ""), nil
-		}))
+		base := new(latecomers)
+		tr := transport(base)
 		tr.Policy, tr.Breaker = once(), &retry.Breaker{MinCalls: 2}
 		tr.Observe = observeChanges(&changes)
-		const host = "http://api.example"
-		late := func() *sync.WaitGroup {
-			var calls sync.WaitGroup
-			for range 10 {
-				calls.Go(func() { _ = do(t, tr, host+"/late-success") })
-				calls.Go(func() { _ = do(t, tr, host+"/late-failure") })
-			}
-			synctest.Wait()
-			return &calls
-		}
-		end := func(calls *sync.WaitGroup) {
-			close(release)
-			calls.Wait()
-			release = make(chan struct{})
-		}
 
-		calls := late()
+		calls := base.start(t, tr, host+"/late-success", host+"/late-failure")
 		_ = do(t, tr, host+"/failure")
 		_ = do(t, tr, host+"/failure")
-		end(calls)
-		require.Equal(t, []stateChange{{"closed", "open"}}, changes, "in an open circuit")
+		base.end(calls)
+		require.Equal(t, []stateChange{{"closed", "open"}}, changes, "opened")
 		require.ErrorIs(t, do(t, tr, host), retry.ErrCircuitOpen)
 
 		time.Sleep(200 * time.Millisecond)
-		var probe sync.WaitGroup
-		probe.Go(func() { _ = do(t, tr, host+"/late-failure") })
-		synctest.Wait()
+		probe := base.start(t, tr, host+"/late-failure")
 		time.Sleep(400 * time.Millisecond)
 		require.NoError(t, do(t, tr, host))
-		end(&probe)
-		require.Equal(t, []stateChange{{"closed", "open"}, {"open", "half-open"}, {"half-open", "closed"}}, changes, "in one that closed")
-		require.Equal(t, 0, tr.Breaker.Circuit(host+":80").Failures)
+		base.end(probe)
+		require.Equal(t, []stateChange{{"closed", "open"}, {"open", "half-open"}, {"half-open", "closed"}}, changes, "closed")
+		require.Equal(t, 0, tr.Breaker.Circuit(group).Failures)
 
-		calls = late()
-		tr.Breaker.Reset(host + ":80")
-		end(calls)
-		require.Equal(t, retry.Circuit{Group: host + ":80", State: "closed"}, tr.Breaker.Circuit(host+":80"), "in one that was reset")
+		calls = base.start(t, tr, host+"/late-success", host+"/late-failure")
+		tr.Breaker.Reset(group)
+		base.end(calls)
+		require.Equal(t, retry.Circuit{Group: group, State: retry.StateClosed}, tr.Breaker.Circuit(group), "reset")
 	})
 }
 

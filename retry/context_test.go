@@ -30,7 +30,7 @@ func TestWithoutRetrySendsAKey(t *testing.T) {
 		ctx, report := retry.WithReport(t.Context())
 		for _, ctx := range []context.Context{
 			retry.WithoutRetry(ctx),
-			retry.WithPolicy(retry.WithoutRetry(ctx), &retry.Policy{MaxAttempts: 5}), // each keeps what the other said
+			retry.WithPolicy(retry.WithoutRetry(ctx), &retry.Policy{MaxAttempts: 5}), // the order does not matter
 		} {
 			resp, err := transport(base).RoundTrip(request(t, "POST", target, nil).WithContext(ctx))
 			require.NoError(t, err)

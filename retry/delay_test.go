@@ -17,7 +17,7 @@ import (
 
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
-	const fallback = -1 // a back-off between 0 and 100 ms
+	const fallback = -1 // a backoff of up to 100 ms
 	const stop = -2     // no retry
 	// A bubble's clock starts at 2000-01-01 00:00:00 UTC.
 	for _, tc := range []struct {
@@ -84,7 +84,7 @@ func TestRetryAfter(t *testing.T) {
 					require.LessOrEqual(t, waited, 100*time.Millisecond, "%q", tc.lines)
 				default:
 					require.Equal(t, 200, resp.StatusCode, "%q", tc.lines)
-					require.GreaterOrEqual(t, waited, tc.want, "%q: never less", tc.lines)
+					require.GreaterOrEqual(t, waited, tc.want, "%q: too early", tc.lines)
 					require.LessOrEqual(t, waited, tc.want+100*time.Millisecond, "%q", tc.lines)
 				}
 			})

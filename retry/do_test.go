@@ -163,7 +163,7 @@ func TestContextOfAnAttemptOfDoEndsWithIt(t *testing.T) {
 	})
 }
 
-// streaming is a response whose body fails when the context that it was made with ends.
+// streaming returns a response whose body fails after the end of ctx.
 func streaming(ctx context.Context, text string) *http.Response {
 	resp := answer(200, "")
 	b := &contextBody{ctx: ctx, body: newBody(text)}
@@ -217,7 +217,7 @@ func TestDoLimitsAnAttemptThatReturnsAResponse(t *testing.T) {
 			resp.Body = given[len(given)-1]
 			<-ctx.Done()
 			if len(given) == 2 {
-				return resp, nil // too late: its context has ended
+				return resp, nil // its context has ended
 			}
 			return nil, ctx.Err()
 		})

@@ -154,7 +154,7 @@ func FuzzErrorText(f *testing.F) {
 	})
 }
 
-// A server chooses its request ids and codes, and a caller of a proxy the method and host.
+// A server chooses its request ids and codes, and the client of a proxy the method and host.
 func TestForeignTextIsOneBoundedLine(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -240,7 +240,7 @@ func TestErrorHasTheCodesOfAllAttempts(t *testing.T) {
 			fails(errBroken),
 		))
 
-		_, err := tr.RoundTrip(request(t, "GET", target, nil)) // nobody asked before it failed
+		_, err := tr.RoundTrip(request(t, "GET", target, nil))
 
 		failed, ok := errors.AsType[*retry.Error](err)
 		require.True(t, ok)
@@ -251,7 +251,7 @@ func TestErrorHasTheCodesOfAllAttempts(t *testing.T) {
 		require.Empty(t, failed.Attempts[1].Code)
 		require.Equal(t, "x-1", failed.Attempts[1].RequestID)
 		require.ErrorIs(t, failed.Attempts[1].Err, apierror.TypeAPI)
-		require.NotContains(t, failed.Attempts[1].Err.Error(), "body of", "it is no JSON")
+		require.NotContains(t, failed.Attempts[1].Err.Error(), "body of", "it is not JSON")
 	})
 }
 
@@ -264,7 +264,7 @@ func TestRetryAfterOfAnErrorCountsFromItsResponse(t *testing.T) {
 		))
 		tr.Policy = &retry.Policy{MaxAttempts: 2}
 
-		_, err := tr.RoundTrip(request(t, "GET", target, nil)) // nobody asked before the wait
+		_, err := tr.RoundTrip(request(t, "GET", target, nil))
 
 		failed, ok := errors.AsType[*retry.Error](err)
 		require.True(t, ok)

@@ -120,7 +120,7 @@ func TestObserverMayUseTheTransport(t *testing.T) {
 		tr.Observe = func(_ context.Context, e retry.Event) {
 			if e.Kind == retry.KindCircuit {
 				asked++
-				require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen) // asks gobreaker, whose own callback would deadlock
+				require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen) // a callback of gobreaker's would deadlock here
 			}
 		}
 		for range 20 {

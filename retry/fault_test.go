@@ -17,8 +17,7 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// requestFaults are what a request can have wrong, whatever the host. Each changes a POST of
-// five bytes.
+// requestFaults are the ways to break a request. Each changes a POST of five bytes.
 var requestFaults = []struct {
 	name   string
 	reason retry.Reason
@@ -84,7 +83,7 @@ func TestFaultOfTheRequestIsNotTheHosts(t *testing.T) {
 		for _, fault := range requestFaults {
 			t.Run(fmt.Sprint(fault.name, ", recorded ", record), func(t *testing.T) {
 				t.Parallel()
-				// A real listener, since a dialer has to see the port.
+				// A real listener, since a dialer must see the port.
 				s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 					_, _ = io.Copy(io.Discard, r.Body)
 				}))
@@ -126,10 +125,10 @@ func TestErrorNamesTheRequestsFault(t *testing.T) {
 func TestBodyOfTheRightLengthIsNoFault(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*http.Request){
-		"in memory":          func(*http.Request) {},
-		"streamed":           func(r *http.Request) { r.Body, r.GetBody = newBody("12345"), nil },
-		"of unknown length":  func(r *http.Request) { r.Body, r.GetBody, r.ContentLength = newBody("12345"), nil, -1 },
-		"of no known length": func(r *http.Request) { r.ContentLength = 0 },
+		"in memory":         func(*http.Request) {},
+		"streamed":          func(r *http.Request) { r.Body, r.GetBody = newBody("12345"), nil },
+		"of unknown length": func(r *http.Request) { r.Body, r.GetBody, r.ContentLength = newBody("12345"), nil, -1 },
+		"without a length":  func(r *http.Request) { r.ContentLength = 0 },
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			tr := transport(scripted(fails(errBroken)))
@@ -168,7 +167,7 @@ func TestBodyThatFailsIsNotTheHostsFault(t *testing.T) {
 	})
 }
 
-// A scheme that Base knows, and nobody else, is retried like http.
+// Only Base knows these schemes.
 func TestRegisteredProtocolIsRetried(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{"http+unix://socket/v1", "file:///etc/hosts", "unix:///run/a.sock"} {
@@ -223,7 +222,7 @@ func TestHTTP2RequestFaultIsNotTheHosts(t *testing.T) {
 
 					resp, err := tr.RoundTrip(req)
 
-					if err == nil { // the server answered before it saw the end
+					if err == nil { // the server answered before the end of the body
 						resp.Body.Close()
 						continue
 					}

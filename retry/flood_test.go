@@ -14,11 +14,17 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-func TestAFloodOfGroupsForgetsNothingThatProtects(t *testing.T) {
+// flood is more groups than a table keeps.
+const flood = 1100
+
+// flooder returns the URL of one of many hosts.
+func flooder(i int) string { return fmt.Sprintf("http://new%d.example", i) }
+
+func TestFloodOfHostsForgetsNoOpenCircuit(t *testing.T) {
 	t.Parallel()
-	const flood = 1100
-	name := func(i int) string { return fmt.Sprintf("http://made-up-%d.example", i) }
 	synctest.Test(t, func(t *testing.T) {
+		const dead = 50
+		deadHost := func(i int) string { return fmt.Sprintf("http://dead%d.example", i) }
 		down := true
 		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
 			if down && strings.HasPrefix(r.URL.Host, "dead") {
@@ -27,58 +33,65 @@ func TestAFloodOfGroupsForgetsNothingThatProtects(t *testing.T) {
 			return answer(200, ""), nil
 		}))
 		tr.Policy, tr.Breaker = once(), &retry.Breaker{MinCalls: 1}
-		const dead = 50
 		for i := range dead {
-			require.ErrorIs(t, do(t, tr, fmt.Sprintf("http://dead%d.example", i)), errBroken)
+			require.ErrorIs(t, do(t, tr, deadHost(i)), errBroken)
 		}
 		for i := range flood {
-			require.NoError(t, do(t, tr, name(i)))
+			require.NoError(t, do(t, tr, flooder(i)))
 		}
 		for i := range dead {
-			require.ErrorIs(t, do(t, tr, fmt.Sprintf("http://dead%d.example", i)), retry.ErrCircuitOpen, "open circuits")
+			require.ErrorIs(t, do(t, tr, deadHost(i)), retry.ErrCircuitOpen)
 		}
 		require.Len(t, tr.Breaker.Circuits(), 1024)
 
 		down = false
 		time.Sleep(time.Second)
 		for i := range dead {
-			require.NoError(t, do(t, tr, fmt.Sprintf("http://dead%d.example", i)))
+			require.NoError(t, do(t, tr, deadHost(i)))
 		}
 		for i := range flood {
-			require.NoError(t, do(t, tr, name(i)))
+			require.NoError(t, do(t, tr, flooder(i)))
 		}
 		for _, c := range tr.Breaker.Circuits() {
-			require.NotContains(t, c.Group, "dead", "closed ones go like others")
+			require.NotContains(t, c.Group, "dead", "closed circuits are forgotten")
 		}
 	})
+}
+
+func TestFloodOfHostsForgetsNoEmptyBucket(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503))
 		tr := hopeful(base, &retry.Budget{Tokens: 10, PerSecond: -1, PerSuccess: -1})
 		require.Equal(t, 110, calls(t, tr, base, 100))
 		for i := range flood {
-			require.NoError(t, do(t, tr, name(i)))
+			require.NoError(t, do(t, tr, flooder(i)))
 		}
-		require.Equal(t, 1, calls(t, tr, base, 1), "an empty bucket")
+		require.Equal(t, 1, calls(t, tr, base, 1))
 	})
+}
+
+func TestFloodOfHostsDoesNotEndTheLongestHold(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
-			if r.URL.Path == "/hold" {
-				after := "5"
-				if strings.HasPrefix(r.URL.Host, "api.") {
-					after = "100"
-				}
-				return answer(503, "", "Retry-After: "+after), nil
+			switch {
+			case r.URL.Path != "/hold":
+				return answer(200, ""), nil
+			case r.URL.Host == "api.example":
+				return answer(503, "", "Retry-After: 100"), nil
+			default:
+				return answer(503, "", "Retry-After: 5"), nil
 			}
-			return answer(200, ""), nil
 		}))
 		tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true}
 		require.NoError(t, do(t, tr, "http://api.example/hold"))
 		for i := range flood {
-			require.NoError(t, do(t, tr, name(i)+"/hold"))
+			require.NoError(t, do(t, tr, flooder(i)+"/hold"))
 		}
 		start := time.Now()
 		require.NoError(t, do(t, tr, "http://api.example/"))
-		require.GreaterOrEqual(t, time.Since(start), 100*time.Second, "the longest hold")
+		require.GreaterOrEqual(t, time.Since(start), 100*time.Second)
 	})
 }
 
@@ -97,14 +110,14 @@ func TestLeastRecentlyUsedCircuitIsForgotten(t *testing.T) {
 		require.Equal(t, 3, attempts("http://a.example"))
 		require.Equal(t, 0, attempts("http://a.example"), "open")
 		require.Equal(t, 3, attempts("http://b.example"))
-		require.Equal(t, 0, attempts("http://a.example"), "still known")
+		require.Equal(t, 0, attempts("http://a.example"), "kept")
 		require.Equal(t, 3, attempts("http://c.example"))
-		require.Equal(t, 0, attempts("http://a.example"), "still known: it was used after b")
-		require.Equal(t, 3, attempts("http://b.example"), "forgotten, which is to say closed")
+		require.Equal(t, 0, attempts("http://a.example"), "kept: it was used after b")
+		require.Equal(t, 3, attempts("http://b.example"), "forgotten: it is closed")
 		require.Equal(t, 0, attempts("http://a.example"))
 		require.Equal(t, 0, attempts("http://b.example"))
 		require.Equal(t, 3, attempts("http://c.example"))
-		require.Equal(t, 0, attempts("http://b.example"), "still known: it was used after a")
+		require.Equal(t, 0, attempts("http://b.example"), "kept: it was used after a")
 		require.Equal(t, 3, attempts("http://a.example"), "forgotten")
 	})
 }
@@ -119,7 +132,7 @@ func TestLeastRecentlyUsedOpenCircuitIsForgotten(t *testing.T) {
 			require.False(t, open(host))
 		}
 		require.True(t, open("a"))
-		for i := range 10 { // each takes the place of the one before, whose circuit is closed
+		for i := range 10 { // each replaces the one before, whose circuit is closed
 			require.False(t, open(fmt.Sprint("new", i)))
 		}
 		require.True(t, open("a"))

@@ -92,13 +92,14 @@ func TestHostsHaveTheirOwnCircuits(t *testing.T) {
 	require.ErrorIs(t, do(t, tr, "HTTP://A.example:80"), retry.ErrCircuitOpen, "however it is written")
 }
 
-func TestBudgetAndHoldsAreKeptByGroup(t *testing.T) {
+func byPath(r *http.Request) string { return r.URL.Path }
+
+func TestBudgetIsKeptByGroup(t *testing.T) {
 	t.Parallel()
-	group := func(r *http.Request) string { return r.URL.Path }
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503))
 		tr := hopeful(base, &retry.Budget{Tokens: 2, PerSecond: -1})
-		tr.Group = group
+		tr.Group = byPath
 		for _, tc := range []struct {
 			url      string
 			attempts int
@@ -112,10 +113,14 @@ func TestBudgetAndHoldsAreKeptByGroup(t *testing.T) {
 			require.Equal(t, tc.attempts, base.count()-before, tc.url)
 		}
 	})
+}
+
+func TestHoldsAreKeptByGroup(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := transport(scripted(limited("rate_limit_exceeded"), status(200)))
 		tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true}
-		tr.Group = group
+		tr.Group = byPath
 		after(t, tr, "http://a.example/one", "mine")
 		require.Zero(t, after(t, tr, "http://a.example/two", "mine"))
 		require.NotZero(t, after(t, tr, "http://b.example/one", "mine"))
@@ -137,7 +142,7 @@ func TestDefaultGroupIsTheOrigin(t *testing.T) {
 		require.Equal(t, want, retry.Origin(u))
 		for name, hook := range map[string]func(*http.Request) string{
 			"no hook":         nil,
-			"nothing from it": func(*http.Request) string { return "" },
+			"an empty result": func(*http.Request) string { return "" },
 		} {
 			tr := transport(scripted(status(200)))
 			tr.Group = hook
@@ -162,7 +167,6 @@ func TestGroupIsCalledOncePerCall(t *testing.T) {
 	})
 }
 
-// TestPanicOfGroupLeaksNothing is about the request's body, the response, and what the Transport keeps.
 func TestPanicOfGroupLeaksNothing(t *testing.T) {
 	t.Parallel()
 	for name, set := range map[string]func(*retry.Transport){

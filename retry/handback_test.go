@@ -24,7 +24,7 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// watchers are the ways to make a Transport want to know of an error.
+// watchers are the ways to make a Transport look at an error.
 var watchers = []struct {
 	name  string
 	watch func(tr *retry.Transport, ctx context.Context) context.Context
@@ -104,19 +104,19 @@ func TestStreamedErrorIsReturnedWithItsHeader(t *testing.T) {
 	}
 }
 
-// owned is a response's body that knows whose it is.
+// owned is a response body that notices when somebody else uses it after it was returned.
 type owned struct {
 	io.Reader
-	pause      time.Duration
-	handedBack atomic.Bool
-	byCaller   atomic.Bool // the caller is in Read or Close
-	touched    atomic.Bool // by somebody else, or still, after it was handed back
-	reading    atomic.Int32
-	closes     atomic.Int32
+	pause    time.Duration
+	returned atomic.Bool
+	byCaller atomic.Bool // the caller is in Read or Close
+	touched  atomic.Bool // it was used by somebody else after it was returned
+	reading  atomic.Int32
+	closes   atomic.Int32
 }
 
 func (o *owned) touch() {
-	if o.handedBack.Load() && !o.byCaller.Load() {
+	if o.returned.Load() && !o.byCaller.Load() {
 		o.touched.Store(true)
 	}
 }
@@ -143,89 +143,110 @@ func (o *owned) asCaller(f func()) {
 	o.byCaller.Store(false)
 }
 
-// Random responses to random callers, in the bubble's time: when RoundTrip has returned a
-// response, nobody but its caller reads or closes it, every other one is closed, and what the
-// caller reads is what the server sent.
+// gambler is a base with random answers, random watchers and random callers.
+type gambler struct {
+	rng   *rand.Rand
+	given []*owned
+	texts []string // of given
+}
+
+func (g *gambler) pick(d ...time.Duration) time.Duration { return d[g.rng.IntN(len(d))] }
+
+func (g *gambler) RoundTrip(*http.Request) (*http.Response, error) {
+	rng := g.rng
+	time.Sleep(g.pick(0, time.Millisecond, time.Second))
+	if rng.IntN(5) == 0 {
+		return nil, errBroken
+	}
+	status := []int{200, 302, 404, 409, 429, 500, 503}[rng.IntN(7)]
+	text := errorBody("rate_limit_exceeded")[:rng.IntN(60)] + strings.Repeat("x", []int{0, 100, 70 << 7}[rng.IntN(3)])
+	o := &owned{Reader: strings.NewReader(text), pause: g.pick(0, 0, time.Microsecond, 40*time.Millisecond)}
+	g.given, g.texts = append(g.given, o), append(g.texts, text)
+	resp := answer(status, "")
+	resp.Body, resp.ContentLength = o, int64(len(text))
+	if rng.IntN(2) == 0 {
+		resp.ContentLength = -1
+	}
+	if rng.IntN(3) > 0 {
+		resp.Header.Set("Content-Type", "application/json")
+	}
+	if rng.IntN(3) == 0 {
+		resp.Header.Set("Retry-After", "1")
+	}
+	return resp, nil
+}
+
+// call sends a request with a random deadline and cancellation.
+func (g *gambler) call(t *testing.T) (*http.Response, error) {
+	tr := transport(g)
+	ctx := t.Context()
+	for _, by := range watchers {
+		if g.rng.IntN(3) == 0 {
+			ctx = by.watch(tr, ctx)
+		}
+	}
+	req := request(t, "GET", target, nil)
+	if d := g.pick(0, 0, 30*time.Millisecond, 2*time.Second); d > 0 {
+		deadline, cancel := context.WithTimeout(ctx, d)
+		t.Cleanup(cancel)
+		ctx = deadline
+	}
+	if g.rng.IntN(4) == 0 {
+		done := make(chan struct{})
+		req.Cancel = done
+		timer := time.AfterFunc(g.pick(time.Millisecond, 500*time.Millisecond), func() { close(done) })
+		t.Cleanup(func() { timer.Stop() })
+	}
+	return tr.RoundTrip(req.WithContext(ctx))
+}
+
+// use reads the last response that was returned, perhaps, and closes it.
+func (g *gambler) use(t *testing.T, resp *http.Response) {
+	own := g.given[len(g.given)-1]
+	own.returned.Store(true)
+	synctest.Wait()
+	require.Zero(t, own.reading.Load(), "the Transport is reading it")
+	require.Zero(t, own.closes.Load(), "the Transport has closed it")
+	if g.rng.IntN(4) > 0 {
+		own.asCaller(func() {
+			text, err := io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			require.Equal(t, g.texts[len(g.texts)-1], string(text))
+		})
+	}
+	own.asCaller(func() { require.NoError(t, resp.Body.Close()) })
+}
+
+// After RoundTrip has returned a response, only its caller reads and closes it. Every other
+// response is closed. The caller reads what the server sent.
 func TestReturnedResponseIsTheCallersAlone(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(2000 * *rounds) {
 		synctest.Test(t, func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(seed, 11))
-			pick := func(d ...time.Duration) time.Duration { return d[rng.IntN(len(d))] }
-			var given []*owned
-			var texts []string
-			base := baseFunc(func(r *http.Request) (*http.Response, error) {
-				time.Sleep(pick(0, time.Millisecond, time.Second))
-				if rng.IntN(5) == 0 {
-					return nil, errBroken
+			defer func() {
+				if t.Failed() {
+					t.Logf("seed %d", seed)
 				}
-				status := []int{200, 302, 404, 409, 429, 500, 503}[rng.IntN(7)]
-				text := errorBody("rate_limit_exceeded")[:rng.IntN(60)] + strings.Repeat("x", []int{0, 100, 70 << 7}[rng.IntN(3)])
-				o := &owned{Reader: strings.NewReader(text), pause: pick(0, 0, time.Microsecond, 40*time.Millisecond)}
-				given, texts = append(given, o), append(texts, text)
-				resp := answer(status, "")
-				resp.Body, resp.ContentLength = o, int64(len(text))
-				if rng.IntN(2) == 0 {
-					resp.ContentLength = -1
-				}
-				if rng.IntN(3) > 0 {
-					resp.Header.Set("Content-Type", "application/json")
-				}
-				if rng.IntN(3) == 0 {
-					resp.Header.Set("Retry-After", "1")
-				}
-				return resp, nil
-			})
-			tr := transport(base)
-			ctx := t.Context()
-			for _, by := range watchers {
-				if rng.IntN(3) == 0 {
-					ctx = by.watch(tr, ctx)
-				}
-			}
-			req := request(t, "GET", target, nil)
-			if d := pick(0, 0, 30*time.Millisecond, 2*time.Second); d > 0 {
-				deadline, cancel := context.WithTimeout(ctx, d)
-				defer cancel()
-				ctx = deadline
-			}
-			canceled := make(chan struct{})
-			if rng.IntN(4) == 0 {
-				req.Cancel = canceled
-				timer := time.AfterFunc(pick(time.Millisecond, 500*time.Millisecond), func() { close(canceled) })
-				defer timer.Stop()
-			}
+			}()
+			g := &gambler{rng: rand.New(rand.NewPCG(seed, 11))}
 
-			resp, err := tr.RoundTrip(req.WithContext(ctx))
+			resp, err := g.call(t)
 
-			require.NotEqual(t, resp == nil, err == nil, "seed %d", seed)
-			var own *owned
+			require.NotEqual(t, resp == nil, err == nil)
 			if resp != nil {
-				own = given[len(given)-1]
-				own.handedBack.Store(true)
-				synctest.Wait()
-				require.Zero(t, own.reading.Load(), "seed %d: somebody is reading", seed)
-				require.Zero(t, own.closes.Load(), "seed %d: it was closed", seed)
-				if rng.IntN(4) > 0 {
-					own.asCaller(func() {
-						text, err := io.ReadAll(resp.Body)
-						require.NoError(t, err)
-						require.Equal(t, texts[len(texts)-1], string(text), "seed %d", seed)
-					})
-				}
-				own.asCaller(func() { require.NoError(t, resp.Body.Close()) })
+				g.use(t, resp)
 			}
 			time.Sleep(time.Hour)
-			for _, o := range given {
-				require.False(t, o.touched.Load(), "seed %d: it was touched", seed)
-				require.EqualValues(t, 1, o.closes.Load(), "seed %d", seed)
+			for _, o := range g.given {
+				require.False(t, o.touched.Load(), "the Transport used it after it was returned")
+				require.EqualValues(t, 1, o.closes.Load())
 			}
 		})
 	}
 }
 
-// Callers of all kinds against net/http's own server and transport, for the race detector: with
-// trailers, streams, early hang-ups and a ReverseProxy in front, over HTTP/1 and HTTP/2.
+// Callers of many kinds, for the race detector: with trailers, streams, bodies that are not read to
+// the end, and a ReverseProxy, over HTTP/1 and HTTP/2.
 func TestResponsesInAReverseProxy(t *testing.T) {
 	t.Parallel()
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -281,7 +302,7 @@ func TestResponsesInAReverseProxy(t *testing.T) {
 	}
 }
 
-// callRandomly makes a call and does with its response what some caller might.
+// callRandomly makes a call and uses its response as some caller might.
 func callRandomly(t *testing.T, rng *rand.Rand, client *http.Client, url string) {
 	ctx, cancel := context.WithTimeout(t.Context(), []time.Duration{45 * time.Millisecond, time.Minute}[rng.IntN(2)])
 	defer cancel()

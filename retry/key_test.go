@@ -41,26 +41,26 @@ func TestKeysAndRetriesOfEachMethod(t *testing.T) {
 		{name: "a read", method: "GET", attempts: 3},
 		{name: "HEAD", method: "HEAD", attempts: 3},
 		{name: "OPTIONS", method: "OPTIONS", attempts: 3},
-		{name: "no method is GET", method: "", attempts: 3},
+		{name: "no method, which is GET", method: "", attempts: 3},
 		{name: "a write", method: "POST", sent: generated, attempts: 3},
 		{name: "DELETE", method: "DELETE", sent: generated, attempts: 3},
-		{name: "a method that nobody defined", method: "BREW", attempts: 1},
-		{name: "with the caller's key", method: "BREW", header: header{"Idempotency-Key": {"k"}}, sent: "k", attempts: 3},
-		{name: "the caller's own key", method: "POST", header: header{"Idempotency-Key": {"\"order 7\""}}, sent: "\"order 7\"", attempts: 3},
-		{name: "spelled otherwise", method: "POST", header: header{"idempotency-key": {"k"}}, attempts: 3},
-		{name: "an empty key names nothing", method: "POST", header: header{"Idempotency-Key": {""}}, attempts: 1},
-		{name: "idempotent, says net/http's convention", method: "POST", header: header{"Idempotency-Key": nil}, attempts: 3},
-		{name: "from the context", method: "POST", ctx: withKey("ctx"), sent: "ctx", attempts: 3},
-		{name: "an empty one is none", method: "POST", ctx: withKey(""), sent: generated, attempts: 3},
-		{name: "the header comes first", method: "POST", header: header{"Idempotency-Key": {"k"}}, ctx: withKey("ctx"), sent: "k", attempts: 3},
-		{name: "a read with one in its context", method: "GET", ctx: withKey("ctx"), attempts: 3},
+		{name: "an unknown method", method: "BREW", attempts: 1},
+		{name: "an unknown method with the caller's key", method: "BREW", header: header{"Idempotency-Key": {"k"}}, sent: "k", attempts: 3},
+		{name: "the caller's key", method: "POST", header: header{"Idempotency-Key": {"\"order 7\""}}, sent: "\"order 7\"", attempts: 3},
+		{name: "the caller's key, in lower case", method: "POST", header: header{"idempotency-key": {"k"}}, attempts: 3},
+		{name: "an empty key", method: "POST", header: header{"Idempotency-Key": {""}}, attempts: 1},
+		{name: "a key without a value, which net/http takes for idempotent", method: "POST", header: header{"Idempotency-Key": nil}, attempts: 3},
+		{name: "a key from the context", method: "POST", ctx: withKey("ctx"), sent: "ctx", attempts: 3},
+		{name: "an empty key from the context", method: "POST", ctx: withKey(""), sent: generated, attempts: 3},
+		{name: "keys from both: the header's counts", method: "POST", header: header{"Idempotency-Key": {"k"}}, ctx: withKey("ctx"), sent: "k", attempts: 3},
+		{name: "a read with a key in its context", method: "GET", ctx: withKey("ctx"), attempts: 3},
 
-		{name: "callers' keys only: none", method: "POST", keys: retry.KeysCallerOnly, attempts: 1},
-		{name: "callers' keys only: PUT", method: "PUT", keys: retry.KeysCallerOnly, attempts: 1},
-		{name: "callers' keys only: DELETE", method: "DELETE", keys: retry.KeysCallerOnly, attempts: 1},
-		{name: "callers' keys only: a read", method: "GET", keys: retry.KeysCallerOnly, attempts: 3},
-		{name: "callers' keys only: in the header", method: "POST", keys: retry.KeysCallerOnly, header: header{"Idempotency-Key": {"k"}}, sent: "k", attempts: 3},
-		{name: "callers' keys only: in the context", method: "POST", keys: retry.KeysCallerOnly, ctx: withKey("ctx"), sent: "ctx", attempts: 3},
+		{name: "caller's keys only: none", method: "POST", keys: retry.KeysCallerOnly, attempts: 1},
+		{name: "caller's keys only: PUT", method: "PUT", keys: retry.KeysCallerOnly, attempts: 1},
+		{name: "caller's keys only: DELETE", method: "DELETE", keys: retry.KeysCallerOnly, attempts: 1},
+		{name: "caller's keys only: a read", method: "GET", keys: retry.KeysCallerOnly, attempts: 3},
+		{name: "caller's keys only: in the header", method: "POST", keys: retry.KeysCallerOnly, header: header{"Idempotency-Key": {"k"}}, sent: "k", attempts: 3},
+		{name: "caller's keys only: in the context", method: "POST", keys: retry.KeysCallerOnly, ctx: withKey("ctx"), sent: "ctx", attempts: 3},
 	} {
 		for name, answer := range map[string]func(*http.Request) (*http.Response, error){"503": status(503), "broken": fails(errBroken)} {
 			synctest.Test(t, func(t *testing.T) {
@@ -124,12 +124,12 @@ func TestAllAttemptsOfAWriteHaveOneKey(t *testing.T) {
 			resp, err = tr.RoundTrip(request(t, method, target, nil))
 			require.NoError(t, err)
 			resp.Body.Close()
-			require.NotEqual(t, keys[0], base.keys()[3], "another call, another key")
+			require.NotEqual(t, keys[0], base.keys()[3], "another call")
 		})
 	}
 }
 
-// Only a request that goes out without a header is one that net/http refuses: a key makes one.
+// net/http refuses a request without a header map, but the key makes one.
 func TestWriteWithoutHeaderIsRetried(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -150,8 +150,8 @@ func TestRedirectKeepsTheKey(t *testing.T) {
 		name   string
 		status int
 		tr     func(*retry.Transport)
-		own    string // the caller's key
-		keys   int    // that differ; an empty one counts
+		own    string // the caller's key, if any
+		keys   int    // how many keys differ, including an empty one
 	}{
 		{name: "307", status: 307, keys: 1},
 		{name: "308", status: 308, keys: 1},
@@ -161,7 +161,7 @@ func TestRedirectKeepsTheKey(t *testing.T) {
 		{name: "307, observed", status: 307, keys: 1, tr: func(tr *retry.Transport) {
 			tr.Observe = func(context.Context, retry.Event) {}
 		}},
-		{name: "307, the caller's own", status: 307, own: "order-7", keys: 1},
+		{name: "307, with the caller's key", status: 307, own: "order-7", keys: 1},
 		{name: "303, which becomes a GET", status: 303, keys: 2},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -236,7 +236,7 @@ func TestWriteWithoutKeyIsRetriedAfterARefusedConnection(t *testing.T) {
 	require.Len(t, report.Attempts(), 3)
 }
 
-// A client below that follows a redirect has sent the request before it fails to connect.
+// A base that follows a redirect has sent the request before it fails to connect.
 func TestWriteWithoutKeyIsSentOnceIfBaseFollowsRedirects(t *testing.T) {
 	t.Parallel()
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
@@ -288,8 +288,8 @@ func TestWriteWhoseAnswerIsLostRunsOnce(t *testing.T) {
 		keys            retry.Keys
 		attempts, final int
 	}{
-		{"a key of ours", retry.KeysGenerated, 2, 201},
-		{"the caller's keys only, and none given", retry.KeysCallerOnly, 1, 0},
+		{"a generated key", retry.KeysGenerated, 2, 201},
+		{"caller's keys only: none", retry.KeysCallerOnly, 1, 0},
 	} {
 		var seen []string
 		effects := make(map[string]int)
@@ -298,7 +298,7 @@ func TestWriteWhoseAnswerIsLostRunsOnce(t *testing.T) {
 			seen = append(seen, key)
 			if effects[key] == 0 {
 				effects[key]++
-				panic(http.ErrAbortHandler) // executed, and the connection dies
+				panic(http.ErrAbortHandler) // carried out, and the connection breaks
 			}
 			w.WriteHeader(201)
 		}

@@ -17,10 +17,10 @@ import (
 
 func TestMain(m *testing.M) { leakcheck.Main(m) }
 
-// rounds multiplies the number of random calls: see "make soak".
+// rounds is set by "make soak".
 var rounds = flag.Int("rounds", 1, "multiply the number of random calls in the tests that make some")
 
-// quiet is a logger for tests that do not look at the log.
+// quiet returns a logger that discards everything.
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // logged is a logger and what it wrote.
@@ -34,7 +34,7 @@ func logged() (*slog.Logger, *bytes.Buffer) {
 	}})), &out
 }
 
-// request makes one; a nil body is none.
+// request returns a new request.
 func request(t testing.TB, method, url string, body io.Reader) *http.Request {
 	t.Helper()
 	r, err := http.NewRequest(method, url, body)
@@ -52,7 +52,7 @@ const target = "https://api.example/v1/resources"
 
 const targetGroup = "https://api.example:443"
 
-// do sends one request, closes the response and returns the error.
+// do sends a GET, closes the response and returns the error.
 func do(t testing.TB, tr http.RoundTripper, url string) error {
 	t.Helper()
 	resp, err := tr.RoundTrip(request(t, "GET", url, nil))
@@ -62,10 +62,10 @@ func do(t testing.TB, tr http.RoundTripper, url string) error {
 	return err
 }
 
-// once is a policy without retries, so that every call is one attempt.
+// once returns a policy without retries.
 func once() *retry.Policy { return &retry.Policy{MaxAttempts: 1} }
 
-// server runs a test against net/http's own server and transport, in a bubble.
+// server runs a test against net/http's server and transport in memory, in a bubble.
 func server(t *testing.T, h http.HandlerFunc, test func(t *testing.T, s *memhttp.Server, tr *retry.Transport)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// wrapped is a RoundTripper that somebody puts between two Transports.
+// wrapped is a RoundTripper between two Transports.
 type wrapped struct{ http.RoundTripper }
 
 func (w wrapped) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -37,8 +37,8 @@ func TestNestedTransportsDoNotMultiplyAttempts(t *testing.T) {
 		{"an error", fails(errBroken), nil, 3, retry.ReasonAlreadyRetried},
 		{"a Retry-After that is too long", status(429, "Retry-After: 3600"), nil, 1, retry.ReasonAlreadyRetried},
 		{"one attempt", status(500), &retry.Policy{MaxAttempts: 1}, 1, retry.ReasonAlreadyRetried},
-		{"what is not retried", status(404), nil, 1, retry.ReasonNotRetryable},
-		{"what is not to be retried", status(503, "X-Should-Retry: false"), nil, 1, retry.ReasonAlreadyRetried},
+		{"a status that is not retried", status(404), nil, 1, retry.ReasonNotRetryable},
+		{"X-Should-Retry: false", status(503, "X-Should-Retry: false"), nil, 1, retry.ReasonAlreadyRetried},
 		{"a success", status(200), nil, 1, retry.ReasonSucceeded},
 	} {
 		for _, method := range []string{"GET", "POST"} {
@@ -80,7 +80,7 @@ func TestRequestOfAnEarlierResponseIsRetried(t *testing.T) {
 	require.Equal(t, 6, s.count())
 	require.Equal(t, retry.ReasonAttemptsExhausted, report.Reason())
 
-	// A Transport further in still has the last word.
+	// The response of a Transport further in is still not retried.
 	outer := transport(tr)
 	outer.Policy = tr.Policy
 	resp, err = outer.RoundTrip(resp.Request)

@@ -17,8 +17,8 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// open returns a transport whose breaker has been open for so long that the next attempt is a probe. Its base is what *next
-// says.
+// open returns a transport whose circuit is open, and whose next attempt is a probe. Its base is
+// *next.
 func open(t *testing.T, b *retry.Breaker, next *http.RoundTripper) *retry.Transport {
 	failing := true
 	tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
@@ -42,7 +42,7 @@ func TestProbesBecomeLessFrequent(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		breaker *retry.Breaker
-		want    []int // the longest time before each probe, in ms
+		want    []int // the longest wait for each probe, in milliseconds
 	}{
 		{"the default", &retry.Breaker{}, []int{200, 400, 800, 1000, 1000, 1000}},
 		{"the same interval", &retry.Breaker{ProbeAfter: 700 * time.Millisecond, ProbeEvery: 1}, []int{700, 700, 700}},
@@ -69,7 +69,7 @@ func TestProbesBecomeLessFrequent(t *testing.T) {
 				require.LessOrEqual(t, waited, longest+2*time.Millisecond, "%s: probe %d", tc.name, i)
 				varies = varies || waited < longest-time.Millisecond
 			}
-			require.True(t, varies, "%s: many processes would probe in step", tc.name)
+			require.True(t, varies, "%s: no jitter", tc.name)
 		})
 	}
 }
@@ -157,7 +157,7 @@ func TestProbeAnsweredWith404ClosesTheCircuit(t *testing.T) {
 		var calls sync.WaitGroup
 		next = baseFunc(func(*http.Request) (*http.Response, error) { time.Sleep(time.Second); return answer(200, ""), nil })
 		for range 5 {
-			calls.Go(func() { require.NoError(t, do(t, tr, target)) }) // half-open would let one through
+			calls.Go(func() { require.NoError(t, do(t, tr, target)) }) // a half-open circuit would let one through
 		}
 		calls.Wait()
 	})
@@ -166,8 +166,8 @@ func TestProbeAnsweredWith404ClosesTheCircuit(t *testing.T) {
 func TestHungProbeDelaysNothing(t *testing.T) {
 	t.Parallel()
 	for name, late := range map[string]func(*http.Request) (*http.Response, error){
-		"it succeeds late": status(200),
-		"it fails late":    fails(errBroken),
+		"success": status(200),
+		"failure": fails(errBroken),
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			release := make(chan struct{})
@@ -176,7 +176,7 @@ func TestHungProbeDelaysNothing(t *testing.T) {
 			var hung sync.WaitGroup
 			hung.Go(func() { _ = do(t, tr, target) })
 			synctest.Wait()
-			require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen, "it is not its time yet")
+			require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen, "before the time of the next probe")
 
 			time.Sleep(400 * time.Millisecond)
 			next = scripted(status(200))
@@ -186,7 +186,7 @@ func TestHungProbeDelaysNothing(t *testing.T) {
 			close(release)
 			hung.Wait()
 			for range 3 {
-				require.NoError(t, do(t, tr, target), "%s: it changes nothing", name)
+				require.NoError(t, do(t, tr, target), "%s: the late result changes nothing", name)
 			}
 		})
 	}
@@ -218,10 +218,10 @@ func TestHostThatHangsGetsOneProbePerInterval(t *testing.T) {
 func TestHostThatAnswersSlowlyClosesTheCircuit(t *testing.T) {
 	t.Parallel()
 	for name, others := range map[string]func(*http.Request) (*http.Response, error){
-		"slowly too":       func(*http.Request) (*http.Response, error) { time.Sleep(3 * time.Second); return answer(200, ""), nil },
-		"with failures":    fails(errBroken),
-		"with a 429":       status(429),
-		"with a late fail": func(*http.Request) (*http.Response, error) { time.Sleep(5 * time.Second); return nil, errBroken },
+		"slowly too":          func(*http.Request) (*http.Response, error) { time.Sleep(3 * time.Second); return answer(200, ""), nil },
+		"with failures":       fails(errBroken),
+		"with a 429":          status(429),
+		"with a late failure": func(*http.Request) (*http.Response, error) { time.Sleep(5 * time.Second); return nil, errBroken },
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var fast atomic.Bool

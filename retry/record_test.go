@@ -79,7 +79,7 @@ func TestRecordedStreamContinuesAfterTheFirstAttempt(t *testing.T) {
 func TestBlockedReadDoesNotDelayACanceledCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		// A base like net/http's HTTP/2: it reads in another goroutine, and closes the body when it gives up.
+		// Like net/http's HTTP/2, this base reads in another goroutine, and closes the body at the end.
 		var reading sync.WaitGroup
 		base := baseFunc(func(r *http.Request) (*http.Response, error) {
 			reading.Go(func() { _, _ = io.Copy(io.Discard, r.Body) })
@@ -103,7 +103,7 @@ func TestBlockedReadDoesNotDelayACanceledCall(t *testing.T) {
 	})
 }
 
-// slow gives a byte at a time, and minds two readers.
+// slow returns one byte at a time. It fails the test if two goroutines read at the same time.
 type slow struct {
 	content string
 	reading atomic.Int32
@@ -112,7 +112,7 @@ type slow struct {
 
 func (s *slow) Read(p []byte) (int, error) {
 	if s.reading.Add(1) != 1 {
-		s.t.Error("two attempts read the source at once")
+		s.t.Error("two attempts read the body at the same time")
 	}
 	defer s.reading.Add(-1)
 	time.Sleep(time.Millisecond)
@@ -134,7 +134,7 @@ func TestRecordingIsWholeWhileAnEarlierAttemptReads(t *testing.T) {
 			if attempts++; attempts < 3 {
 				late.Go(func() {
 					_, err := io.ReadAll(r.Body)
-					require.Error(t, err, "an attempt that is over reads no further")
+					require.Error(t, err, "the reader of an earlier attempt")
 				})
 				time.Sleep(3 * time.Millisecond)
 				return answer(503, ""), nil
@@ -158,8 +158,8 @@ func TestRecordingIsWholeWhileAnEarlierAttemptReads(t *testing.T) {
 
 func TestEarlierAttemptDoesNotEndTheRecording(t *testing.T) {
 	t.Parallel()
-	// The base answers early and still reads: what comes during the wait is more than may be recorded, and belongs to the next
-	// attempt nevertheless.
+	// The base answers early and reads on. What it reads during the wait is more than may be
+	// recorded, but belongs to the next attempt.
 	synctest.Test(t, func(t *testing.T) {
 		content := strings.Repeat("a", 200) + "end"
 		r, w := io.Pipe()
@@ -195,7 +195,7 @@ func TestEarlierAttemptDoesNotEndTheRecording(t *testing.T) {
 	})
 }
 
-// deadlineHook is a context that calls a function when it is asked for its deadline.
+// deadlineHook is a context that calls hook when it is asked for its deadline.
 type deadlineHook struct {
 	context.Context
 	hook func()
@@ -232,7 +232,7 @@ func TestRecordingThatEndsDuringTheDecisionIsNotRetried(t *testing.T) {
 		require.Equal(t, retry.ReasonBodyNotReplayable, report.Reason())
 		another := scripted(status(503), status(200))
 		require.NoError(t, do(t, &retry.Transport{Base: another, Policy: &retry.Policy{Budget: budget}, Logger: quiet()}, target))
-		require.Equal(t, 2, another.count(), "the token was given back")
+		require.Equal(t, 2, another.count(), "the token was put back")
 	})
 }
 

@@ -18,7 +18,7 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// counting makes the transport's connections known: how many there were, and how many are open.
+// counting counts the connections of a transport: those that were made, and those that are open.
 func counting(tr *http.Transport) (dialed, open *atomic.Int32) {
 	dialed, open = new(atomic.Int32), new(atomic.Int32)
 	dial := tr.DialContext
@@ -71,7 +71,7 @@ func TestAttemptsWithSmallErrorsUseOneConnection(t *testing.T) {
 	}
 }
 
-// endless writes an error's body until the client has had enough.
+// endless writes the body of an error until the client hangs up.
 func endless(pause time.Duration) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -104,7 +104,7 @@ func TestEndlessErrorDelaysNothing(t *testing.T) {
 			b := make([]byte, 20)
 			n, err := resp.Body.Read(b)
 			require.NoError(t, err)
-			require.True(t, strings.HasPrefix(string(b[:n]), `{"error":{`), "the last response is readable from its start")
+			require.True(t, strings.HasPrefix(string(b[:n]), `{"error":{`), "the last response is returned from its start")
 			resp.Body.Close()
 			synctest.Wait()
 			require.Zero(t, open.Load(), name)
@@ -189,7 +189,7 @@ type panicking struct{}
 
 func (panicking) Read([]byte) (int, error) { panic("bug") }
 
-// late is a body that comes after some time, whether it is closed or not.
+// late is a reader that takes longer than a discarded body may.
 type late struct{ io.Reader }
 
 func (l late) Read(p []byte) (int, error) {
@@ -207,7 +207,7 @@ func TestErrorThatComesTooLateStaysUnknown(t *testing.T) {
 				return resp, nil
 			},
 			func(*http.Request) (*http.Response, error) {
-				time.Sleep(time.Second) // by now it is there
+				time.Sleep(time.Second) // longer than the body takes
 				return nil, errBroken
 			},
 		))

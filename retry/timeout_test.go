@@ -33,7 +33,7 @@ func TestAttemptTimeoutEndsOneAttempt(t *testing.T) {
 
 		require.NoError(t, err)
 		require.Equal(t, 2*time.Second, time.Since(start))
-		time.Sleep(time.Minute) // the body is not bounded
+		time.Sleep(time.Minute) // reading the body has no timeout
 		b := make([]byte, 100)
 		k, _ := resp.Body.Read(b)
 		require.Equal(t, "slow body", string(b[:k]))
@@ -86,7 +86,7 @@ func TestContextOfAnAttemptEndsWithTheBody(t *testing.T) {
 	})
 }
 
-// halfCloser is a connection of which one direction can be ended.
+// halfCloser is a connection with a CloseWrite.
 type halfCloser struct {
 	net.Conn
 	ended bool

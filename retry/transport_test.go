@@ -128,7 +128,7 @@ func TestProtocolSwitchIsWritable(t *testing.T) {
 		line, _ := rw.ReadString('\n')
 		_, _ = io.WriteString(conn, line)
 	}
-	for name, policy := range map[string]*retry.Policy{"plain": nil, "with an attempt time-out": {AttemptTimeout: time.Second}} {
+	for name, policy := range map[string]*retry.Policy{"plain": nil, "with an attempt timeout": {AttemptTimeout: time.Second}} {
 		server(t, h, func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
 			tr.Policy = policy
 			req := request(t, "GET", s.URL, nil)
@@ -141,7 +141,7 @@ func TestProtocolSwitchIsWritable(t *testing.T) {
 			require.Equal(t, 101, resp.StatusCode)
 			conn, ok := resp.Body.(io.ReadWriteCloser)
 			require.True(t, ok, name)
-			time.Sleep(time.Minute) // longer than an attempt may take
+			time.Sleep(time.Minute) // longer than AttemptTimeout
 			_, err = io.WriteString(conn, "hello\n")
 			require.NoError(t, err)
 			line, err := bufio.NewReader(conn).ReadString('\n')
@@ -261,7 +261,7 @@ func TestTransportIsSafeForConcurrentUse(t *testing.T) {
 	})
 }
 
-// idler is a base that counts how often it was told to close idle connections.
+// idler is a base that counts the calls of CloseIdleConnections.
 type idler struct {
 	baseFunc
 	closes int
