@@ -46,8 +46,8 @@ func (a *Attempt) describe(e *apierror.Error) {
 	a.RequestID = plain.Text(e.RequestID(), maxID)
 }
 
-// describeResponse sets what an error response says, in its header and in what was read of its
-// body.
+// describeResponse sets what is known of an error response, from its header and from what was
+// read of its body.
 func (a *Attempt) describeResponse(resp *http.Response, body []byte, req *http.Request) {
 	e := parseError(resp, body, req)
 	a.Err = e

@@ -53,10 +53,10 @@ func (b *body) closed() int {
 	return b.closes
 }
 
-// script is a base that gives its answers in order, and then always the last one. It records the
-// requests.
+// script is a base that gives its answers in order, and then always the last one. It
+// records the requests.
 type script struct {
-	answers []func(*http.Request) (*http.Response, error)
+	answers []baseFunc
 
 	mu       sync.Mutex
 	requests []*http.Request
@@ -103,17 +103,17 @@ func (s *script) keys() (keys []string) {
 	return keys
 }
 
-func status(status int, headers ...string) func(*http.Request) (*http.Response, error) {
+func status(status int, headers ...string) baseFunc {
 	return func(*http.Request) (*http.Response, error) {
 		return answer(status, "body of "+http.StatusText(status), headers...), nil
 	}
 }
 
-func fails(err error) func(*http.Request) (*http.Response, error) {
+func fails(err error) baseFunc {
 	return func(*http.Request) (*http.Response, error) { return nil, err }
 }
 
-func scripted(answers ...func(*http.Request) (*http.Response, error)) *script {
+func scripted(answers ...baseFunc) *script {
 	return &script{answers: answers}
 }
 

@@ -23,8 +23,8 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// post returns a POST and a function that returns the bodies that were made for it. With getBody,
-// there is one for each attempt.
+// post returns a POST and a function that returns the bodies that were made for it. With
+// getBody, there is one for each attempt.
 func post(t testing.TB, content string, getBody bool) (*http.Request, func() []*body) {
 	req := request(t, "POST", target, nil)
 	bodies := []*body{newBody(content)}
@@ -233,7 +233,10 @@ func (listBody) Close() error { return nil }
 func TestBodyThatIsNotComparable(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		for _, body := range []io.ReadCloser{listBody{Reader: strings.NewReader("x")}, io.NopCloser(listBody{Reader: strings.NewReader("x")})} {
+		for _, body := range []io.ReadCloser{
+			listBody{Reader: strings.NewReader("x")},
+			io.NopCloser(listBody{Reader: strings.NewReader("x")}),
+		} {
 			base := scripted(status(200))
 			req := request(t, "GET", target, nil)
 			req.Body = body

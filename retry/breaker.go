@@ -24,9 +24,9 @@ import (
 // attempts that ended within Window, there are at least MinCalls, and
 //
 //   - FailureRatio of them failed, or
-//   - the last ones all failed, over a tenth of a second or more. This takes MinCalls/2 failures
-//     in a row if all attempts before them succeeded, MinCalls if half of those failed, in
-//     proportion in between, and five at least.
+//   - the last ones all failed, over a tenth of a second or more. This takes MinCalls/2
+//     failures in a row if all attempts before them succeeded, MinCalls if half of those
+//     failed, in proportion in between, and five at least.
 //
 // The second rule finds an outage that the successes before it would outvote for a while.
 // A host on which only some requests fail does not meet it, nor does a host that loses

@@ -131,7 +131,10 @@ func TestFailuresThatDoNotOpenACircuit(t *testing.T) {
 		phases []phase
 	}{
 		{"many connections that break in one moment", []phase{{200, 1000, time.Millisecond}, {503, 900, 0}, {200, 1, 0}}},
-		{"a row of failures that is too short", []phase{{200, 300, time.Millisecond}, {503, 9, time.Second / 10}, {200, 1, 0}, {503, 9, time.Second / 10}}},
+		{
+			"a row of failures that is too short",
+			[]phase{{200, 300, time.Millisecond}, {503, 9, time.Second / 10}, {200, 1, 0}, {503, 9, time.Second / 10}},
+		},
 		{"a longer one after other failures", []phase{{200, 70, 0}, {503, 30, 0}, {200, 1, 0}, {503, 14, time.Second / 10}}},
 		{"failures that Window has left behind", []phase{{200, 40, 0}, {503, 9, 0}, {503, 1, 12 * time.Second}, {503, 10, time.Second}}},
 		{"fewer than the ratio", []phase{{200, 11, 0}, {503, 10, 0}}},
@@ -156,7 +159,7 @@ func TestFailuresThatDoNotOpenACircuit(t *testing.T) {
 func TestResultsThatCountAgainstAHost(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		answer func(*http.Request) (*http.Response, error)
+		answer baseFunc
 		opens  bool
 	}{
 		"500":             {status(500), true},

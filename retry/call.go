@@ -30,7 +30,7 @@ type call struct {
 	token    bool           // one of the budget's is taken for a retry that is not sent yet
 	started  time.Time
 	ended    time.Time // when the last attempt ended
-	attempts []Attempt // without a success that nobody watches
+	attempts []Attempt // a success is there only for a report or an observer
 }
 
 func newCall(t *Transport, req *http.Request) call {
@@ -138,10 +138,10 @@ func (c *call) named(refused *CircuitOpenError) error {
 // fault is why an error is not the host's, if it is not.
 func (c *call) attempt(n int, p permit) (a Attempt, fault Reason) {
 	a.Number = n
-	says := neutral
+	result := neutral
 	returned := false
 	defer func() { // Base may panic or call runtime.Goexit
-		p.finish(says)
+		p.finish(result)
 		if !returned {
 			c.body.abandon()
 		}
@@ -158,7 +158,7 @@ func (c *call) attempt(n int, p permit) (a Attempt, fault Reason) {
 	} else {
 		fault = c.fault(a.Err)
 	}
-	says = health(a, fault)
+	result = health(a, fault)
 	return a, fault
 }
 
@@ -173,7 +173,7 @@ func (c *call) succeeded(a Attempt) (*http.Response, error) {
 	return c.finish(ReasonSucceeded, nil)
 }
 
-// record keeps an attempt and tells the observer.
+// record keeps an attempt and calls the observer.
 func (c *call) record(a Attempt) {
 	c.attempts = remember(c.attempts, a)
 	c.observeCircuit()
@@ -226,7 +226,7 @@ func (c *call) handBack(reason Reason) *http.Response {
 	resp := c.resp
 	c.resp = nil
 	if reason != ReasonSucceeded && reason != ReasonNotRetryable {
-		markGivenUp(resp)
+		markRetried(resp)
 	}
 	return resp
 }

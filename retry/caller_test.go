@@ -91,8 +91,8 @@ type lateContext struct {
 
 func (c lateContext) Deadline() (time.Time, bool) { return c.deadline, true }
 
-// A base that watches Request.Cancel, or a dialer with a timer for the deadline, may return before
-// the context has ended.
+// A base that watches Request.Cancel, or a dialer with a timer for the deadline, may
+// return before the context has ended.
 func TestCancellationThatBaseSeesFirstIsNotTheHostsFault(t *testing.T) {
 	t.Parallel()
 	ioTimeout := &timeoutError{}
@@ -287,7 +287,7 @@ func TestCancellationEndsTheBackoff(t *testing.T) {
 
 func TestErrorOfAClientTimeout(t *testing.T) {
 	t.Parallel()
-	server(t, func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
+	server(t, hang, func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
 		client := &http.Client{Transport: tr, Timeout: time.Second}
 
 		_, err := client.Get(s.URL)

@@ -307,7 +307,7 @@ func (c *circuit) snapshot() Circuit {
 }
 
 // worth returns the worth of the circuit in the breaker's table: an open one protects a
-// host, and a held one is what somebody asked for.
+// host, and a held one must not be lost.
 func (c *circuit) worth() float64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -195,7 +195,8 @@ func TestRetryAfterTheCircuitsOpeningIsSent(t *testing.T) {
 	})
 }
 
-// latecomers is a base whose answers can be held back. The path of a request decides what it does.
+// latecomers is a base whose answers can be held back. The path of a request decides what
+// it does.
 type latecomers struct{ release chan struct{} }
 
 func (l *latecomers) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -62,7 +62,7 @@ func (c *call) refuse(a *Attempt) Reason {
 		failure.Header = c.resp.Header
 	}
 	switch {
-	case c.resp != nil && givenUp(c.resp, c.req):
+	case c.resp != nil && alreadyRetried(c.resp, c.req):
 		return ReasonAlreadyRetried
 	case retryhint.Refused(failure.Header):
 		return ReasonToldNotTo

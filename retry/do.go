@@ -19,7 +19,7 @@ import (
 //
 //   - is [Permanent],
 //   - comes from a Transport, which has retried already, or
-//   - holds an [*apierror.Error] whose status is not retried, or that is marked as not retryable.
+//   - holds an [*apierror.Error] whose status is not retried, or that is not retryable.
 //
 // The Retry-After of an [*apierror.Error] is obeyed.
 //
@@ -123,7 +123,7 @@ func (d *doing) decide(a *Attempt) Reason {
 		return ReasonCanceled
 	case permanent, refused:
 		return ReasonToldNotTo
-	case isGivenUp(a.Err):
+	case fromTransport(a.Err):
 		return ReasonAlreadyRetried
 	case !d.policy.retryable(Failure{Attempt: *a}):
 		return ReasonNotRetryable

@@ -28,7 +28,7 @@ func TestDoFollowsThePolicy(t *testing.T) {
 		{"a permanent one", retry.Permanent(broken), 1, retry.ReasonToldNotTo},
 		{"an API's 400", apierror.ParameterMissing("name"), 1, retry.ReasonNotRetryable},
 		{"an API's 503", apierror.ServiceUnavailable(time.Second), 3, retry.ReasonAttemptsExhausted},
-		{"one that says not to", apierror.ServiceUnavailable(0).WithNotRetryable(), 1, retry.ReasonToldNotTo},
+		{"one that is not retryable", apierror.ServiceUnavailable(0).WithNotRetryable(), 1, retry.ReasonToldNotTo},
 		{"one that asks for too long", apierror.RateLimitExceeded(time.Hour), 1, retry.ReasonRetryAfterTooLong},
 		{"a Transport's", &retry.Error{Reason: retry.ReasonAttemptsExhausted}, 1, retry.ReasonAlreadyRetried},
 	} {
@@ -90,12 +90,15 @@ func TestDoEndsWithItsContext(t *testing.T) {
 	})
 }
 
+// impatient returns a policy with an attempt timeout of a second, and without waits.
+func impatient() *retry.Policy { return &retry.Policy{AttemptTimeout: time.Second, BaseDelay: -1} }
+
 func TestDoLimitsEachAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		calls := 0
-		_, err := retry.Do(t.Context(), &retry.Policy{AttemptTimeout: time.Second, BaseDelay: -1}, func(ctx context.Context) (int, error) {
+		_, err := retry.Do(t.Context(), impatient(), func(ctx context.Context) (int, error) {
 			calls++
 			<-ctx.Done()
 			return 0, context.Cause(ctx)
@@ -211,7 +214,7 @@ func TestDoLimitsAnAttemptThatReturnsAResponse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var given []*body
-		resp, err := retry.Do(t.Context(), &retry.Policy{AttemptTimeout: time.Second, BaseDelay: -1}, func(ctx context.Context) (*http.Response, error) {
+		resp, err := retry.Do(t.Context(), impatient(), func(ctx context.Context) (*http.Response, error) {
 			given = append(given, newBody("x"))
 			resp := answer(200, "")
 			resp.Body = given[len(given)-1]
@@ -238,7 +241,7 @@ func TestDoKeepsAPermanentErrorThatComesWithTheTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		_, err := retry.Do(t.Context(), &retry.Policy{AttemptTimeout: time.Second, BaseDelay: -1}, func(ctx context.Context) (*http.Response, error) {
+		_, err := retry.Do(t.Context(), impatient(), func(ctx context.Context) (*http.Response, error) {
 			calls++
 			<-ctx.Done()
 			return nil, retry.Permanent(errBroken)

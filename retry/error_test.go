@@ -45,8 +45,9 @@ func TestErrorHoldsTheNetworkError(t *testing.T) {
 
 func TestErrorIsOneLineWithoutSecrets(t *testing.T) {
 	t.Parallel()
-	inner := &url.Error{Op: "Get", URL: "https://user:secret@api.example/v1?token=hush", Err: errors.New("first\nsecond\u2028third https://user:secret@api.example/v1?token=hush")}
-	req := request(t, "GET", "https://user:secret@api.example/v1?token=hush", nil)
+	const secret = "https://user:secret@api.example/v1?token=hush"
+	inner := &url.Error{Op: "Get", URL: secret, Err: errors.New("first\nsecond\u2028third " + secret)}
+	req := request(t, "GET", secret, nil)
 	tr := transport(scripted(fails(inner)))
 	tr.Policy = &retry.Policy{MaxAttempts: 1}
 
@@ -133,6 +134,8 @@ func TestErrorHidesAQueryThatIsNotEscaped(t *testing.T) {
 	}
 }
 
+func isControl(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }
+
 func FuzzErrorText(f *testing.F) {
 	f.Add("a://", "b", "\n://?")
 	f.Add("http", "://u:", "@h?q")
@@ -148,7 +151,7 @@ func FuzzErrorText(f *testing.F) {
 		if !strings.Contains(before+between+after, secret) && strings.Contains(text, secret) {
 			t.Errorf("%q", text)
 		}
-		if len(text) > 700 || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }) {
+		if len(text) > 700 || strings.ContainsFunc(text, isControl) {
 			t.Errorf("%d bytes: %q", len(text), text)
 		}
 	})
@@ -162,7 +165,11 @@ func TestForeignTextIsOneBoundedLine(t *testing.T) {
 		logger, out := logged()
 		var events []retry.Event
 		tr := &retry.Transport{
-			Base:   scripted(status(503, "Request-Id: "+hostile), status(503, "X-Request-Id: "+hostile), status(200, "Request-Id: "+hostile)),
+			Base: scripted(
+				status(503, "Request-Id: "+hostile),
+				status(503, "X-Request-Id: "+hostile),
+				status(200, "Request-Id: "+hostile),
+			),
 			Logger: logger, Policy: &retry.Policy{BaseDelay: -1},
 			Observe: func(_ context.Context, e retry.Event) { events = append(events, e) },
 		}
@@ -177,7 +184,7 @@ func TestForeignTextIsOneBoundedLine(t *testing.T) {
 		resp.Body.Close()
 		check := func(s string) {
 			require.LessOrEqual(t, len(s), 510)
-			require.False(t, strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }), "%q", s)
+			require.False(t, strings.ContainsFunc(s, isControl), "%q", s)
 		}
 		require.Len(t, report.Attempts(), 3)
 		for _, a := range report.Attempts() {

@@ -21,7 +21,7 @@ func (c *call) fault(err error) Reason {
 		return ReasonCanceled
 	case c.body.err() != nil:
 		return ReasonBodyFailed
-	case isGivenUp(err):
+	case fromTransport(err):
 		return ReasonAlreadyRetried
 	case !isFieldValue(c.key.add), !sendable(c.req, err):
 		return ReasonInvalidRequest

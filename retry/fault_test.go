@@ -147,9 +147,12 @@ func TestBodyOfTheRightLengthIsNoFault(t *testing.T) {
 func TestBodyThatFailsIsNotTheHostsFault(t *testing.T) {
 	t.Parallel()
 	server(t, flaky(0), func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
-		disk := errors.New("disk on fire")
+		disk := errors.New("disk failure")
 		for range 30 {
-			for _, getBody := range []func() (io.ReadCloser, error){nil, func() (io.ReadCloser, error) { return io.NopCloser(failing{disk}), nil }} {
+			for _, getBody := range []func() (io.ReadCloser, error){
+				nil,
+				func() (io.ReadCloser, error) { return io.NopCloser(failing{disk}), nil },
+			} {
 				ctx, report := retry.WithReport(t.Context())
 				req := request(t, "POST", s.URL, io.MultiReader(strings.NewReader("x"), failing{disk})).WithContext(ctx)
 				req.GetBody = getBody

@@ -104,13 +104,14 @@ func TestStreamedErrorIsReturnedWithItsHeader(t *testing.T) {
 	}
 }
 
-// owned is a response body that notices when somebody else uses it after it was returned.
+// owned is a response body that notices when others than its caller use it after it was
+// returned.
 type owned struct {
 	io.Reader
 	pause    time.Duration
 	returned atomic.Bool
 	byCaller atomic.Bool // the caller is in Read or Close
-	touched  atomic.Bool // it was used by somebody else after it was returned
+	touched  atomic.Bool // others used it after it was returned
 	reading  atomic.Int32
 	closes   atomic.Int32
 }
@@ -245,8 +246,8 @@ func TestReturnedResponseIsTheCallersAlone(t *testing.T) {
 	}
 }
 
-// Callers of many kinds, for the race detector: with trailers, streams, bodies that are not read to
-// the end, and a ReverseProxy, over HTTP/1 and HTTP/2.
+// Callers of many kinds, for the race detector: with trailers, streams, bodies that are
+// not read to the end, and a ReverseProxy, over HTTP/1 and HTTP/2.
 func TestResponsesInAReverseProxy(t *testing.T) {
 	t.Parallel()
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -25,7 +25,7 @@ func after(t *testing.T, tr *retry.Transport, url, key string) time.Duration {
 	return time.Since(start)
 }
 
-func limited(code string) func(*http.Request) (*http.Response, error) {
+func limited(code string) baseFunc {
 	return func(*http.Request) (*http.Response, error) {
 		return answer(429, errorBody(code), "Content-Type: application/json", "Retry-After: 30"), nil
 	}
@@ -35,7 +35,7 @@ func TestHoldHost(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name  string
-		first func(*http.Request) (*http.Response, error)
+		first baseFunc
 		hold  bool
 		want  time.Duration // how long another request waits
 	}{

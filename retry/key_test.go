@@ -62,7 +62,7 @@ func TestKeysAndRetriesOfEachMethod(t *testing.T) {
 		{name: "caller's keys only: in the header", method: "POST", keys: retry.KeysCallerOnly, header: header{"Idempotency-Key": {"k"}}, sent: "k", attempts: 3},
 		{name: "caller's keys only: in the context", method: "POST", keys: retry.KeysCallerOnly, ctx: withKey("ctx"), sent: "ctx", attempts: 3},
 	} {
-		for name, answer := range map[string]func(*http.Request) (*http.Response, error){"503": status(503), "broken": fails(errBroken)} {
+		for name, answer := range map[string]baseFunc{"503": status(503), "broken": fails(errBroken)} {
 			synctest.Test(t, func(t *testing.T) {
 				base := scripted(answer)
 				tr := transport(base)

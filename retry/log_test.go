@@ -21,18 +21,18 @@ func TestLogOfACall(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		name    string
-		answers []func(*http.Request) (*http.Response, error)
+		answers []baseFunc
 		want    string
 	}{
-		{"a success is silent", []func(*http.Request) (*http.Response, error){status(200)}, ""},
+		{"a success is silent", []baseFunc{status(200)}, ""},
 		{
-			"a recovery", []func(*http.Request) (*http.Response, error){unavailable, fails(errBroken), status(200)},
+			"a recovery", []baseFunc{unavailable, fails(errBroken), status(200)},
 			`level=INFO msg="retrying request" method=POST host=api.example attempt=1 status=503 code=service_unavailable request_id=req_fromthebody retry_after=2s delay=2s
 level=INFO msg="retrying request" method=POST host=api.example attempt=2 delay=0s error="connection reset by peer"
 `,
 		},
 		{
-			"the request's own fault", []func(*http.Request) (*http.Response, error){
+			"a 404", []baseFunc{
 				func(*http.Request) (*http.Response, error) {
 					return answer(404, errorBody("resource_missing"), "Content-Type: application/json", "Request-Id: req_fromtheheader"), nil
 				},
@@ -41,7 +41,7 @@ level=INFO msg="retrying request" method=POST host=api.example attempt=2 delay=0
 `,
 		},
 		{
-			"a page of a proxy's", []func(*http.Request) (*http.Response, error){status(502, "X-Should-Retry: false", "X-Request-Id: x-1")},
+			"a proxy's 502", []baseFunc{status(502, "X-Should-Retry: false", "X-Request-Id: x-1")},
 			`level=WARN msg="request failed" method=POST host=api.example attempt=1 status=502 request_id=x-1 reason=told-not-to
 `,
 		},

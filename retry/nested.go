@@ -6,29 +6,30 @@ import (
 	"net/http"
 )
 
-// gaveUpKey is the key of the context value that marks a response: see markGivenUp.
-type gaveUpKey struct{}
+// retriedKey is the key of the context value that marks a response: see markRetried.
+type retriedKey struct{}
 
-// markGivenUp marks a response so that another Transport, whose Base is this one, does not
+// markRetried marks a response so that another Transport, whose Base is this one, does not
 // retry it. The mark is a new pointer in the context of resp.Request, where it survives
 // RoundTrippers in between.
-func markGivenUp(resp *http.Response) {
+func markRetried(resp *http.Response) {
 	req := resp.Request
-	resp.Request = req.WithContext(context.WithValue(req.Context(), gaveUpKey{}, new(byte)))
+	resp.Request = req.WithContext(context.WithValue(req.Context(), retriedKey{}, new(byte)))
 }
 
-// givenUp reports whether a Transport further in has marked the response to req. If req has the
-// same mark, it was made of the request of an earlier response, and the mark means nothing.
-func givenUp(resp *http.Response, req *http.Request) bool {
+// alreadyRetried reports whether a Transport further in has marked the response to req. If
+// req has the same mark, it comes from the request of an earlier response, and the mark
+// means nothing.
+func alreadyRetried(resp *http.Response, req *http.Request) bool {
 	if resp.Request == nil {
 		return false
 	}
-	mark := resp.Request.Context().Value(gaveUpKey{})
-	return mark != nil && mark != req.Context().Value(gaveUpKey{})
+	mark := resp.Request.Context().Value(retriedKey{})
+	return mark != nil && mark != req.Context().Value(retriedKey{})
 }
 
-// isGivenUp reports whether err is the error of a Transport further in.
-func isGivenUp(err error) bool {
+// fromTransport reports whether err is the error of a Transport.
+func fromTransport(err error) bool {
 	_, ok := errors.AsType[*Error](err)
 	return ok
 }

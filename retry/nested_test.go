@@ -28,7 +28,7 @@ func TestNestedTransportsDoNotMultiplyAttempts(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name     string
-		answer   func(*http.Request) (*http.Response, error)
+		answer   baseFunc
 		inner    *retry.Policy
 		attempts int
 		reason   retry.Reason

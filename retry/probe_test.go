@@ -17,8 +17,8 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// open returns a transport whose circuit is open, and whose next attempt is a probe. Its base is
-// *next.
+// open returns a transport whose circuit is open, and whose next attempt is a probe. Its
+// base is *next.
 func open(t *testing.T, b *retry.Breaker, next *http.RoundTripper) *retry.Transport {
 	failing := true
 	tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
@@ -165,7 +165,7 @@ func TestProbeAnsweredWith404ClosesTheCircuit(t *testing.T) {
 
 func TestHungProbeDelaysNothing(t *testing.T) {
 	t.Parallel()
-	for name, late := range map[string]func(*http.Request) (*http.Response, error){
+	for name, late := range map[string]baseFunc{
 		"success": status(200),
 		"failure": fails(errBroken),
 	} {
@@ -217,7 +217,7 @@ func TestHostThatHangsGetsOneProbePerInterval(t *testing.T) {
 
 func TestHostThatAnswersSlowlyClosesTheCircuit(t *testing.T) {
 	t.Parallel()
-	for name, others := range map[string]func(*http.Request) (*http.Response, error){
+	for name, others := range map[string]baseFunc{
 		"slowly too":          func(*http.Request) (*http.Response, error) { time.Sleep(3 * time.Second); return answer(200, ""), nil },
 		"with failures":       fails(errBroken),
 		"with a 429":          status(429),

@@ -79,7 +79,8 @@ func TestRecordedStreamContinuesAfterTheFirstAttempt(t *testing.T) {
 func TestBlockedReadDoesNotDelayACanceledCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		// Like net/http's HTTP/2, this base reads in another goroutine, and closes the body at the end.
+		// Like net/http's HTTP/2, this base reads in another goroutine, and closes the
+		// body at the end.
 		var reading sync.WaitGroup
 		base := baseFunc(func(r *http.Request) (*http.Response, error) {
 			reading.Go(func() { _, _ = io.Copy(io.Discard, r.Body) })

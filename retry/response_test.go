@@ -18,7 +18,8 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// counting counts the connections of a transport: those that were made, and those that are open.
+// counting counts the connections of a transport: those that were made, and those that are
+// open.
 func counting(tr *http.Transport) (dialed, open *atomic.Int32) {
 	dialed, open = new(atomic.Int32), new(atomic.Int32)
 	dial := tr.DialContext

@@ -10,7 +10,7 @@ import (
 )
 
 // next returns the request of the next attempt. It is the caller's own if nothing about it
-// has to change, so a read is not copied.
+// must change, so a read is not copied.
 func (c *call) next() *http.Request {
 	body := c.body.next()
 	if c.key.add == "" && body == nil {

@@ -13,14 +13,15 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// A server may fail a stream in many ways. With a key the write is repeated after all of them; without one, after those alone
-// that say that it was not processed (RFC 9113, sections 6.8 and 8.7), which net/http itself repeats.
-func TestAWriteOverHTTP2(t *testing.T) {
+// With a key, a write is retried however its stream fails. Without a key, it is sent again
+// only if the server reports that it did not process the stream (RFC 9113, sections 6.8
+// and 8.7): net/http does that itself.
+func TestRetryOfAWriteAfterAFailedStream(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name      string
 		fault     func(stream)
-		processed bool // as far as the client can know
+		processed bool // perhaps
 	}{
 		{"REFUSED_STREAM", reset(http2.ErrCodeRefusedStream), false},
 		{"GOAWAY before the stream", goAway(none, http2.ErrCodeNo), false},
@@ -29,7 +30,7 @@ func TestAWriteOverHTTP2(t *testing.T) {
 		{"INTERNAL_ERROR", reset(http2.ErrCodeInternal), true},
 		{"CANCEL", reset(http2.ErrCodeCancel), true},
 		{"ENHANCE_YOUR_CALM", reset(http2.ErrCodeEnhanceYourCalm), true},
-		{"a connection that ends", hangUp, true},
+		{"closed connection", hangUp, true},
 		{"503", answer("503"), true},
 	} {
 		for _, keys := range []retry.Keys{retry.KeysGenerated, retry.KeysCallerOnly} {
@@ -38,13 +39,12 @@ func TestAWriteOverHTTP2(t *testing.T) {
 				tr := &retry.Transport{
 					Base: s.transport(t), Policy: &retry.Policy{Keys: keys}, Logger: slog.New(slog.DiscardHandler),
 				}
-				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://api.example/v1/charges", strings.NewReader("charge"))
+				req, err := http.NewRequest(http.MethodPost, "http://api.example/v1/charges", strings.NewReader("charge"))
 				require.NoError(t, err)
 
 				resp, err := tr.RoundTrip(req)
 
-				again := keys == retry.KeysGenerated || !tc.processed
-				if again {
+				if keys == retry.KeysGenerated || !tc.processed {
 					require.NoError(t, err, tc.name)
 					require.Equal(t, http.StatusCreated, resp.StatusCode, tc.name)
 					require.Len(t, s.requests, 2, tc.name)

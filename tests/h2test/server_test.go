@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { leakcheck.Main(m) }
 
-// stream is a request that has arrived whole.
+// stream is a request that has arrived completely.
 type stream struct {
 	conn *conn
 	id   uint32
@@ -25,14 +25,15 @@ type stream struct {
 	body string
 }
 
-// conn is a connection as the server sees it.
+// conn is the server's side of a connection.
 type conn struct {
 	*outbox
 	framer *http2.Framer
 }
 
-// outbox writes to a pipe, which has no buffer, in the background, and closes it when all is written: a server that waited for
-// the client to read, while the client waits for it, would wait for ever. It is written to and closed by one goroutine.
+// outbox writes to a pipe in the background, and closes it when everything is written. A
+// pipe has no buffer: if the server waited for the client to read, both could wait for
+// each other forever.
 type outbox struct {
 	conn   net.Conn
 	frames chan []byte
@@ -61,7 +62,8 @@ func (o *outbox) send() {
 	o.conn.Close()
 }
 
-// server answers the n-th request with the n-th step of its script, the last step for ever, over any number of connections.
+// server answers the n-th request with the n-th step of its script, and all later ones
+// with the last step, over any number of connections.
 type server struct {
 	script []func(stream)
 
@@ -71,7 +73,7 @@ type server struct {
 	serving  sync.WaitGroup
 }
 
-// transport is net/http's, with HTTP/2 only, over connections to the server in memory.
+// transport returns an http.Transport for HTTP/2 over connections in memory to the server.
 func (s *server) transport(t *testing.T) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
@@ -112,11 +114,7 @@ func (s *server) serve(in io.Reader, c *conn) {
 	if c.framer.WriteSettings() != nil {
 		return
 	}
-	var (
-		header bytes.Buffer
-		keys   = make(map[uint32]string)
-		bodies = make(map[uint32]string)
-	)
+	keys, bodies := make(map[uint32]string), make(map[uint32]string) // by stream
 	decoder := hpack.NewDecoder(4096, nil)
 	for {
 		frame, err := c.framer.ReadFrame()
@@ -131,9 +129,7 @@ func (s *server) serve(in io.Reader, c *conn) {
 			}
 			continue
 		case *http2.HeadersFrame:
-			header.Reset()
-			header.Write(f.HeaderBlockFragment())
-			fields, err := decoder.DecodeFull(header.Bytes())
+			fields, err := decoder.DecodeFull(f.HeaderBlockFragment())
 			if err != nil {
 				return
 			}
@@ -178,7 +174,7 @@ func reset(code http2.ErrCode) func(stream) {
 	return func(st stream) { _ = st.conn.framer.WriteRSTStream(st.id, code) }
 }
 
-// goAway says that streams after last were not processed, and closes.
+// goAway reports that streams after last were not processed, and closes the connection.
 func goAway(last func(stream) uint32, code http2.ErrCode) func(stream) {
 	return func(st stream) {
 		_ = st.conn.framer.WriteGoAway(last(st), code, nil)
