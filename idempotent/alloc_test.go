@@ -30,5 +30,5 @@ func TestAllocOfAFirstRun(t *testing.T) {
 		i++
 	})
 	t.Logf("first run, 1 KiB: %.0f allocations", n)
-	require.LessOrEqual(t, n, 37.0)
+	require.LessOrEqual(t, n, 38.0)
 }

@@ -15,7 +15,8 @@ var (
 		"and so read its body: put that layer inside of this middleware")
 )
 
-// requestBody is the body of a request with a key. Until it is loaded, reads come from the client.
+// requestBody is the body of a request with a key. Until it is loaded, reads come from the
+// client.
 type requestBody struct {
 	client io.ReadCloser
 	limit  int64 // of load; negative means none
@@ -46,8 +47,8 @@ func (b *requestBody) load() ([]byte, error) {
 	if b.limit >= 0 && b.length > b.limit {
 		return nil, apierror.RequestTooLarge(b.limit)
 	}
-	// There is room for the announced length and one byte to see the end, but only for a little of
-	// it before it arrives.
+	// There is room for the announced length and one byte to see the end, but only for a
+	// little of it before it arrives.
 	size := int64(512)
 	if b.length > 0 {
 		size = min(b.length, 16<<10) + 1
@@ -112,8 +113,8 @@ func (b *requestBody) Close() error {
 	return b.client.Close()
 }
 
-// reader returns the body for the handler. It is http.NoBody if the client's is, because handlers
-// compare it.
+// reader returns the body for the handler. It is http.NoBody if the client's is, because
+// handlers compare it.
 func (b *requestBody) reader() io.ReadCloser {
 	if b.client == http.NoBody {
 		return b.client

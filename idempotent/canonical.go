@@ -12,13 +12,13 @@ import (
 	"github.com/seawall-go/seawall/internal/mediatype"
 )
 
-// FingerprintJSON is a [FingerprintFunc] for JSON. Two requests are the same if their bodies differ
-// only in white space and in the order of an object's members. Strings and numbers are compared as
-// they are written: 1 and 1.0 differ.
+// FingerprintJSON is a [FingerprintFunc] for JSON. Two requests are the same if their bodies
+// differ only in white space and in the order of an object's members. Strings and numbers are
+// compared as they are written: 1 and 1.0 differ.
 //
 // A body is compared byte for byte if it is not valid JSON, or if its media type is neither
-// application/json nor +json. So is a body that parsers read differently: one with an escape in a
-// name, or with two names in one object that are equal or differ only in case.
+// application/json nor +json. So is a body that parsers read differently: one with an escape
+// in a name, or with two names in one object that are equal or differ only in case.
 func FingerprintJSON(r *http.Request, body func() ([]byte, error)) (Fingerprint, error) {
 	b, err := body()
 	if err != nil {
@@ -32,9 +32,9 @@ func FingerprintJSON(r *http.Request, body func() ([]byte, error)) (Fingerprint,
 	return FingerprintOf(r, b), nil
 }
 
-// canonicalJSON returns the same bytes for all spellings of a document, and different bytes for
-// different documents. It replaces each object by the hash of its sorted members, so that the work
-// is linear for any depth. It reports false if b is not JSON or is ambiguous.
+// canonicalJSON returns the same bytes for all spellings of a document, and different bytes
+// for different documents. It replaces each object by the hash of its sorted members, so that
+// the work is linear for any depth. It reports false if b is not JSON or is ambiguous.
 func canonicalJSON(b []byte) ([]byte, bool) {
 	var compact bytes.Buffer
 	if json.Compact(&compact, b) != nil {
@@ -48,8 +48,8 @@ func canonicalJSON(b []byte) ([]byte, bool) {
 // canonicalizer reads valid, compact JSON.
 type canonicalizer struct {
 	in []byte
-	// ambiguous is set if some parsers take two names for equal and others do not. The meaning of
-	// such members can depend on their order.
+	// ambiguous is set if some parsers take two names for equal and others do not. The
+	// meaning of such members can depend on their order.
 	ambiguous bool
 }
 
@@ -105,8 +105,8 @@ func (c *canonicalizer) members() [32]byte {
 	return hashOf(nil, parts...)
 }
 
-// foldName returns the same text for all names from which encoding/json may set the same struct
-// field: it ignores case and replaces invalid UTF-8.
+// foldName returns the same text for all names from which encoding/json may set the same
+// struct field: it ignores case and replaces invalid UTF-8.
 func foldName(name []byte) string {
 	return strings.Map(func(r rune) rune {
 		for {

@@ -10,18 +10,19 @@ import (
 	"time"
 )
 
-// capture is the ResponseWriter of a handler with a key. The handler changes the header of the
-// writer below, as it would without a key. The body is held back until the response is recorded.
+// capture is the ResponseWriter of a handler with a key. The handler changes the header of
+// the writer below, as it would without a key. The body is held back until the response is
+// recorded.
 //
-// A response that is not kept (over the limit, or streamed) is sent as it is written, from the
-// moment that this is known and recorded.
+// A response that is not kept (over the limit, or streamed) is sent as it is written, from
+// the moment that this is known and recorded.
 type capture struct {
 	w      http.ResponseWriter
 	before http.Header // what outer layers had set
 	limit  int         // of the body; negative means none
-	// streams reports whether to send the response as it is written. beforeOpen is called once
-	// before the first byte of a response that is not kept is sent, and its error stops the
-	// response. If they are nil, nothing is sent before the handler returns.
+	// streams reports whether to send the response as it is written. beforeOpen is called
+	// once before the first byte of a response that is not kept is sent, and its error stops
+	// the response. If they are nil, nothing is sent before the handler returns.
 	streams    func() bool
 	beforeOpen func() error
 
@@ -64,7 +65,8 @@ func (c *capture) WriteHeader(status int) {
 	}
 }
 
-// contentLength returns the Content-Length as net/http reads it. It is negative if there is none.
+// contentLength returns the Content-Length as net/http reads it. It is negative if there is
+// none.
 func contentLength(h http.Header) int64 {
 	if declared := h.Get("Content-Length"); declared != "" {
 		if length, err := strconv.ParseInt(declared, 10, 64); err == nil {
@@ -89,8 +91,8 @@ func (c *capture) Write(p []byte) (int, error) {
 // WriteString makes the writer an io.StringWriter, as net/http's writers are.
 func (c *capture) WriteString(s string) (int, error) { return c.Write([]byte(s)) }
 
-// prepare is called before n bytes of the body are written. It sends the response if it is not to
-// be held back any longer.
+// prepare is called before n bytes of the body are written. It sends the response if it is
+// not to be held back any longer.
 func (c *capture) prepare(n int) error {
 	if c.status == 0 {
 		c.WriteHeader(http.StatusOK)
@@ -126,8 +128,8 @@ func (c *capture) open() {
 	}
 }
 
-// send sends the header as it was when the handler wrote it, and the body that was held back. Then
-// it repeats what the handler has done to the header since, such as setting trailers.
+// send sends the header as it was when the handler wrote it, and the body that was held back.
+// Then it repeats what the handler has done to the header since, such as setting trailers.
 func (c *capture) send() (err error) {
 	h := c.w.Header()
 	now := maps.Clone(h)
@@ -178,8 +180,8 @@ func (c *capture) FlushError() error {
 	return nil
 }
 
-// There is no Unwrap, because a handler could write past the record. Deadlines and full duplex are
-// about the connection, so they can be set.
+// There is no Unwrap, because a handler could write past the record. Deadlines and full
+// duplex are about the connection, so they can be set.
 
 func (c *capture) SetReadDeadline(t time.Time) error {
 	return http.NewResponseController(c.w).SetReadDeadline(t)
@@ -193,9 +195,9 @@ func (c *capture) EnableFullDuplex() error {
 	return http.NewResponseController(c.w).EnableFullDuplex()
 }
 
-// Rewind discards what was written, and reports false if a part of it was sent. The header stays as
-// the handler has left it. Package apierror calls it before it writes an error in place of a
-// response that has begun.
+// Rewind discards what was written, and reports false if a part of it was sent. The header
+// stays as the handler has left it. Package apierror calls it before it writes an error in
+// place of a response that has begun.
 func (c *capture) Rewind() bool {
 	if c.through || c.err != nil && !errors.Is(c.err, errTooLarge) && !errors.Is(c.err, ErrLeaseLost) {
 		return false
@@ -210,8 +212,8 @@ func (c *capture) Rewind() bool {
 // restoreHeader undoes what the handler did to the header of a response that was not sent.
 func (c *capture) restoreHeader() { replace(c.w.Header(), c.before) }
 
-// close ends the response after the handler has returned. It reports whether the response is as
-// long as its Content-Length.
+// close ends the response after the handler has returned. It reports whether the response is
+// as long as its Content-Length.
 func (c *capture) close() (whole bool) {
 	if c.status == 0 {
 		c.WriteHeader(http.StatusOK)

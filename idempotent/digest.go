@@ -37,16 +37,17 @@ var errDigestSyntax = errors.New(
 	"idempotent: the Content-Digest is not a dictionary, or one of its digests is malformed")
 
 // FingerprintDigest is a [FingerprintFunc] for uploads. Two requests are the same if their
-// Content-Digest fields (RFC 9530) have the same sha-512 digest or, if there is none, the same
-// sha-256 digest.
+// Content-Digest fields (RFC 9530) have the same sha-512 digest or, if there is none, the
+// same sha-256 digest.
 //
 // The handler reads the body directly from the client: it is not held in memory, and
-// [Options].MaxBody does not bound it. If the body does not match its digest, the handler reads an
-// error in place of io.EOF, and nothing is recorded. It should return the error as it is: 400
-// parameter_invalid. A handler that does not read to the end does not notice a mismatch.
+// [Options].MaxBody does not bound it. If the body does not match its digest, the handler
+// reads an error in place of io.EOF, and nothing is recorded. It should return the error as
+// it is: 400 parameter_invalid. A handler that does not read to the end does not notice a
+// mismatch.
 //
-// A malformed field is answered 400 parameter_invalid. If there is no field, or if it has other
-// algorithms only, bodies are compared byte for byte.
+// A malformed field is answered 400 parameter_invalid. If there is no field, or if it has
+// other algorithms only, bodies are compared byte for byte.
 func FingerprintDigest(r *http.Request, body func() ([]byte, error)) (Fingerprint, error) {
 	d, err := parseDigest(r.Header.Values(headerDigest))
 	if err != nil {
@@ -60,9 +61,9 @@ func FingerprintDigest(r *http.Request, body func() ([]byte, error)) (Fingerprin
 	return fingerprintOf(r, d.algorithm, d.want), nil
 }
 
-// parseDigest parses the lines of a Content-Digest field, which together are one dictionary. If two
-// members have the same key, the last one counts (RFC 8941, section 3.2). It returns nil if no
-// algorithm is known.
+// parseDigest parses the lines of a Content-Digest field, which together are one dictionary.
+// If two members have the same key, the last one counts (RFC 8941, section 3.2). It returns
+// nil if no algorithm is known.
 func parseDigest(lines []string) (*digestReader, error) {
 	digests := make(map[string][]byte)
 	ok := parseDictionary(strings.Join(lines, ","), func(key string, value []byte) {
@@ -102,8 +103,8 @@ func (d *digestReader) Read(p []byte) (int, error) {
 	n, err := d.body.Read(p)
 	d.hash.Write(p[:n])
 	d.left -= int64(n)
-	// The digest is checked at the last byte and not only at the end, because a handler that knows
-	// the length may stop there.
+	// The digest is checked at the last byte and not only at the end, because a handler that
+	// knows the length may stop there.
 	if (err == io.EOF || err == nil && d.left == 0 && n > 0) && !bytes.Equal(d.hash.Sum(nil), d.want) {
 		return 0, errDigest
 	}

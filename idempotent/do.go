@@ -13,14 +13,14 @@ import (
 
 // A Call names what a [Do] does.
 type Call struct {
-	// Principal is the authenticated caller to whom the key belongs. Two principals never see each
-	// other's keys. It must not be empty. See [GlobalPrincipal].
+	// Principal is the authenticated caller to whom the key belongs. Two principals never see
+	// each other's keys. It must not be empty. See [GlobalPrincipal].
 	Principal string
 	// Key is the caller's key, 1 to 255 bytes of any kind. It should be unpredictable.
 	Key string
-	// Fingerprint is a hash of everything that is asked for, such as sha256.Sum256(message). A call
-	// with the same key and another fingerprint is a conflict. If zero, calls with the same key are
-	// the same.
+	// Fingerprint is a hash of everything that is asked for, such as sha256.Sum256(message).
+	// A call with the same key and another fingerprint is a conflict. If zero, calls with the
+	// same key are the same.
 	Fingerprint Fingerprint
 	// Codec encodes the value for the store. If nil, encoding/json does.
 	Codec Codec
@@ -37,35 +37,37 @@ type jsonCodec struct{}
 func (jsonCodec) Marshal(v any) ([]byte, error)      { return json.Marshal(v) }
 func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
 
-// Do calls f once for a key. Called again with the same key and fingerprint within the retention,
-// it returns what f returned. It is for work that is not an http.Handler: a tool call, an RPC, a
-// message of a queue, a job.
+// Do calls f once for a key. Called again with the same key and fingerprint within the
+// retention, it returns what f returned. It is for work that is not an http.Handler: a tool
+// call, an RPC, a message of a queue, a job.
 //
 //	call := idempotent.Call{Principal: account, Key: id, Fingerprint: fingerprint}
 //	receipt, err := idempotent.Do(ctx, guard, call, func(ctx context.Context) (Receipt, error) {
 //		return charge(ctx, order)
 //	})
 //
-// Do records the value if f returns a nil error. It also records an error with a code of package
-// apierror if [Options].Keep reports true for its status; that comes back as an equal
-// *apierror.Error without its cause. Any other error frees the key, or leaves the outcome unknown
-// after [BeginEffect]. With the JSON codec, unexported fields of a value are lost. A value that
-// cannot be encoded or is over [Options].MaxResponse is returned once and not kept.
+// Do records the value if f returns a nil error. It also records an error with a code of
+// package apierror if [Options].Keep reports true for its status; that comes back as an equal
+// *apierror.Error without its cause. Any other error frees the key, or leaves the outcome
+// unknown after [BeginEffect]. With the JSON codec, unexported fields of a value are lost. A
+// value that cannot be encoded or is over [Options].MaxResponse is returned once and not
+// kept.
 //
 // A call that does not run f returns an *apierror.Error with one of the codes
 // idempotency_conflict, idempotency_in_progress, idempotency_outcome_unknown,
-// idempotency_response_unavailable, rate_limit_exceeded and service_unavailable, or api_error if
-// the recorded value cannot be decoded as a T. If ctx ends before the call is decided, Do returns
-// ctx.Err().
+// idempotency_response_unavailable, rate_limit_exceeded and service_unavailable, or api_error
+// if the recorded value cannot be decoded as a T. If ctx ends before the call is decided, Do
+// returns ctx.Err().
 //
-// The context of f is for [BeginEffect], [Attempt] and [DerivedKey]. It ends with ctx, and after
-// [Options].MaxRun. Use context.WithoutCancel for work that must go on after its caller has left.
+// The context of f is for [BeginEffect], [Attempt] and [DerivedKey]. It ends with ctx, and
+// after [Options].MaxRun. Use context.WithoutCancel for work that must go on after its caller
+// has left.
 //
 // Do must not be called with the key and fingerprint of a call that it is part of, because it
 // would wait for itself.
 //
-// To settle the record of a Do with a [Resolver], use a [Response] with the status 200 and the
-// encoded value as its body.
+// To settle the record of a Do with a [Resolver], use a [Response] with the status 200 and
+// the encoded value as its body.
 func Do[T any](ctx context.Context, g *Guard, c Call, f func(context.Context) (T, error)) (T, error) {
 	t := &function[T]{f: f, codec: c.Codec}
 	if t.codec == nil {
@@ -155,8 +157,8 @@ func (t *function[T]) run(n *run) Completion {
 	return n.encoded(status, body, err)
 }
 
-// encoded returns the completion of a run whose value or error is encoded in body. A status of 400
-// or more marks an error.
+// encoded returns the completion of a run whose value or error is encoded in body. A status
+// of 400 or more marks an error.
 func (n *run) encoded(status int, body []byte, err error) Completion {
 	n.event.Status = status
 	if err != nil { // f has run, and must not run again
@@ -196,8 +198,8 @@ func (t *function[T]) decode(k *call, response []byte) (v T, recorded, err error
 	return v, recorded, err
 }
 
-// guarded calls a codec. A panic of the codec is returned as an error, because f has run and must
-// not run again.
+// guarded calls a codec. A panic of the codec is returned as an error, because f has run and
+// must not run again.
 func guarded(op func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -7,14 +7,15 @@ import (
 	"fmt"
 )
 
-// BeginEffect marks the point of no return. Call it right before an effect outside of the store's
-// own transaction, such as a charge, a mail or a transfer. After it has returned nil, the effect
-// happens at most once: if the run then fails or its process crashes, a retry is answered 409
-// idempotency_outcome_unknown and does not run until a [Resolver] has settled the record.
+// BeginEffect marks the point of no return. Call it right before an effect outside of the
+// store's own transaction, such as a charge, a mail or a transfer. After it has returned nil,
+// the effect happens at most once: if the run then fails or its process crashes, a retry is
+// answered 409 idempotency_outcome_unknown and does not run until a [Resolver] has settled
+// the record.
 //
-// If BeginEffect returns an error, the effect must not begin. A handler returns the error as it
-// is: 503 service_unavailable. A second call changes nothing. Without a key BeginEffect returns
-// nil and guarantees nothing. With an [Executor] it returns an error that matches
+// If BeginEffect returns an error, the effect must not begin. A handler returns the error as
+// it is: 503 service_unavailable. A second call changes nothing. Without a key BeginEffect
+// returns nil and guarantees nothing. With an [Executor] it returns an error that matches
 // errors.ErrUnsupported.
 func BeginEffect(ctx context.Context) error {
 	if n := runFrom(ctx); n != nil {
@@ -23,9 +24,10 @@ func BeginEffect(ctx context.Context) error {
 	return nil
 }
 
-// BeginEffectWith is like [BeginEffect], but calls begin instead of the store's BeginEffect. It is
-// for packages of stores that make the mark a part of the handler's business transaction, so that
-// the effect has begun exactly if the transaction commits. Without a key, begin is not called.
+// BeginEffectWith is like [BeginEffect], but calls begin instead of the store's BeginEffect.
+// It is for packages of stores that make the mark a part of the handler's business
+// transaction, so that the effect has begun exactly if the transaction commits. Without a
+// key, begin is not called.
 func BeginEffectWith(ctx context.Context, begin func(context.Context, Owner) error) error {
 	n := runFrom(ctx)
 	if n == nil {
@@ -37,9 +39,9 @@ func BeginEffectWith(ctx context.Context, begin func(context.Context, Owner) err
 	return n.beginEffect(ctx, begin)
 }
 
-// OwnerOf returns the owner under which a handler runs. It reports false without a key. It is for
-// packages of stores that finish the record in the handler's business transaction, and for
-// services that keep the ID of the record.
+// OwnerOf returns the owner under which a handler runs. It reports false without a key. It is
+// for packages of stores that finish the record in the handler's business transaction, and
+// for services that keep the ID of the record.
 func OwnerOf(ctx context.Context) (Owner, bool) {
 	if n := runFrom(ctx); n != nil {
 		return n.owner(), true
@@ -47,10 +49,10 @@ func OwnerOf(ctx context.Context) (Owner, bool) {
 	return Owner{}, false
 }
 
-// Forget frees the key: the response is sent and not kept, whatever its status, and a retry runs
-// again. Call it if nothing was done. After [BeginEffect] it means that the effect did not happen,
-// and a later BeginEffect cancels it. Forget does nothing without a key, or once a response that is
-// not kept is being sent.
+// Forget frees the key: the response is sent and not kept, whatever its status, and a retry
+// runs again. Call it if nothing was done. After [BeginEffect] it means that the effect did
+// not happen, and a later BeginEffect cancels it. Forget does nothing without a key, or once
+// a response that is not kept is being sent.
 func Forget(ctx context.Context) {
 	if n := runFrom(ctx); n != nil {
 		n.mu.Lock()
@@ -59,9 +61,9 @@ func Forget(ctx context.Context) {
 	}
 }
 
-// Attempt returns the number of this run for its key. It is 1 for the first run, and higher if
-// earlier ones were cut off by a crash or a lost lease, so that a handler can look for what they
-// left. It is 0 without a key.
+// Attempt returns the number of this run for its key. It is 1 for the first run, and higher
+// if earlier ones were cut off by a crash or a lost lease, so that a handler can look for
+// what they left. It is 0 without a key.
 func Attempt(ctx context.Context) int {
 	if n := runFrom(ctx); n != nil {
 		return n.attempt
@@ -69,9 +71,9 @@ func Attempt(ctx context.Context) int {
 	return 0
 }
 
-// DerivedKey returns an idempotency key for a call to another service: 32 characters, the same in
-// every attempt for this key, and different for every name. It does not disclose the client's
-// key. It is empty without a key.
+// DerivedKey returns an idempotency key for a call to another service: 32 characters, the
+// same in every attempt for this key, and different for every name. It does not disclose the
+// client's key. It is empty without a key.
 func DerivedKey(ctx context.Context, name string) string {
 	n := runFrom(ctx)
 	if n == nil {
@@ -82,9 +84,9 @@ func DerivedKey(ctx context.Context, name string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:24])
 }
 
-// Stream sends the response as it is written, instead of after it is recorded, for a response that
-// cannot wait, such as server-sent events. Call it before the first write. The response is not
-// kept: a retry is answered 409 idempotency_response_unavailable.
+// Stream sends the response as it is written, instead of after it is recorded, for a response
+// that cannot wait, such as server-sent events. Call it before the first write. The response
+// is not kept: a retry is answered 409 idempotency_response_unavailable.
 //
 // The handler's context then also ends when the client leaves. A Stack's Timeout ends it too,
 // unless its NoTimeout exempts the route. Stream does nothing without a key, or with an
@@ -104,8 +106,9 @@ func Stream(ctx context.Context) {
 
 var errLate = errors.New("idempotent: BeginEffect was called after the run had ended")
 
-// beginEffect counts an effect and marks it with begin. It holds no lock while it waits for begin.
-// The effect counts as begun before the call, and at Finish the store knows whether it was.
+// beginEffect counts an effect and marks it with begin. It holds no lock while it waits for
+// begin. The effect counts as begun before the call, and at Finish the store knows whether it
+// was.
 func (n *run) beginEffect(ctx context.Context, begin func(context.Context, Owner) error) error {
 	if begun, err := n.countEffect(); begun || err != nil {
 		return err
@@ -124,8 +127,8 @@ func (n *run) beginEffect(ctx context.Context, begin func(context.Context, Owner
 	return serviceUnavailable(fmt.Errorf("idempotent: BeginEffect: %w", err))
 }
 
-// countEffect counts an effect that is about to begin. It reports true if none needs to be marked,
-// because the run is recorded already and is never repeated.
+// countEffect counts an effect that is about to begin. It reports true if none needs to be
+// marked, because the run is recorded already and is never repeated.
 func (n *run) countEffect() (begun bool, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

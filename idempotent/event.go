@@ -9,7 +9,8 @@ type Outcome string
 const (
 	// OutcomeExecuted: the response was recorded.
 	OutcomeExecuted Outcome = "executed"
-	// OutcomeNotKept: the response was too large or streamed, or the store had no room for it.
+	// OutcomeNotKept: the response was too large or streamed, or the store had no room for
+	// it.
 	OutcomeNotKept Outcome = "not_kept"
 	// OutcomeReleased: the call failed or could not begin, and the key is free again.
 	OutcomeReleased Outcome = "released"
@@ -17,7 +18,8 @@ const (
 	OutcomeUnknown Outcome = "unknown"
 	// OutcomeUnrecorded: the end of the call could not be recorded.
 	OutcomeUnrecorded Outcome = "unrecorded"
-	// OutcomeBypassed: the call ran without protection because the store failed. See [FailOpen].
+	// OutcomeBypassed: the call ran without protection because the store failed. See
+	// [FailOpen].
 	OutcomeBypassed Outcome = "bypassed"
 )
 
@@ -27,12 +29,13 @@ const (
 	OutcomeReplayed Outcome = "replayed"
 	// OutcomeConflict: 409, the key belongs to a different request.
 	OutcomeConflict Outcome = "conflict"
-	// OutcomeInProgress: 429, the first call was still running after the wait, or too many waited.
+	// OutcomeInProgress: 429, the first call was still running after the wait, or too many
+	// waited.
 	OutcomeInProgress Outcome = "in_progress"
 	// OutcomeLeaderFailed: 503, the first call failed while this one waited.
 	OutcomeLeaderFailed Outcome = "leader_failed"
-	// OutcomeStillUnknown: 409, an earlier call failed after its effect had begun, and its record
-	// was not resolved.
+	// OutcomeStillUnknown: 409, an earlier call failed after its effect had begun, and its
+	// record was not resolved.
 	OutcomeStillUnknown Outcome = "outcome_unknown"
 	// OutcomeUnavailable: 409, an earlier call ran, and its response was not kept.
 	OutcomeUnavailable Outcome = "response_unavailable"
@@ -42,29 +45,30 @@ const (
 	OutcomeStoreFull Outcome = "store_full"
 	// OutcomeOverQuota: 429, the principal's share of the store is used up.
 	OutcomeOverQuota Outcome = "over_quota"
-	// OutcomeRefused: the key, the body or the principal was invalid, and nothing was recorded.
+	// OutcomeRefused: the key, the body or the principal was invalid, and nothing was
+	// recorded.
 	OutcomeRefused Outcome = "refused"
 )
 
-// An Event reports one call with a key after it was decided. The response may not have been sent
-// yet. The event holds no key and no body.
+// An Event reports one call with a key after it was decided. The response may not have been
+// sent yet. The event holds no key and no body.
 type Event struct {
 	Outcome Outcome
 	// ID and Scope are hashes. They are zero if the call was refused before they were known.
 	ID, Scope ID
-	// Attempt is the number of the run: 1 for the first, more after a takeover, and 0 if the call
-	// did not run.
+	// Attempt is the number of the run: 1 for the first, more after a takeover, and 0 if the
+	// call did not run.
 	Attempt int
 	// Waited is the time from the beginning of the call to its run or its answer.
 	Waited time.Duration
-	// Status is that of the handler's or the recorded response, or of the error of a [Do]. It is 0
-	// for a refusal by this package, and if the handler did not return.
+	// Status is that of the handler's or the recorded response, or of the error of a [Do]. It
+	// is 0 for a refusal by this package, and if the handler did not return.
 	Status int
-	// Lost reports whether the call ran and its claim was taken over meanwhile. Outcome is then
-	// what the caller got.
+	// Lost reports whether the call ran and its claim was taken over meanwhile. Outcome is
+	// then what the caller got.
 	Lost bool
-	// Err is the error with which this package answered, the store's error if the call could not
-	// be recorded, or the error that a [Do] returned. It is nil if the handler's own response was
-	// sent.
+	// Err is the error with which this package answered, the store's error if the call could
+	// not be recorded, or the error that a [Do] returned. It is nil if the handler's own
+	// response was sent.
 	Err error
 }

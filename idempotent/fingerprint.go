@@ -7,27 +7,27 @@ import (
 	"strings"
 )
 
-// A FingerprintFunc computes the fingerprint of a request, for [Options].Fingerprint. This package
-// has [FingerprintBody] (the default), [FingerprintJSON], [FingerprintForm], and
+// A FingerprintFunc computes the fingerprint of a request, for [Options].Fingerprint. This
+// package has [FingerprintBody] (the default), [FingerprintJSON], [FingerprintForm], and
 // [FingerprintDigest] for uploads.
 //
-// The function body reads the request's body into memory, at most [Options].MaxBody bytes. It can
-// be called more than once. If it is not called, the handler reads directly from the client, and
-// if that fails, nothing is recorded. A FingerprintFunc must neither read r.Body itself nor change
-// the bytes.
+// The function body reads the request's body into memory, at most [Options].MaxBody bytes. It
+// can be called more than once. If it is not called, the handler reads directly from the
+// client, and if that fails, nothing is recorded. A FingerprintFunc must neither read r.Body
+// itself nor change the bytes.
 //
 // If it returns an error, apierror.Write answers with it and nothing is recorded.
 type FingerprintFunc func(r *http.Request, body func() ([]byte, error)) (Fingerprint, error)
 
-// FingerprintOf returns the fingerprint of a request with the given content in place of its body,
-// for a [FingerprintFunc] of your own. It also covers the method, the escaped path, the raw query
-// and the media type without its parameters.
+// FingerprintOf returns the fingerprint of a request with the given content in place of its
+// body, for a [FingerprintFunc] of your own. It also covers the method, the escaped path, the
+// raw query and the media type without its parameters.
 func FingerprintOf(r *http.Request, content []byte) Fingerprint {
 	return fingerprintOf(r, "", content)
 }
 
-// fingerprintOf is FingerprintOf for content that was derived from the body. The kind keeps it
-// apart from a body with the same bytes.
+// fingerprintOf is FingerprintOf for content that was derived from the body. The kind keeps
+// it apart from a body with the same bytes.
 func fingerprintOf(r *http.Request, kind string, content []byte) Fingerprint {
 	b := make([]byte, 0, 512)
 	b = appendPart(b, r.Method)
@@ -42,8 +42,8 @@ func fingerprintOf(r *http.Request, kind string, content []byte) Fingerprint {
 	return Fingerprint(h.Sum(nil))
 }
 
-// FingerprintBody is a [FingerprintFunc]. Two requests are the same if their bodies are equal byte
-// for byte.
+// FingerprintBody is a [FingerprintFunc]. Two requests are the same if their bodies are equal
+// byte for byte.
 func FingerprintBody(r *http.Request, body func() ([]byte, error)) (Fingerprint, error) {
 	b, err := body()
 	if err != nil {

@@ -2,9 +2,10 @@ package idempotent
 
 import "sync"
 
-// flights is the single flight of this process, before any store is asked. Of the calls with the
-// same ID and fingerprint one leads: it asks the store and runs. The others wait for its result.
-// A call with another fingerprint does not wait, because the store reports a conflict.
+// flights is the single flight of this process, before any store is asked. Of the calls with
+// the same ID and fingerprint one leads: it asks the store and runs. The others wait for its
+// result. A call with another fingerprint does not wait, because the store reports a
+// conflict.
 type flights struct {
 	perKey, perScope, total int // bounds of the waiting calls; 0 means none
 
@@ -27,8 +28,8 @@ type flight struct {
 	result  result        // what the waiting calls are told; set before done is closed
 }
 
-// newFlights returns flights in which at most total calls wait, or any number if total is 0. One
-// scope can have an eighth of the places, and one key a quarter of those.
+// newFlights returns flights in which at most total calls wait, or any number if total is 0.
+// One scope can have an eighth of the places, and one key a quarter of those.
 func newFlights(total int) *flights {
 	fs := &flights{total: total, flying: make(map[flightKey]*flight), scopes: make(map[ID]int)}
 	if total > 0 {
@@ -37,8 +38,8 @@ func newFlights(total int) *flights {
 	return fs
 }
 
-// join returns the flight of a key. A caller that leads must land it, and any other caller waits
-// for its result and must leave it. join returns nil if too many calls wait.
+// join returns the flight of a key. A caller that leads must land it, and any other caller
+// waits for its result and must leave it. join returns nil if too many calls wait.
 func (fs *flights) join(key flightKey, scope ID) (f *flight, leads bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -70,8 +71,8 @@ func (fs *flights) land(f *flight, r result) {
 	close(f.done)
 }
 
-// takePlace takes a place for a leader that waits for another process. It reports false if there
-// is none left.
+// takePlace takes a place for a leader that waits for another process. It reports false if
+// there is none left.
 func (fs *flights) takePlace(scope ID) bool {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -85,7 +86,8 @@ func (fs *flights) freePlace(scope ID) {
 	fs.free(scope)
 }
 
-// take takes one of the places. The zero scope, which all callers share, has no bound of its own.
+// take takes one of the places. The zero scope, which all callers share, has no bound of its
+// own.
 func (fs *flights) take(scope ID) bool {
 	if fs.total > 0 && fs.waiting >= fs.total {
 		return false

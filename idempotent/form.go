@@ -20,8 +20,8 @@ const (
 	maxFormParts = 1000 // the limit of http.Request.ParseMultipartForm
 )
 
-// FingerprintForm is a [FingerprintFunc] for forms. Two requests are the same if they send the same
-// form:
+// FingerprintForm is a [FingerprintFunc] for forms. Two requests are the same if they send
+// the same form:
 //
 //   - application/x-www-form-urlencoded: the same names and values, however they are escaped.
 //   - multipart/form-data (RFC 7578): the same parts, whatever the boundary. Parts are the same if
@@ -29,10 +29,11 @@ const (
 //     ignored.
 //
 // The order of fields with the same name is significant, and that of others is not, as in
-// http.Request.PostForm. If the order of all fields matters to a handler, use [FingerprintBody].
+// http.Request.PostForm. If the order of all fields matters to a handler, use
+// [FingerprintBody].
 //
-// Any other body is compared byte for byte. So is one that cannot be parsed or has more than 1,000
-// parts. The request's form is left for the handler to parse.
+// Any other body is compared byte for byte. So is one that cannot be parsed or has more than
+// 1,000 parts. The request's form is left for the handler to parse.
 func FingerprintForm(r *http.Request, body func() ([]byte, error)) (Fingerprint, error) {
 	b, err := body()
 	if err != nil {
@@ -73,9 +74,9 @@ func canonicalMultipart(b []byte, contentType string) ([]byte, bool) {
 		sum  [sha256.Size]byte
 	}
 	var parts []part
-	// NextRawPart returns io.EOF after the closing boundary, and also for a header that the end of
-	// the input cuts short. The reader cutShort turns the latter into another error. The line break
-	// completes the line of the closing boundary.
+	// NextRawPart returns io.EOF after the closing boundary, and also for a header that the
+	// end of the input cuts short. The reader cutShort turns the latter into another error.
+	// The line break completes the line of the closing boundary.
 	in := io.MultiReader(bytes.NewReader(b), strings.NewReader("\r\n"), cutShort{})
 	form := multipart.NewReader(in, boundary)
 	buf := make([]byte, 4<<10)

@@ -21,8 +21,8 @@ type Guard struct {
 	flights  *flights
 }
 
-// NewGuard returns a guard on a store. If o is nil, the defaults apply. It panics if s is nil,
-// and if options contradict each other or are about HTTP requests.
+// NewGuard returns a guard on a store. If o is nil, the defaults apply. It panics if s is
+// nil, and if options contradict each other or are about HTTP requests.
 func NewGuard(s Store, o *Options) *Guard {
 	if name := o.httpOption(); name != "" {
 		panic("idempotent: NewGuard: Options." + name + " is about HTTP requests")
@@ -47,8 +47,9 @@ func newGuard(s Store, o *Options) *Guard {
 // forever is the lease of a claim that ends with its store, so that nobody needs to renew it.
 const forever = 100 * 365 * 24 * time.Hour
 
-// These steps make up a keyed call. They are in this file and in run.go. The middleware and Do
-// prepare the call and answer with its result: the response of its own run, a replay or a refusal.
+// These steps make up a keyed call. They are in this file and in run.go. The middleware and
+// Do prepare the call and answer with its result: the response of its own run, a replay or a
+// refusal.
 //
 //	do               joins the other calls of this process with the same key and fingerprint
 //	  follow         waits for the call that leads
@@ -59,8 +60,8 @@ const forever = 100 * 365 * 24 * time.Hour
 
 // A task is what a call runs: an http.Handler, or the function of a Do.
 type task interface {
-	// run does the work. It returns StateDone or StateNotKept with the response, or StateAbsent
-	// after a failure. An Executor may call it again.
+	// run does the work. It returns StateDone or StateNotKept with the response, or
+	// StateAbsent after a failure. An Executor may call it again.
 	run(n *run) Completion
 	// dropBody frees what only a run needs. It is called if another call leads.
 	dropBody()
@@ -93,8 +94,8 @@ func (c *call) identify(principal, key string, f Fingerprint) {
 	c.uncanceled = context.WithoutCancel(c.caller)
 }
 
-// do makes the call and returns its result. Of the duplicates in this process one leads, and the
-// others get its result.
+// do makes the call and returns its result. Of the duplicates in this process one leads, and
+// the others get its result.
 func (c *call) do() result {
 	r := c.joinFlight()
 	if c.ran == nil {
@@ -143,9 +144,9 @@ func (c *call) leadFlight(f *flight) result {
 	return r
 }
 
-// lead asks the store until there is a result, and runs the task if the store allows it. The task
-// of a call runs only once: if the claim was lost after the run, and the call gets another one,
-// it only records how its run ended.
+// lead asks the store until there is a result, and runs the task if the store allows it. The
+// task of a call runs only once: if the claim was lost after the run, and the call gets
+// another one, it only records how its run ended.
 func (c *call) lead() result {
 	lost := false
 	for tries := 0; ; tries++ {
@@ -163,8 +164,8 @@ func (c *call) lead() result {
 		case c.executor != nil: // it has run the task
 			return c.resultOfRun(nil)
 		case c.ran == nil && (c.followed || c.waited && d.Attempt == 1):
-			// The call that this one waited for has released the key. If each call that waited
-			// ran now, they would repeat its failure one after another.
+			// The call that this one waited for has released the key. If each call that
+			// waited ran now, they would repeat its failure one after another.
 			c.giveBack(d.Attempt)
 			return result{outcome: OutcomeLeaderFailed}
 		case c.ran == nil:
@@ -209,8 +210,8 @@ func (c *call) newClaim() Claim {
 
 func (c *call) owner() Owner { return Owner{ID: c.event.ID, Token: c.token} }
 
-// giveBack ends a claim under which nothing ran. If that fails, its lease will end. The record of
-// an earlier run stays, with its fingerprint and its attempts.
+// giveBack ends a claim under which nothing ran. If that fails, its lease will end. The
+// record of an earlier run stays, with its fingerprint and its attempts.
 func (c *call) giveBack(attempt int) {
 	_ = c.once(c.uncanceled, c.opt.StoreTimeout, func(ctx context.Context) error {
 		if attempt > 1 {
@@ -232,8 +233,8 @@ func (c *call) timeLeft() time.Duration {
 	return time.Until(c.waitEnds)
 }
 
-// pause waits before the store is asked again, longer after each try. It reports whether there is
-// time left to ask.
+// pause waits before the store is asked again, longer after each try. It reports whether
+// there is time left to ask.
 func (c *call) pause(tries int, leaseLeft time.Duration) bool {
 	left := c.timeLeft()
 	if left <= 0 || c.caller.Err() != nil || !c.flights.takePlace(c.event.Scope) {
@@ -249,8 +250,8 @@ func (c *call) pause(tries int, leaseLeft time.Duration) bool {
 	}
 	ctx, cancel := context.WithTimeout(c.caller, min(d, left))
 	defer cancel()
-	// A Waiter that returned early is not asked twice in a row. Otherwise, one that always returns
-	// immediately would cause a busy loop.
+	// A Waiter that returned early is not asked twice in a row. Otherwise, one that always
+	// returns immediately would cause a busy loop.
 	if c.waiter != nil && !c.woken {
 		c.woken = c.once(ctx, left, func(ctx context.Context) error { return c.waiter.Wait(ctx, c.event.ID) }) == nil
 		if c.woken {

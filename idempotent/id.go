@@ -11,15 +11,15 @@ import (
 	"slices"
 )
 
-// An ID is the key of a record in a store. It is a SHA-256 hash, so that no client's key reaches a
-// store, a log or an event. See [Options.ID].
+// An ID is the key of a record in a store. It is a SHA-256 hash, so that no client's key
+// reaches a store, a log or an event. See [Options.ID].
 type ID [32]byte
 
 // A Token proves ownership of a record. It is 16 random bytes.
 type Token [16]byte
 
-// A Fingerprint is a hash of what makes two requests the same. A request with the same key and
-// another fingerprint is answered 409 idempotency_conflict. See [FingerprintFunc].
+// A Fingerprint is a hash of what makes two requests the same. A request with the same key
+// and another fingerprint is answered 409 idempotency_conflict. See [FingerprintFunc].
 type Fingerprint [32]byte
 
 // NewToken returns a random token from crypto/rand.
@@ -46,16 +46,16 @@ func (t Token) Value() (driver.Value, error) { return t[:], nil }
 // Value implements [driver.Valuer]. It returns bytes, for a column such as bytea or BLOB.
 func (f Fingerprint) Value() (driver.Value, error) { return f[:], nil }
 
-// Scan implements [database/sql.Scanner]. It accepts only what Value returns. After an error, id
-// is unchanged.
+// Scan implements [database/sql.Scanner]. It accepts only what Value returns. After an error,
+// id is unchanged.
 func (id *ID) Scan(src any) error { return scan(id[:], src) }
 
-// Scan implements [database/sql.Scanner]. It accepts only what Value returns. After an error, t
-// is unchanged.
+// Scan implements [database/sql.Scanner]. It accepts only what Value returns. After an error,
+// t is unchanged.
 func (t *Token) Scan(src any) error { return scan(t[:], src) }
 
-// Scan implements [database/sql.Scanner]. It accepts only what Value returns. After an error, f
-// is unchanged.
+// Scan implements [database/sql.Scanner]. It accepts only what Value returns. After an error,
+// f is unchanged.
 func (f *Fingerprint) Scan(src any) error { return scan(f[:], src) }
 
 // MarshalText implements [encoding.TextMarshaler]. It returns the result of String.
@@ -67,16 +67,16 @@ func (t Token) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 // MarshalText implements [encoding.TextMarshaler]. It returns the result of String.
 func (f Fingerprint) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
-// UnmarshalText implements [encoding.TextUnmarshaler]. It accepts what MarshalText returns, in
-// lower or upper case. After an error, id is unchanged.
+// UnmarshalText implements [encoding.TextUnmarshaler]. It accepts what MarshalText returns,
+// in lower or upper case. After an error, id is unchanged.
 func (id *ID) UnmarshalText(text []byte) error { return unhex(id[:], text) }
 
-// UnmarshalText implements [encoding.TextUnmarshaler]. It accepts what MarshalText returns, in
-// lower or upper case. After an error, t is unchanged.
+// UnmarshalText implements [encoding.TextUnmarshaler]. It accepts what MarshalText returns,
+// in lower or upper case. After an error, t is unchanged.
 func (t *Token) UnmarshalText(text []byte) error { return unhex(t[:], text) }
 
-// UnmarshalText implements [encoding.TextUnmarshaler]. It accepts what MarshalText returns, in
-// lower or upper case. After an error, f is unchanged.
+// UnmarshalText implements [encoding.TextUnmarshaler]. It accepts what MarshalText returns,
+// in lower or upper case. After an error, f is unchanged.
 func (f *Fingerprint) UnmarshalText(text []byte) error { return unhex(f[:], text) }
 
 // scan copies the bytes of a column into to. After an error, to is unchanged.
@@ -105,8 +105,9 @@ func unhex(to, text []byte) error {
 	return nil
 }
 
-// hashOf returns the SHA-256 hash of the parts, or their HMAC-SHA-256 if there is a secret. Each
-// part is preceded by its length, so that different lists of parts have different hashes.
+// hashOf returns the SHA-256 hash of the parts, or their HMAC-SHA-256 if there is a secret.
+// Each part is preceded by its length, so that different lists of parts have different
+// hashes.
 func hashOf(secret []byte, parts ...string) [32]byte {
 	b := make([]byte, 0, 512) // stays on the stack for a typical key and principal
 	for _, p := range parts {

@@ -15,10 +15,11 @@ var (
 	errKeyQuotes = errors.New("is not a well-formed quoted string")
 )
 
-// parseKey parses the lines of the Idempotency-Key field. A value that begins with a quote is a
-// String without parameters (RFC 8941, section 3.3.3; draft-ietf-httpapi-idempotency-key-header-07,
-// section 2.1). Any other value is taken as it is, so that "abc" and abc are the same key. The
-// errors complete the sentence "Idempotency-Key ..." and never contain the value.
+// parseKey parses the lines of the Idempotency-Key field. A value that begins with a quote is
+// a String without parameters (RFC 8941, section 3.3.3;
+// draft-ietf-httpapi-idempotency-key-header-07, section 2.1). Any other value is taken as it
+// is, so that "abc" and abc are the same key. The errors complete the sentence
+// "Idempotency-Key ..." and never contain the value.
 func parseKey(lines []string) (string, error) {
 	if len(lines) != 1 {
 		return "", errKeyLines

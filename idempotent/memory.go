@@ -17,29 +17,30 @@ const (
 	minShardRecords = 1 << 10
 	minShardBytes   = 16 << 20
 
-	// entryBytes is the size of a record without its response: the entry, its place in the map, and
-	// a scope that has no other record.
+	// entryBytes is the size of a record without its response: the entry, its place in the
+	// map, and a scope that has no other record.
 	entryBytes = 512
 )
 
 // MemoryOptions configure a [Memory]. Nil and the zero value are the defaults.
 type MemoryOptions struct {
-	// MaxRecords bounds the number of records. The default is 262,144; a negative value means no
-	// bound. There are never more records than fit into half of MaxBytes, so that the other half
-	// is left for responses.
+	// MaxRecords bounds the number of records. The default is 262,144; a negative value means
+	// no bound. There are never more records than fit into half of MaxBytes, so that the
+	// other half is left for responses.
 	MaxRecords int
-	// MaxBytes bounds the memory of all records, each counted as 512 bytes and its response. The
-	// default is 256 MiB; a negative value means no bound. There is always room for one record.
+	// MaxBytes bounds the memory of all records, each counted as 512 bytes and its response.
+	// The default is 256 MiB; a negative value means no bound. There is always room for one
+	// record.
 	MaxBytes int64
-	// EvictWhenFull makes room for a new record by removing the oldest finished record of the same
-	// scope before its retention is over. A retry of the removed request runs again. If false, the
-	// new record is refused.
+	// EvictWhenFull makes room for a new record by removing the oldest finished record of the
+	// same scope before its retention is over. A retry of the removed request runs again. If
+	// false, the new record is refused.
 	EvictWhenFull bool
 }
 
 // Memory is a [Store] in the memory of one process. Its records end with the process. It also
-// implements [Waiter], [Sweeper], [Resolver], [UnknownLister] and [LocalStore]. It uses monotonic
-// time.
+// implements [Waiter], [Sweeper], [Resolver], [UnknownLister] and [LocalStore]. It uses
+// monotonic time.
 //
 // # Shares
 //
@@ -55,17 +56,17 @@ type MemoryOptions struct {
 //     scope that uses less loses nothing. If only such scopes are left, the new response is refused
 //     with ErrFull.
 //
-// A service whose requests all have the same principal needs a MaxRecords of twice its records, or
-// Global.
+// A service whose requests all have the same principal needs a MaxRecords of twice its
+// records, or Global.
 //
 // # Size
 //
-// Records that are over their retention are removed when they are found and when room is needed.
-// [Memory.Sweep] removes all of them.
+// Records that are over their retention are removed when they are found and when room is
+// needed. [Memory.Sweep] removes all of them.
 //
-// A large store is divided into at most 16 shards, by a seeded hash of the ID. Each has an equal
-// part of the bounds, at least 1,024 records and 16 MiB. No bound is ever exceeded, and a large
-// store may be full a few percent early.
+// A large store is divided into at most 16 shards, by a seeded hash of the ID. Each has an
+// equal part of the bounds, at least 1,024 records and 16 MiB. No bound is ever exceeded, and
+// a large store may be full a few percent early.
 type Memory struct {
 	now    func() time.Duration
 	seed   maphash.Seed // so that no client can choose keys that are all in one shard
@@ -208,11 +209,12 @@ func (m *Memory) Finish(ctx context.Context, o Owner, c Completion) error {
 	return s.finish(e, c, now)
 }
 
-// check returns an error unless the completion has one of the states, and a retention if it needs
-// one.
+// check returns an error unless the completion has one of the states, and a retention if it
+// needs one.
 func (c Completion) check(states ...State) error {
 	if !slices.Contains(states, c.State) || c.State != StateAbsent && c.Retention <= 0 {
-		return fmt.Errorf("idempotent: Memory: invalid completion: state %s, retention %s", c.State, c.Retention)
+		return fmt.Errorf("idempotent: Memory: invalid completion: state %s, retention %s; want one of the states %v and a positive retention",
+			c.State, c.Retention, states)
 	}
 	return nil
 }

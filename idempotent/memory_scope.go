@@ -67,7 +67,8 @@ func (s *shard) admit(id ID, now time.Duration) error {
 	}
 	if s.max.bytes > 0 && s.bytes+entryBytes > s.max.bytes {
 		s.sweepIfDue(now)
-		// Entries without responses use at most half of the bytes, so there are responses to drop.
+		// Entries without responses use at most half of the bytes, so there are responses to
+		// drop.
 		for s.bytes+entryBytes > s.max.bytes {
 			s.drop(s.hungry[0])
 		}
@@ -75,9 +76,9 @@ func (s *shard) admit(id ID, now time.Duration) error {
 	return nil
 }
 
-// refusal returns the error for one more entry of a scope if there is no room for it. A scope may
-// have as many entries as are free. Network switches share buffers among queues in this way
-// (dynamic thresholds): it needs no count of scopes, and leaves room for the next one.
+// refusal returns the error for one more entry of a scope if there is no room for it. A scope
+// may have as many entries as are free. Network switches share buffers among queues in this
+// way (dynamic thresholds): it needs no count of scopes, and leaves room for the next one.
 func (s *shard) refusal(id ID) error {
 	if s.max.records == 0 {
 		return nil
@@ -92,16 +93,17 @@ func (s *shard) refusal(id ID) error {
 	return nil
 }
 
-// reserve makes room for a response of a scope. If that is not possible, it reports false and drops
-// nothing. The scope that uses most loses its oldest responses, where the new response counts as
-// its scope's.
+// reserve makes room for a response of a scope. If that is not possible, it reports false and
+// drops nothing. The scope that uses most loses its oldest responses, where the new response
+// counts as its scope's.
 func (s *shard) reserve(own *scope, size int64, now time.Duration) bool {
 	s.tidy(now)
 	if s.max.bytes == 0 || s.bytes+size <= s.max.bytes {
 		return true
 	}
 	s.sweepIfDue(now)
-	// The scope's own responses can go, and those that other scopes have above the new one's size.
+	// The scope's own responses can go, and those that other scopes have above the new one's
+	// size.
 	missing := s.bytes + size - s.max.bytes - own.bytes
 	if missing > 0 && s.hungry.above(0, size, missing) < missing {
 		return false
@@ -116,8 +118,8 @@ func (s *shard) reserve(own *scope, size int64, now time.Duration) bool {
 	return true
 }
 
-// drop drops the oldest response of a scope that has one, except for its status and Location. If
-// the scope has only those left, it drops the oldest of them.
+// drop drops the oldest response of a scope that has one, except for its status and Location.
+// If the scope has only those left, it drops the oldest of them.
 func (s *shard) drop(u *scope) {
 	e := u.whole.first
 	if e == nil {
@@ -161,8 +163,8 @@ func (h *byBytes) Pop() any {
 	return u
 }
 
-// above adds up what the scopes in the heap at and below i use above a level, until that is enough.
-// It looks only at scopes above the level and their children.
+// above adds up what the scopes in the heap at and below i use above a level, until that is
+// enough. It looks only at scopes above the level and their children.
 func (h *byBytes) above(i int, level, enough int64) (sum int64) {
 	if i >= len(*h) || (*h)[i].bytes <= level {
 		return 0

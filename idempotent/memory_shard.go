@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// sweepPause is the least time between two sweeps of a full shard, so that a flood of requests does
-// not cause one each.
+// sweepPause is the least time between two sweeps of a full shard, so that a flood of
+// requests does not cause one each.
 const sweepPause = time.Second
 
 // bounds are what a store or a shard can hold. 0 means no bound.
@@ -110,8 +110,8 @@ func (s *shard) expire(e *entry, now time.Duration) bool {
 	return true
 }
 
-// add adds a running entry for a claim that was admitted. The entry stays in the claim's scope when
-// it is taken over.
+// add adds a running entry for a claim that was admitted. The entry stays in the claim's
+// scope when it is taken over.
 func (s *shard) add(c Claim) *entry {
 	u := s.scopes[c.Scope]
 	if u == nil {
@@ -168,8 +168,8 @@ func (s *shard) finish(e *entry, c Completion, now time.Duration) error {
 	return nil
 }
 
-// tidy removes the two oldest finished entries if their time is over. It is called for each new
-// entry, which keeps a store from growing without a sweep.
+// tidy removes the two oldest finished entries if their time is over. It is called for each
+// new entry, which keeps a store from growing without a sweep.
 func (s *shard) tidy(now time.Duration) {
 	for range 2 {
 		if oldest := s.finished.first; oldest == nil || !s.expire(oldest, now) {
@@ -185,8 +185,8 @@ func (s *shard) sweepIfDue(now time.Duration) {
 	}
 }
 
-// sweep removes at most limit entries whose time is over and returns how many. If limit is negative,
-// it removes all of them.
+// sweep removes at most limit entries whose time is over and returns how many. If limit is
+// negative, it removes all of them.
 func (s *shard) sweep(now time.Duration, limit int) (removed int) {
 	s.swept = now
 	for _, e := range s.entries {

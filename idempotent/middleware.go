@@ -20,16 +20,16 @@ const (
 	headerOriginal = "Original-Request"
 )
 
-// New returns a middleware that runs the handler once for each Idempotency-Key and answers a retry
-// from the store. The scope returns whose key it is. Put the middleware inside of authentication
-// and rate limits, so that their refusals are not recorded. If o is nil, the defaults apply. New
-// panics if s or scope is nil, or if options contradict each other.
+// New returns a middleware that runs the handler once for each Idempotency-Key and answers a
+// retry from the store. The scope returns whose key it is. Put the middleware inside of
+// authentication and rate limits, so that their refusals are not recorded. If o is nil, the
+// defaults apply. New panics if s or scope is nil, or if options contradict each other.
 //
-// A key is 1 to 255 visible ASCII characters, bare or as a quoted string: abc and "abc" are the
-// same key. Any other value is answered 400.
+// A key is 1 to 255 visible ASCII characters, bare or as a quoted string: abc and "abc" are
+// the same key. Any other value is answered 400.
 //
-// If the handler is a *http.ServeMux, or the handler that seawall.WrapMux returns for one, the
-// mux's own answers (404, 405, redirects) are not recorded, because no handler ran.
+// If the handler is a *http.ServeMux, or the handler that seawall.WrapMux returns for one,
+// the mux's own answers (404, 405, redirects) are not recorded, because no handler ran.
 func New(s Store, scope ScopeFunc, o *Options) func(http.Handler) http.Handler {
 	if scope == nil {
 		panic("idempotent: New needs a ScopeFunc, such as ByPrincipal, or Global if all callers may share their keys")
@@ -74,8 +74,9 @@ func (m *middleware) serveUnkeyed(w http.ResponseWriter, r *http.Request, next h
 	next.ServeHTTP(w, r)
 }
 
-// covers reports whether a request with these key lines belongs to the run: it has the same key,
-// or none. A request with another key is a new one, which the handler serves within its own.
+// covers reports whether a request with these key lines belongs to the run: it has the same
+// key, or none. A request with another key is a new one, which the handler serves within its
+// own.
 func (n *run) covers(lines []string) bool {
 	if n == nil || n.isOver() {
 		return false
@@ -152,8 +153,8 @@ func (q *request) ensureRequestID(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// read finds out what the request asks for. It reports keyed as false if the scope ignores the
-// key. After an error nothing is recorded.
+// read finds out what the request asks for. It reports keyed as false if the scope ignores
+// the key. After an error nothing is recorded.
 func (q *request) read(lines []string) (keyed bool, err error) {
 	principal, err := q.m.scope(q.r)
 	switch {
@@ -184,8 +185,8 @@ func (q *request) read(lines []string) (keyed bool, err error) {
 	return true, nil
 }
 
-// latest returns when a reply must begin to arrive in time: a little before the deadline of the
-// request or the server's WriteTimeout. It is zero if neither is known.
+// latest returns when a reply must begin to arrive in time: a little before the deadline of
+// the request or the server's WriteTimeout. It is zero if neither is known.
 func latest(r *http.Request, started time.Time) (at time.Time) {
 	if d, ok := r.Context().Deadline(); ok {
 		at = d
@@ -254,8 +255,8 @@ func (q *request) completion(n *run) Completion {
 	}
 }
 
-// isKept reports whether the response is the key's answer, by its status. If the body could not
-// be read to its end, no response is.
+// isKept reports whether the response is the key's answer, by its status. If the body could
+// not be read to its end, no response is.
 func (q *request) isKept() bool { return !q.body.broken && q.m.opt.Keep(q.out.status) }
 
 func (q *request) notKept() Completion {

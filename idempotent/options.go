@@ -9,99 +9,107 @@ import (
 	"time"
 )
 
-// Options configure a middleware ([New]) or a [Guard]. Nil and the zero value are the defaults.
+// Options configure a middleware ([New]) or a [Guard]. Nil and the zero value are the
+// defaults.
 type Options struct {
-	// Namespace separates the keys of this service or environment from others in the same store.
+	// Namespace separates the keys of this service or environment from others in the same
+	// store.
 	Namespace string
-	// Secret makes the IDs of records and derived keys unpredictable to those who know or guess a
-	// key (HMAC-SHA-256). Set it if keys are not random, such as "order-48213", and IDs are
-	// logged. All processes that share a store need the same secret. A new secret makes every key
-	// new. If empty, an ID is a plain hash.
+	// Secret makes the IDs of records and derived keys unpredictable to those who know or
+	// guess a key (HMAC-SHA-256). Set it if keys are not random, such as "order-48213", and
+	// IDs are logged. All processes that share a store need the same secret. A new secret
+	// makes every key new. If empty, an ID is a plain hash.
 	Secret []byte
 
-	// Keep reports whether a response with this status is recorded. After any other status a retry
-	// runs again, unless [BeginEffect] was called. If nil, it is [DefaultKeep].
+	// Keep reports whether a response with this status is recorded. After any other status a
+	// retry runs again, unless [BeginEffect] was called. If nil, it is [DefaultKeep].
 	Keep func(status int) bool
 	// AtMostOnce calls [BeginEffect] before every run, for writes that must never run twice.
 	AtMostOnce bool
-	// MaxResponse bounds the recorded response body, or the encoded value of a [Do], in bytes. The
-	// default is 1 MiB; a negative value means no bound. A longer one is sent to the first client
-	// and not kept: a retry is answered 409 idempotency_response_unavailable. An [Executor] rolls
-	// a longer response of a handler back and answers 500.
+	// MaxResponse bounds the recorded response body, or the encoded value of a [Do], in
+	// bytes. The default is 1 MiB; a negative value means no bound. A longer one is sent to
+	// the first client and not kept: a retry is answered 409
+	// idempotency_response_unavailable. An [Executor] rolls a longer response of a handler
+	// back and answers 500.
 	MaxResponse int
-	// MaxRun bounds a run. The default is 5 minutes; a negative value means no bound. After it,
-	// the run's context ends with the cause [ErrMaxRun], and its lease is no longer renewed. An
-	// earlier deadline of the caller's context applies too.
+	// MaxRun bounds a run. The default is 5 minutes; a negative value means no bound. After
+	// it, the run's context ends with the cause [ErrMaxRun], and its lease is no longer
+	// renewed. An earlier deadline of the caller's context applies too.
 	MaxRun time.Duration
 
-	// Lease is how long the key of a crashed process stays blocked. The default is 30 seconds. The
-	// lease is renewed every third of it during a run. It has no effect with a [LocalStore], such
-	// as [Memory].
+	// Lease is how long the key of a crashed process stays blocked. The default is 30
+	// seconds. The lease is renewed every third of it during a run. It has no effect with a
+	// [LocalStore], such as [Memory].
 	Lease time.Duration
-	// Retention is how long a response is kept after it was recorded. The default is 24 hours.
+	// Retention is how long a response is kept after it was recorded. The default is 24
+	// hours.
 	Retention time.Duration
-	// Wait is how long a duplicate waits for the first request to finish, unless its context's
-	// deadline or its http.Server's WriteTimeout comes earlier. The default is 10 seconds; if
-	// negative, duplicates do not wait.
+	// Wait is how long a duplicate waits for the first request to finish, unless its
+	// context's deadline or its http.Server's WriteTimeout comes earlier. The default is 10
+	// seconds; if negative, duplicates do not wait.
 	Wait time.Duration
-	// MaxWaiters bounds the duplicates that wait in this process. One principal can have an eighth
-	// of them and one key a thirty-second, but at least one. The bound for one principal does not
-	// apply to [Global]. The default is 4,096; a negative value means no bounds. A duplicate
-	// beyond a bound is answered 429 idempotency_in_progress immediately.
+	// MaxWaiters bounds the duplicates that wait in this process. One principal can have an
+	// eighth of them and one key a thirty-second, but at least one. The bound for one
+	// principal does not apply to [Global]. The default is 4,096; a negative value means no
+	// bounds. A duplicate beyond a bound is answered 429 idempotency_in_progress immediately.
 	MaxWaiters int
-	// StoreTimeout bounds one call of the store, and before the run also a call with its retries.
-	// Recording is retried for three times as long. The default is 1 second. It is at most a third
-	// of Lease.
+	// StoreTimeout bounds one call of the store, and before the run also a call with its
+	// retries. Recording is retried for three times as long. The default is 1 second. It is
+	// at most a third of Lease.
 	StoreTimeout time.Duration
-	// OnFailure decides what happens if the store fails before the run. The default is FailClosed.
+	// OnFailure decides what happens if the store fails before the run. The default is
+	// FailClosed.
 	OnFailure Fail
 
 	// Observe is called after each call with a key. It must not block.
 	Observe func(context.Context, Event)
-	// Logger gets warnings: unknown outcomes, responses that could not be recorded, lost leases, a
-	// store that fails, and the first request without a principal. If nil, slog.Default() is used.
+	// Logger gets warnings: unknown outcomes, responses that could not be recorded, lost
+	// leases, a store that fails, and the first request without a principal. If nil,
+	// slog.Default() is used.
 	Logger *slog.Logger
 
 	// The options below are about HTTP requests. NewGuard panics if one of them is set.
 
 	// Required answers requests without a key 400 parameter_missing. To require a key on some
-	// routes only, wrap those in a second middleware with the same store: a request whose key the
-	// outer middleware has taken passes the inner one. Of the inner one's options, only Required,
-	// Methods, Skip and AtMostOnce then apply.
+	// routes only, wrap those in a second middleware with the same store: a request whose key
+	// the outer middleware has taken passes the inner one. Of the inner one's options, only
+	// Required, Methods, Skip and AtMostOnce then apply.
 	Required bool
-	// Methods are the methods that take a key. If nil, they are POST, PUT, PATCH and DELETE. Safe
-	// methods are not allowed.
+	// Methods are the methods that take a key. If nil, they are POST, PUT, PATCH and DELETE.
+	// Safe methods are not allowed.
 	Methods []string
 	// Skip reports whether to serve a request as if it had no key and none were required.
 	Skip func(*http.Request) bool
-	// Authorize is called before a request gets any answer that depends on an earlier one: its
-	// response, a conflict, that it is running or that its outcome is unknown. Use it if principals
-	// can lose permissions. apierror.Write answers with its error.
+	// Authorize is called before a request gets any answer that depends on an earlier one:
+	// its response, a conflict, that it is running or that its outcome is unknown. Use it if
+	// principals can lose permissions. apierror.Write answers with its error.
 	Authorize func(*http.Request) error
-	// Fingerprint decides whether two requests are the same. If nil, it is [FingerprintBody]. If
-	// routes need different ones, use a function that chooses by r.URL.Path.
+	// Fingerprint decides whether two requests are the same. If nil, it is [FingerprintBody].
+	// If routes need different ones, use a function that chooses by r.URL.Path.
 	Fingerprint FingerprintFunc
-	// MaxBody bounds the request body that is held in memory, in bytes. The default is 1 MiB; a
-	// negative value means no bound. A longer body is answered 413.
+	// MaxBody bounds the request body that is held in memory, in bytes. The default is 1 MiB;
+	// a negative value means no bound. A longer body is answered 413.
 	MaxBody int64
-	// OmitFields names header fields that are not recorded, such as a trace id, in addition to
-	// those that never are. See the package documentation.
+	// OmitFields names header fields that are not recorded, such as a trace id, in addition
+	// to those that never are. See the package documentation.
 	OmitFields []string
 }
 
-// Fail is what happens to a call if the store fails before the run. A full store has not failed.
+// Fail is what happens to a call if the store fails before the run. A full store has not
+// failed.
 type Fail int
 
 const (
 	// FailClosed answers 503 service_unavailable. Nothing runs.
 	FailClosed Fail = iota
-	// FailOpen runs the call without protection, and reports [OutcomeBypassed]. Duplicates that
-	// waited are still answered 503. It is not allowed with an [Executor] or AtMostOnce.
+	// FailOpen runs the call without protection, and reports [OutcomeBypassed]. Duplicates
+	// that waited are still answered 503. It is not allowed with an [Executor] or AtMostOnce.
 	FailOpen
 )
 
-// DefaultKeep is the default of [Options].Keep. It reports true for every status below 500 except
-// 401, 403, 408, 425 and 429. Those say that nothing was done, and a 5xx that nobody knows.
+// DefaultKeep is the default of [Options].Keep. It reports true for every status below 500
+// except 401, 403, 408, 425 and 429. Those say that nothing was done, and a 5xx that nobody
+// knows.
 func DefaultKeep(status int) bool {
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
@@ -110,9 +118,9 @@ func DefaultKeep(status int) bool {
 	return status < 500
 }
 
-// ID returns the ID of the record of a principal's key: a hash of Namespace, Secret, principal and
-// key. The key is without the quotes of its header field. Services use the ID to find a record that
-// they settle with a [Resolver].
+// ID returns the ID of the record of a principal's key: a hash of Namespace, Secret,
+// principal and key. The key is without the quotes of its header field. Services use the ID
+// to find a record that they settle with a [Resolver].
 func (o *Options) ID(principal, key string) ID {
 	if o == nil {
 		o = new(Options)
@@ -203,8 +211,8 @@ func (o *Options) withHTTPDefaults() {
 	o.OmitFields = fields
 }
 
-// httpOption returns the name of an option that is set and is about HTTP requests. It is empty if
-// there is none.
+// httpOption returns the name of an option that is set and is about HTTP requests. It is
+// empty if there is none.
 func (o *Options) httpOption() string {
 	switch {
 	case o == nil:

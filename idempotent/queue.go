@@ -1,7 +1,7 @@
 package idempotent
 
-// queue is a linked list of entries, oldest first. The links are in the entries, one for each kind
-// of queue.
+// queue is a linked list of entries, oldest first. The links are in the entries, one for each
+// kind of queue.
 type queue struct{ first, last *entry }
 
 // link is an entry's place in one queue.

@@ -11,23 +11,23 @@ import (
 	"time"
 )
 
-// A Response is the content of a finished record. The middleware makes and reads it. A service needs
-// it to settle a record with a [Resolver].
+// A Response is the content of a finished record. The middleware makes and reads it. A
+// service needs it to settle a record with a [Resolver].
 type Response struct {
 	// Status is from 200 to 999.
 	Status int
-	// Header holds the recorded fields. A field without values is one that the handler has set to
-	// nil.
+	// Header holds the recorded fields. A field without values is one that the handler has
+	// set to nil.
 	Header http.Header
 	Body   []byte
-	// RequestID is the id of the request that was answered, for Original-Request. It is empty if it
-	// is not known.
+	// RequestID is the id of the request that was answered, for Original-Request. It is empty
+	// if it is not known.
 	RequestID string
 }
 
 // Completion returns the completion that records the response for the given retention, for a
-// [Resolver]. Fields of Header that are never recorded are left out. It panics if Status is out of
-// range.
+// [Resolver]. Fields of Header that are never recorded are left out. It panics if Status is
+// out of range.
 func (r Response) Completion(retention time.Duration) Completion {
 	return Completion{State: StateDone, Response: r.encode(), Retention: retention}
 }
@@ -39,8 +39,8 @@ func (r Response) encode() []byte {
 	return encode(r.Status, r.RequestID, changedFields(nil, r.Header, nil), r.Body)
 }
 
-// DecodeResponse decodes the Response of a [Completion]. The body of the result shares b. If b is
-// damaged in any way, it returns an error.
+// DecodeResponse decodes the Response of a [Completion]. The body of the result shares b. If
+// b is damaged in any way, it returns an error.
 func DecodeResponse(b []byte) (Response, error) {
 	rec, err := parseRecord(b)
 	if err != nil {
@@ -122,8 +122,8 @@ func appendSum(b []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// encodeNotKept returns the record of a response that is not kept: its status and its Location. A
-// store never refuses it, so it is small: a long Location is left out.
+// encodeNotKept returns the record of a response that is not kept: its status and its
+// Location. A store never refuses it, so it is small: a long Location is left out.
 func encodeNotKept(status int, requestID, location string) []byte {
 	const maxLocation = 1 << 10
 	var fields []field
@@ -196,8 +196,8 @@ func (rec *record) apply(h http.Header) {
 	}
 }
 
-// reader reads values from the front of a string. After the first invalid one, bad is set, rest is
-// empty and all values are zero.
+// reader reads values from the front of a string. After the first invalid one, bad is set,
+// rest is empty and all values are zero.
 type reader struct {
 	rest string
 	bad  bool
@@ -265,8 +265,8 @@ func changedFields(from, to http.Header, omit []string) []field {
 	return fields
 }
 
-// isRecorded reports whether a header field of the response is recorded. The others belong to one
-// request or one connection, or are in omit.
+// isRecorded reports whether a header field of the response is recorded. The others belong to
+// one request or one connection, or are in omit.
 func isRecorded(name string, omit []string) bool {
 	name = http.CanonicalHeaderKey(name)
 	switch name {

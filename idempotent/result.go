@@ -27,8 +27,8 @@ func (r result) forFollowers() result {
 	return r
 }
 
-// resultOfFailure is the result of a call whose store failed before the run, or after a claim was
-// lost.
+// resultOfFailure is the result of a call whose store failed before the run, or after a claim
+// was lost.
 func (c *call) resultOfFailure(err error) result {
 	switch {
 	case errors.Is(err, ErrQuota):
@@ -125,8 +125,8 @@ func serviceUnavailable(cause error) error {
 	return apierror.ServiceUnavailable(soon()).WithCause(cause)
 }
 
-// soon returns how long a caller is told to wait: one or two seconds, at random, so that not all
-// callers return at the same time.
+// soon returns how long a caller is told to wait: one or two seconds, at random, so that not
+// all callers return at the same time.
 func soon() time.Duration { return time.Duration(1+rand.IntN(2)) * time.Second }
 
 var (

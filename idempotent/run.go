@@ -8,14 +8,15 @@ import (
 	"time"
 )
 
-// ErrLeaseLost is the cause (context.Cause) with which a run's context is canceled if another
-// process has taken over its claim, or may have because the lease could not be renewed in time.
-// [BeginEffect] returns it too.
-var ErrLeaseLost = errors.New("idempotent: the lease was lost")
-
-// ErrMaxRun is the cause (context.Cause) with which a run's context ends after [Options].MaxRun.
-// It matches context.DeadlineExceeded.
-var ErrMaxRun = fmt.Errorf("idempotent: the run took longer than Options.MaxRun: %w", context.DeadlineExceeded)
+// The causes with which the context of a run ends (context.Cause).
+var (
+	// ErrLeaseLost: another process has taken over the claim, or may have, because the lease
+	// could not be renewed in time. [BeginEffect] returns it too.
+	ErrLeaseLost = errors.New("idempotent: the lease was lost")
+	// ErrMaxRun: the run took longer than [Options].MaxRun. It matches
+	// context.DeadlineExceeded.
+	ErrMaxRun = fmt.Errorf("idempotent: the run took longer than Options.MaxRun: %w", context.DeadlineExceeded)
+)
 
 var (
 	errNotRun = errors.New("idempotent: Executor.Execute returned VerdictAcquired and did not call run")
@@ -54,8 +55,8 @@ func runFrom(ctx context.Context) *run {
 	return n
 }
 
-// begin runs the task under a claim that was asked for at the given time. It does not record how
-// the run ended, except when the task panics: then the panic continues.
+// begin runs the task under a claim that was asked for at the given time. It does not record
+// how the run ended, except when the task panics: then the panic continues.
 func (c *call) begin(attempt int, asked time.Time) {
 	ctx, cancel := c.runContext()
 	n := c.newRun(ctx, cancel, attempt)
@@ -102,8 +103,8 @@ func (c *call) execute() (d Decision, err error) {
 	return d, err
 }
 
-// runContext returns a context for a run, which ends after MaxRun at the latest. A detached call
-// keeps the deadline of its caller's context, and not its cancellation.
+// runContext returns a context for a run, which ends after MaxRun at the latest. A detached
+// call keeps the deadline of its caller's context, and not its cancellation.
 func (c *call) runContext() (context.Context, context.CancelCauseFunc) {
 	var (
 		ends  time.Time
@@ -143,8 +144,8 @@ func (c *call) newRun(ctx context.Context, cancel context.CancelCauseFunc, attem
 	return n
 }
 
-// stop ends everything that goes on beside the run: its context, the renewals, and the watch on
-// the caller.
+// stop ends everything that goes on beside the run: its context, the renewals, and the watch
+// on the caller.
 func (n *run) stop() {
 	if n.renewal != nil {
 		n.renewal()
@@ -155,9 +156,9 @@ func (n *run) stop() {
 	n.cancel(nil)
 }
 
-// callerGone is called when the context of a detached run's caller ends. If that has a cause, such
-// as the end of the server, the run ends too. If the client has left, only a run that streams to
-// it ends.
+// callerGone is called when the context of a detached run's caller ends. If that has a cause,
+// such as the end of the server, the run ends too. If the client has left, only a run that
+// streams to it ends.
 func (n *run) callerGone() {
 	switch cause := context.Cause(n.caller); {
 	case errors.Is(n.caller.Err(), context.DeadlineExceeded): // the run has the same deadline
@@ -198,8 +199,8 @@ func (n *run) record() error {
 	return err
 }
 
-// recordNotKept records that the task ran, before a response goes out that is not kept. It records
-// nothing for a response that frees the key.
+// recordNotKept records that the task ran, before a response goes out that is not kept. It
+// records nothing for a response that frees the key.
 func (n *run) recordNotKept(c Completion, kept bool) error {
 	if !n.startRecording(kept) {
 		n.answered = true
@@ -238,8 +239,8 @@ func (n *run) finish(c Completion) error {
 	})
 }
 
-// needsLease reports whether losing the lease would still matter: nothing is recorded, nor about
-// to be.
+// needsLease reports whether losing the lease would still matter: nothing is recorded, nor
+// about to be.
 func (n *run) needsLease() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -8,18 +8,18 @@ import (
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
-// A ScopeFunc returns the principal to whom the key of a request belongs. Two principals never see
-// each other's keys, so it must not return what the client merely claims. It is called only for
-// requests with a key.
+// A ScopeFunc returns the principal to whom the key of a request belongs. Two principals
+// never see each other's keys, so it must not return what the client merely claims. It is
+// called only for requests with a key.
 //
-// If it returns [ErrIgnoreKey], the request is served as if it had no key. apierror.Write answers
-// with any other error, and nothing is recorded: this refuses keys on routes that cannot replay
-// a response. An empty principal is logged and answered 500. See [Global].
+// If it returns [ErrIgnoreKey], the request is served as if it had no key. apierror.Write
+// answers with any other error, and nothing is recorded: this refuses keys on routes that
+// cannot replay a response. An empty principal is logged and answered 500. See [Global].
 type ScopeFunc func(r *http.Request) (principal string, err error)
 
-// ErrIgnoreKey is returned by a [ScopeFunc] to serve a request as if it had no key. Use it for
-// routes without a principal, such as a log-in form: browsers may add Idempotency-Key to requests
-// by themselves.
+// ErrIgnoreKey is returned by a [ScopeFunc] to serve a request as if it had no key. Use it
+// for routes without a principal, such as a log-in form: browsers may add Idempotency-Key to
+// requests by themselves.
 var ErrIgnoreKey = errors.New("idempotent: the key is ignored")
 
 // GlobalPrincipal is the principal that all callers share. See [Global].
@@ -42,5 +42,6 @@ func ByPrincipal(r *http.Request) (string, error) {
 
 // Global returns [GlobalPrincipal], so that all callers share their keys. It is safe only if
 // callers trust each other, or if their keys cannot be guessed: a caller who sends another
-// caller's key and request gets the other's response. A store's quota for one scope does not apply.
+// caller's key and request gets the other's response. A store's quota for one scope does not
+// apply.
 func Global(*http.Request) (string, error) { return GlobalPrincipal, nil }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A Store keeps one record for each [ID]. Each operation is one atomic step, on the store's own
-// clock: durations are passed to and from a store, and never points in time. Package
+// A Store keeps one record for each [ID]. Each operation is one atomic step, on the store's
+// own clock: durations are passed to and from a store, and never points in time. Package
 // idempotenttest checks an implementation.
 //
 // A record is absent, running, done, not kept or unknown. The rules of every store:
@@ -28,9 +28,9 @@ import (
 //     Acquire for a new record, and from Finish and [Resolver].Resolve for the response of a
 //     StateDone. Nothing has changed then. It never refuses anything else for want of room.
 //
-// After any error that is not documented for an operation, it is unknown whether the operation took
-// effect. The methods must be safe for concurrent use, and return when ctx ends. The bytes of a
-// response are never changed, neither by the store nor by its caller.
+// After any error that is not documented for an operation, it is unknown whether the
+// operation took effect. The methods must be safe for concurrent use, and return when ctx
+// ends. The bytes of a response are never changed, neither by the store nor by its caller.
 type Store interface {
 	// Acquire asks for the right to run. The state of the record decides:
 	//
@@ -47,38 +47,40 @@ type Store interface {
 	// A takeover starts a new lease and a new retention, without an effect.
 	Acquire(ctx context.Context, c Claim) (Decision, error)
 
-	// Renew makes the lease end d from now, and the record not before. It returns ErrLost unless
-	// the record is running under the owner's token.
+	// Renew makes the lease end d from now, and the record not before. It returns ErrLost
+	// unless the record is running under the owner's token.
 	Renew(ctx context.Context, o Owner, d time.Duration) error
 
-	// BeginEffect marks the point of no return: the record is never taken over, and its outcome is
-	// unknown if the lease ends first. It returns ErrLost unless the record is running under the
-	// owner's token. A second call changes nothing.
+	// BeginEffect marks the point of no return: the record is never taken over, and its
+	// outcome is unknown if the lease ends first. It returns ErrLost unless the record is
+	// running under the owner's token. A second call changes nothing.
 	BeginEffect(ctx context.Context, o Owner) error
 
-	// Finish ends a run. A record that is running under the owner's token becomes, by the State of
-	// the completion:
+	// Finish ends a run. A record that is running under the owner's token becomes, by the
+	// State of the completion:
 	//
 	//	StateDone      done, with the response
 	//	StateNotKept   not kept, with the response, which is small
 	//	StateUnknown   unknown if an effect was begun, otherwise absent
 	//	StateAbsent    absent, even if an effect was begun: the owner knows that nothing was done
 	//
-	// Finish returns nil and changes nothing if the record was finished under this token before,
-	// and if it is absent and the completion is StateAbsent or StateUnknown. Otherwise it returns
-	// ErrLost.
+	// Finish returns nil and changes nothing if the record was finished under this token
+	// before, and if it is absent and the completion is StateAbsent or StateUnknown.
+	// Otherwise it returns ErrLost.
 	Finish(ctx context.Context, o Owner, c Completion) error
 }
 
-// ErrLost is returned by Renew, BeginEffect and Finish to an owner that was replaced or whose
-// record is gone. Nothing has changed.
-var ErrLost = errors.New("idempotent: the record is no longer the caller's")
-
-// ErrFull is returned by a store that has no room left. [ErrQuota] matches it too.
-var ErrFull = errors.New("idempotent: the store is full")
-
-// ErrQuota is returned by a store in which one scope has used up its share.
-var ErrQuota error = quotaError{}
+// The errors of a [Store] and its optional interfaces. Nothing has changed when one is returned.
+var (
+	// ErrLost is returned to an owner that was replaced, or whose record is gone.
+	ErrLost = errors.New("idempotent: the record is no longer the caller's")
+	// ErrFull is returned by a store that has no room left. ErrQuota matches it too.
+	ErrFull = errors.New("idempotent: the store is full")
+	// ErrQuota is returned by a store in which one scope has used up its share.
+	ErrQuota error = quotaError{}
+	// ErrNotUnknown is returned by Resolve for a record that is absent or not unknown.
+	ErrNotUnknown = errors.New("idempotent: the record is not unknown")
+)
 
 type quotaError struct{}
 
@@ -89,17 +91,18 @@ func (quotaError) Is(target error) bool { return target == ErrFull }
 type Claim struct {
 	// ID is the key of the record.
 	ID ID
-	// Scope is the hash of the principal, for quotas and reports. It is zero for [Global]. It never
-	// decides which record is found, because the ID includes the principal.
+	// Scope is the hash of the principal, for quotas and reports. It is zero for [Global]. It
+	// never decides which record is found, because the ID includes the principal.
 	Scope ID
 	// Token is new for each call, and the same when a call repeats an Acquire.
 	Token Token
 	// Fingerprint tells this request from another one with the same key.
 	Fingerprint Fingerprint
-	// Lease is how long the owner may be silent before another caller may take over. It is positive.
+	// Lease is how long the owner may be silent before another caller may take over. It is
+	// positive.
 	Lease time.Duration
-	// Retention is how long the running record is kept after the Acquire that made it or took it
-	// over. An Acquire that the owner repeats does not change that. It is positive.
+	// Retention is how long the running record is kept after the Acquire that made it or took
+	// it over. An Acquire that the owner repeats does not change that. It is positive.
 	Retention time.Duration
 }
 
@@ -115,14 +118,14 @@ type Owner struct {
 // A Decision is the result of Acquire. Its zero value is invalid.
 type Decision struct {
 	Verdict Verdict
-	// Attempt counts the runs under this record, including this one: 1 for a new record, and one
-	// more after each takeover. It is 0 unless the verdict is VerdictAcquired.
+	// Attempt counts the runs under this record, including this one: 1 for a new record, and
+	// one more after each takeover. It is 0 unless the verdict is VerdictAcquired.
 	Attempt int
-	// Response is the completion's, byte for byte, if the verdict is VerdictDone or VerdictNotKept.
-	// Otherwise it is nil.
+	// Response is the completion's, byte for byte, if the verdict is VerdictDone or
+	// VerdictNotKept. Otherwise it is nil.
 	Response []byte
-	// LeaseLeft is the rest of the owner's lease if the verdict is VerdictRunning, or 0 if it is
-	// not known.
+	// LeaseLeft is the rest of the owner's lease if the verdict is VerdictRunning, or 0 if it
+	// is not known.
 	LeaseLeft time.Duration
 }
 
@@ -148,8 +151,8 @@ func (v Verdict) String() string { return nameIn(verdictNames[:], int(v)) }
 type Completion struct {
 	// State is StateDone, StateNotKept, StateUnknown or StateAbsent. See [Store].Finish.
 	State State
-	// Response is opaque to the store. It is a [Response], encoded: the whole one for StateDone,
-	// and its status and Location for StateNotKept. Otherwise it is nil.
+	// Response is opaque to the store. It is a [Response], encoded: the whole one for
+	// StateDone, and its status and Location for StateNotKept. Otherwise it is nil.
 	Response []byte
 	// Retention is how long the finished record is kept. It is positive, and ignored for
 	// StateAbsent.

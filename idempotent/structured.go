@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// fieldParser parses a structured field (RFC 8941, section 4.2). Its methods read from the front of
-// rest.
+// fieldParser parses a structured field (RFC 8941, section 4.2). Its methods read from the
+// front of rest.
 type fieldParser struct{ rest string }
 
-// parseDictionary calls member for each member of a Dictionary in order. The value is that of a
-// Byte Sequence, and nil for any other type. It reports whether the field is well-formed.
+// parseDictionary calls member for each member of a Dictionary in order. The value is that of
+// a Byte Sequence, and nil for any other type. It reports whether the field is well-formed.
 func parseDictionary(field string, member func(key string, value []byte)) bool {
 	p := fieldParser{strings.Trim(field, " ")}
 	if p.rest == "" {
@@ -36,8 +36,8 @@ func parseDictionary(field string, member func(key string, value []byte)) bool {
 	}
 }
 
-// memberValue reads an Inner List or a bare Item. It returns the bytes of a Byte Sequence, and nil
-// for any other type.
+// memberValue reads an Inner List or a bare Item. It returns the bytes of a Byte Sequence,
+// and nil for any other type.
 func (p *fieldParser) memberValue() (value []byte, ok bool) {
 	if !p.skip('(') {
 		return p.bareItem()
@@ -80,8 +80,8 @@ func (p *fieldParser) key() (key string, ok bool) {
 	}), true
 }
 
-// bareItem reads an Item without its parameters. It returns the bytes of a Byte Sequence, and nil
-// for any other type.
+// bareItem reads an Item without its parameters. It returns the bytes of a Byte Sequence, and
+// nil for any other type.
 func (p *fieldParser) bareItem() (value []byte, ok bool) {
 	if p.rest == "" {
 		return nil, false
@@ -104,8 +104,8 @@ func (p *fieldParser) bareItem() (value []byte, ok bool) {
 	return nil, false
 }
 
-// bytes reads a Byte Sequence, of which the opening colon is known to be there. The padding may be
-// missing, as the RFC recommends.
+// bytes reads a Byte Sequence, of which the opening colon is known to be there. The padding
+// may be missing, as the RFC recommends.
 func (p *fieldParser) bytes() (value []byte, ok bool) {
 	p.skip(':')
 	text := p.span(func(c byte) bool {

@@ -107,6 +107,6 @@ func TestCompletionOfAResponse(t *testing.T) {
 func TestInvalidCompletionIsNamed(t *testing.T) {
 	t.Parallel()
 	err := idempotent.NewMemory(nil).Resolve(t.Context(), idempotent.ID{}, idempotent.Completion{State: idempotent.StateDone})
-	require.ErrorContains(t, err, "done, kept for 0s")
+	require.ErrorContains(t, err, "state done, retention 0s")
 	require.ErrorContains(t, err, "[done not_kept absent]")
 }
