@@ -9,16 +9,32 @@ import (
 	"github.com/seawall-go/seawall"
 )
 
-// The chain that every request passes, on a success: request id (in context and headers), response tracker, error slot, recovery.
-func chain() []contender {
-	around := func(h http.Handler) func(testing.TB) func() {
-		return func(tb testing.TB) func() { return serve(h, request(tb, http.MethodGet)) }
+// chains give a request an id, in its context and in the response, and recover panics.
+func chains() []side {
+	through := func(m seawall.Middleware) func(testing.TB) func() {
+		return func(tb testing.TB) func() {
+			return serve(m(noContent), request(tb, http.MethodGet, "/v1/resources"))
+		}
 	}
-	return []contender{
-		{"seawall", around(seawall.Chain(seawall.RequestID(nil), seawall.Recover(quiet))(handler))},
-		{"chi", around(middleware.RequestID(middleware.Recoverer(handler)))},
-		{"bare", around(handler)},
+	return []side{
+		{"seawall", through(seawallChain)},
+		{"chi", through(chiChain)},
 	}
 }
 
-func BenchmarkChain(b *testing.B) { compare(b, chain()) }
+func seawallChain(next http.Handler) http.Handler {
+	return seawall.Chain(seawall.RequestID(nil), seawall.Recover(quiet))(next)
+}
+
+func chiChain(next http.Handler) http.Handler {
+	return seawall.Chain(middleware.RequestID, announceID, middleware.Recoverer)(next)
+}
+
+func BenchmarkChain(b *testing.B) { compare(b, chains()) }
+
+func TestChainsAnswerAlike(t *testing.T) {
+	t.Parallel()
+	sameAnswer(t,
+		answer(seawallChain(noContent), request(t, http.MethodGet, "/v1/resources")),
+		answer(chiChain(noContent), request(t, http.MethodGet, "/v1/resources")))
+}

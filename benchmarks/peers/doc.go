@@ -1,7 +1,8 @@
-// Package peers measures Seawall beside the libraries that do one of its jobs each, beside the bare thing, and beside a floor:
-// the steps that the job cannot do without, in the fewest lines. Every benchmark Benchmark<Path>/<who> is one operation; "seawall"
-// is ours. Every peer is configured as its own README does it.
+// Package peers measures Seawall beside what one would use instead: other libraries, composed so
+// that both sides do the same job. A benchmark is called Benchmark<Row>/<side>, and the side
+// "seawall" is ours. A test per row asserts that the sides answer alike.
 //
-// The operations run against a ResponseWriter that discards and a RoundTripper in memory, so that what is measured is the library.
-// The command in report runs them interleaved, many times over, and holds the medians of the ratios against the bars.
+// The handlers write to a ResponseWriter that discards, and the clients use a RoundTripper in
+// memory, so that the libraries are measured and not the network. The command in report runs the
+// benchmarks in turn, many times over, and writes docs/BENCHMARKS.md.
 package peers

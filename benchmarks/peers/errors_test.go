@@ -1,116 +1,131 @@
 package peers_test
 
 import (
+	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"testing"
 
-	"connectrpc.com/connect"
+	"github.com/go-chi/chi/v5/middleware"
 	"github.com/moogar0880/problems"
+	"github.com/stretchr/testify/require"
 
 	"github.com/seawall-go/seawall"
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// The answer to a request whose parameter is missing. The request has an id already, as it has behind seawall.RequestID.
-func rendering() []contender {
-	const id = "req_Hd92kLpQ7mXw3TzB"
-	return []contender{
-		{"seawall", func(tb testing.TB) func() {
-			return writing(identified(request(tb, http.MethodPost)), func(w http.ResponseWriter, r *http.Request) {
-				apierror.Write(w, r, apierror.ParameterMissing("name"))
-			})
-		}},
-		{"floor", func(tb testing.TB) func() {
-			return writing(request(tb, http.MethodPost), func(w http.ResponseWriter, _ *http.Request) { floorError(w, "name", id) })
-		}},
-		{"json.Encoder", func(tb testing.TB) func() {
-			return writing(request(tb, http.MethodPost), func(w http.ResponseWriter, _ *http.Request) {
-				h := w.Header()
-				h.Set("Content-Type", "application/json")
-				h.Set("Cache-Control", "no-store")
-				h.Set("X-Content-Type-Options", "nosniff")
-				h.Set("Request-Id", id)
-				h.Set("X-Request-Id", id)
-				h.Set("X-Should-Retry", "false")
-				w.WriteHeader(http.StatusBadRequest)
-				var e envelope
-				e.Error.Type = "invalid_request_error"
-				e.Error.Code = "parameter_missing"
-				e.Error.Message = "Missing required parameter: " + "name" + "."
-				e.Error.Param = "name"
-				e.Error.RequestID = id
-				if err := json.NewEncoder(w).Encode(&e); err != nil {
-					panic(err)
-				}
-			})
-		}},
-		{"http.Error", func(tb testing.TB) func() {
-			return writing(request(tb, http.MethodPost), func(w http.ResponseWriter, _ *http.Request) {
-				http.Error(w, "Missing required parameter: name.", http.StatusBadRequest)
-			})
-		}},
-		{"moogar0880", func(tb testing.TB) func() {
-			return writing(request(tb, http.MethodPost), func(w http.ResponseWriter, r *http.Request) {
-				p := problems.NewDetailedProblem(http.StatusBadRequest, "Missing required parameter: name.")
-				problems.ProblemHandler(p)(w, r)
-			})
-		}},
-		{"connect", func(tb testing.TB) func() {
-			writer, missing := connect.NewErrorWriter(), errors.New("missing required parameter: name")
-			r := request(tb, http.MethodPost)
-			r.Header.Set("Content-Type", "application/json")
-			return writing(r, func(w http.ResponseWriter, r *http.Request) {
-				if err := writer.Write(w, r, connect.NewError(connect.CodeInvalidArgument, missing)); err != nil {
-					panic(err)
-				}
-			})
-		}},
+// requestID is the id that a request has before its error is written.
+const requestID = "req_Hd92kLpQ7mXw3TzB"
+
+// refusals answer a request that lacks a parameter, with the parameter's name and the request's id.
+var refusals = []struct {
+	name string
+	http.HandlerFunc
+}{
+	{"seawall", func(w http.ResponseWriter, r *http.Request) {
+		apierror.Write(w, r, apierror.ParameterMissing("name"))
+	}},
+	{"json", func(w http.ResponseWriter, r *http.Request) {
+		writeError(w, r, http.StatusBadRequest, errorObject{
+			Type:    "invalid_request_error",
+			Code:    "parameter_missing",
+			Message: "Missing required parameter: " + "name" + ".",
+			Param:   "name",
+		})
+	}},
+	{"problems", writeProblem},
+	{"bytes", writeBytes},
+}
+
+// problem is a problem of RFC 9457 with what the envelope says too.
+type problem struct {
+	problems.Problem
+
+	Code      string `json:"code"`
+	Param     string `json:"param,omitempty"`
+	RequestID string `json:"request_id"`
+}
+
+func writeProblem(w http.ResponseWriter, r *http.Request) {
+	id := middleware.GetReqID(r.Context())
+	p := problem{
+		Problem: *problems.NewStatusProblem(http.StatusBadRequest).
+			WithDetail("Missing required parameter: " + "name" + "."),
+		Code:      "parameter_missing",
+		Param:     "name",
+		RequestID: id,
+	}
+	errorHeader(w.Header(), id)
+	w.Header().Set("Content-Type", problems.ProblemMediaType)
+	w.Header().Set("X-Should-Retry", "false")
+	w.WriteHeader(http.StatusBadRequest)
+	if err := json.NewEncoder(w).Encode(p); err != nil {
+		panic(err)
 	}
 }
 
-// floorError is what the answer cannot do without: its six headers, and the text of its body. There is no error value, which
-// the log, the metrics and the handler's callers could look at.
-func floorError(w http.ResponseWriter, param, id string) {
+// writeBytes is the lower bound: the header and the bytes of this one error.
+func writeBytes(w http.ResponseWriter, r *http.Request) {
+	id := middleware.GetReqID(r.Context())
 	h := w.Header()
-	values := []string{"application/json", "no-store", "nosniff", id, "false"}
-	h["Content-Type"] = values[0:1:1]
-	h["Cache-Control"] = values[1:2:2]
-	h["X-Content-Type-Options"] = values[2:3:3]
-	h["Request-Id"] = values[3:4:4]
-	h["X-Request-Id"] = values[3:4:4]
-	h["X-Should-Retry"] = values[4:5:5]
+	h["Content-Type"] = []string{"application/json"}
+	h["Cache-Control"] = []string{"no-store"}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	h["X-Should-Retry"] = []string{"false"}
+	h["Request-Id"] = []string{id}
+	h["X-Request-Id"] = []string{id}
 	w.WriteHeader(http.StatusBadRequest)
 	b := make([]byte, 0, 256)
-	b = append(b, `{"error":{"type":"invalid_request_error","code":"parameter_missing","message":"Missing required parameter: `...)
-	b = append(b, param...)
-	b = append(b, `.","param":"`...)
-	b = append(b, param...)
-	b = append(b, `","request_id":"`...)
+	b = append(b, `{"error":{"type":"invalid_request_error","code":"parameter_missing",`...)
+	b = append(b, `"message":"Missing required parameter: name.","param":"name","request_id":"`...)
 	b = append(b, id...)
 	b = append(b, `"}}`...)
 	w.Write(b)
 }
 
-// envelope is the same object, for encoding/json.
-type envelope struct {
-	Error struct {
-		Type      string `json:"type"`
-		Code      string `json:"code"`
-		Message   string `json:"message"`
-		Param     string `json:"param,omitempty"`
-		RequestID string `json:"request_id"`
-	} `json:"error"`
+// identified returns a request that has an id, in the context of both sides.
+func identified(tb testing.TB) (r *http.Request) {
+	r = request(tb, http.MethodPost, "/v1/resources")
+	r.Header.Set("X-Request-Id", requestID)
+	trusting := &seawall.RequestIDOptions{Inbound: func(*http.Request) bool { return true }}
+	keep := http.HandlerFunc(func(_ http.ResponseWriter, identified *http.Request) {
+		ctx := context.WithValue(identified.Context(), middleware.RequestIDKey, requestID)
+		r = identified.WithContext(ctx)
+	})
+	answer(seawall.RequestID(trusting)(keep), r)
+	return r
 }
 
-func writing(r *http.Request, write http.HandlerFunc) func() { return serve(write, r) }
-
-// identified is r as a handler behind seawall.RequestID sees it.
-func identified(r *http.Request) (seen *http.Request) {
-	keep := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = r })
-	seawall.RequestID(nil)(keep).ServeHTTP(newDiscard(), r)
-	return seen
+func BenchmarkError(b *testing.B) {
+	var sides []side
+	for _, write := range refusals {
+		sides = append(sides, side{write.name, func(tb testing.TB) func() {
+			return serve(write, identified(tb))
+		}})
+	}
+	compare(b, sides)
 }
 
-func BenchmarkError(b *testing.B) { compare(b, rendering()) }
+func TestErrorsAreAlike(t *testing.T) {
+	t.Parallel()
+	ours := answer(refusals[0], identified(t))
+	require.Equal(t, http.StatusBadRequest, ours.Code)
+	require.Equal(t, requestID, ours.Header().Get("Request-Id"))
+	sameAnswer(t, ours, answer(refusals[1], identified(t)))
+	sameAnswer(t, ours, answer(refusals[3], identified(t)))
+}
+
+func TestAProblemSaysWhatTheEnvelopeSays(t *testing.T) {
+	t.Parallel()
+	ours, theirs := answer(refusals[0], identified(t)), answer(refusals[2], identified(t))
+	require.Equal(t, ours.Code, theirs.Code)
+	require.Equal(t, fields(ours.Header()), fields(theirs.Header()))
+	var e envelope
+	var p problem
+	require.NoError(t, json.Unmarshal(ours.Body.Bytes(), &e))
+	require.NoError(t, json.Unmarshal(theirs.Body.Bytes(), &p))
+	require.Equal(t, e.Error.Message, p.Detail)
+	require.Equal(t, e.Error.Code, p.Code)
+	require.Equal(t, e.Error.Param, p.Param)
+	require.Equal(t, e.Error.RequestID, p.RequestID)
+}

@@ -8,35 +8,38 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seawall-go/seawall"
 	"github.com/seawall-go/seawall/idempotent"
 	"github.com/seawall-go/seawall/ratelimit"
 	"github.com/seawall-go/seawall/retry"
 )
 
-// A service is one of which many clients ask, with many keys: around is what stands in front of its handler.
+// service is a handler of ours that many clients call, with many keys in one field of the header.
 type service struct {
 	name, method, field string
-	around              func() http.Handler
+	handler             func() http.Handler
 }
 
 var services = []service{
 	{"limit", http.MethodGet, "X-Api-Key", func() http.Handler {
-		limit := ratelimit.New(ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1 << 20}), nil,
-			ratelimit.Rule{Limit: ratelimit.Per(1e9, time.Hour), Key: ratelimit.ByHeader("X-Api-Key")})
-		return seawall.Chain(seawall.RequestID(nil), seawall.Recover(quiet), limit)(handler)
+		store := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1 << 20})
+		rule := ratelimit.Rule{
+			Limit: ratelimit.Per(1e9, time.Hour),
+			Key:   ratelimit.ByHeader("X-Api-Key"),
+		}
+		return seawallChain(ratelimit.New(store, nil, rule)(noContent))
 	}},
 	{"replay", http.MethodPost, "Idempotency-Key", func() http.Handler {
 		store := idempotent.NewMemory(&idempotent.MemoryOptions{MaxRecords: -1, MaxBytes: -1})
 		once := idempotent.New(store, idempotent.Global, &idempotent.Options{Logger: quiet})
-		return seawall.Chain(seawall.RequestID(nil), seawall.Recover(quiet), once)(handler)
+		return seawallChain(once(noContent))
 	}},
 }
 
-// requests goes through the keys, one request each, in an order that no cache can foresee.
-func (s service) requests(tb testing.TB, h http.Handler, keys []string) func() {
-	const stride = 7919 // a prime, which divides no number of keys here
-	r, field, i := request(tb, s.method), make([]string, 1), 0
+// client returns an operation that sends a request with one of the keys, in an order that no cache
+// foresees.
+func (s service) client(tb testing.TB, h http.Handler, keys []string) func() {
+	const stride = 7919 // a prime that divides no number of keys here
+	r, field, i := request(tb, s.method, "/v1/resources"), make([]string, 1), 0
 	r.Header[s.field] = field
 	op := serve(h, r)
 	return func() {
@@ -46,51 +49,45 @@ func (s service) requests(tb testing.TB, h http.Handler, keys []string) func() {
 	}
 }
 
-// known is a client of a service that has seen all of the keys.
+// known returns the operation of a client whose keys h has all seen.
 func (s service) known(tb testing.TB, h http.Handler, keys []string) func() {
-	op := s.requests(tb, h, keys)
+	op := s.client(tb, h, keys)
 	for range keys {
 		op()
 	}
 	return op
 }
 
-// The cost of a request, when so many keys are known.
+// BenchmarkKeys measures a request by the number of keys that are known.
 func BenchmarkKeys(b *testing.B) {
 	for _, s := range services {
 		for _, n := range []int{1, 100, 10_000, 1_000_000} {
 			b.Run(s.name+"/"+strconv.Itoa(n), func(b *testing.B) {
-				op := s.known(b, s.around(), keyed16(n))
-				runtime.GC() // what a million keys left behind
+				op := s.known(b, s.handler(), manyKeys(n))
+				runtime.GC() // frees what the first requests left
 				measure(b, op)
 			})
 		}
 	}
 }
 
-// The same, when so many clients send requests with 10,000 keys at once; and that of a call, when as many goroutines share a
-// Transport.
+// BenchmarkClients measures a request by the number of clients that send at the same time, with
+// 10,000 keys, and a call by the number of goroutines that share a Transport.
 func BenchmarkClients(b *testing.B) {
-	keys := keyed16(10_000)
+	keys := manyKeys(10_000)
 	for _, s := range services {
-		h := s.around()
+		h := s.handler()
 		s.known(b, h, keys)
-		clients(b, s.name, func() func() { return s.requests(b, h, keys) })
+		measureClients(b, s.name, func() func() { return s.client(b, h, keys) })
 	}
-	transport := &retry.Transport{Base: answers{}, Logger: quiet}
-	clients(b, "call", func() func() {
+	transport := &retry.Transport{Base: alwaysOK{}, Logger: quiet}
+	measureClients(b, "call", func() func() {
 		r := get(b)()
-		return func() {
-			resp, err := transport.RoundTrip(r)
-			if err != nil {
-				panic(err)
-			}
-			resp.Body.Close()
-		}
+		return func() { must(transport.RoundTrip(r)).Body.Close() }
 	})
 }
 
-func clients(b *testing.B, name string, client func() (op func())) {
+func measureClients(b *testing.B, name string, client func() (op func())) {
 	for n := 1; n <= 64; n *= 2 {
 		b.Run(name+"/"+strconv.Itoa(n), func(b *testing.B) {
 			before := processorTime()
@@ -109,9 +106,7 @@ func clients(b *testing.B, name string, client func() (op func())) {
 	}
 }
 
-// answers is a RoundTripper that succeeds.
-type answers struct{}
+// alwaysOK is a RoundTripper that any number of goroutines may use.
+type alwaysOK struct{}
 
-func (answers) RoundTrip(r *http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: http.StatusOK, Header: okHeader, Body: http.NoBody, Request: r}, nil
-}
+func (alwaysOK) RoundTrip(r *http.Request) (*http.Response, error) { return respondOK(r), nil }

@@ -4,56 +4,34 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
-	"os/exec"
 	"runtime"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// children are what this test binary does instead of testing when benchmarks start it as another process, whose memory or
-// processor time is measured.
-var children = map[string]func(who string){"flood": flood, "server": server}
-
-const childVariable = "BENCH_CHILD"
-
-func TestMain(m *testing.M) {
-	if what, who, ok := strings.Cut(os.Getenv(childVariable), "/"); ok {
-		children[what](who)
-		return
-	}
-	os.Exit(m.Run())
-}
-
-func child(b *testing.B, what, who string) *exec.Cmd {
-	cmd := exec.CommandContext(b.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), childVariable+"="+what+"/"+who)
-	cmd.Stderr = os.Stderr
-	return cmd
-}
-
-// floodKeys is how many keys a flood has. Those that keep every key get fewer: with all of them they would take minutes and
-// gigabytes.
-func floodKeys(who string) int64 {
-	switch who {
+// floodKeys returns how many keys a flood has. The limiters that keep every key get fewer, since
+// with all of them they would take gigabytes.
+func floodKeys(side string) int64 {
+	switch side {
 	case "ulule", "tollbooth", "sethvargo":
 		return 1_000_000
 	}
 	return 5_000_000
 }
 
-// flood sends requests with as many keys through a middleware with default settings, at 100 a second and key, and prints the
-// processor time that one took, in nanoseconds, and the most memory that the process ever had, in bytes.
-func flood(who string) {
+// flood sends that many requests, each with another key, through a limiter. It prints the processor
+// time of one request, in nanoseconds, and the most memory that the process had, in bytes.
+func flood(side string) {
 	for _, l := range limiters(nil) {
-		if l.name == who {
-			op := newcomers(l.wrap(100, time.Second)(handler))
+		if l.name == side {
+			op := newcomers(l.wrap(100, time.Second)(noContent))
 			before := processorTime()
-			keys := floodKeys(who)
+			keys := floodKeys(side)
 			for range keys {
 				op()
 			}
@@ -63,32 +41,28 @@ func flood(who string) {
 	}
 }
 
-// newcomers is the operation of a handler: a request with a key that was never seen.
+// newcomers returns an operation that sends a request with a key that h has never seen.
 func newcomers(h http.Handler) func() {
-	r, _ := http.NewRequest(http.MethodGet, "http://api.example.com/v1/resources", nil)
-	r.RemoteAddr = "192.0.2.1:4711"
-	name, n, b, op := make([]string, 1), uint64(1e11), []byte("key_000000000000"), serve(h, r)
-	r.Header["X-Api-Key"] = name
+	r := httptest.NewRequest(http.MethodGet, "/v1/resources", nil)
+	field, n, b, op := make([]string, 1), uint64(1e11), []byte("key_000000000000"), serve(h, r)
+	r.Header["X-Api-Key"] = field
 	return func() {
 		n++
 		strconv.AppendUint(b[:4], n, 10)
-		name[0] = string(b)
+		field[0] = string(b)
 		op()
 	}
 }
 
-// peakMemory is the largest resident set that this process ever had.
+// peakMemory returns the largest resident set that this process has had.
 func peakMemory() int64 {
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		panic(err)
-	}
+	status := must(os.ReadFile("/proc/self/status"))
 	_, after, _ := bytes.Cut(status, []byte("VmHWM:"))
 	return must(strconv.ParseInt(string(bytes.Fields(after)[0]), 10, 64)) << 10
 }
 
 func BenchmarkFlood(b *testing.B) {
-	for _, l := range keyedLimiters(nil) {
+	for _, l := range limiters(nil) {
 		b.Run(l.name, func(b *testing.B) {
 			var ns, peak float64
 			for b.Loop() {
@@ -106,15 +80,15 @@ func BenchmarkFlood(b *testing.B) {
 	}
 }
 
-// What a million keys of 16 bytes hold of the heap, each.
+// BenchmarkMemory reports what each of a million keys of 16 bytes holds of the heap.
 func BenchmarkMemory(b *testing.B) {
 	const keys = 1_000_000
-	for _, l := range keyedLimiters(&ratelimit.MemoryOptions{MaxKeys: 1 << 20}) {
+	for _, l := range limiters(&ratelimit.MemoryOptions{MaxKeys: 1 << 20}) {
 		b.Run(l.name, func(b *testing.B) {
 			var each float64
 			for b.Loop() {
 				before := heap()
-				limit := l.wrap(100, time.Hour)(handler)
+				limit := l.wrap(100, time.Hour)(noContent)
 				op := newcomers(limit)
 				for range keys {
 					op()
@@ -130,7 +104,7 @@ func BenchmarkMemory(b *testing.B) {
 func heap() float64 {
 	var m runtime.MemStats
 	runtime.GC()
-	runtime.GC() // what the first one left in pools
+	runtime.GC() // frees what the first one left in pools
 	runtime.ReadMemStats(&m)
 	return float64(m.HeapAlloc)
 }

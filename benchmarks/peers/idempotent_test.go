@@ -3,6 +3,7 @@ package peers_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
 	"io"
 	"maps"
 	"net/http"
@@ -12,59 +13,58 @@ import (
 
 	"github.com/gofiber/fiber/v3"
 	"github.com/gofiber/fiber/v3/middleware/idempotency"
+	"github.com/stretchr/testify/require"
 	"github.com/valyala/fasthttp"
 
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// created is the handler of all: 1 KiB of JSON.
+// created answers a POST with 1 KiB of JSON.
 var created = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusCreated)
 	w.Write(kilobyte)
 })
 
-// keyed makes the contenders for a POST of 1 KiB with a key: always the same one, which is answered from the store but for the
-// first time, or always a new one.
-func keyed(fresh bool) []contender {
-	over := func(service func() http.Handler) func(testing.TB) func() {
-		return func(tb testing.TB) func() {
-			r := identified(request(tb, http.MethodPost))
-			r.Header.Set("Content-Type", "application/json")
-			r.ContentLength = int64(len(kilobyte))
-			body, field := new(rewindable), make([]string, 1)
-			r.Header["Idempotency-Key"] = field
-			next, op := keys(fresh), serve(service(), r)
-			return func() {
-				body.Reset(kilobyte)
-				r.Body, field[0] = body, next()
-				op()
-			}
-		}
-	}
-	return []contender{
-		{"seawall", over(func() http.Handler {
-			store := idempotent.NewMemory(&idempotent.MemoryOptions{EvictWhenFull: true})
-			return idempotent.New(store, idempotent.Global, &idempotent.Options{Logger: quiet})(created)
-		})},
-		{"floor", over(func() http.Handler { return &floor{next: created, kept: make(map[string]*answer)} })},
-		{"fiber", func(testing.TB) func() { return overFiber(fresh, idempotency.New()) }},
-		{"bare", over(func() http.Handler { return created })},
-		{"fiber-bare", func(testing.TB) func() { return overFiber(fresh, func(c fiber.Ctx) error { return c.Next() }) }},
-	}
+// once lets a POST with an Idempotency-Key run once, and refuses the key with another body.
+type once struct {
+	name string
+	send func(tb testing.TB, handler http.HandlerFunc) sender
 }
 
-// keys are 36 characters long, as fiber wants them.
-func keys(fresh bool) func() string {
-	b, n := []byte("7d0c5a3e-54f1-4c79-9d30-000000000000"), uint64(1e11)
-	same := string(b)
-	return func() string {
-		if !fresh {
-			return same
-		}
-		n++
-		strconv.AppendUint(b[:24], n, 10)
-		return string(b)
+// sender sends a POST with a key and a body, and returns the status and the body of the response.
+type sender func(key string, body []byte) (int, []byte)
+
+// onces are ours, fiber's middleware with the comparison of bodies that it lacks, and the lower
+// bound.
+var onces = []once{
+	{"seawall", func(tb testing.TB, handler http.HandlerFunc) sender {
+		store := idempotent.NewMemory(&idempotent.MemoryOptions{EvictWhenFull: true})
+		guard := idempotent.New(store, idempotent.Global, &idempotent.Options{Logger: quiet})
+		return overHTTP(tb, guard(handler))
+	}},
+	{"fiber", overFiber},
+	{"map", func(tb testing.TB, handler http.HandlerFunc) sender {
+		return overHTTP(tb, &mapOfAnswers{next: handler, kept: make(map[string]*kept)})
+	}},
+}
+
+// overHTTP calls h as net/http's server does, with a request that has an id already.
+func overHTTP(tb testing.TB, h http.Handler) sender {
+	r := identified(tb)
+	r.Header.Set("Content-Type", "application/json")
+	field := make([]string, 1)
+	r.Header["Idempotency-Key"] = field
+	w := &keeping{discard: discard{header: make(http.Header)}}
+	body := new(rewindable)
+	return func(key string, b []byte) (int, []byte) {
+		field[0] = key
+		body.Reset(b)
+		r.Body, r.ContentLength = body, int64(len(b))
+		clear(w.header)
+		w.body = w.body[:0]
+		h.ServeHTTP(w, r)
+		return w.status, w.body
 	}
 }
 
@@ -72,67 +72,105 @@ type rewindable struct{ bytes.Reader }
 
 func (*rewindable) Close() error { return nil }
 
-// overFiber calls the application as fasthttp's server does.
-func overFiber(fresh bool, middleware fiber.Handler) func() {
+// keeping is a ResponseWriter that keeps the body, in the same memory each time.
+type keeping struct {
+	discard
+	body []byte
+}
+
+func (k *keeping) Write(p []byte) (int, error) {
+	k.body = append(k.body, p...)
+	return len(p), nil
+}
+
+// overFiber calls the handler through fiber's application as fasthttp's server does.
+func overFiber(_ testing.TB, handler http.HandlerFunc) sender {
 	app := fiber.New()
-	app.Use(middleware)
+	app.Use(compareBodies, idempotency.New(), keepSum)
 	app.Post("/v1/resources", func(c fiber.Ctx) error {
-		c.Set(fiber.HeaderContentType, "application/json")
-		return c.Status(fiber.StatusCreated).Send(kilobyte)
+		w := &keeping{discard: discard{header: make(http.Header)}}
+		handler(w, nil)
+		c.Set(fiber.HeaderContentType, w.header.Get("Content-Type"))
+		return c.Status(w.status).Send(w.body)
 	})
-	serve, next, ctx := app.Handler(), keys(fresh), new(fasthttp.RequestCtx)
+	serve, ctx := app.Handler(), new(fasthttp.RequestCtx)
 	ctx.Request.Header.SetMethod(fiber.MethodPost)
-	ctx.Request.SetRequestURI("/v1/resources?limit=10")
+	ctx.Request.SetRequestURI("/v1/resources")
 	ctx.Request.Header.SetContentType("application/json")
-	ctx.Request.Header.Set("X-Api-Key", key)
-	ctx.Request.SetBody(kilobyte)
-	return func() {
-		ctx.Request.Header.Set("X-Idempotency-Key", next())
+	return func(key string, body []byte) (int, []byte) {
+		ctx.Request.Header.Set("X-Idempotency-Key", key)
+		ctx.Request.SetBody(body)
 		ctx.Response.Reset()
 		serve(ctx)
+		return ctx.Response.StatusCode(), ctx.Response.Body()
 	}
 }
 
-// floor is what idempotency cannot do without: read and hash the body, one locked look-up, write the answer; the first time a
-// copy of the response, and a locked store. It has no lease, no single flight, no bound and no principal.
-type floor struct {
+// sumField is where a kept response has the hash of its request's body.
+const sumField = "X-Body-Sum"
+
+// compareBodies is around fiber's middleware. It refuses a replay for another body.
+func compareBodies(c fiber.Ctx) error {
+	sum := sha256.Sum256(c.Body())
+	c.Locals(sumField, hex.EncodeToString(sum[:]))
+	if err := c.Next(); err != nil {
+		return err
+	}
+	same := c.GetRespHeader(sumField) == c.Locals(sumField)
+	c.Response().Header.Del(sumField)
+	if same {
+		return nil
+	}
+	c.Response().Reset()
+	return c.Status(fiber.StatusConflict).JSON(envelope{errorObject{
+		Type:    "idempotency_error",
+		Code:    "idempotency_conflict",
+		Message: "The key was used with another request.",
+	}})
+}
+
+// keepSum is inside of fiber's middleware, which keeps the headers of the response.
+func keepSum(c fiber.Ctx) error {
+	c.Set(sumField, c.Locals(sumField).(string))
+	return c.Next()
+}
+
+// mapOfAnswers is the lower bound: it reads and hashes the body, looks the key up under a lock and
+// writes the answer. It has no lease, so that duplicates at the same time all run, no bound on
+// memory, no retention and no scopes.
+type mapOfAnswers struct {
 	next http.Handler
 	mu   sync.Mutex
-	kept map[string]*answer
+	kept map[string]*kept
 }
 
-type answer struct {
-	sum    [sha256.Size]byte
-	status int
-	header http.Header
-	body   []byte
+type kept struct {
+	keeping
+	sum [sha256.Size]byte
 }
 
-func (f *floor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (m *mapOfAnswers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body := make([]byte, r.ContentLength)
 	if _, err := io.ReadFull(r.Body, body); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	sum := sha256.Sum256(body)
-	key := r.Header.Get("Idempotency-Key")
-	f.mu.Lock()
-	a, known := f.kept[key]
-	f.mu.Unlock()
+	sum, key := sha256.Sum256(body), r.Header.Get("Idempotency-Key")
+	m.mu.Lock()
+	a, known := m.kept[key]
+	m.mu.Unlock()
 	switch {
-	case known && a.sum != sum:
-		http.Error(w, "conflict", http.StatusConflict)
+	case !known:
+		a = &kept{keeping: keeping{discard: discard{header: make(http.Header)}}, sum: sum}
+		m.next.ServeHTTP(a, r)
+		m.mu.Lock()
+		m.kept[key] = a
+		m.mu.Unlock()
+	case a.sum != sum:
+		http.Error(w, "the key was used with another request", http.StatusConflict)
 		return
-	case known:
-		h := w.Header()
-		h.Set("Idempotent-Replayed", "true")
-		h.Set("Original-Request", "req_Hd92kLpQ7mXw3TzB")
 	default:
-		a = &answer{sum: sum, header: make(http.Header)}
-		f.next.ServeHTTP(a, r)
-		f.mu.Lock()
-		f.kept[key] = a
-		f.mu.Unlock()
+		w.Header().Set("Idempotent-Replayed", "true")
 	}
 	h := w.Header()
 	maps.Copy(h, a.header)
@@ -141,12 +179,64 @@ func (f *floor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Write(a.body)
 }
 
-func (a *answer) Header() http.Header    { return a.header }
-func (a *answer) WriteHeader(status int) { a.status = status }
-func (a *answer) Write(p []byte) (int, error) {
-	a.body = append(a.body, p...)
-	return len(p), nil
+// freshKeys returns a function that makes keys of 36 characters, as fiber wants them.
+func freshKeys() func() string {
+	b, n := []byte("7d0c5a3e-54f1-4c79-9d30-000000000000"), uint64(1e11)
+	return func() string {
+		n++
+		strconv.AppendUint(b[:24], n, 10)
+		return string(b)
+	}
 }
 
-func BenchmarkReplay(b *testing.B)   { compare(b, keyed(false)) }
-func BenchmarkFirstRun(b *testing.B) { compare(b, keyed(true)) }
+func BenchmarkFirstRun(b *testing.B) {
+	var sides []side
+	for _, o := range onces {
+		sides = append(sides, side{o.name, func(tb testing.TB) func() {
+			send, next := o.send(tb, created), freshKeys()
+			return func() { send(next(), kilobyte) }
+		}})
+	}
+	compare(b, sides)
+}
+
+func BenchmarkReplay(b *testing.B) {
+	var sides []side
+	for _, o := range onces {
+		sides = append(sides, side{o.name, func(tb testing.TB) func() {
+			send, key := o.send(tb, created), freshKeys()()
+			send(key, kilobyte)
+			return func() { send(key, kilobyte) }
+		}})
+	}
+	compare(b, sides)
+}
+
+func TestARequestRunsOnceAndItsKeyIsRefusedForAnotherBody(t *testing.T) {
+	t.Parallel()
+	for _, o := range onces {
+		t.Run(o.name, func(t *testing.T) {
+			t.Parallel()
+			runs := 0
+			send := o.send(t, func(w http.ResponseWriter, r *http.Request) {
+				runs++
+				created(w, r)
+			})
+			next := freshKeys()
+			key := next()
+
+			for range 2 {
+				status, body := send(key, kilobyte)
+				require.Equal(t, http.StatusCreated, status)
+				require.Equal(t, string(kilobyte), string(body))
+			}
+			status, _ := send(key, []byte(`{"name":"another"}`))
+
+			require.Equal(t, http.StatusConflict, status)
+			require.Equal(t, 1, runs)
+			status, _ = send(next(), kilobyte)
+			require.Equal(t, http.StatusCreated, status)
+			require.Equal(t, 2, runs)
+		})
+	}
+}

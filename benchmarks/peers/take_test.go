@@ -2,50 +2,52 @@ package peers_test
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/stretchr/testify/require"
 	"golang.org/x/time/rate"
 
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// taker decides for one of the keys.
+// taker decides about a request of keys[i].
 type taker struct {
 	name  string
 	setup func(keys []string) (take func(i int) bool)
 }
 
-// takers are the decision without HTTP: ours, the bare rate.Limiter of golang.org/x/time that it is built on, without any table
-// of keys, and the table that one writes oneself.
-func takers() []taker {
-	const perSecond, burst = 1e9, 1e9
+// takers decide without HTTP: ours, rate.Limiters by number, which have no keys to look up, and a
+// map of them behind a mutex, which never forgets a key.
+func takers(perSecond int) []taker {
 	return []taker{
 		{"seawall", func(keys []string) func(int) bool {
 			m := ratelimit.NewMemory(nil)
 			limit := ratelimit.PerSecond(perSecond)
 			return func(i int) bool {
-				d, err := m.Take(context.Background(), ratelimit.Charge{Rule: "default", Key: keys[i], Limit: limit, Cost: 1})
+				c := ratelimit.Charge{Rule: "default", Key: keys[i], Limit: limit, Cost: 1}
+				d, err := m.Take(context.Background(), c)
 				return err == nil && d.Allowed
 			}
 		}},
 		{"allow", func(keys []string) func(int) bool {
 			limiters := make([]*rate.Limiter, len(keys))
 			for i := range limiters {
-				limiters[i] = rate.NewLimiter(perSecond, burst)
+				limiters[i] = rate.NewLimiter(rate.Limit(perSecond), perSecond)
 			}
 			return func(i int) bool { return limiters[i].Allow() }
 		}},
-		{"map+mutex", func(keys []string) func(int) bool {
+		{"map", func(keys []string) func(int) bool {
 			var mu sync.Mutex
 			limiters := make(map[string]*rate.Limiter)
 			return func(i int) bool {
 				mu.Lock()
 				l := limiters[keys[i]]
 				if l == nil {
-					l = rate.NewLimiter(perSecond, burst)
+					l = rate.NewLimiter(rate.Limit(perSecond), perSecond)
 					limiters[keys[i]] = l
 				}
 				mu.Unlock()
@@ -55,28 +57,19 @@ func takers() []taker {
 	}
 }
 
-// keyed16 are n keys of 16 bytes.
-func keyed16(n int) []string {
-	keys := make([]string, n)
-	for i := range keys {
-		keys[i] = fmt.Sprintf("key_%012d", i)
-	}
-	return keys
-}
-
-// known prepares a taker that has seen all of n keys.
+// known returns the decision of a taker that has seen n keys.
 func (t taker) known(n int) func(int) bool {
-	take := t.setup(keyed16(n))
+	take := t.setup(manyKeys(n))
 	for i := range n {
 		take(i)
 	}
 	return take
 }
 
-func serially(n int) []contender {
-	var contenders []contender
-	for _, t := range takers() {
-		contenders = append(contenders, contender{t.name, func(testing.TB) func() {
+func inTurn(n int) []side {
+	var sides []side
+	for _, t := range takers(1e9) {
+		sides = append(sides, side{t.name, func(testing.TB) func() {
 			take, i := t.known(n), 0
 			return func() {
 				if !take(i) {
@@ -88,16 +81,35 @@ func serially(n int) []contender {
 			}
 		}})
 	}
-	return contenders
+	return sides
 }
 
-func BenchmarkTakeHot(b *testing.B) { compare(b, serially(1)) }
-func BenchmarkTake(b *testing.B)    { compare(b, serially(10_000)) }
+func TestTakersDecideAlike(t *testing.T) {
+	t.Parallel()
+	for _, taker := range takers(2) {
+		t.Run(taker.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				take := taker.setup(manyKeys(2))
+				require.True(t, take(0))
+				require.True(t, take(0))
+				require.False(t, take(0))
+				require.True(t, take(1))
+				time.Sleep(time.Second / 2)
+				require.True(t, take(0))
+				require.False(t, take(0))
+			})
+		})
+	}
+}
 
-// Every goroutine begins elsewhere among the keys.
+func BenchmarkTakeHot(b *testing.B) { compare(b, inTurn(1)) }
+func BenchmarkTake(b *testing.B)    { compare(b, inTurn(10_000)) }
+
+// BenchmarkTakeParallel has every goroutine begin elsewhere among the keys.
 func BenchmarkTakeParallel(b *testing.B) {
 	const n = 10_000
-	for _, t := range takers() {
+	for _, t := range takers(1e9) {
 		take := t.known(n)
 		var begin atomic.Int64
 		b.Run(t.name, func(b *testing.B) {

@@ -1,7 +1,8 @@
-// Command report runs the benchmarks of package peers, interleaved, and holds them against the bars: make bench-peers.
+// Command report runs the benchmarks of package peers in turn, many times over: make bench-peers.
 //
-// It writes what was measured to testdata/results.txt, in the format of benchstat, and what follows from that to
-// docs/BENCHMARKS.md and docs/cost.svg. With -n it does not measure, but reads the results that are there.
+// It writes the measurements to testdata/results.txt, in the format of benchstat, and from them
+// docs/BENCHMARKS.md and docs/cost.svg. With -n it does not measure, but reads the results that are
+// there.
 package main
 
 import (
@@ -20,7 +21,7 @@ import (
 	"time"
 )
 
-// A pass is a set of benchmarks that are run, one after the other, so many times over.
+// A pass runs a set of benchmarks so many times.
 type pass struct {
 	bench, skip string
 	rounds      int
@@ -29,15 +30,15 @@ type pass struct {
 
 var passes = []pass{
 	{bench: ".", skip: "Flood|Memory|Server|Keys|Clients", rounds: 15, time: "80ms"},
-	{bench: "Keys|Clients", rounds: 7, time: "100ms"},
+	{bench: "Keys|Clients", rounds: 6, time: "100ms"},
 	{bench: "Server", rounds: 10, time: "10000x"},
 	{bench: "Memory", rounds: 1, time: "1x"},
 	{bench: "Flood", rounds: 1, time: "1x"},
-	{bench: "Flood/^(seawall|httprate|throttled)$", rounds: 2, time: "1x"},
+	{bench: "Flood/^(seawall|httprate|throttled)$", rounds: 1, time: "1x"},
 }
 
 const (
-	rawFile  = "peers/report/testdata/results.txt" // under the module
+	rawFile  = "peers/report/testdata/results.txt" // from the module's folder
 	pageFile = "../docs/BENCHMARKS.md"
 	plotFile = "../docs/cost.svg"
 )
@@ -45,19 +46,20 @@ const (
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("report: ")
-	only := flag.Bool("n", false, "do not measure: report on the results that are there")
+	only := flag.Bool("n", false, "read the results that are there instead of measuring")
+	rounds := flag.Int("rounds", 15, "run no pass more often than this, for a quick look")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, !*only); err != nil {
+	if err := run(ctx, !*only, *rounds); err != nil {
 		log.Print(err)
 		os.Exit(1) //nolint:gocritic // exitAfterDefer: nothing is left to stop
 	}
 }
 
-func run(ctx context.Context, measuring bool) error {
+func run(ctx context.Context, measuring bool, rounds int) error {
 	if measuring {
-		raw, err := measure(ctx)
+		raw, err := measure(ctx, rounds)
 		if err != nil {
 			return err
 		}
@@ -77,7 +79,6 @@ func run(ctx context.Context, measuring bool) error {
 	if err != nil {
 		return err
 	}
-	fmt.Print(page)
 	//nolint:gosec // G703: a constant
 	if err := os.WriteFile(pageFile, []byte(page), 0o600); err != nil {
 		return err
@@ -85,15 +86,16 @@ func run(ctx context.Context, measuring bool) error {
 	return os.WriteFile(plotFile, []byte(plot(res)), 0o600)
 }
 
-// measure returns benchstat's input.
-func measure(ctx context.Context) ([]byte, error) {
+// measure returns the output of all passes, for benchstat.
+func measure(ctx context.Context, rounds int) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "bench-peers")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	binary := filepath.Join(dir, "peers.test")
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", binary, "./peers") //nolint:gosec // G204: the path is ours
+	//nolint:gosec // G204: the path is ours
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", binary, "./peers")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return nil, err
@@ -103,17 +105,11 @@ func measure(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	for _, p := range passes {
+		p.rounds = min(p.rounds, rounds)
 		for round := range p.rounds {
-			log.Printf("%s  %s: round %d of %d", time.Now().Format(time.TimeOnly), p.bench, round+1, p.rounds)
-			cmd := exec.CommandContext(ctx, binary, "-test.run=^$", "-test.bench="+p.bench, "-test.benchtime="+p.time, "-test.timeout=30m") //nolint:gosec // G204: ours
-			if p.skip != "" {
-				cmd.Args = append(cmd.Args, "-test.skip="+p.skip)
-			}
-			if round%2 == 1 {
-				cmd.Env = append(os.Environ(), "BENCH_REVERSE=1")
-			}
-			cmd.Stderr = os.Stderr
-			out, err := cmd.Output()
+			now := time.Now().Format(time.TimeOnly)
+			log.Printf("%s  %s: round %d of %d", now, p.bench, round+1, p.rounds)
+			out, err := p.run(ctx, binary, round%2 == 1)
 			if err != nil {
 				return nil, fmt.Errorf("%w\n%s", err, out)
 			}
@@ -123,19 +119,34 @@ func measure(ctx context.Context) ([]byte, error) {
 	return raw.Bytes(), nil
 }
 
-// keepResults copies the lines that benchstat reads; the settings only once.
+func (p pass) run(ctx context.Context, binary string, reverse bool) ([]byte, error) {
+	args := []string{"-test.run=^$", "-test.bench=" + p.bench, "-test.benchtime=" + p.time}
+	if p.skip != "" {
+		args = append(args, "-test.skip="+p.skip)
+	}
+	cmd := exec.CommandContext(ctx, binary, args...) //nolint:gosec // G204: ours
+	if reverse {
+		cmd.Env = append(os.Environ(), "BENCH_REVERSE=1")
+	}
+	cmd.Stderr = os.Stderr
+	return cmd.Output()
+}
+
+// keepResults copies the lines that benchstat reads. Settings are copied once.
 func keepResults(raw *bytes.Buffer, out []byte) {
 	for line := range strings.Lines(string(out)) {
-		setting := strings.Contains(line, ": ") && !strings.HasPrefix(line, "Benchmark")
-		if strings.HasPrefix(line, "Benchmark") || setting && !bytes.Contains(raw.Bytes(), []byte(line)) {
+		result := strings.HasPrefix(line, "Benchmark")
+		setting := !result && strings.Contains(line, ": ")
+		if result || setting && !bytes.Contains(raw.Bytes(), []byte(line)) {
 			raw.WriteString(line)
 		}
 	}
 }
 
-// header writes what the numbers depend on, as settings of benchstat's format.
+// header writes the settings that the numbers depend on.
 func header(ctx context.Context, w io.Writer) error {
-	versions, err := exec.CommandContext(ctx, "go", append([]string{"list", "-m"}, compared...)...).Output() //nolint:gosec // G204: ours
+	list := append([]string{"list", "-m"}, compared...)
+	versions, err := exec.CommandContext(ctx, "go", list...).Output() //nolint:gosec // G204: ours
 	if err != nil {
 		return err
 	}
@@ -148,7 +159,8 @@ func header(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	_, err = fmt.Fprintf(w, "date: %s\ngo: %s\nkernel: Linux %sload-before: %s\nversions: %s\n",
-		time.Now().UTC().Format(time.DateOnly), runtime.Version(), kernel, strings.Join(strings.Fields(string(load))[:3], " "),
+		time.Now().UTC().Format(time.DateOnly), runtime.Version(), kernel,
+		strings.Join(strings.Fields(string(load))[:3], " "),
 		strings.ReplaceAll(strings.TrimSpace(string(versions)), "\n", ", "))
 	return err
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 
@@ -11,15 +10,18 @@ import (
 	"golang.org/x/perf/benchmath"
 )
 
-// results are all measurements: of a benchmark, by unit, one value a round. Benchmarks are called "Path/who"; units are those
-// of benchfmt: sec/op, B/op, allocs/op.
+// results hold the measurements of each benchmark ("Stack/seawall") by unit, one value per round,
+// and the settings they were taken with.
 type results struct {
 	config map[string]string
 	values map[string]map[string][]float64
 }
 
 func parse(r io.Reader) (*results, error) {
-	res := &results{config: make(map[string]string), values: make(map[string]map[string][]float64)}
+	res := &results{
+		config: make(map[string]string),
+		values: make(map[string]map[string][]float64),
+	}
 	reader := benchfmt.NewReader(r, "results.txt")
 	for reader.Scan() {
 		switch rec := reader.Result().(type) {
@@ -37,11 +39,8 @@ func (res *results) add(rec *benchfmt.Result) {
 		res.config[c.Key] = string(c.Value)
 	}
 	name := rec.Name.String()
-	if _, parts := rec.Name.Parts(); len(parts) > 0 {
-		if last := string(parts[len(parts)-1]); last[0] == '-' {
-			name = strings.TrimSuffix(name, last)
-			res.config["gomaxprocs"] = last[1:]
-		}
+	if at := strings.LastIndexByte(name, '-'); at > 0 {
+		name, res.config["gomaxprocs"] = name[:at], name[at+1:]
 	}
 	byUnit := res.values[name]
 	if byUnit == nil {
@@ -53,74 +52,75 @@ func (res *results) add(rec *benchfmt.Result) {
 	}
 }
 
-// of returns the values of a benchmark, one a round.
-func (res *results) of(name, unit string) []float64 {
-	return res.values[name][unit]
-}
-
-// who are the contenders on a path, ours first, then as fast as they are.
-func (res *results) who(path, unit string) []string {
-	var names []string
-	for _, name := range slices.Sorted(maps.Keys(res.values)) {
-		if p, who, _ := strings.Cut(name, "/"); p == path {
-			names = append(names, who)
-		}
-	}
-	slices.SortStableFunc(names, func(a, b string) int {
-		switch {
-		case a == "seawall":
-			return -1
-		case b == "seawall":
-			return 1
-		case res.median(path+"/"+a, unit) < res.median(path+"/"+b, unit):
-			return -1
-		}
-		return 1
-	})
-	return names
-}
+// of returns the values of a benchmark, one per round.
+func (res *results) of(name, unit string) []float64 { return res.values[name][unit] }
 
 func (res *results) median(name, unit string) float64 {
 	return summarize(res.of(name, unit)).Center
 }
 
-// summarize gives the median and its 95 % confidence interval. Nothing is assumed of how measurements are distributed. Of a few
-// measurements, which allow no such interval, it is the whole range.
+// summarize returns the median and its 95% confidence interval, or the range if there are too few
+// values for an interval.
 func summarize(values []float64) benchmath.Summary {
 	if len(values) == 0 {
 		return benchmath.Summary{}
 	}
-	sample := benchmath.NewSample(slices.Clone(values), &benchmath.DefaultThresholds) // sorts what it is given
+	sample := benchmath.NewSample(slices.Clone(values), &benchmath.DefaultThresholds) // sorts
 	s := benchmath.AssumeNothing.Summary(sample, 0.95)
 	s.Lo, s.Hi = max(s.Lo, sample.Values[0]), min(s.Hi, sample.Values[len(values)-1])
 	return s
 }
 
-// each combines measurements of the same round.
-func each(f func(v ...float64) float64, series ...[]float64) []float64 {
-	rounds := len(series[0])
-	for _, s := range series {
-		rounds = min(rounds, len(s))
-	}
-	out := make([]float64, rounds)
+// ratios divides the values of the same round.
+func ratios(a, b []float64) []float64 {
+	out := make([]float64, min(len(a), len(b)))
 	for i := range out {
-		v := make([]float64, len(series))
-		for j, s := range series {
-			v[j] = s[i]
-		}
-		out[i] = f(v...)
+		out[i] = a[i] / b[i]
 	}
 	return out
 }
 
-func quotient(v ...float64) float64 { return v[0] / v[1] }
+// sorted returns the sides that were measured, ours first, then by their medians.
+func (r row) sorted(res *results) []side {
+	var sides []side
+	for _, s := range r.sides {
+		if len(res.of(r.bench+"/"+s.name, r.unit)) > 0 {
+			sides = append(sides, s)
+		}
+	}
+	slices.SortStableFunc(sides, func(a, b side) int {
+		switch {
+		case a.name == "seawall":
+			return -1
+		case b.name == "seawall":
+			return 1
+		case res.median(r.bench+"/"+a.name, r.unit) < res.median(r.bench+"/"+b.name, r.unit):
+			return -1
+		}
+		return 1
+	})
+	return sides
+}
 
-// check tells what a bar needs and the results lack.
-func (res *results) check(names []string, unit string) error {
-	for _, name := range names {
-		if len(res.of(name, unit)) == 0 {
-			return fmt.Errorf("no %s of Benchmark%s", unit, name)
+// best returns the fastest side that does the whole job, apart from ours, or nil.
+func (r row) best(res *results) *side {
+	for _, s := range r.sorted(res) {
+		if s.name != "seawall" && !s.lower {
+			return &s
 		}
 	}
 	return nil
+}
+
+// ratio returns a measurement of ours divided by that of the best other side.
+func (r row) ratio(res *results, unit string) (benchmath.Summary, error) {
+	best := r.best(res)
+	if best == nil {
+		return benchmath.Summary{}, fmt.Errorf("nothing to compare %s with", r.bench)
+	}
+	ours, theirs := res.of(r.bench+"/seawall", unit), res.of(r.bench+"/"+best.name, unit)
+	if len(ours) == 0 || len(theirs) == 0 {
+		return benchmath.Summary{}, fmt.Errorf("no %s of %s", unit, r.bench)
+	}
+	return summarize(ratios(ours, theirs)), nil
 }

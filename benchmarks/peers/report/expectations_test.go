@@ -1,0 +1,69 @@
+package main
+
+import (
+	"slices"
+	"testing"
+)
+
+type expectation struct {
+	bench  string
+	unit   string
+	atMost float64
+	reason string
+}
+
+// expectations are what maintainers want of the committed measurements: those of Seawall divided by
+// those of the best composition of the row, in the same round. A limit is somewhat above what was
+// measured when it was set, so that a loss breaks it and chance does not. A reason says what
+// keeps the ratio from being lower.
+//
+// CI reads the committed results and times nothing. TestAllocBudgets in package peers counts
+// allocations anew.
+var expectations = []expectation{
+	{"Stack", processor, 0.75, "the mux routes twice: the layers outside of it need the pattern"},
+	{"Stack", allocations, 0.35, "the layers share one copy of the request"},
+	{"Server", serverTime, 1.0, "net/http takes most of it, on both sides"},
+	{"Denied", processor, 1.3, "the error is a value for logs and metrics, beside the text"},
+	{"Denied", allocations, 0.5, "the body is appended, without reflection"},
+	{"Admitted", processor, 0.95, "with 10,000 keys, every side waits for memory"},
+	{"Admitted", allocations, 0.4, "the two fields take one each"},
+	{"Flood", processor, 1.25, "each new key evicts another; httprate drops a window at once"},
+	{"Memory", perKey, 1.0, "a key is kept whole"},
+	{"Error", processor, 1.0, "the error is a value for logs and metrics, beside the text"},
+	{"Chain", processor, 2.0, "the id is random, and the response is followed"},
+	{"Post", processor, 0.85, "the request and its header are copied for the key"},
+	{"Post", allocations, 0.6, "the body is not copied"},
+	{"Retry", processor, 2.5, "reading the rest of a 503 is bounded in time, by a goroutine"},
+	{"Get", processor, 1.8, "a breaker and a budget per host, and a record of every attempt"},
+	{"FirstRun", processor, 2.2, "a lease, bounded memory, a context that the client cannot end"},
+	{"Replay", processor, 1.25, "every side reads and hashes the body"},
+}
+
+func TestTheCommittedResultsAreWhatIsExpected(t *testing.T) {
+	t.Parallel()
+	res := committed(t)
+	rows := make(map[string]row)
+	for _, s := range page {
+		for _, r := range s.rows {
+			rows[r.bench] = r
+		}
+	}
+	for _, e := range expectations {
+		ratio, err := rows[e.bench].ratio(res, e.unit)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		t.Logf("%-9s %-13s %.2f, at most %.2f", e.bench, e.unit, ratio.Center, e.atMost)
+		if ratio.Center > e.atMost {
+			t.Errorf("Benchmark%s: %.2f of the %s of the best composition, more than %.2f (%s)",
+				e.bench, ratio.Center, e.unit, e.atMost, e.reason)
+		}
+	}
+	for bench, r := range rows {
+		about := func(e expectation) bool { return e.bench == bench }
+		if r.best(res) != nil && !slices.ContainsFunc(expectations, about) {
+			t.Errorf("nothing is expected of Benchmark%s", bench)
+		}
+	}
+}

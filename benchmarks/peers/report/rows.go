@@ -1,0 +1,195 @@
+package main
+
+// A section is a part of the page.
+type section struct {
+	title string
+	rows  []row
+}
+
+// A row is one job: Benchmark<bench>/<side> for each side.
+type row struct {
+	bench string
+	title string
+	does  string // what each side does
+	unit  string // of the comparison
+	sides []side
+}
+
+// A side is one way to do the job of a row.
+type side struct {
+	name     string
+	title    string
+	consists string
+	lower    bool // does less than the job: a lower bound, which nothing is compared with
+}
+
+// The units of benchfmt, and ours. They are per operation.
+const (
+	processor   = "cpu-sec/op"
+	elapsed     = "sec/op"
+	serverTime  = "server-sec/op"
+	allocations = "allocs/op"
+	perKey      = "B/key"
+	peakMemory  = "peak-RSS-bytes"
+)
+
+// compared are the modules whose versions the page names.
+var compared = []string{
+	"github.com/PuerkitoBio/rehttp",
+	"github.com/didip/tollbooth/v7",
+	"github.com/failsafe-go/failsafe-go",
+	"github.com/go-chi/chi/v5",
+	"github.com/go-chi/httplog/v3",
+	"github.com/go-chi/httprate",
+	"github.com/gofiber/fiber/v3",
+	"github.com/google/uuid",
+	"github.com/hashicorp/go-retryablehttp",
+	"github.com/moogar0880/problems",
+	"github.com/sethvargo/go-limiter",
+	"github.com/sony/gobreaker/v2",
+	"github.com/throttled/throttled/v2",
+	"github.com/ulule/limiter/v3",
+	"golang.org/x/time",
+}
+
+const composed = "RequestID with both response headers by hand, httplog with the " +
+	"attributes of Seawall's log line, Recoverer, Timeout, RequestSize, Throttle, httprate, and " +
+	"the envelope by hand for 404, 405 and 429 (but not for a panic, a timeout or overload)"
+
+var stacks = []side{
+	{name: "seawall", consists: "`seawall.Stack`"},
+	{name: "chi", title: "chi, httplog, httprate", consists: "chi's router, " + composed},
+	{name: "mux", title: "ServeMux, httplog, httprate", consists: "the same with `http.ServeMux`"},
+	{name: "bare", title: "the route alone", lower: true},
+}
+
+var limiters = []side{
+	{name: "seawall", consists: "`ratelimit.New` with the store in memory"},
+	{name: "httprate",
+		consists: "`httprate.LimitBy`: counters of two windows, by the hash of a key"},
+	{name: "ulule", title: "ulule/limiter", consists: "a counter per window"},
+	{name: "tollbooth", consists: "rate.Limiters in a cache"},
+	{name: "throttled", consists: "GCRA over an LRU of 65,536 keys"},
+	{name: "sethvargo", title: "sethvargo/go-limiter", consists: "token buckets"},
+	{name: "bare", title: "the handler alone", lower: true},
+}
+
+var takers = []side{
+	{name: "seawall", consists: "`Memory.Take`"},
+	{name: "map", title: "map of rate.Limiters", lower: true,
+		consists: "a map behind a mutex that never forgets a key and tells no state for headers"},
+	{name: "allow", title: "rate.Limiter.Allow", lower: true, consists: "no key to look up"},
+}
+
+const keyAndHosts = ", and by hand an Idempotency-Key of google/uuid and a map of hosts"
+
+var clients = []side{
+	{name: "seawall", consists: "`retry.Transport`"},
+	{name: "retryablehttp", title: "go-retryablehttp, gobreaker",
+		consists: "go-retryablehttp, gobreaker, a retry budget in x/time/rate" + keyAndHosts},
+	{name: "failsafe", title: "failsafe-go",
+		consists: "its retry policy, circuit breaker and retry budget" + keyAndHosts},
+	{name: "rehttp", title: "rehttp, gobreaker",
+		consists: "rehttp, gobreaker, a retry budget in x/time/rate" + keyAndHosts},
+	{name: "bare", title: "the call alone", lower: true, consists: "one more attempt after a 503"},
+}
+
+var onces = []side{
+	{name: "seawall", consists: "`idempotent.New` with the store in memory"},
+	{name: "fiber", title: "fiber's idempotency",
+		consists: "fiber's middleware, on fasthttp, and the comparison of bodies by hand"},
+	{name: "map", title: "map of responses", lower: true,
+		consists: "a hash, a lock and a map: duplicates at the same time all run, and nothing is " +
+			"forgotten"},
+}
+
+// page holds the sections in their order.
+var page = []section{
+	{"The whole stack", []row{
+		{"Stack", "A request through the stack",
+			"A GET with an API key, answered with 1 KiB of JSON: request id, access log to a " +
+				"handler that discards, recovery, timeout, body limit, in-flight limit, rate " +
+				"limit by API key with headers, and the error envelope for 404, 405 and 429.",
+			processor, stacks},
+		{"Server", "The same, served",
+			"The same request over loopback, with 64 connections from another process: the " +
+				"processor time of the server's process, net/http included.",
+			serverTime, stacks},
+	}},
+	{"Rate limits", []row{
+		{"Denied", "A denied request",
+			"A 429 with the error envelope, the request's id in body and header, Retry-After and " +
+				"the state of the limit.",
+			processor, []side{
+				{name: "seawall", consists: "`RequestID` and `ratelimit.New`"},
+				{name: "httprate", title: "chi, httprate",
+					consists: "chi's RequestID, httprate, the envelope by hand"},
+				{name: "throttled", title: "chi, throttled",
+					consists: "chi's RequestID, throttled, the envelope by hand"},
+			}},
+		{"Admitted", "An admitted request",
+			"10,000 callers in turn, each allowed 1,000 requests a second, with headers that " +
+				"have the state of the limit.",
+			processor, limiters},
+		{"Flood", "A flood of new keys",
+			"A request with a key that was never seen, five million times. ulule/limiter, " +
+				"tollbooth and sethvargo/go-limiter keep every key and get one million.",
+			processor, limiters},
+		{"Memory", "A million keys",
+			"The heap that each key takes.",
+			perKey, []side{
+				{name: "seawall", consists: "`MemoryOptions.MaxKeys` for a million"},
+				{name: "throttled", lower: true, consists: "an LRU that keeps 65,536 of them"},
+				{name: "httprate", lower: true, consists: "a hash of each key, for two windows"},
+				{name: "sethvargo", title: "sethvargo/go-limiter"},
+				{name: "ulule", title: "ulule/limiter"},
+				{name: "tollbooth"},
+			}},
+		{"TakeHot", "A decision, one key", "The decision without HTTP.", processor, takers},
+		{"Take", "A decision, 10,000 keys", "The same, with the keys in turn.", processor, takers},
+		{"TakeParallel", "A decision, 10,000 keys, in parallel",
+			"The same on all processors: elapsed time.", elapsed, takers},
+	}},
+	{"Errors", []row{
+		{"Error", "An error answer",
+			"A 400 for a missing parameter, with its name and the request's id in the body, and " +
+				"the same six header fields.",
+			processor, []side{
+				{name: "seawall", consists: "`apierror.Write`"},
+				{name: "json", title: "encoding/json", consists: "the envelope by hand"},
+				{name: "problems", title: "moogar0880/problems",
+					consists: "a problem of RFC 9457 with code, param and request id"},
+				{name: "bytes", title: "constant bytes", lower: true,
+					consists: "the body as text, without an error value"},
+			}},
+		{"Chain", "Request id and recovery",
+			"An id in the context and in two response headers, and recovery of panics. Seawall " +
+				"draws the id at random, where chi counts, and follows the response, so that a " +
+				"panic after its first byte is not answered.",
+			processor, []side{
+				{name: "seawall", consists: "`RequestID` and `Recover`"},
+				{name: "chi", consists: "RequestID and Recoverer, the response headers by hand"},
+			}},
+	}},
+	{"The client", []row{
+		{"Post", "A POST that succeeds",
+			"1 KiB with an Idempotency-Key, through a breaker with a rolling window of ten " +
+				"seconds, ready for up to three attempts within a retry budget, per host.",
+			processor, clients},
+		{"Retry", "A POST that is answered 503, then 200",
+			"The same with one retry. Retry-After asks for no delay, and the first response is " +
+				"read to its end, so that its connection is used again. Only Seawall bounds how " +
+				"long it reads.",
+			processor, clients},
+		{"Get", "A GET that succeeds", "The same without key and body.", processor, clients},
+	}},
+	{"Idempotency", []row{
+		{"FirstRun", "A first request",
+			"A POST of 1 KiB with a new key: its response of 1 KiB is kept, with a hash of the " +
+				"body.",
+			processor, onces},
+		{"Replay", "A replay",
+			"The same POST with a known key: the body is compared, and the kept response written.",
+			processor, onces},
+	}},
+}
