@@ -15,7 +15,7 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// A trouble is what happens to a server that is well before and after it.
+// A trouble happens to a server that works before and after it.
 type trouble struct {
 	name string
 	set  func(s *Server, from time.Time)
@@ -37,30 +37,31 @@ func down(lasts time.Duration, hangs bool) trouble {
 	}}
 }
 
-// observed is what one process of a client saw, in time since the start.
+// observed is what one process of a client has seen, in time since the start.
 type observed struct {
-	failing  time.Duration // since when no attempt succeeds, when the circuit opens first
-	opened   time.Duration // 0: never
+	failing  time.Duration // when attempts began to fail, before the circuit first opened
+	opened   time.Duration // 0 if never
 	closings []time.Duration
 }
 
-// run is what became of a run.
+// run is the result of a brown-out.
 type run struct {
 	calls, good         int
 	calledIn, attemptIn int             // during the trouble
 	arrivals            []time.Duration // of attempts
-	well                time.Duration   // when, after the trouble, a request was answered at once again
+	well                time.Duration   // when the server had caught up after the trouble
 	processes           []observed
 }
 
-// healthy is how long the server is well before the trouble, and after is how long the run goes on when it is over.
+// The server works for the time healthy before the trouble, and a run lasts for the time after
+// beyond it.
 const (
 	healthy = 4 * time.Second
 	after   = 11 * time.Second
 )
 
-// brownOut sends 350 calls a second, open loop, to a server of 5 workers x 10 ms that has 600 places in its queue and works for
-// clients that have gone. An attempt ends after a second.
+// brownOut makes 350 calls a second, open loop, to a server of 5 workers x 10 ms. The server has
+// 600 places in its queue and works for clients that have gone. An attempt ends after a second.
 func brownOut(ctx context.Context, c Client, tr trouble, processes int, seed uint64) run {
 	const rate = 350
 	var (
@@ -134,16 +135,17 @@ func brownOut(ctx context.Context, c Client, tr trouble, processes int, seed uin
 	return r
 }
 
-// TestABrownOut holds the defaults of the Breaker to what they are for: a host on which everything fails is recognized within a
-// second, gets hardly any load, and is used again within a second of being well. What that costs in good answers is less than
-// what it gains, except that a second or two of a plain outage, or a short one of many processes, is not worth a breaker.
+// TestABrownOut asserts what the Breaker's defaults are for: a host on which everything fails is
+// recognized within a second, gets hardly any load, and is used again within a second after it
+// works. That gains more good answers than it costs, except in an outage of a second or two, or
+// in a short one that many processes see.
 func TestABrownOut(t *testing.T) {
 	t.Parallel()
 	const seeds = 3
 	for _, tc := range []struct {
 		trouble   trouble
 		processes int
-		good      float64 // at least so much of the good answers of a client that does not retry
+		good      float64 // the least fraction of the good answers of a client that does not retry
 	}{
 		{slow(2 * time.Second), 1, 1},
 		{slow(2 * time.Second), 10, 0.97},
@@ -206,7 +208,8 @@ func checkBrownOut(t *testing.T, plain, ours run) {
 			herd = max(herd, n)
 		}
 	}
-	t.Logf("%d of %d calls good, without retries %d; load %.2f; recognized in %v; well at %v, back in %v; at most %d in 100 ms",
+	t.Logf("%d of %d calls good, without retries %d; load %.2f; recognized in %v; "+
+		"well at %v, back in %v; at most %d in 100 ms",
 		ours.good, ours.calls, plain.good, load, recognized.Round(time.Millisecond),
 		ours.well.Round(time.Millisecond), back.Round(time.Millisecond), herd)
 	require.LessOrEqual(t, load, 1.1)
@@ -215,7 +218,7 @@ func checkBrownOut(t *testing.T, plain, ours run) {
 	require.LessOrEqual(t, herd, 90, "35 are what comes in that time")
 }
 
-// TestAPartialOutageOpensNoCircuit lets three of ten requests fail.
+// TestAPartialOutageOpensNoCircuit has three of ten requests fail.
 func TestAPartialOutageOpensNoCircuit(t *testing.T) {
 	t.Parallel()
 	for _, processes := range []int{1, 10} {
@@ -223,9 +226,10 @@ func TestAPartialOutageOpensNoCircuit(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				partial := trouble{"three of ten fail", func(s *Server, from time.Time) {
 					s.FailureRate, s.FailsFrom = 0.3, from
-					s.Slow.For, s.Slow.Factor = 20*time.Second, 1 // so long
+					s.Slow.For, s.Slow.Factor = 20*time.Second, 1 // the length of the run
 				}}
-				for _, p := range brownOut(t.Context(), client("seawall"), partial, processes, seed).processes {
+				r := brownOut(t.Context(), client("seawall"), partial, processes, seed)
+				for _, p := range r.processes {
 					require.Zero(t, p.opened)
 				}
 			})

@@ -17,8 +17,8 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// TestABrownOutOnLoopback is TestABrownOut's case of five seconds with a real server and real clients, in real time. Its bounds
-// are wide, since the machine may be busy with something else.
+// TestABrownOutOnLoopback is TestABrownOut's case of five seconds with a real server and real
+// clients, in real time. Its bounds are wide, since the machine may be busy.
 func TestABrownOutOnLoopback(t *testing.T) { //nolint:paralleltest // the simulations take all processors
 	const healthy, slow, after = 4 * time.Second, 5 * time.Second, 6 * time.Second
 	// A second to fill the queue, a second until the first attempt ends, and one to recognize it.
@@ -33,7 +33,9 @@ func TestABrownOutOnLoopback(t *testing.T) { //nolint:paralleltest // the simula
 		},
 		"seawall": func(observe func(retry.Event)) http.RoundTripper {
 			return &retry.Transport{
-				Base: newBase(), Policy: &retry.Policy{AttemptTimeout: time.Second}, Logger: slog.New(slog.DiscardHandler),
+				Base:    newBase(),
+				Policy:  &retry.Policy{AttemptTimeout: time.Second},
+				Logger:  slog.New(slog.DiscardHandler),
 				Observe: func(_ context.Context, e retry.Event) { observe(e) },
 			}
 		},
@@ -64,11 +66,14 @@ func TestABrownOutOnLoopback(t *testing.T) { //nolint:paralleltest // the simula
 		})
 	}
 	arms.Wait()
-	load := func(r loopbackRun) float64 { return float64(r.slowAttempts) / float64(max(r.slowCalls, 1)) }
+	load := func(r loopbackRun) float64 {
+		return float64(r.slowAttempts) / float64(max(r.slowCalls, 1))
+	}
 	for name, r := range results {
 		t.Logf("%-16s  %d of %d calls good, load %.2f", name, r.good, r.calls, load(r))
 	}
-	t.Logf("seawall opened %v after the brown-out began, and closed %v after it ended", opened.Sub(began), closed.Sub(is))
+	t.Logf("seawall opened %v after the brown-out began, and closed %v after it ended",
+		opened.Sub(began), closed.Sub(is))
 	ours, plain := results["seawall"], results["no retries"]
 	require.False(t, opened.IsZero())
 	require.Less(t, opened.Sub(began), opensWithin)
@@ -79,10 +84,13 @@ func TestABrownOutOnLoopback(t *testing.T) { //nolint:paralleltest // the simula
 
 type loopbackRun struct{ calls, good, slowCalls, slowAttempts int }
 
-// loopback makes 350 calls a second, open loop, until ends, to a server that is slow from began until it is over.
-func loopback(ctx context.Context, client http.RoundTripper, began, over, ends time.Time) (r loopbackRun) {
+// loopback makes 350 calls a second, open loop, until ends, to a server that is slow from began to
+// over.
+func loopback(
+	ctx context.Context, client http.RoundTripper, began, over, ends time.Time,
+) (r loopbackRun) {
 	const rate = 350
-	ctx, cancel := context.WithDeadline(ctx, ends.Add(time.Second)) // nobody waits for an answer after that
+	ctx, cancel := context.WithDeadline(ctx, ends.Add(time.Second)) // the last answers
 	defer cancel()
 	isSlow := func() bool { now := time.Now(); return now.After(began) && now.Before(over) }
 	var slowAttempts, good atomic.Int64
@@ -150,9 +158,14 @@ func loopback(ctx context.Context, client http.RoundTripper, began, over, ends t
 	return r
 }
 
-// newBase is a transport that keeps as many connections as are in use.
+// newBase returns a transport that keeps as many connections as are in use.
 func newBase() *http.Transport {
-	return &http.Transport{MaxIdleConns: 2000, MaxIdleConnsPerHost: 2000, IdleConnTimeout: 5 * time.Second}
+	const connections = 2000
+	return &http.Transport{
+		MaxIdleConns:        connections,
+		MaxIdleConnsPerHost: connections,
+		IdleConnTimeout:     5 * time.Second,
+	}
 }
 
 // timingOut ends every call after a second.

@@ -19,8 +19,8 @@ type line struct {
 	points [][2]float64
 }
 
-// Of colours that also differ in brightness, for eyes and printers that see no other difference.
-var colours = [...]string{"#888888", "#d62728", "#ff9d2e", "#9467bd", "#4aa3df", "#0b3d91"}
+// The colors differ in brightness too, for eyes and printers that see no other difference.
+var colors = [...]string{"#888888", "#d62728", "#ff9d2e", "#9467bd", "#4aa3df", "#0b3d91"}
 
 const (
 	panelWidth, panelHeight = 460, 300
@@ -32,16 +32,19 @@ func svg(panels ...panel) string {
 	var b strings.Builder
 	width := len(panels)*(panelWidth+marginLeft+20) + 20
 	height := marginTop + panelHeight + 110
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="13">`+"\n", width, height)
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" `+
+		`font-family="sans-serif" font-size="13">`+"\n", width, height)
 	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="white"/>`+"\n", width, height)
 	for i, p := range panels {
-		fmt.Fprintf(&b, `<g transform="translate(%d %d)">`+"\n", i*(panelWidth+marginLeft+20)+marginLeft, marginTop)
+		x := i*(panelWidth+marginLeft+20) + marginLeft
+		fmt.Fprintf(&b, `<g transform="translate(%d %d)">`+"\n", x, marginTop)
 		p.draw(&b)
 		b.WriteString("</g>\n")
 	}
 	for i, l := range panels[0].lines {
 		x, y := marginLeft+i%3*240, height-38+i/3*22
-		fmt.Fprintf(&b, `<path d="M%d %d h24" stroke="%s" stroke-width="3"/><text x="%d" y="%d">%s</text>`+"\n", x, y-4, colours[i], x+32, y, l.name)
+		fmt.Fprintf(&b, `<path d="M%d %d h24" stroke="%s" stroke-width="3"/>`+
+			`<text x="%d" y="%d">%s</text>`+"\n", x, y-4, colors[i], x+32, y, l.name)
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
@@ -50,19 +53,25 @@ func svg(panels ...panel) string {
 func (p panel) draw(b *strings.Builder) {
 	x := func(v float64) float64 { return v / p.xMax * panelWidth }
 	y := func(v float64) float64 { return panelHeight - min(v, p.yMax)/p.yMax*panelHeight }
-	fmt.Fprintf(b, `<text y="-24" font-size="16" font-weight="bold">%s</text><text y="-6" fill="#555">%s</text>`+"\n", p.title, p.yLabel)
+	fmt.Fprintf(b, `<text y="-24" font-size="16" font-weight="bold">%s</text>`+
+		`<text y="-6" fill="#555">%s</text>`+"\n", p.title, p.yLabel)
 	if p.shade[1] > 0 {
-		fmt.Fprintf(b, `<rect x="%.1f" width="%.1f" height="%d" fill="#eee"/>`+"\n", x(p.shade[0]), x(p.shade[1]-p.shade[0]), panelHeight)
+		fmt.Fprintf(b, `<rect x="%.1f" width="%.1f" height="%d" fill="#eee"/>`+"\n",
+			x(p.shade[0]), x(p.shade[1]-p.shade[0]), panelHeight)
 	}
 	for v := 0.0; v <= p.yMax*1.0001; v += p.yStep {
-		fmt.Fprintf(b, `<path d="M0 %.1f h%d" stroke="#ddd"/><text x="-8" y="%.1f" text-anchor="end">%.4g</text>`+"\n", y(v), panelWidth, y(v)+4, v)
+		fmt.Fprintf(b, `<path d="M0 %.1f h%d" stroke="#ddd"/>`+
+			`<text x="-8" y="%.1f" text-anchor="end">%.4g</text>`+"\n", y(v), panelWidth, y(v)+4, v)
 	}
 	for v := 0.0; v <= p.xMax*1.0001; v += p.xStep {
-		fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="middle">%.4g</text>`+"\n", x(v), panelHeight+18, v)
+		fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="middle">%.4g</text>`+"\n",
+			x(v), panelHeight+18, v)
 	}
-	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="middle" fill="#555">%s</text>`+"\n", panelWidth/2, panelHeight+38, p.xLabel)
+	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="middle" fill="#555">%s</text>`+"\n",
+		panelWidth/2, panelHeight+38, p.xLabel)
 	for i, l := range p.lines {
-		fmt.Fprintf(b, `<polyline fill="none" stroke="%s" stroke-width="2.5" stroke-linejoin="round" points="`, colours[i])
+		fmt.Fprintf(b, `<polyline fill="none" stroke="%s" stroke-width="2.5" `+
+			`stroke-linejoin="round" points="`, colors[i])
 		for _, at := range l.points {
 			fmt.Fprintf(b, "%.1f,%.1f ", x(at[0]), y(at[1]))
 		}

@@ -15,8 +15,8 @@ type Second struct {
 	Calls, Attempts, Succeeded int
 }
 
-// Run makes calls, at random with a mean of rate a second, for so many seconds, through processes of the client, and returns
-// what became of them when the last one has ended. It belongs into a bubble.
+// Run makes calls at random times, rate a second on average, for so many seconds, spread over
+// processes of the client. It returns when the last call has ended. Call it in a synctest bubble.
 func Run(ctx context.Context, c Client, s *Server, seed uint64, rate float64, seconds int) []Second {
 	var (
 		transports [processes]http.RoundTripper
@@ -74,7 +74,7 @@ func call(ctx context.Context, transport http.RoundTripper) (succeeded bool) {
 	return resp.StatusCode == http.StatusOK
 }
 
-// Sum adds seconds up.
+// Sum returns the sum of the seconds.
 func Sum(seconds []Second) (total Second) {
 	for _, s := range seconds {
 		total.Calls += s.Calls

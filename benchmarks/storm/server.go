@@ -16,19 +16,19 @@ type Server struct {
 	Workers     int
 	Service     time.Duration // mean of the exponential distribution
 	MaxWait     time.Duration // of the queue
-	MaxQueue    int           // 0 is no bound but MaxWait
+	MaxQueue    int           // if 0, only MaxWait bounds the queue
 	Timeout     time.Duration // how long a client waits for an answer
 	FailureRate float64
 	FailsFrom   time.Time // when FailureRate begins
 
-	// From Slow.From on, for Slow.For, service takes Slow.Factor times as long.
+	// Slow is a time in which service takes Factor times as long.
 	Slow struct {
 		From   time.Time
 		For    time.Duration
 		Factor float64
 	}
 
-	// Down is a time without any answer: connections are refused or, if Hangs, accepted.
+	// Down is a time without answers: connections are refused or, if Hangs, accepted.
 	Down struct {
 		From  time.Time
 		For   time.Duration
@@ -42,7 +42,7 @@ type Server struct {
 	attempts []time.Time // when each arrived
 }
 
-// NewServer seeds a model.
+// NewServer returns a model whose random numbers come from the seed.
 func NewServer(seed uint64, workers int, service, maxWait time.Duration) *Server {
 	return &Server{
 		Workers: workers, Service: service, MaxWait: maxWait, Timeout: 500 * time.Millisecond,
@@ -50,21 +50,21 @@ func NewServer(seed uint64, workers int, service, maxWait time.Duration) *Server
 	}
 }
 
-// Attempts is how many requests have arrived.
+// Attempts returns how many requests have arrived.
 func (s *Server) Attempts() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.attempts)
 }
 
-// Arrivals is when each request has arrived.
+// Arrivals returns when each request arrived.
 func (s *Server) Arrivals() []time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.attempts)
 }
 
-// Takes is how long a request that came now would wait for a worker.
+// Takes returns how long a request that arrived now would wait for a worker.
 func (s *Server) Takes() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,7 +78,7 @@ func isIn(t, from time.Time, lasts time.Duration) bool {
 	return !t.Before(from) && t.Before(from.Add(lasts))
 }
 
-// RoundTrip waits for the model's answer.
+// RoundTrip returns the model's answer, after the time that it takes.
 func (s *Server) RoundTrip(r *http.Request) (*http.Response, error) {
 	status, takes := s.serve(time.Now())
 	if takes > s.Timeout {
@@ -95,7 +95,7 @@ func (s *Server) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// serve queues a request. First in, first out, so its end is known when it arrives.
+// serve queues a request. The queue is first in, first out, so the end is known at the arrival.
 func (s *Server) serve(now time.Time) (status int, takes time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,7 +129,7 @@ func (s *Server) serve(now time.Time) (status int, takes time.Duration) {
 	return http.StatusOK, s.free[first].Sub(now)
 }
 
-// first is the worker who is free first.
+// first returns the worker who is free first.
 func (s *Server) first() int {
 	first := 0
 	for i := range s.free {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -23,20 +22,22 @@ var write = flag.Bool("write", false, "write the plots into docs")
 
 const seed = 2026
 
-// TestStorm holds the clients' load to its ratios, in two experiments that share one plot.
+// TestStorm asserts the load that clients cause, in two experiments that share one plot.
 func TestStorm(t *testing.T) {
 	t.Parallel()
 	load, recovery := loadPanel(t), recoveryPanel(t)
 	if *write {
-		require.NoError(t, os.WriteFile("../../docs/retry-storm.svg", []byte(svg(load, recovery)), 0o644))
+		plot := []byte(svg(load, recovery))
+		require.NoError(t, os.WriteFile("../../docs/retry-storm.svg", plot, 0o644))
 	}
 }
 
-// loadPanel lets a server fail a part of all requests, at random: 100 calls a second for a minute.
+// loadPanel has a server fail a fraction of all requests: 100 calls a second for a minute.
 func loadPanel(t *testing.T) panel {
 	const seconds, rate = 60, 100
 	p := panel{
-		title: "Load against failure rate", yLabel: "requests per call", xLabel: "part of the requests that fail",
+		title:  "Load against failure rate",
+		yLabel: "requests per call", xLabel: "fraction of requests that fail",
 		xMax: 1, yMax: 5, xStep: 0.2, yStep: 1,
 	}
 	var table strings.Builder
@@ -89,16 +90,19 @@ func checkLoad(t *testing.T, name string, s *Server, sum Second, took time.Durat
 		bound := processes*(10+0.1*took.Seconds()) + 0.1*float64(sum.Succeeded)
 		require.LessOrEqual(t, retries, bound, "%s at %.1f", name, s.FailureRate)
 		if s.FailureRate <= 0.1 {
-			require.Greater(t, float64(sum.Succeeded), 0.99*float64(sum.Calls), "%s recovers what can be recovered", name)
+			require.Greater(t, float64(sum.Succeeded), 0.99*float64(sum.Calls),
+				"%s recovers what can be recovered", name)
 		}
 	}
 }
 
-// recoveryPanel lets a server that is busy for 80 % of its time take ten times as long for ten seconds.
+// recoveryPanel has a server that is busy for 80% of the time take ten times as long for ten
+// seconds.
 func recoveryPanel(t *testing.T) panel {
 	const seconds, rate, from, lasts = 120, 200, 20, 10
 	p := panel{
-		title: "A brown-out of 10 s at 80 % utilisation", yLabel: "% of the calls that succeed", xLabel: "seconds",
+		title:  "A brown-out of 10 s at 80% utilization",
+		yLabel: "% of calls that succeed", xLabel: "seconds",
 		xMax: 90, yMax: 100, xStep: 10, yStep: 20, shade: [2]float64{from, from + lasts},
 	}
 	recovered := make(map[string]int)
@@ -106,20 +110,23 @@ func recoveryPanel(t *testing.T) panel {
 		l := line{name: c.Name}
 		synctest.Test(t, func(t *testing.T) {
 			s := NewServer(seed, 5, 20*time.Millisecond, 2*time.Second)
-			s.Slow.From, s.Slow.For, s.Slow.Factor = time.Now().Add(from*time.Second), lasts*time.Second, 10
+			s.Slow.From = time.Now().Add(from * time.Second)
+			s.Slow.For, s.Slow.Factor = lasts*time.Second, 10
 
 			result := Run(t.Context(), c, s, seed, rate, seconds)
 
 			for i, second := range result[:int(p.xMax)] {
-				l.points = append(l.points, [2]float64{float64(i), 100 * float64(second.Succeeded) / float64(second.Calls)})
+				percent := 100 * float64(second.Succeeded) / float64(second.Calls)
+				l.points = append(l.points, [2]float64{float64(i), percent})
 			}
 			recovered[c.Name] = recovery(result, from+lasts)
 			peak := 0
 			for _, second := range result[from:] {
 				peak = max(peak, second.Attempts)
 			}
-			t.Logf("%-20s recovers after %4s, at most %4d requests in a second, %2.0f %% of all calls succeed",
-				c.Name, inWords(recovered[c.Name]), peak, 100*float64(Sum(result).Succeeded)/float64(Sum(result).Calls))
+			sum := Sum(result)
+			t.Logf("%-20s recovers after %4s, at most %4d requests a second, %2.0f%% succeed", c.Name,
+				inWords(recovered[c.Name]), peak, 100*float64(sum.Succeeded)/float64(sum.Calls))
 		})
 		p.lines = append(p.lines, l)
 	}
@@ -139,7 +146,8 @@ func inWords(n int) string {
 	return fmt.Sprintf("%d s", n)
 }
 
-// recovery is how many seconds after end it takes until, for ten seconds, 99 % of all calls succeed.
+// recovery returns how many seconds after end it takes until 99% of all calls succeed for ten
+// seconds.
 func recovery(result []Second, end int) int {
 	const steady = 10
 	for i := end; i+steady <= len(result); i++ {
@@ -150,7 +158,7 @@ func recovery(result []Second, end int) int {
 	return never
 }
 
-// TestContention lets 100 clients want, at one instant, what one can have at a time, for 10 ms.
+// TestContention has 100 clients, at one instant, want what one at a time can have for 10 ms.
 func TestContention(t *testing.T) {
 	t.Parallel()
 	type outcome struct {
@@ -221,5 +229,5 @@ type baseFunc func(*http.Request) (*http.Response, error)
 func (f baseFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func response(status int) *http.Response {
-	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(""))}
+	return &http.Response{StatusCode: status, Header: http.Header{}, Body: http.NoBody}
 }
