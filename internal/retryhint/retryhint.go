@@ -66,10 +66,15 @@ func longest(lines []string, wait func(string) (time.Duration, bool)) (d time.Du
 
 // wait parses one line of Retry-After.
 func wait(line string, now time.Time) (time.Duration, bool) {
-	if at, err := http.ParseTime(line); err == nil {
-		return max(at.Sub(now), 0), true
+	if d, ok := numbers(line); ok {
+		return d, true
 	}
-	var d time.Duration
+	at, err := http.ParseTime(line)
+	return max(at.Sub(now), 0), err == nil
+}
+
+// numbers returns the largest of the seconds in a line, which a proxy may have joined.
+func numbers(line string) (d time.Duration, ok bool) {
 	for part := range strings.SplitSeq(line, ",") {
 		n, ok := number(strings.TrimSpace(part), time.Second)
 		if !ok {
