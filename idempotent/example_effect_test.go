@@ -50,7 +50,7 @@ func ExampleResolver() {
 			return errors.New("the connection to the bank is lost")
 		}))
 	post := func() {
-		r := httptest.NewRequest("POST", "/charges", nil)
+		r := httptest.NewRequest(http.MethodPost, "/charges", nil)
 		r.Header.Set("Idempotency-Key", "key-1")
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, r)
@@ -144,7 +144,7 @@ func ExampleStream() {
 		}))
 
 	for range 2 {
-		r := httptest.NewRequest("POST", "/imports", nil)
+		r := httptest.NewRequest(http.MethodPost, "/imports", nil)
 		r.Header.Set("Idempotency-Key", "key-1")
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, r)
@@ -169,7 +169,7 @@ func ExampleForget() {
 		}))
 
 	for range 2 {
-		r := httptest.NewRequest("POST", "/orders", nil)
+		r := httptest.NewRequest(http.MethodPost, "/orders", nil)
 		r.Header.Set("Idempotency-Key", "key-1")
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, r)

@@ -23,7 +23,7 @@ func ExampleFingerprintJSON() {
 		`{"currency":"EUR","amount":10}`,
 		`{"currency":"EUR","amount":99}`,
 	} {
-		r := httptest.NewRequest("POST", "/charges", strings.NewReader(body))
+		r := httptest.NewRequest(http.MethodPost, "/charges", strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/json")
 		r.Header.Set("Idempotency-Key", "key-1")
 		w := httptest.NewRecorder()
@@ -47,7 +47,7 @@ func ExampleFingerprintForm() {
 			"Content-Disposition: form-data; name=\"photo\"; filename=\"cat.jpg\"\r\n\r\n" +
 			"the content of the file\r\n" +
 			"--" + boundary + "--\r\n"
-		r := httptest.NewRequest("POST", "/photos", strings.NewReader(body))
+		r := httptest.NewRequest(http.MethodPost, "/photos", strings.NewReader(body))
 		r.Header.Set("Content-Type", "multipart/form-data; boundary="+boundary)
 		r.Header.Set("Idempotency-Key", "key-1")
 		w := httptest.NewRecorder()
@@ -75,7 +75,7 @@ func ExampleFingerprintDigest() {
 	video := strings.Repeat("frame", 1000)
 	digest := sha256.Sum256([]byte(video))
 	for range 2 {
-		r := httptest.NewRequest("PUT", "/videos/1", strings.NewReader(video))
+		r := httptest.NewRequest(http.MethodPut, "/videos/1", strings.NewReader(video))
 		r.Header.Set("Content-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(digest[:])+":")
 		r.Header.Set("Idempotency-Key", "key-1")
 		w := httptest.NewRecorder()
@@ -102,7 +102,7 @@ func ExampleFingerprintOf() {
 		func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) }))
 
 	for _, body := range []string{"amount=10&trace=a", "amount=10&trace=b", "amount=11&trace=b"} {
-		r := httptest.NewRequest("POST", "/charges", strings.NewReader(body))
+		r := httptest.NewRequest(http.MethodPost, "/charges", strings.NewReader(body))
 		r.Header.Set("Idempotency-Key", "key-1")
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, r)

@@ -29,7 +29,7 @@ func ExampleNew() {
 	handler := authenticate(keyed(mux))
 
 	post := func(key string) {
-		r := httptest.NewRequest("POST", "/charges", nil)
+		r := httptest.NewRequest(http.MethodPost, "/charges", nil)
 		r.SetBasicAuth("alice", "password")
 		r.Header.Set("Idempotency-Key", key)
 		w := httptest.NewRecorder()
@@ -57,7 +57,7 @@ func ExampleScopeFunc() {
 		func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "welcome") }))
 
 	for _, path := range []string{"/login", "/charges"} {
-		r := httptest.NewRequest("POST", path, nil)
+		r := httptest.NewRequest(http.MethodPost, path, nil)
 		r.Header.Set("Idempotency-Key", "key-1")
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, r)

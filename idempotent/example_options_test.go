@@ -19,7 +19,7 @@ func ExampleOptions_observe() {
 		func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "done") }))
 
 	for _, key := range []string{"key-1", "key-1", "key-2", "not a key"} {
-		r := httptest.NewRequest("POST", "/charges", nil)
+		r := httptest.NewRequest(http.MethodPost, "/charges", nil)
 		r.Header.Set("Idempotency-Key", key)
 		handler.ServeHTTP(httptest.NewRecorder(), r)
 	}

@@ -108,8 +108,8 @@ const (
 )
 
 // DefaultKeep is the default of [Options].Keep. It reports true for every status below 500
-// except 401, 403, 408, 425 and 429. Those say that nothing was done, and a 5xx that nobody
-// knows.
+// except 401, 403, 408, 425 and 429. The others say that nothing was done, or leave open what
+// was done.
 func DefaultKeep(status int) bool {
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:

@@ -26,7 +26,7 @@ import (
 //  5. A running or unknown record is never evicted to make room.
 //  6. A store that has no room returns [ErrFull], or [ErrQuota] if only this scope has none: from
 //     Acquire for a new record, and from Finish and [Resolver].Resolve for the response of a
-//     StateDone. Nothing has changed then. It never refuses anything else for want of room.
+//     StateDone. Nothing has changed then. It refuses nothing else.
 //
 // After any error that is not documented for an operation, it is unknown whether the
 // operation took effect. The methods must be safe for concurrent use, and return when ctx
