@@ -7,46 +7,47 @@ type Outcome string
 
 // The outcomes of calls that ran.
 const (
-	// OutcomeExecuted: the response was recorded.
+	// OutcomeExecuted means that the response was recorded.
 	OutcomeExecuted Outcome = "executed"
-	// OutcomeNotKept: the response was too large or streamed, or the store had no room for
-	// it.
+	// OutcomeNotKept means that the response was too large or streamed, or the store had no
+	// room for it.
 	OutcomeNotKept Outcome = "not_kept"
-	// OutcomeReleased: the call failed or could not begin, and the key is free again.
+	// OutcomeReleased means that the call failed or could not begin, and the key is free
+	// again.
 	OutcomeReleased Outcome = "released"
-	// OutcomeUnknown: the call failed after its effect had begun.
+	// OutcomeUnknown means that the call failed after its effect had begun.
 	OutcomeUnknown Outcome = "unknown"
-	// OutcomeUnrecorded: the end of the call could not be recorded.
+	// OutcomeUnrecorded means that the end of the call could not be recorded.
 	OutcomeUnrecorded Outcome = "unrecorded"
-	// OutcomeBypassed: the call ran without protection because the store failed. See
-	// [FailOpen].
+	// OutcomeBypassed means that the call ran without protection because the store failed.
+	// See [FailOpen].
 	OutcomeBypassed Outcome = "bypassed"
 )
 
 // The outcomes of calls that did not run, with the status of the answer.
 const (
-	// OutcomeReplayed: the recorded response was sent.
+	// OutcomeReplayed means that the recorded response was sent.
 	OutcomeReplayed Outcome = "replayed"
-	// OutcomeConflict: 409, the key belongs to a different request.
+	// OutcomeConflict is a 409: the key belongs to a different request.
 	OutcomeConflict Outcome = "conflict"
-	// OutcomeInProgress: 429, the first call was still running after the wait, or too many
-	// waited.
+	// OutcomeInProgress is a 429: the first call was still running after the wait, or too
+	// many waited.
 	OutcomeInProgress Outcome = "in_progress"
-	// OutcomeLeaderFailed: 503, the first call failed while this one waited.
+	// OutcomeLeaderFailed is a 503: the first call failed while this one waited.
 	OutcomeLeaderFailed Outcome = "leader_failed"
-	// OutcomeStillUnknown: 409, an earlier call failed after its effect had begun, and its
-	// record was not resolved.
+	// OutcomeStillUnknown is a 409: an earlier call failed after its effect had begun, and
+	// its record was not resolved.
 	OutcomeStillUnknown Outcome = "outcome_unknown"
-	// OutcomeUnavailable: 409, an earlier call ran, and its response was not kept.
+	// OutcomeUnavailable is a 409: an earlier call ran, and its response was not kept.
 	OutcomeUnavailable Outcome = "response_unavailable"
-	// OutcomeStoreFailed: 503, the store failed.
+	// OutcomeStoreFailed is a 503: the store failed.
 	OutcomeStoreFailed Outcome = "store_failed"
-	// OutcomeStoreFull: 503, the store has no room for another record.
+	// OutcomeStoreFull is a 503: the store has no room for another record.
 	OutcomeStoreFull Outcome = "store_full"
-	// OutcomeOverQuota: 429, the principal's share of the store is used up.
+	// OutcomeOverQuota is a 429: the principal's share of the store is used up.
 	OutcomeOverQuota Outcome = "over_quota"
-	// OutcomeRefused: the key, the body or the principal was invalid, and nothing was
-	// recorded.
+	// OutcomeRefused means that the key, the body or the principal was invalid, and nothing
+	// was recorded.
 	OutcomeRefused Outcome = "refused"
 )
 

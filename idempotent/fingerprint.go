@@ -39,7 +39,7 @@ func fingerprintOf(r *http.Request, kind string, content []byte) Fingerprint {
 	h := sha256.New()
 	h.Write(b)
 	h.Write(content)
-	return Fingerprint(h.Sum(nil))
+	return Fingerprint(h.Sum(b[:0]))
 }
 
 // FingerprintBody is a [FingerprintFunc]. Two requests are the same if their bodies are equal

@@ -10,10 +10,10 @@ import (
 
 // The causes with which the context of a run ends (context.Cause).
 var (
-	// ErrLeaseLost: another process has taken over the claim, or may have, because the lease
-	// could not be renewed in time. [BeginEffect] returns it too.
+	// ErrLeaseLost means that another process has taken over the claim, or may have, because
+	// the lease could not be renewed in time. [BeginEffect] returns it too.
 	ErrLeaseLost = errors.New("idempotent: the lease was lost")
-	// ErrMaxRun: the run took longer than [Options].MaxRun. It matches
+	// ErrMaxRun means that the run took longer than [Options].MaxRun. It matches
 	// context.DeadlineExceeded.
 	ErrMaxRun = fmt.Errorf("idempotent: the run took longer than Options.MaxRun: %w", context.DeadlineExceeded)
 )

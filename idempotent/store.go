@@ -70,7 +70,8 @@ type Store interface {
 	Finish(ctx context.Context, o Owner, c Completion) error
 }
 
-// The errors of a [Store] and its optional interfaces. Nothing has changed when one is returned.
+// The errors of a [Store] and its optional interfaces. Nothing has changed when one is
+// returned.
 var (
 	// ErrLost is returned to an owner that was replaced, or whose record is gone.
 	ErrLost = errors.New("idempotent: the record is no longer the caller's")
