@@ -57,7 +57,7 @@ type Options struct {
 	// retries. Recording is retried for three times as long. The default is 1 second. It is
 	// at most a third of Lease.
 	StoreTimeout time.Duration
-	// OnFailure decides what happens if the store fails before the run. The default is
+	// OnFailure is what happens to a call if the store fails before its run. The default is
 	// FailClosed.
 	OnFailure Fail
 
