@@ -52,6 +52,7 @@ type Options struct {
 	// eighth of them and one key a thirty-second, but at least one. The bound for one
 	// principal does not apply to [Global]. The default is 4,096; a negative value means no
 	// bounds. A duplicate beyond a bound is answered 429 idempotency_in_progress immediately.
+	// One that waits holds neither its body nor a response in memory.
 	MaxWaiters int
 	// StoreTimeout bounds one call of the store, and before the run also a call with its
 	// retries. Recording is retried for three times as long. The default is 1 second. It is
