@@ -2,47 +2,44 @@ package plain
 
 import "strings"
 
-// RedactURLs replaces the userinfo, query and fragment of every URL in a text with an
-// ellipsis. The errors of net/http's client contain whole URLs. A URL ends at white space,
-// a quote, an angle bracket or a backquote.
+// endOfURL are the characters before which a URL in a text ends.
+const endOfURL = " \t\r\n\"'<>`"
+
+// RedactURLs replaces the userinfo, query and fragment of every URL in a text with an ellipsis.
+// The errors of net/http's client contain whole URLs. A URL ends at white space, a quote, an
+// angle bracket or a backquote.
 func RedactURLs(text string) string {
-	const end = " \t\r\n\"'<>`" // of a URL
 	if !strings.Contains(text, "://") {
 		return text
 	}
 	var b strings.Builder
-	inURL := false
-	for i := 0; i < len(text); {
-		c := text[i]
-		switch {
-		case strings.HasPrefix(text[i:], "://"):
-			authority := text[i+len("://"):]
-			if j := strings.IndexAny(authority, "/?#\\"+end); j >= 0 {
-				authority = authority[:j]
-			}
-			i += len("://") + len(authority)
-			b.WriteString("://")
-			if at := strings.LastIndexByte(authority, '@'); at >= 0 {
-				b.WriteString("…")
-				authority = authority[at:]
-			}
-			b.WriteString(authority)
-			inURL = true
-			continue
-		case inURL && (c == '?' || c == '#'):
-			b.WriteByte(c)
-			b.WriteString("…")
-			rest := strings.IndexAny(text[i:], end)
-			if rest < 0 {
-				return b.String()
-			}
-			i += rest
-			continue
-		case strings.IndexByte(end, c) >= 0:
-			inURL = false
+	for {
+		before, url, found := strings.Cut(text, "://")
+		b.WriteString(before)
+		if !found {
+			return b.String()
 		}
-		b.WriteByte(c)
-		i++
+		b.WriteString("://")
+		authority, rest := cutBefore(url, "/?#\\"+endOfURL)
+		if at := strings.LastIndexByte(authority, '@'); at >= 0 {
+			b.WriteString("…")
+			authority = authority[at:]
+		}
+		b.WriteString(authority)
+		path, query := cutBefore(rest, "?#"+endOfURL)
+		if query == "" || strings.IndexByte(endOfURL, query[0]) >= 0 || strings.Contains(path, "://") {
+			text = rest // no query or fragment, or another URL before it
+			continue
+		}
+		b.WriteString(path + query[:1] + "…")
+		_, text = cutBefore(query, endOfURL)
 	}
-	return b.String()
+}
+
+// cutBefore cuts s before the first of the characters.
+func cutBefore(s, chars string) (before, after string) {
+	if i := strings.IndexAny(s, chars); i >= 0 {
+		return s[:i], s[i:]
+	}
+	return s, ""
 }
