@@ -31,7 +31,7 @@ func TestAccessLogAttrs(t *testing.T) {
 			map[string]any{"path": "/", "n": 1.},
 		},
 		"panics": {func(*http.Request) []slog.Attr { panic("hook") }, map[string]any{"attrs_panic": "hook"}},
-		"panics with what cannot be printed": {
+		"panics with a value that fmt cannot print": {
 			func(*http.Request) []slog.Attr { panic(panickyError{}) },
 			map[string]any{"attrs_panic": "(a seawall_test.panickyError whose text panics)"},
 		},

@@ -56,11 +56,11 @@ func TestAccessLogLines(t *testing.T) {
 			http.MethodGet, "/hush",
 			`level=INFO msg=request method=GET pattern="" status=404 bytes=136 duration=0s request_id=fixed code=resource_missing`,
 		},
-		"cut off": {
+		"aborted": {
 			http.MethodDelete, "/v1/things/hush",
 			`level=INFO msg=request method=DELETE pattern="DELETE /v1/things/{id}" status=200 bytes=6 duration=0s request_id=fixed late_code=api_error aborted=true`,
 		},
-		"cut off before it began": {
+		"aborted before it began": {
 			http.MethodPut, "/v1/things/hush",
 			`level=INFO msg=request method=PUT pattern="PUT /v1/things/{id}" status=0 bytes=0 duration=0s request_id=fixed aborted=true`,
 		},

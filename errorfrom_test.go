@@ -19,12 +19,12 @@ func TestErrorFrom(t *testing.T) {
 		h    http.Handler
 		code apierror.Code // "" for none
 	}{
-		"success":       {ok, ""},
-		"error":         {failing(nil, apierror.CodePermissionDenied), apierror.CodePermissionDenied},
-		"panic":         {panicking("bug"), apierror.CodeAPIError},
-		"mux":           {http.NewServeMux(), apierror.CodeResourceMissing},
-		"canceled":      {canceled(failing(nil, context.Canceled)), apierror.CodeServiceUnavailable},
-		"one's own 404": {http.NotFoundHandler(), ""},
+		"success":              {ok, ""},
+		"error":                {failing(nil, apierror.CodePermissionDenied), apierror.CodePermissionDenied},
+		"panic":                {panicking("bug"), apierror.CodeAPIError},
+		"mux":                  {http.NewServeMux(), apierror.CodeResourceMissing},
+		"canceled":             {canceled(failing(nil, context.Canceled)), apierror.CodeServiceUnavailable},
+		"a 404 of the handler": {http.NotFoundHandler(), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -108,10 +108,10 @@ func TestAccessLogHasThePatternOfAnotherRouter(t *testing.T) {
 			seawall.SetPattern(r, "GET /things/{id}")
 			io.WriteString(w, "ok")
 		})),
-		"below a copy of another layer's": plain(func(_ http.ResponseWriter, r *http.Request) {
+		"on a copy of other middleware": plain(func(_ http.ResponseWriter, r *http.Request) {
 			seawall.SetPattern(r.WithContext(r.Context()), "GET /things/{id}")
 		}),
-		"not a sub-request's": plain(func(_ http.ResponseWriter, r *http.Request) {
+		"not of a sub-request": plain(func(_ http.ResponseWriter, r *http.Request) {
 			seawall.SetPattern(r, "GET /things/{id}")
 			sub := r.Clone(r.Context())
 			seawall.SetPattern(sub, "GET /parts/{id}")
@@ -296,9 +296,9 @@ func TestTheMuxDoesNotReplaceThePatternOfARouter(t *testing.T) {
 	refuses := func(http.Handler) http.Handler { return failing(nil, apierror.CodeAuthenticationFailed) }
 	for _, protocol := range protocols {
 		for name, authenticate := range map[string]seawall.Middleware{
-			"before the mux":         seawall.Chain(sets, refuses),
-			"and the mux is reached": sets,
-			"and a copy is refused":  seawall.Chain(as("acct_1"), sets, refuses),
+			"before the mux":                   seawall.Chain(sets, refuses),
+			"before the mux, which is reached": sets,
+			"before the mux, on a copy":        seawall.Chain(as("acct_1"), sets, refuses),
 		} {
 			for router, h := range map[string]http.Handler{
 				"around a ServeMux": mux("/v1/", sets(ok)), "around another router": sets(ok),
@@ -367,7 +367,7 @@ func TestAccessLogHasNoPathOfACONNECT(t *testing.T) {
 		"redirected":            {&seawall.Stack{}, shop},
 		"refused":               {&seawall.Stack{Authenticate: authorized("acct_1")}, shop},
 		"redirected by another": {&seawall.Stack{}, mux("/", http.RedirectHandler("/", http.StatusMovedPermanently))},
-		"at the end of 3xx":     {&seawall.Stack{}, mux("/", plain(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(399) }))},
+		"status 399":            {&seawall.Stack{}, mux("/", plain(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(399) }))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -41,9 +41,9 @@ func TestWithPrincipalLeavesOtherContextsAlone(t *testing.T) {
 	t.Parallel()
 	type key struct{}
 	for name, derived := range map[string]func(*http.Request) *http.Request{
-		"the request":         func(r *http.Request) *http.Request { return r },
-		"Clone":               func(r *http.Request) *http.Request { return r.Clone(r.Context()) },
-		"a context of a part": func(r *http.Request) *http.Request { return r.WithContext(context.WithValue(r.Context(), key{}, 1)) },
+		"the request":       func(r *http.Request) *http.Request { return r },
+		"Clone":             func(r *http.Request) *http.Request { return r.Clone(r.Context()) },
+		"a derived context": func(r *http.Request) *http.Request { return r.WithContext(context.WithValue(r.Context(), key{}, 1)) },
 	} {
 		for outer, outside := range map[string]seawall.Middleware{
 			"alone":     nil,
@@ -153,7 +153,7 @@ func TestAReplacedContextHasNoPrincipal(t *testing.T) {
 	t.Parallel()
 	for name, chain := range map[string]seawall.Middleware{
 		"in a Stack":                     seawall.Chain((&seawall.Stack{Logger: discard}).Handler, as("acct_1"), replacesContext),
-		"below its own tracker":          seawall.Chain(seawall.RequestID(nil), as("acct_1"), wrapped(1), seawall.RequestID(nil), replacesContext),
+		"below two trackers":             seawall.Chain(seawall.RequestID(nil), as("acct_1"), wrapped(1), seawall.RequestID(nil), replacesContext),
 		"below a tracker, authenticated": seawall.Chain(as("acct_1"), seawall.RequestID(nil), replacesContext),
 	} {
 		t.Run(name, func(t *testing.T) {

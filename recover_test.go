@@ -95,7 +95,7 @@ func TestRecoverLogsValueStackAndID(t *testing.T) {
 		"error":                                  {errSecret, `"panic":"secret cause: password=hunter2"`},
 		"nil":                                    {nil, `"panic":"panic called with nil argument`},
 		"a long value":                           {strings.Repeat("é", 1<<20), `"panic":"` + strings.Repeat("é", 2048) + `…"`},
-		"a value that is cut within a character": {"a" + strings.Repeat("é", 1<<20), `"panic":"a` + strings.Repeat("é", 2047) + `…"`},
+		"a value that is cut inside a character": {"a" + strings.Repeat("é", 1<<20), `"panic":"a` + strings.Repeat("é", 2047) + `…"`},
 		"a value that cannot be printed":         {panickyStringer{"x"}, `"panic":"%!v(PANIC=String method: do not look)"`},
 		"a value that fmt cannot print":          {panickyError{"x"}, `"panic":"(a seawall_test.panickyError whose text panics)"`},
 	} {
@@ -176,7 +176,7 @@ func TestPanicRecordsAreRedacted(t *testing.T) {
 		"a value that cannot be printed": {knows, panickyError{"hunter2"}, "(redacted)"},
 		"an empty result":                {func(error) string { return "" }, "hunter2", "(redacted)"},
 		"a hook that panics":             {func(error) string { panic("hunter2") }, "hunter2", "(redacted)"},
-		"a result of many lines":         {func(error) string { return "a\nb\u202ec" }, "hunter2", "a bc"},
+		"a result of several lines":      {func(error) string { return "a\nb\u202ec" }, "hunter2", "a bc"},
 		"a long result":                  {func(error) string { return strings.Repeat("a", 1<<20) }, "hunter2", strings.Repeat("a", 4<<10) + "…"},
 		"no hook":                        {nil, "password", "password"},
 	} {

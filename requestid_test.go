@@ -69,11 +69,11 @@ func TestInboundIDs(t *testing.T) {
 		"X-Request-Id":                   {one("X-Request-Id", "abc"), "abc"},
 		"both the same":                  {http.Header{"Request-Id": {"abc"}, "X-Request-Id": {"abc"}}, "abc"},
 		"both, different":                {http.Header{"Request-Id": {"abc"}, "X-Request-Id": {"abd"}}, ""},
-		"one good, one bad":              {http.Header{"Request-Id": {"abc"}, "X-Request-Id": {"a c"}}, ""},
-		"one bad, one good":              {http.Header{"Request-Id": {"a c"}, "X-Request-Id": {"abc"}}, ""},
+		"one valid, one invalid":         {http.Header{"Request-Id": {"abc"}, "X-Request-Id": {"a c"}}, ""},
+		"one invalid, one valid":         {http.Header{"Request-Id": {"a c"}, "X-Request-Id": {"abc"}}, ""},
 		"two lines":                      {http.Header{"X-Request-Id": {"abc", "def"}}, ""},
 		"two lines, the same":            {http.Header{"X-Request-Id": {"abc", "abc"}}, ""},
-		"two lines beside a good one":    {http.Header{"Request-Id": {"abc"}, "X-Request-Id": {"abc", "abc"}}, ""},
+		"two lines beside a valid one":   {http.Header{"Request-Id": {"abc"}, "X-Request-Id": {"abc", "abc"}}, ""},
 		"empty":                          {one("X-Request-Id", ""), ""},
 		"the longest":                    {one("X-Request-Id", long), long},
 		"too long":                       {one("X-Request-Id", long+"a"), ""},
@@ -115,9 +115,9 @@ func TestInboundIDsOverTheWire(t *testing.T) {
 		for name, row := range map[string]struct {
 			value, want string
 		}{
-			"good":                     {"abc", "abc"},
-			"as long as a header gets": {strings.Repeat("a", 900<<10), ""},
-			"not ASCII":                {"idé", ""},
+			"valid":                      {"abc", "abc"},
+			"as long as a header can be": {strings.Repeat("a", 900<<10), ""},
+			"not ASCII":                  {"idé", ""},
 		} {
 			t.Run(name+"/"+protocol.name, func(t *testing.T) {
 				t.Parallel()

@@ -57,7 +57,7 @@ var responseExchanges = []exchange{
 		check: without("Content-Encoding", "Etag", "Last-Modified", "Accept-Ranges"),
 	},
 	{
-		name: "panic after headers of the body that does not come",
+		name: "panic after headers of a body that is not sent",
 		handler: plain(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "5")
 			w.Header().Set("Content-Encoding", "br")

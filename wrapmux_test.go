@@ -42,7 +42,7 @@ var muxExchanges = []exchange{
 		status: 307,
 	},
 	{
-		name: "a handler's own 404", handler: mux("GET /v1/{thing}", http.NotFoundHandler()), request: path("/v1/hush"),
+		name: "a 404 of the handler", handler: mux("GET /v1/{thing}", http.NotFoundHandler()), request: path("/v1/hush"),
 		status: 404, body: "404 page not found\n", logged: map[string]any{"pattern": "GET /v1/{thing}"},
 	},
 	{
