@@ -118,4 +118,9 @@
 // [Timeout] does not interrupt a handler that ignores its context, nor the wait for a client
 // that sends its body or reads its response slowly. Such clients hold the places of
 // [MaxInFlight] unless the http.Server has a ReadTimeout and a WriteTimeout.
+//
+// # Performance
+//
+// A request costs five allocations for its id, context, headers and record, however many parts
+// there are. [WrapMux] looks up the route twice, because it must know it before the mux answers.
 package seawall
