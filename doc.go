@@ -121,6 +121,6 @@
 //
 // # Performance
 //
-// A request costs five allocations for its id, context, headers and record, however many parts
-// there are. [WrapMux] looks up the route twice, because it must know it before the mux answers.
+// [RequestID] and [Recover] together cost five allocations for each request. [WithPrincipal]
+// adds three, [WrapMux] one and [Timeout] five.
 package seawall
