@@ -122,6 +122,28 @@ func TestAPIErrorAloneAddsNothingToGoSum(t *testing.T) {
 	require.NotContains(t, string(goMod), "// indirect")
 }
 
+// An example can be copied from the documentation: it uses nothing of other test files, and nothing
+// internal.
+func TestExamplesBuildOutsideOfTheModule(t *testing.T) {
+	t.Parallel()
+	examples := make(map[string]string)
+	for _, p := range goList(t, ".", "./...") {
+		dir := relative(p.ImportPath)
+		files, err := filepath.Glob(filepath.Join(dir, "example*_test.go"))
+		require.NoError(t, err)
+		if !published(dir) {
+			continue
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			examples[file] = string(text)
+		}
+	}
+	require.NotEmpty(t, examples)
+	build(t, examples)
+}
+
 // build builds a program that uses the core from outside, and returns its folder.
 func build(t *testing.T, files map[string]string) (dir string) {
 	t.Helper()
