@@ -1,5 +1,6 @@
-// Command quickstart is a service and a client that follow the whole specification, in one process: main.go is what you would
-// copy, session.go lets the client run into everything that can go wrong, tells what happens, and checks it.
+// Command quickstart is a service and a client that follow the whole specification, in one process.
+// Copy from main.go. In session.go the client runs into everything that can go wrong; the session
+// prints what happens and checks it.
 package main
 
 import (
@@ -9,9 +10,12 @@ import (
 	"encoding/json"
 	"log"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/seawall-go/seawall"
@@ -22,12 +26,29 @@ import (
 )
 
 func main() {
-	if err := session(context.Background(), os.Stdout); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := session(ctx, os.Stdout) // your service calls serve here
+	stop()
+	if err != nil {
 		log.Fatal("quickstart: ", err)
 	}
 }
 
-// service is what you would run.
+// serve answers requests until ctx is done, and then finishes those that are in flight.
+func serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second) // a request has 10
+	defer cancel()
+	return server.Shutdown(ctx)
+}
+
 type service struct {
 	accounts  map[string]string                          // by Authorization header
 	charge    func(ctx context.Context, cents int) error // the payment provider
@@ -39,27 +60,28 @@ type resource struct {
 	Name string `json:"name"`
 }
 
-// routes are plain handlers that return their errors.
+// routes has handlers that return their errors.
 func (s *service) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("POST /v1/resources", apierror.HandlerFunc(s.create))
 	mux.Handle("GET /v1/resources/{id}", apierror.HandlerFunc(s.get))
 	mux.Handle("DELETE /v1/resources/{id}", apierror.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
-		return apierror.CodePermissionDenied // a code is an error, too
+		return apierror.CodePermissionDenied // a code is an error
 	}))
 	mux.Handle("POST /v1/charges", apierror.HandlerFunc(s.pay))
 	return mux
 }
 
-// handler puts the specification around them.
+// handler puts the specification around the routes.
 func (s *service) handler(mux *http.ServeMux, logger *slog.Logger) http.Handler {
 	return (&seawall.Stack{
 		Logger:       logger,
 		MaxBody:      1 << 20,
 		Timeout:      10 * time.Second,
 		Authenticate: s.authenticate,
-		RateLimit:    ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{Limit: ratelimit.PerSecond(100), Key: ratelimit.ByPrincipal}),
-		Idempotency:  idempotent.New(idempotent.NewMemory(nil), idempotent.ByPrincipal, &idempotent.Options{Logger: logger}),
+		RateLimit: ratelimit.New(ratelimit.NewMemory(nil), nil,
+			ratelimit.Rule{Limit: ratelimit.PerSecond(100), Key: ratelimit.ByPrincipal}),
+		Idempotency: idempotent.New(idempotent.NewMemory(nil), idempotent.ByPrincipal, &idempotent.Options{Logger: logger}),
 	}).Handler(mux)
 }
 
@@ -67,7 +89,7 @@ func (s *service) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		account, ok := s.accounts[r.Header.Get("Authorization")]
 		if !ok {
-			apierror.Write(w, r, apierror.CodeAuthenticationFailed.New())
+			apierror.Write(w, r, apierror.CodeAuthenticationFailed)
 			return
 		}
 		next.ServeHTTP(w, seawall.WithPrincipal(r, account))
@@ -100,7 +122,7 @@ func (s *service) pay(w http.ResponseWriter, r *http.Request) error {
 	if err := apierror.DecodeJSON(w, r, &in, nil); err != nil {
 		return err
 	}
-	if err := idempotent.BeginEffect(r.Context()); err != nil { // from here on a failure is never repeated
+	if err := idempotent.BeginEffect(r.Context()); err != nil { // what fails after it is not run again
 		return err
 	}
 	if err := s.charge(r.Context(), in.Cents); err != nil {
@@ -115,7 +137,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	return json.NewEncoder(w).Encode(v)
 }
 
-// client is what you would give to those who call it.
+// client calls the service.
 type client struct {
 	url, key string
 	http     http.Client
@@ -125,7 +147,7 @@ func newClient(url, key string, logger *slog.Logger) *client {
 	return &client{url, key, http.Client{Transport: &retry.Transport{Logger: logger}}}
 }
 
-// call sends in as JSON, reads the answer into out, and returns a failure as an *apierror.Error.
+// call sends in as JSON and reads the answer into out. It returns a failure as an *apierror.Error.
 func (c *client) call(ctx context.Context, method, path string, in, out any) (http.Header, error) {
 	body, err := json.Marshal(in)
 	if err != nil {
