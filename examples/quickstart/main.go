@@ -60,8 +60,8 @@ type resource struct {
 	Name string `json:"name"`
 }
 
-// routes has handlers that return their errors.
-func (s *service) routes() *http.ServeMux {
+// handler returns the routes, whose handlers return their errors, with the specification around them.
+func (s *service) handler(logger *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST /v1/resources", apierror.HandlerFunc(s.create))
 	mux.Handle("GET /v1/resources/{id}", apierror.HandlerFunc(s.get))
@@ -69,11 +69,6 @@ func (s *service) routes() *http.ServeMux {
 		return apierror.CodePermissionDenied // a code is an error
 	}))
 	mux.Handle("POST /v1/charges", apierror.HandlerFunc(s.pay))
-	return mux
-}
-
-// handler puts the specification around the routes.
-func (s *service) handler(mux *http.ServeMux, logger *slog.Logger) http.Handler {
 	return (&seawall.Stack{
 		Logger:       logger,
 		MaxBody:      1 << 20,

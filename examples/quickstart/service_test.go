@@ -31,7 +31,7 @@ func newServer(t *testing.T) (*memhttp.Server, *service, *logBuffer) {
 		accounts: map[string]string{"Bearer " + keyOfAlice: "acct_alice"},
 		charge:   func(context.Context, int) error { return nil },
 	}
-	server := memhttp.New(s.handler(s.routes(), slog.New(slog.NewJSONHandler(logs, nil))))
+	server := memhttp.New(s.handler(slog.New(slog.NewJSONHandler(logs, nil))))
 	return server, s, logs
 }
 

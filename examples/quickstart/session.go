@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"sync/atomic"
 )
 
@@ -87,7 +86,10 @@ func start(ctx context.Context, out io.Writer) (*stage, error) {
 	s.client = newClient(s.url, keyOfAlice, s.logger)
 	s.service = &service{
 		accounts: map[string]string{"Bearer " + keyOfAlice: "acct_alice", "Bearer " + keyOfBob: "acct_bob"},
-		charge: func(context.Context, int) error {
+		charge: func(_ context.Context, cents int) error {
+			if cents == 0 {
+				panic("password=hunter2 leaked by a bug")
+			}
 			s.charges.Add(1)
 			if s.chargeFail.Load() {
 				return errors.New("payment provider at 10.0.0.7: connection reset")
@@ -95,11 +97,8 @@ func start(ctx context.Context, out io.Writer) (*stage, error) {
 			return nil
 		},
 	}
-	mux := s.service.routes()
-	mux.HandleFunc("GET /v1/broken", func(http.ResponseWriter, *http.Request) { panic("password=hunter2 leaked by a bug") })
-	handler := s.service.handler(mux, s.logger)
 	ctx, s.cancel = context.WithCancel(ctx)
-	go func() { s.stopped <- serve(ctx, s.listener, handler) }()
+	go func() { s.stopped <- serve(ctx, s.listener, s.service.handler(s.logger)) }()
 	return s, nil
 }
 

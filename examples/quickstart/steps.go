@@ -257,12 +257,12 @@ func (s *stage) upstream(handler http.HandlerFunc) (address string, stop func())
 }
 
 func (s *stage) panics(ctx context.Context) {
-	status, header, body := s.raw(ctx, http.MethodGet, "/v1/broken", keyOfAlice, "")
+	status, header, body := s.raw(ctx, http.MethodPost, "/v1/charges", keyOfAlice, `{"cents":0}`)
 	id := header.Get("Request-Id")
 	line := s.logs.lineWith(id, "panic")
 	s.check(status == 500 && id != "" && !strings.Contains(body, "hunter2"), "the panic was answered with %d %s", status, body)
 	s.check(strings.Contains(line, "hunter2") && strings.Contains(line, "session.go"), "the log has no panic of %s: %s", id, line)
-	s.say("   GET /v1/broken")
+	s.say("   POST /v1/charges {\"cents\":0}")
 	s.say("   %d %s", status, http.StatusText(status))
 	s.say("   %s", indented(body))
 	s.say("")
