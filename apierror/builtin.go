@@ -29,7 +29,7 @@ var builtin = newBuiltin([]Definition{
 	{Code: CodeIdempotencyInProgress, Type: TypeIdempotency, Status: 429,
 		Message: "The first request with this idempotency key is still running.", Description: "The first request with this key is still running after the wait."},
 	{Code: CodeIdempotencyOutcomeUnknown, Type: TypeIdempotency, Status: 409,
-		Message: "The first request with this idempotency key failed half-way: whether it took effect is not known.", Description: "The first request failed after its point of no return."},
+		Message: "The first request with this idempotency key failed halfway: it may or may not have taken effect.", Description: "The first request failed after its point of no return."},
 	{Code: CodeIdempotencyResponseUnavailable, Type: TypeIdempotency, Status: 409,
 		Message: "The first request with this idempotency key was carried out, but its response was not kept.", Description: "It ran, but its response was too large or streamed to keep."},
 	{Code: CodeServiceUnavailable, Type: TypeAPI, Status: 503,

@@ -40,7 +40,7 @@ const (
 // Error returns the code as it is on the wire.
 func (c Code) Error() string { return string(c) }
 
-// Is reports whether target is the code's [Type] or its [Definition], for errors.Is.
+// Is reports whether target is the code's [Type] or a [Definition] of it, for errors.Is.
 func (c Code) Is(target error) bool { return c.New().Is(target) }
 
 // New returns an error of this code with the catalog's default message. The built-in catalog

@@ -62,14 +62,14 @@ func UnsupportedMediaType(want ...string) *Error {
 	return e.WithHeader("Accept", list)
 }
 
-// RateLimitExceeded returns a rate_limit_exceeded error: 429, with Retry-After as
-// [Error.WithRetryAfter] describes it.
+// RateLimitExceeded returns a rate_limit_exceeded error: 429. It asks the client to wait for
+// retryAfter, as [Error.WithRetryAfter] does.
 func RateLimitExceeded(retryAfter time.Duration) *Error {
 	return CodeRateLimitExceeded.New().WithRetryAfter(retryAfter)
 }
 
-// ServiceUnavailable returns a service_unavailable error: 503, with Retry-After as
-// [Error.WithRetryAfter] describes it.
+// ServiceUnavailable returns a service_unavailable error: 503. It asks the client to wait for
+// retryAfter, as [Error.WithRetryAfter] does.
 func ServiceUnavailable(retryAfter time.Duration) *Error {
 	return CodeServiceUnavailable.New().WithRetryAfter(retryAfter)
 }

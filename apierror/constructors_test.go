@@ -32,7 +32,7 @@ func TestConstructorsFillCodeParamAndMessage(t *testing.T) {
 		{apierror.UnsupportedMediaType("text/csv", "text/plain"), "unsupported_media_type", "Content-Type", "The Content-Type must be text/csv, text/plain."},
 		{apierror.UnsupportedMediaType(), "unsupported_media_type", "Content-Type", "The request body is of an unsupported media type."},
 		{apierror.CodeIdempotencyInProgress.New().WithRetryAfter(time.Second), "idempotency_in_progress", "", "The first request with this idempotency key is still running."},
-		{apierror.CodeIdempotencyOutcomeUnknown.New(), "idempotency_outcome_unknown", "", "The first request with this idempotency key failed half-way: whether it took effect is not known."},
+		{apierror.CodeIdempotencyOutcomeUnknown.New(), "idempotency_outcome_unknown", "", "The first request with this idempotency key failed halfway: it may or may not have taken effect."},
 		{apierror.CodeIdempotencyResponseUnavailable.New(), "idempotency_response_unavailable", "", "The first request with this idempotency key was carried out, but its response was not kept."},
 		{apierror.ServiceUnavailable(time.Second), "service_unavailable", "", "The service is temporarily unavailable."},
 		{apierror.CodeTimeout.New(), "timeout", "", "The request took too long to process."},

@@ -21,16 +21,17 @@ type Definition struct {
 	Message     string // the default message, for the client's developer
 	Description string // when the code occurs, for a reference page; optional
 
-	// NotRetryable tells clients not to retry although the status is one that they retry: 429,
-	// and 5xx but 501. The response has X-Should-Retry: false then, as it has for every other
-	// status.
+	// NotRetryable tells clients not to retry, although the status is one that they retry: 429,
+	// or a 5xx other than 501. The response has X-Should-Retry: false then, as it has for every
+	// other status.
 	NotRetryable bool
 }
 
 // Error returns the code as it is on the wire.
 func (d Definition) Error() string { return string(d.Code) }
 
-// Is reports whether target is the definition's [Type] or its [Code], for errors.Is.
+// Is reports whether target is the definition's [Type], its [Code] or a Definition of it, for
+// errors.Is.
 func (d Definition) Is(target error) bool { return d.New().Is(target) }
 
 // New returns an error of this definition with its default message.

@@ -135,8 +135,8 @@ func (e *Error) RetryAfter() time.Duration {
 }
 
 // Retryable reports whether a retry of the same request may have another result: the status is
-// 429, or 5xx but 501, and [Error.WithNotRetryable], the [Definition] or the parsed response did
-// not say otherwise.
+// 429 or a 5xx other than 501, and neither [Error.WithNotRetryable] nor the [Definition] nor the
+// parsed response says otherwise.
 func (e *Error) Retryable() bool {
 	status := e.Status()
 	if status < 400 || status > 599 {
@@ -149,7 +149,7 @@ func (e *Error) Retryable() bool {
 // service's. It is false for an error that was made here, and for a response that a proxy wrote.
 func (e *Error) FromServer() bool { return e.details().origin.object }
 
-// Cause returns the error that WithCause was given, for the log alone.
+// Cause returns the error that WithCause was given. It is only for the log.
 func (e *Error) Cause() error {
 	if e == nil {
 		return nil

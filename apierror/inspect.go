@@ -21,10 +21,7 @@ type inspector struct {
 	failed       error // of encoding/json; if nil, only duplicates are looked for
 	found        *refusal
 
-	// The names seen in the objects that are still open: a bit for each member of a struct, and
-	// all other names.
-	bits  []uint64
-	names [][]byte
+	names [][]byte // of the members seen in the objects that are still open
 }
 
 // refuse records what is wrong with the current value, and ends the walk.
@@ -113,13 +110,10 @@ func (in *inspector) array(s *shape) (more bool) {
 
 func (in *inspector) object(s *shape) (more bool) {
 	in.pos++
-	bits, names := len(in.bits), len(in.names)
+	names := len(in.names)
 	var fields *members
 	if s != nil && s.members != nil {
 		fields = s.members()
-		n := (len(fields.list) + 63) / 64
-		in.bits = slices.Grow(in.bits, n)[:bits+n]
-		clear(in.bits[bits:])
 	}
 	var many map[string]struct{} // names, once they are many
 	in.path = append(in.path, step{})
@@ -131,11 +125,14 @@ func (in *inspector) object(s *shape) (more bool) {
 		in.peek()
 		in.pos++ // the colon
 
-		i := -1
+		i, key := -1, sameKey(s, name)
 		if fields != nil {
 			i = fields.find(name)
 		}
-		if i >= 0 && in.seenField(i, bits) || i < 0 && in.seenName(sameKey(s, name), names, &many) {
+		if i >= 0 {
+			key = fields.list[i].name
+		}
+		if in.seen(key, names, &many) {
 			return in.refuse(refusal{problem: "is given more than once"})
 		}
 		if !in.member(s, fields, i, name) {
@@ -143,21 +140,13 @@ func (in *inspector) object(s *shape) (more bool) {
 		}
 	}
 	in.path = in.path[:len(in.path)-1]
-	in.bits, in.names = in.bits[:bits], in.names[:names]
+	in.names = in.names[:names]
 	return true
 }
 
-// seenField reports whether the i-th field has its bit set in in.bits[from:], and sets it.
-func (in *inspector) seenField(i, from int) (twice bool) {
-	word, bit := &in.bits[from+i/64], uint64(1)<<(i%64)
-	twice = *word&bit != 0
-	*word |= bit
-	return twice
-}
-
-// seenName reports whether a name is in in.names[from:] or in many, and adds it.
-func (in *inspector) seenName(name []byte, from int, many *map[string]struct{}) (twice bool) {
-	const few = 8
+// seen reports whether a name is in in.names[from:] or in many, and adds it.
+func (in *inspector) seen(name []byte, from int, many *map[string]struct{}) (twice bool) {
+	const few = 16
 	if len(in.names)-from < few {
 		twice = slices.ContainsFunc(in.names[from:], func(n []byte) bool { return bytes.Equal(n, name) })
 		in.names = append(in.names, name)

@@ -329,7 +329,7 @@ func (s *small) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, (*int8)
 
 func TestDecodeJSONReadsUnusualTargets(t *testing.T) {
 	t.Parallel()
-	many := `"1":0,"2":0,"3":0,"4":0,"5":0,"6":0,"7":0,"8":0,"9":0`
+	many := `"1":0,"2":0,"3":0,"4":0,"5":0,"6":0,"7":0,"8":0,"9":0,"10":0,"11":0,"12":0,"13":0,"14":0,"15":0,"16":0,"17":0`
 	for _, row := range []struct {
 		name, body     string
 		into           any

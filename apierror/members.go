@@ -15,6 +15,7 @@ type members struct {
 }
 
 type member struct {
+	name   []byte
 	shape  func() *shape
 	quoted bool                // has the option ,string
 	alone  func() reflect.Type // a struct with nothing but the field, tagged json:"f,string"
@@ -132,7 +133,9 @@ func newMembers(all map[string]member) *members {
 	slices.SortFunc(names, func(a, b string) int { return slices.Compare(all[a].index, all[b].index) })
 	ms := &members{exact: make(map[string]int), folded: make(map[string]int)}
 	for i, name := range names {
-		ms.list = append(ms.list, all[name])
+		m := all[name]
+		m.name = []byte(name)
+		ms.list = append(ms.list, m)
 		ms.exact[name] = i
 		if _, taken := ms.folded[foldCase(name)]; !taken {
 			ms.folded[foldCase(name)] = i

@@ -32,7 +32,7 @@ func (e *Error) WithParam(param string) *Error {
 	return c
 }
 
-// WithCause returns a copy with a cause, for the log alone: its text never reaches the client.
+// WithCause returns a copy with a cause. It is only for the log: its text never reaches the client.
 func (e *Error) WithCause(cause error) *Error {
 	c := e.copy()
 	c.cause = cause

@@ -22,11 +22,12 @@ import (
 // knows this inside a HandlerFunc, a Renderer's Handler, and the RequestID and AccessLog of
 // package seawall.
 //
-// Write never answers twice. If the response has begun, it logs the error. Then
+// Write never answers twice. If the response has begun, it logs the error. Then:
 //
 //   - a complete response stands: its status or the method HEAD allows no body, or as many bytes
 //     as its Content-Length says were written;
-//   - a 4xx or 5xx stands, unless the error is that of a panic: the handler has answered twice;
+//   - a 4xx or 5xx stands too, because the handler has answered its failure already. If the error
+//     is that of a panic, it does not;
 //   - a response that a middleware holds back, as package idempotent does for a request with a
 //     key, is replaced by the error;
 //   - any other response is aborted: Write panics with [http.ErrAbortHandler], so that no client
@@ -34,8 +35,8 @@ import (
 //     handler has written all of it;
 //   - a hijacked connection is left alone.
 //
-// Write knows that the response has begun inside a [HandlerFunc] and below any middleware of
-// package seawall. Elsewhere it depends on the ResponseWriter.
+// Write can tell that the response has begun inside a [HandlerFunc] and below any middleware of
+// package seawall. Elsewhere that depends on the ResponseWriter.
 //
 // Write removes the headers that describe the body of a success, such as Content-Length and ETag.
 // It keeps a Content-Encoding that was set before the HandlerFunc or the middleware began: then a
