@@ -33,6 +33,24 @@ func ExampleRenderer() {
 	// 404 resource_missing No such order.
 }
 
+// With a catalog, handlers may return a service's own codes.
+func ExampleRenderer_catalog() {
+	rd := &apierror.Renderer{Catalog: apierror.MustCatalog(apierror.Definition{
+		Code: "account_frozen", Type: apierror.TypePermission, Status: 403, Message: "The account is frozen.",
+	})}
+	handler := apierror.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
+		return apierror.Code("account_frozen")
+	})
+
+	w := httptest.NewRecorder()
+	rd.Handler(handler).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+
+	e, _ := errors.AsType[*apierror.Error](apierror.Parse(w.Result()))
+	fmt.Println(e.Status(), e.Type(), e.Message())
+	// Output:
+	// 403 permission_error The account is frozen.
+}
+
 // The strict profile sends only the codes and statuses of the specification.
 func ExampleRenderer_strict() {
 	rd := &apierror.Renderer{Strict: true}
