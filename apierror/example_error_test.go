@@ -92,7 +92,7 @@ func ExampleError_LogValue() {
 
 	logger.Error("import failed", "error", apierror.ParameterMissing("name").WithCause(io.ErrUnexpectedEOF))
 	// Output:
-	// level=ERROR msg="import failed" error.code=parameter_missing error.type=invalid_request_error error.status=400 error.param=name error.cause="unexpected EOF"
+	// level=ERROR msg="import failed" error.code=parameter_missing error.type=invalid_request_error error.status=400 error.message="Missing required parameter: name." error.param=name error.cause="unexpected EOF"
 }
 
 // In a batch each part has its own result. It does not show the cause.

@@ -6,16 +6,20 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 
 	"github.com/seawall-go/seawall/internal/plain"
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
-// LogValue returns a group of code, type, status, param, request_id and cause. It implements
-// [slog.LogValuer].
-func (e *Error) LogValue() slog.Value { return slog.GroupValue(e.attrs(plain.ErrorText)...) }
+// LogValue returns a group of code, type, status, message, param, request_id and cause. It
+// implements [slog.LogValuer].
+func (e *Error) LogValue() slog.Value {
+	message := slog.String("message", oneLine(e.Message(), maxMessage))
+	return slog.GroupValue(slices.Insert(e.attrs(plain.ErrorText), 3, message)...)
+}
 
-// attrs returns the attributes of a log record; redact returns the text of the cause.
+// attrs returns the attributes of a log record. redact returns the text of the cause.
 func (e *Error) attrs(redact func(error) string) []slog.Attr {
 	attrs := make([]slog.Attr, 0, 6)
 	attrs = append(attrs,
@@ -91,9 +95,4 @@ func panicText(v any) (text string) {
 	return fmt.Sprint(v)
 }
 
-func (rd *Renderer) logger() *slog.Logger {
-	if rd.Logger != nil {
-		return rd.Logger
-	}
-	return slog.Default()
-}
+func (rd *Renderer) logger() *slog.Logger { return cmp.Or(rd.Logger, slog.Default()) }

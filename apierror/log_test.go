@@ -27,7 +27,7 @@ func TestLogValueIsAGroupOfTheKnownAttributes(t *testing.T) {
 		return a
 	}}))
 	logger.Info("", "err", apierror.ParameterMissing("name").WithCause(io.EOF))
-	equal(t, "record", out.String(), "err.code=parameter_missing err.type=invalid_request_error err.status=400 err.param=name err.cause=EOF\n")
+	equal(t, "record", out.String(), "err.code=parameter_missing err.type=invalid_request_error err.status=400 err.message=\"Missing required parameter: name.\" err.param=name err.cause=EOF\n")
 }
 
 func TestOnlyServerFaultsAreLogged(t *testing.T) {
