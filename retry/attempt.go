@@ -26,8 +26,9 @@ type Attempt struct {
 	// has read that: see [Transport]. It is one line of at most 128 bytes.
 	Code apierror.Code
 
-	// RequestID is the request id in the response's header. If the header has none, it
-	// comes from the same body as Code. It is one line of at most 128 bytes.
+	// RequestID is the response's request id: that of the Request-Id header, else that of
+	// the same body as Code, else that of the X-Request-Id header. It is one line of at most
+	// 128 bytes.
 	RequestID string
 
 	// Elapsed is the time from sending the request to the response's header or the error.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/seawall-go/seawall/retry"
 )
@@ -21,7 +22,7 @@ func (shop) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // Circuits shows which hosts work.
 func ExampleBreaker_Circuits() {
-	breaker := new(retry.Breaker)
+	breaker := &retry.Breaker{ProbeAfter: time.Minute}
 	client := &http.Client{Transport: &retry.Transport{
 		Base:    shop{},
 		Policy:  &retry.Policy{BaseDelay: -1},

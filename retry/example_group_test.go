@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/seawall-go/seawall/retry"
 )
@@ -23,7 +24,7 @@ func ExampleTransport_group() {
 	client := &http.Client{Transport: &retry.Transport{
 		Base:    webhooks{},
 		Policy:  &retry.Policy{BaseDelay: -1},
-		Breaker: &retry.Breaker{MinCalls: 5},
+		Breaker: &retry.Breaker{MinCalls: 5, ProbeAfter: time.Minute},
 		Group:   func(r *http.Request) string { return retry.Origin(r.URL) + r.URL.Path },
 	}}
 	for range 3 {
