@@ -311,3 +311,19 @@ func TestAttemptOfDoDescribesAnAPIError(t *testing.T) {
 		}
 	})
 }
+
+func TestDoDoesNotRetryAfterTheEndOfItsContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	calls := 0
+
+	_, err := retry.Do(ctx, nil, func(context.Context) (int, error) {
+		calls++
+		cancel()
+		return 0, errBroken
+	})
+
+	require.ErrorIs(t, err, errBroken)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, 1, calls)
+}

@@ -280,3 +280,18 @@ func TestRetryAfterOfAnErrorCountsFromItsResponse(t *testing.T) {
 		require.Equal(t, 3*time.Second, said.RetryAfter())
 	})
 }
+
+func TestErrorIsLoggedAsAGroup(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		err := do(t, transport(scripted(fails(errBroken))), target)
+		failed, ok := errors.AsType[*retry.Error](err)
+		require.True(t, ok)
+		logger, out := logged()
+
+		logger.Info("no resource", "error", failed)
+
+		require.Equal(t, `level=INFO msg="no resource" error.reason=attempts-exhausted error.attempts=3 `+
+			`error.error="connection reset by peer"`+"\n", out.String())
+	})
+}

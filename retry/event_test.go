@@ -129,3 +129,22 @@ func TestObserverMayUseTheTransport(t *testing.T) {
 		require.Equal(t, 1, asked)
 	})
 }
+
+func TestLast16ChangesOfACircuitAreKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var changes []stateChange
+		tr := transport(scripted(status(200)))
+		tr.Breaker = new(retry.Breaker)
+		tr.Observe = observeChanges(&changes)
+		for range 20 {
+			tr.Breaker.Hold(targetGroup)
+			tr.Breaker.Reset(targetGroup)
+		}
+
+		require.NoError(t, do(t, tr, target))
+
+		require.Len(t, changes, 16)
+		require.Equal(t, stateChange{"open", "closed"}, changes[15])
+	})
+}

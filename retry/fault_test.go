@@ -254,3 +254,33 @@ func TestRequestWithoutHeaderIsRetriedIfBaseSendsIt(t *testing.T) {
 		require.Equal(t, 2, base.count())
 	})
 }
+
+func TestFaultOfABodyThatBaseReplays(t *testing.T) {
+	t.Parallel()
+	for name, getBody := range map[string]func() (io.ReadCloser, error){
+		"GetBody fails": func() (io.ReadCloser, error) { return nil, errDisk },
+		"its reader fails": func() (io.ReadCloser, error) {
+			return io.NopCloser(failing{errDisk}), nil
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			base := scripted(func(r *http.Request) (*http.Response, error) {
+				body, err := r.GetBody() // as net/http does if a connection is dead
+				if err != nil {
+					return nil, err
+				}
+				_, err = io.ReadAll(body)
+				return nil, err
+			})
+			req, _ := post(t, "payload", false)
+			req.GetBody = getBody
+			ctx, report := retry.WithReport(t.Context())
+
+			_, err := transport(base).RoundTrip(req.WithContext(ctx))
+
+			require.ErrorIs(t, err, errDisk, name)
+			require.Equal(t, retry.ReasonBodyFailed, report.Reason(), name)
+			require.Equal(t, 1, base.count(), name)
+		})
+	}
+}

@@ -210,28 +210,30 @@ func TestLongestHoldDoesNotOverflow(t *testing.T) {
 	})
 }
 
-func TestShorterHoldDoesNotEndALongerOne(t *testing.T) {
+func TestLongerOfTwoHoldsCounts(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
-			switch r.URL.Path {
-			case "/long":
-				time.Sleep(time.Millisecond)
-				return answer(503, "", "Retry-After: 30"), nil
-			case "/short":
-				time.Sleep(2 * time.Millisecond)
-				return answer(503, "", "Retry-After: 5"), nil
+	for _, retryAfter := range [][]string{{"30", "5"}, {"5", "30"}} {
+		synctest.Test(t, func(t *testing.T) {
+			tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+				switch r.URL.Path {
+				case "/first":
+					time.Sleep(time.Millisecond)
+					return answer(503, "", "Retry-After: "+retryAfter[0]), nil
+				case "/second":
+					time.Sleep(2 * time.Millisecond)
+					return answer(503, "", "Retry-After: "+retryAfter[1]), nil
+				}
+				return answer(200, ""), nil
+			}))
+			tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true}
+			var calls sync.WaitGroup
+			for _, path := range []string{"/first", "/second"} {
+				calls.Go(func() { require.NoError(t, do(t, tr, "http://api.example"+path)) })
 			}
-			return answer(200, ""), nil
-		}))
-		tr.Policy = &retry.Policy{MaxAttempts: 1, HoldHost: true}
-		var calls sync.WaitGroup
-		for _, path := range []string{"/long", "/short"} {
-			calls.Go(func() { require.NoError(t, do(t, tr, "http://api.example"+path)) })
-		}
-		calls.Wait()
-		start := time.Now()
-		require.NoError(t, do(t, tr, "http://api.example/"))
-		require.Greater(t, time.Since(start), 29*time.Second)
-	})
+			calls.Wait()
+			start := time.Now()
+			require.NoError(t, do(t, tr, "http://api.example/"))
+			require.Greater(t, time.Since(start), 29*time.Second, retryAfter)
+		})
+	}
 }

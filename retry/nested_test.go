@@ -111,3 +111,19 @@ func TestInnerCircuitOpensNoOuterCircuit(t *testing.T) {
 		}
 	})
 }
+
+func TestInvalidRequestOpensNoOuterCircuit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		outer := transport(wrapped{transport(scripted(fails(errBroken)))})
+		for range 50 {
+			req := request(t, "GET", target, nil)
+			req.Header.Set("X-Name", "two\nlines")
+
+			_, err := outer.RoundTrip(req)
+
+			require.ErrorIs(t, err, errBroken)
+			require.NotErrorIs(t, err, retry.ErrCircuitOpen)
+		}
+	})
+}

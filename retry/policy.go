@@ -29,9 +29,9 @@ type Policy struct {
 	// stop.
 	MaxDelay time.Duration
 
-	// MaxRetryAfter is the longest time that a server may ask to wait, in Retry-After. If
-	// it asks for more, the call ends with its response. The default is 2 minutes. If
-	// negative, only the context's deadline limits the time.
+	// MaxRetryAfter is the longest time that a server may ask to wait, in Retry-After (RFC
+	// 9110, section 10.2.3). If it asks for more, the call ends with its response. The
+	// default is 2 minutes. If negative, only the context's deadline limits the time.
 	MaxRetryAfter time.Duration
 
 	// AttemptTimeout limits each attempt, until the response's header has arrived; reading

@@ -254,3 +254,40 @@ func TestClosedRecordedBodyCannotBeRead(t *testing.T) {
 		require.Equal(t, 1, bodies()[0].closed())
 	})
 }
+
+func TestBaseCannotReplayMoreThanIsRecorded(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		limit int64
+		want  string // of what Base reads again
+	}{
+		{7, "payload"},
+		{6, ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
+				_, _ = io.ReadAll(r.Body)
+				r.Body.Close()
+				again, err := r.GetBody()
+				if tc.want == "" {
+					require.Error(t, err)
+					return answer(200, ""), nil
+				}
+				require.NoError(t, err)
+				content, err := io.ReadAll(again)
+				require.NoError(t, err)
+				require.Equal(t, tc.want, string(content))
+				again.Close()
+				return answer(200, ""), nil
+			}))
+			tr.Policy = &retry.Policy{RecordBody: tc.limit}
+			req, bodies := post(t, "payload", false)
+
+			resp, err := tr.RoundTrip(req)
+
+			require.NoError(t, err)
+			resp.Body.Close()
+			require.Equal(t, 1, bodies()[0].closed())
+		})
+	}
+}
