@@ -118,7 +118,7 @@ type Circuit struct {
 
 // ErrCircuitOpen matches, with errors.Is, the error of a call that a [Breaker] refused.
 // The error holds a [*CircuitOpenError].
-const ErrCircuitOpen sentinel = "circuit open"
+const ErrCircuitOpen sentinel = "retry: circuit open"
 
 type sentinel string
 
@@ -141,9 +141,9 @@ func (e *CircuitOpenError) Error() string {
 	const maxGroup = 200
 	group := plain.Text(e.Group, maxGroup)
 	if e.Until.IsZero() {
-		return "circuit held open for " + group
+		return "retry: circuit held open for " + group
 	}
-	return fmt.Sprintf("circuit open for %s until %s", group, e.Until.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
+	return fmt.Sprintf("retry: circuit open for %s until %s", group, e.Until.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
 }
 
 // Is reports whether target is ErrCircuitOpen.

@@ -267,7 +267,7 @@ func TestAttemptsBeforeAChangeOfTheCircuitDoNotCount(t *testing.T) {
 func TestCircuitOpenErrorIsOneLine(t *testing.T) {
 	t.Parallel()
 	err := &retry.CircuitOpenError{Group: "a\nb\u202e", Until: time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)}
-	require.EqualError(t, err, "circuit open for a b until 2026-01-02T03:04:05.678Z")
+	require.EqualError(t, err, "retry: circuit open for a b until 2026-01-02T03:04:05.678Z")
 	require.ErrorIs(t, fmt.Errorf("%w", err), retry.ErrCircuitOpen)
 	require.NotErrorIs(t, err, context.Canceled)
 }

@@ -122,9 +122,10 @@ func (e *Error) LogValue() slog.Value {
 // maxText is the longest text, in bytes, that is taken from an error or a request.
 const maxText = 500
 
-// textOf returns the text of err as one line, without the userinfo and query of any URL in it.
+// textOf returns the text of err as one line, without the userinfo and query of any URL in
+// it. It leaves out this package's prefix.
 func textOf(err error, req *http.Request) string {
-	text := err.Error()
+	text := strings.TrimPrefix(err.Error(), "retry: ")
 	if req != nil && req.URL.RawQuery != "" {
 		// plain.RedactURLs does not find the query of a URL without a host, nor the end of a
 		// query that is not escaped. A url.Error quotes it.

@@ -13,7 +13,7 @@ import (
 // timeoutError is the error of an attempt that AttemptTimeout ended. It is a net.Error.
 type timeoutError struct{ after time.Duration }
 
-func (e *timeoutError) Error() string   { return fmt.Sprintf("no response within %v", e.after) }
+func (e *timeoutError) Error() string   { return fmt.Sprintf("retry: no response within %v", e.after) }
 func (e *timeoutError) Timeout() bool   { return true }
 func (e *timeoutError) Temporary() bool { return true }
 
@@ -71,7 +71,7 @@ func (c cancelingConn) CloseWrite() error {
 	if half, ok := c.ReadCloser.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
-	return fmt.Errorf("CloseWrite: %w", http.ErrNotSupported)
+	return fmt.Errorf("retry: CloseWrite: %w", http.ErrNotSupported)
 }
 
 func withCancel(body io.ReadCloser, cancel context.CancelCauseFunc) io.ReadCloser {
