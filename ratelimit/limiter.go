@@ -81,7 +81,7 @@ type Charge struct {
 }
 
 // Validate returns an error if the cost is negative or the limit is not valid.
-func (c *Charge) Validate() error {
+func (c Charge) Validate() error {
 	if c.Cost < 0 {
 		return errCost
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
-	"math/bits"
 	"slices"
 	"sync"
 	"time"
@@ -51,9 +50,9 @@ type MemoryOptions struct {
 
 // MemoryStats are numbers about a [Memory].
 type MemoryStats struct {
-	Keys    int    // keys that are held now
-	Evicted uint64 // buckets that were dropped before they were full
-	Refused uint64 // charges of a new key that found no room
+	Keys    int   // keys that are held now
+	Evicted int64 // buckets that were dropped before they were full
+	Refused int64 // charges of a new key that found no room
 }
 
 const (
@@ -73,7 +72,6 @@ func NewMemory(o *MemoryOptions) *Memory {
 	}
 	keys := cmp.Or(o.MaxKeys, defaultMaxKeys)
 	n := min(max(keys/minShard, 1), maxShards)
-	n = 1 << (bits.Len(uint(n)) - 1) // a power of two
 	m := &Memory{
 		seeds:  [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
 		shards: make([]shard, n),
@@ -237,7 +235,7 @@ func (m *Memory) Reset(_ context.Context, rule, key string) error {
 	s := m.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if slot := s.find(id); slot != 0 {
+	if slot, e := s.find(id); e != nil {
 		s.remove(slot)
 	}
 	return nil

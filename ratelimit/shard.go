@@ -22,8 +22,8 @@ type shard struct {
 	now     time.Time // the latest time seen
 	since   time.Time // when the first bucket was made
 	hand    uint32    // the slot that reclaim checked last
-	evicted uint64
-	refused uint64
+	evicted int64
+	refused int64
 }
 
 // advance moves the clock of the shard to now. The clock never goes back: an older time
@@ -37,11 +37,8 @@ func (s *shard) advance(now time.Time) {
 
 // bucket returns the entry of a bucket, or nil if there is none: the bucket is full then.
 func (s *shard) bucket(id bucketID) *entry {
-	slot := s.find(id)
-	if slot == 0 {
-		return nil
-	}
-	return s.at(slot)
+	_, e := s.find(id)
+	return e
 }
 
 // take takes a single charge.

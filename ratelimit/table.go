@@ -1,7 +1,6 @@
 package ratelimit
 
 import (
-	"math/bits"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -52,20 +51,23 @@ func (t *table) at(slot uint32) *entry { return &t.blocks[(slot-1)/perBlock][(sl
 
 // head returns the head of the chain that id belongs to.
 func (t *table) head(id bucketID) *uint32 {
-	i, _ := bits.Mul64(id[1], uint64(len(t.heads))) // scales the hash to the number of chains
-	return &t.heads[i]
+	return &t.heads[id[1]%uint64(len(t.heads))]
 }
 
-// find returns the slot of a bucket, or 0 if there is none.
-func (t *table) find(id bucketID) uint32 {
+// find returns the slot and the entry of a bucket, or 0 and nil if there is none.
+func (t *table) find(id bucketID) (uint32, *entry) {
 	if t.heads == nil {
-		return 0
+		return 0, nil
 	}
 	slot := *t.head(id)
-	for slot != 0 && t.at(slot).id != id {
-		slot = t.at(slot).next
+	for slot != 0 {
+		e := t.at(slot)
+		if e.id == id {
+			return slot, e
+		}
+		slot = e.next
 	}
-	return slot
+	return 0, nil
 }
 
 // full reports whether there is no room for another bucket.
