@@ -89,7 +89,7 @@ func (c Charge) Validate() error {
 }
 
 // validateAdjust is Validate for Adjust.
-func (c *Charge) validateAdjust() error {
+func (c Charge) validateAdjust() error {
 	if c.Cost < -maxUnits || c.Cost > maxUnits {
 		return errAdjust
 	}
