@@ -21,7 +21,7 @@ func TestMaxConcurrentBoundsEachKey(t *testing.T) {
 		limit := ratelimit.MaxConcurrent(3, ratelimit.ByAPIKey, &ratelimit.ConcurrentOptions{Observe: seen.observe})
 		s := memhttp.New(limit(slow))
 		defer s.Close()
-		for range 3 { // the slots come back
+		for range 3 { // the slots are free again
 			var one, other map[int]int
 			var wg sync.WaitGroup
 			wg.Go(func() { one = atOnce(t, s, 10, "X-Api-Key", "sk_1") })
@@ -52,11 +52,11 @@ func TestMaxConcurrentFreesOneSlotAtATime(t *testing.T) {
 		},
 		ok,
 		func(w http.ResponseWriter, r *http.Request) {
-			require.Equal(t, 200, code(), "one beside the first and the third")
+			require.Equal(t, 200, code(), "a request beside two others")
 			ok(w, r)
 		},
 		func(w http.ResponseWriter, r *http.Request) {
-			require.Equal(t, 429, code(), "one beside three")
+			require.Equal(t, 429, code(), "a request beside three others")
 			ok(w, r)
 		},
 	}

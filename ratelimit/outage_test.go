@@ -18,61 +18,64 @@ import (
 func TestOutageIsLoggedWhenItBeginsAndWhenItEnds(t *testing.T) {
 	t.Parallel()
 	errDown := errors.New("dial redis://u:secret@host: connection refused \u202e\n" + strings.Repeat("x", 10_000))
-	type trouble struct {
-		code       int
-		rule       ratelimit.Rule
-		limiter    ratelimit.Limiter
-		on         ratelimit.Fail
-		heal       func()
-		begin, end string
-	}
-	for name, row := range map[string]func() trouble{
-		"closed": func() trouble {
+	for on, code := range map[ratelimit.Fail]int{ratelimit.FailClosed: 503, ratelimit.FailOpen: 200, ratelimit.FailLocal: 200} {
+		synctest.Test(t, func(t *testing.T) {
+			var log lines
 			l := &broken{Memory: ratelimit.NewMemory(nil), err: errDown}
-			return trouble{503, byKey("", ratelimit.PerHour(2)), l, ratelimit.FailClosed, func() { l.err = nil }, "the limiter fails", "works again"}
-		},
-		"open": func() trouble {
-			l := &broken{Memory: ratelimit.NewMemory(nil), err: errDown}
-			return trouble{200, byKey("", ratelimit.PerHour(2)), l, ratelimit.FailOpen, func() { l.err = nil }, "the limiter fails", "works again"}
-		},
-		"local": func() trouble {
-			l := &broken{Memory: ratelimit.NewMemory(nil), err: errDown}
-			return trouble{200, byKey("", ratelimit.PerHour(2)), l, ratelimit.FailLocal, func() { l.err = nil }, "the limiter fails", "works again"}
-		},
-		"full": func() trouble {
-			m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, RefuseWhenFull: true})
-			_, err := m.Take(t.Context(), ratelimit.Charge{Rule: "other", Limit: ratelimit.PerHour(1), Cost: 1})
-			require.NoError(t, err)
-			return trouble{503, byKey("", ratelimit.PerHour(2)), m, ratelimit.FailLocal, func() { time.Sleep(time.Hour) }, "has no room", "has room again"}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				var log lines
-				row := row()
-				h := logged(&log, ratelimit.New(row.limiter, &ratelimit.Options{OnFailure: row.on, Logger: log.logger()}, row.rule)(ok))
-				for i := range 1000 {
-					require.Equal(t, row.code, get(h, strconv.Itoa(i)).Code)
-				}
-				records := log.drain()
-				require.Len(t, records, 1, "%.300q", records)
-				require.Contains(t, records[0], row.begin)
-				require.Less(t, len(records[0]), 2000)
-				require.NotContains(t, records[0], "\u202e")
-				require.NotContains(t, records[0], "secret", "an error may contain a URL")
+			h := logged(&log, ratelimit.New(l, &ratelimit.Options{OnFailure: on, Logger: log.logger()}, byKey("", ratelimit.PerHour(2)))(ok))
 
-				row.heal()
-				require.Equal(t, 200, get(h, "healthy").Code)
-				records = log.drain()
-				require.Len(t, records, 1, "%.300q", records)
-				require.Contains(t, records[0], row.end)
-				require.Contains(t, records[0], "requests=1000")
-				require.Equal(t, 200, get(h, "healthy").Code)
-				require.Empty(t, log.drain())
-			})
+			begin := fail(t, &log, h, code)
+			require.Contains(t, begin, "the limiter fails")
+			require.Less(t, len(begin), 2000)
+			require.NotContains(t, begin, "\u202e")
+			require.NotContains(t, begin, "secret", "an error may contain a URL")
+
+			l.err = nil
+			end := healthy(t, &log, h)
+			require.Contains(t, end, "works again")
+			require.Contains(t, end, "requests=1000")
 		})
 	}
+}
+
+func TestFullTableIsLoggedWhenItBeginsAndWhenItEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log lines
+		m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 1, RefuseWhenFull: true})
+		_, err := m.Take(t.Context(), ratelimit.Charge{Rule: "other", Limit: ratelimit.PerHour(1), Cost: 1})
+		require.NoError(t, err)
+		h := logged(&log, ratelimit.New(m, &ratelimit.Options{Logger: log.logger()}, byKey("", ratelimit.PerHour(2)))(ok))
+
+		require.Contains(t, fail(t, &log, h, 503), "has no room")
+
+		time.Sleep(time.Hour) // the other bucket is full again
+		end := healthy(t, &log, h)
+		require.Contains(t, end, "has room again")
+		require.Contains(t, end, "requests=1000")
+	})
+}
+
+// fail sends a thousand requests of different keys, and returns the only record in the log.
+func fail(t *testing.T, log *lines, h http.Handler, code int) string {
+	t.Helper()
+	for i := range 1000 {
+		require.Equal(t, code, get(h, strconv.Itoa(i)).Code)
+	}
+	records := log.drain()
+	require.Len(t, records, 1, "%.300q", records)
+	return records[0]
+}
+
+// healthy sends two requests that succeed, and returns the only record in the log.
+func healthy(t *testing.T, log *lines, h http.Handler) string {
+	t.Helper()
+	for range 2 {
+		require.Equal(t, 200, get(h, "sk_healthy").Code)
+	}
+	records := log.drain()
+	require.Len(t, records, 1, "%.300q", records)
+	return records[0]
 }
 
 // A back end may fail for every second request, for example for one key.

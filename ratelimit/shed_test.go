@@ -106,7 +106,7 @@ func TestShedHasHysteresis(t *testing.T) {
 
 		require.Equal(t, 49, s.fill(ratelimit.ClassCritical))
 		s.end(1)
-		require.True(t, s.admits(ratelimit.ClassCritical), "critical requests wait for nothing but room")
+		require.True(t, s.admits(ratelimit.ClassCritical), "ClassCritical has no hysteresis")
 		s.end(100)
 	})
 }
@@ -126,33 +126,32 @@ func TestShedWithoutAReserve(t *testing.T) {
 
 func TestShedShares(t *testing.T) {
 	t.Parallel()
+	classes := [3]ratelimit.Class{ratelimit.ClassLow, ratelimit.ClassNormal, ratelimit.ClassHigh}
 	for _, row := range []struct {
-		o                         ratelimit.ShedOptions
-		low, normal, high         int // when each begins to be refused
-		lowBack, normalBack, back int // when each is admitted again
+		options ratelimit.ShedOptions
+		stop    [3]int // requests of the class that are admitted before it is refused
+		resume  [3]int // requests that still run when it is admitted again
 	}{
-		{ratelimit.ShedOptions{}, 60, 80, 90, 50, 70, 80},
-		{ratelimit.ShedOptions{Reserve: 0.5}, 37, 50, 75, 27, 40, 65},
-		{ratelimit.ShedOptions{Reserve: 0.04}, 72, 96, 98, 62, 86, 88},
-		{ratelimit.ShedOptions{Reserve: -1}, 75, 100, 100, 65, 90, 90},
-		{ratelimit.ShedOptions{Hysteresis: 0.5}, 60, 80, 90, 10, 30, 40},
-		{ratelimit.ShedOptions{Hysteresis: 0.02}, 60, 80, 90, 58, 78, 88},
-		{ratelimit.ShedOptions{Hysteresis: -1}, 60, 80, 90, 59, 79, 89},
-		{ratelimit.ShedOptions{Hysteresis: 0.99}, 60, 80, 90, 0, 0, 0},
-		{ratelimit.ShedOptions{Reserve: 0.5, Hysteresis: 0.25}, 37, 50, 75, 12, 25, 50},
+		{ratelimit.ShedOptions{}, [3]int{60, 80, 90}, [3]int{50, 70, 80}},
+		{ratelimit.ShedOptions{Reserve: 0.5}, [3]int{37, 50, 75}, [3]int{27, 40, 65}},
+		{ratelimit.ShedOptions{Reserve: 0.04}, [3]int{72, 96, 98}, [3]int{62, 86, 88}},
+		{ratelimit.ShedOptions{Reserve: -1}, [3]int{75, 100, 100}, [3]int{65, 90, 90}},
+		{ratelimit.ShedOptions{Hysteresis: 0.5}, [3]int{60, 80, 90}, [3]int{10, 30, 40}},
+		{ratelimit.ShedOptions{Hysteresis: 0.02}, [3]int{60, 80, 90}, [3]int{58, 78, 88}},
+		{ratelimit.ShedOptions{Hysteresis: -1}, [3]int{60, 80, 90}, [3]int{59, 79, 89}},
+		{ratelimit.ShedOptions{Hysteresis: 0.99}, [3]int{60, 80, 90}, [3]int{0, 0, 0}},
+		{ratelimit.ShedOptions{Reserve: 0.5, Hysteresis: 0.25}, [3]int{37, 50, 75}, [3]int{12, 25, 50}},
 	} {
-		for class, at := range map[ratelimit.Class][2]int{
-			ratelimit.ClassLow: {row.low, row.lowBack}, ratelimit.ClassNormal: {row.normal, row.normalBack}, ratelimit.ClassHigh: {row.high, row.back},
-		} {
+		for i, class := range classes {
 			synctest.Test(t, func(t *testing.T) {
-				s := newShedder(t, 100, &row.o)
-				require.Equal(t, at[0], s.fill(class), "%+v of class %d", row.o, class)
-				running := at[0]
+				s := newShedder(t, 100, &row.options)
+				running := s.fill(class)
+				require.Equal(t, row.stop[i], running, "%+v, class %d", row.options, class)
 				for !s.admits(class) {
 					s.end(1)
 					running--
 				}
-				require.Equal(t, at[1], running, "%+v of class %d", row.o, class)
+				require.Equal(t, row.resume[i], running, "%+v, class %d", row.options, class)
 				s.end(running + 1)
 			})
 		}
@@ -173,7 +172,7 @@ func TestShedNeverPrefersALowerClass(t *testing.T) {
 						if admitted {
 							s.end(1)
 						}
-						require.False(t, below && !admitted, "class %d is refused, the one below is not", c)
+						require.False(t, below && !admitted, "class %d is refused, and the one below is not", c)
 						below = admitted
 					}
 					if i%3 != 2 && s.admits(ratelimit.Class(i%4)-1) {

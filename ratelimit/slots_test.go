@@ -151,7 +151,7 @@ func TestShadowModeOfSlotsCountsEveryRequest(t *testing.T) {
 			ratelimit.Shed(1, nil, &ratelimit.ShedOptions{Shadow: true, Observe: seen.observe})(slow))
 		s := memhttp.New(both)
 		defer s.Close()
-		for range 2 { // what went through was counted, and has left
+		for range 2 { // the slots are free again
 			require.Equal(t, map[int]int{200: 2}, atOnce(t, s, 2, "X-Api-Key", "sk_1"))
 			require.ElementsMatch(t, []string{
 				"concurrent allowed", "concurrent denied in shadow", "shed allowed", "shed denied in shadow",
@@ -199,15 +199,15 @@ func TestSlotsPanicOnInvalidArguments(t *testing.T) {
 	t.Parallel()
 	key := ratelimit.ByAPIKey
 	for name, f := range map[string]func(){
-		"MaxConcurrent of 0":        func() { ratelimit.MaxConcurrent(0, key, nil) },
-		"without a key":             func() { ratelimit.MaxConcurrent(1, nil, nil) },
+		"n is 0":                    func() { ratelimit.MaxConcurrent(0, key, nil) },
+		"no key":                    func() { ratelimit.MaxConcurrent(1, nil, nil) },
 		"a negative RetryAfter":     func() { ratelimit.MaxConcurrent(1, key, &ratelimit.ConcurrentOptions{RetryAfter: -1}) },
-		"a name with a line break":  func() { ratelimit.MaxConcurrent(1, key, &ratelimit.ConcurrentOptions{Rule: "\n"}) },
-		"MaxConcurrent around nil":  func() { ratelimit.MaxConcurrent(1, key, nil)(nil) },
-		"Shed of 0":                 func() { ratelimit.Shed(0, nil, nil) },
-		"a reserve of everything":   func() { ratelimit.Shed(1, nil, &ratelimit.ShedOptions{Reserve: 1}) },
-		"a hysteresis of more":      func() { ratelimit.Shed(1, nil, &ratelimit.ShedOptions{Hysteresis: 1.5}) },
-		"Shed around nil":           func() { ratelimit.Shed(1, nil, nil)(nil) },
+		"a rule with a line break":  func() { ratelimit.MaxConcurrent(1, key, &ratelimit.ConcurrentOptions{Rule: "\n"}) },
+		"MaxConcurrent of nil":      func() { ratelimit.MaxConcurrent(1, key, nil)(nil) },
+		"capacity is 0":             func() { ratelimit.Shed(0, nil, nil) },
+		"a reserve of 1":            func() { ratelimit.Shed(1, nil, &ratelimit.ShedOptions{Reserve: 1}) },
+		"a hysteresis of 1.5":       func() { ratelimit.Shed(1, nil, &ratelimit.ShedOptions{Hysteresis: 1.5}) },
+		"Shed of nil":               func() { ratelimit.Shed(1, nil, nil)(nil) },
 		"Shed, negative RetryAfter": func() { ratelimit.Shed(1, nil, &ratelimit.ShedOptions{RetryAfter: -1}) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -106,14 +106,7 @@ func (e *exact) Adjust(_ context.Context, c ratelimit.Charge) error {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 	}
-	err := c.Limit.Validate()
-	if max(c.Cost, -c.Cost) > 1e9 && e.fault != "an adjustment of any size" {
-		err = errors.New("too much")
-	}
-	if err != nil && e.fault != "an adjustment of any limit" {
-		if e.fault == "an error of an adjustment holds the key" {
-			err = fmt.Errorf("%w: %+v", err, c)
-		}
+	if err := e.checkAdjust(c); err != nil {
 		return err
 	}
 	name := e.name(c)
@@ -158,6 +151,20 @@ func (e *exact) Adjust(_ context.Context, c ratelimit.Charge) error {
 	e.buckets[name] = b
 	e.raced()
 	return nil
+}
+
+func (e *exact) checkAdjust(c ratelimit.Charge) error {
+	err := c.Limit.Validate()
+	if max(c.Cost, -c.Cost) > 1e9 && e.fault != "an adjustment of any size" {
+		err = errors.New("too much")
+	}
+	switch {
+	case err != nil && e.fault == "an adjustment of any limit":
+		return nil
+	case err != nil && e.fault == "an error of an adjustment holds the key":
+		return fmt.Errorf("%w: %+v", err, c)
+	}
+	return err
 }
 
 // race and raced lock only a part of Adjust, if concurrent calls must interleave.
