@@ -203,3 +203,21 @@ func TestTakeAllDoesNotEvictItsFullestBucket(t *testing.T) {
 		require.Equal(t, 4, into[1].Remaining)
 	}
 }
+
+// The bucket is nearly full by its own limit, and nearly empty by its earlier one.
+func TestBucketOfAnEarlierLimitIsNotTheFullest(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(&ratelimit.MemoryOptions{MaxKeys: 2})
+	large, small := ratelimit.PerHour(100), ratelimit.PerSecond(2)
+	drained := charge("drained", large)
+	drained.Cost = 100
+	takeAt(t, m, epoch, drained)
+	now := epoch.Add(time.Minute)
+	takeAt(t, m, now, charge("drained", small))
+	takeAt(t, m, now, charge("other", ratelimit.PerMinute(1)))
+
+	takeAt(t, m, now, charge("new", small))
+
+	require.EqualValues(t, 1, m.Stats().Evicted)
+	require.False(t, takeAt(t, m, now, drained).Allowed)
+}

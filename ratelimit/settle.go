@@ -16,10 +16,11 @@ var (
 	errReset   = fmt.Errorf("ratelimit: the limiter cannot reset a bucket: %w", errors.ErrUnsupported)
 )
 
-// Settle charges the real cost of a request by the named rule, which must have Settled
-// set. Rule.Cost was charged before the handler ran, as an estimate. Settle gives the
-// difference back, or takes it. Taking is never denied: the bucket may go into debt, and
-// then admits nothing until the debt is paid. Settle(ctx, rule, 0) gives everything back.
+// Settle charges the real cost of a request by the named rule, which must have Settled or
+// CostAfter set. Rule.Cost was charged before the handler ran, as an estimate. Settle
+// gives the difference back, or takes it. Taking is never denied: the bucket may go into
+// debt, and then admits nothing until the debt is paid. Settle(ctx, rule, 0) gives
+// everything back.
 //
 //	answer := model.Complete(ctx, prompt)
 //	ratelimit.Settle(ctx, "tokens", answer.Usage.Total)

@@ -348,6 +348,17 @@ func TestSettleInShadowMode(t *testing.T) {
 	require.Equal(t, 90, left(t, m, "tokens", "sk_1"))
 }
 
+func TestSettleOfARequestThatIsDeniedInShadowModeGivesNothingBack(t *testing.T) {
+	t.Parallel()
+	m := ratelimit.NewMemory(nil)
+	h := ratelimit.New(m, &ratelimit.Options{Shadow: true}, tokens("tokens"))(settling)
+	require.Equal(t, 200, get(h, "sk_1").Code) // charged 60 of 100
+	w := serve(h, request("X-Api-Key", "sk_1", "X-Settle", "tokens=0"))
+	require.Equal(t, 200, w.Code)
+	require.Empty(t, w.Body.String())
+	require.Equal(t, 40, left(t, m, "tokens", "sk_1"))
+}
+
 func TestSettleAdjustsTheLocalLimiter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
