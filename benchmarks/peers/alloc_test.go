@@ -16,13 +16,13 @@ func TestAllocBudgets(t *testing.T) {
 	}{
 		{"decision, one key", inTurn(1)[0].setup(t), 0},
 		{"decision, 10,000 keys", inTurn(10_000)[0].setup(t), 0},
-		{"rate-limit middleware, admitted", admitted()[0].setup(t), 2},
-		{"rate-limit middleware, denied", denied()[0].setup(t), 9},
-		{"request id and recovery", chains()[0].setup(t), 4},
-		{"whole stack", serve(seawallStack(to), request(t, "GET", "/v1/resources")), 14},
-		{"client, GET", get.setup(t), 2},
-		{"client, POST", post.setup(t), 9},
-		{"client, POST after a 503", retry.setup(t), 40},
+		{"rate-limit middleware, admitted", admitted()[0].setup(t), 4},
+		{"rate-limit middleware, denied", denied()[0].setup(t), 13},
+		{"request id and recovery", chains()[0].setup(t), 5},
+		{"whole stack", serve(seawallStack(to), request(t, "GET", "/v1/resources")), 17},
+		{"client, GET", get.setup(t), 3},
+		{"client, POST", post.setup(t), 11},
+		{"client, POST after a 503", retry.setup(t), 46},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := testing.AllocsPerRun(1000, tt.op)
