@@ -35,9 +35,10 @@ type AccessLogOptions struct {
 	// of [slog.KindAny] as encoding/json writes them.
 	Attrs func(*http.Request) []slog.Attr
 
-	// Level returns the level of a line for its status, which may also be 499 or 0. If nil, or if
-	// it panics, the level is slog.LevelInfo.
-	Level func(status int) slog.Level
+	// Level returns the level of a line, by the request, as for Attrs, and its status, which may
+	// also be 499 or 0. A level below the Logger's keeps a line out, such as that of a health
+	// check. If nil, or if it panics, the level is slog.LevelInfo.
+	Level func(r *http.Request, status int) slog.Level
 
 	// SemanticNames uses OpenTelemetry's semantic conventions for HTTP where they name an
 	// attribute: http.request.method (_OTHER for an unknown method, which is then in
@@ -104,7 +105,7 @@ func AccessLog(o *AccessLogOptions) Middleware {
 // write writes the line of r.
 func (o *AccessLogOptions) write(r *http.Request, end time.Time, record accessRecord) {
 	logger := cmp.Or(o.Logger, slog.Default())
-	level := o.level(record.status)
+	level := o.level(r, record.status)
 	if !logger.Enabled(r.Context(), level) {
 		return
 	}
@@ -119,7 +120,7 @@ func (o *AccessLogOptions) write(r *http.Request, end time.Time, record accessRe
 }
 
 // level returns the level of a line.
-func (o *AccessLogOptions) level(status int) (level slog.Level) {
+func (o *AccessLogOptions) level(r *http.Request, status int) (level slog.Level) {
 	if o.Level == nil {
 		return slog.LevelInfo
 	}
@@ -128,7 +129,7 @@ func (o *AccessLogOptions) level(status int) (level slog.Level) {
 			level = slog.LevelInfo
 		}
 	}()
-	return o.Level(status)
+	return o.Level(r, status)
 }
 
 // extra returns the attributes that the service adds.

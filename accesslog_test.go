@@ -118,7 +118,7 @@ func TestAccessLogLevels(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]string{200: "INFO", 404: "WARN", 500: "ERROR"} {
 		var logs logs
-		stack := &seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{Level: func(status int) slog.Level {
+		stack := &seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{Level: func(_ *http.Request, status int) slog.Level {
 			switch {
 			case status >= 500:
 				return slog.LevelError
@@ -132,15 +132,31 @@ func TestAccessLogLevels(t *testing.T) {
 		require.Contains(t, logs.String(), `"level":"`+want+`","msg":"request"`)
 	}
 	var logs logs
-	stack := &seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{Level: func(int) slog.Level { panic("bug") }}}
+	stack := &seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{Level: func(*http.Request, int) slog.Level { panic("bug") }}}
 	serveOne(stack.Handler(ok), nil)
 	require.Contains(t, logs.String(), `"level":"INFO","msg":"request"`)
+}
+
+func TestAccessLogLevelMayKeepRoutesOut(t *testing.T) {
+	t.Parallel()
+	var logs logs
+	stack := &seawall.Stack{Logger: logs.logger(), AccessLog: &seawall.AccessLogOptions{Level: func(r *http.Request, _ int) slog.Level {
+		if r.Pattern == "GET /health" {
+			return slog.LevelDebug
+		}
+		return slog.LevelInfo
+	}}}
+	h := stack.Handler(mux("GET /health", ok))
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/health", nil))
+	require.Empty(t, logs.String())
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/nothing", nil))
+	require.Contains(t, logs.String(), `"msg":"request"`)
 }
 
 func TestAccessLogChecksTheLevelOfEachLine(t *testing.T) {
 	t.Parallel()
 	kept := newKeeper(slog.LevelWarn)
-	stack := &seawall.Stack{Logger: slog.New(kept), AccessLog: &seawall.AccessLogOptions{Level: func(status int) slog.Level {
+	stack := &seawall.Stack{Logger: slog.New(kept), AccessLog: &seawall.AccessLogOptions{Level: func(_ *http.Request, status int) slog.Level {
 		if status >= 400 {
 			return slog.LevelWarn
 		}

@@ -43,6 +43,7 @@ func TestOnlyServerFaultsAreLogged(t *testing.T) {
 		{apierror.ServiceUnavailable(0).WithCause(errors.New("pool")), `level=WARN msg="apierror: request failed" code=service_unavailable type=api_error status=503 request_id=req_Hd92kLpQ7m cause=pool` + "\n"},
 		{apierror.ServiceUnavailable(0), ""}, // overload: a line for each would be another flood
 		{apierror.CodeTimeout, ""},
+		{apierror.Code("card_declined"), `level=ERROR msg="apierror: request failed" code=card_declined type=api_error status=500 request_id=req_Hd92kLpQ7m cause="apierror: the code \"card_declined\" is not in the Renderer's catalog"` + "\n"},
 		{nil, ""},
 	} {
 		var out bytes.Buffer

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -151,6 +152,9 @@ func (rd *Renderer) fill(e *Error) {
 		d := rd.catalog().find(e.code)
 		if d == nil {
 			d = &Definition{Code: cmp.Or(e.code, CodeAPIError), Type: TypeAPI, Message: "The request failed."}
+			if e.cause == nil && e.typ == "" && e.status == 0 {
+				e.cause = fmt.Errorf("apierror: the code %q is not in the Renderer's catalog", e.code)
+			}
 		}
 		if e.typ == "" && e.status == 0 {
 			e.notRetryable = e.notRetryable || d.NotRetryable

@@ -120,9 +120,12 @@ func (n *run) beginEffect(ctx context.Context, begin func(context.Context, Owner
 	n.mu.Lock()
 	n.effects--
 	n.mu.Unlock()
-	if errors.Is(err, ErrLost) {
+	switch {
+	case errors.Is(err, ErrLost):
 		n.cancel(ErrLeaseLost)
 		return serviceUnavailable(ErrLeaseLost)
+	case ctx.Err() != nil: // such as the request's deadline
+		return endedBy(ctx)
 	}
 	return serviceUnavailable(fmt.Errorf("idempotent: BeginEffect: %w", err))
 }
