@@ -15,7 +15,7 @@ import (
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
-// sink is a ResponseWriter that allocates nothing, as far as it can.
+// sink is a ResponseWriter that keeps nothing.
 type sink struct {
 	header http.Header
 	status int
@@ -25,8 +25,8 @@ func (s *sink) Header() http.Header         { return s.header }
 func (s *sink) WriteHeader(status int)      { s.status = status }
 func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
 
-// newKeyed returns what serves a keyed request of 1 KiB by a handler that answers with 1 KiB.
-// Everything outside of the middleware is made once.
+// newKeyed returns a function that serves a keyed request of 1 KiB with a handler that answers
+// 1 KiB. Requests and writers are reused, so that only the middleware allocates.
 func newKeyed(tb testing.TB) (serve func(key string) (status int)) {
 	tb.Helper()
 	response := make([]byte, 1<<10)
@@ -90,7 +90,7 @@ func BenchmarkMemoryAcquireDone(b *testing.B) {
 	}
 }
 
-// A store that is full and evicts must not slow down.
+// A full store that evicts must not be slow.
 func BenchmarkMemoryFull(b *testing.B) {
 	for _, entries := range []int{1 << 10, 1 << 16} {
 		b.Run(fmt.Sprint(entries), func(b *testing.B) {

@@ -13,7 +13,7 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-func TestFingerprintJSON(t *testing.T) {
+func TestFingerprintJSONComparesDocuments(t *testing.T) {
 	t.Parallel()
 	of := func(body string) idempotent.Fingerprint {
 		return fingerprint(t, idempotent.FingerprintJSON, "application/vnd.x+json", body)
@@ -88,9 +88,9 @@ func TestFingerprintJSON(t *testing.T) {
 	}
 }
 
-func TestFingerprintJSONReadsOnlyWhatIsSentAsJSON(t *testing.T) {
+func TestFingerprintJSONDependsOnTheMediaType(t *testing.T) {
 	t.Parallel()
-	for contentType, read := range map[string]bool{
+	for contentType, isJSON := range map[string]bool{
 		"application/json":                true,
 		"Application/JSON; charset=utf-8": true,
 		"application/problem+json":        true,
@@ -104,21 +104,21 @@ func TestFingerprintJSONReadsOnlyWhatIsSentAsJSON(t *testing.T) {
 		of := func(body string) idempotent.Fingerprint {
 			return fingerprint(t, idempotent.FingerprintJSON, contentType, body)
 		}
-		require.Equal(t, read, of("[1]") == of("[1] "), contentType)
+		require.Equal(t, isJSON, of("[1]") == of("[1] "), contentType)
 	}
 }
 
-func TestDeepJSONIsCheap(t *testing.T) {
+func TestCanonicalFormOfDeepJSONIsSmall(t *testing.T) {
 	t.Parallel()
 	const depth = 9000
 	body := strings.Repeat(`{"a":`, depth) + `"` + strings.Repeat("x", 1<<20) + `"` + strings.Repeat("}", depth)
 	canonical, ok := idempotent.CanonicalJSON([]byte(body))
 	require.True(t, ok)
-	require.Less(t, len(canonical), 100, "an object is as large as its hash, or each level would copy all below")
+	require.Less(t, len(canonical), 100, "an object is replaced by its hash")
 }
 
-// reference is the plain way to a canonical form: decode, and encode with sorted names. What it
-// cannot tell apart is ambiguous.
+// reference returns the canonical form that encoding/json gives: decoded, and encoded with sorted
+// names.
 func reference(t *testing.T, b []byte) string {
 	t.Helper()
 	d := json.NewDecoder(bytes.NewReader(b))
@@ -130,7 +130,7 @@ func reference(t *testing.T, b []byte) string {
 	return string(out)
 }
 
-// writeJSON writes a random spelling of v, a value that encoding/json decodes into any.
+// writeJSON writes v, a value that encoding/json decodes into any, in a random spelling.
 func writeJSON(b *strings.Builder, rng *rand.Rand, v any) {
 	space := func() { b.WriteString([]string{"", "", " ", "\n", "\t\r"}[rng.IntN(5)]) }
 	space()
@@ -193,9 +193,8 @@ func randomJSON(rng *rand.Rand, depth int) any {
 	}
 }
 
-// Over many small documents in random spellings, equal canonical forms are equal documents and
-// the reverse.
-func TestCanonicalJSONIsThatOfTheReference(t *testing.T) {
+// Documents in random spellings have the same canonical form if and only if they are equal.
+func TestCanonicalJSONAgreesWithTheReference(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2))
 	canonicals, references := map[string]string{}, map[string]string{}
@@ -221,6 +220,7 @@ func FuzzCanonicalJSON(f *testing.F) {
 	for _, seed := range []string{
 		`{"a":1,"b":[{}, "x\"y"]}`, `[[],{}]`, `"`, `{"a":1,"a":2}`, ` 1 `, `{"":{"":""}}`, `nul`,
 		`["a,b","]","}","\\"]`, `{"a":1,"A":2}`, `{"\u0061":1}`, "{\"\xff\":1,\"\xfe\":2}", `{"b":[1,{"d":2,"c":[]}],"a":{}}`,
+		"[[[[0", "[]0", "{\"\":\"\x1c", `\`, "[000", "10", "0\n\n", "0\r ", "{\x06",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -236,8 +236,7 @@ func FuzzCanonicalJSON(f *testing.F) {
 		require.True(t, ok)
 		require.True(t, bytes.Equal(c, again))
 
-		// The reference replaces what is not UTF-8, sorts names and spells strings its way. It
-		// is the same document.
+		// The reference spells strings in another way, and replaces invalid UTF-8.
 		spelled := reference(t, b)
 		require.Equal(t, spelled, reference(t, []byte(spelled)))
 		if bytes.IndexByte(b, '\\') < 0 && bytes.Equal(bytes.ToValidUTF8(b, nil), b) && !strings.Contains(spelled, `\`) {

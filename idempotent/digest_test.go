@@ -17,25 +17,33 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// digestOf is the member of a Content-Digest for a body.
+// digestOf returns the SHA-256 member of a Content-Digest.
 func digestOf(body string) string {
 	sum := sha256.Sum256([]byte(body))
 	return "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
 }
 
+// digest512Of returns the SHA-512 member of a Content-Digest.
 func digest512Of(body string) string {
 	sum := sha512.Sum512([]byte(body))
 	return "sha-512=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
 }
 
-// upload is a request with a body and Content-Digest lines.
+// upload returns a request with a body and Content-Digest lines.
 func upload(body string, lines ...string) *http.Request {
 	r := httptest.NewRequest(http.MethodPut, "/", strings.NewReader(body))
 	r.Header["Content-Digest"] = lines
 	return r
 }
 
-// bodyOf is the function body of a FingerprintFunc, and whether it was called.
+// requireMismatch checks that err is the answer to a body that does not match its Content-Digest.
+func requireMismatch(t *testing.T, err error) {
+	t.Helper()
+	require.Equal(t, apierror.CodeParameterInvalid, apierror.CodeOf(err))
+	require.Equal(t, "Content-Digest", apierror.From(err).Param())
+}
+
+// bodyOf returns the body function of a FingerprintFunc, and whether it was called.
 func bodyOf(r *http.Request) (body func() ([]byte, error), called *bool) {
 	called = new(bool)
 	return func() ([]byte, error) { *called = true; return io.ReadAll(r.Body) }, called
@@ -217,13 +225,13 @@ func TestDigestIsTheFingerprint(t *testing.T) {
 	}
 	base := of("body", digestOf("body"))
 	require.Equal(t, base, of("", digestOf("body")), "the body is not read yet")
-	require.Equal(t, base, of("body", "md5=:AAAA:", strings.TrimRight(digestOf("body"), ":=")+":;a"), "spelled otherwise")
+	require.Equal(t, base, of("body", "md5=:AAAA:", strings.TrimRight(digestOf("body"), ":=")+":;a"), "another spelling")
 	require.NotEqual(t, base, of("body", digestOf("BODY")))
 	require.NotEqual(t, base, of("body", digest512Of("body")))
 	require.Equal(t, of("body", digest512Of("body")), of("body", digestOf("body"), digest512Of("body")))
 }
 
-func TestUploadIsComparedWithItsDigest(t *testing.T) {
+func TestUploadIsCheckedAgainstItsDigest(t *testing.T) {
 	t.Parallel()
 	for name, digest := range map[string]func(string) string{"sha-256": digestOf, "sha-512": digest512Of} {
 		for _, body := range []string{"", "b", strings.Repeat("body", 10000)} {
@@ -238,7 +246,7 @@ func TestUploadIsComparedWithItsDigest(t *testing.T) {
 			require.NoError(t, err)
 			for range 2 {
 				_, err = io.ReadAll(r.Body)
-				require.ErrorIs(t, err, idempotent.ErrDigest, "%s: %d", name, len(body))
+				requireMismatch(t, err)
 			}
 		}
 	}
@@ -250,15 +258,15 @@ func TestDigestIsCheckedAtTheLastByte(t *testing.T) {
 	_, err := idempotent.FingerprintDigest(r, nil)
 	require.NoError(t, err)
 	n, err := io.ReadFull(r.Body, make([]byte, 3))
-	require.NoError(t, err, "a part says nothing yet")
+	require.NoError(t, err)
 	require.Equal(t, 3, n)
-	n, err = r.Body.Read(make([]byte, 1)) // never sees the end
-	require.ErrorIs(t, err, idempotent.ErrDigest)
+	n, err = r.Body.Read(make([]byte, 1)) // does not see io.EOF
+	requireMismatch(t, err)
 	require.Zero(t, n)
 }
 
-// A reader may return nothing, without an error, wherever it is.
-func TestReadOfNothingIsNotTheEndOfAnUpload(t *testing.T) {
+// A Read may return no bytes without an error.
+func TestEmptyReadDoesNotEndAnUpload(t *testing.T) {
 	t.Parallel()
 	for _, length := range []int64{-1, 0, 4} {
 		r := upload("", digestOf("body"))
@@ -274,7 +282,7 @@ func TestReadOfNothingIsNotTheEndOfAnUpload(t *testing.T) {
 	}
 }
 
-func TestUploadThatBreaksIsNoMismatch(t *testing.T) {
+func TestReadErrorIsNoDigestMismatch(t *testing.T) {
 	t.Parallel()
 	r := upload("", digestOf("body"))
 	r.Body = io.NopCloser(io.MultiReader(strings.NewReader("bo"), iotest.ErrReader(io.ErrUnexpectedEOF)))
@@ -285,18 +293,10 @@ func TestUploadThatBreaksIsNoMismatch(t *testing.T) {
 	require.Equal(t, "bo", string(got))
 }
 
-// lastRead returns all of its text together with its error.
-type lastRead struct {
-	text string
-	err  error
-}
-
-func (r lastRead) Read(p []byte) (int, error) { return copy(p, r.text), r.err }
-
-func TestErrorAtTheLastByteOfAnUploadIsTheClients(t *testing.T) {
+func TestReadErrorAtTheLastByteIsNoDigestMismatch(t *testing.T) {
 	t.Parallel()
 	r := upload("body", digestOf("BODY"))
-	r.Body = io.NopCloser(lastRead{"body", io.ErrUnexpectedEOF})
+	r.Body = io.NopCloser(iotest.DataErrReader(io.MultiReader(strings.NewReader("body"), iotest.ErrReader(io.ErrUnexpectedEOF))))
 	_, err := idempotent.FingerprintDigest(r, nil)
 	require.NoError(t, err)
 	n, err := r.Body.Read(make([]byte, 4))
@@ -304,20 +304,66 @@ func TestErrorAtTheLastByteOfAnUploadIsTheClients(t *testing.T) {
 	require.Equal(t, 4, n)
 }
 
-type closed struct {
-	io.Reader
-	err error
-}
-
-func (c closed) Close() error { return c.err }
-
-func TestUploadIsClosed(t *testing.T) {
+func TestUploadCloseReturnsItsError(t *testing.T) {
 	t.Parallel()
 	r := upload("", digestOf("body"))
-	r.Body = closed{r.Body, io.ErrClosedPipe}
+	r.Body = unclosable{r.Body}
 	_, err := idempotent.FingerprintDigest(r, nil)
 	require.NoError(t, err)
-	require.Equal(t, io.ErrClosedPipe, r.Body.Close())
+	require.Equal(t, errClose, r.Body.Close())
+}
+
+func TestUploadIsRecordedIfItMatches(t *testing.T) {
+	t.Parallel()
+	body := strings.Repeat("x", 3<<20)
+	h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			http.Error(w, "bad upload", http.StatusBadRequest)
+			return
+		}
+		w.WriteHeader(http.StatusCreated)
+	}}
+	mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{Fingerprint: idempotent.FingerprintDigest})(&h)
+	put := func(key, digest string, body io.Reader) reply {
+		r := httptest.NewRequest(http.MethodPut, "/file", body)
+		r.Header.Set("Idempotency-Key", key)
+		r.Header.Set("Content-Digest", digest)
+		return do(mw, r)
+	}
+
+	broken := io.MultiReader(strings.NewReader("half"), iotest.ErrReader(io.ErrUnexpectedEOF))
+	require.Equal(t, http.StatusBadRequest, put("k", digestOf(body), broken).Status)
+	wrong := put("k", digestOf(body), strings.NewReader(body[1:]+"y"))
+	require.Equal(t, http.StatusBadRequest, wrong.Status)
+	require.False(t, wrong.replayed())
+	require.Equal(t, http.StatusCreated, put("k", digestOf(body), strings.NewReader(body)).Status)
+	require.True(t, put("k", digestOf(body), strings.NewReader(body)).replayed())
+	require.Equal(t, http.StatusConflict, put("k", digestOf("other"), strings.NewReader("other")).Status)
+	require.EqualValues(t, 3, h.runs.Load())
+
+	unknown := put("n", "md5=:AAAA:", strings.NewReader(body))
+	require.Equal(t, http.StatusRequestEntityTooLarge, unknown.Status, "the body is the fingerprint, and too large")
+	require.Equal(t, http.StatusCreated, put("n", "md5=:AAAA:, "+digestOf(body), strings.NewReader(body)).Status)
+}
+
+func TestDigestErrorsAreClientErrors(t *testing.T) {
+	t.Parallel()
+	mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{Fingerprint: idempotent.FingerprintDigest})(
+		apierror.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+			_, err := io.Copy(io.Discard, r.Body)
+			return err
+		}))
+	for name, digest := range map[string]string{
+		"of another body": digestOf("other"), "token": "sha-256=abc", "not base64": "sha-256=:!:", "short": "sha-256=:AAAA:",
+		"boolean": "sha-256", "comma": ",",
+	} {
+		r := keyedRequest("k", strings.NewReader("body"))
+		r.Header.Set("Content-Digest", digest)
+		got := do(mw, r)
+		require.Equal(t, http.StatusBadRequest, got.Status, name)
+		require.Contains(t, got.Body, `"param":"Content-Digest"`, name)
+		require.Equal(t, "false", got.Header.Get("X-Should-Retry"), name)
+	}
 }
 
 func FuzzContentDigest(f *testing.F) {
@@ -325,6 +371,7 @@ func FuzzContentDigest(f *testing.F) {
 		"", ",", digestOf("body"), "md5=:AAAA:, " + digestOf("body"), "sha-256=:AAAA:", "sha-512=::", "sha-256",
 		digestOf("body") + ";a=b", digestOf("BODY") + ", " + digestOf("body"), digest512Of("body") + `;a="\"";b`,
 		`a=(1 "b";c d),b=-1.5,c=?1,d=*t,` + digestOf("body"), digestOf("body") + ",a=(", "a=1.", "a=-",
+		" ", "        0",
 	} {
 		f.Add(seed)
 	}
@@ -341,19 +388,19 @@ func FuzzContentDigest(f *testing.F) {
 		if *called {
 			return
 		}
-		got, err := io.ReadAll(r.Body) // nothing but the digest of the body passes
+		got, err := io.ReadAll(r.Body) // only the digest of the body passes
 		if err == nil {
 			require.Equal(t, "body", string(got))
 			require.Contains(t, field, "=:")
 		} else {
-			require.ErrorIs(t, err, idempotent.ErrDigest)
+			requireMismatch(t, err)
 		}
 		// A parameter, another member, and an earlier one of the same key change nothing.
 		field = strings.Trim(field, " ")
 		for _, same := range [][]string{{field + ";a=1"}, {field + ", x=(1 2)"}, {"sha-256=1, sha-512=()", field}} {
 			again, err := idempotent.FingerprintDigest(upload("body", same...), nil)
 			if err != nil {
-				require.Len(t, same, 2) // the algorithm that field does not name
+				require.Len(t, same, 2) // field does not name the algorithm
 				continue
 			}
 			require.Equal(t, fp, again, "%q and %q", field, same)

@@ -21,44 +21,6 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// callOf is a customer's call with a key.
-func callOf(key string) idempotent.Call {
-	return idempotent.Call{Principal: "customer", Key: key}
-}
-
-// work is the function of a Do. It counts its runs, and ends each as told.
-type work struct {
-	runs int
-	do   func(ctx context.Context, n int) (string, error)
-}
-
-func (w *work) run(ctx context.Context) (string, error) {
-	w.runs++
-	if w.do != nil {
-		return w.do(ctx, w.runs)
-	}
-	return fmt.Sprint("run ", w.runs), nil
-}
-
-// fails is work that ends with an error each time.
-func fails(err error) *work {
-	return &work{do: func(context.Context, int) (string, error) { return "", err }}
-}
-
-// isolated calls f on its own goroutine, so that f may panic or end it. It returns what f
-// panicked with, and whether f returned.
-func isolated(f func()) (panicked any, returned bool) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer func() { panicked = recover() }()
-		f()
-		returned = true
-	}()
-	<-done
-	return panicked, returned
-}
-
 type gobCodec struct{}
 
 func (gobCodec) Marshal(v any) ([]byte, error) {
@@ -86,46 +48,45 @@ func TestDoReturnsTheSameValueAgain(t *testing.T) {
 		ID: "r1", Amount: math.MaxInt64, Lines: []string{"a", "", "ü\x00"}, Tags: map[string]string{"k": "v"},
 		Parent: &receipt{ID: "r0"}, Paid: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
 	}
-	t.Run("struct", comesBack(nil, full))
-	t.Run("zero struct", comesBack(nil, receipt{}))
-	t.Run("pointer", comesBack(nil, &full))
-	t.Run("nil pointer", comesBack[*receipt](nil, nil))
-	t.Run("slice", comesBack(nil, []receipt{full, {}}))
-	t.Run("empty slice", comesBack(nil, []string{}))
-	t.Run("nil slice", comesBack[[]string](nil, nil))
-	t.Run("nil map", comesBack[map[string]int](nil, nil))
-	t.Run("bytes", comesBack(nil, []byte{0, 1, 0xff}))
-	t.Run("nil bytes", comesBack[[]byte](nil, nil))
-	t.Run("string", comesBack(nil, "<&>\u2028"))
-	t.Run("empty string", comesBack(nil, ""))
-	t.Run("zero number", comesBack(nil, 0))
-	t.Run("large number", comesBack(nil, uint64(math.MaxUint64)))
-	t.Run("nil any", comesBack[any](nil, nil))
-	t.Run("nothing", comesBack(nil, struct{}{}))
-	t.Run("error object as a value", comesBack(nil, map[string]string{"Code": "card_declined"}))
-	t.Run("gob struct", comesBack(gobCodec{}, full))
-	t.Run("gob zero struct", comesBack(gobCodec{}, receipt{}))
-	t.Run("gob float", comesBack(gobCodec{}, math.Inf(-1)))
+	t.Run("struct", returnsAgain(nil, full))
+	t.Run("zero struct", returnsAgain(nil, receipt{}))
+	t.Run("pointer", returnsAgain(nil, &full))
+	t.Run("nil pointer", returnsAgain[*receipt](nil, nil))
+	t.Run("slice", returnsAgain(nil, []receipt{full, {}}))
+	t.Run("empty slice", returnsAgain(nil, []string{}))
+	t.Run("nil slice", returnsAgain[[]string](nil, nil))
+	t.Run("nil map", returnsAgain[map[string]int](nil, nil))
+	t.Run("bytes", returnsAgain(nil, []byte{0, 1, 0xff}))
+	t.Run("nil bytes", returnsAgain[[]byte](nil, nil))
+	t.Run("string", returnsAgain(nil, "<&>\u2028"))
+	t.Run("empty string", returnsAgain(nil, ""))
+	t.Run("zero number", returnsAgain(nil, 0))
+	t.Run("large number", returnsAgain(nil, uint64(math.MaxUint64)))
+	t.Run("nil any", returnsAgain[any](nil, nil))
+	t.Run("nothing", returnsAgain(nil, struct{}{}))
+	t.Run("error object as a value", returnsAgain(nil, map[string]string{"Code": "card_declined"}))
+	t.Run("gob struct", returnsAgain(gobCodec{}, full))
+	t.Run("gob zero struct", returnsAgain(gobCodec{}, receipt{}))
+	t.Run("gob float", returnsAgain(gobCodec{}, math.Inf(-1)))
 }
 
-func comesBack[T any](c idempotent.Codec, v T) func(*testing.T) {
+// returnsAgain checks that a Do returns v each time.
+func returnsAgain[T any](c idempotent.Codec, v T) func(*testing.T) {
 	return func(t *testing.T) {
 		t.Parallel()
-		var events seen
+		var events eventLog
 		g := idempotent.NewGuard(memory(), &idempotent.Options{Observe: events.observe})
 		call := callOf("k")
 		call.Codec = c
 		for i := range 3 {
 			got, err := idempotent.Do(t.Context(), g, call, func(context.Context) (T, error) {
-				require.Zero(t, i, "it ran again")
+				require.Zero(t, i, "a replay runs nothing")
 				return v, nil
 			})
 			require.NoError(t, err)
 			require.Equal(t, v, got)
 		}
-		require.Equal(t, []idempotent.Outcome{
-			idempotent.OutcomeExecuted, idempotent.OutcomeReplayed, idempotent.OutcomeReplayed,
-		}, events.results())
+		events.require(t, idempotent.OutcomeExecuted, idempotent.OutcomeReplayed, idempotent.OutcomeReplayed)
 		for _, e := range events.events {
 			require.Equal(t, http.StatusOK, e.Status)
 			require.NoError(t, e.Err)
@@ -133,9 +94,9 @@ func comesBack[T any](c idempotent.Codec, v T) func(*testing.T) {
 	}
 }
 
-// brokenCodec fails as it is told.
+// brokenCodec is a codec of strings whose methods fail if their functions are set.
 type brokenCodec struct {
-	marshal, unmarshal func() error // nil works
+	marshal, unmarshal func() error
 }
 
 func (c brokenCodec) Marshal(v any) ([]byte, error) {
@@ -163,7 +124,7 @@ func TestDoWithACodecThatFails(t *testing.T) {
 	for name, end := range ends {
 		t.Run("Marshal "+name, func(t *testing.T) {
 			t.Parallel()
-			var events seen
+			var events eventLog
 			var w work
 			g := idempotent.NewGuard(memory(), &idempotent.Options{Observe: events.observe})
 			c := callOf("k")
@@ -171,16 +132,16 @@ func TestDoWithACodecThatFails(t *testing.T) {
 
 			v, err := idempotent.Do(t.Context(), g, c, w.run)
 			require.NoError(t, err)
-			require.Equal(t, "run 1", v, "the first caller has its value all the same")
+			require.Equal(t, "run 1", v, "the first caller gets its value")
 			v, err = idempotent.Do(t.Context(), g, c, w.run)
 			require.Equal(t, apierror.CodeIdempotencyResponseUnavailable, apierror.CodeOf(err))
 			require.Empty(t, v)
-			require.Equal(t, 1, w.runs, "what has run does not run again")
-			require.Equal(t, []idempotent.Outcome{idempotent.OutcomeNotKept, idempotent.OutcomeUnavailable}, events.results())
+			require.Equal(t, 1, w.runs)
+			events.require(t, idempotent.OutcomeNotKept, idempotent.OutcomeUnavailable)
 		})
 		t.Run("Unmarshal "+name, func(t *testing.T) {
 			t.Parallel()
-			var events seen
+			var events eventLog
 			var w work
 			g := idempotent.NewGuard(memory(), &idempotent.Options{Observe: events.observe})
 			c := callOf("k")
@@ -191,9 +152,9 @@ func TestDoWithACodecThatFails(t *testing.T) {
 			v, err := idempotent.Do(t.Context(), g, c, w.run)
 
 			require.Equal(t, apierror.CodeAPIError, apierror.CodeOf(err))
-			require.Empty(t, v, "no half of a value")
+			require.Empty(t, v)
 			require.Equal(t, 1, w.runs)
-			require.Equal(t, []idempotent.Outcome{idempotent.OutcomeExecuted, idempotent.OutcomeStoreFailed}, events.results())
+			events.require(t, idempotent.OutcomeExecuted, idempotent.OutcomeStoreFailed)
 			require.Zero(t, events.events[1].Status)
 			require.ErrorIs(t, events.events[1].Err, err)
 		})
@@ -204,16 +165,16 @@ func TestDoWithADamagedRecord(t *testing.T) {
 	t.Parallel()
 	records := map[string][]byte{
 		"garbage":       []byte("garbage garbage"),
-		"another type":  idempotent.Response{Status: 200, Body: []byte(`{"a":1}`)}.Encode(),
-		"no error":      idempotent.Response{Status: 402, Body: []byte(`Payment required`)}.Encode(),
-		"half an error": idempotent.Response{Status: 402, Body: []byte(`{"Code":"card_`)}.Encode(),
+		"another type":  encode(idempotent.Response{Status: 200, Body: []byte(`{"a":1}`)}),
+		"no error":      encode(idempotent.Response{Status: 402, Body: []byte(`Payment required`)}),
+		"half an error": encode(idempotent.Response{Status: 402, Body: []byte(`{"Code":"card_`)}),
 	}
 	for name, record := range records {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var events seen
+			var events eventLog
 			var w work
-			g := idempotent.NewGuard(damaging{memory(), record}, &idempotent.Options{Observe: events.observe})
+			g := idempotent.NewGuard(damaged{memory(), record}, &idempotent.Options{Observe: events.observe})
 			_, err := idempotent.Do(t.Context(), g, callOf("k"), w.run)
 			require.NoError(t, err)
 
@@ -222,16 +183,55 @@ func TestDoWithADamagedRecord(t *testing.T) {
 			require.Equal(t, apierror.CodeAPIError, apierror.CodeOf(err))
 			require.Empty(t, v)
 			require.Equal(t, 1, w.runs)
-			require.Equal(t, idempotent.OutcomeStoreFailed, events.results()[1])
+			require.Equal(t, idempotent.OutcomeStoreFailed, events.outcomes()[1])
 		})
 	}
+}
+
+type rawCodec struct{ panics bool }
+
+func (c rawCodec) Marshal(v any) ([]byte, error) {
+	if c.panics {
+		panic("codec")
+	}
+	return v.([]byte), nil
+}
+
+func (rawCodec) Unmarshal(data []byte, v any) error { *v.(*[]byte) = data; return nil }
+
+func TestDamagedRecordIsNotGivenToACodec(t *testing.T) {
+	t.Parallel()
+	g := idempotent.NewGuard(damaged{memory(), []byte("garbage garbage")}, nil)
+	c := callOf("k")
+	c.Codec = rawCodec{}
+	for again := range 2 {
+		_, err := idempotent.Do(t.Context(), g, c, func(context.Context) ([]byte, error) { return []byte("v"), nil })
+		require.Equal(t, again == 1, apierror.CodeOf(err) == apierror.CodeAPIError)
+	}
+}
+
+func TestCodecCannotChangeTheRecord(t *testing.T) {
+	t.Parallel()
+	g := idempotent.NewGuard(memory(), nil)
+	do := func() ([]byte, error) {
+		return idempotent.Do(t.Context(), g, idempotent.Call{Principal: "p", Key: "k", Codec: rawCodec{}},
+			func(context.Context) ([]byte, error) { return []byte("hello"), nil })
+	}
+	_, err := do()
+	require.NoError(t, err)
+	v, err := do()
+	require.NoError(t, err)
+	v[0] = 'X'
+	v, err = do()
+	require.NoError(t, err)
+	require.Equal(t, "hello", string(v))
 }
 
 var cardDeclined = apierror.Definition{
 	Code: "card_declined", Type: apierror.TypeInvalidRequest, Status: 402, Message: "The card was declined.",
 }
 
-// keptErrors are errors that are a key's answer.
+// keptErrors returns errors that are recorded.
 func keptErrors() map[string]error {
 	errs := map[string]error{
 		"definition":         cardDeclined,
@@ -262,20 +262,18 @@ func TestDoReturnsAnEqualErrorAgain(t *testing.T) {
 	for name, kept := range keptErrors() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var events seen
+			var events eventLog
 			g := idempotent.NewGuard(memory(), &idempotent.Options{Observe: events.observe})
 			w := fails(kept)
 			_, err := idempotent.Do(t.Context(), g, callOf("k"), w.run)
-			require.True(t, reflect.DeepEqual(kept, err), "the first caller gets what was returned, with its cause")
+			require.True(t, reflect.DeepEqual(kept, err), "the first caller gets the error with its cause")
 
 			for range 2 {
 				_, err = idempotent.Do(t.Context(), g, callOf("k"), w.run)
 				require.Equal(t, error(apierror.From(kept).WithCause(nil)), err)
 			}
 			require.Equal(t, 1, w.runs)
-			require.Equal(t, []idempotent.Outcome{
-				idempotent.OutcomeExecuted, idempotent.OutcomeReplayed, idempotent.OutcomeReplayed,
-			}, events.results())
+			events.require(t, idempotent.OutcomeExecuted, idempotent.OutcomeReplayed, idempotent.OutcomeReplayed)
 			for _, e := range events.events {
 				require.Equal(t, apierror.From(kept).Status(), e.Status)
 				require.Equal(t, apierror.CodeOf(kept), apierror.CodeOf(e.Err))
@@ -284,7 +282,7 @@ func TestDoReturnsAnEqualErrorAgain(t *testing.T) {
 	}
 }
 
-// otherErrors are no key's answer, with the status of their event.
+// otherErrors returns errors that are not recorded.
 func otherErrors(t *testing.T) map[string]error {
 	t.Helper()
 	body := `{"error":{"code":"card_declined","type":"invalid_request_error","message":"No."}}`
@@ -300,13 +298,13 @@ func otherErrors(t *testing.T) map[string]error {
 		"canceled":                 context.Canceled,
 		"deadline":                 fmt.Errorf("bank: %w", context.DeadlineExceeded),
 		"body too large":           &http.MaxBytesError{Limit: 1},
-		"another service's answer": theirs,
+		"error of another service": theirs,
 		"nil pointer":              (*apierror.Error)(nil),
 		"zero":                     new(apierror.Error),
 		"a status of success":      odd(200),
 		"a status of redirection":  odd(302),
 		"an informational status":  odd(102),
-		"a status that is none":    odd(1000),
+		"an invalid status":        odd(1000),
 		"a type alone":             apierror.TypeInvalidRequest,
 	}
 	for _, d := range apierror.DefaultCatalog().Definitions() {
@@ -322,7 +320,7 @@ func TestDoRunsAgainAfterAnyOtherError(t *testing.T) {
 	for name, other := range otherErrors(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var events seen
+			var events eventLog
 			g := idempotent.NewGuard(memory(), &idempotent.Options{Observe: events.observe})
 			w := &work{do: func(_ context.Context, n int) (string, error) {
 				if n == 1 {
@@ -337,13 +335,13 @@ func TestDoRunsAgainAfterAnyOtherError(t *testing.T) {
 
 			require.NoError(t, err)
 			require.Equal(t, "done", v)
-			require.Equal(t, []idempotent.Outcome{idempotent.OutcomeReleased, idempotent.OutcomeExecuted}, events.results())
+			events.require(t, idempotent.OutcomeReleased, idempotent.OutcomeExecuted)
 			require.GreaterOrEqual(t, events.events[0].Status, 400)
-			require.Equal(t, 1, events.events[1].Attempt, "a released record is forgotten")
+			require.Equal(t, 1, events.events[1].Attempt)
 		})
 		t.Run(name+" after BeginEffect", func(t *testing.T) {
 			t.Parallel()
-			var events seen
+			var events eventLog
 			g := idempotent.NewGuard(memory(), &idempotent.Options{Observe: events.observe})
 			w := &work{do: func(ctx context.Context, _ int) (string, error) {
 				require.NoError(t, idempotent.BeginEffect(ctx))
@@ -356,12 +354,27 @@ func TestDoRunsAgainAfterAnyOtherError(t *testing.T) {
 
 			require.Equal(t, apierror.CodeIdempotencyOutcomeUnknown, apierror.CodeOf(err))
 			require.Equal(t, 1, w.runs)
-			require.Equal(t, []idempotent.Outcome{idempotent.OutcomeUnknown, idempotent.OutcomeStillUnknown}, events.results())
+			events.require(t, idempotent.OutcomeUnknown, idempotent.OutcomeStillUnknown)
 		})
 	}
 }
 
-func TestDoKeepsWhatKeepSays(t *testing.T) {
+func TestErrorStatusBounds(t *testing.T) {
+	t.Parallel()
+	for status, told := range map[int]int{399: 500, 400: 400, 599: 599, 600: 500} {
+		var events eventLog
+		g := idempotent.NewGuard(memory(), &idempotent.Options{Observe: events.observe, Keep: func(int) bool { return true }})
+		w := fails(apierror.Definition{Code: "odd", Type: apierror.TypeInvalidRequest, Status: status, Message: "Odd."}.New())
+		for range 2 {
+			_, err := idempotent.Do(t.Context(), g, callOf("k"), w.run)
+			require.Equal(t, apierror.Code("odd"), apierror.CodeOf(err))
+			require.Equal(t, told, events.last().Status)
+		}
+		require.Equal(t, 1, w.runs)
+	}
+}
+
+func TestDoAsksKeepForErrors(t *testing.T) {
 	t.Parallel()
 	statuses := []int{}
 	g := idempotent.NewGuard(memory(), &idempotent.Options{Keep: func(status int) bool {
@@ -374,13 +387,13 @@ func TestDoKeepsWhatKeepSays(t *testing.T) {
 		_, err := idempotent.Do(t.Context(), g, callOf("402"), declined.run)
 		require.ErrorIs(t, err, cardDeclined)
 		_, err = idempotent.Do(t.Context(), g, callOf("302"), odd.run)
-		require.ErrorIs(t, err, apierror.Code("odd"), "an error never comes back as a value")
+		require.ErrorIs(t, err, apierror.Code("odd"), "an error is not replayed as a value")
 		_, err = idempotent.Do(t.Context(), g, callOf("200"), func(context.Context) (string, error) { return "", nil })
 		require.NoError(t, err)
 	}
 	require.Equal(t, 2, declined.runs)
 	require.Equal(t, 1, odd.runs)
-	require.Equal(t, []int{402, 500, 402}, statuses, "a value is always kept, and what is no error's status is 500")
+	require.Equal(t, []int{402, 500, 402}, statuses, "a value is always kept, and an invalid status of an error counts as 500")
 }
 
 func TestDoEndsWithAPanicOrGoexit(t *testing.T) {
@@ -395,7 +408,7 @@ func TestDoEndsWithAPanicOrGoexit(t *testing.T) {
 		for _, effect := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, " effect ", effect), func(t *testing.T) {
 				t.Parallel()
-				var events seen
+				var events eventLog
 				g := idempotent.NewGuard(memory(), &idempotent.Options{Observe: events.observe})
 				w := &work{do: func(ctx context.Context, n int) (string, error) {
 					if effect {
@@ -425,17 +438,17 @@ func TestDoEndsWithAPanicOrGoexit(t *testing.T) {
 				err := call()
 				if effect {
 					require.Equal(t, apierror.CodeIdempotencyOutcomeUnknown, apierror.CodeOf(err))
-					require.Equal(t, []idempotent.Outcome{idempotent.OutcomeUnknown, idempotent.OutcomeStillUnknown}, events.results())
+					events.require(t, idempotent.OutcomeUnknown, idempotent.OutcomeStillUnknown)
 				} else {
 					require.NoError(t, err)
-					require.Equal(t, []idempotent.Outcome{idempotent.OutcomeReleased, idempotent.OutcomeExecuted}, events.results())
+					events.require(t, idempotent.OutcomeReleased, idempotent.OutcomeExecuted)
 				}
 			})
 		}
 	}
 }
 
-func TestDoRefusesACallThatNamesNothing(t *testing.T) {
+func TestDoRefusesIncompleteCalls(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		call idempotent.Call
@@ -448,13 +461,15 @@ func TestDoRefusesACallThatNamesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var events seen
+			var events eventLog
 			var w work
-			g := idempotent.NewGuard(untouched{}, &idempotent.Options{Observe: events.observe})
+			store := &recorder{Store: memory()}
+			g := idempotent.NewGuard(store, &idempotent.Options{Observe: events.observe})
 			_, err := idempotent.Do(t.Context(), g, test.call, w.run)
 			require.Equal(t, test.code, apierror.CodeOf(err))
 			require.Zero(t, w.runs)
-			require.Equal(t, []idempotent.Outcome{idempotent.OutcomeRefused}, events.results())
+			require.Empty(t, store.calls)
+			events.require(t, idempotent.OutcomeRefused)
 			require.Equal(t, err, events.events[0].Err)
 			require.Zero(t, events.events[0].ID)
 		})
@@ -477,10 +492,7 @@ func TestDoRefusesACallThatNamesNothing(t *testing.T) {
 	}
 }
 
-// untouched is a store that nobody may ask.
-type untouched struct{ idempotent.Store }
-
-func TestDoTellsCallsApart(t *testing.T) {
+func TestDoDistinguishesCalls(t *testing.T) {
 	t.Parallel()
 	store := memory()
 	g := idempotent.NewGuard(store, nil)
@@ -525,39 +537,39 @@ func TestDoKeepsValuesUpToMaxResponse(t *testing.T) {
 		err   error
 		kept  bool
 	}{
-		"at the limit":         {limit, limit, nil, true},
-		"over the limit":       {limit, limit + 1, nil, false},
-		"an error over it":     {limit, 2, large, false},
-		"no limit":             {-1, 2 << 20, nil, true},
-		"at the default":       {0, 1 << 20, nil, true},
-		"over the default":     {0, 1<<20 + 1, nil, false},
-		"an error under no it": {-1, 2, large, true},
+		"at the limit":             {limit, limit, nil, true},
+		"over the limit":           {limit, limit + 1, nil, false},
+		"an error over the limit":  {limit, 2, large, false},
+		"no limit":                 {-1, 2 << 20, nil, true},
+		"at the default":           {0, 1 << 20, nil, true},
+		"over the default":         {0, 1<<20 + 1, nil, false},
+		"an error without a limit": {-1, 2, large, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var events seen
+			var events eventLog
 			g := idempotent.NewGuard(memory(), &idempotent.Options{MaxResponse: test.limit, Observe: events.observe})
 			value := strings.Repeat("x", test.size-2)
 			w := &work{do: func(context.Context, int) (string, error) { return value, test.err }}
 
 			v, err := idempotent.Do(t.Context(), g, callOf("k"), w.run)
 			require.Equal(t, test.err, err)
-			require.Equal(t, value, v, "the first caller gets it whole")
+			require.Equal(t, value, v)
 			_, err = idempotent.Do(t.Context(), g, callOf("k"), w.run)
 
 			require.Equal(t, 1, w.runs)
 			if test.kept {
 				require.Equal(t, test.err, err)
-				require.Equal(t, idempotent.OutcomeExecuted, events.results()[0])
+				require.Equal(t, idempotent.OutcomeExecuted, events.outcomes()[0])
 			} else {
 				require.Equal(t, apierror.CodeIdempotencyResponseUnavailable, apierror.CodeOf(err))
-				require.Equal(t, idempotent.OutcomeNotKept, events.results()[0])
+				require.Equal(t, idempotent.OutcomeNotKept, events.outcomes()[0])
 			}
 		})
 	}
 }
 
-func TestResolvedDoReturnsWhatWasFoundOut(t *testing.T) {
+func TestDoReturnsTheResolvedOutcome(t *testing.T) {
 	t.Parallel()
 	declined, err := cardDeclined.New().MarshalBinary()
 	require.NoError(t, err)
@@ -568,18 +580,18 @@ func TestResolvedDoReturnsWhatWasFoundOut(t *testing.T) {
 	}{
 		"a value": {
 			completion: idempotent.Completion{
-				State: idempotent.StateDone, Response: idempotent.Response{Status: 200, Body: []byte(`"charged"`)}.Encode(),
+				State: idempotent.StateDone, Response: encode(idempotent.Response{Status: 200, Body: []byte(`"charged"`)}),
 			},
 			value: "charged",
 		},
 		"an error": {
 			completion: idempotent.Completion{
-				State: idempotent.StateDone, Response: idempotent.Response{Status: 402, Body: declined}.Encode(),
+				State: idempotent.StateDone, Response: encode(idempotent.Response{Status: 402, Body: declined}),
 			},
 			code: "card_declined",
 		},
 		"not kept": {
-			completion: idempotent.Completion{State: idempotent.StateNotKept, Response: idempotent.Response{Status: 200}.Encode()},
+			completion: idempotent.Completion{State: idempotent.StateNotKept, Response: encode(idempotent.Response{Status: 200})},
 			code:       apierror.CodeIdempotencyResponseUnavailable,
 		},
 		"nothing was done": {completion: idempotent.Completion{State: idempotent.StateAbsent}, value: "run 2"},

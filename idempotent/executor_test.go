@@ -3,6 +3,7 @@ package idempotent_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"runtime"
@@ -19,14 +20,13 @@ import (
 	"github.com/seawall-go/seawall/internal/idemtest"
 )
 
-// newExecutor returns a store in which the handler's effects and its record are one transaction.
+// newExecutor returns a database and an Executor that runs handlers in its transactions.
 func newExecutor() (*idemtest.Database, *idemtest.TxStore) {
 	db := idemtest.NewDatabase(8)
-	start := time.Now()
-	return db, idemtest.NewTxStore(db, func() time.Duration { return time.Since(start) }, time.Second)
+	return db, idemtest.NewTxStore(db, sinceStart(), time.Second)
 }
 
-// transfer writes within the store's transaction, and then answers.
+// transfer returns a handler that writes in the transaction of its context and then answers.
 func transfer(answer func(n int64, w http.ResponseWriter, r *http.Request)) *counter {
 	return &counter{serve: func(n int64, w http.ResponseWriter, r *http.Request) {
 		tx := idemtest.Tx(r.Context())
@@ -93,7 +93,7 @@ func TestExecutorRollsBackWhatIsNotKept(t *testing.T) {
 	}
 }
 
-func TestExecutorAndCommits(t *testing.T) {
+func TestExecutorCommitFaults(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		fault   idemtest.CommitFault
@@ -106,32 +106,29 @@ func TestExecutorAndCommits(t *testing.T) {
 		"serialization failure":     {idemtest.CommitConflict, http.StatusCreated, "+1"},
 		"reply lost, not committed": {idemtest.CommitNever, http.StatusServiceUnavailable, ""},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				db, store := newExecutor()
-				h := transfer(created)
-				mw := idempotent.New(store, idempotent.Global, nil)(h)
-				db.FailNextCommit(tt.fault)
+		runBubble(t, name, func(t *testing.T) {
+			db, store := newExecutor()
+			h := transfer(created)
+			mw := idempotent.New(store, idempotent.Global, nil)(h)
+			db.FailNextCommit(tt.fault)
 
-				first := call(mw, "k", "1")
+			first := call(mw, "k", "1")
 
-				require.Equal(t, tt.first, first.Status)
-				require.Equal(t, tt.balance, db.Get("balance"))
-				require.Equal(t, http.StatusCreated, call(mw, "k", "1").Status)
-				require.Equal(t, "+1", db.Get("balance"))
-			})
+			require.Equal(t, tt.first, first.Status)
+			require.Equal(t, tt.balance, db.Get("balance"))
+			require.Equal(t, http.StatusCreated, call(mw, "k", "1").Status)
+			require.Equal(t, "+1", db.Get("balance"))
 		})
 	}
 }
 
-// A statement that fails aborts the transaction. A refusal is recorded all the same, or it would
-// be 503 forever; a success would be a lie.
+// A statement that fails aborts the transaction. A refusal is recorded all the same. A success is
+// not: its effects are rolled back.
 func TestExecutorAfterAFailedStatement(t *testing.T) {
 	t.Parallel()
 	db, store := newExecutor()
 	h := transfer(func(n int64, w http.ResponseWriter, r *http.Request) {
-		require.Error(t, idemtest.Tx(r.Context()).Fail()) // a unique constraint, say
+		require.Error(t, idemtest.Tx(r.Context()).Fail()) // for example a unique constraint
 		if strings.HasPrefix(r.Header.Get("Idempotency-Key"), "refused") {
 			apierror.Write(w, r, apierror.ParameterInvalid("email", "is taken"))
 			return
@@ -155,7 +152,7 @@ func TestExecutorRunsAgainAfterASerializationFailure(t *testing.T) {
 	answer := func(n int64, w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Run", string(rune('0'+n)))
 		if w.Header().Get("X-Earlier") != "" {
-			panic("the header of the earlier run is still there")
+			panic("the header of the first run is still set")
 		}
 		w.Header().Set("X-Earlier", "run")
 		body, err := io.ReadAll(r.Body)
@@ -178,14 +175,14 @@ func TestExecutorRunsAgainAfterASerializationFailure(t *testing.T) {
 				if n == 1 {
 					db.ConflictNext()
 				}
-				answer(n, w, r) // reads the body before the conflict is met
+				answer(n, w, r) // reads the body before the conflict
 				_ = idemtest.Tx(r.Context()).Set(r.Context(), "balance", "+1")
 			}
 			mw := idempotent.New(store, idempotent.Global, &idempotent.Options{Fingerprint: f})(h)
 
 			first := call(mw, "k", "the body")
 
-			if name == "unread" { // it has been read from the client, and cannot be read again
+			if name == "unread" { // the body cannot be read from the client again
 				require.Equal(t, http.StatusServiceUnavailable, first.Status)
 				require.EqualValues(t, 1, h.runs.Load())
 				require.Empty(t, db.Get("balance"))
@@ -193,13 +190,44 @@ func TestExecutorRunsAgainAfterASerializationFailure(t *testing.T) {
 			}
 			require.Equal(t, http.StatusCreated, first.Status)
 			require.Equal(t, []string{"2"}, first.Header["X-Run"])
-			require.Equal(t, "transferred", first.Body, "what the first run wrote is gone")
+			require.Equal(t, "transferred", first.Body)
 			require.Equal(t, []string{"the body"}, first.Header["X-Read"])
 			require.EqualValues(t, 2, h.runs.Load())
 			require.True(t, call(mw, "k", "the body").replayed())
 			require.Equal(t, "+1", db.Get("balance"))
 		})
 	}
+}
+
+// twice is an Executor that runs each task twice, as after a serialization failure.
+type twice struct {
+	idempotent.Store
+	outer context.Context
+}
+
+func (e *twice) Execute(ctx context.Context, _ idempotent.Claim, run func(context.Context, int) idempotent.Completion) (idempotent.Decision, error) {
+	e.outer = ctx
+	run(ctx, 1)
+	run(ctx, 1)
+	return idempotent.Decision{Verdict: idempotent.VerdictAcquired, Attempt: 1}, nil
+}
+
+func TestExecutorContextEndsWithTheRun(t *testing.T) {
+	t.Parallel()
+	var before context.Context
+	runs := 0
+	store := &twice{Store: memory()}
+	_, err := idempotent.Do(t.Context(), idempotent.NewGuard(store, nil), callOf("k"), func(ctx context.Context) (int, error) {
+		if runs++; runs == 2 {
+			require.ErrorIs(t, before.Err(), context.Canceled)
+		}
+		require.NoError(t, ctx.Err())
+		before = ctx
+		return runs, nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, 2, runs)
+	require.ErrorIs(t, store.outer.Err(), context.Canceled)
 }
 
 func TestExecutorDuplicates(t *testing.T) {
@@ -210,7 +238,7 @@ func TestExecutorDuplicates(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			created(n, w, r)
 		})
-		// Two processes on one database.
+		// Two processes share one database.
 		a := idempotent.New(store, idempotent.Global, nil)(h)
 		b := idempotent.New(store, idempotent.Global, nil)(h)
 		var wg sync.WaitGroup
@@ -227,7 +255,7 @@ func TestExecutorDuplicates(t *testing.T) {
 	})
 }
 
-// Nothing goes out before the commit, so a response is held whole: its size is bounded.
+// A response is held until the commit, so its size is bounded.
 func TestExecutorBoundsTheResponse(t *testing.T) {
 	t.Parallel()
 	for name, write := range map[string]func(w http.ResponseWriter, r *http.Request) error{
@@ -238,7 +266,7 @@ func TestExecutorBoundsTheResponse(t *testing.T) {
 					return err
 				}
 			}
-			return errors.New("all of it was taken")
+			return errors.New("no write has failed")
 		},
 		"streamed": func(w http.ResponseWriter, r *http.Request) error {
 			idempotent.Stream(r.Context())
@@ -263,27 +291,34 @@ func TestExecutorBoundsTheResponse(t *testing.T) {
 	}
 }
 
-func TestExecutorRefusesWhatItCannotDo(t *testing.T) {
+func TestExecutorErrorReplacesALongResponse(t *testing.T) {
+	t.Parallel()
+	_, store := newExecutor()
+	mw := idempotent.New(store, idempotent.Global, &idempotent.Options{MaxResponse: 1000})(apierror.HandlerFunc(
+		func(w http.ResponseWriter, _ *http.Request) error {
+			_, err := io.WriteString(w, strings.Repeat("x", 2000))
+			require.Error(t, err)
+			return apierror.CodePermissionDenied
+		}))
+	require.Equal(t, http.StatusForbidden, call(mw, "k", "").Status)
+}
+
+func TestBeginEffectIsUnsupportedInAnExecutor(t *testing.T) {
 	t.Parallel()
 	h := transfer(func(_ int64, _ http.ResponseWriter, r *http.Request) {
+		begin := func(context.Context, idempotent.Owner) error { t.Error("called"); return nil }
 		require.ErrorIs(t, idempotent.BeginEffect(r.Context()), errors.ErrUnsupported)
-		require.ErrorIs(t, idempotent.BeginEffectWith(r.Context(), func(context.Context, idempotent.Owner) error {
-			t.Error("called")
-			return nil
-		}), errors.ErrUnsupported)
+		require.ErrorIs(t, idempotent.BeginEffectWith(r.Context(), begin), errors.ErrUnsupported)
 	})
 	_, store := newExecutor()
 	call(idempotent.New(store, idempotent.Global, nil)(h), "k", "1")
-	for _, o := range []*idempotent.Options{{AtMostOnce: true}, {OnFailure: idempotent.FailOpen}} {
-		require.Panics(t, func() { idempotent.New(store, idempotent.Global, o) })
-		require.Panics(t, func() { idempotent.NewGuard(store, o) })
-	}
+	require.EqualValues(t, 1, h.runs.Load())
 }
 
-func TestPanicInAnExecutorIsReportedAndToldToThoseWhoWait(t *testing.T) {
+func TestExecutorPanicReachesEventsAndWaiters(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var events seen
+		var events eventLog
 		_, store := newExecutor()
 		h := transfer(func(int64, http.ResponseWriter, *http.Request) {
 			time.Sleep(time.Second)
@@ -297,23 +332,44 @@ func TestPanicInAnExecutorIsReportedAndToldToThoseWhoWait(t *testing.T) {
 		wg.Wait()
 		require.ElementsMatch(t, []idempotent.Outcome{
 			idempotent.OutcomeReleased, idempotent.OutcomeLeaderFailed, idempotent.OutcomeLeaderFailed,
-		}, events.results())
+		}, events.outcomes())
 		require.EqualValues(t, 1, h.runs.Load())
 	})
 }
 
-// blocked is an Executor that waits for as long as it is let.
+// idleExecutor is an Executor that runs the task only the first time, when its claim fails.
+type idleExecutor struct {
+	idempotent.Store
+	n int
+}
+
+func (b *idleExecutor) Execute(ctx context.Context, _ idempotent.Claim, run func(context.Context, int) idempotent.Completion) (idempotent.Decision, error) {
+	if b.n++; b.n == 1 {
+		run(ctx, 1)
+		return idempotent.Decision{Verdict: idempotent.VerdictRunning}, nil
+	}
+	return idempotent.Decision{Verdict: idempotent.VerdictAcquired, Attempt: 1}, nil
+}
+
+func TestExecutorThatDoesNotRunTheSecondTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var h counter
+		r := call(idempotent.New(&idleExecutor{Store: memory()}, idempotent.Global, nil)(&h), "k", "x")
+		require.Equal(t, 503, r.Status, r.Body)
+	})
+}
+
+// blocked is an Executor that waits for the end of its context, before or after the run.
 type blocked struct {
 	idempotent.Store
-	before, after bool
+	before bool
 }
 
 func (b blocked) Execute(ctx context.Context, _ idempotent.Claim, run func(context.Context, int) idempotent.Completion) (idempotent.Decision, error) {
-	if b.before {
-		<-ctx.Done()
-		return idempotent.Decision{}, context.Cause(ctx)
+	if !b.before {
+		run(ctx, 1)
 	}
-	run(ctx, 1)
 	<-ctx.Done()
 	return idempotent.Decision{}, context.Cause(ctx)
 }
@@ -325,20 +381,72 @@ func TestExecutorThatBlocksIsBounded(t *testing.T) {
 		after time.Duration
 	}{
 		"before the run": {blocked{before: true}, 10 * time.Second},
-		"at the commit":  {blocked{after: true}, 5 * time.Minute},
+		"at the commit":  {blocked{}, 5 * time.Minute},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				tt.store.Store = &faulty{Store: memory(), finish: func(idempotent.Completion, func() error) error {
-					t.Error("an Executor is asked for Execute only")
-					return nil
-				}}
-				mw := idempotent.New(tt.store, idempotent.Global, nil)(&counter{})
-				start := time.Now()
-				require.Equal(t, http.StatusServiceUnavailable, call(mw, "k", "").Status)
-				require.Equal(t, tt.after, time.Since(start))
-			})
+		runBubble(t, name, func(t *testing.T) {
+			tt.store.Store = &faulty{Store: memory(), finish: func(idempotent.Completion, func() error) error {
+				t.Error("Finish was called")
+				return nil
+			}}
+			mw := idempotent.New(tt.store, idempotent.Global, nil)(&counter{})
+			start := time.Now()
+			require.Equal(t, http.StatusServiceUnavailable, call(mw, "k", "").Status)
+			require.Equal(t, tt.after, time.Since(start))
 		})
 	}
+}
+
+func TestDoInAnExecutor(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		do      func(ctx context.Context) (string, error)
+		outcome idempotent.Outcome
+		again   idempotent.Outcome
+		row     string // after the call
+	}{
+		"a value":      {func(context.Context) (string, error) { return "v", nil }, idempotent.OutcomeExecuted, idempotent.OutcomeReplayed, "written"},
+		"a kept error": {func(context.Context) (string, error) { return "", cardDeclined }, idempotent.OutcomeExecuted, idempotent.OutcomeReplayed, "written"},
+		"another":      {func(context.Context) (string, error) { return "", errDown }, idempotent.OutcomeReleased, idempotent.OutcomeReleased, ""},
+		"panic":        {func(context.Context) (string, error) { panic("boom") }, idempotent.OutcomeReleased, idempotent.OutcomeReleased, ""},
+		"Goexit":       {func(context.Context) (string, error) { runtime.Goexit(); return "", nil }, idempotent.OutcomeReleased, idempotent.OutcomeReleased, ""},
+		"BeginEffect":  {func(ctx context.Context) (string, error) { return "", idempotent.BeginEffect(ctx) }, idempotent.OutcomeReleased, idempotent.OutcomeReleased, ""},
+		"Forget": {func(ctx context.Context) (string, error) { idempotent.Forget(ctx); return "v", nil },
+			idempotent.OutcomeReleased, idempotent.OutcomeReleased, ""},
+		"too large": {func(context.Context) (string, error) { return string(make([]byte, 1000)), nil },
+			idempotent.OutcomeNotKept, idempotent.OutcomeUnavailable, "written"},
+	} {
+		runBubble(t, name, func(t *testing.T) {
+			db := idemtest.NewDatabase(3)
+			var events eventLog
+			g := idempotent.NewGuard(idemtest.NewTxStore(db, sinceStart(), time.Second), &idempotent.Options{MaxResponse: 900, Observe: events.observe})
+			for range 2 {
+				isolated(func() {
+					_, _ = idempotent.Do(t.Context(), g, callOf("k"), func(ctx context.Context) (string, error) {
+						require.Equal(t, 1, idempotent.Attempt(ctx))
+						require.NoError(t, idemtest.Tx(ctx).Set(ctx, "row", "written"))
+						return test.do(ctx)
+					})
+				})
+			}
+			events.require(t, test.outcome, test.again)
+			require.Equal(t, test.row, db.Get("row"))
+		})
+	}
+	runBubble(t, "serialization failure", func(t *testing.T) {
+		db := idemtest.NewDatabase(3)
+		var events eventLog
+		g := idempotent.NewGuard(idemtest.NewTxStore(db, sinceStart(), time.Second), &idempotent.Options{Observe: events.observe})
+		db.ConflictNext()
+		w := &work{do: func(ctx context.Context, n int) (string, error) {
+			if err := idemtest.Tx(ctx).Set(ctx, "row", fmt.Sprint(n)); err != nil {
+				return "", err
+			}
+			return fmt.Sprint("run ", n), nil
+		}}
+		v, err := idempotent.Do(t.Context(), g, callOf("k"), w.run)
+		require.NoError(t, err)
+		require.Equal(t, "run 2", v)
+		require.Equal(t, "2", db.Get("row"))
+		events.require(t, idempotent.OutcomeExecuted)
+	})
 }

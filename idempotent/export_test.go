@@ -1,11 +1,5 @@
 package idempotent
 
-// ErrDigest is errDigest.
-var ErrDigest = errDigest
-
-// Encode is encode.
-func (r Response) Encode() []byte { return r.encode() }
-
 // AppendSum is appendSum.
 func AppendSum(b []byte) []byte { return appendSum(b) }
 
@@ -15,3 +9,9 @@ func (g *Guard) Waiting() int {
 	defer g.flights.mu.Unlock()
 	return g.flights.waiting + len(g.flights.scopes) + len(g.flights.flying)
 }
+
+// ParseKey is parseKey.
+func ParseKey(lines []string) (string, error) { return parseKey(lines) }
+
+// CanonicalJSON is canonicalJSON.
+func CanonicalJSON(b []byte) ([]byte, bool) { return canonicalJSON(b) }

@@ -12,6 +12,7 @@ import (
 	"net/textproto"
 	"net/url"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -26,7 +27,7 @@ const urlencoded = "application/x-www-form-urlencoded"
 // formPart is a part of a multipart form. It is a file if it has a file name.
 type formPart struct{ name, file, contentType, content string }
 
-// encodeForm returns the form as one client would send it, with a random boundary.
+// encodeForm returns a multipart form with a random boundary.
 func encodeForm(t testing.TB, parts ...formPart) (contentType, body string) {
 	t.Helper()
 	var b bytes.Buffer
@@ -98,8 +99,8 @@ func TestFingerprintFormComparesPartsOfMultipartForms(t *testing.T) {
 	file := formPart{name: "f", file: "x.txt", contentType: "text/plain", content: strings.Repeat("content\r\n--", 5000)}
 	base := of(a, b, file)
 
-	require.Equal(t, base, of(a, b, file), "another boundary")
-	require.Equal(t, base, of(file, b, a), "another order of names")
+	require.Equal(t, base, of(a, b, file), "with another boundary")
+	require.Equal(t, base, of(file, b, a), "in another order of names")
 	require.Equal(t, of(a, b, formPart{name: "a", content: "3"}), of(b, a, formPart{name: "a", content: "3"}))
 
 	change := func(f func(p *formPart)) formPart {
@@ -127,10 +128,10 @@ func TestFingerprintFormComparesPartsOfMultipartForms(t *testing.T) {
 	}
 	require.NotEqual(t, of(a, formPart{name: "a", content: "3"}), of(formPart{name: "a", content: "3"}, a), "order of values")
 	require.NotEqual(t, of(a, formPart{name: "a", file: "x"}), of(formPart{name: "a", file: "x"}, a), "order of a value and a file")
-	require.NotEqual(t, of(a, b), of(formPart{name: "a", content: "1\r\n2"}), "parts do not run together")
+	require.NotEqual(t, of(a, b), of(formPart{name: "a", content: "1\r\n2"}), "two parts in one")
 }
 
-func TestHeaderOfAFormPartCounts(t *testing.T) {
+func TestFingerprintFormComparesHeadersOfParts(t *testing.T) {
 	t.Parallel()
 	of := func(header ...string) idempotent.Fingerprint {
 		body := "--b\r\n" + strings.Join(header, "\r\n") + "\r\n\r\nvalue\r\n--b--\r\n"
@@ -159,12 +160,12 @@ func TestHeaderOfAFormPartCounts(t *testing.T) {
 	require.NotEqual(t, of(disposition, "Content-Transfer-Encoding: quoted-printable", "A: b"), of(disposition, "A: b"))
 }
 
-func TestHeaderAndContentOfAFormPartDoNotRunTogether(t *testing.T) {
+func TestHeaderAndContentOfAPartAreSeparate(t *testing.T) {
 	t.Parallel()
 	of := func(part string) idempotent.Fingerprint {
 		return fingerprint(t, idempotent.FingerprintForm, "multipart/form-data; boundary=b", "--b\r\n"+part+"\r\n--b--")
 	}
-	// The second one's content is the bytes that the first one's last header field is hashed as.
+	// The content consists of the bytes as which the header field is hashed.
 	content := "\x00\x00\x00\x00\x00\x00\x00\x01B\x00\x00\x00\x00\x00\x00\x00\x01c"
 	require.NotEqual(t, of("A: b\r\nB: c\r\n\r\n"), of("A: b\r\n\r\n"+content))
 }
@@ -181,7 +182,7 @@ func requireForm(t *testing.T, contentType, body, what string) {
 		fingerprint(t, idempotent.FingerprintForm, contentType, body), what)
 }
 
-func TestWhatIsNoFormCountsByteForByte(t *testing.T) {
+func TestInvalidFormIsComparedByItsBytes(t *testing.T) {
 	t.Parallel()
 	const form = "--b\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--b--\r\n"
 	header := func(s string) string { return "--b\r\n" + s + "\r\n\r\n1\r\n--b--\r\n" }
@@ -230,12 +231,12 @@ func TestWhatIsNoFormCountsByteForByte(t *testing.T) {
 func TestHostileFormsAreBounded(t *testing.T) {
 	t.Parallel()
 	const part, contentType = "--b\r\n\r\n\r\n", "multipart/form-data; boundary=b"
-	requireForm(t, contentType, strings.Repeat(part, 1000)+"--b--", "as many parts as net/http takes")
+	requireForm(t, contentType, strings.Repeat(part, 1000)+"--b--", "as many parts as net/http accepts")
 	requireByteForByte(t, contentType, strings.Repeat(part, 1001)+"--b--", "one more")
 	requireByteForByte(t, contentType, "--b\r\n"+strings.Repeat("a:\r\n", 1<<18)+"\r\n\r\n--b--", "header fields")
 	requireForm(t, contentType, "--b\r\na: "+strings.Repeat("x", 1<<20)+"\r\n\r\n\r\n--b--", "a long header field")
 
-	// These are prefixes of boundaries at every step.
+	// Every line is a prefix of a boundary.
 	long := strings.Repeat("-", 70)
 	requireForm(t, "multipart/form-data; boundary="+long, "--"+long+"\r\n\r\n"+strings.Repeat("\r\n--"+long[1:]+"x", 1<<14)+
 		"\r\n--"+long+"--", "almost boundaries")
@@ -247,7 +248,22 @@ func TestHostileFormsAreBounded(t *testing.T) {
 	requireByteForByte(t, pieces, "--x--", "a boundary in many pieces")
 }
 
-func TestHandlerStillParsesTheForm(t *testing.T) {
+//nolint:paralleltest // it measures the allocations of the process
+func TestPartsOfAFormShareOneBuffer(t *testing.T) {
+	body := []byte(strings.Repeat("--b\r\n\r\nx\r\n", 1000) + "--b--")
+	r := httptest.NewRequest(http.MethodPost, "/", nil)
+	r.Header.Set("Content-Type", "multipart/form-data; boundary=b")
+
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := idempotent.FingerprintForm(r, func() ([]byte, error) { return body, nil })
+	runtime.ReadMemStats(&after)
+
+	require.NoError(t, err)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(4<<20), "a buffer for each part would be 32 MiB")
+}
+
+func TestHandlerParsesTheFormAfterItsFingerprint(t *testing.T) {
 	t.Parallel()
 	contentType, body := encodeForm(t, formPart{name: "a", content: "1"}, formPart{name: "f", file: "x", content: "file"})
 	for _, c := range []struct{ contentType, body string }{{contentType, body}, {urlencoded, "a=1"}} {
@@ -262,13 +278,13 @@ func TestHandlerStillParsesTheForm(t *testing.T) {
 	}
 }
 
-// Forms that are the same for a handler, in a random spelling, have the same fingerprint, and no
-// others.
-func TestFingerprintFormIsThatOfThePostForm(t *testing.T) {
+// Forms in random spellings have the same fingerprint if and only if they are equal for a
+// handler.
+func TestFingerprintFormAgreesWithThePostForm(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2))
 	pick := func(from ...string) string { return from[rng.IntN(len(from))] }
-	var escape = func(s string) string {
+	escape := func(s string) string {
 		var b strings.Builder
 		for i := range len(s) {
 			switch {
@@ -311,7 +327,7 @@ func TestFingerprintFormIsThatOfThePostForm(t *testing.T) {
 	require.Greater(t, len(forms), 100)
 }
 
-// formOf is what a handler sees of a form.
+// formOf returns a form as a handler sees it.
 func formOf(contentType, body string) (*multipart.Form, error) {
 	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
 	r.Header.Set("Content-Type", contentType)
@@ -337,7 +353,7 @@ func FuzzFingerprintForm(f *testing.F) {
 		if one == two {
 			return
 		}
-		// Different bodies that are the same form are the same for a handler.
+		// Bodies with the same fingerprint are the same form for a handler.
 		formOne, errOne := formOf(contentType, one)
 		formTwo, errTwo := formOf(contentType, two)
 		require.Equal(t, errOne == nil, errTwo == nil)

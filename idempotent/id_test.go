@@ -1,9 +1,14 @@
 package idempotent_test
 
 import (
+	"context"
+	"crypto/sha256"
 	"database/sql"
 	"database/sql/driver"
 	"encoding"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -16,7 +21,7 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// bytesValue is what ID, Token and Fingerprint can do.
+// bytesValue has the methods of ID, Token and Fingerprint.
 type bytesValue interface {
 	fmt.Stringer
 	driver.Valuer
@@ -29,18 +34,17 @@ type bytesPointer interface {
 	encoding.TextUnmarshaler
 }
 
-// The three types, each as a function that returns a new value with counting bytes, and how long
-// it is.
+// byteTypes are the three types, with functions that return the value of countingBytes.
 var byteTypes = map[string]struct {
 	size int
 	make func() bytesPointer
 }{
-	"ID":          {32, func() bytesPointer { v := idempotent.ID(counting()); return &v }},
-	"Token":       {16, func() bytesPointer { v := idempotent.Token(counting()[:16]); return &v }},
-	"Fingerprint": {32, func() bytesPointer { v := idempotent.Fingerprint(counting()); return &v }},
+	"ID":          {32, func() bytesPointer { v := idempotent.ID(countingBytes()); return &v }},
+	"Token":       {16, func() bytesPointer { v := idempotent.Token(countingBytes()[:16]); return &v }},
+	"Fingerprint": {32, func() bytesPointer { v := idempotent.Fingerprint(countingBytes()); return &v }},
 }
 
-func counting() []byte {
+func countingBytes() []byte {
 	b := make([]byte, 32)
 	for i := range b {
 		b[i] = byte(0xf0 + i)
@@ -63,7 +67,7 @@ func TestIDsAreWrittenAndReadBack(t *testing.T) {
 
 		column, err := v.Value()
 		require.NoError(t, err, name)
-		require.Equal(t, counting()[:c.size], column, name)
+		require.Equal(t, countingBytes()[:c.size], column, name)
 		require.True(t, driver.IsValue(column), name)
 		scanned := zero(v)
 		require.NoError(t, scanned.Scan(column), name)
@@ -84,7 +88,7 @@ func TestIDsAreWrittenAndReadBack(t *testing.T) {
 	}
 }
 
-// Drivers keep what Value has returned, and use the argument of Scan again.
+// Drivers keep the result of Value, and reuse the argument of Scan.
 func TestIDsShareNoBytes(t *testing.T) {
 	t.Parallel()
 	for name, c := range byteTypes {
@@ -94,7 +98,7 @@ func TestIDsShareNoBytes(t *testing.T) {
 		clear(column.([]byte))
 		require.Equal(t, c.make(), v, name)
 
-		row := counting()[:c.size]
+		row := countingBytes()[:c.size]
 		scanned := zero(v)
 		require.NoError(t, scanned.Scan(row), name)
 		clear(row)
@@ -102,10 +106,10 @@ func TestIDsShareNoBytes(t *testing.T) {
 	}
 }
 
-func TestGarbageIsNoID(t *testing.T) {
+func TestInvalidIDsAreErrors(t *testing.T) {
 	t.Parallel()
 	for name, c := range byteTypes {
-		full := counting()[:c.size]
+		full := countingBytes()[:c.size]
 		for what, src := range map[string]any{
 			"NULL":      nil,
 			"text":      string(full),
@@ -161,7 +165,7 @@ func TestTokensAreRandom(t *testing.T) {
 	require.NotContains(t, ones, byte(0), "every byte is used")
 }
 
-func TestIDOfAKey(t *testing.T) {
+func TestIDDependsOnEveryPart(t *testing.T) {
 	t.Parallel()
 	type call struct{ namespace, secret, principal, key string }
 	of := func(c call) idempotent.ID {
@@ -201,9 +205,56 @@ func TestIDOfAKey(t *testing.T) {
 	require.Equal(t, none.ID("p", "k"), (&idempotent.Options{Secret: []byte{}}).ID("p", "k"), "an empty secret is none")
 }
 
-// Records outlive a deployment: another hash would make every key new.
-func TestIDsDoNotChange(t *testing.T) {
+// guesses returns the IDs and derived keys that someone can compute who does not know the secret.
+func guesses(namespace, principal, key, name string) map[string]bool {
+	found := map[string]bool{}
+	hash := func(parts ...string) [32]byte {
+		var b []byte
+		for _, p := range parts {
+			b = append(binary.BigEndian.AppendUint64(b, uint64(len(p))), p...)
+		}
+		sum := sha256.Sum256(b)
+		found[hex.EncodeToString(sum[:])] = true
+		found[base64.RawURLEncoding.EncodeToString(sum[:24])] = true
+		return sum
+	}
+	id := hash("id", namespace, principal, key)
+	hash("derived", string(id[:]), name)
+	hash("scope", namespace, principal)
+	return found
+}
+
+// With a secret, no ID that is logged or passed on confirms a guessed key.
+func TestSecretMakesIDsUnpredictable(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, "e7951953b7914b4cce07829528a9b24f88e23e3200cbe2485447b1b10705919a", (&idempotent.Options{Namespace: "n"}).ID("p", "k").String())
-	require.Equal(t, "73f23b394b8331879d31faf89636a59d18201604f3724a4ee5124ace5694e5be", (&idempotent.Options{Namespace: "n", Secret: []byte("s")}).ID("p", "k").String())
+	const namespace, principal, key, name = "shop", "customer-1", "order-48213", "charge"
+	told := func(secret string) (all []string) {
+		var log logBuffer
+		var events eventLog
+		o := &idempotent.Options{
+			Namespace: namespace, Secret: []byte(secret), Observe: events.observe, Logger: log.logger(),
+		}
+		g := idempotent.NewGuard(memory(), o)
+		_, err := idempotent.Do(t.Context(), g, idempotent.Call{Principal: principal, Key: key}, func(ctx context.Context) (int, error) {
+			owner, _ := idempotent.OwnerOf(ctx)
+			all = append(all, owner.ID.String(), idempotent.DerivedKey(ctx, name))
+			require.NoError(t, idempotent.BeginEffect(ctx))
+			return 0, errDown
+		})
+		require.ErrorIs(t, err, errDown)
+		e := events.last()
+		require.Contains(t, log.String(), "idempotency_id="+e.ID.String())
+		return append(all, o.ID(principal, key).String(), e.ID.String(), e.Scope.String())
+	}
+	guessed := guesses(namespace, principal, key, name)
+	plain, one, other := told(""), told("secret"), told("another secret")
+	for i := range plain {
+		require.True(t, guessed[plain[i]], "guess %d", i)
+		require.False(t, guessed[one[i]], i)
+		require.NotEqual(t, one[i], other[i], i)
+		require.NotContains(t, one[i], key)
+	}
+	require.Equal(t, one, told("secret"), "in every process")
+	require.Equal(t, one[0], one[2])
+	require.Equal(t, one[0], one[3])
 }

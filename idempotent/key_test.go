@@ -1,6 +1,8 @@
 package idempotent_test
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -9,7 +11,7 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-func TestKey(t *testing.T) {
+func TestParseKey(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("k", 255)
 	for name, c := range map[string]struct {
@@ -70,8 +72,52 @@ func TestKey(t *testing.T) {
 	}
 }
 
+func TestInvalidKeyIsRefusedAndNotEchoed(t *testing.T) {
+	t.Parallel()
+	var h counter
+	mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
+	for _, key := range []string{"", "SECRET SECRET", `"SECRET`, "SECRET\x01"} {
+		r := call(mw, key, "")
+		require.Equal(t, http.StatusBadRequest, r.Status)
+		require.Contains(t, r.Body, `"param":"Idempotency-Key"`)
+		require.Contains(t, r.Body, "parameter_invalid")
+		require.NotContains(t, r.Body, "SECRET")
+	}
+	require.Zero(t, h.runs.Load())
+}
+
+func TestQuotedKeyIsTheSameKey(t *testing.T) {
+	t.Parallel()
+	var h counter
+	mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
+	call(mw, "abc", "")
+	require.True(t, call(mw, `"abc"`, "").replayed())
+}
+
+func TestKeyIsOptionalUnlessRequired(t *testing.T) {
+	t.Parallel()
+	var h counter
+	optional := idempotent.New(memory(), idempotent.Global, nil)(&h)
+	required := idempotent.New(memory(), idempotent.Global, &idempotent.Options{Required: true})(&h)
+
+	require.Equal(t, http.StatusCreated, do(optional, httptest.NewRequest(http.MethodPost, "/", nil)).Status)
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodOptions} {
+		require.Equal(t, http.StatusCreated, do(required, httptest.NewRequest(method, "/", nil)).Status, method)
+	}
+	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		r := do(required, httptest.NewRequest(method, "/", nil))
+		require.Equal(t, http.StatusBadRequest, r.Status, method)
+		require.Contains(t, r.Body, `"code":"parameter_missing"`)
+		require.Contains(t, r.Body, `"param":"Idempotency-Key"`)
+	}
+	require.EqualValues(t, 4, h.runs.Load())
+}
+
 func FuzzKey(f *testing.F) {
-	for _, seed := range []string{"abc", `"abc"`, `"a\"b\\"`, `"`, `"\`, "", " ", "a b", "é", strings.Repeat("k", 256)} {
+	for _, seed := range []string{
+		"abc", `"abc"`, `"a\"b\\"`, `"`, `"\`, "", " ", "a b", "é", strings.Repeat("k", 256),
+		`\`, `\\\\`, `00000000""`, strings.Repeat("0", 46) + `"0`,
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, line string) {

@@ -8,6 +8,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	slog.SetDefault(slog.New(slog.DiscardHandler)) // most of the tests make something fail
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // most tests make calls fail
 	leakcheck.Main(m)
 }

@@ -18,13 +18,13 @@ func (m *Memory) ShardOf(id ID) int {
 	return -1
 }
 
-// ScopeUse is what a scope uses of the store.
+// ScopeUse is the room that a scope uses.
 type ScopeUse struct {
 	Entries int
 	Bytes   int64 // of responses
 }
 
-// Scopes returns what each scope uses.
+// Scopes returns the room that each scope uses.
 func (m *Memory) Scopes() map[ID]ScopeUse {
 	use := make(map[ID]ScopeUse)
 	for i := range m.shards {
@@ -47,7 +47,7 @@ func (m *Memory) Running() (n int) {
 	return n
 }
 
-// Peek returns a record's state and response, without a look at its time.
+// Peek returns the state and the response of a record, also if it has expired.
 func (m *Memory) Peek(id ID) (State, []byte) {
 	e := m.shardOf(id).entries[id]
 	if e == nil {
@@ -56,7 +56,7 @@ func (m *Memory) Peek(id ID) (State, []byte) {
 	return e.state, e.response
 }
 
-// Check adds up what all entries use, and compares it to what the store believes.
+// Check compares the sums and queues of the store with its records.
 func (m *Memory) Check() error {
 	for i := range m.shards {
 		if err := m.shards[i].check(); err != nil {
@@ -66,7 +66,7 @@ func (m *Memory) Check() error {
 	return nil
 }
 
-// sums are what check finds of a scope.
+// sums are the records and bytes of a scope.
 type sums struct {
 	entries                    int
 	bytes                      int64

@@ -14,7 +14,7 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// modelRecord is what the documentation of Store says of one record.
+// modelRecord is a record as the documentation of Store describes it.
 type modelRecord struct {
 	claim    idempotent.Claim
 	state    idempotent.State
@@ -23,10 +23,10 @@ type modelRecord struct {
 	lease    time.Duration
 	expires  time.Duration
 	response []byte
-	finished int // its place in the order in which records were finished
+	finished int // the step that finished it
 }
 
-// at is the record at a time, nil when it is gone.
+// at returns the record at a time. It is nil if it has expired.
 func (r *modelRecord) at(now time.Duration) *modelRecord {
 	if r == nil || now < r.expires || r.state == idempotent.StateRunning && now < r.lease {
 		return r
@@ -66,7 +66,7 @@ func (r *modelRecord) isFinished() bool {
 	return r.state == idempotent.StateDone || r.state == idempotent.StateNotKept
 }
 
-// finish ends a run, or an unknown state.
+// finish ends a run or resolves an unknown outcome.
 func (r *modelRecord) finish(c idempotent.Completion, now time.Duration, n int) *modelRecord {
 	if c.State == idempotent.StateAbsent || c.State == idempotent.StateUnknown && !r.begun {
 		return nil
@@ -97,7 +97,7 @@ func TestMemoryAgainstAModel(t *testing.T) {
 	}
 }
 
-// modelScope is the scope of the n-th key. The first is that of all callers.
+// modelScope returns the scope of the n-th key. The first is the global one.
 func modelScope(n int) (scope idempotent.ID) {
 	if n%4 != 0 {
 		scope[0] = byte(n % 4)
@@ -105,125 +105,175 @@ func modelScope(n int) (scope idempotent.ID) {
 	return scope
 }
 
+// modelTest performs random operations on a store and on its model.
+type modelTest struct {
+	*testing.T
+	store  *idempotent.Memory
+	o      idempotent.MemoryOptions
+	random *rand.Rand
+	now    time.Duration
+	model  map[idempotent.ID]*modelRecord
+
+	refused, dropped, evicted int
+}
+
 func againstAModel(t *testing.T, o idempotent.MemoryOptions, random *rand.Rand) {
 	t.Helper()
-	m := idempotent.NewMemory(&o)
-	now := time.Duration(0)
-	m.SetNow(func() time.Duration { return now })
-	model := make(map[idempotent.ID]*modelRecord)
-	durations := []time.Duration{time.Second, time.Minute, time.Hour, 100 * 365 * 24 * time.Hour}
+	m := &modelTest{T: t, store: idempotent.NewMemory(&o), o: o, random: random, model: make(map[idempotent.ID]*modelRecord)}
+	m.store.SetNow(func() time.Duration { return m.now })
+	for step := range 1500 {
+		m.step(step)
+	}
+	require.Equal(t, o.MaxBytes < 0, m.dropped == 0, "responses are dropped only if bytes are bounded")
+	require.Equal(t, !o.EvictWhenFull, m.evicted == 0)
+	require.Equal(t, o.MaxRecords < 0, m.refused == 0)
+}
+
+// modelOp is an operation and the state before it.
+type modelOp struct {
+	step       int
+	claim      idempotent.Claim
+	completion idempotent.Completion
+	owned      bool // the claim has the token of the record
+	runs       bool // and the record is running
+	records    map[idempotent.ID]modelRecord
+	use        map[idempotent.ID]idempotent.ScopeUse
+
+	added     bool         // it has added a record
+	finished  *modelRecord // it has finished this record
+	unchanged bool         // it was refused, so nothing may have been dropped
+}
+
+var modelDurations = []time.Duration{time.Second, time.Minute, time.Hour, 100 * 365 * 24 * time.Hour}
+
+// newOp returns a random operation, and the record that it is about.
+func (m *modelTest) newOp(step int) (*modelOp, *modelRecord) {
+	n := m.random.IntN(20)
+	c := claimOf("p", n)
+	c.Scope = modelScope(n)
+	c.Fingerprint[0] = byte(m.random.IntN(8) / 7)
+	c.Lease, c.Retention = modelDurations[m.random.IntN(4)], modelDurations[m.random.IntN(3)]
+	r := m.model[c.ID].at(m.now)
+	if r != nil && r.claim.Token != (idempotent.Token{}) && m.random.IntN(4) > 0 {
+		c.Token = r.claim.Token
+	}
+	op := &modelOp{step: step, claim: c, completion: m.newCompletion(), use: m.store.Scopes(), records: map[idempotent.ID]modelRecord{}}
+	op.owned = r != nil && r.claim.Token == c.Token
+	op.runs = op.owned && r.state == idempotent.StateRunning
+	for id, r := range m.model {
+		op.records[id] = *r
+	}
+	return op, r
+}
+
+func (m *modelTest) newCompletion() idempotent.Completion {
 	states := []idempotent.State{
 		idempotent.StateDone, idempotent.StateDone, idempotent.StateDone,
 		idempotent.StateNotKept, idempotent.StateUnknown, idempotent.StateAbsent,
 	}
-	var refused, dropped, evicted int
-
-	for step := range 1500 {
-		n := random.IntN(20)
-		c := claimOf("p", n)
-		c.Scope = modelScope(n)
-		c.Fingerprint[0] = byte(random.IntN(8) / 7)
-		c.Lease, c.Retention = durations[random.IntN(4)], durations[random.IntN(3)]
-		completion := idempotent.Completion{State: states[random.IntN(len(states))], Retention: durations[random.IntN(3)]}
-		switch completion.State {
-		case idempotent.StateDone:
-			completion.Response = encoded(random.IntN(5000), random.IntN(2) == 0)
-		case idempotent.StateNotKept:
-			completion.Response = encoded(0, true)
-		}
-		r := model[c.ID].at(now)
-		if r != nil && r.claim.Token != (idempotent.Token{}) && random.IntN(4) > 0 {
-			c.Token = r.claim.Token
-		}
-		owned := r != nil && r.claim.Token == c.Token
-		runs := owned && r.state == idempotent.StateRunning
-		op := opOf{state: map[idempotent.ID]modelRecord{}, claim: c, before: m.Scopes(), entries: m.Stats().Records}
-		for id, r := range model {
-			op.state[id] = *r
-		}
-
-		var err, want error
-		switch random.IntN(12) {
-		case 0, 1, 2:
-			var d, expected idempotent.Decision
-			if d, err = m.Acquire(t.Context(), c); err == nil {
-				op.added = r == nil
-				r, expected = r.acquire(c, now)
-				require.Equal(t, expected, d)
-			} else {
-				require.Nil(t, r, "only a new record needs room")
-				requireRefusal(t, m, o, c, err)
-				for _, other := range model {
-					own := other.at(now) != nil && other.claim.Scope == c.Scope
-					require.False(t, o.EvictWhenFull && own && other.isFinished(), "refused although one could be evicted")
-				}
-				refused++
-				want = err
-			}
-		case 3, 4, 10, 11:
-			err = m.Finish(t.Context(), c.Owner(), completion)
-			switch absence := completion.State == idempotent.StateAbsent || completion.State == idempotent.StateUnknown; {
-			case runs && errors.Is(err, idempotent.ErrFull):
-				requireNoRoom(t, m, r, completion)
-				op.unchanged, want = true, err
-			case runs:
-				op.finished, op.size = r, len(completion.Response)
-				r = r.finish(completion, now, step)
-			case !owned && (r != nil || !absence):
-				want = idempotent.ErrLost
-			}
-		case 5:
-			err = m.Renew(t.Context(), c.Owner(), c.Lease)
-			if runs {
-				r.lease = now + c.Lease
-			} else {
-				want = idempotent.ErrLost
-			}
-		case 6:
-			err = m.BeginEffect(t.Context(), c.Owner())
-			if runs {
-				r.begun = true
-			} else {
-				want = idempotent.ErrLost
-			}
-		case 7:
-			if completion.State == idempotent.StateUnknown {
-				continue
-			}
-			err = m.Resolve(t.Context(), c.ID, completion)
-			switch {
-			case !r.unknown(now):
-				want = idempotent.ErrNotUnknown
-			case errors.Is(err, idempotent.ErrFull):
-				requireNoRoom(t, m, r, completion)
-				op.unchanged, want = true, err
-			default:
-				r.claim.Token = idempotent.Token{} // nobody's
-				op.finished, op.size = r, len(completion.Response)
-				r = r.finish(completion, now, step)
-			}
-		case 8:
-			_, err = m.Sweep(t.Context(), random.IntN(4))
-		case 9:
-			if random.IntN(8) > 0 {
-				continue
-			}
-			now += durations[random.IntN(3)] / time.Duration(1+random.IntN(3))
-		}
-
-		require.ErrorIs(t, err, want)
-		require.NoError(t, m.Check())
-		if model[c.ID] = r; r == nil {
-			delete(model, c.ID)
-		}
-		d, e := op.settle(t, m, o, model, now)
-		dropped, evicted = dropped+d, evicted+e
-		requireUnknowns(t, m, model, now)
+	c := idempotent.Completion{State: states[m.random.IntN(len(states))], Retention: modelDurations[m.random.IntN(3)]}
+	switch c.State {
+	case idempotent.StateDone:
+		c.Response = encoded(m.random.IntN(5000), m.random.IntN(2) == 0)
+	case idempotent.StateNotKept:
+		c.Response = encoded(0, true)
 	}
+	return c
+}
 
-	require.Equal(t, o.MaxBytes < 0, dropped == 0, "responses are dropped only where bytes are bounded")
-	require.Equal(t, !o.EvictWhenFull, evicted == 0)
-	require.Equal(t, o.MaxRecords < 0, refused == 0)
+// step performs an operation, and compares the store with the model.
+func (m *modelTest) step(step int) {
+	op, r := m.newOp(step)
+	var err, want error
+	switch m.random.IntN(12) {
+	case 0, 1, 2:
+		r, err, want = m.acquire(op, r)
+	case 3, 4, 10, 11:
+		r, err, want = m.finish(op, r)
+	case 5:
+		if err = m.store.Renew(m.Context(), op.claim.Owner(), op.claim.Lease); op.runs {
+			r.lease = m.now + op.claim.Lease
+		} else {
+			want = idempotent.ErrLost
+		}
+	case 6:
+		if err = m.store.BeginEffect(m.Context(), op.claim.Owner()); op.runs {
+			r.begun = true
+		} else {
+			want = idempotent.ErrLost
+		}
+	case 7:
+		if op.completion.State == idempotent.StateUnknown {
+			return
+		}
+		r, err, want = m.resolve(op, r)
+	case 8:
+		_, err = m.store.Sweep(m.Context(), m.random.IntN(4))
+	case 9:
+		if m.random.IntN(8) > 0 {
+			return
+		}
+		m.now += modelDurations[m.random.IntN(3)] / time.Duration(1+m.random.IntN(3))
+	}
+	require.ErrorIs(m, err, want)
+	require.NoError(m, m.store.Check())
+	if m.model[op.claim.ID] = r; r == nil {
+		delete(m.model, op.claim.ID)
+	}
+	m.settle(op)
+	requireUnknowns(m.T, m.store, m.model, m.now)
+}
+
+func (m *modelTest) acquire(op *modelOp, r *modelRecord) (next *modelRecord, err, want error) {
+	d, err := m.store.Acquire(m.Context(), op.claim)
+	if err == nil {
+		op.added = r == nil
+		next, expected := r.acquire(op.claim, m.now)
+		require.Equal(m, expected, d)
+		return next, nil, nil
+	}
+	require.Nil(m, r, "only a new record needs room")
+	requireRefusal(m.T, m.store, m.o, op.claim, err)
+	for _, other := range m.model {
+		own := other.at(m.now) != nil && other.claim.Scope == op.claim.Scope
+		require.False(m, m.o.EvictWhenFull && own && other.isFinished(), "refused although a record could be evicted")
+	}
+	m.refused++
+	return nil, err, err
+}
+
+func (m *modelTest) finish(op *modelOp, r *modelRecord) (next *modelRecord, err, want error) {
+	err = m.store.Finish(m.Context(), op.claim.Owner(), op.completion)
+	leavesNone := op.completion.State == idempotent.StateAbsent || op.completion.State == idempotent.StateUnknown
+	switch {
+	case op.runs:
+		return m.end(op, r, err)
+	case !op.owned && (r != nil || !leavesNone):
+		want = idempotent.ErrLost
+	}
+	return r, err, want
+}
+
+func (m *modelTest) resolve(op *modelOp, r *modelRecord) (next *modelRecord, err, want error) {
+	err = m.store.Resolve(m.Context(), op.claim.ID, op.completion)
+	if !r.unknown(m.now) {
+		return r, err, idempotent.ErrNotUnknown
+	}
+	if err == nil {
+		r.claim.Token = idempotent.Token{} // no owner
+	}
+	return m.end(op, r, err)
+}
+
+// end finishes a record in the model, unless the store has no room for the response.
+func (m *modelTest) end(op *modelOp, r *modelRecord, err error) (next *modelRecord, got, want error) {
+	if errors.Is(err, idempotent.ErrFull) {
+		requireNoRoom(m.T, m.store, r, op.completion)
+		op.unchanged = true
+		return r, err, err
+	}
+	op.finished = r
+	return r.finish(op.completion, m.now, op.step), err, nil
 }
 
 // requireRefusal checks that a new record is refused only if its scope has no room left.
@@ -231,7 +281,7 @@ func requireRefusal(t *testing.T, m *idempotent.Memory, o idempotent.MemoryOptio
 	t.Helper()
 	free := o.MaxRecords - m.Stats().Records
 	if errors.Is(err, idempotent.ErrQuota) {
-		require.NotZero(t, c.Scope, "the scope of all callers has no share")
+		require.NotZero(t, c.Scope, "the global scope has no quota")
 		require.GreaterOrEqual(t, m.Scopes()[c.Scope].Entries, free)
 		require.Positive(t, free)
 		return
@@ -240,8 +290,8 @@ func requireRefusal(t *testing.T, m *idempotent.Memory, o idempotent.MemoryOptio
 	require.Zero(t, free)
 }
 
-// requireNoRoom checks that a response is refused only if its scope would use more with it than
-// the others do, whatever was dropped.
+// requireNoRoom checks that a response is refused only if its scope would use more than all
+// others, whatever were dropped.
 func requireNoRoom(t *testing.T, m *idempotent.Memory, r *modelRecord, c idempotent.Completion) {
 	t.Helper()
 	require.Equal(t, idempotent.StateDone, c.State, "other completions are never refused")
@@ -284,95 +334,95 @@ func requireUnknowns(t *testing.T, m *idempotent.Memory, model map[idempotent.ID
 	require.Empty(t, want)
 }
 
-// opOf is one operation, and what it found.
-type opOf struct {
-	claim     idempotent.Claim
-	state     map[idempotent.ID]modelRecord
-	before    map[idempotent.ID]idempotent.ScopeUse
-	entries   int
-	added     bool         // a record
-	finished  *modelRecord // the record that the operation has ended
-	size      int          // of its response
-	unchanged bool         // it was refused, and must have dropped nothing
-}
+// losers are the scopes that lost responses. The value reports whether a scope lost even the
+// rest of a response.
+type losers map[idempotent.ID]bool
 
-// settle compares the store to the model, and takes over into the model what the store has
-// dropped and evicted, if that was right.
-func (op opOf) settle(t *testing.T, m *idempotent.Memory, o idempotent.MemoryOptions, model map[idempotent.ID]*modelRecord, now time.Duration) (dropped, evicted int) {
-	t.Helper()
-	losers, all := make(map[idempotent.ID]bool), make(map[idempotent.ID]bool)
-	for id, r := range model {
-		if r.at(now) == nil {
-			delete(model, id)
+// settle compares the store with the model. It checks what the store has dropped and evicted, and
+// updates the model.
+func (m *modelTest) settle(op *modelOp) {
+	lost := make(losers)
+	evicted := 0
+	for id, r := range m.model {
+		if r.at(m.now) == nil {
+			delete(m.model, id)
 			continue
 		}
-		state, response := m.Peek(id)
+		state, response := m.store.Peek(id)
 		switch {
 		case state == idempotent.StateAbsent:
-			require.True(t, o.EvictWhenFull && op.added && r.isFinished() && r.claim.Scope == op.claim.Scope, "what was evicted")
-			for _, other := range op.state {
-				if other.at(now) != nil && other.isFinished() && other.claim.Scope == r.claim.Scope {
-					require.LessOrEqual(t, r.finished, other.finished, "the oldest is evicted")
-				}
-			}
+			m.requireEviction(op, r)
 			evicted++
-			delete(model, id)
+			delete(m.model, id)
 		case state == r.state && string(response) == string(r.response):
 		case state == idempotent.StateNotKept && r.state == idempotent.StateDone:
-			if !isRest(t, r.response, response) {
-				all[r.claim.Scope] = true
-			}
-			dropped++
-			losers[r.claim.Scope] = true
+			lost[r.claim.Scope] = lost[r.claim.Scope] || !isRest(m.T, r.response, response)
+			m.dropped++
 			r.state, r.response = state, response
 		case state == idempotent.StateNotKept && r.state == state && response == nil:
-			if r != op.finished { // one that finds no room is not a loss of its scope
-				losers[r.claim.Scope], all[r.claim.Scope] = true, true
+			if r != op.finished { // which may have found no room
+				lost[r.claim.Scope] = true
 			}
 			r.response = nil
 		default:
-			require.Fail(t, "the store differs", "%s %q, want %s %q", state, response, r.state, r.response)
+			require.Fail(m, "the store differs", "%s %q, want %s %q", state, response, r.state, r.response)
 		}
 	}
-	require.LessOrEqual(t, evicted, 1, "one for one")
-	if o.MaxRecords < 0 {
-		require.Zero(t, dropped)
-		return dropped, evicted
+	require.LessOrEqual(m, evicted, 1, "one for one")
+	m.evicted += evicted
+	if m.o.MaxRecords < 0 {
+		require.Zero(m, m.dropped)
+		return
 	}
 	if op.unchanged {
-		require.Empty(t, losers)
+		require.Empty(m, lost)
 	}
-
-	use := m.Scopes()
 	if op.added && evicted == 0 && op.claim.Scope != (idempotent.ID{}) {
-		free := o.MaxRecords - (m.Stats().Records - 1)
-		require.Less(t, use[op.claim.Scope].Entries-1, free, "more than its share")
+		free := m.o.MaxRecords - (m.store.Stats().Records - 1)
+		require.Less(m, m.store.Scopes()[op.claim.Scope].Entries-1, free, "more than its share")
 	}
-	for scope := range losers {
-		most := op.before[scope].Bytes
-		if op.finished != nil && op.finished.claim.Scope == scope {
-			most += int64(op.size)
-		}
-		for _, other := range use {
-			require.LessOrEqual(t, other.Bytes, most, "a scope lost a response, and another one uses more")
-		}
-		oldest := -1 // of the responses that the scope still has
-		for _, r := range model {
-			if r.claim.Scope == scope && r.state == idempotent.StateDone && len(r.response) > 0 && (oldest < 0 || r.finished < oldest) {
-				require.True(t, !all[scope] || r == op.finished, "a scope with other responses lost what was left of one")
-				oldest = r.finished
-			}
-		}
-		for id, was := range op.state {
-			if r := model[id]; oldest >= 0 && r != nil && r.claim.Scope == scope && was.state == idempotent.StateDone && r.state != was.state {
-				require.Less(t, r.finished, oldest, "the oldest responses are dropped first")
-			}
-		}
+	for scope, all := range lost {
+		m.requireFairLoss(op, scope, all)
 	}
-	return dropped, evicted
 }
 
-// encoded is a response with a body of that size.
+// requireEviction checks that a record was evicted for a new one of its scope, and was the
+// oldest.
+func (m *modelTest) requireEviction(op *modelOp, r *modelRecord) {
+	m.Helper()
+	require.True(m, m.o.EvictWhenFull && op.added && r.isFinished() && r.claim.Scope == op.claim.Scope, "wrongly evicted")
+	for _, other := range op.records {
+		if other.at(m.now) != nil && other.isFinished() && other.claim.Scope == r.claim.Scope {
+			require.LessOrEqual(m, r.finished, other.finished, "the oldest is evicted")
+		}
+	}
+}
+
+// requireFairLoss checks that a scope that lost responses had used the most, and lost the oldest.
+func (m *modelTest) requireFairLoss(op *modelOp, scope idempotent.ID, all bool) {
+	m.Helper()
+	most := op.use[scope].Bytes
+	if op.finished != nil && op.finished.claim.Scope == scope {
+		most += int64(len(op.completion.Response))
+	}
+	for _, other := range m.store.Scopes() {
+		require.LessOrEqual(m, other.Bytes, most, "a scope lost a response, and another one uses more")
+	}
+	oldest := -1 // of the responses that the scope still has
+	for _, r := range m.model {
+		if r.claim.Scope == scope && r.state == idempotent.StateDone && len(r.response) > 0 && (oldest < 0 || r.finished < oldest) {
+			require.True(m, !all || r == op.finished, "a scope with other responses lost the rest of one")
+			oldest = r.finished
+		}
+	}
+	for id, was := range op.records {
+		if r := m.model[id]; oldest >= 0 && r != nil && r.claim.Scope == scope && was.state == idempotent.StateDone && r.state != was.state {
+			require.Less(m, r.finished, oldest, "the oldest responses are dropped first")
+		}
+	}
+}
+
+// encoded returns a response with a body of that size.
 func encoded(size int, location bool) []byte {
 	r := idempotent.Response{
 		Status:    http.StatusCreated,
@@ -383,11 +433,10 @@ func encoded(size int, location bool) []byte {
 	if location {
 		r.Header.Set("Location", "/v1/resources/1")
 	}
-	return r.Encode()
+	return encode(r)
 }
 
-// isRest checks what is left of a response that was dropped. It reports whether that is all that
-// there should be.
+// isRest checks the rest of a dropped response. It reports whether the rest is complete.
 func isRest(t *testing.T, response, rest []byte) bool {
 	t.Helper()
 	if len(rest) == 0 {

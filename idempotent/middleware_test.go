@@ -2,88 +2,23 @@ package idempotent_test
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/idempotent"
-	"github.com/seawall-go/seawall/internal/memhttp"
 )
 
-// reply is a response, read.
-type reply struct {
-	Status int
-	Header http.Header
-	Body   string
-}
-
-func (r reply) replayed() bool { return r.Header.Get("Idempotent-Replayed") == "true" }
-
-// post sends a write with a key; "" is none.
-func post(t testing.TB, s *memhttp.Server, key, body string) reply {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/v1/resources", strings.NewReader(body))
-	require.NoError(t, err)
-	if key != "" {
-		req.Header.Set("Idempotency-Key", key)
-	}
-	return send(t, s, req)
-}
-
-func send(t testing.TB, s *memhttp.Server, req *http.Request) reply {
-	t.Helper()
-	resp, err := s.Client().Do(req)
-	require.NoError(t, err)
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	require.NoError(t, err)
-	return reply{resp.StatusCode, resp.Header, string(body)}
-}
-
-func serve(t testing.TB, h http.Handler, mw ...func(http.Handler) http.Handler) *memhttp.Server {
-	t.Helper()
-	for _, mw := range slices.Backward(mw) {
-		h = mw(h)
-	}
-	s := memhttp.New(h)
-	t.Cleanup(s.Close)
-	return s
-}
-
-// counter is a handler that counts its runs.
-type counter struct {
-	runs  atomic.Int64
-	serve func(n int64, w http.ResponseWriter, r *http.Request)
-}
-
-func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	n := c.runs.Add(1)
-	if c.serve != nil {
-		c.serve(n, w, r)
-		return
-	}
-	body, _ := io.ReadAll(r.Body)
-	w.Header().Set("Content-Type", "text/plain")
-	w.Header().Set("Location", fmt.Sprint("/v1/resources/", n))
-	w.WriteHeader(http.StatusCreated)
-	_, _ = fmt.Fprintf(w, "run %d: %s", n, body)
-}
-
-func memory() idempotent.Store { return idempotent.NewMemory(nil) }
-
-func TestRepeatGetsTheFirstResponse(t *testing.T) {
+func TestRetryGetsTheFirstResponse(t *testing.T) {
 	t.Parallel()
 	var h counter
 	s := serve(t, &h, idempotent.New(memory(), idempotent.Global, nil))
@@ -104,7 +39,7 @@ func TestRepeatGetsTheFirstResponse(t *testing.T) {
 	require.EqualValues(t, 1, h.runs.Load())
 }
 
-func TestAnotherRequestWithTheKeyConflictsAtOnce(t *testing.T) {
+func TestAnotherRequestWithTheSameKeyConflicts(t *testing.T) {
 	t.Parallel()
 	var h counter
 	s := serve(t, &h, idempotent.New(memory(), idempotent.Global, nil))
@@ -118,17 +53,16 @@ func TestAnotherRequestWithTheKeyConflictsAtOnce(t *testing.T) {
 	require.EqualValues(t, 1, h.runs.Load())
 }
 
-func TestDuplicatesWaitAndGetOneAnswer(t *testing.T) {
+func TestDuplicatesWaitForTheFirstResponse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := counter{serve: func(n int64, w http.ResponseWriter, _ *http.Request) {
+		h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) {
 			time.Sleep(5 * time.Second)
-			_, _ = fmt.Fprintf(w, "run %d", n)
+			_, _ = io.WriteString(w, "done")
 		}}
 		s := serve(t, &h, idempotent.New(memory(), idempotent.Global, nil))
 
-		const n = 100
-		replies := make([]reply, n)
+		replies := make([]reply, 100)
 		var wg sync.WaitGroup
 		for i := range replies {
 			wg.Go(func() { replies[i] = post(t, s, "k", "hello") })
@@ -138,39 +72,14 @@ func TestDuplicatesWaitAndGetOneAnswer(t *testing.T) {
 		replays := 0
 		for _, r := range replies {
 			require.Equal(t, http.StatusOK, r.Status)
-			require.Equal(t, "run 1", r.Body)
+			require.Equal(t, "done", r.Body)
 			if r.replayed() {
 				replays++
 			}
 		}
-		require.Equal(t, n-1, replays)
+		require.Equal(t, len(replies)-1, replays)
 		require.EqualValues(t, 1, h.runs.Load())
 	})
-}
-
-func TestBeginEffectMeansAtMostOnce(t *testing.T) {
-	t.Parallel()
-	for name, fail := range map[string]func(w http.ResponseWriter){
-		"5xx":    func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) },
-		"panic":  func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
-		"Goexit": func(http.ResponseWriter) { runtime.Goexit() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
-				require.NoError(t, idempotent.BeginEffect(r.Context()))
-				fail(w)
-			}}
-			mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
-
-			call(mw, "k", "charge")
-			again := call(mw, "k", "charge")
-
-			require.Equal(t, http.StatusConflict, again.Status)
-			require.Contains(t, again.Body, "idempotency_outcome_unknown")
-			require.EqualValues(t, 1, h.runs.Load())
-		})
-	}
 }
 
 func TestFailureFreesTheKey(t *testing.T) {
@@ -206,199 +115,7 @@ func TestFailureFreesTheKey(t *testing.T) {
 	}
 }
 
-// call is one request without a server, which keeps what the handler panics with.
-func call(h http.Handler, key, body string) reply {
-	r := httptest.NewRequest(http.MethodPost, "/v1/resources", strings.NewReader(body))
-	r.Header.Set("Idempotency-Key", key)
-	w := httptest.NewRecorder()
-	done := make(chan struct{})
-	go func() { // for Goexit
-		defer close(done)
-		defer func() { _ = recover() }()
-		h.ServeHTTP(w, r)
-	}()
-	<-done
-	return reply{w.Code, w.Header(), w.Body.String()}
-}
-
-func TestLargeResponseIsSentWholeAndSealed(t *testing.T) {
-	t.Parallel()
-	body := strings.Repeat("x", 3<<20)
-	h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Location", "/v1/resources/1")
-		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-		w.WriteHeader(http.StatusCreated)
-		_, _ = io.Copy(w, strings.NewReader(body))
-	}}
-	s := serve(t, &h, idempotent.New(memory(), idempotent.Global, nil))
-
-	first := post(t, s, "k", "")
-	again := post(t, s, "k", "")
-
-	require.Equal(t, http.StatusCreated, first.Status)
-	require.Len(t, first.Body, len(body))
-	require.Equal(t, strconv.Itoa(len(body)), first.Header.Get("Content-Length"))
-	require.Equal(t, "/v1/resources/1", first.Header.Get("Location"))
-	require.Equal(t, http.StatusConflict, again.Status)
-	require.Contains(t, again.Body, "idempotency_response_unavailable")
-	require.Equal(t, "/v1/resources/1", again.Header.Get("Location"))
-	require.EqualValues(t, 1, h.runs.Load())
-}
-
-func TestStreamGoesOutBeforeTheHandlerReturns(t *testing.T) {
-	t.Parallel()
-	proceed := make(chan struct{})
-	h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
-		idempotent.Stream(r.Context())
-		_, _ = io.WriteString(w, "one")
-		_ = http.NewResponseController(w).Flush()
-		<-proceed
-		_, _ = io.WriteString(w, "two")
-	}}
-	s := serve(t, &h, idempotent.New(memory(), idempotent.Global, nil))
-	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL, nil)
-	req.Header.Set("Idempotency-Key", "k")
-
-	resp, err := s.Client().Do(req)
-	require.NoError(t, err)
-	part := make([]byte, 3)
-	_, err = io.ReadFull(resp.Body, part)
-	require.NoError(t, err)
-	close(proceed)
-	rest, err := io.ReadAll(resp.Body)
-	require.NoError(t, err)
-
-	require.Equal(t, "one", string(part))
-	require.Equal(t, "two", string(rest))
-}
-
-func TestStreamOutlivesItsLease(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
-			idempotent.Stream(r.Context())
-			for range 10 {
-				_, err := io.WriteString(w, "tick ")
-				require.NoError(t, err)
-				require.NoError(t, http.NewResponseController(w).Flush())
-				time.Sleep(time.Minute)
-			}
-			require.NoError(t, r.Context().Err(), "what is recorded as not kept has no lease to lose")
-			require.NoError(t, idempotent.BeginEffect(r.Context()), "nor is it run again")
-		}}
-		s := serve(t, &h, idempotent.New(memory(), idempotent.Global, &idempotent.Options{MaxRun: -1}))
-		first := post(t, s, "k", "")
-		require.Equal(t, strings.Repeat("tick ", 10), first.Body)
-		require.Equal(t, http.StatusConflict, post(t, s, "k", "").Status)
-		require.EqualValues(t, 1, h.runs.Load())
-	})
-}
-
-func TestStreamThatBreaksIsNotRunAgain(t *testing.T) {
-	t.Parallel()
-	h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
-		idempotent.Stream(r.Context())
-		_, _ = io.WriteString(w, "half")
-		panic(http.ErrAbortHandler)
-	}}
-	mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
-	require.Equal(t, "half", call(mw, "k", "").Body)
-	require.Contains(t, call(mw, "k", "").Body, "idempotency_response_unavailable")
-	require.EqualValues(t, 1, h.runs.Load())
-}
-
-func TestLargeFailureIsSentAndNotKept(t *testing.T) {
-	t.Parallel()
-	h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(http.StatusInternalServerError)
-		_, _ = io.WriteString(w, "0123456789")
-	}}
-	mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{MaxResponse: 5})(&h)
-	for range 2 {
-		require.Equal(t, "0123456789", call(mw, "k", "").Body)
-	}
-	require.EqualValues(t, 2, h.runs.Load())
-}
-
-func TestDuplicateGivesUpWaiting(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		h := counter{serve: func(int64, http.ResponseWriter, *http.Request) { time.Sleep(time.Minute) }}
-		store := memory()
-		a := serve(t, &h, idempotent.New(store, idempotent.Global, nil))
-		b := serve(t, &h, idempotent.New(store, idempotent.Global, nil)) // as another process would
-		var wg sync.WaitGroup
-		wg.Go(func() { post(t, a, "k", "") })
-		synctest.Wait()
-
-		for _, s := range []*memhttp.Server{a, b} {
-			start := time.Now()
-			dup := post(t, s, "k", "")
-
-			require.Equal(t, http.StatusTooManyRequests, dup.Status)
-			require.Contains(t, dup.Body, "idempotency_in_progress")
-			require.Contains(t, []string{"1", "2"}, dup.Header.Get("Retry-After"))
-			require.InDelta(t, 10*time.Second, time.Since(start), float64(2*time.Second))
-		}
-		wg.Wait()
-		require.True(t, post(t, a, "k", "").replayed())
-		require.EqualValues(t, 1, h.runs.Load())
-	})
-}
-
-func TestWaitersOfAFailedLeaderDoNotRunInTurn(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) {
-			time.Sleep(3 * time.Second)
-			w.WriteHeader(http.StatusInternalServerError)
-		}}
-		store := memory()
-		a := serve(t, &h, idempotent.New(store, idempotent.Global, nil))
-		b := serve(t, &h, idempotent.New(store, idempotent.Global, nil))
-		var wg sync.WaitGroup
-		wg.Go(func() { require.Equal(t, http.StatusInternalServerError, post(t, a, "k", "").Status) })
-		synctest.Wait()
-		for i := range 40 {
-			wg.Go(func() {
-				r := post(t, []*memhttp.Server{a, b}[i%2], "k", "")
-				require.Equal(t, http.StatusServiceUnavailable, r.Status)
-				require.NotEmpty(t, r.Header.Get("Retry-After"))
-			})
-		}
-		wg.Wait()
-		require.EqualValues(t, 1, h.runs.Load())
-	})
-}
-
-func TestLongHandlerKeepsItsLease(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
-			time.Sleep(5 * 30 * time.Second)
-			require.NoError(t, r.Context().Err())
-			_, _ = io.WriteString(w, "done")
-		}}
-		store := memory()
-		a := serve(t, &h, idempotent.New(store, idempotent.Global, nil))
-		b := serve(t, &h, idempotent.New(store, idempotent.Global, nil))
-		var wg sync.WaitGroup
-		wg.Go(func() { require.Equal(t, "done", post(t, a, "k", "").Body) })
-		synctest.Wait()
-		for h.runs.Load() == 1 {
-			r := post(t, b, "k", "")
-			if r.Status == http.StatusOK {
-				require.True(t, r.replayed())
-				break
-			}
-			time.Sleep(time.Second)
-		}
-		wg.Wait()
-		require.EqualValues(t, 1, h.runs.Load())
-	})
-}
-
-func TestClientGoneHandlerDoneRetryReplays(t *testing.T) {
+func TestRetryAfterADisconnectIsReplayed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
@@ -420,4 +137,211 @@ func TestClientGoneHandlerDoneRetryReplays(t *testing.T) {
 		require.Equal(t, "done", again.Body)
 		require.EqualValues(t, 1, h.runs.Load())
 	})
+}
+
+func TestSkipAndMethods(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]*idempotent.Options{
+		"Skip":    {Skip: func(r *http.Request) bool { return r.URL.Path == "/v1/resources" }},
+		"Methods": {Methods: []string{http.MethodPut}},
+	} {
+		var h counter
+		mw := idempotent.New(memory(), idempotent.Global, o)(&h)
+		call(mw, "k", "")
+		require.False(t, call(mw, "k", "").replayed(), name)
+		require.EqualValues(t, 2, h.runs.Load(), name)
+	}
+}
+
+func TestSkipAndRequiredApplyToEachRequest(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/resources", func(http.ResponseWriter, *http.Request) {})
+	o := &idempotent.Options{Required: true, Skip: func(r *http.Request) bool { return r.URL.Query().Has("skip") }}
+	mw := idempotent.New(memory(), idempotent.Global, o)(mux)
+	for target, status := range map[string]int{
+		"/v1/resources":      http.StatusBadRequest,
+		"/v1/resources?skip": http.StatusOK,
+		"/unknown":           http.StatusNotFound,
+	} {
+		got := do(mw, httptest.NewRequest(http.MethodPost, target, nil))
+		require.Equal(t, status, got.Status, target)
+	}
+}
+
+func TestKeep(t *testing.T) {
+	t.Parallel()
+	h := status(http.StatusInternalServerError)
+	mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{Keep: func(int) bool { return true }})(h)
+	call(mw, "k", "")
+	require.True(t, call(mw, "k", "").replayed())
+}
+
+func TestRedirectedRequestRunsOnce(t *testing.T) {
+	t.Parallel()
+	for _, target := range []string{"/orders", "/v1//orders/"} {
+		var h counter
+		mux := http.NewServeMux()
+		mux.Handle("/orders/", &h)
+		mux.Handle("/v1/orders/", &h)
+		s := serve(t, mux, idempotent.New(memory(), idempotent.Global, nil))
+		ask := func() reply {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+target, strings.NewReader("order"))
+			require.NoError(t, err)
+			req.Header.Set("Idempotency-Key", "k")
+			return send(t, s, req) // the client follows the 307 with the key and the body
+		}
+
+		first, again := ask(), ask()
+
+		require.Equal(t, http.StatusCreated, first.Status, target)
+		require.Equal(t, "run 1: order", first.Body)
+		require.True(t, again.replayed())
+		require.Equal(t, first.Body, again.Body)
+		require.EqualValues(t, 1, h.runs.Load())
+	}
+}
+
+func TestRouterErrorsAreNotRecorded(t *testing.T) {
+	t.Parallel()
+	var h counter
+	mux := http.NewServeMux()
+	mux.Handle("GET /v1/resources", &h)
+	s := serve(t, mux, idempotent.New(memory(), idempotent.Global, nil))
+	require.Equal(t, http.StatusMethodNotAllowed, post(t, s, "k", "").Status)
+
+	mux.Handle("POST /v1/resources", &h) // the route is deployed
+
+	require.Equal(t, http.StatusCreated, post(t, s, "k", "").Status)
+	require.True(t, post(t, s, "k", "").replayed())
+	require.EqualValues(t, 1, h.runs.Load())
+}
+
+// Frameworks answer errors that handlers return. The recipe of the documentation does so inside
+// of the middleware.
+func TestErrorOfAFrameworkIsRecorded(t *testing.T) {
+	t.Parallel()
+	runs := 0
+	refuse := func(http.ResponseWriter, *http.Request) error {
+		runs++
+		return apierror.CodeResourceMissing
+	}
+	mw := idempotent.New(memory(), idempotent.Global, nil)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := refuse(w, r); err != nil {
+			apierror.Write(w, r, err) // c.Error(err)
+		}
+	}))
+
+	first, again := call(mw, "k", ""), call(mw, "k", "")
+
+	require.Equal(t, http.StatusNotFound, first.Status)
+	require.True(t, again.replayed())
+	require.Equal(t, http.StatusNotFound, again.Status)
+	require.Equal(t, first.Body, again.Body)
+	require.Equal(t, 1, runs)
+}
+
+func TestKeyedResponseHasARequestID(t *testing.T) {
+	t.Parallel()
+	var h counter
+	s := serve(t, &h, idempotent.New(memory(), idempotent.Global, nil))
+	require.Empty(t, post(t, s, "", "").Header.Get("Request-Id"))
+	require.NotEmpty(t, post(t, s, "k", "").Header.Get("Request-Id"))
+}
+
+func TestCallerSeesThePatternAndTheForm(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/{kind}", func(_ http.ResponseWriter, r *http.Request) { _ = r.ParseForm() })
+	r := keyedRequest("k", strings.NewReader("name=v"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+
+	do(idempotent.New(memory(), idempotent.Global, nil)(mux), r)
+
+	require.Equal(t, "POST /v1/{kind}", r.Pattern)
+	require.Equal(t, "v", r.PostForm.Get("name"))
+}
+
+func TestAuthorizeHidesRecordsInEveryState(t *testing.T) {
+	t.Parallel()
+	const failed = "failed while the duplicate waited"
+	for name, state := range map[string]struct {
+		handle http.HandlerFunc
+		body   string // of the duplicate
+		told   string // if Authorize allows it
+	}{
+		"done":     {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "secret") }, "body", "secret"},
+		"conflict": {func(http.ResponseWriter, *http.Request) {}, "another body", "idempotency_conflict"},
+		"running":  {func(http.ResponseWriter, *http.Request) { time.Sleep(time.Minute) }, "body", "idempotency_in_progress"},
+		"unknown": {func(_ http.ResponseWriter, r *http.Request) {
+			_ = idempotent.BeginEffect(r.Context())
+			panic(http.ErrAbortHandler)
+		}, "body", "idempotency_outcome_unknown"},
+		"not kept": {func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", "/secret")
+			idempotent.Stream(r.Context())
+			_, _ = io.WriteString(w, "secret")
+		}, "body", "idempotency_response_unavailable"},
+		failed: {func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(5 * time.Second)
+			w.WriteHeader(http.StatusBadGateway)
+		}, "body", "service_unavailable"},
+	} {
+		runBubble(t, name, func(t *testing.T) {
+			h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) { state.handle(w, r) }}
+			refuse := true // the first request, too: only its handler decides about it
+			o := &idempotent.Options{Authorize: func(*http.Request) error {
+				if refuse {
+					return apierror.CodePermissionDenied
+				}
+				return nil
+			}}
+			store := memory()
+			same := idempotent.New(store, idempotent.Global, o)(&h)
+			elsewhere := idempotent.New(store, idempotent.Global, o)(&h)
+			var wg sync.WaitGroup
+			wg.Go(func() { call(same, "k", "body") })
+			synctest.Wait()
+
+			duplicates := []http.Handler{same, elsewhere}
+			if name == failed {
+				duplicates = duplicates[:1] // the key is free after that
+			}
+			for _, mw := range duplicates {
+				refuse = true
+				r := call(mw, "k", state.body)
+				require.Equal(t, http.StatusForbidden, r.Status)
+				require.Contains(t, r.Body, "permission_denied")
+				require.NotContains(t, r.Body, state.told)
+				require.Empty(t, r.Header.Get("Location"))
+				require.Empty(t, r.Header.Get("Original-Request"))
+				refuse = false
+				if name != failed {
+					require.Contains(t, call(mw, "k", state.body).Body, state.told)
+				}
+			}
+			wg.Wait()
+			require.EqualValues(t, 1, h.runs.Load())
+		})
+	}
+}
+
+func TestAuthorizeDoesNotHideStoreFailures(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		err    error
+		status int
+	}{
+		"full":       {idempotent.ErrFull, http.StatusServiceUnavailable},
+		"over quota": {idempotent.ErrQuota, http.StatusTooManyRequests},
+		"down":       {errDown, http.StatusServiceUnavailable},
+	} {
+		runBubble(t, name, func(t *testing.T) {
+			store := &faulty{Store: memory(), acquire: failAcquire(test.err)}
+			var h counter
+			o := &idempotent.Options{Authorize: func(*http.Request) error { return apierror.CodePermissionDenied }}
+			require.Equal(t, test.status, call(idempotent.New(store, idempotent.Global, o)(&h), "k", "").Status)
+			require.Zero(t, h.runs.Load())
+		})
+	}
 }

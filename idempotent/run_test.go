@@ -2,13 +2,12 @@ package idempotent_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
-	"net/http/httptest"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,376 +16,375 @@ import (
 
 	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/idempotent"
+	"github.com/seawall-go/seawall/internal/memhttp"
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
-func TestAtMostOnce(t *testing.T) {
-	t.Parallel()
-	h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }}
-	mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{AtMostOnce: true})(&h)
-
-	require.Equal(t, http.StatusInternalServerError, call(mw, "k", "").Status)
-	require.Contains(t, call(mw, "k", "").Body, "idempotency_outcome_unknown")
-	require.EqualValues(t, 1, h.runs.Load())
-}
-
-func TestEffectThatSucceedsIsReplayed(t *testing.T) {
-	t.Parallel()
-	h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
-		require.NoError(t, idempotent.BeginEffect(r.Context()))
-		require.NoError(t, idempotent.BeginEffect(r.Context()))
-		w.WriteHeader(http.StatusPaymentRequired)
-	}}
-	mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
-	call(mw, "k", "")
-	again := call(mw, "k", "")
-	require.True(t, again.replayed())
-	require.Equal(t, http.StatusPaymentRequired, again.Status)
-}
-
-func TestEffectAfterTheHandlerIsRefused(t *testing.T) {
-	t.Parallel()
-	var late context.Context
-	h := counter{serve: func(_ int64, _ http.ResponseWriter, r *http.Request) { late = r.Context() }}
-	call(idempotent.New(memory(), idempotent.Global, nil)(&h), "k", "")
-	require.Error(t, idempotent.BeginEffect(late))
-}
-
-func TestWithoutAKeyNothingIsPromised(t *testing.T) {
-	t.Parallel()
-	h := counter{serve: func(_ int64, _ http.ResponseWriter, r *http.Request) {
-		idempotent.Stream(r.Context())
-		require.NoError(t, idempotent.BeginEffect(r.Context()))
-		require.Zero(t, idempotent.Attempt(r.Context()))
-		require.Empty(t, idempotent.DerivedKey(r.Context(), "charge"))
-	}}
-	mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
-	mw.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil))
-	require.EqualValues(t, 1, h.runs.Load())
-}
-
-func TestUnknownIsResolved(t *testing.T) {
-	t.Parallel()
-	h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
-		require.NoError(t, idempotent.BeginEffect(r.Context()))
-		w.WriteHeader(http.StatusBadGateway)
-	}}
-	store := idempotent.NewMemory(nil)
-	scope := func(*http.Request) (string, error) { return "customer", nil }
-	mw := idempotent.New(store, scope, &idempotent.Options{Namespace: "payments"})(&h)
-	call(mw, "k", "")
-
-	err := store.Resolve(t.Context(), idOf("payments", "customer", "k"), idempotent.Completion{
-		State:     idempotent.StateDone,
-		Response:  idempotent.Response{Status: http.StatusCreated, Body: []byte("charged after all")}.Encode(),
-		Retention: time.Hour,
-	})
-
-	require.NoError(t, err)
-	again := call(mw, "k", "")
-	require.Equal(t, http.StatusCreated, again.Status)
-	require.Equal(t, "charged after all", again.Body)
-	require.True(t, again.replayed())
-	require.EqualValues(t, 1, h.runs.Load())
-}
-
-// crash is a process that dies while its handler runs: nothing reaches the store any more.
-func crash(store idempotent.Store) *faulty {
-	return &faulty{
-		Store:  store,
-		renew:  func(func() error) error { return errDown },
-		finish: func(idempotent.Completion, func() error) error { return errDown },
-	}
-}
-
-func TestAttemptsAndDerivedKeys(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var attempts []int
-		keys := map[string]int{}
-		h := counter{serve: func(_ int64, _ http.ResponseWriter, r *http.Request) {
-			attempts = append(attempts, idempotent.Attempt(r.Context()))
-			keys[idempotent.DerivedKey(r.Context(), "charge")]++
-			keys[idempotent.DerivedKey(r.Context(), "mail")]++
-		}}
-		store := memory()
-		died := idempotent.New(crash(store), idempotent.Global, nil)(&h)
-		alive := idempotent.New(store, idempotent.Global, nil)(&h)
-
-		call(died, "k", "")
-		time.Sleep(time.Minute)
-		call(alive, "k", "")
-
-		require.Equal(t, []int{1, 2}, attempts)
-		require.Len(t, keys, 2)
-		for key, n := range keys {
-			require.Len(t, key, 32)
-			require.Equal(t, 2, n, "a derived key is the same in every attempt")
-		}
-		call(alive, "another", "")
-		require.Len(t, keys, 4)
-	})
-}
-
-func TestMarkedCrashIsUnknown(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		h := counter{serve: func(_ int64, _ http.ResponseWriter, r *http.Request) {
-			require.NoError(t, idempotent.BeginEffect(r.Context()))
-		}}
-		store := memory()
-		died := idempotent.New(crash(store), idempotent.Global, nil)(&h)
-		alive := idempotent.New(store, idempotent.Global, nil)(&h)
-
-		call(died, "k", "")
-		time.Sleep(time.Minute)
-
-		require.Contains(t, call(alive, "k", "").Body, "idempotency_outcome_unknown")
-		require.Contains(t, call(alive, "k", "other").Body, "idempotency_conflict", "the print is remembered after a crash")
-		require.EqualValues(t, 1, h.runs.Load())
-	})
-}
-
-func TestWaiterTakesOverFromACrash(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var h counter
-		store := memory()
-		call(idempotent.New(crash(store), idempotent.Global, nil)(&h), "k", "")
-		time.Sleep(25 * time.Second)
-
-		r := call(idempotent.New(store, idempotent.Global, nil)(&h), "k", "")
-
-		require.Equal(t, "run 2: ", r.Body)
-		require.False(t, r.replayed())
-	})
-}
-
-func TestLostLeaseCancelsTheHandlerAndTheOthersAnswerCounts(t *testing.T) {
-	t.Parallel()
-	for name, answer := range map[string]func(w http.ResponseWriter){
-		"the zombie fails":    func(w http.ResponseWriter) { w.WriteHeader(http.StatusInternalServerError) },
-		"the zombie succeeds": func(w http.ResponseWriter) { _, _ = io.WriteString(w, "from the zombie") },
-		"the zombie is mute":  func(http.ResponseWriter) {},
-		"the zombie streams":  func(w http.ResponseWriter) { _, _ = w.Write(make([]byte, 2<<20)) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				var cause, effect error
-				zombie := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					<-r.Context().Done()
-					cause = context.Cause(r.Context())
-					effect = idempotent.BeginEffect(r.Context())
-					time.Sleep(2 * time.Second)
-					answer(w)
-				})
-				successor := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					require.Equal(t, 2, idempotent.Attempt(r.Context()))
-					time.Sleep(5 * time.Second)
-					_, _ = io.WriteString(w, "from the successor")
-				})
-				store := memory()
-				cut := &faulty{Store: store, renew: func(func() error) error { return errDown }}
-				var events seen
-				a := idempotent.New(cut, idempotent.Global, &idempotent.Options{Observe: events.observe})(zombie)
-				b := idempotent.New(store, idempotent.Global, nil)(successor)
-				var first, second reply
-				var wg sync.WaitGroup
-				wg.Go(func() { first = call(a, "k", "") })
-				wg.Go(func() {
-					time.Sleep(25 * time.Second)
-					second = call(b, "k", "")
-				})
-				wg.Wait()
-
-				require.ErrorIs(t, cause, idempotent.ErrLeaseLost)
-				require.ErrorIs(t, effect, idempotent.ErrLeaseLost)
-				require.Equal(t, "from the successor", second.Body)
-				require.Equal(t, "from the successor", first.Body, "its own client gets the recorded answer")
-				require.True(t, first.replayed())
-				require.Equal(t, []idempotent.Outcome{idempotent.OutcomeReplayed}, events.results())
-				require.True(t, events.events[0].Lost)
-			})
-		})
-	}
-}
-
-// Who has waited for one owner, taken over, and lost to a third, has all of its time to wait for
-// that one.
-func TestLoserWaitsAnew(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		h := counter{serve: func(n int64, w http.ResponseWriter, _ *http.Request) {
-			time.Sleep([]time.Duration{0, 0, 33 * time.Second, 5 * time.Second}[n])
-			_, _ = fmt.Fprintf(w, "run %d", n)
-		}}
-		store := memory()
-		call(idempotent.New(crash(store), idempotent.Global, nil)(&h), "k", "")
-		time.Sleep(22 * time.Second)
-		var loser reply
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			cut := &faulty{Store: store, renew: func(func() error) error { return errDown }}
-			loser = call(idempotent.New(cut, idempotent.Global, nil)(&h), "k", "")
-		})
-		time.Sleep(36 * time.Second)
-		require.Equal(t, "run 3", call(idempotent.New(store, idempotent.Global, nil)(&h), "k", "").Body)
-		wg.Wait()
-		require.Equal(t, "run 3", loser.Body)
-	})
-}
-
-func TestLateAnswerOfAnOwnerWhomNobodyReplaced(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) {
-			time.Sleep(5 * time.Minute)
-			_, _ = io.WriteString(w, "late")
-		}}
-		store := memory()
-		cut := &faulty{Store: store, renew: func(func() error) error { return errDown }}
-		a := idempotent.New(cut, idempotent.Global, nil)(&h)
-		require.Equal(t, "late", call(a, "k", "").Body)
-		require.True(t, call(a, "k", "").replayed())
-	})
-}
-
-func TestChainsDeadlineReachesTheHandler(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		for name, answer := range map[string]func(w http.ResponseWriter, r *http.Request){
-			"mute":  func(http.ResponseWriter, *http.Request) {},
-			"error": func(w http.ResponseWriter, r *http.Request) { apierror.Write(w, r, r.Context().Err()) },
-		} {
-			h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
-				<-r.Context().Done()
-				require.ErrorIs(t, r.Context().Err(), context.DeadlineExceeded)
-				answer(w, r)
-			}}
-			chain := func(next http.Handler) http.Handler {
-				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
-					defer cancel()
-					next.ServeHTTP(w, r.WithContext(ctx))
-				})
-			}
-			mw := chain(idempotent.New(memory(), idempotent.Global, nil)(&h))
-
-			r := call(mw, "k", "")
-
-			require.Equal(t, http.StatusGatewayTimeout, r.Status, name)
-			require.Contains(t, r.Body, "timeout")
-			require.False(t, call(mw, "k", "").replayed())
-			require.EqualValues(t, 2, h.runs.Load(), "no empty success was recorded")
-		}
-	})
-}
-
-func TestHandlersContextKeepsItsValues(t *testing.T) {
+func TestContextKeepsItsValues(t *testing.T) {
 	t.Parallel()
 	type key struct{}
 	h := counter{serve: func(_ int64, _ http.ResponseWriter, r *http.Request) {
 		require.Equal(t, "value", r.Context().Value(key{}))
 		reqstate.From(r.Context()).SetRequestID("req_handler")
 	}}
-	mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
-	r := httptest.NewRequestWithContext(context.WithValue(t.Context(), key{}, "value"), http.MethodPost, "/", nil)
-	r, state := reqstate.Ensure(r)
-	r.Header.Set("Idempotency-Key", "k")
-	mw.ServeHTTP(httptest.NewRecorder(), r)
-	require.Equal(t, "req_handler", state.RequestID(), "the State is that of outer layers too")
+	r, state := reqstate.Ensure(keyedRequest("k", nil).WithContext(context.WithValue(t.Context(), key{}, "value")))
+	do(idempotent.New(memory(), idempotent.Global, nil)(&h), r)
+	require.Equal(t, "req_handler", state.RequestID(), "outer layers share the state")
 }
 
-func TestNestedMiddlewareIsOne(t *testing.T) {
-	t.Parallel()
-	var h counter
-	store := memory()
-	mw := idempotent.New(store, idempotent.Global, nil)(idempotent.New(store, idempotent.Global, nil)(&h))
-	require.Equal(t, http.StatusCreated, call(mw, "k", "").Status)
-	require.True(t, call(mw, "k", "").replayed())
-}
+// Deadlines.
 
-func TestRenewalEndsWithTheRun(t *testing.T) {
+func TestDeadlineReachesTheHandler(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var renewals atomic.Int64
-		store := &faulty{Store: memory(), renew: func(next func() error) error {
-			renewals.Add(1)
-			return next()
-		}}
-		for key, end := range map[string]func(){"returns": func() {}, "panics": func() { panic("boom") }} {
-			renewals.Store(0)
-			h := counter{serve: func(int64, http.ResponseWriter, *http.Request) { time.Sleep(25 * time.Second); end() }}
-			call(idempotent.New(store, idempotent.Global, nil)(&h), key, "")
-			require.EqualValues(t, 2, renewals.Load())
-			time.Sleep(time.Hour)
-			require.EqualValues(t, 2, renewals.Load())
-		}
-	})
-}
-
-func TestInnerMiddlewareMayBeStricter(t *testing.T) {
-	t.Parallel()
-	outer := idempotent.New(memory(), idempotent.Global, nil)
-	h := counter{serve: func(_ int64, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }}
-
-	careful := outer(idempotent.New(memory(), idempotent.Global, &idempotent.Options{AtMostOnce: true})(&h))
-	require.Equal(t, http.StatusInternalServerError, call(careful, "k", "").Status)
-	require.Contains(t, call(careful, "k", "").Body, "idempotency_outcome_unknown")
-	require.EqualValues(t, 1, h.runs.Load())
-}
-
-// A response that is not kept goes out as it is written. When its claim turns out to be lost,
-// nothing may come behind it.
-func TestAnswerThatHasGoneOutIsNotFollowedByAnothers(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		large := strings.Repeat("x", 2<<20)
-		h := counter{serve: func(n int64, w http.ResponseWriter, _ *http.Request) {
-			if n == 1 {
-				time.Sleep(time.Minute)
-				w.WriteHeader(http.StatusBadGateway)
-				_, _ = io.WriteString(w, large)
-				return
+	for name, answer := range map[string]http.HandlerFunc{
+		"no answer": func(http.ResponseWriter, *http.Request) {},
+		"error":     func(w http.ResponseWriter, r *http.Request) { apierror.Write(w, r, r.Context().Err()) },
+	} {
+		runBubble(t, name, func(t *testing.T) {
+			h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+				<-r.Context().Done()
+				require.ErrorIs(t, r.Context().Err(), context.DeadlineExceeded)
+				answer(w, r)
+			}}
+			mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
+			for range 2 {
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+				r := callWith(ctx, mw, "k")
+				cancel()
+				require.Equal(t, http.StatusGatewayTimeout, r.Status)
+				require.Contains(t, r.Body, "timeout")
+				require.False(t, r.replayed())
 			}
-			_, _ = io.WriteString(w, "from the successor")
-		}}
-		store := &faulty{Store: memory(), renew: func(func() error) error { return errDown }}
-		var events seen
-		a := idempotent.New(store, idempotent.Global, &idempotent.Options{Observe: events.observe})(&h)
-		b := idempotent.New(store, idempotent.Global, nil)(&h)
-		var first, second, waiter reply
-		var wg sync.WaitGroup
-		wg.Go(func() { first = call(a, "k", "") })
-		time.Sleep(40 * time.Second)
-		second = call(b, "k", "")
-		time.Sleep(15 * time.Second)
-		waiter = call(a, "k", "") // waits for the first, and then asks the store
-		wg.Wait()
+			require.EqualValues(t, 2, h.runs.Load())
+		})
+	}
+}
 
-		require.Equal(t, http.StatusBadGateway, first.Status)
-		require.Len(t, first.Body, len(large))
-		require.Equal(t, "from the successor", second.Body)
-		require.Equal(t, "from the successor", waiter.Body)
-		require.ElementsMatch(t, []idempotent.Outcome{idempotent.OutcomeUnrecorded, idempotent.OutcomeReplayed}, events.results())
+func TestRunEndsAtTheEarliestDeadline(t *testing.T) {
+	t.Parallel()
+	adapters := map[string]func(context.Context, *idempotent.Options, func(context.Context)){
+		"middleware": func(ctx context.Context, o *idempotent.Options, f func(context.Context)) {
+			h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { f(r.Context()) })
+			callWith(ctx, idempotent.New(leased{memory()}, idempotent.Global, o)(h), "k")
+		},
+		"Do": func(ctx context.Context, o *idempotent.Options, f func(context.Context)) {
+			_, err := idempotent.Do(ctx, idempotent.NewGuard(leased{memory()}, o), callOf("k"), func(ctx context.Context) (int, error) {
+				f(ctx)
+				return 1, nil
+			})
+			require.NoError(t, err)
+		},
+	}
+	for name, test := range map[string]struct {
+		maxRun, deadline, ends time.Duration
+		cause                  error
+	}{
+		"the caller's": {time.Minute, 3 * time.Second, 3 * time.Second, context.DeadlineExceeded},
+		"MaxRun":       {3 * time.Second, time.Minute, 3 * time.Second, idempotent.ErrMaxRun},
+		"no MaxRun":    {-1, time.Minute, time.Minute, context.DeadlineExceeded},
+		"no deadline":  {time.Minute, 0, time.Minute, idempotent.ErrMaxRun},
+		"the default":  {0, 0, 5 * time.Minute, idempotent.ErrMaxRun},
+	} {
+		for how, ask := range adapters {
+			runBubble(t, name+", "+how, func(t *testing.T) {
+				start := time.Now()
+				runs := 0
+				ctx, cancel := t.Context(), context.CancelFunc(func() {})
+				if test.deadline > 0 {
+					ctx, cancel = context.WithTimeout(ctx, test.deadline)
+				}
+				defer cancel()
+				ask(ctx, &idempotent.Options{MaxRun: test.maxRun}, func(ctx context.Context) {
+					runs++
+					at, ok := ctx.Deadline()
+					require.True(t, ok)
+					require.Equal(t, test.ends, at.Sub(start))
+					<-ctx.Done()
+					require.Equal(t, test.ends, time.Since(start))
+					require.ErrorIs(t, ctx.Err(), context.DeadlineExceeded)
+					require.ErrorIs(t, context.Cause(ctx), test.cause)
+					require.ErrorIs(t, context.Cause(ctx), context.DeadlineExceeded)
+				})
+				require.Equal(t, 1, runs)
+			})
+		}
+	}
+}
+
+func TestRunOfADisconnectedClientEndsAfterMaxRun(t *testing.T) {
+	t.Parallel()
+	for name, effect := range map[string]bool{"released": false, "unknown after its effect": true} {
+		runBubble(t, name, func(t *testing.T) {
+			begun, first := time.Now(), true
+			h := apierror.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+				if !first {
+					return nil
+				}
+				first = false
+				if effect {
+					require.NoError(t, idempotent.BeginEffect(r.Context()))
+				}
+				<-r.Context().Done()
+				require.Equal(t, 5*time.Minute, time.Since(begun))
+				require.ErrorIs(t, context.Cause(r.Context()), idempotent.ErrMaxRun)
+				return r.Context().Err()
+			})
+			m := idempotent.NewMemory(nil)
+			var events eventLog
+			s := serve(t, h, idempotent.New(m, idempotent.Global, &idempotent.Options{Observe: events.observe}))
+			ctx, disconnect := context.WithTimeout(t.Context(), time.Second)
+			defer disconnect()
+			req, _ := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+"/v1/resources", nil)
+			req.Header.Set("Idempotency-Key", "k")
+			_, err := s.Client().Do(req)
+			require.Error(t, err)
+			time.Sleep(6 * time.Minute)
+			synctest.Wait()
+
+			require.Zero(t, m.Running())
+			require.Equal(t, http.StatusGatewayTimeout, events.events[0].Status)
+			again := post(t, s, "k", "")
+			if effect {
+				require.Contains(t, again.Body, "idempotency_outcome_unknown")
+			} else {
+				require.Equal(t, http.StatusOK, again.Status)
+				require.False(t, again.replayed())
+			}
+		})
+	}
+}
+
+func TestSilentRunAfterMaxRunIsATimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := counter{serve: func(_ int64, _ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }}
+		s := serve(t, &h, idempotent.New(memory(), idempotent.Global, &idempotent.Options{MaxRun: time.Minute}))
+		start := time.Now()
+
+		r := post(t, s, "k", "")
+
+		require.Equal(t, http.StatusGatewayTimeout, r.Status)
+		require.Contains(t, r.Body, `"code":"timeout"`)
+		require.Equal(t, time.Minute, time.Since(start))
 	})
 }
 
-// A handler that calls another service of the same process gives it its own key, and that
-// is honored.
-func TestRequestWithinARequestHasItsOwnKey(t *testing.T) {
+// A store that answers late, while the handler returns, does not delay the response.
+func TestSlowStoreDoesNotDelayTheEnd(t *testing.T) {
 	t.Parallel()
-	var charges counter
-	bank := idempotent.New(memory(), idempotent.Global, nil)(&charges)
-	shop := idempotent.New(memory(), idempotent.Global, nil)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		sub := httptest.NewRequestWithContext(r.Context(), http.MethodPost, "/charges", nil)
-		sub.Header.Set("Idempotency-Key", idempotent.DerivedKey(r.Context(), "charge"))
-		bank.ServeHTTP(httptest.NewRecorder(), sub)
-		w.WriteHeader(http.StatusInternalServerError)
-	}))
-	for range 2 { // a failure: the key is free again
-		require.Equal(t, http.StatusInternalServerError, call(shop, "k", "").Status)
+	late := func(next func() error) error {
+		time.Sleep(10 * time.Millisecond)
+		return next()
 	}
-	require.EqualValues(t, 1, charges.runs.Load())
+	for name, test := range map[string]struct {
+		run    func(begin func())
+		panics bool
+	}{
+		"Renew":       {run: func(func()) { time.Sleep(10*time.Second + 5*time.Millisecond) }},
+		"BeginEffect": {run: func(begin func()) { begin(); time.Sleep(5 * time.Millisecond) }},
+		"BeginEffect, and a panic": {run: func(begin func()) {
+			begin()
+			time.Sleep(5 * time.Millisecond)
+			panic(http.ErrAbortHandler)
+		}, panics: true},
+	} {
+		runBubble(t, name, func(t *testing.T) {
+			var effects sync.WaitGroup
+			begun := make(chan error, 1)
+			h := counter{serve: func(n int64, w http.ResponseWriter, r *http.Request) {
+				if n == 1 {
+					test.run(func() { effects.Go(func() { begun <- idempotent.BeginEffect(r.Context()) }) })
+				}
+				_, _ = io.WriteString(w, "done")
+			}}
+			m := idempotent.NewMemory(nil)
+			mw := idempotent.New(&faulty{Store: m, renew: late, begin: late}, idempotent.Global, nil)(&h)
+			start := time.Now()
+
+			first := call(mw, "k", "")
+
+			require.Less(t, time.Since(start), 10*time.Second+20*time.Millisecond)
+			effects.Wait()
+			require.Zero(t, m.Running())
+			again := call(mw, "k", "")
+			require.Equal(t, "done", again.Body)
+			require.Equal(t, test.panics, !again.replayed())
+			if test.panics {
+				require.Error(t, <-begun, "the run had ended, so its effect must not begin")
+			} else {
+				require.Equal(t, "done", first.Body)
+			}
+		})
+	}
+}
+
+// Cancellation.
+
+func TestSilentRunReportsItsCause(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		cause error
+		code  apierror.Code
+	}{
+		"the client disconnects": {context.Canceled, ""},
+		"the server shuts down":  {errors.New("shutdown"), apierror.CodeServiceUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithCancelCause(t.Context())
+			var events eventLog
+			h := streams(func(_ http.ResponseWriter, r *http.Request) {
+				cancel(test.cause)
+				<-r.Context().Done()
+			})
+			callWith(ctx, idempotent.New(memory(), idempotent.Global, &idempotent.Options{Observe: events.observe})(h), "k")
+			require.ErrorIs(t, events.last().Err, test.cause)
+			require.Equal(t, test.code, apierror.CodeOf(events.last().Err))
+		})
+	}
+}
+
+// A context that was canceled with a cause is that of a server that shuts down. One that was
+// canceled without a cause is that of a client that has disconnected.
+func TestShutdownCancelsRunsAndDisconnectsDoNot(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		cause error
+		ends  bool
+	}{
+		"the client disconnects":             {nil, false},
+		"the server shuts down":              {errDown, true},
+		"the server shuts down, cause wraps": {fmt.Errorf("shutdown: %w", context.Canceled), true},
+	} {
+		runBubble(t, name, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			h := counter{serve: func(n int64, _ http.ResponseWriter, r *http.Request) {
+				if n > 1 {
+					return
+				}
+				cancel(test.cause)
+				time.Sleep(time.Second)
+				require.Equal(t, test.ends, r.Context().Err() != nil)
+				if test.ends {
+					require.Equal(t, test.cause, context.Cause(r.Context()))
+				}
+			}}
+			mw := idempotent.New(leased{memory()}, idempotent.Global, nil)(&h)
+			callWith(ctx, mw, "k")
+			require.Equal(t, !test.ends, call(mw, "k", "").replayed())
+		})
+	}
+}
+
+func TestShutdownIsAnswered503(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shutdown := errors.New("shutdown")
+		base, end := context.WithCancelCause(t.Context())
+		h := counter{serve: func(n int64, _ http.ResponseWriter, r *http.Request) {
+			if n == 1 {
+				<-r.Context().Done()
+				require.ErrorIs(t, context.Cause(r.Context()), shutdown)
+			}
+		}}
+		s := memhttp.NewConfigured(idempotent.New(memory(), idempotent.Global, nil)(&h), func(s *http.Server) {
+			s.BaseContext = func(net.Listener) context.Context { return base }
+		})
+		defer s.Close()
+		time.AfterFunc(time.Second, func() { end(shutdown) })
+		start := time.Now()
+
+		first := post(t, s, "k", "")
+
+		require.Equal(t, time.Second, time.Since(start))
+		require.Equal(t, http.StatusServiceUnavailable, first.Status)
+		require.NotEmpty(t, first.Header.Get("Retry-After"))
+		require.False(t, post(t, s, "k", "").replayed(), "the key is free")
+		require.EqualValues(t, 2, h.runs.Load())
+	})
+}
+
+func TestDoWithACanceledContextRunsNothing(t *testing.T) {
+	t.Parallel()
+	for _, cause := range []error{nil, errDown} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(cause)
+		var events eventLog
+		var w work
+		store := &recorder{Store: memory()}
+		_, err := idempotent.Do(ctx, idempotent.NewGuard(store, &idempotent.Options{Observe: events.observe}), callOf("k"), w.run)
+		require.Equal(t, context.Canceled, err)
+		require.Zero(t, w.runs)
+		require.Empty(t, store.calls)
+		events.require(t, idempotent.OutcomeRefused)
+		require.Equal(t, context.Canceled, events.last().Err)
+	}
+}
+
+func TestCanceledDoFreesItsKey(t *testing.T) {
+	t.Parallel()
+	type key struct{}
+	ctx, cancel := context.WithCancelCause(context.WithValue(t.Context(), key{}, "value"))
+	store := &recorder{Store: memory()}
+	g := idempotent.NewGuard(store, nil)
+	w := &work{do: func(ctx context.Context, n int) (string, error) {
+		require.Equal(t, "value", ctx.Value(key{}))
+		if n == 1 {
+			cancel(errDown)
+			<-ctx.Done()
+			return "", context.Cause(ctx)
+		}
+		return "done", nil
+	}}
+	_, err := idempotent.Do(ctx, g, callOf("k"), w.run)
+	require.Equal(t, errDown, err)
+	require.Equal(t, []string{"Acquire", "Finish absent"}, store.distinct(), "the store is called all the same")
+
+	v, err := idempotent.Do(context.WithoutCancel(ctx), g, callOf("k"), w.run)
+	require.NoError(t, err)
+	require.Equal(t, "done", v)
+}
+
+func TestCanceledDoThatSucceedsIsRecorded(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	g := idempotent.NewGuard(leased{memory()}, nil)
+	w := &work{do: func(context.Context, int) (string, error) { cancel(); return "done", nil }}
+	for _, ctx := range []context.Context{ctx, t.Context()} {
+		v, err := idempotent.Do(ctx, g, callOf("k"), w.run)
+		require.NoError(t, err)
+		require.Equal(t, "done", v)
+	}
+	require.Equal(t, 1, w.runs)
+}
+
+func TestWaitingDoEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	for how, elsewhere := range map[string]bool{"follows": false, "polls": true} {
+		for _, want := range []error{context.Canceled, context.DeadlineExceeded} {
+			runBubble(t, how+" until "+want.Error(), func(t *testing.T) {
+				store := leased{memory()}
+				var events eventLog
+				g := idempotent.NewGuard(store, &idempotent.Options{Observe: events.observe})
+				first := g
+				if elsewhere {
+					first = idempotent.NewGuard(store, nil)
+				}
+				go func() { _, _ = idempotent.Do(t.Context(), first, callOf("k"), slowValue(9*time.Second)) }()
+				synctest.Wait()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if errors.Is(want, context.Canceled) {
+					ctx, cancel = context.WithCancel(t.Context())
+					time.AfterFunc(time.Second, cancel)
+				}
+				start := time.Now()
+				_, err := idempotent.Do(ctx, g, callOf("k"), slowValue(0))
+				require.Equal(t, want, err)
+				require.Equal(t, time.Second, time.Since(start))
+				events.require(t, idempotent.OutcomeInProgress)
+				time.Sleep(9 * time.Second)
+			})
+		}
+	}
 }

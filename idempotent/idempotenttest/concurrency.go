@@ -12,7 +12,7 @@ import (
 
 // concurrency: each operation is one atomic step.
 var concurrency = []testCase{
-	{"one of many acquires", func(f *fixture) {
+	{"only one of many concurrent claims acquires", func(f *fixture) {
 		c := newClaim()
 		for attempt := 1; attempt <= 3; attempt++ { // absent, then two takeovers
 			won := f.race(64, func(int) bool {
@@ -21,47 +21,48 @@ var concurrency = []testCase{
 				case d.Verdict == idempotent.VerdictAcquired && d.Attempt == attempt:
 					return true
 				case d.Verdict != idempotent.VerdictRunning:
-					f.Errorf("Acquire: %s, attempt %d", d.Verdict, d.Attempt)
+					f.Errorf("Acquire returned %s, attempt %d; want %s, or %s with attempt %d",
+						d.Verdict, d.Attempt, idempotent.VerdictRunning, idempotent.VerdictAcquired, attempt)
 				}
 				return false
 			})
 			if won != 1 {
-				f.Fatalf("attempt %d: %d have acquired", attempt, won)
+				f.Fatalf("attempt %d: %d of 64 claims acquired the record, want 1", attempt, won)
 			}
 			f.advance(lease + slack)
 		}
 	}},
-	{"one of many fingerprints acquires", func(f *fixture) {
+	{"only one of many concurrent fingerprints acquires", func(f *fixture) {
 		c := newClaim()
 		won := f.race(64, func(i int) bool {
 			mine := rival(c)
 			mine.Fingerprint[1] = byte(i)
 			d := f.acquire(mine)
 			if d.Verdict != idempotent.VerdictAcquired && d.Verdict != idempotent.VerdictMismatch {
-				f.Errorf("Acquire: %s", d.Verdict)
+				f.Errorf("Acquire returned %s, want %s or %s", d.Verdict, idempotent.VerdictAcquired, idempotent.VerdictMismatch)
 			}
 			return d.Verdict == idempotent.VerdictAcquired
 		})
 		if won != 1 {
-			f.Fatalf("%d have acquired", won)
+			f.Fatalf("%d of 64 claims acquired the record, want 1", won)
 		}
 	}},
-	{"many repetitions by one owner", func(f *fixture) {
+	{"one owner repeats Acquire and Finish concurrently", func(f *fixture) {
 		c := newClaim()
 		won := f.race(32, func(int) bool {
 			d := f.acquire(c)
 			return d.Verdict == idempotent.VerdictAcquired && d.Attempt == 1
 		})
 		if won != 32 {
-			f.Fatalf("%d of 32 have acquired", won)
+			f.Fatalf("%d of 32 repeated claims acquired the record, want all", won)
 		}
 		finished := f.race(32, func(int) bool { return f.finish(c, done("response")) == nil })
 		if finished != 32 {
-			f.Fatalf("%d of 32 have finished", finished)
+			f.Fatalf("%d of 32 repeated calls of Finish succeeded, want all", finished)
 		}
 		f.wantCompletion(c, done("response"))
 	}},
-	{"a paused owner against its successor", func(f *fixture) {
+	{"a paused owner races with its successor", func(f *fixture) {
 		for range 20 {
 			c := newClaim()
 			f.wantAcquired(c, 1)
@@ -79,7 +80,7 @@ var concurrency = []testCase{
 			f.wantCompletion(c, done("next"))
 		}
 	}},
-	{"a late Finish against a takeover", func(f *fixture) {
+	{"a late Finish races with a takeover", func(f *fixture) {
 		for i := range 40 {
 			c := newClaim()
 			f.wantAcquired(c, 1)
@@ -102,11 +103,11 @@ var concurrency = []testCase{
 				f.ok("Finish", err)
 				f.wantCompletion(c, done("late"))
 			default:
-				f.Fatalf("Acquire: %s", d.Verdict)
+				f.Fatalf("Acquire returned %s", d.Verdict)
 			}
 		}
 	}},
-	{"a late BeginEffect against a takeover", func(f *fixture) {
+	{"a late BeginEffect races with a takeover", func(f *fixture) {
 		for i := range 40 {
 			c := newClaim()
 			f.wantAcquired(c, 1)
@@ -127,18 +128,18 @@ var concurrency = []testCase{
 			case idempotent.VerdictUnknown:
 				f.ok("BeginEffect", err)
 			default:
-				f.Fatalf("Acquire: %s", d.Verdict)
+				f.Fatalf("Acquire returned %s", d.Verdict)
 			}
 		}
 	}},
-	{"a canceled context leaves no half", func(f *fixture) {
+	{"a canceled call takes effect completely or not at all", func(f *fixture) {
 		ctx, cancel := context.WithCancel(f.Context())
 		cancel()
 		c := newClaim()
 		if d, err := f.store.Acquire(ctx, c); err == nil && d.Verdict != idempotent.VerdictAcquired {
-			f.Fatalf("Acquire: %s", d.Verdict)
+			f.Fatalf("Acquire with a canceled context returned %s", d.Verdict)
 		}
-		f.wantAcquired(c, 1) // whatever became of the first
+		f.wantAcquired(c, 1) // whether the first one took effect or not
 		f.notLost("Renew", f.store.Renew(ctx, c.Owner(), lease))
 		f.notLost("BeginEffect", f.store.BeginEffect(ctx, c.Owner()))
 		f.ok("BeginEffect", f.beginEffect(c))
@@ -146,7 +147,7 @@ var concurrency = []testCase{
 		f.ok("Finish", f.finish(c, done("response")))
 		f.wantCompletion(c, done("response"))
 	}},
-	{"each of many IDs is run once", func(f *fixture) {
+	{"each of many records is run once", func(f *fixture) {
 		const ids, owners = 20, 8
 		claims := make([]idempotent.Claim, ids)
 		for i := range claims {
@@ -169,21 +170,22 @@ var concurrency = []testCase{
 					f.ok("Renew", f.renew(c))
 					f.ok("Finish", f.finish(c, done(fmt.Sprint(i))))
 				case d.Verdict != idempotent.VerdictDone || string(d.Response) != fmt.Sprint(i):
-					f.Errorf("record %d: %s, response %q", i, d.Verdict, d.Response)
+					f.Errorf("record %d: Acquire returned %s, response %q; want %s, response %q",
+						i, d.Verdict, d.Response, idempotent.VerdictDone, fmt.Sprint(i))
 				}
 			}
 			return true
 		})
 		for i := range runs {
 			if n := runs[i].Load(); n != 1 {
-				f.Errorf("record %d was run %d times", i, n)
+				f.Errorf("record %d was run %d times, want 1", i, n)
 			}
 		}
 	}},
 }
 
-// race calls run n times at the same time and returns how many were true. A call that fails ends by
-// itself, and the test ends once all have.
+// race calls run n times concurrently, and returns how many calls returned true. It ends the test
+// if one has failed.
 func (f *fixture) race(n int, run func(i int) bool) int {
 	f.Helper()
 	var won atomic.Int64
@@ -205,10 +207,10 @@ func (f *fixture) race(n int, run func(i int) bool) int {
 	return int(won.Load())
 }
 
-// notLost accepts success, and any failure but ErrLost.
+// notLost accepts success and any error but ErrLost.
 func (f *fixture) notLost(op string, err error) {
 	f.Helper()
 	if errors.Is(err, idempotent.ErrLost) {
-		f.Fatalf("%s: %v", op, err)
+		f.Fatalf("%s by the owner, with a canceled context, returned ErrLost", op)
 	}
 }

@@ -13,61 +13,62 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// An ExecutorFixture is an executor, and what the suite must see and do in its database. The
-// functions that are optional may be nil: the cases that need them are then not listed. Provide as
+// An ExecutorFixture has an executor, and functions with which the suite uses its database.
+// Optional functions may be nil: the suite then leaves out the cases that need them. Provide as
 // many as the database and its driver allow.
 type ExecutorFixture struct {
-	// Executor is what is tested. It waits for a connection, for another owner's transaction and
-	// for the fate of a commit for no longer than a few seconds each, and can serve 16 calls at the
-	// same time.
+	// Executor is tested. It must wait at most a few seconds each for a connection, for another
+	// owner's transaction, and to learn whether a commit took effect. It must serve 16 calls at
+	// the same time.
 	Executor idempotent.Executor
-	// Effect writes something in the transaction of ctx, which is run's, and returns the database's
-	// error. Two effects never touch the same row.
+	// Effect writes a row in the transaction of ctx, the context of run. It returns the error
+	// of the database. Each effect writes another row.
 	Effect func(ctx context.Context) error
-	// Effects returns how many effects are committed.
+	// Effects returns the number of committed effects.
 	Effects func() int
-	// OneWriter says that a transaction that writes makes all others wait, as in SQLite.
+	// OneWriter reports that only one transaction can write at a time, as in SQLite.
 	OneWriter bool
-	// Patience is how long a call may take if something holds it up. 0 is 30 seconds.
+	// Patience bounds a call that has to wait for something. If zero, 30 seconds.
 	Patience time.Duration
 
-	// Advance moves the clock of the store forward. Optional.
+	// Advance advances the clock of the store. Optional.
 	Advance func(time.Duration)
-	// Transactions returns how many transactions the store has begun. Optional.
+	// Transactions returns the number of transactions that the store has begun. Optional.
 	Transactions func() int
 	// Exhaust takes all connections of the pool until release is called. Optional.
 	Exhaust func() (release func())
 
-	// FailStatement runs a statement in the transaction of ctx that fails, and so aborts the
-	// transaction, and returns the database's error. Leave it nil if the database aborts no
-	// transaction for a statement, such as SQLite.
+	// FailStatement runs a statement that fails in the transaction of ctx, and returns the
+	// error of the database. The statement must abort the transaction: leave FailStatement nil
+	// for a database that goes on after a failed statement, such as SQLite.
 	FailStatement func(ctx context.Context) error
-	// FailAndRecover does the same behind a savepoint, and rolls back to that. Optional.
+	// FailAndRecover does the same after a savepoint, and rolls back to it. Optional.
 	FailAndRecover func(ctx context.Context) error
 
-	// ConflictStatement lets the next Effect meet a serialization failure or a deadlock, once.
-	// Optional.
+	// ConflictStatement makes the next Effect fail once, with a serialization failure or a
+	// deadlock. Optional.
 	ConflictStatement func()
-	// The following decide about the next commit of a transaction in which an Effect was. All are
-	// optional. A proxy between the store and its database can do what is said of the connection.
-	//
-	// ConflictCommit lets it meet a serialization failure.
+	// The following functions are about the next commit of a transaction with an Effect. All are
+	// optional. A proxy between the store and its database can break the connection.
+
+	// ConflictCommit makes the commit fail with a serialization failure.
 	ConflictCommit func()
-	// RefuseCommit lets it fail for another reason, such as a deferred constraint. The transaction
-	// is rolled back, and the reply says so.
+	// RefuseCommit makes the commit fail for another reason, such as a deferred constraint. The
+	// database rolls back, and replies so.
 	RefuseCommit func()
-	// LoseReply lets it take effect, and then breaks the connection.
+	// LoseReply breaks the connection after the commit has taken effect.
 	LoseReply func()
-	// LoseCommit breaks the connection before it reaches the database, which rolls back.
+	// LoseCommit breaks the connection before the commit reaches the database, which rolls back.
 	LoseCommit func()
-	// DelayCommit breaks the connection for the store, while the database still has to commit. It
-	// does so a moment later, or once another transaction waits for this one.
+	// DelayCommit breaks the connection before the database commits. The database commits a
+	// moment later, or when another transaction waits for this one.
 	DelayCommit func()
 }
 
-// RunExecutor checks an executor against the rules of [idempotent.Executor]. newFixture returns an
-// executor for one case, without records and effects. It is called with that case's t, on which it
-// may register a cleanup, and once to see what the fixture can do. The cases run in parallel.
+// RunExecutor checks an executor against the rules of [idempotent.Executor]. newFixture returns
+// an executor without records and effects. RunExecutor calls it once with t, to see which
+// functions the fixture has, and once in each case with the t of the case, on which it may
+// register a cleanup. The cases run in parallel.
 func RunExecutor(t *testing.T, newFixture func(t *testing.T) ExecutorFixture) {
 	t.Helper()
 	which := newFixture(t)
@@ -88,16 +89,16 @@ func RunExecutor(t *testing.T, newFixture func(t *testing.T) ExecutorFixture) {
 
 type executorCase struct {
 	name  string
-	needs func(ExecutorFixture) bool // nil is nothing
+	needs func(ExecutorFixture) bool // nil if it needs no optional function
 	test  func(*execution)
 }
 
-// answer is the completion of a handler that has answered with a status.
+// answer returns the completion of a handler that answers with a status.
 func answer(status int, body string) idempotent.Completion {
 	return idempotent.Response{Status: status, Body: []byte(body)}.Completion(keep)
 }
 
-// unkept is the completion of a handler whose response was not kept.
+// unkept returns the completion of a handler whose response is not kept.
 func unkept(status int) idempotent.Completion {
 	c := answer(status, "")
 	c.State = idempotent.StateNotKept
@@ -105,7 +106,7 @@ func unkept(status int) idempotent.Completion {
 }
 
 var executorCases = []executorCase{
-	{"effect and record are committed together", nil, func(x *execution) {
+	{"the effect and the record are committed together", nil, func(x *execution) {
 		for i, o := range []idempotent.Completion{answer(201, "response"), answer(422, "refused"), unkept(201)} {
 			c := newClaim()
 			x.want(c, o, idempotent.VerdictAcquired)
@@ -139,23 +140,23 @@ var executorCases = []executorCase{
 		x.want(c, answer(201, "another"), idempotent.VerdictDone)
 		x.wantEffects(1)
 	}},
-	{"run's context derives from the caller's", nil, func(x *execution) {
+	{"the context of run derives from the caller's", nil, func(x *execution) {
 		type key struct{}
 		ctx, cancel := context.WithCancel(context.WithValue(x.Context(), key{}, "value"))
 		defer cancel()
 		_, _ = x.Executor.Execute(ctx, newClaim(), func(ctx context.Context, _ int) idempotent.Completion {
 			if ctx.Value(key{}) != "value" {
-				x.Error("a value of the caller's context is missing")
+				x.Error("the context of run has not the values of the caller's context")
 			}
 			cancel()
 			if ctx.Err() == nil {
-				x.Error("the caller's context is canceled, run's is not")
+				x.Error("the context of run is not canceled with the caller's")
 			}
 			return released
 		})
 		x.wantEffects(0)
 	}},
-	{"a canceled context leaves no half", nil, func(x *execution) {
+	{"a canceled call takes effect completely or not at all", nil, func(x *execution) {
 		ctx, cancel := context.WithCancel(x.Context())
 		c := newClaim()
 		_, err := x.Executor.Execute(ctx, c, func(ctx context.Context, _ int) idempotent.Completion {
@@ -165,7 +166,7 @@ var executorCases = []executorCase{
 		})
 		x.wantWhole(c, answer(201, "response"), err)
 	}},
-	{"a context that has ended runs nothing, or all", nil, func(x *execution) {
+	{"a call with a canceled context runs completely or not at all", nil, func(x *execution) {
 		ctx, cancel := context.WithCancel(x.Context())
 		cancel()
 		c := newClaim()
@@ -179,7 +180,7 @@ var executorCases = []executorCase{
 			x.wantRunsAfresh(c)
 		}
 	}},
-	{"a panic rolls back and continues", nil, func(x *execution) {
+	{"a panic rolls back and is re-panicked", nil, func(x *execution) {
 		c := newClaim()
 		recovered := func() (v any) {
 			defer func() { v = recover() }()
@@ -187,15 +188,15 @@ var executorCases = []executorCase{
 				x.effect(ctx)
 				panic("boom")
 			})
-			x.Errorf("Execute has returned: %v", err)
+			x.Errorf("Execute returned %v, want a panic", err)
 			return nil
 		}()
 		if recovered != "boom" {
-			x.Errorf("the panic is %v", recovered)
+			x.Errorf("Execute panicked with %v, want the value of run's panic", recovered)
 		}
 		x.wantRunsAfresh(c)
 	}},
-	{"runtime.Goexit rolls back and continues", nil, func(x *execution) {
+	{"runtime.Goexit rolls back and ends the goroutine", nil, func(x *execution) {
 		c := newClaim()
 		returned := false
 		var wg sync.WaitGroup
@@ -209,11 +210,11 @@ var executorCases = []executorCase{
 		})
 		wg.Wait()
 		if returned {
-			x.Error("Execute has returned")
+			x.Error("Execute returned, want the end of the goroutine")
 		}
 		x.wantRunsAfresh(c)
 	}},
-	{"one of many runs", nil, func(x *execution) {
+	{"only one of many concurrent calls runs", nil, func(x *execution) {
 		c := newClaim()
 		var ran atomic.Int64
 		ctx, cancel := context.WithTimeout(x.Context(), x.Patience)
@@ -227,35 +228,35 @@ var executorCases = []executorCase{
 				case err == nil && d.Verdict == idempotent.VerdictAcquired:
 					ran.Add(1)
 				case err != nil || d.Verdict != idempotent.VerdictDone:
-					x.Errorf("Execute: %s, %v", d.Verdict, err)
+					x.Errorf("Execute returned %s, %v", d.Verdict, err)
 				}
 				return
 			}
 		})
 		if ran.Load() != 1 {
-			x.Errorf("%d have run", ran.Load())
+			x.Errorf("%d of 16 concurrent calls have run, want 1", ran.Load())
 		}
 		x.wantEffects(1)
 	}},
-	{"parallel replays are never told that it runs", nil, func(x *execution) {
+	{"concurrent replays never get VerdictRunning", nil, func(x *execution) {
 		c := newClaim()
 		x.want(c, answer(201, "response"), idempotent.VerdictAcquired)
 		x.race(16, func(int) {
 			for range 20 {
 				d, err := x.Executor.Execute(x.Context(), rival(c), x.never)
 				if err != nil || d.Verdict != idempotent.VerdictDone {
-					x.Errorf("Execute: %s, %v", d.Verdict, err)
+					x.Errorf("Execute returned %s, %v", d.Verdict, err)
 				}
 			}
 		})
 		x.wantEffects(1)
 	}},
-	{"another owner is told that it runs, after a bounded wait", nil, func(x *execution) {
+	{"another owner gets VerdictRunning after a bounded wait", nil, func(x *execution) {
 		c := newClaim()
 		x.whileRunning(c, answer(201, "response"), func() {
 			d, err := x.executeBounded("Execute while another owner runs", rival(c))
 			if err != nil || d.Verdict != idempotent.VerdictRunning {
-				x.Errorf("Execute: %s, %v; want %s", d.Verdict, err, idempotent.VerdictRunning)
+				x.Errorf("Execute while another owner runs returned %s, %v; want %s", d.Verdict, err, idempotent.VerdictRunning)
 			}
 			x.wantEffects(0)
 		})
@@ -263,7 +264,7 @@ var executorCases = []executorCase{
 		x.wantEffects(1)
 	}},
 	{
-		"other keys are free while one runs", func(f ExecutorFixture) bool { return !f.OneWriter },
+		"other keys can run at the same time", func(f ExecutorFixture) bool { return !f.OneWriter },
 		func(x *execution) {
 			x.whileRunning(newClaim(), answer(201, "response"), func() {
 				x.want(newClaim(), answer(201, "response"), idempotent.VerdictAcquired)
@@ -272,12 +273,12 @@ var executorCases = []executorCase{
 			x.wantEffects(2)
 		},
 	},
-	{"what is not committed shows its fingerprint to nobody", nil, func(x *execution) {
+	{"an uncommitted fingerprint causes no mismatch", nil, func(x *execution) {
 		c := newClaim()
 		x.whileRunning(c, released, func() {
 			d, err := x.executeBounded("Execute while another owner runs", other(c))
 			if err != nil || d.Verdict != idempotent.VerdictRunning {
-				x.Errorf("Execute: %s, %v; want %s", d.Verdict, err, idempotent.VerdictRunning)
+				x.Errorf("Execute while another owner runs returned %s, %v; want %s", d.Verdict, err, idempotent.VerdictRunning)
 			}
 		})
 		x.want(other(c), answer(201, "response"), idempotent.VerdictAcquired)
@@ -305,7 +306,7 @@ var executorCases = []executorCase{
 			x.want(c, released, idempotent.VerdictDone)
 			x.want(other(c), released, idempotent.VerdictMismatch)
 			if n := x.Transactions() - before; n != 0 {
-				x.Errorf("three replays have begun %d transactions", n)
+				x.Errorf("three replays have begun %d transactions, want 0", n)
 			}
 		},
 	},
@@ -316,18 +317,18 @@ var executorCases = []executorCase{
 			release := x.Exhaust()
 			defer release()
 			if d, err := x.executeBounded("Execute without a connection", c); err == nil {
-				x.Errorf("Execute: %s, want an error", d.Verdict)
+				x.Errorf("Execute without a connection returned %s, want an error", d.Verdict)
 			}
 			release()
 			x.wantRunsAfresh(c)
 		},
 	},
-	{"a refusal after a failed statement is recorded, without effects", failsStatement, func(x *execution) {
+	{"a refusal after a failed statement is recorded without effects", failsStatement, func(x *execution) {
 		for _, o := range []idempotent.Completion{answer(400, "refused"), answer(409, "refused"), unkept(422)} {
 			c := newClaim()
 			d, err := x.Executor.Execute(x.Context(), c, x.failing(o))
 			if err != nil || d.Verdict != idempotent.VerdictAcquired {
-				x.Fatalf("Execute: %s, %v", d.Verdict, err)
+				x.Fatalf("Execute returned %s, %v; want %s", d.Verdict, err, idempotent.VerdictAcquired)
 			}
 			x.wantReplay(c, o)
 			x.wantEffects(0)
@@ -337,7 +338,7 @@ var executorCases = []executorCase{
 		for i, o := range []idempotent.Completion{answer(201, "created"), answer(303, ""), unkept(200)} {
 			c := newClaim()
 			if d, err := x.Executor.Execute(x.Context(), c, x.failing(o)); err == nil {
-				x.Errorf("Execute: %s, want an error", d.Verdict)
+				x.Errorf("Execute returned %s, want an error", d.Verdict)
 			}
 			x.wantEffects(i)
 			x.want(rival(c), answer(201, "response"), idempotent.VerdictAcquired)
@@ -347,12 +348,12 @@ var executorCases = []executorCase{
 		c := newClaim()
 		d, err := x.Executor.Execute(x.Context(), c, x.failing(released))
 		if err != nil || d.Verdict != idempotent.VerdictAcquired {
-			x.Errorf("Execute: %s, %v", d.Verdict, err)
+			x.Errorf("Execute returned %s, %v", d.Verdict, err)
 		}
 		x.wantRunsAfresh(c)
 	}},
 	{
-		"a failed statement from which the handler recovers does no harm",
+		"a run may recover from a failed statement with a savepoint",
 		func(f ExecutorFixture) bool { return f.FailAndRecover != nil },
 		func(x *execution) {
 			for i, o := range []idempotent.Completion{answer(201, "response"), answer(409, "refused")} {
@@ -360,12 +361,12 @@ var executorCases = []executorCase{
 				d, err := x.Executor.Execute(x.Context(), c, func(ctx context.Context, _ int) idempotent.Completion {
 					x.effect(ctx)
 					if err := x.FailAndRecover(ctx); err == nil {
-						x.Error("FailAndRecover: the statement has not failed")
+						x.Error("FailAndRecover returned no error")
 					}
 					return o
 				})
 				if err != nil || d.Verdict != idempotent.VerdictAcquired {
-					x.Fatalf("Execute: %s, %v", d.Verdict, err)
+					x.Fatalf("Execute returned %s, %v; want %s", d.Verdict, err, idempotent.VerdictAcquired)
 				}
 				x.wantEffects(i + 1)
 				x.wantReplay(c, o)
@@ -373,17 +374,17 @@ var executorCases = []executorCase{
 		},
 	},
 	{
-		"after a serialization failure of a statement the last run counts",
+		"after a serialization failure of a statement the last run is recorded",
 		func(f ExecutorFixture) bool { return f.ConflictStatement != nil },
 		func(x *execution) { x.wantLastRun(x.ConflictStatement) },
 	},
 	{
-		"after a serialization failure of the commit the last run counts",
+		"after a serialization failure of the commit the last run is recorded",
 		func(f ExecutorFixture) bool { return f.ConflictCommit != nil },
 		func(x *execution) { x.wantLastRun(x.ConflictCommit) },
 	},
 	{
-		"a commit that is refused leaves no trace", func(f ExecutorFixture) bool { return f.RefuseCommit != nil },
+		"a refused commit leaves no trace", func(f ExecutorFixture) bool { return f.RefuseCommit != nil },
 		func(x *execution) { x.wantFate(x.RefuseCommit, false) },
 	},
 	{
@@ -391,18 +392,18 @@ var executorCases = []executorCase{
 		func(x *execution) { x.wantFate(x.LoseReply, true) },
 	},
 	{
-		"a commit that is lost leaves no trace", func(f ExecutorFixture) bool { return f.LoseCommit != nil },
+		"a lost commit leaves no trace", func(f ExecutorFixture) bool { return f.LoseCommit != nil },
 		func(x *execution) { x.wantFate(x.LoseCommit, false) },
 	},
 	{
-		"a commit that is late is waited for", func(f ExecutorFixture) bool { return f.DelayCommit != nil },
+		"a late commit is awaited", func(f ExecutorFixture) bool { return f.DelayCommit != nil },
 		func(x *execution) { x.wantFate(x.DelayCommit, true) },
 	},
 }
 
 func failsStatement(f ExecutorFixture) bool { return f.FailStatement != nil }
 
-// execution is a fixture, and shorthands that fail the test on what they don't expect.
+// execution is a fixture with helpers that fail the test if the executor breaks a rule.
 type execution struct {
 	*testing.T
 	ExecutorFixture
@@ -410,36 +411,36 @@ type execution struct {
 
 func (x *execution) effect(ctx context.Context) {
 	if err := x.Effect(ctx); err != nil {
-		x.Errorf("Effect: %v", err)
+		x.Errorf("Effect returned the error %q", err)
 	}
 }
 
-// once has one effect, and ends with the completion.
+// once returns a run with one effect.
 func (x *execution) once(o idempotent.Completion) func(context.Context, int) idempotent.Completion {
 	return func(ctx context.Context, attempt int) idempotent.Completion {
 		if attempt != 1 {
-			x.Errorf("attempt %d, want 1", attempt)
+			x.Errorf("run was called with attempt %d, want 1", attempt)
 		}
 		x.effect(ctx)
 		for range 100 {
-			runtime.Gosched() // others come in the middle
+			runtime.Gosched() // so that others come in between
 		}
 		return o
 	}
 }
 
-// never is not to be called.
+// never is a run that must not be called.
 func (x *execution) never(context.Context, int) idempotent.Completion {
-	x.Error("the handler has run")
+	x.Error("Execute called run")
 	return released
 }
 
-// failing has an effect, and a statement that fails, and ends with the completion.
+// failing returns a run with an effect and a statement that fails.
 func (x *execution) failing(o idempotent.Completion) func(context.Context, int) idempotent.Completion {
 	return func(ctx context.Context, _ int) idempotent.Completion {
 		x.effect(ctx)
 		if err := x.FailStatement(ctx); err == nil {
-			x.Error("FailStatement: the statement has not failed")
+			x.Error("FailStatement returned no error")
 		}
 		return o
 	}
@@ -453,19 +454,19 @@ func (x *execution) want(c idempotent.Claim, o idempotent.Completion, v idempote
 	}
 	d, err := x.Executor.Execute(x.Context(), c, run)
 	if err != nil || d.Verdict != v {
-		x.Fatalf("Execute: %s, %v; want %s", d.Verdict, err, v)
+		x.Fatalf("Execute returned %s, %v; want %s", d.Verdict, err, v)
 	}
 	if v == idempotent.VerdictAcquired && d.Attempt != 1 || v != idempotent.VerdictAcquired && d.Attempt != 0 {
-		x.Errorf("Execute: %s with attempt %d", v, d.Attempt)
+		x.Errorf("Execute returned %s with Attempt %d", v, d.Attempt)
 	}
 	return d
 }
 
-// wantReplay asks as another call would, and expects what the completion has left.
+// wantReplay makes a duplicate call, and expects the result of a completion.
 func (x *execution) wantReplay(c idempotent.Claim, o idempotent.Completion) {
 	x.Helper()
 	if d := x.want(rival(c), released, verdicts[o.State]); !bytes.Equal(d.Response, o.Response) {
-		x.Fatalf("Execute: the response is %q, want %q", short(d.Response), short(o.Response))
+		x.Fatalf("Execute returned the response %q, want %q", short(d.Response), short(o.Response))
 	}
 }
 
@@ -476,7 +477,7 @@ func (x *execution) wantEffects(n int) {
 	}
 }
 
-// wantRunsAfresh expects that nothing is left of a first call, and runs once more.
+// wantRunsAfresh expects no record and no effect of a first call.
 func (x *execution) wantRunsAfresh(c idempotent.Claim) {
 	x.Helper()
 	x.wantEffects(0)
@@ -484,7 +485,7 @@ func (x *execution) wantRunsAfresh(c idempotent.Claim) {
 	x.wantEffects(1)
 }
 
-// wantWhole expects that a call has done everything, or nothing if it has returned an error.
+// wantWhole expects the record and the effect of a call, or neither if it returned an error.
 func (x *execution) wantWhole(c idempotent.Claim, o idempotent.Completion, err error) {
 	x.Helper()
 	if err != nil {
@@ -495,7 +496,7 @@ func (x *execution) wantWhole(c idempotent.Claim, o idempotent.Completion, err e
 	x.wantReplay(c, o)
 }
 
-// wantFate runs under a commit that goes wrong. If it takes effect all the same, an error is wrong.
+// wantFate makes a call whose commit goes wrong. If the commit takes effect, an error is wrong.
 func (x *execution) wantFate(prepare func(), takesEffect bool) {
 	x.Helper()
 	prepare()
@@ -510,15 +511,15 @@ func (x *execution) wantFate(prepare func(), takesEffect bool) {
 	})
 	switch {
 	case err != nil && takesEffect:
-		x.Fatalf("Execute: %v, and the commit has taken effect", err)
+		x.Fatalf("Execute returned the error %q, but the commit took effect", err)
 	case err == nil && d.Verdict != idempotent.VerdictAcquired:
-		x.Errorf("Execute: %s", d.Verdict)
+		x.Errorf("Execute returned %s, want %s", d.Verdict, idempotent.VerdictAcquired)
 	}
 	x.wantWhole(c, last, err)
 }
 
-// wantLastRun runs under a conflict, with a handler that notices an error of its statement and one
-// that does not.
+// wantLastRun makes calls that meet a conflict, with a handler that checks the error of its
+// statement and with one that does not.
 func (x *execution) wantLastRun(conflict func()) {
 	x.Helper()
 	effects := 0
@@ -540,7 +541,7 @@ func (x *execution) wantLastRun(conflict func()) {
 			x.wantEffects(effects)
 			x.want(other(c), answer(201, "afresh"), idempotent.VerdictAcquired)
 		case d.Verdict != idempotent.VerdictAcquired:
-			x.Errorf("Execute: %s", d.Verdict)
+			x.Errorf("Execute returned %s, want %s", d.Verdict, idempotent.VerdictAcquired)
 		default:
 			x.wantReplay(c, last)
 		}
@@ -549,7 +550,7 @@ func (x *execution) wantLastRun(conflict func()) {
 	}
 }
 
-// executeBounded is an Execute that must return, and not run.
+// executeBounded makes a call that must return in time, and not run.
 func (x *execution) executeBounded(what string, c idempotent.Claim) (idempotent.Decision, error) {
 	x.Helper()
 	r := bounded(x.T, what, x.Patience, func() (r executeResult) {
@@ -560,7 +561,7 @@ func (x *execution) executeBounded(what string, c idempotent.Claim) (idempotent.
 		return r
 	})
 	if r.ran {
-		x.Error("the handler has run")
+		x.Error("Execute called run")
 	}
 	return r.d, r.err
 }
@@ -571,12 +572,12 @@ type executeResult struct {
 	ran bool
 }
 
-// whileRunning calls f while the claim's owner runs. The run ends with the completion.
+// whileRunning calls f while the owner of c runs. The run ends with o.
 func (x *execution) whileRunning(c idempotent.Claim, o idempotent.Completion, f func()) {
 	x.Helper()
 	begun, end, ended := make(chan error, 8), make(chan struct{}), make(chan executeResult, 1)
 	finish := sync.OnceFunc(func() { close(end) })
-	defer finish() // also if f ends the test
+	defer finish() // f may end the test
 	go func() {
 		var r executeResult
 		r.d, r.err = x.Executor.Execute(x.Context(), c, func(ctx context.Context, _ int) idempotent.Completion {
@@ -587,17 +588,17 @@ func (x *execution) whileRunning(c idempotent.Claim, o idempotent.Completion, f 
 		ended <- r
 	}()
 	if err := bounded(x.T, "the first run", x.Patience, func() error { return <-begun }); err != nil {
-		x.Errorf("Effect: %v", err)
+		x.Errorf("Effect returned the error %q", err)
 	}
 	f()
 	finish()
 	r := bounded(x.T, "the end of the first run", x.Patience, func() executeResult { return <-ended })
 	if r.err != nil || r.d.Verdict != idempotent.VerdictAcquired {
-		x.Errorf("Execute: %s, %v", r.d.Verdict, r.err)
+		x.Errorf("Execute returned %s, %v; want %s", r.d.Verdict, r.err, idempotent.VerdictAcquired)
 	}
 }
 
-// race calls f n times at the same time.
+// race calls f n times concurrently.
 func (x *execution) race(n int, f func(i int)) {
 	var wg sync.WaitGroup
 	start := make(chan struct{})

@@ -10,7 +10,7 @@ import (
 	"github.com/seawall-go/seawall/internal/idemtest"
 )
 
-func TestTxStoreKeepsTheRulesOfStores(t *testing.T) {
+func TestTxStoreConformsAsAStore(t *testing.T) {
 	t.Parallel()
 	idempotenttest.Run(t, func(*testing.T) (idempotent.Store, func(time.Duration)) {
 		clock := new(idemtest.Clock)
@@ -18,7 +18,7 @@ func TestTxStoreKeepsTheRulesOfStores(t *testing.T) {
 	})
 }
 
-func TestTxStoreKeepsTheRulesOfExecutors(t *testing.T) {
+func TestTxStoreConformsAsAnExecutor(t *testing.T) {
 	t.Parallel()
 	idempotenttest.RunExecutor(t, func(*testing.T) idempotenttest.ExecutorFixture {
 		db, clock := idemtest.NewDatabase(16), new(idemtest.Clock)
@@ -26,7 +26,7 @@ func TestTxStoreKeepsTheRulesOfExecutors(t *testing.T) {
 	})
 }
 
-func TestAnExecutorNeedsNoneOfTheOptionalFunctions(t *testing.T) {
+func TestExecutorConformsWithoutOptionalFunctions(t *testing.T) {
 	t.Parallel()
 	idempotenttest.RunExecutor(t, func(*testing.T) idempotenttest.ExecutorFixture {
 		db, clock := idemtest.NewDatabase(16), new(idemtest.Clock)

@@ -13,12 +13,12 @@ import (
 	"github.com/seawall-go/seawall/internal/idemtest"
 )
 
-// envFault names the fault that a test process has. A suite that fails fails its test, so each
-// fault has a process.
+// envFault names the fault of a test process. A suite that fails makes its test fail, so each
+// fault is tested in its own process.
 const envFault = "IDEMPOTENTTEST_FAULT"
 
-// TestStoreOfTheEnvironment is what TestTheSuiteFindsEachFault runs.
-func TestStoreOfTheEnvironment(t *testing.T) {
+// TestStoreWithFault is run by TestSuiteFindsEachFault.
+func TestStoreWithFault(t *testing.T) {
 	t.Parallel()
 	for _, fault := range idemtest.Faults() {
 		if fault.Name == os.Getenv(envFault) {
@@ -32,35 +32,35 @@ func TestStoreOfTheEnvironment(t *testing.T) {
 	}
 }
 
-func TestTheSuiteFindsEachFault(t *testing.T) {
+func TestSuiteFindsEachFault(t *testing.T) {
 	t.Parallel()
 	for _, fault := range idemtest.Faults() {
 		t.Run(fault.Name, func(t *testing.T) {
 			t.Parallel()
-			mustFail(t, "TestStoreOfTheEnvironment", fault.Case, fault.Name)
+			mustFail(t, "TestStoreWithFault", fault.Case, fault.Name)
 		})
 	}
 }
 
-// TestFullStoreOfTheEnvironment is what TestTheSuiteFindsEachFaultOfFullStores runs.
-func TestFullStoreOfTheEnvironment(t *testing.T) {
+// TestFullStoreWithFault is run by TestSuiteFindsEachFaultOfFullStores.
+func TestFullStoreWithFault(t *testing.T) {
 	t.Parallel()
 	if fault := os.Getenv(envFault); idemtest.BoundedFaults()[fault] != "" {
 		runFull(t, fault)
 	}
 }
 
-func TestTheSuiteFindsEachFaultOfFullStores(t *testing.T) {
+func TestSuiteFindsEachFaultOfFullStores(t *testing.T) {
 	t.Parallel()
 	for fault, name := range idemtest.BoundedFaults() {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			mustFail(t, "TestFullStoreOfTheEnvironment", name, fault)
+			mustFail(t, "TestFullStoreWithFault", name, fault)
 		})
 	}
 }
 
-// runFull runs the suite on a store with room for 12 records and 4 KiB of responses.
+// runFull runs the suite with a store that has room for 12 records and 4 KiB of responses.
 func runFull(t *testing.T, fault string) {
 	t.Helper()
 	idempotenttest.RunFull(t, func(*testing.T) (idempotent.Store, func(time.Duration)) {
@@ -71,8 +71,8 @@ func runFull(t *testing.T, fault string) {
 	})
 }
 
-// TestExecutorOfTheEnvironment is what TestTheSuiteFindsEachFaultOfExecutors runs.
-func TestExecutorOfTheEnvironment(t *testing.T) {
+// TestExecutorWithFault is run by TestSuiteFindsEachFaultOfExecutors.
+func TestExecutorWithFault(t *testing.T) {
 	t.Parallel()
 	for _, fault := range idemtest.ExecutorFaults() {
 		if fault.Name == os.Getenv(envFault) {
@@ -86,17 +86,17 @@ func TestExecutorOfTheEnvironment(t *testing.T) {
 	}
 }
 
-func TestTheSuiteFindsEachFaultOfExecutors(t *testing.T) {
+func TestSuiteFindsEachFaultOfExecutors(t *testing.T) {
 	t.Parallel()
 	for _, fault := range idemtest.ExecutorFaults() {
 		t.Run(fault.Name, func(t *testing.T) {
 			t.Parallel()
-			mustFail(t, "TestExecutorOfTheEnvironment", fault.Case, fault.Name)
+			mustFail(t, "TestExecutorWithFault", fault.Case, fault.Name)
 		})
 	}
 }
 
-// mustFail runs one case of a suite in a process that has a fault.
+// mustFail runs one case of a suite in a process with a fault.
 func mustFail(t *testing.T, test, name, fault string) {
 	t.Helper()
 	name = strings.ReplaceAll(name, " ", "_")
@@ -104,6 +104,6 @@ func mustFail(t *testing.T, test, name, fault string) {
 	cmd.Env = append(os.Environ(), envFault+"="+fault)
 	out, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "--- FAIL: "+test+"/"+name) {
-		t.Errorf("not found by %q: %v\n%s", name, err, out)
+		t.Errorf("the case %q does not find it: %v\n%s", name, err, out)
 	}
 }

@@ -9,12 +9,12 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// most is the number of records that a store for RunFull may have room for.
+// most is the largest number of records that a store for RunFull may have room for.
 const most = 1000
 
-// RunFull checks what a store does that is full, for stores whose room has a bound. newStore is
-// as in [Run]. The store has room for at least 4 records, and for at most 1,000 that have a
-// response of 1 KiB. The suite fills it with records of one scope.
+// RunFull checks a store whose room has a bound, when it is full. newStore is as in [Run]. The
+// store must have room for at least 4 records, and for at most 1,000 with a response of 1 KiB
+// each. The suite fills it with records of one scope.
 func RunFull(t *testing.T, newStore func(t *testing.T) (s idempotent.Store, advance func(time.Duration))) {
 	t.Helper()
 	for _, c := range fullCases {
@@ -38,7 +38,7 @@ var fullCases = []testCase{
 			f.want(rival(c), []idempotent.Verdict{idempotent.VerdictUnknown, idempotent.VerdictRunning}[i%2])
 		}
 	}},
-	{"a claim that is refused leaves nothing", func(f *fixture) {
+	{"a refused claim leaves no record", func(f *fixture) {
 		claims := f.fill(func(int, idempotent.Claim) {})
 		refused := newClaim()
 		for range 3 {
@@ -49,7 +49,7 @@ var fullCases = []testCase{
 		f.wantAcquired(other(refused), 1)
 		f.full("Acquire", f.tryAcquire(newClaim()))
 	}},
-	{"the records that are there work on", func(f *fixture) {
+	{"existing records still work", func(f *fixture) {
 		claims := f.fill(func(int, idempotent.Claim) {})
 		c := claims[0]
 		f.wantAcquired(c, 1)
@@ -63,7 +63,7 @@ var fullCases = []testCase{
 		f.advance(lease + slack)
 		f.want(rival(c), idempotent.VerdictUnknown)
 	}},
-	{"a completion without its own response is never refused", func(f *fixture) {
+	{"only the response of StateDone is refused", func(f *fixture) {
 		claims := f.fill(func(i int, c idempotent.Claim) {
 			f.ok("BeginEffect", f.beginEffect(c))
 			if i%2 == 0 {
@@ -81,14 +81,14 @@ var fullCases = []testCase{
 			}
 		}
 	}},
-	{"a response without room leaves the record running", func(f *fixture) {
+	{"a refused response leaves the record running", func(f *fixture) {
 		claims := f.fill(func(int, idempotent.Claim) {})
 		for _, c := range claims {
 			f.finishLarge(c)
 		}
 		f.wantFinished(claims)
 	}},
-	{"the newest record is there, and what is over makes room", func(f *fixture) {
+	{"the newest record is kept, and expired records make room", func(f *fixture) {
 		claims := f.fill(func(_ int, c idempotent.Claim) { f.finishLarge(c) })
 		f.wantFinished(claims[len(claims)-1:])
 		f.advance(keep + slack)
@@ -96,7 +96,7 @@ var fullCases = []testCase{
 			f.wantAcquired(rival(c), 1)
 		}
 	}},
-	{"what is over makes room for other records, without a Sweep", func(f *fixture) {
+	{"expired records make room without a Sweep", func(f *fixture) {
 		over := func() { f.advance(keep + slack) }
 		begin := func(_ int, c idempotent.Claim) { f.ok("BeginEffect", f.beginEffect(c)) }
 		before := len(f.fill(func(int, idempotent.Claim) {}))
@@ -114,19 +114,19 @@ var fullCases = []testCase{
 				if i == 0 {
 					refused[round] = f.finish(c, large)
 				}
-				f.finishLarge(c) // it changes nothing if the record is finished
+				f.finishLarge(c) // which changes nothing if the record is finished
 			})
 			over()
 		}
 		if refused[0] == nil && refused[1] != nil {
-			f.Errorf("Finish: %v; what is over takes the room of the response", refused[1])
+			f.Errorf("Finish returned %v: expired records take the room of the response", refused[1])
 		}
-		// A store that is divided by the ID may be full a little earlier, or later.
+		// A store that is divided by the ID may be full a little earlier or later.
 		if now := len(f.fill(func(int, idempotent.Claim) {})); now < before/2 {
-			f.Errorf("there is room for %d records, there was for %d", now, before)
+			f.Errorf("there is room for %d records, want about %d as before", now, before)
 		}
 	}},
-	{"a resolution without room changes nothing", func(f *fixture) {
+	{"a refused resolution changes nothing", func(f *fixture) {
 		r, ok := f.store.(idempotent.Resolver)
 		if !ok {
 			return
@@ -153,7 +153,7 @@ var fullCases = []testCase{
 			f.full("Resolve", err)
 			f.want(rival(c), idempotent.VerdictUnknown)
 			if i%3 == 2 {
-				f.ok("BeginEffect", f.beginEffect(c)) // it is still the owner's
+				f.ok("BeginEffect", f.beginEffect(c)) // the record still has its owner
 			}
 			o := []idempotent.Completion{unkept(201), released}[i%2]
 			f.ok("Resolve", r.Resolve(f.Context(), c.ID, o))
@@ -166,7 +166,7 @@ var fullCases = []testCase{
 
 var large = answer(201, string(bytes.Repeat([]byte("a"), 1024)))
 
-// finishLarge finishes with a large response, or without it if there is no room.
+// finishLarge finishes with a large response, or without it if the store refuses it.
 func (f *fixture) finishLarge(c idempotent.Claim) {
 	f.Helper()
 	err := f.finish(c, large)
@@ -179,7 +179,7 @@ func (f *fixture) finishLarge(c idempotent.Claim) {
 	f.wantCompletion(c, unkept(201))
 }
 
-// fill acquires records until the store is full, or has 1,000, and does something with each.
+// fill acquires records until the store is full or has 1,000. It calls then for each.
 func (f *fixture) fill(then func(i int, c idempotent.Claim)) (claims []idempotent.Claim) {
 	f.Helper()
 	for len(claims) < most {
@@ -192,7 +192,7 @@ func (f *fixture) fill(then func(i int, c idempotent.Claim)) (claims []idempoten
 		claims = append(claims, c)
 	}
 	if len(claims) < 4 {
-		f.Fatalf("there is room for %d records", len(claims))
+		f.Fatalf("the store has room for %d records, want at least 4", len(claims))
 	}
 	return claims
 }
@@ -201,32 +201,32 @@ func (f *fixture) tryAcquire(c idempotent.Claim) error {
 	f.Helper()
 	d, err := f.store.Acquire(f.Context(), c)
 	if err == nil && d.Verdict != idempotent.VerdictAcquired {
-		f.Fatalf("Acquire: %s", d.Verdict)
+		f.Fatalf("Acquire of a new record returned %s", d.Verdict)
 	}
 	return err
 }
 
-// full expects ErrFull, which ErrQuota matches too.
+// full expects ErrFull. ErrQuota matches it, too.
 func (f *fixture) full(op string, err error) {
 	f.Helper()
 	if !errors.Is(err, idempotent.ErrFull) {
-		f.Fatalf("%s: %v, want ErrFull or ErrQuota", op, err)
+		f.Fatalf("%s returned %v, want ErrFull or ErrQuota", op, err)
 	}
 }
 
-// wantFinished expects that records are finished, with the large response or without it: a store
-// may have dropped it to make room.
+// wantFinished expects finished records. The store may have dropped their large responses to make
+// room.
 func (f *fixture) wantFinished(claims []idempotent.Claim) {
 	f.Helper()
 	for _, c := range claims {
 		switch d := f.acquire(rival(c)); d.Verdict {
 		case idempotent.VerdictDone:
 			if !bytes.Equal(d.Response, large.Response) {
-				f.Fatalf("Acquire: the response is %q, want %q", short(d.Response), short(large.Response))
+				f.Fatalf("Acquire returned the response %q, want %q", short(d.Response), short(large.Response))
 			}
 		case idempotent.VerdictNotKept:
 		default:
-			f.Fatalf("Acquire: %s", d.Verdict)
+			f.Fatalf("Acquire of a finished record returned %s", d.Verdict)
 		}
 	}
 }

@@ -1,22 +1,28 @@
-// Package idempotenttest checks implementations of idempotent.Store and idempotent.Executor. It
-// needs nothing but the standard library.
+// Package idempotenttest is a test suite for implementations of idempotent.Store and
+// idempotent.Executor. It depends only on the standard library.
+//
+// Each case is a subtest whose name says what must hold. docs/STORE_GUIDE.md has the rules, and
+// the mistakes that the cases find.
 package idempotenttest
 
 import (
 	"bytes"
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// Run checks a store against the rules of [idempotent.Store], and what else it is of
+// Run checks a store against the rules of [idempotent.Store], and against those of
 // [idempotent.LocalStore], [idempotent.Waiter], [idempotent.Sweeper], [idempotent.Resolver] and
-// [idempotent.UnknownLister]. newStore returns an empty store, and a function that moves the
-// store's own clock forward, by hours. It is called once for each case, with that case's t, on
-// which it may register a cleanup, and once to see what it returns.
+// [idempotent.UnknownLister] if it implements them.
+//
+// newStore returns an empty store, and a function that advances the store's clock. Run calls it
+// once with t, to see what the store implements, and once in each case with the t of the case, on
+// which it may register a cleanup.
 //
 //	func TestStore(t *testing.T) {
 //		idempotenttest.Run(t, func(t *testing.T) (idempotent.Store, func(time.Duration)) {
@@ -25,11 +31,10 @@ import (
 //		})
 //	}
 //
-// The cases run in parallel, each with a store that has its own records: stores that share a
-// database need a table or a prefix each, since one that sweeps by its own clock would remove
-// what is the others'. The store's clock may also move by itself, as long as a case takes less
-// than 10 seconds of it. A store has room for 1,000 records, and for a response of a little over
-// 1 MiB. Run the suite with the race detector.
+// The cases run in parallel. Each store needs its own records, such as its own table or prefix:
+// otherwise a Sweep of one case removes records of another. The clock may also run by itself, as
+// long as a case takes less than 10 seconds. A store must have room for 1,000 records, and for a
+// response of a little over 1 MiB. Run the suite with the race detector.
 func Run(t *testing.T, newStore func(t *testing.T) (s idempotent.Store, advance func(time.Duration))) {
 	t.Helper()
 	groups := [][]testCase{ownership, fingerprints, responses, effects, retention, concurrency}
@@ -68,20 +73,34 @@ type testCase struct {
 const (
 	lease = time.Minute
 	keep  = time.Hour
-	slack = 10 * time.Second // before and after an end, for clocks that also move by themselves
+	slack = 10 * time.Second // before and after an end, for clocks that run by themselves
 )
 
-// patience is how long something that must happen may take on the machine's clock.
+// patience bounds, in real time, how long something may take that must happen.
 const patience = 10 * time.Second
 
-// fixture is a store, and shorthands that fail the test on what they don't expect.
+// fixture is a store with helpers that fail the test if the store breaks a rule.
 type fixture struct {
 	*testing.T
 	store   idempotent.Store
 	advance func(time.Duration)
+	first   sync.Map // the first claim of each ID, for messages
 }
 
-// newClaim returns a claim for an ID that no other test uses.
+// who describes the caller of a claim.
+func (f *fixture) who(c idempotent.Claim) string {
+	v, _ := f.first.Load(c.ID)
+	switch first, _ := v.(idempotent.Claim); {
+	case c.Fingerprint != first.Fingerprint:
+		return "a caller with another fingerprint"
+	case c.Token != first.Token:
+		return "a caller with another token"
+	default:
+		return "the first caller"
+	}
+}
+
+// newClaim returns a claim with a new ID.
 func newClaim() idempotent.Claim {
 	key := idempotent.NewToken()
 	return idempotent.Claim{
@@ -94,13 +113,13 @@ func newClaim() idempotent.Claim {
 	}
 }
 
-// rival is another call with the same key and the same request.
+// rival returns the claim of a duplicate: another token.
 func rival(c idempotent.Claim) idempotent.Claim {
 	c.Token = idempotent.NewToken()
 	return c
 }
 
-// other is a call with the same key and a different request.
+// other returns the claim of another request with the same key: another token and fingerprint.
 func other(c idempotent.Claim) idempotent.Claim {
 	c = rival(c)
 	c.Fingerprint[31]++
@@ -117,12 +136,12 @@ var (
 	released = idempotent.Completion{State: idempotent.StateAbsent}
 )
 
-// completions are one of each kind.
+// completions returns one completion of each state.
 func completions() []idempotent.Completion {
 	return []idempotent.Completion{done("response"), notKept, unknown, released}
 }
 
-// kept are those that leave a record, if an effect was begun.
+// kept returns the completions that leave a record after BeginEffect.
 func kept() []idempotent.Completion { return completions()[:3] }
 
 var verdicts = map[idempotent.State]idempotent.Verdict{
@@ -131,34 +150,36 @@ var verdicts = map[idempotent.State]idempotent.Verdict{
 	idempotent.StateUnknown: idempotent.VerdictUnknown,
 }
 
-// acquire asks, and checks what must hold of every decision.
+// acquire makes a claim, and checks the rules for every decision.
 func (f *fixture) acquire(c idempotent.Claim) idempotent.Decision {
 	f.Helper()
+	f.first.LoadOrStore(c.ID, c)
 	d, err := f.store.Acquire(f.Context(), c)
 	if err != nil {
-		f.Fatalf("Acquire: %v", err)
+		f.Fatalf("Acquire by %s returned the error %q", f.who(c), err)
 	}
 	finished := d.Verdict == idempotent.VerdictDone || d.Verdict == idempotent.VerdictNotKept
 	switch {
 	case d.Verdict != idempotent.VerdictAcquired && d.Attempt != 0:
-		f.Errorf("Acquire: %s with attempt %d, want 0", d.Verdict, d.Attempt)
+		f.Errorf("Acquire returned %s with Attempt %d, want 0", d.Verdict, d.Attempt)
 	case !finished && d.Response != nil:
-		f.Errorf("Acquire: %s with a response", d.Verdict)
+		f.Errorf("Acquire returned %s with a response", d.Verdict)
 	case d.Verdict == idempotent.VerdictMismatch && d.LeaseLeft != 0:
-		f.Errorf("Acquire: %s tells what is left of the lease", d.Verdict)
+		f.Errorf("Acquire returned %s with LeaseLeft %s, want 0", d.Verdict, d.LeaseLeft)
 	}
 	return d
 }
 
-// wantAcquired asks, and expects to own the record.
+// wantAcquired makes a claim that must acquire the record.
 func (f *fixture) wantAcquired(c idempotent.Claim, attempt int) {
 	f.Helper()
 	if d := f.acquire(c); d.Verdict != idempotent.VerdictAcquired || d.Attempt != attempt {
-		f.Fatalf("Acquire: %s, attempt %d; want %s, attempt %d", d.Verdict, d.Attempt, idempotent.VerdictAcquired, attempt)
+		f.Fatalf("Acquire by %s returned the verdict %s, attempt %d; want %s, attempt %d",
+			f.who(c), d.Verdict, d.Attempt, idempotent.VerdictAcquired, attempt)
 	}
 }
 
-// begin returns a claim that is acquired, and whose effect has begun.
+// begin returns the claim of a new record after BeginEffect.
 func (f *fixture) begin() idempotent.Claim {
 	f.Helper()
 	c := newClaim()
@@ -167,17 +188,17 @@ func (f *fixture) begin() idempotent.Claim {
 	return c
 }
 
-// want asks, and expects a verdict.
+// want makes a claim that must have a verdict.
 func (f *fixture) want(c idempotent.Claim, v idempotent.Verdict) idempotent.Decision {
 	f.Helper()
 	d := f.acquire(c)
 	if d.Verdict != v {
-		f.Fatalf("Acquire: %s, want %s", d.Verdict, v)
+		f.Fatalf("Acquire by %s returned the verdict %s, want %s", f.who(c), d.Verdict, v)
 	}
 	return d
 }
 
-// wantCompletion asks as another call would, and expects what the completion has left.
+// wantCompletion makes the claim of a duplicate, and expects the result of a completion.
 func (f *fixture) wantCompletion(c idempotent.Claim, o idempotent.Completion) {
 	f.Helper()
 	if o.State == idempotent.StateAbsent {
@@ -185,11 +206,11 @@ func (f *fixture) wantCompletion(c idempotent.Claim, o idempotent.Completion) {
 		return
 	}
 	if d := f.want(rival(c), verdicts[o.State]); !bytes.Equal(d.Response, o.Response) {
-		f.Fatalf("Acquire: the response is %q, want %q", short(d.Response), short(o.Response))
+		f.Fatalf("Acquire returned the response %q, want %q", short(d.Response), short(o.Response))
 	}
 }
 
-// short is fit for a message.
+// short returns the beginning of b, for messages.
 func short(b []byte) []byte { return b[:min(len(b), 40)] }
 
 func (f *fixture) renew(c idempotent.Claim) error {
@@ -207,18 +228,18 @@ func (f *fixture) finish(c idempotent.Claim, o idempotent.Completion) error {
 func (f *fixture) ok(op string, err error) {
 	f.Helper()
 	if err != nil {
-		f.Fatalf("%s: %v", op, err)
+		f.Fatalf("%s returned the error %q", op, err)
 	}
 }
 
 func (f *fixture) lost(op string, err error) {
 	f.Helper()
 	if !errors.Is(err, idempotent.ErrLost) {
-		f.Fatalf("%s: %v, want ErrLost", op, err)
+		f.Fatalf("%s returned %v, want ErrLost", op, err)
 	}
 }
 
-// wantLost expects that every change by the owner of c is refused.
+// wantLost expects ErrLost for every change by the owner of c.
 func (f *fixture) wantLost(c idempotent.Claim) {
 	f.Helper()
 	f.lost("Renew", f.renew(c))
@@ -228,8 +249,8 @@ func (f *fixture) wantLost(c idempotent.Claim) {
 	}
 }
 
-// bounded returns what f returns, and fails the test if that takes longer than patience. f may
-// still run after the end of the test then, and must not use it.
+// bounded returns the result of f. It fails the test if that takes longer than patience: f may
+// then run after the end of the test, so it must not use t.
 func bounded[T any](t *testing.T, what string, patience time.Duration, f func() T) T {
 	t.Helper()
 	returned := make(chan T, 1)
@@ -240,7 +261,7 @@ func bounded[T any](t *testing.T, what string, patience time.Duration, f func() 
 	case v := <-returned:
 		return v
 	case <-ctx.Done():
-		t.Fatalf("%s has not returned after %s", what, patience)
+		t.Fatalf("%s did not return within %s", what, patience)
 		panic("unreachable")
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { leakcheck.Main(m) }
 
-func TestReferenceStoreKeepsTheRules(t *testing.T) {
+func TestReferenceStoreConforms(t *testing.T) {
 	t.Parallel()
 	idempotenttest.Run(t, func(*testing.T) (idempotent.Store, func(time.Duration)) {
 		clock := new(idemtest.Clock)
@@ -20,7 +20,7 @@ func TestReferenceStoreKeepsTheRules(t *testing.T) {
 	})
 }
 
-func TestBoundedStoreKeepsTheRules(t *testing.T) {
+func TestBoundedStoreConforms(t *testing.T) {
 	t.Parallel()
 	runFull(t, "")
 }

@@ -6,9 +6,9 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// effects: past the point of no return nobody takes over.
+// effects: after BeginEffect no one takes over.
 var effects = []testCase{
-	{"a record whose effect was begun still runs", func(f *fixture) {
+	{"a record is running after BeginEffect", func(f *fixture) {
 		c := f.begin()
 		f.want(rival(c), idempotent.VerdictRunning)
 		f.wantAcquired(c, 1)
@@ -24,7 +24,7 @@ var effects = []testCase{
 		f.advance(2 * slack)
 		f.want(rival(c), idempotent.VerdictUnknown)
 	}},
-	{"it is unknown once the lease is over", func(f *fixture) {
+	{"after BeginEffect a record is unknown once its lease is over", func(f *fixture) {
 		c := f.begin()
 		f.advance(lease + slack)
 		for range 3 {
@@ -32,7 +32,7 @@ var effects = []testCase{
 			f.advance(lease)
 		}
 	}},
-	{"the owner can still finish what is unknown", func(f *fixture) {
+	{"the owner can finish an unknown record", func(f *fixture) {
 		for _, o := range completions() {
 			c := f.begin()
 			f.advance(lease + slack)
@@ -41,17 +41,17 @@ var effects = []testCase{
 			f.wantCompletion(c, o)
 		}
 	}},
-	{"the owner can renew what is unknown", func(f *fixture) {
+	{"the owner can renew an unknown record", func(f *fixture) {
 		c := f.begin()
 		f.advance(lease + slack)
 		f.want(rival(c), idempotent.VerdictUnknown)
 		f.ok("Renew", f.renew(c))
 		f.want(rival(c), idempotent.VerdictRunning)
 	}},
-	{"a mismatch does not settle what is unknown", func(f *fixture) {
+	{"a mismatch does not end an unknown record", func(f *fixture) {
 		f.wantOwnerGoesOn(func(c idempotent.Claim) { f.want(other(c), idempotent.VerdictMismatch) })
 	}},
-	{"the owner's repeated Acquire finds it", func(f *fixture) {
+	{"the owner can acquire an unknown record again", func(f *fixture) {
 		c := f.begin()
 		f.advance(lease + slack)
 		f.wantAcquired(c, 1)
@@ -59,14 +59,14 @@ var effects = []testCase{
 		f.advance(lease + slack)
 		f.want(rival(c), idempotent.VerdictUnknown)
 	}},
-	{"a late owner whom nobody replaced can begin an effect", func(f *fixture) {
+	{"an owner who was not replaced can begin an effect after the lease", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
 		f.advance(lease + slack)
 		f.ok("BeginEffect", f.beginEffect(c))
 		f.want(rival(c), idempotent.VerdictUnknown)
 	}},
-	{"unknown without an effect is absent", func(f *fixture) {
+	{"StateUnknown without an effect removes the record", func(f *fixture) {
 		for _, after := range []time.Duration{0, lease + slack} {
 			c := newClaim()
 			f.wantAcquired(c, 1)
@@ -78,7 +78,7 @@ var effects = []testCase{
 			f.wantAcquired(other(c), 1)
 		}
 	}},
-	{"unknown after a takeover without an effect is absent", func(f *fixture) {
+	{"StateUnknown without an effect removes a record that was taken over", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
 		f.advance(lease + slack)
@@ -87,7 +87,7 @@ var effects = []testCase{
 		f.ok("Finish", f.finish(next, unknown))
 		f.wantAcquired(rival(c), 1)
 	}},
-	{"an owner who knows that nothing was done can release", func(f *fixture) {
+	{"a record can be released after BeginEffect", func(f *fixture) {
 		c := f.begin()
 		f.ok("Finish", f.finish(c, released))
 		f.wantAcquired(rival(c), 1)
@@ -99,7 +99,7 @@ var effects = []testCase{
 		f.advance(lease + slack)
 		f.wantAcquired(rival(c), 2)
 	}},
-	{"a finished record can be neither renewed nor begun", func(f *fixture) {
+	{"a finished record can neither be renewed nor begin an effect", func(f *fixture) {
 		for _, o := range completions() {
 			c := f.begin()
 			f.ok("Finish", f.finish(c, o))
@@ -110,8 +110,8 @@ var effects = []testCase{
 	}},
 }
 
-// wantOwnerGoesOn expects that the owner of an unknown record can renew and finish it after others
-// have looked at it.
+// wantOwnerGoesOn expects that the owner of an unknown record can still renew and finish it after
+// look.
 func (f *fixture) wantOwnerGoesOn(look func(c idempotent.Claim)) {
 	f.Helper()
 	for _, o := range completions() {
@@ -129,7 +129,7 @@ func (f *fixture) wantOwnerGoesOn(look func(c idempotent.Claim)) {
 	}
 }
 
-// retention: the two clocks (rules 4 and 5).
+// retention: a record lives for its retention, and no shorter than its lease.
 var retention = []testCase{
 	{"a finished record is kept for its retention", func(f *fixture) {
 		for _, o := range kept() {
@@ -144,7 +144,7 @@ var retention = []testCase{
 			f.wantAcquired(other(c), 1)
 		}
 	}},
-	{"the completion's retention counts", func(f *fixture) {
+	{"the retention of the completion applies", func(f *fixture) {
 		for _, d := range []time.Duration{48 * time.Hour, 2 * slack} {
 			for _, o := range kept() {
 				c := f.begin()
@@ -157,7 +157,7 @@ var retention = []testCase{
 			}
 		}
 	}},
-	{"a repeated Finish does not prolong", func(f *fixture) {
+	{"a repeated Finish does not extend the retention", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
 		f.ok("Finish", f.finish(c, done("response")))
@@ -166,7 +166,7 @@ var retention = []testCase{
 		f.advance(2 * slack)
 		f.wantAcquired(rival(c), 1)
 	}},
-	{"a replay does not prolong", func(f *fixture) {
+	{"a replay does not extend the retention", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
 		f.ok("Finish", f.finish(c, done("response")))
@@ -175,19 +175,19 @@ var retention = []testCase{
 		f.advance(2 * slack)
 		f.wantAcquired(rival(c), 1)
 	}},
-	{"an abandoned record remembers its fingerprint and attempts", func(f *fixture) {
+	{"an abandoned record keeps its fingerprint and attempts", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
 		f.advance(keep - slack)
 		f.want(other(c), idempotent.VerdictMismatch)
 		f.wantAcquired(rival(c), 2)
 	}},
-	{"an abandoned record whose effect was begun stays unknown", func(f *fixture) {
+	{"an abandoned record stays unknown after BeginEffect", func(f *fixture) {
 		c := f.begin()
 		f.advance(keep - slack)
 		f.want(rival(c), idempotent.VerdictUnknown)
 	}},
-	{"a takeover starts the retention anew", func(f *fixture) {
+	{"a takeover restarts the retention", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
 		f.advance(keep - slack)
@@ -195,7 +195,7 @@ var retention = []testCase{
 		f.advance(keep - slack)
 		f.wantAcquired(rival(c), 3)
 	}},
-	{"nothing but a takeover and a Finish starts the retention anew", func(f *fixture) {
+	{"only a takeover and a Finish restart the retention", func(f *fixture) {
 		steps := []struct {
 			name string
 			take func(c idempotent.Claim)
@@ -207,11 +207,11 @@ var retention = []testCase{
 				f.ok("Renew", f.renew(c))
 				f.want(rival(c), idempotent.VerdictRunning)
 			}},
-			{"a duplicate of what is unknown", func(c idempotent.Claim) {
+			{"a duplicate of an unknown record", func(c idempotent.Claim) {
 				f.ok("BeginEffect", f.beginEffect(c))
 				f.want(rival(c), idempotent.VerdictUnknown)
 			}},
-			{"a duplicate of what is stored as unknown", func(c idempotent.Claim) {
+			{"a duplicate of a record that is stored as unknown", func(c idempotent.Claim) {
 				f.ok("BeginEffect", f.beginEffect(c))
 				o := unknown
 				o.Retention = 2 * slack
@@ -226,7 +226,7 @@ var retention = []testCase{
 			s.take(c)
 			f.advance(2 * lease) // the lease is over, too
 			if d := f.acquire(other(c)); d.Verdict != idempotent.VerdictAcquired || d.Attempt != 1 {
-				f.Errorf("after %s: Acquire: %s, attempt %d; want a new record", s.name, d.Verdict, d.Attempt)
+				f.Errorf("after %s and the retention, Acquire returned %s, attempt %d; want a new record", s.name, d.Verdict, d.Attempt)
 			}
 		}
 	}},
@@ -238,7 +238,7 @@ var retention = []testCase{
 		f.advance(keep - slack)
 		f.want(other(c), idempotent.VerdictMismatch)
 	}},
-	{"a new record inherits nothing of one that is over", func(f *fixture) {
+	{"a new record inherits nothing from an expired one", func(f *fixture) {
 		type past struct {
 			name  string
 			enter func(c idempotent.Claim)
@@ -258,11 +258,11 @@ var retention = []testCase{
 			}})
 		}
 		for _, past := range pasts {
-			f.Logf("the record that is over was: %s", past.name)
+			f.Logf("the expired record was %s", past.name)
 			c := newClaim()
 			f.wantAcquired(c, 1)
 			past.enter(c)
-			f.advance(2 * keep) // nobody sweeps
+			f.advance(2 * keep) // without a Sweep
 
 			next := other(c)
 			f.wantAcquired(next, 1)
@@ -273,10 +273,10 @@ var retention = []testCase{
 			last := rival(next)
 			f.wantAcquired(last, 2) // no effect was begun
 			f.ok("Finish", f.finish(last, unknown))
-			f.wantAcquired(rival(c), 1) // it had left nothing either
+			f.wantAcquired(rival(c), 1) // the record was removed
 		}
 	}},
-	{"an abandoned record ends with its retention", func(f *fixture) {
+	{"an abandoned record expires with its retention", func(f *fixture) {
 		for _, begun := range []bool{false, true} {
 			c := newClaim()
 			f.wantAcquired(c, 1)
@@ -290,7 +290,7 @@ var retention = []testCase{
 			f.ok("Finish", f.finish(next, done("next")))
 		}
 	}},
-	{"the owner of a record that is over has lost", func(f *fixture) {
+	{"the owner of an expired record gets ErrLost", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
 		f.advance(keep + slack)
@@ -300,7 +300,7 @@ var retention = []testCase{
 		f.ok("Finish", f.finish(c, released))
 		f.wantAcquired(rival(c), 1)
 	}},
-	{"no record ends before its lease does", func(f *fixture) {
+	{"a record does not expire before its lease is over", func(f *fixture) {
 		c := newClaim()
 		c.Retention = time.Second
 		f.wantAcquired(c, 1)
@@ -322,7 +322,7 @@ var retention = []testCase{
 		f.ok("Finish", f.finish(c, done("response")))
 		f.wantCompletion(c, done("response"))
 	}},
-	{"running and unknown records stay among many", func(f *fixture) {
+	{"running and unknown records stay among many others", func(f *fixture) {
 		var running, settled []idempotent.Claim
 		for i := range 400 {
 			c := newClaim()

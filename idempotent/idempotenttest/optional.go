@@ -13,7 +13,7 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// local: claims of a store that ends with its process come with a lease of 100 years.
+// local: claims of a LocalStore have a lease of 100 years.
 var local = []testCase{
 	{"a lease of 100 years", func(f *fixture) {
 		const forever = 100 * 365 * 24 * time.Hour
@@ -52,7 +52,7 @@ var waiting = []testCase{
 		f.advance(keep + slack)
 		wait(c)
 	}},
-	{"Wait returns once the record stops running", func(f *fixture) {
+	{"Wait returns when the record stops running", func(f *fixture) {
 		for i, o := range append(completions(), unknown) {
 			c := newClaim()
 			f.wantAcquired(c, 1)
@@ -65,7 +65,7 @@ var waiting = []testCase{
 			f.wantWoken(woken)
 		}
 	}},
-	{"Wait returns once Resolve has settled the record", func(f *fixture) {
+	{"Wait returns after Resolve", func(f *fixture) {
 		r, ok := f.store.(idempotent.Resolver)
 		if !ok {
 			return
@@ -78,18 +78,18 @@ var waiting = []testCase{
 			f.wantWoken(woken)
 		}
 	}},
-	{"Wait does not settle what is unknown", func(f *fixture) {
+	{"Wait does not end an unknown record", func(f *fixture) {
 		w := f.store.(idempotent.Waiter)
 		f.wantOwnerGoesOn(func(c idempotent.Claim) {
 			ctx, cancel := context.WithTimeout(f.Context(), 10*time.Millisecond)
 			defer cancel()
 			err := bounded(f.T, "Wait", patience, func() error { return w.Wait(ctx, c.ID) })
 			if err != nil && !errors.Is(err, ctx.Err()) {
-				f.Errorf("Wait: %v, want nil or %v", err, ctx.Err())
+				f.Errorf("Wait returned %v, want nil or %v", err, ctx.Err())
 			}
 		})
 	}},
-	{"Wait for one record does not hang on another one", func(f *fixture) {
+	{"Wait for one record does not depend on another one", func(f *fixture) {
 		w := f.store.(idempotent.Waiter)
 		a, b := newClaim(), newClaim()
 		f.wantAcquired(a, 1)
@@ -110,15 +110,15 @@ var waiting = []testCase{
 		defer cancel()
 		for _, ctx := range []context.Context{ended, ending} {
 			err := bounded(f.T, "Wait", patience, func() error { return w.Wait(ctx, c.ID) })
-			if err != nil && !errors.Is(err, ctx.Err()) { // an early nil is a hint
-				f.Errorf("Wait: %v, want nil or %v", err, ctx.Err())
+			if err != nil && !errors.Is(err, ctx.Err()) { // Wait may return nil early
+				f.Errorf("Wait returned %v, want nil or %v", err, ctx.Err())
 			}
 		}
 		f.want(rival(c), idempotent.VerdictRunning)
 	}},
 }
 
-// waiters lets some calls wait for the record of c, and returns what they will have returned.
+// waiters starts calls of Wait for the record of c, and returns a channel of their results.
 func (f *fixture) waiters(c idempotent.Claim) <-chan error {
 	f.Helper()
 	w := f.store.(idempotent.Waiter)
@@ -132,7 +132,7 @@ func (f *fixture) waiters(c idempotent.Claim) <-chan error {
 		}()
 	}
 	begun.Wait()
-	for range 20 { // nobody sees when a call has subscribed: give it the time of some operations
+	for range 20 { // give the calls time to subscribe
 		f.want(other(c), idempotent.VerdictMismatch)
 	}
 	return woken
@@ -145,11 +145,11 @@ func (f *fixture) wantWoken(woken <-chan error) {
 	}
 }
 
-// many is more than a default for a limit is likely to be, and fewer than a store has room for.
+// many is more than a likely default limit, and fewer than a store must have room for.
 const many = 300
 
 var sweeping = []testCase{
-	{"Sweep without a limit removes all", func(f *fixture) {
+	{"Sweep without a limit removes all expired records", func(f *fixture) {
 		s := f.store.(idempotent.Sweeper)
 		for range many {
 			f.wantAcquired(newClaim(), 1)
@@ -161,24 +161,24 @@ var sweeping = []testCase{
 			n, err := s.Sweep(f.Context(), 0)
 			f.ok("Sweep", err)
 			if n != want {
-				f.Errorf("Sweep %d with the limit 0 removed %d, want %d", i+1, n, want)
+				f.Errorf("call %d of Sweep with the limit 0 removed %d, want %d", i+1, n, want)
 			}
 		}
 		f.want(rival(fresh), idempotent.VerdictRunning)
 	}},
-	{"Sweep does not settle what is unknown", func(f *fixture) {
+	{"Sweep does not end an unknown record", func(f *fixture) {
 		s := f.store.(idempotent.Sweeper)
 		f.wantOwnerGoesOn(func(idempotent.Claim) {
 			for _, limit := range []int{10, 0} {
 				n, err := s.Sweep(f.Context(), limit)
 				f.ok("Sweep", err)
 				if n != 0 {
-					f.Errorf("Sweep removed %d, want 0", n)
+					f.Errorf("Sweep removed %d records that have not expired", n)
 				}
 			}
 		})
 	}},
-	{"Sweep removes what is over and nothing else", func(f *fixture) {
+	{"Sweep removes expired records only", func(f *fixture) {
 		s := f.store.(idempotent.Sweeper)
 		var over []idempotent.Claim
 		for _, o := range kept() {
@@ -206,11 +206,11 @@ var sweeping = []testCase{
 			n, err := s.Sweep(f.Context(), limit)
 			f.ok("Sweep", err)
 			if want := []int{1, 3, 1, 0}[i]; n != want {
-				f.Errorf("Sweep %d with the limit %d removed %d, want %d", i+1, limit, n, want)
+				f.Errorf("call %d of Sweep, with the limit %d, removed %d, want %d", i+1, limit, n, want)
 			}
 		}
 		f.want(rival(renewed), idempotent.VerdictRunning)
-		f.wantAcquired(rival(late), 2) // its lease is over, its retention is not
+		f.wantAcquired(rival(late), 2) // its lease is over, but not its retention
 		for i, o := range kept() {
 			f.wantCompletion(fresh[i], o)
 		}
@@ -218,7 +218,7 @@ var sweeping = []testCase{
 			f.wantAcquired(other(c), 1)
 		}
 	}},
-	{"Sweep against those who acquire anew", func(f *fixture) {
+	{"Sweep races with new claims", func(f *fixture) {
 		s := f.store.(idempotent.Sweeper)
 		claims := make([]idempotent.Claim, 200)
 		for i := range claims {
@@ -249,7 +249,7 @@ var sweeping = []testCase{
 	}},
 }
 
-// enterUnknown are the ways of an acquired record to become unknown.
+// enterUnknown returns the ways in which an acquired record becomes unknown.
 func (f *fixture) enterUnknown() []func(c idempotent.Claim) {
 	return []func(c idempotent.Claim){
 		func(c idempotent.Claim) {
@@ -264,7 +264,7 @@ func (f *fixture) enterUnknown() []func(c idempotent.Claim) {
 }
 
 var resolving = []testCase{
-	{"Resolve settles what is unknown", func(f *fixture) {
+	{"Resolve ends an unknown record", func(f *fixture) {
 		r := f.store.(idempotent.Resolver)
 		for _, enter := range f.enterUnknown() {
 			for _, o := range []idempotent.Completion{done("resolved"), notKept, released} {
@@ -273,13 +273,13 @@ var resolving = []testCase{
 				enter(c)
 				f.ok("Resolve", r.Resolve(f.Context(), c.ID, o))
 				if err := r.Resolve(f.Context(), c.ID, o); !errors.Is(err, idempotent.ErrNotUnknown) {
-					f.Errorf("second Resolve %s: %v, want ErrNotUnknown", o.State, err)
+					f.Errorf("a second Resolve with %s returned %v, want ErrNotUnknown", o.State, err)
 				}
 				f.wantCompletion(c, o)
 			}
 		}
 	}},
-	{"after Resolve the owner has lost", func(f *fixture) {
+	{"after Resolve the owner gets ErrLost", func(f *fixture) {
 		r := f.store.(idempotent.Resolver)
 		for _, enter := range f.enterUnknown() {
 			for _, o := range []idempotent.Completion{done("resolved"), notKept, released} {
@@ -297,7 +297,7 @@ var resolving = []testCase{
 			}
 		}
 	}},
-	{"what was resolved is nobody's, whatever the token", func(f *fixture) {
+	{"a resolved record has no owner, whatever its token was", func(f *fixture) {
 		r := f.store.(idempotent.Resolver)
 		for _, enter := range f.enterUnknown() {
 			for _, o := range []idempotent.Completion{done("resolved"), notKept} {
@@ -316,7 +316,7 @@ var resolving = []testCase{
 			}
 		}
 	}},
-	{"what was resolved is kept for its retention, with its fingerprint", func(f *fixture) {
+	{"a resolved record keeps its fingerprint for its retention", func(f *fixture) {
 		r := f.store.(idempotent.Resolver)
 		for _, enter := range f.enterUnknown() {
 			for _, o := range []idempotent.Completion{done("resolved"), notKept} {
@@ -334,7 +334,7 @@ var resolving = []testCase{
 			}
 		}
 	}},
-	{"Resolve touches nothing else", func(f *fixture) {
+	{"Resolve returns ErrNotUnknown for any other record", func(f *fixture) {
 		r := f.store.(idempotent.Resolver)
 		over := func() { f.advance(lease + slack) }
 		states := []struct {
@@ -369,7 +369,7 @@ var resolving = []testCase{
 			s.enter(c)
 			for _, o := range []idempotent.Completion{done("resolved"), notKept, released} {
 				if err := r.Resolve(f.Context(), c.ID, o); !errors.Is(err, idempotent.ErrNotUnknown) {
-					f.Errorf("%s: Resolve %s: %v, want ErrNotUnknown", s.name, o.State, err)
+					f.Errorf("record %s: Resolve with %s returned %v, want ErrNotUnknown", s.name, o.State, err)
 				}
 			}
 			s.check(c)
@@ -383,23 +383,23 @@ var resolving = []testCase{
 			enter(c)
 			for _, s := range []idempotent.State{0, idempotent.StateRunning, idempotent.StateUnknown, 200} {
 				if r.Resolve(f.Context(), c.ID, idempotent.Completion{State: s, Retention: keep}) == nil {
-					f.Errorf("Resolve %d: no error", s)
+					f.Errorf("Resolve with the invalid state %d returned no error", s)
 				}
 			}
 			f.want(rival(c), idempotent.VerdictUnknown)
 		}
 	}},
-	{"a Resolve that is refused settles nothing", func(f *fixture) {
+	{"an invalid resolution leaves the record to its owner", func(f *fixture) {
 		r := f.store.(idempotent.Resolver)
 		f.wantOwnerGoesOn(func(c idempotent.Claim) {
 			for _, s := range []idempotent.State{0, idempotent.StateUnknown} {
 				if r.Resolve(f.Context(), c.ID, idempotent.Completion{State: s, Retention: keep}) == nil {
-					f.Errorf("Resolve %d: no error", s)
+					f.Errorf("Resolve with the invalid state %d returned no error", s)
 				}
 			}
 		})
 	}},
-	{"one of many resolves", func(f *fixture) {
+	{"only one of many concurrent resolutions succeeds", func(f *fixture) {
 		r := f.store.(idempotent.Resolver)
 		for _, enter := range f.enterUnknown() {
 			c := newClaim()
@@ -412,17 +412,17 @@ var resolving = []testCase{
 				if err == nil {
 					winner = o
 				} else if !errors.Is(err, idempotent.ErrNotUnknown) {
-					f.Errorf("Resolve: %v, want nil or ErrNotUnknown", err)
+					f.Errorf("Resolve returned %v, want nil or ErrNotUnknown", err)
 				}
 				return err == nil
 			})
 			if won != 1 {
-				f.Fatalf("%d have resolved", won)
+				f.Fatalf("%d of 8 calls of Resolve succeeded, want 1", won)
 			}
 			f.wantCompletion(c, winner)
 		}
 	}},
-	{"a late Finish against Resolve", func(f *fixture) {
+	{"a late Finish races with Resolve", func(f *fixture) {
 		r := f.store.(idempotent.Resolver)
 		for i := range 40 {
 			c := f.begin()
@@ -442,7 +442,7 @@ var resolving = []testCase{
 				continue
 			}
 			if !errors.Is(resolved, idempotent.ErrNotUnknown) {
-				f.Fatalf("Resolve: %v, want ErrNotUnknown", resolved)
+				f.Fatalf("Resolve returned %v, want nil or ErrNotUnknown", resolved)
 			}
 			f.ok("Finish", finished)
 			f.wantCompletion(c, done("late"))
@@ -451,65 +451,61 @@ var resolving = []testCase{
 }
 
 var listing = []testCase{
-	{"ListUnknown lists what is unknown and nothing else", func(f *fixture) {
+	{"ListUnknown lists unknown records", func(f *fixture) {
 		enter := f.enterUnknown()
 		finished := newClaim()
 		f.wantAcquired(finished, 1)
 		enter[0](finished)
-		enterLate := newClaim()
-		enterLate.Scope = idempotent.ID{}
-		f.wantAcquired(enterLate, 1)
+		takenOver := newClaim()
+		takenOver.Scope = idempotent.ID{}
+		f.wantAcquired(takenOver, 1)
 		f.advance(lease + slack)
-		enterLate = rival(enterLate)
-		f.wantAcquired(enterLate, 2)
-		enter[1](enterLate)
-		want := map[idempotent.ID]idempotent.UnknownRecord{
-			finished.ID:  {ID: finished.ID, Scope: finished.Scope, Attempt: 1, Left: keep - 2*(lease+slack)},
-			enterLate.ID: {ID: enterLate.ID, Scope: enterLate.Scope, Attempt: 2, Left: keep - (lease + slack)},
-		}
-
-		running := f.begin()
-		abandoned := newClaim()
-		abandoned.Lease = time.Second
-		f.wantAcquired(abandoned, 1)
-		f.advance(2 * slack)
-		notUnknown := []idempotent.Claim{newClaim(), running, abandoned}
-		for _, o := range []idempotent.Completion{done("response"), notKept, released} {
-			c := f.begin()
-			f.ok("Finish", f.finish(c, o))
-			notUnknown = append(notUnknown, c)
-		}
+		takenOver = rival(takenOver)
+		f.wantAcquired(takenOver, 2)
+		enter[1](takenOver)
 
 		got := map[idempotent.ID]idempotent.UnknownRecord{}
 		for _, u := range f.list(100) {
 			got[u.ID] = u
 		}
-		for _, c := range notUnknown {
-			if _, ok := got[c.ID]; ok {
-				f.Error("ListUnknown: a record that is not unknown")
-			}
-		}
-		for id, w := range want {
-			u, ok := got[id]
-			if !ok {
-				f.Errorf("ListUnknown: the record of attempt %d is missing", w.Attempt)
-				continue
-			}
-			if u.Scope != w.Scope || u.Attempt != w.Attempt {
-				f.Errorf("ListUnknown: scope %s, attempt %d; want %s, %d", u.Scope, u.Attempt, w.Scope, w.Attempt)
-			}
-			if left := w.Left - 2*slack; u.Left > left+time.Second || u.Left < left-patience {
-				f.Errorf("ListUnknown: attempt %d is kept for %s, want %s", u.Attempt, u.Left, left)
-			}
-		}
-		f.advance(keep)
-		for _, u := range f.list(100) {
-			if _, ok := want[u.ID]; ok {
-				f.Error("ListUnknown: a record that is over its retention")
+		for _, want := range []idempotent.UnknownRecord{
+			{ID: finished.ID, Scope: finished.Scope, Attempt: 1, Left: keep - 2*(lease+slack)},
+			{ID: takenOver.ID, Scope: takenOver.Scope, Attempt: 2, Left: keep - (lease + slack)},
+		} {
+			u, ok := got[want.ID]
+			switch {
+			case !ok:
+				f.Errorf("ListUnknown misses the record with attempt %d", want.Attempt)
+			case u.Scope != want.Scope || u.Attempt != want.Attempt:
+				f.Errorf("ListUnknown returned Scope %s, Attempt %d; want %s, %d", u.Scope, u.Attempt, want.Scope, want.Attempt)
+			case u.Left > want.Left+time.Second || u.Left < want.Left-patience:
+				f.Errorf("ListUnknown returned Left %s for attempt %d, want %s", u.Left, u.Attempt, want.Left)
 			}
 		}
 	}},
-	{"ListUnknown goes from page to page in the order of IDs", func(f *fixture) {
+	{"ListUnknown lists no other records", func(f *fixture) {
+		others := []idempotent.Claim{newClaim()}
+		expired := f.begin()
+		f.ok("Finish", f.finish(expired, unknown))
+		f.advance(keep + slack)
+		running := f.begin()
+		abandoned := newClaim()
+		abandoned.Lease = time.Second
+		f.wantAcquired(abandoned, 1)
+		f.advance(2 * slack)
+		others = append(others, expired, running, abandoned)
+		for _, o := range []idempotent.Completion{done("response"), notKept, released} {
+			c := f.begin()
+			f.ok("Finish", f.finish(c, o))
+			others = append(others, c)
+		}
+		for _, u := range f.list(100) {
+			if slices.ContainsFunc(others, func(c idempotent.Claim) bool { return c.ID == u.ID }) {
+				f.Errorf("ListUnknown listed a record that is not unknown: %s", u.ID)
+			}
+		}
+	}},
+	{"ListUnknown lists pages in the order of IDs", func(f *fixture) {
 		enter := f.enterUnknown()
 		mine := map[idempotent.ID]bool{}
 		add := func(way int) {
@@ -533,14 +529,14 @@ var listing = []testCase{
 				seen[u.ID] = true
 			}
 			if len(list) != len(mine) || !maps.Equal(seen, mine) {
-				f.Errorf("ListUnknown in pages of %d: %d records, want the %d unknown ones", limit, len(list), len(mine))
+				f.Errorf("ListUnknown in pages of %d listed %d records, want the %d unknown ones", limit, len(list), len(mine))
 			}
 			if !slices.IsSortedFunc(list, func(a, b idempotent.UnknownRecord) int { return bytes.Compare(a.ID[:], b.ID[:]) }) {
-				f.Errorf("ListUnknown in pages of %d: not in the order of IDs", limit)
+				f.Errorf("ListUnknown in pages of %d is not in the order of IDs", limit)
 			}
 		}
 	}},
-	{"ListUnknown without a limit lists all", func(f *fixture) {
+	{"ListUnknown without a limit lists all unknown records", func(f *fixture) {
 		l := f.store.(idempotent.UnknownLister)
 		for range many {
 			f.begin()
@@ -549,31 +545,31 @@ var listing = []testCase{
 		all, err := l.ListUnknown(f.Context(), idempotent.ID{}, 0)
 		f.ok("ListUnknown", err)
 		if len(all) != many {
-			f.Fatalf("ListUnknown with the limit 0 lists %d, want %d", len(all), many)
+			f.Fatalf("ListUnknown with the limit 0 listed %d records, want %d", len(all), many)
 		}
 		rest, err := l.ListUnknown(f.Context(), all[many/3-1].ID, 0)
 		f.ok("ListUnknown", err)
 		if !slices.EqualFunc(rest, all[many/3:], func(a, b idempotent.UnknownRecord) bool { return a.ID == b.ID }) {
-			f.Errorf("ListUnknown with the limit 0, after the first %d of %d, lists %d others", many/3, many, len(rest))
+			f.Errorf("ListUnknown with the limit 0, after %d of %d records, listed %d others", many/3, many, len(rest))
 		}
 	}},
-	{"ListUnknown does not settle what is unknown", func(f *fixture) {
+	{"ListUnknown does not end an unknown record", func(f *fixture) {
 		l := f.store.(idempotent.UnknownLister)
 		f.wantOwnerGoesOn(func(c idempotent.Claim) {
 			for _, limit := range []int{100, 0} {
 				list, err := l.ListUnknown(f.Context(), idempotent.ID{}, limit)
 				f.ok("ListUnknown", err)
 				if !slices.ContainsFunc(list, func(u idempotent.UnknownRecord) bool { return u.ID == c.ID }) {
-					f.Errorf("ListUnknown with the limit %d: an unknown record is missing", limit)
+					f.Errorf("ListUnknown with the limit %d misses an unknown record", limit)
 				}
 			}
 		})
 	}},
-	{"ListUnknown tells nothing of a record that was over", func(f *fixture) {
+	{"ListUnknown returns nothing of an expired record with the same ID", func(f *fixture) {
 		l := f.store.(idempotent.UnknownLister)
 		c := f.begin()
 		f.ok("Finish", f.finish(c, unknown))
-		f.advance(2 * keep) // nobody sweeps
+		f.advance(2 * keep) // without a Sweep
 		next := rival(c)
 		next.Scope[0]++
 		f.wantAcquired(next, 1)
@@ -582,14 +578,14 @@ var listing = []testCase{
 		list, err := l.ListUnknown(f.Context(), idempotent.ID{}, 10)
 		f.ok("ListUnknown", err)
 		if len(list) != 1 || list[0].ID != next.ID {
-			f.Fatalf("ListUnknown lists %d records, want one", len(list))
+			f.Fatalf("ListUnknown listed %d records, want the new one only", len(list))
 		}
 		if u := list[0]; u.Scope != next.Scope || u.Attempt != 1 || u.Left > keep-lease || u.Left < keep-lease-slack-patience {
-			f.Errorf("ListUnknown: scope %s, attempt %d, kept for %s; want %s, 1, %s",
+			f.Errorf("ListUnknown returned Scope %s, Attempt %d, Left %s; want %s, 1, %s",
 				u.Scope, u.Attempt, u.Left, next.Scope, keep-lease-slack)
 		}
 	}},
-	{"ListUnknown lists what Resolve can settle", func(f *fixture) {
+	{"ListUnknown lists records until they are resolved", func(f *fixture) {
 		r, ok := f.store.(idempotent.Resolver)
 		if !ok {
 			return
@@ -606,11 +602,11 @@ var listing = []testCase{
 		}
 		for _, c := range mine {
 			if !listed(c) {
-				f.Error("ListUnknown: an unknown record is missing")
+				f.Error("ListUnknown misses an unknown record")
 			}
 			f.ok("Resolve", r.Resolve(f.Context(), c.ID, done("resolved")))
 			if listed(c) {
-				f.Error("ListUnknown: a record that is resolved")
+				f.Error("ListUnknown listed a resolved record")
 			}
 		}
 	}},
@@ -625,7 +621,7 @@ func (f *fixture) list(limit int) (all []idempotent.UnknownRecord) {
 		page, err := l.ListUnknown(f.Context(), after, limit)
 		f.ok("ListUnknown", err)
 		if len(page) > limit {
-			f.Fatalf("ListUnknown returned %d records, the limit is %d", len(page), limit)
+			f.Fatalf("ListUnknown with the limit %d returned %d records", limit, len(page))
 		}
 		if len(page) == 0 {
 			return all
@@ -633,6 +629,6 @@ func (f *fixture) list(limit int) (all []idempotent.UnknownRecord) {
 		all = append(all, page...)
 		after = page[len(page)-1].ID
 	}
-	f.Fatal("ListUnknown does not end")
+	f.Fatal("ListUnknown returned 10,000 pages, none of them empty")
 	return nil
 }

@@ -6,13 +6,13 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// ownership: ownership is the token, life is the lease, and each operation can be repeated (rules 2
-// and 3).
+// ownership: the token is the owner, the lease bounds how long others wait, and each operation
+// can be repeated.
 var ownership = []testCase{
-	{"the first claim acquires", func(f *fixture) {
+	{"the first claim acquires the record", func(f *fixture) {
 		f.wantAcquired(newClaim(), 1)
 	}},
-	{"records of different IDs are apart", func(f *fixture) {
+	{"records with different IDs are independent", func(f *fixture) {
 		a := newClaim()
 		f.wantAcquired(a, 1)
 		for i := range a.ID { // IDs that differ in one bit
@@ -29,10 +29,10 @@ var ownership = []testCase{
 	{"IDs and tokens may hold any bytes", func(f *fixture) {
 		for _, fill := range []byte{0, '\'', '\\', '\n', 0x80, 0xff} {
 			c := newClaim()
-			for i := range 16 { // the other half keeps it apart from those of other cases
+			for i := range 16 { // the other half is random
 				c.ID[i] = fill
 			}
-			for i := range c.Token { // a token of zeros is one like any other
+			for i := range c.Token { // a token of zeros is valid
 				c.Token[i] = fill
 			}
 			f.wantAcquired(c, 1)
@@ -51,14 +51,14 @@ var ownership = []testCase{
 		d.Scope[0]++
 		f.want(d, idempotent.VerdictRunning)
 	}},
-	{"a duplicate is told that the first one runs", func(f *fixture) {
+	{"a duplicate gets VerdictRunning", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
 		if d := f.want(rival(c), idempotent.VerdictRunning); d.LeaseLeft < 0 || d.LeaseLeft > lease {
-			f.Errorf("LeaseLeft is %s of a lease of %s", d.LeaseLeft, lease)
+			f.Errorf("Acquire returned LeaseLeft %s of a lease of %s", d.LeaseLeft, lease)
 		}
 	}},
-	{"Acquire can be repeated, and the lease starts anew", func(f *fixture) {
+	{"a repeated Acquire restarts the lease", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
 		f.advance(lease - slack)
@@ -66,7 +66,7 @@ var ownership = []testCase{
 		f.advance(lease - slack)
 		f.want(rival(c), idempotent.VerdictRunning)
 		f.advance(2 * slack)
-		f.wantAcquired(c, 1) // the lease is over, and nobody has taken over
+		f.wantAcquired(c, 1) // the lease is over, and no one has taken over
 		f.want(rival(c), idempotent.VerdictRunning)
 	}},
 	{"Acquire can be repeated after a takeover", func(f *fixture) {
@@ -78,7 +78,7 @@ var ownership = []testCase{
 		f.wantAcquired(next, 2)
 		f.want(c, idempotent.VerdictRunning)
 	}},
-	{"a repeated Acquire brings no finished record back to life", func(f *fixture) {
+	{"a repeated Acquire does not reopen a finished record", func(f *fixture) {
 		for _, o := range kept() {
 			c := f.begin()
 			f.ok("Finish", f.finish(c, o))
@@ -107,7 +107,7 @@ var ownership = []testCase{
 			f.wantCompletion(c, o)
 		}
 	}},
-	{"the first Finish counts", func(f *fixture) {
+	{"a second Finish changes nothing", func(f *fixture) {
 		for _, first := range kept() {
 			for _, second := range append(completions(), done("another response")) {
 				c := f.begin()
@@ -127,7 +127,7 @@ var ownership = []testCase{
 		f.lost("Finish", f.finish(c, notKept))
 		f.wantAcquired(other(c), 1) // also for another fingerprint
 	}},
-	{"the count of attempts is forgotten with a released record", func(f *fixture) {
+	{"a release resets the attempts", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
 		f.advance(lease + slack)
@@ -136,7 +136,7 @@ var ownership = []testCase{
 		f.ok("Finish", f.finish(next, released))
 		f.wantAcquired(rival(c), 1)
 	}},
-	{"a repeated release does not touch the next owner", func(f *fixture) {
+	{"a repeated release does not affect the next owner", func(f *fixture) {
 		for _, o := range []idempotent.Completion{released, unknown} {
 			c := newClaim()
 			f.wantAcquired(c, 1)
@@ -149,17 +149,17 @@ var ownership = []testCase{
 			f.wantCompletion(c, done("next"))
 		}
 	}},
-	{"nothing changes that was never acquired", func(f *fixture) {
+	{"a token that acquired nothing changes nothing", func(f *fixture) {
 		c := newClaim()
 		f.lost("Renew", f.renew(c))
 		f.lost("BeginEffect", f.beginEffect(c))
 		f.lost("Finish", f.finish(c, done("response")))
 		f.lost("Finish", f.finish(c, notKept))
-		f.ok("Finish absent", f.finish(c, released)) // it is what was asked for
+		f.ok("Finish absent", f.finish(c, released)) // the record is absent, as requested
 		f.ok("Finish unknown", f.finish(c, unknown)) // no effect was begun
 		f.wantAcquired(rival(c), 1)
 	}},
-	{"a stranger changes nothing", func(f *fixture) {
+	{"another token changes nothing", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
 		f.wantLost(rival(c))
@@ -178,7 +178,7 @@ var ownership = []testCase{
 			c := newClaim()
 			f.wantAcquired(c, 1)
 			if f.finish(c, idempotent.Completion{State: s, Retention: keep}) == nil {
-				f.Errorf("Finish %d: no error", s)
+				f.Errorf("Finish with the invalid state %d returned no error", s)
 			}
 			f.want(rival(c), idempotent.VerdictRunning)
 		}
@@ -201,14 +201,14 @@ var ownership = []testCase{
 		f.advance(2 * slack)
 		f.wantAcquired(rival(c), 2)
 	}},
-	{"a late owner whom nobody replaced can renew", func(f *fixture) {
+	{"an owner who was not replaced can renew after the lease", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
 		f.advance(2 * lease)
 		f.ok("Renew", f.renew(c))
 		f.want(rival(c), idempotent.VerdictRunning)
 	}},
-	{"a late owner whom nobody replaced can finish", func(f *fixture) {
+	{"an owner who was not replaced can finish after the lease", func(f *fixture) {
 		for _, o := range []idempotent.Completion{done("response"), notKept, released} {
 			c := newClaim()
 			f.wantAcquired(c, 1)
@@ -217,7 +217,7 @@ var ownership = []testCase{
 			f.wantCompletion(c, o)
 		}
 	}},
-	{"after a takeover the former owner has lost", func(f *fixture) {
+	{"after a takeover the former owner gets ErrLost", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
 		f.advance(lease + slack)
@@ -230,7 +230,7 @@ var ownership = []testCase{
 		f.wantLost(c)
 		f.wantCompletion(c, done("next"))
 	}},
-	{"a former owner's effect has lost", func(f *fixture) {
+	{"after a takeover the former owner cannot begin an effect", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
 		f.advance(lease + slack)
@@ -239,7 +239,7 @@ var ownership = []testCase{
 		f.advance(lease + slack)
 		f.wantAcquired(rival(c), 3) // no effect was begun
 	}},
-	{"every takeover counts", func(f *fixture) {
+	{"each takeover is one more attempt", func(f *fixture) {
 		c := newClaim()
 		for attempt := 1; attempt <= 5; attempt++ {
 			f.wantAcquired(c, attempt)
@@ -257,9 +257,9 @@ var ownership = []testCase{
 	}},
 }
 
-// fingerprints are compared before anything else, in every state (rule 1).
+// fingerprints: they are compared first, in every state.
 var fingerprints = []testCase{
-	{"a mismatch in every state", func(f *fixture) {
+	{"another fingerprint is a mismatch in every state", func(f *fixture) {
 		over := func() { f.advance(lease + slack) }
 		states := []struct {
 			name  string
@@ -285,12 +285,12 @@ var fingerprints = []testCase{
 			sameToken.Token = c.Token
 			for _, mine := range []idempotent.Claim{other(c), sameToken} {
 				if d := f.acquire(mine); d.Verdict != idempotent.VerdictMismatch {
-					f.Errorf("%s: Acquire with another fingerprint: %s", s.name, d.Verdict)
+					f.Errorf("record %s: Acquire with another fingerprint returned %s, want %s", s.name, d.Verdict, idempotent.VerdictMismatch)
 				}
 			}
 		}
 	}},
-	{"fingerprints are compared whole", func(f *fixture) {
+	{"all bytes of a fingerprint are compared", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
 		for i := range c.Fingerprint {
@@ -300,7 +300,7 @@ var fingerprints = []testCase{
 		}
 		f.want(rival(c), idempotent.VerdictRunning)
 	}},
-	{"a fingerprint of zeros is one like any other", func(f *fixture) {
+	{"a fingerprint of zeros is valid", func(f *fixture) {
 		c := newClaim()
 		zeros := rival(c)
 		zeros.Fingerprint = idempotent.Fingerprint{}
@@ -317,16 +317,16 @@ var fingerprints = []testCase{
 		f.advance(lease - slack)
 		f.want(other(c), idempotent.VerdictMismatch)
 		f.advance(2 * slack)
-		f.want(other(c), idempotent.VerdictMismatch) // it takes over nothing
-		f.wantAcquired(rival(c), 2)                  // and has not renewed the lease
+		f.want(other(c), idempotent.VerdictMismatch) // it does not take over,
+		f.wantAcquired(rival(c), 2)                  // renew the lease,
 		f.advance(keep - slack)
 		f.want(other(c), idempotent.VerdictMismatch)
 		f.advance(2 * slack)
-		f.wantAcquired(rival(c), 1) // nor the retention
+		f.wantAcquired(rival(c), 1) // or extend the retention
 	}},
 }
 
-// responses come back byte for byte.
+// responses: they come back byte for byte.
 var responses = []testCase{
 	{"a response comes back byte for byte", func(f *fixture) {
 		all := make([]byte, 0, 1<<20+4096)
@@ -342,11 +342,11 @@ var responses = []testCase{
 				f.wantCompletion(c, done(string(response)))
 			}
 			if string(passed) != string(response) {
-				f.Errorf("the store has changed the bytes that it was given")
+				f.Error("Finish or Acquire changed the bytes of Completion.Response")
 			}
 		}
 	}},
-	{"a response that is not kept says what it was", func(f *fixture) {
+	{"the response of StateNotKept comes back byte for byte", func(f *fixture) {
 		c := newClaim()
 		f.wantAcquired(c, 1)
 		small := notKept

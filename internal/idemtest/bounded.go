@@ -7,42 +7,42 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// Bounded is a [Reference] with little room. It evicts nothing.
+// Bounded is a [Reference] with bounded room. It evicts nothing.
 type Bounded struct {
 	*Reference
 	maxRecords int
 	maxBytes   int // of responses
-	// Fault is the name of one of BoundedFaults. It is empty for a store without a mistake.
+	// Fault is one of BoundedFaults. If empty, the store is correct.
 	Fault string
 }
 
 const (
-	overCase       = "what is over makes room for other records, without a Sweep"
-	resolutionCase = "a resolution without room changes nothing"
+	expiredCase    = "expired records make room without a Sweep"
+	resolutionCase = "a refused resolution changes nothing"
 )
 
-// BoundedFaults returns the mistakes of a [Bounded], each with the case of
-// idempotenttest.RunFull that finds it.
+// BoundedFaults returns mistakes of a [Bounded], each with the case of idempotenttest.RunFull
+// that finds it.
 func BoundedFaults() map[string]string {
 	return map[string]string{
-		"it evicts what runs":                     "running and unknown records are not evicted",
-		"it evicts what is unknown":               "running and unknown records are not evicted",
-		"a claim that is refused leaves a record": "a claim that is refused leaves nothing",
-		"what is refused is any error":            "a claim that is refused leaves nothing",
-		"the caller's own token needs room":       "the records that are there work on",
-		"a takeover needs room":                   "the records that are there work on",
-		"every completion needs room":             "a completion without its own response is never refused",
-		"a response without room frees the key":   "a response without room leaves the record running",
-		"a response without room is cut":          "a response without room leaves the record running",
-		"what is over takes room":                 "the newest record is there, and what is over makes room",
-		"what is over takes room until it is met": overCase,
-		"what is over makes room for four":        overCase,
-		"what was abandoned takes room":           overCase,
-		"the response of what is over takes room": overCase,
-		"a resolution without room frees the key": resolutionCase,
-		"a resolution without room is cut":        resolutionCase,
-		"a refused resolution takes the record":   resolutionCase,
-		"every resolution needs room":             resolutionCase,
+		"it evicts a running record":                                   "running and unknown records are not evicted",
+		"it evicts an unknown record":                                  "running and unknown records are not evicted",
+		"a refused claim leaves a record":                              "a refused claim leaves no record",
+		"a refusal is not ErrFull":                                     "a refused claim leaves no record",
+		"a repeated Acquire needs room":                                "existing records still work",
+		"a takeover needs room":                                        "existing records still work",
+		"every completion needs room":                                  "only the response of StateDone is refused",
+		"a refused response frees the key":                             "a refused response leaves the record running",
+		"a response is cut to the room that is left":                   "a refused response leaves the record running",
+		"an expired record takes room":                                 "the newest record is kept, and expired records make room",
+		"an expired record takes room until its ID is used":            expiredCase,
+		"four expired records take no room":                            expiredCase,
+		"an abandoned record takes room when it expires":               expiredCase,
+		"the response of an expired record takes room":                 expiredCase,
+		"a refused resolution frees the key":                           resolutionCase,
+		"the response of a resolution is cut to the room that is left": resolutionCase,
+		"a refused resolution takes the record from its owner":         resolutionCase,
+		"every resolution needs room":                                  resolutionCase,
 	}
 }
 
@@ -58,16 +58,16 @@ func (s *Bounded) Acquire(_ context.Context, c idempotent.Claim) (d idempotent.D
 		records, _ := s.used(c.ID, now)
 		full := records >= s.maxRecords
 		switch {
-		case full && s.Fault == "it evicts what runs" && r.State == idempotent.StateAbsent && s.evict(idempotent.StateRunning):
-		case full && s.Fault == "it evicts what is unknown" && r.State == idempotent.StateAbsent && s.evict(idempotent.StateUnknown):
+		case full && s.Fault == "it evicts a running record" && r.State == idempotent.StateAbsent && s.evict(idempotent.StateRunning):
+		case full && s.Fault == "it evicts an unknown record" && r.State == idempotent.StateAbsent && s.evict(idempotent.StateUnknown):
 		case full && r.State == idempotent.StateAbsent,
 			full && s.Fault == "a takeover needs room" && next.Attempt > max(r.Attempt, 1),
-			full && s.Fault == "the caller's own token needs room" && r.owned(c.Token):
+			full && s.Fault == "a repeated Acquire needs room" && r.owned(c.Token):
 			err = idempotent.ErrFull
 			switch s.Fault {
-			case "a claim that is refused leaves a record":
+			case "a refused claim leaves a record":
 				return next
-			case "what is refused is any error":
+			case "a refusal is not ErrFull":
 				err = errWrong
 			}
 			return r
@@ -87,9 +87,9 @@ func (s *Bounded) Finish(ctx context.Context, o idempotent.Owner, c idempotent.C
 			return next, err
 		}
 		switch s.Fault {
-		case "a response without room frees the key":
+		case "a refused response frees the key":
 			return absent, idempotent.ErrFull
-		case "a response without room is cut":
+		case "a response is cut to the room that is left":
 			next.Response = next.Response[:max(0, len(next.Response)+free)]
 			return next, nil
 		}
@@ -106,19 +106,19 @@ func (s *Bounded) Resolve(ctx context.Context, id idempotent.ID, c idempotent.Co
 			return next, err
 		}
 		switch s.Fault {
-		case "a resolution without room frees the key":
+		case "a refused resolution frees the key":
 			return absent, idempotent.ErrFull
-		case "a resolution without room is cut":
+		case "the response of a resolution is cut to the room that is left":
 			next.Response = next.Response[:max(0, len(next.Response)+free)]
 			return next, nil
-		case "a refused resolution takes the record":
+		case "a refused resolution takes the record from its owner":
 			r.Ownerless = true
 		}
 		return r, idempotent.ErrFull
 	})
 }
 
-// free returns how many bytes are free with the response of a completion, or 0 if it needs none.
+// free returns the bytes that are free after a completion. It is 0 if that needs none.
 func (s *Bounded) free(id idempotent.ID, c idempotent.Completion, each bool, now time.Duration) int {
 	needs := 0
 	if c.State == idempotent.StateDone {
@@ -133,7 +133,7 @@ func (s *Bounded) free(id idempotent.ID, c idempotent.Completion, each bool, now
 	return s.maxBytes - used - needs
 }
 
-// used returns what is used of the room, at an operation on the record of id.
+// used returns the room that is used, for an operation on the record of id.
 func (s *Bounded) used(id idempotent.ID, now time.Duration) (records, bytes int) {
 	over := 0
 	for other, b := range s.records {
@@ -142,7 +142,7 @@ func (s *Bounded) used(id idempotent.ID, now time.Duration) (records, bytes int)
 		if isOver {
 			over++
 		}
-		if !isOver || s.Fault == "the response of what is over takes room" {
+		if !isOver || s.Fault == "the response of an expired record takes room" {
 			bytes += len(r.Response)
 		}
 		if !isOver || s.overTakesRoom(r, other == id, over) {
@@ -152,16 +152,16 @@ func (s *Bounded) used(id idempotent.ID, now time.Duration) (records, bytes int)
 	return records, bytes
 }
 
-// overTakesRoom is one of the mistakes, or false.
+// overTakesRoom reports whether an expired record takes room, which is a mistake.
 func (s *Bounded) overTakesRoom(r record, met bool, over int) bool {
 	switch s.Fault {
-	case "what is over takes room":
+	case "an expired record takes room":
 		return true
-	case "what is over takes room until it is met":
+	case "an expired record takes room until its ID is used":
 		return !met
-	case "what is over makes room for four":
+	case "four expired records take no room":
 		return over > 4
-	case "what was abandoned takes room":
+	case "an abandoned record takes room when it expires":
 		return r.running()
 	}
 	return false

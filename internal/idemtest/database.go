@@ -18,32 +18,33 @@ var (
 	ErrRefused       = errors.New("idemtest: the commit was refused")
 )
 
-// A CommitFault is what happens to a commit.
+// A CommitFault is a failure of a commit.
 type CommitFault int
 
 // The faults of commits.
 const (
-	CommitRefused   CommitFault = iota + 1 // it is rolled back, and the reply says so
-	CommitReplyLost                        // it takes effect, and the connection breaks
-	CommitNever                            // the connection breaks, and it is rolled back
-	CommitLate                             // the connection breaks, and it takes effect a moment later
-	CommitConflict                         // it is rolled back for a serialization failure
+	CommitRefused   CommitFault = iota + 1 // is rolled back, with an error
+	CommitReplyLost                        // takes effect, then the connection breaks
+	CommitNever                            // the connection breaks first, and it is rolled back
+	CommitLate                             // the connection breaks first, and it takes effect later
+	CommitConflict                         // is rolled back with a serialization failure
 )
 
-// Database is a toy with transactions, as PostgreSQL has them: reads see what is committed, a row
-// that is written or locked makes others wait, and after a statement that failed the transaction
-// takes nothing but a rollback, also to a savepoint. It has a bounded number of connections.
+// Database is a toy database with transactions like those of PostgreSQL. Reads see committed
+// rows. A row that is written or locked makes other transactions wait. After a failed statement
+// a transaction accepts only a rollback, which may be to a savepoint. The number of connections
+// is bounded.
 type Database struct {
 	connections chan struct{}
 
 	mu       sync.Mutex
 	rows     map[string]string
 	owners   map[string]*Transaction // of locked rows
-	ended    chan struct{}           // closed, and replaced, when a transaction ends
+	ended    chan struct{}           // closed and replaced when a transaction ends
 	begun    int
 	fault    CommitFault  // of the next commit
-	conflict bool         // the next write meets a serialization failure
-	late     *Transaction // its commit is under way, and nobody listens
+	conflict bool         // the next write fails with a serialization failure
+	late     *Transaction // a late commit
 }
 
 // NewDatabase returns an empty database with a number of connections.
@@ -60,7 +61,7 @@ func NewDatabase(connections int) *Database {
 func (d *Database) Get(row string) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	defer d.settle() // a reader comes too early for a late commit
+	defer d.settle() // after the read
 	return d.rows[row]
 }
 
@@ -77,21 +78,21 @@ func (d *Database) Count(prefix string) (n int) {
 	return n
 }
 
-// Transactions returns how many have begun.
+// Transactions returns the number of transactions that have begun.
 func (d *Database) Transactions() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.begun
 }
 
-// FailNextCommit lets the next commit of a transaction that has written meet a fault.
+// FailNextCommit makes the next commit of a transaction with writes fail.
 func (d *Database) FailNextCommit(f CommitFault) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.fault = f
 }
 
-// ConflictNext lets the next write meet a serialization failure.
+// ConflictNext makes the next write fail with a serialization failure.
 func (d *Database) ConflictNext() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -110,7 +111,7 @@ func (d *Database) Exhaust() (release func()) {
 	})
 }
 
-// settle ends a commit that is late. The caller holds the lock.
+// settle performs a late commit. The caller holds the lock.
 func (d *Database) settle() {
 	if t := d.late; t != nil {
 		d.late = nil
@@ -126,7 +127,7 @@ type Transaction struct {
 	locks      []string
 	savepoints []savepoint
 	failure    error // why it is aborted
-	failed     bool  // a statement has, also if that was rolled back
+	failed     bool  // a statement has failed, perhaps before a rollback to a savepoint
 	ended      bool
 }
 
@@ -150,7 +151,7 @@ func (d *Database) Begin(ctx context.Context) (*Transaction, error) {
 	return &Transaction{d: d}, nil
 }
 
-// ready reports why no statement can be run.
+// ready returns the error of any statement, or nil.
 func (t *Transaction) ready() error {
 	switch {
 	case t.ended:
@@ -164,7 +165,7 @@ func (t *Transaction) ready() error {
 // Failure returns the error that aborted the transaction. It is nil if none did.
 func (t *Transaction) Failure() error { return t.failure }
 
-// Get returns a row as this transaction has left it, or as it is committed.
+// Get returns a row with the writes of this transaction.
 func (t *Transaction) Get(row string) (string, error) {
 	if err := t.ready(); err != nil {
 		return "", err
@@ -179,7 +180,8 @@ func (t *Transaction) Get(row string) (string, error) {
 	return t.d.rows[row], nil
 }
 
-// Lock waits until no other transaction has the row. If ctx ends first the transaction is aborted.
+// Lock waits until no other transaction has locked the row. If ctx ends first, the transaction is
+// aborted.
 func (t *Transaction) Lock(ctx context.Context, row string) error {
 	if err := t.ready(); err != nil {
 		return err
@@ -205,7 +207,7 @@ func (t *Transaction) Lock(ctx context.Context, row string) error {
 	}
 }
 
-// Set writes a row, and locks it. An empty value deletes it.
+// Set locks and writes a row. An empty value deletes it.
 func (t *Transaction) Set(ctx context.Context, row, value string) error {
 	if err := t.Lock(ctx, row); err != nil {
 		return err
@@ -240,7 +242,7 @@ func (t *Transaction) Savepoint(name string) error {
 	return nil
 }
 
-// RollbackTo undoes what was written since the savepoint. Locks stay.
+// RollbackTo undoes the writes since the savepoint. Locks stay.
 func (t *Transaction) RollbackTo(name string) error {
 	if t.ended {
 		return ErrEnded
@@ -254,7 +256,7 @@ func (t *Transaction) RollbackTo(name string) error {
 	return ErrStatement
 }
 
-// Commit ends the transaction. One that is aborted is rolled back.
+// Commit ends the transaction. It rolls back an aborted one.
 func (t *Transaction) Commit() error {
 	if t.ended {
 		return ErrEnded
@@ -318,7 +320,7 @@ func (t *Transaction) apply() {
 	}
 }
 
-// unlock lets others have the rows. The caller holds the lock.
+// unlock unlocks the rows. The caller holds the lock.
 func (t *Transaction) unlock() {
 	for _, row := range t.locks {
 		delete(t.d.owners, row)

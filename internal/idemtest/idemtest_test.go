@@ -17,11 +17,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	slog.SetDefault(slog.New(slog.DiscardHandler)) // what fails here is meant to
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // the tests make calls fail
 	leakcheck.Main(m)
 }
 
-func TestATransactionIsAbortedByAFailedStatement(t *testing.T) {
+func TestFailedStatementAbortsTheTransaction(t *testing.T) {
 	t.Parallel()
 	db := idemtest.NewDatabase(2)
 	tx, err := db.Begin(t.Context())
@@ -40,12 +40,12 @@ func TestATransactionIsAbortedByAFailedStatement(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, tx.Set(t.Context(), "a", "2"))
 	require.Error(t, tx.Fail())
-	require.ErrorIs(t, tx.Commit(), idemtest.ErrAborted, "the commit of an aborted transaction rolls back")
+	require.ErrorIs(t, tx.Commit(), idemtest.ErrAborted, "it is rolled back")
 	require.Equal(t, "1", db.Get("a"))
 	require.ErrorIs(t, tx.Set(t.Context(), "a", "3"), idemtest.ErrEnded)
 }
 
-func TestALockedRowMakesOthersWait(t *testing.T) {
+func TestLockedRowMakesOtherTransactionsWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		db := idemtest.NewDatabase(2)
@@ -58,7 +58,7 @@ func TestALockedRowMakesOthersWait(t *testing.T) {
 		go func() { written <- second.Set(t.Context(), "a", "second") }()
 		synctest.Wait()
 		require.Empty(t, written)
-		require.Empty(t, db.Get("a"), "what is not committed is not seen")
+		require.Empty(t, db.Get("a"), "the write is not committed")
 		require.NoError(t, first.Commit())
 		require.NoError(t, <-written)
 		require.Equal(t, "first", db.Get("a"))
@@ -67,7 +67,7 @@ func TestALockedRowMakesOthersWait(t *testing.T) {
 	})
 }
 
-func TestCommitsFail(t *testing.T) {
+func TestCommitFaults(t *testing.T) {
 	t.Parallel()
 	for fault, want := range map[idemtest.CommitFault]struct {
 		err       error
@@ -88,7 +88,7 @@ func TestCommitsFail(t *testing.T) {
 		require.ErrorIs(t, tx.Commit(), want.err)
 		require.Equal(t, want.value, db.Get("a"), "fault %d", fault)
 		require.Equal(t, want.afterRead, db.Get("a"), "fault %d", fault)
-		tx, err = db.Begin(t.Context()) // the connection is free, and so is the row
+		tx, err = db.Begin(t.Context()) // the connection and the row are free
 		require.NoError(t, err)
 		require.NoError(t, tx.Set(t.Context(), "a", "2"))
 		require.NoError(t, tx.Commit())
@@ -96,7 +96,7 @@ func TestCommitsFail(t *testing.T) {
 	}
 }
 
-func TestTheHandlerCannotEndWhatTheStoreOwns(t *testing.T) {
+func TestHandlerCannotEndTheTransactionOfTheStore(t *testing.T) {
 	t.Parallel()
 	db := idemtest.NewDatabase(1)
 	s := idemtest.NewTxStore(db, new(idemtest.Clock).Now, time.Second)
@@ -111,11 +111,9 @@ func TestTheHandlerCannotEndWhatTheStoreOwns(t *testing.T) {
 		require.Error(t, tx.RollbackTo("before the run"), "the store's savepoint")
 		require.NoError(t, tx.Savepoint("before the run"))
 		require.NoError(t, tx.Set(ctx, "a", "2"))
-		require.NoError(t, tx.RollbackTo("before the run"), "the handler's, of the same name")
+		require.NoError(t, tx.RollbackTo("before the run"), "the handler's savepoint of the same name")
 		kept = tx
-		return idempotent.Completion{
-			State: idempotent.StateDone, Response: idempotent.Response{Status: 200}.Completion(time.Hour).Response, Retention: time.Hour,
-		}
+		return idempotent.Response{Status: 200}.Completion(time.Hour)
 	})
 	require.NoError(t, err)
 	require.Equal(t, "1", db.Get("a"))
@@ -126,7 +124,7 @@ func TestTheHandlerCannotEndWhatTheStoreOwns(t *testing.T) {
 
 var errBusiness = errors.New("the business transaction was rolled back")
 
-// service is a guard on a store that takes part in the handlers' transactions, in a bubble.
+// service is a guard whose store takes part in transactions of handlers.
 type service struct {
 	db    *idemtest.Database
 	store *idemtest.TxStore
@@ -150,7 +148,7 @@ func (s *service) do(t *testing.T, f func(ctx context.Context, tx *idemtest.Tran
 	})
 }
 
-func TestAnEffectBeginsExactlyIfItsTransactionCommits(t *testing.T) {
+func TestEffectBeginsIfAndOnlyIfItsTransactionCommits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
@@ -172,21 +170,21 @@ func TestAnEffectBeginsExactlyIfItsTransactionCommits(t *testing.T) {
 		require.Equal(t, "2", s.db.Get("balance"))
 
 		_, err = s.do(t, func(context.Context, *idemtest.Transaction) (string, error) {
-			t.Error("it ran again after its effect")
+			t.Error("ran again after its effect")
 			return "", nil
 		})
 		require.Equal(t, apierror.CodeIdempotencyOutcomeUnknown, apierror.CodeOf(err))
 	})
 }
 
-func TestAnOwnerWhoWasReplacedCannotCommit(t *testing.T) {
+func TestReplacedOwnerCannotCommit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
 		_, err := s.do(t, func(ctx context.Context, tx *idemtest.Transaction) (string, error) {
 			owner, ok := idempotent.OwnerOf(ctx)
 			require.True(t, ok)
-			// Another process renews with a lease that is over, and takes over.
+			// The lease ends, and another process takes over.
 			require.NoError(t, s.store.Renew(ctx, owner, time.Nanosecond))
 			time.Sleep(time.Millisecond)
 			d, err := s.store.Acquire(ctx, idempotent.Claim{
@@ -205,7 +203,7 @@ func TestAnOwnerWhoWasReplacedCannotCommit(t *testing.T) {
 	})
 }
 
-func TestARecordIsFinishedInTheHandlersTransaction(t *testing.T) {
+func TestRecordIsFinishedInTheTransactionOfTheHandler(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newService()
@@ -220,12 +218,12 @@ func TestARecordIsFinishedInTheHandlersTransaction(t *testing.T) {
 			require.NoError(t, tx.Set(ctx, "balance", "2"))
 			require.NoError(t, s.store.FinishTx(ctx, tx, idempotent.Response{Status: 200, Body: []byte(`"two"`)}, time.Hour))
 			require.NoError(t, tx.Commit())
-			return "", errBusiness // the process fails right after the commit
+			return "", errBusiness // after the commit
 		})
 		require.ErrorIs(t, err, errBusiness)
 
 		replayed, err := s.do(t, func(context.Context, *idemtest.Transaction) (string, error) {
-			t.Error("it ran again after its commit")
+			t.Error("ran again after its commit")
 			return "", nil
 		})
 		require.NoError(t, err)

@@ -1,6 +1,5 @@
-// Package idemtest holds stores for the tests of package idempotent and of its conformance suite: a
-// plain one, one with transactions, and both with seeded faults. The record's rules are written
-// from docs/STORE_GUIDE.md.
+// Package idemtest has stores for the tests of package idempotent and of its conformance suite: a
+// plain one, one with transactions, and both with mistakes. It follows docs/STORE_GUIDE.md.
 package idemtest
 
 import (
@@ -10,16 +9,16 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// record is one record. Its methods are the steps of a store as pure functions: each returns the
-// record that it leaves. Instants are on the store's clock.
+// record is a record. Its methods are the steps of a store as pure functions: each returns the
+// new record. Times are those of the store's clock.
 type record struct {
 	State       idempotent.State
 	Fingerprint idempotent.Fingerprint
 	Token       idempotent.Token
-	Ownerless   bool // it was resolved: a token of zeros could be somebody's
+	Ownerless   bool // after Resolve; a token of zeros may be valid
 	Scope       idempotent.ID
 	Attempt     int
-	Effect      bool // it was begun
+	Effect      bool // begun
 	LeaseEnd    time.Duration
 	Expiry      time.Duration
 	Response    []byte
@@ -29,7 +28,7 @@ var absent = record{State: idempotent.StateAbsent}
 
 var errInvalid = errors.New("idemtest: an invalid completion")
 
-// at returns the record as it is at an instant.
+// at returns the record at a time.
 func (r record) at(now time.Duration) record {
 	live := now < r.Expiry || r.State == idempotent.StateRunning && now < r.LeaseEnd
 	if !live {
@@ -69,7 +68,7 @@ func (r record) acquire(c idempotent.Claim, now time.Duration) (record, idempote
 	return r.take(c, now)
 }
 
-// take makes the claim's record, which follows r.
+// take returns the record of a claim that follows r.
 func (r record) take(c idempotent.Claim, now time.Duration) (record, idempotent.Decision) {
 	next := record{
 		State: idempotent.StateRunning, Fingerprint: c.Fingerprint, Token: c.Token, Scope: c.Scope,
@@ -104,7 +103,7 @@ func (r record) finish(t idempotent.Token, c idempotent.Completion, now time.Dur
 	case r.State == idempotent.StateAbsent || r.Token != t || r.Ownerless:
 		return r, idempotent.ErrLost
 	case !r.running():
-		return r, nil // finished before: the reply was lost
+		return r, nil // a repeated Finish
 	case gone:
 		return absent, nil
 	}
@@ -120,7 +119,7 @@ func (r record) resolve(c idempotent.Completion, now time.Duration) (record, err
 	case c.State == idempotent.StateAbsent:
 		return absent, nil
 	}
-	r.Ownerless = true // the owner has lost
+	r.Ownerless = true
 	return r.end(c, now), nil
 }
 

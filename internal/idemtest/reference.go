@@ -12,16 +12,16 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// Reference is a store as plain as can be: one lock, and records as JSON. It has all optional
-// interfaces but [idempotent.Executor] and [idempotent.LocalStore].
+// Reference is a simple store: one lock, and records as JSON. It implements all optional
+// interfaces except [idempotent.Executor] and [idempotent.LocalStore].
 type Reference struct {
-	// Pause lets others go on between the two steps of a store that needs two where one is right.
+	// Pause is called between the two steps of a store that wrongly needs two.
 	Pause func()
 
 	now     func() time.Duration
 	mu      sync.Mutex
 	records map[idempotent.ID][]byte
-	stopped chan struct{} // closed, and replaced, when a record stops running
+	stopped chan struct{} // closed and replaced when a record stops running
 }
 
 // NewReference returns an empty store with the given clock.
@@ -34,7 +34,7 @@ func NewReference(now func() time.Duration) *Reference {
 	}
 }
 
-// step is one atomic step on a record.
+// step performs an atomic step on a record.
 func (s *Reference) step(id idempotent.ID, f func(r record, now time.Duration) record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,7 +67,7 @@ func (s *Reference) save(id idempotent.ID, r record) {
 func encode(r record) []byte {
 	b, err := json.Marshal(r)
 	if err != nil {
-		panic(err) // a record has nothing that JSON has not
+		panic(err) // JSON can encode every record
 	}
 	return b
 }
@@ -171,7 +171,7 @@ func (s *Reference) ListUnknown(_ context.Context, after idempotent.ID, limit in
 	return list, nil
 }
 
-// Clock is a clock that moves only when it is told to.
+// Clock is a clock that stands still until it is advanced.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Duration
@@ -184,7 +184,7 @@ func (c *Clock) Now() time.Duration {
 	return c.now
 }
 
-// Advance moves the clock forward.
+// Advance advances the clock.
 func (c *Clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

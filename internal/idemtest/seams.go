@@ -7,11 +7,11 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// WithoutExecutor returns the store with its four operations and nothing else.
+// WithoutExecutor returns the store without its optional methods.
 func (s *TxStore) WithoutExecutor() idempotent.Store { return struct{ idempotent.Store }{s} }
 
-// BeginEffectTx is idempotent.BeginEffect as a part of a transaction that the handler has begun in
-// the store's database: the effect has begun exactly if t commits.
+// BeginEffectTx is idempotent.BeginEffect in a transaction of the handler in the store's
+// database. The effect has begun if and only if t commits.
 func (s *TxStore) BeginEffectTx(ctx context.Context, t *Transaction) error {
 	return idempotent.BeginEffectWith(ctx, func(ctx context.Context, o idempotent.Owner) error {
 		r, err := s.lock(ctx, t, o.ID)
@@ -25,8 +25,8 @@ func (s *TxStore) BeginEffectTx(ctx context.Context, t *Transaction) error {
 	})
 }
 
-// FinishTx finishes the record as a part of a transaction that the handler has begun in the store's
-// database. Without a key it does nothing.
+// FinishTx finishes the record in a transaction of the handler in the store's database. Without a
+// key it does nothing.
 func (s *TxStore) FinishTx(ctx context.Context, t *Transaction, response idempotent.Response, retention time.Duration) error {
 	o, ok := idempotent.OwnerOf(ctx)
 	if !ok {

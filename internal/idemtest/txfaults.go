@@ -30,7 +30,7 @@ func (f executeFunc) Execute(ctx context.Context, c idempotent.Claim, run runFun
 	return f(ctx, c, run)
 }
 
-// wrongRun runs something else in place of the handler. It is called once for each Execute.
+// wrongRun returns an executor that replaces the handler. It calls wrap once for each Execute.
 func wrongRun(wrap func(s *TxStore, run runFunc) runFunc) func(*TxStore) idempotent.Executor {
 	return func(s *TxStore) idempotent.Executor {
 		return executeFunc(func(ctx context.Context, c idempotent.Claim, run runFunc) (idempotent.Decision, error) {
@@ -39,7 +39,7 @@ func wrongRun(wrap func(s *TxStore, run runFunc) runFunc) func(*TxStore) idempot
 	}
 }
 
-// wrongEnd changes the transaction, or the completion, once the handler has returned.
+// wrongEnd returns an executor that changes the transaction or the completion after the handler.
 func wrongEnd(f func(t *Transaction, c *idempotent.Completion)) func(*TxStore) idempotent.Executor {
 	return wrongRun(func(_ *TxStore, run runFunc) runFunc {
 		return func(ctx context.Context, attempt int) idempotent.Completion {
@@ -50,7 +50,7 @@ func wrongEnd(f func(t *Transaction, c *idempotent.Completion)) func(*TxStore) i
 	})
 }
 
-// wrongDecision changes what Execute returns.
+// wrongDecision returns an executor that changes the result of Execute.
 func wrongDecision(f func(ctx context.Context, d *idempotent.Decision) error) func(*TxStore) idempotent.Executor {
 	return func(s *TxStore) idempotent.Executor {
 		return executeFunc(func(ctx context.Context, c idempotent.Claim, run runFunc) (idempotent.Decision, error) {
@@ -60,7 +60,7 @@ func wrongDecision(f func(ctx context.Context, d *idempotent.Decision) error) fu
 	}
 }
 
-// wrongFate finds something else out about a commit.
+// wrongFate returns an executor that is wrong about the effect of a commit.
 func wrongFate(f func(s *TxStore, c idempotent.Claim, err error) error) func(*TxStore) idempotent.Executor {
 	return func(s *TxStore) idempotent.Executor {
 		s.fate = func(_ context.Context, c idempotent.Claim, err error) error { return f(s, c, err) }
@@ -75,7 +75,7 @@ func patient(s *TxStore) idempotent.Executor {
 
 var errWrong = errors.New("idemtest: a mistake")
 
-// ExecutorFaults returns the mistakes.
+// ExecutorFaults returns mistakes that executors have had or could have.
 func ExecutorFaults() []ExecutorFault {
 	return []ExecutorFault{
 		{"a released run keeps its effects", "a released run leaves no trace", func(s *TxStore) idempotent.Executor {
@@ -94,32 +94,32 @@ func ExecutorFaults() []ExecutorFault {
 				return d, err
 			})
 		}},
-		{"a response that is not kept is not recorded", "effect and record are committed together",
+		{"StateNotKept is not recorded", "the effect and the record are committed together",
 			wrongEnd(func(_ *Transaction, c *idempotent.Completion) {
 				if c.State == idempotent.StateNotKept {
 					c.State = idempotent.StateAbsent
 				}
 			})},
-		{"the fingerprint is not compared", "effect and record are committed together", func(s *TxStore) idempotent.Executor {
+		{"the fingerprint is not compared", "the effect and the record are committed together", func(s *TxStore) idempotent.Executor {
 			return executeFunc(func(ctx context.Context, c idempotent.Claim, run runFunc) (idempotent.Decision, error) {
 				c.Fingerprint = idempotent.Fingerprint{}
 				return s.Execute(ctx, c, run)
 			})
 		}},
-		{"the handler runs twice", "effect and record are committed together", wrongRun(func(_ *TxStore, run runFunc) runFunc {
+		{"the handler runs twice", "the effect and the record are committed together", wrongRun(func(_ *TxStore, run runFunc) runFunc {
 			return func(ctx context.Context, attempt int) idempotent.Completion {
 				run(ctx, attempt)
 				return run(ctx, attempt)
 			}
 		})},
-		{"an attempt is not told", "effect and record are committed together",
+		{"run gets no attempt", "the effect and the record are committed together",
 			wrongDecision(func(_ context.Context, d *idempotent.Decision) error { d.Attempt = 0; return nil })},
 		{"a response is cut at 64 KiB", "a response comes back byte for byte",
 			wrongDecision(func(_ context.Context, d *idempotent.Decision) error {
 				d.Response = d.Response[:min(len(d.Response), 1<<16)]
 				return nil
 			})},
-		{"a token is told that another one runs", "Execute can be repeated", func(s *TxStore) idempotent.Executor {
+		{"a repeated Execute gets VerdictRunning", "Execute can be repeated", func(s *TxStore) idempotent.Executor {
 			seen := map[idempotent.Token]bool{}
 			return executeFunc(func(ctx context.Context, c idempotent.Claim, run runFunc) (idempotent.Decision, error) {
 				if seen[c.Token] {
@@ -129,14 +129,14 @@ func ExecutorFaults() []ExecutorFault {
 				return s.Execute(ctx, c, run)
 			})
 		}},
-		{"run's context is another one", "run's context derives from the caller's", wrongRun(func(_ *TxStore, run runFunc) runFunc {
+		{"run gets another context", "the context of run derives from the caller's", wrongRun(func(_ *TxStore, run runFunc) runFunc {
 			return func(ctx context.Context, attempt int) idempotent.Completion {
 				return run(context.WithValue(context.Background(), txKey{}, Tx(ctx)), attempt)
 			}
 		})},
-		{"a canceled call is an error, whatever was committed", "a canceled context leaves no half",
+		{"a canceled call returns an error after its commit", "a canceled call takes effect completely or not at all",
 			wrongDecision(func(ctx context.Context, _ *idempotent.Decision) error { return ctx.Err() })},
-		{"a panic is an error", "a panic rolls back and continues", func(s *TxStore) idempotent.Executor {
+		{"a panic becomes an error", "a panic rolls back and is re-panicked", func(s *TxStore) idempotent.Executor {
 			return executeFunc(func(ctx context.Context, c idempotent.Claim, run runFunc) (d idempotent.Decision, err error) {
 				defer func() {
 					if v := recover(); v != nil {
@@ -146,7 +146,7 @@ func ExecutorFaults() []ExecutorFault {
 				return s.Execute(ctx, c, run)
 			})
 		}},
-		{"a panic is another one", "a panic rolls back and continues", func(s *TxStore) idempotent.Executor {
+		{"a panic has another value", "a panic rolls back and is re-panicked", func(s *TxStore) idempotent.Executor {
 			return executeFunc(func(ctx context.Context, c idempotent.Claim, run runFunc) (d idempotent.Decision, err error) {
 				defer func() {
 					if v := recover(); v != nil {
@@ -156,14 +156,14 @@ func ExecutorFaults() []ExecutorFault {
 				return s.Execute(ctx, c, run)
 			})
 		}},
-		{"after a panic the effects are committed", "a panic rolls back and continues", wrongRun(func(_ *TxStore, run runFunc) runFunc {
+		{"after a panic the effects are committed", "a panic rolls back and is re-panicked", wrongRun(func(_ *TxStore, run runFunc) runFunc {
 			return func(ctx context.Context, attempt int) idempotent.Completion {
 				t := Tx(ctx).t
 				defer func() { _ = t.Commit() }()
 				return run(ctx, attempt)
 			}
 		})},
-		{"the handler has a goroutine", "runtime.Goexit rolls back and continues", wrongRun(func(_ *TxStore, run runFunc) runFunc {
+		{"run is called on another goroutine", "runtime.Goexit rolls back and ends the goroutine", wrongRun(func(_ *TxStore, run runFunc) runFunc {
 			return func(ctx context.Context, attempt int) (c idempotent.Completion) {
 				var wg sync.WaitGroup
 				c.State = idempotent.StateAbsent
@@ -172,7 +172,7 @@ func ExecutorFaults() []ExecutorFault {
 				return c
 			}
 		})},
-		{"two run together", "one of many runs", func(s *TxStore) idempotent.Executor {
+		{"two calls run at the same time", "only one of many concurrent calls runs", func(s *TxStore) idempotent.Executor {
 			var unlocked sync.Map // the tokens that another one's record is hidden from
 			return executeFunc(func(ctx context.Context, c idempotent.Claim, run runFunc) (idempotent.Decision, error) {
 				if s.db.Get(rowOf(c.ID)) == "" {
@@ -186,7 +186,7 @@ func ExecutorFaults() []ExecutorFault {
 				return d, err
 			})
 		}},
-		{"a replay locks the record", "parallel replays are never told that it runs", func(s *TxStore) idempotent.Executor {
+		{"a replay locks the record", "concurrent replays never get VerdictRunning", func(s *TxStore) idempotent.Executor {
 			var locks sync.Map
 			return executeFunc(func(ctx context.Context, c idempotent.Claim, run runFunc) (idempotent.Decision, error) {
 				if _, locked := locks.LoadOrStore(c.ID, true); locked {
@@ -199,8 +199,8 @@ func ExecutorFaults() []ExecutorFault {
 				return s.Execute(ctx, c, run)
 			})
 		}},
-		{"it waits for another owner forever", "another owner is told that it runs, after a bounded wait", patient},
-		{"it runs one at a time", "other keys are free while one runs", func(s *TxStore) idempotent.Executor {
+		{"it waits for another owner forever", "another owner gets VerdictRunning after a bounded wait", patient},
+		{"it runs one at a time", "other keys can run at the same time", func(s *TxStore) idempotent.Executor {
 			var one sync.Mutex
 			return executeFunc(func(ctx context.Context, c idempotent.Claim, run runFunc) (idempotent.Decision, error) {
 				if !one.TryLock() {
@@ -210,7 +210,7 @@ func ExecutorFaults() []ExecutorFault {
 				return s.Execute(ctx, c, run)
 			})
 		}},
-		{"a claim shows its fingerprint before it is committed", "what is not committed shows its fingerprint to nobody", func(s *TxStore) idempotent.Executor {
+		{"a fingerprint is visible before its commit", "an uncommitted fingerprint causes no mismatch", func(s *TxStore) idempotent.Executor {
 			var claims sync.Map
 			return executeFunc(func(ctx context.Context, c idempotent.Claim, run runFunc) (idempotent.Decision, error) {
 				if f, _ := claims.LoadOrStore(c.ID, c.Fingerprint); f != c.Fingerprint {
@@ -232,13 +232,13 @@ func ExecutorFaults() []ExecutorFault {
 			})
 		}},
 		{"it waits for a connection forever", "the wait for a connection is bounded", patient},
-		{"a refusal after a failed statement is not recorded", "a refusal after a failed statement is recorded, without effects",
+		{"a refusal after a failed statement is not recorded", "a refusal after a failed statement is recorded without effects",
 			wrongEnd(func(t *Transaction, c *idempotent.Completion) {
 				if t.failure != nil && c.State != idempotent.StateAbsent {
 					c.Response = idempotent.Response{Status: 200}.Completion(time.Hour).Response
 				}
 			})},
-		{"a refusal after a failed statement keeps its effects", "a refusal after a failed statement is recorded, without effects",
+		{"a refusal after a failed statement keeps its effects", "a refusal after a failed statement is recorded without effects",
 			wrongEnd(func(t *Transaction, _ *idempotent.Completion) { t.failure = nil })},
 		{"a success after a failed statement is recorded", "a success after a failed statement is an error",
 			wrongEnd(func(t *Transaction, _ *idempotent.Completion) {
@@ -246,7 +246,7 @@ func ExecutorFaults() []ExecutorFault {
 					_ = t.RollbackTo(beforeRun)
 				}
 			})},
-		{"a success that is not kept after a failed statement is recorded", "a success after a failed statement is an error",
+		{"a StateNotKept success after a failed statement is recorded", "a success after a failed statement is an error",
 			wrongEnd(func(t *Transaction, c *idempotent.Completion) {
 				if t.failure != nil && c.State == idempotent.StateNotKept {
 					_ = t.RollbackTo(beforeRun)
@@ -258,15 +258,15 @@ func ExecutorFaults() []ExecutorFault {
 					c.State, c.Response = idempotent.StateDone, idempotent.Response{Status: 200}.Completion(time.Hour).Response
 				}
 			})},
-		{"a failed statement is never forgiven", "a failed statement from which the handler recovers does no harm",
+		{"a failed statement fails the call after a savepoint, too", "a run may recover from a failed statement with a savepoint",
 			wrongEnd(func(t *Transaction, _ *idempotent.Completion) {
 				if t.failed {
 					t.failure = ErrStatement
 				}
 			})},
-		{"a conflict of a statement is ignored", "after a serialization failure of a statement the last run counts",
+		{"a conflict of a statement is ignored", "after a serialization failure of a statement the last run is recorded",
 			wrongEnd(func(t *Transaction, _ *idempotent.Completion) { t.failure = nil })},
-		{"the first run counts", "after a serialization failure of the commit the last run counts", wrongRun(func(_ *TxStore, run runFunc) runFunc {
+		{"the first run is recorded", "after a serialization failure of the commit the last run is recorded", wrongRun(func(_ *TxStore, run runFunc) runFunc {
 			var first *idempotent.Completion
 			return func(ctx context.Context, attempt int) idempotent.Completion {
 				c := run(ctx, attempt)
@@ -276,7 +276,7 @@ func ExecutorFaults() []ExecutorFault {
 				return *first
 			}
 		})},
-		{"another run keeps what the first one wrote", "after a serialization failure of the commit the last run counts", wrongRun(func(_ *TxStore, run runFunc) runFunc {
+		{"a second run keeps the writes of the first", "after a serialization failure of the commit the last run is recorded", wrongRun(func(_ *TxStore, run runFunc) runFunc {
 			var kept []write
 			return func(ctx context.Context, attempt int) idempotent.Completion {
 				t := Tx(ctx).t
@@ -286,16 +286,16 @@ func ExecutorFaults() []ExecutorFault {
 				return c
 			}
 		})},
-		{"a conflict of the commit is ignored", "after a serialization failure of the commit the last run counts",
+		{"a conflict of the commit is ignored", "after a serialization failure of the commit the last run is recorded",
 			wrongFate(func(_ *TxStore, _ idempotent.Claim, err error) error {
 				if errors.Is(err, ErrSerialization) {
 					return nil
 				}
 				return err
 			})},
-		{"a commit that is refused is believed", "a commit that is refused leaves no trace",
+		{"a refused commit is a success", "a refused commit leaves no trace",
 			wrongFate(func(*TxStore, idempotent.Claim, error) error { return nil })},
-		{"the effects are committed apart from the record", "a commit that is refused leaves no trace", wrongRun(func(s *TxStore, run runFunc) runFunc {
+		{"the effects are committed without the record", "a refused commit leaves no trace", wrongRun(func(s *TxStore, run runFunc) runFunc {
 			return func(ctx context.Context, attempt int) idempotent.Completion {
 				t, err := s.db.Begin(ctx)
 				if err != nil {
@@ -307,9 +307,9 @@ func ExecutorFaults() []ExecutorFault {
 		})},
 		{"a lost reply is a failure", "a commit whose reply is lost has taken effect",
 			wrongFate(func(_ *TxStore, _ idempotent.Claim, err error) error { return err })},
-		{"a lost reply is a success", "a commit that is lost leaves no trace",
+		{"a lost reply is a success", "a lost commit leaves no trace",
 			wrongFate(func(*TxStore, idempotent.Claim, error) error { return nil })},
-		{"it looks before the old transaction has ended", "a commit that is late is waited for",
+		{"it does not wait for the old transaction", "a late commit is awaited",
 			wrongFate(func(s *TxStore, c idempotent.Claim, err error) error {
 				if s.parse(s.db.Get(rowOf(c.ID))).Token == c.Token {
 					return nil

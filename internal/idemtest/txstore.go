@@ -12,18 +12,18 @@ import (
 // maxReruns bounds the runs after serialization failures.
 const maxReruns = 3
 
-// TxStore is a store in a [Database], and an [idempotent.Executor]: what the handler writes with
-// [Tx] is committed together with the record.
+// TxStore is a store in a [Database], and an [idempotent.Executor]: writes of the handler with
+// [Tx] are committed together with the record.
 type TxStore struct {
 	db   *Database
 	now  func() time.Duration
 	wait time.Duration // bounds each wait
-	// fate returns nil if the commit that ended in an error took effect after all.
+	// fate returns nil if a commit that returned an error took effect.
 	fate func(context.Context, idempotent.Claim, error) error
 }
 
-// NewTxStore returns a store in db with the given clock. It waits for a connection, for another
-// transaction, and for the fate of a commit, for no longer than wait each.
+// NewTxStore returns a store in db with the given clock. It waits at most wait each for a
+// connection, for another transaction, and to learn whether a commit took effect.
 func NewTxStore(db *Database, now func() time.Duration, wait time.Duration) *TxStore {
 	s := &TxStore{db: db, now: now, wait: wait}
 	s.fate = s.findOut
@@ -39,7 +39,7 @@ func (s *TxStore) parse(row string) record {
 	return decode([]byte(row)).at(s.now())
 }
 
-// lock takes the record's row, and reads it.
+// lock locks and reads the row of a record.
 func (s *TxStore) lock(ctx context.Context, t *Transaction, id idempotent.ID) (record, error) {
 	if err := t.Lock(ctx, rowOf(id)); err != nil {
 		return record{}, err
@@ -55,7 +55,7 @@ func (s *TxStore) write(ctx context.Context, t *Transaction, id idempotent.ID, r
 	return t.Set(ctx, rowOf(id), string(encode(r)))
 }
 
-// step is one operation in one transaction.
+// step performs an operation in a transaction.
 func (s *TxStore) step(ctx context.Context, id idempotent.ID, f func(r record, now time.Duration) (record, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, s.wait)
 	defer cancel()
@@ -112,14 +112,14 @@ func (s *TxStore) Execute(ctx context.Context, c idempotent.Claim, run func(cont
 	}
 }
 
-// beforeRun is the savepoint that stands in front of the handler.
+// beforeRun is the savepoint before the handler.
 const beforeRun = "before the run"
 
-// execute is one try. What it has not committed is rolled back, after a panic too.
+// execute is one attempt of Execute. Without a commit it rolls back, also after a panic.
 func (s *TxStore) execute(ctx context.Context, c idempotent.Claim, run func(context.Context, int) idempotent.Completion) (d idempotent.Decision, err error) {
 	_, d = s.parse(s.db.Get(rowOf(c.ID))).acquire(c, s.now())
 	if d.Verdict != idempotent.VerdictAcquired {
-		return d, nil // rule 1: a replay begins no transaction
+		return d, nil // a replay begins no transaction
 	}
 	wait, cancel := context.WithTimeout(ctx, s.wait)
 	defer cancel()
@@ -131,7 +131,7 @@ func (s *TxStore) execute(ctx context.Context, c idempotent.Claim, run func(cont
 	r, err := s.lock(wait, t, c.ID)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-		return idempotent.Decision{Verdict: idempotent.VerdictRunning}, nil // rule 7
+		return idempotent.Decision{Verdict: idempotent.VerdictRunning}, nil
 	case err != nil:
 		return d, err
 	}
@@ -144,11 +144,11 @@ func (s *TxStore) execute(ctx context.Context, c idempotent.Claim, run func(cont
 	completion := s.run(ctx, t, d.Attempt, run)
 	switch {
 	case errors.Is(t.Failure(), ErrSerialization):
-		return d, ErrSerialization // rule 2
+		return d, ErrSerialization
 	case completion.State == idempotent.StateAbsent:
 		return d, nil
 	case t.Failure() != nil:
-		if err := undo(t, completion); err != nil { // rule 3
+		if err := undo(t, completion); err != nil {
 			return d, err
 		}
 	}
@@ -164,14 +164,15 @@ func (s *TxStore) execute(ctx context.Context, c idempotent.Claim, run func(cont
 	return d, nil
 }
 
-// run calls the handler, which has the transaction for as long as it runs.
+// run calls the handler, with the transaction until it returns.
 func (s *TxStore) run(ctx context.Context, t *Transaction, attempt int, run func(context.Context, int) idempotent.Completion) idempotent.Completion {
 	tx := &HandlerTx{t: t}
 	defer func() { tx.t = nil }()
 	return run(context.WithValue(ctx, txKey{}, tx), attempt)
 }
 
-// undo lets an aborted transaction record a refusal. A success would claim effects that are gone.
+// undo prepares an aborted transaction to record a refusal. It refuses a success, whose effects
+// are rolled back.
 func undo(t *Transaction, c idempotent.Completion) error {
 	response, err := idempotent.DecodeResponse(c.Response)
 	if err != nil {
@@ -183,7 +184,7 @@ func undo(t *Transaction, c idempotent.Completion) error {
 	return t.RollbackTo(beforeRun)
 }
 
-// findOut looks behind the row's lock, so that the old transaction has ended (rule 4).
+// findOut reads the record after it has locked the row, so that the old transaction has ended.
 func (s *TxStore) findOut(ctx context.Context, c idempotent.Claim, err error) error {
 	if !errors.Is(err, ErrConnection) {
 		return err
@@ -207,11 +208,11 @@ func (s *TxStore) findOut(ctx context.Context, c idempotent.Claim, err error) er
 
 type txKey struct{}
 
-// Tx returns the transaction that Execute has given to the handler. It panics if there is none.
+// Tx returns the transaction of a handler in Execute. It panics if there is none.
 func Tx(ctx context.Context) *HandlerTx { return ctx.Value(txKey{}).(*HandlerTx) }
 
-// HandlerTx is the store's transaction in the handler's hands: neither its end nor the store's
-// savepoint can be reached from here.
+// HandlerTx is the store's transaction for the handler, which cannot end it or roll back to the
+// store's savepoint.
 type HandlerTx struct {
 	t *Transaction // nil once the handler has returned
 }
@@ -240,7 +241,7 @@ func (x *HandlerTx) Fail() error {
 	return x.t.Fail()
 }
 
-// Savepoint sets a savepoint of the handler's.
+// Savepoint sets a savepoint of the handler.
 func (x *HandlerTx) Savepoint(name string) error {
 	if x.t == nil {
 		return ErrEnded
@@ -248,7 +249,7 @@ func (x *HandlerTx) Savepoint(name string) error {
 	return x.t.Savepoint("handler " + name)
 }
 
-// RollbackTo returns to a savepoint of the handler's.
+// RollbackTo rolls back to a savepoint of the handler.
 func (x *HandlerTx) RollbackTo(name string) error {
 	if x.t == nil {
 		return ErrEnded

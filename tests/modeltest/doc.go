@@ -1,6 +1,6 @@
-// Package modeltest checks stores of package idempotent against a model of a record. Random
-// interleavings are recorded and searched for an order that the model allows, by the
-// linearizability checker porcupine. The checker is itself checked: seeded faults must be caught.
+// Package modeltest checks stores and the middleware of package idempotent against models. It
+// records concurrent random calls, and searches for an order that the model allows, with the
+// linearizability checker porcupine. It also checks that mistakes are found.
 //
-// It is a separate module, so that the core does not depend on the checker.
+// It is a separate module, so that the core does not depend on porcupine.
 package modeltest

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -20,31 +21,30 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// request is what a client asks for: one of a few bodies, all with the same key.
+// request is a request of a client. All have the same key.
 type request struct{ body string }
 
-// reply is what it hears. A status of 0 is nothing: the process died, or the handler panicked.
+// reply is the response. The status is 0 if the process died or the handler panicked.
 type reply struct {
 	status   int
 	body     string
 	replayed bool
 }
 
-// known is what the service may know about the key. Between requests, that is: while the first
-// runs, it is what it was before.
+// known is what the service knows about the key between requests.
 type known struct {
-	body   string // of the request that was answered; "" is nothing
-	answer string // "" is that nobody knows what became of it
+	body   string // of the recorded request; empty if there is none
+	answer string // empty if the outcome is unknown
 }
 
-// clientModel is what a client may see, after any order of what has happened.
+// clientModel has the responses that a client may get, after the requests in any order.
 var clientModel = (&porcupine.NondeterministicModel{
 	Init: func() []any { return []any{known{}} },
 	Step: func(state, input, output any) (next []any) {
 		k, in, out := state.(known), input.(request), output.(reply)
 		nothing := k == known{}
 		switch {
-		case out.status == 0: // it may have done nothing, or have gone on to any end
+		case out.status == 0: // nothing was done, or anything
 			next = append(next, k)
 			if nothing {
 				next = append(next, known{in.body, ""}, known{in.body, anyAnswer})
@@ -61,11 +61,11 @@ var clientModel = (&porcupine.NondeterministicModel{
 			if k == (known{in.body, ""}) {
 				next = append(next, k)
 			}
-		case out.status == http.StatusBadGateway: // failed after its point of no return
+		case out.status == http.StatusBadGateway: // failed after BeginEffect
 			if nothing {
 				next = append(next, known{in.body, ""})
 			}
-		case out.status == http.StatusConflict: // with a request that is known, or that runs now
+		case out.status == http.StatusConflict: // with the recorded request, or with one that is running
 			if k.body != in.body {
 				next = append(next, k)
 			}
@@ -77,11 +77,11 @@ var clientModel = (&porcupine.NondeterministicModel{
 	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%v: %+v", input, output) },
 }).ToModel()
 
-// anyAnswer is one that nobody has heard yet.
+// anyAnswer is an answer that no client has received yet.
 const anyAnswer = "?"
 
-// unreliable is one process's way to the store: replies are lost, renewals fail, and the process
-// may die at a Finish.
+// unreliable is a store for one process: replies are lost, renewals fail, and the process may die
+// at a Finish.
 type unreliable struct {
 	idempotent.Store
 	mu     sync.Mutex
@@ -121,11 +121,11 @@ func (u *unreliable) BeginEffect(ctx context.Context, o idempotent.Owner) error 
 
 func (u *unreliable) Finish(ctx context.Context, o idempotent.Owner, c idempotent.Completion) error {
 	if u.chance(8) {
-		runtime.Goexit() // the process dies before
+		runtime.Goexit() // the process dies before Finish
 	}
 	err := u.Store.Finish(ctx, o, c)
 	if u.chance(16) {
-		runtime.Goexit() // or after
+		runtime.Goexit() // or after it
 	}
 	if err == nil && u.chance(6) {
 		err = errNoReply
@@ -133,16 +133,17 @@ func (u *unreliable) Finish(ctx context.Context, o idempotent.Owner, c idempoten
 	return err
 }
 
-// service is a handler whose runs are numbered, and whose effects are counted.
+// service is a handler that counts its runs and effects.
 type service struct {
 	mu      sync.Mutex
 	random  *rand.Rand
 	runs    int
-	effects map[string]int // by body, of those behind BeginEffect
+	effects map[string]int // after BeginEffect, by body
 }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, _ := readAll(r)
+	b, _ := io.ReadAll(r.Body)
+	body := string(b)
 	s.mu.Lock()
 	s.runs++
 	run := s.runs
@@ -175,20 +176,8 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "run %d", run)
 }
 
-func readAll(r *http.Request) (string, error) {
-	var b strings.Builder
-	buf := make([]byte, 64)
-	for {
-		n, err := r.Body.Read(buf)
-		b.Write(buf[:n])
-		if err != nil {
-			return b.String(), err
-		}
-	}
-}
-
-// clients runs requests with one key against three processes that share a store. The bug is between
-// each process and its way to the store, or in its options.
+// clients sends requests with one key to three processes that share a store. It returns the
+// requests and the number of effects by body.
 func clients(t *testing.T, seed uint64, bug bug) (ops []porcupine.Operation, effects map[string]int) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -226,7 +215,7 @@ func clients(t *testing.T, seed uint64, bug bug) (ops []porcupine.Operation, eff
 		wg.Wait()
 		effects = handler.effects
 	})
-	// What a process that died has done may show at any time after it was asked.
+	// The effects of a process that died may appear at any later time.
 	for i := range ops {
 		if ops[i].Output.(reply).status == 0 {
 			ops[i].Return = 1 << 40
@@ -235,9 +224,9 @@ func clients(t *testing.T, seed uint64, bug bug) (ops []porcupine.Operation, eff
 	return ops, effects
 }
 
-// send lets a process serve a request. What was written before it died has been heard.
+// send sends a request to a process. If that dies, the reply is what it has written.
 func send(process http.Handler, in request) reply {
-	w := &heard{header: make(http.Header)}
+	w := &recordedResponse{header: make(http.Header)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -250,17 +239,18 @@ func send(process http.Handler, in request) reply {
 	return reply{w.status, w.body.String(), w.header.Get("Idempotent-Replayed") == "true"}
 }
 
-type heard struct {
+// recordedResponse is a ResponseWriter whose status is 0 until it is written.
+type recordedResponse struct {
 	header http.Header
 	status int
 	body   strings.Builder
 }
 
-func (w *heard) Header() http.Header         { return w.header }
-func (w *heard) WriteHeader(status int)      { w.status = status }
-func (w *heard) Write(p []byte) (int, error) { return w.body.Write(p) }
+func (w *recordedResponse) Header() http.Header         { return w.header }
+func (w *recordedResponse) WriteHeader(status int)      { w.status = status }
+func (w *recordedResponse) Write(p []byte) (int, error) { return w.body.Write(p) }
 
-// check runs a history and says what the model does not allow of it.
+// check runs a history. It returns why the model does not allow it, or an empty string.
 func check(t *testing.T, seed uint64, bug bug) (ops []porcupine.Operation, wrong string) {
 	t.Helper()
 	ops, effects := clients(t, seed, bug)
@@ -268,15 +258,15 @@ func check(t *testing.T, seed uint64, bug bug) (ops []porcupine.Operation, wrong
 	case len(effects) > 1 || effects["a"] > 1 || effects["b"] > 1:
 		return ops, fmt.Sprintf("effects happened twice: %v", effects)
 	case !porcupine.CheckOperations(clientModel, ops):
-		return ops, "no order explains it"
+		return ops, "the model allows no order of the responses"
 	}
 	return ops, ""
 }
 
-// histories is how many TestClientsSeeWhatTheModelAllows looks at.
+// histories is the number of histories of TestMiddlewareFollowsTheModel.
 const histories = 400
 
-func TestClientsSeeWhatTheModelAllows(t *testing.T) {
+func TestMiddlewareFollowsTheModel(t *testing.T) {
 	t.Parallel()
 	operations, replays := 0, 0
 	for seed := range uint64(histories) {
@@ -297,26 +287,25 @@ func TestClientsSeeWhatTheModelAllows(t *testing.T) {
 	t.Logf("%d requests in %d histories, %d replays", operations, histories, replays)
 }
 
-// A bug is what a middleware would do wrong, seeded where it meets its store and its options, so
-// that no code of the middleware is named.
+// A bug makes the middleware behave wrongly, through its store and its options.
 type bug struct {
 	store       func(idempotent.Store) idempotent.Store
 	keep        func(int) bool
 	fingerprint idempotent.FingerprintFunc
 }
 
-func TestCheckerCatchesMiddlewareBugs(t *testing.T) {
+func TestModelFindsBugs(t *testing.T) {
 	t.Parallel()
 	for name, bug := range map[string]bug{
-		"reply before record": {store: func(s idempotent.Store) idempotent.Store {
+		"the reply is sent before the record": {store: func(s idempotent.Store) idempotent.Store {
 			return finishing{s, func(ctx context.Context, o idempotent.Owner, c idempotent.Completion) error {
-				if c.State == idempotent.StateDone { // and it dies in between
+				if c.State == idempotent.StateDone { // it dies in between
 					return nil
 				}
 				return s.Finish(ctx, o, c)
 			}}
 		}},
-		"own answer after the claim was lost": {store: func(s idempotent.Store) idempotent.Store {
+		"a lost run sends its own answer": {store: func(s idempotent.Store) idempotent.Store {
 			return finishing{s, func(ctx context.Context, o idempotent.Owner, c idempotent.Completion) error {
 				if err := s.Finish(ctx, o, c); !errors.Is(err, idempotent.ErrLost) {
 					return err
@@ -324,7 +313,7 @@ func TestCheckerCatchesMiddlewareBugs(t *testing.T) {
 				return nil
 			}}
 		}},
-		"released after its effect had begun": {store: func(s idempotent.Store) idempotent.Store {
+		"a failure after BeginEffect is released": {store: func(s idempotent.Store) idempotent.Store {
 			return finishing{s, func(ctx context.Context, o idempotent.Owner, c idempotent.Completion) error {
 				if c.State == idempotent.StateUnknown {
 					c = idempotent.Completion{State: idempotent.StateAbsent}
@@ -332,26 +321,26 @@ func TestCheckerCatchesMiddlewareBugs(t *testing.T) {
 				return s.Finish(ctx, o, c)
 			}}
 		}},
-		"effect that the store was not told of": {store: func(s idempotent.Store) idempotent.Store {
+		"BeginEffect is not stored": {store: func(s idempotent.Store) idempotent.Store {
 			return unmarked{s}
 		}},
-		"body left out of the fingerprint": {
+		"the fingerprint has not the body": {
 			fingerprint: func(r *http.Request, body func() ([]byte, error)) (idempotent.Fingerprint, error) {
 				_, err := body()
 				return idempotent.FingerprintOf(r, nil), err
 			},
 		},
-		"failures kept": {keep: func(int) bool { return true }},
+		"failures are recorded": {keep: func(int) bool { return true }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for seed := range uint64(10 * histories) {
 				if _, wrong := check(t, seed, bug); wrong != "" {
-					t.Logf("caught in history %d: %s", seed, wrong)
+					t.Logf("found in history %d: %s", seed, wrong)
 					return
 				}
 			}
-			t.Fatal("not caught")
+			t.Fatal("not found")
 		})
 	}
 }
@@ -366,7 +355,7 @@ func (f finishing) Finish(ctx context.Context, o idempotent.Owner, c idempotent.
 	return f.finish(ctx, o, c)
 }
 
-// unmarked says that effects have begun, and keeps it to itself.
+// unmarked is a store that does not store that effects have begun.
 type unmarked struct{ idempotent.Store }
 
 func (unmarked) BeginEffect(context.Context, idempotent.Owner) error { return nil }

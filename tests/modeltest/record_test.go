@@ -6,8 +6,8 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// record is one record of a store, and its methods are the rules of idempotent.Store once more, as
-// plain as can be. The zero value is absent.
+// record is a record of a store. Its methods are the rules of idempotent.Store. The zero value
+// is an absent record.
 type record struct {
 	phase       phase
 	token       idempotent.Token
@@ -29,7 +29,7 @@ const (
 	unknown
 )
 
-// call is an operation, and the time on the store's clock.
+// call is an operation at a time of the store's clock.
 type call struct {
 	op         string // acquire, renew, begin, finish, resolve
 	claim      idempotent.Claim
@@ -38,7 +38,7 @@ type call struct {
 	at         time.Duration
 }
 
-// result is what an operation answered.
+// result is the result of an operation.
 type result struct {
 	verdict idempotent.Verdict
 	attempt int
@@ -46,7 +46,7 @@ type result struct {
 	err     error
 }
 
-// step is what a store without a fault answers, and the record that it leaves.
+// step returns the result of an operation, and the new record.
 func (r record) step(c call) (result, record) {
 	r = r.after(c.at)
 	switch c.op {
@@ -75,7 +75,7 @@ func (r record) step(c call) (result, record) {
 	return result{}, r
 }
 
-// after is the record as it is at a time.
+// after returns the record at a time.
 func (r record) after(at time.Duration) record {
 	if at >= r.expires && (r.phase != running || at >= r.lease) {
 		return record{}

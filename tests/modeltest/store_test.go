@@ -1,6 +1,7 @@
 package modeltest_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -21,7 +22,7 @@ const (
 	retention = 10 * time.Minute
 )
 
-// storeModel allows exactly the histories of a store that keeps its rules.
+// storeModel allows the histories of a store that follows the rules.
 var storeModel = porcupine.Model{
 	Init: func() any { return record{} },
 	Step: func(state, input, output any) (bool, any) {
@@ -35,105 +36,117 @@ var storeModel = porcupine.Model{
 	},
 }
 
-// history runs several owners against a store, in a bubble whose clock stands still while anyone
-// runs, and returns what they did. All times would tie in it, so operations are stamped from a
-// counter.
+// recorder performs operations on a store and records them. The clock of a synctest bubble stands
+// still while calls run, so operations get numbers in place of times.
+type recorder struct {
+	store idempotent.Store
+	now   func() time.Duration
+	stamp atomic.Int64
+
+	mu  sync.Mutex
+	ops []porcupine.Operation
+}
+
+func (r *recorder) do(ctx context.Context, owner int, c call) {
+	c.at = r.now()
+	called := r.stamp.Add(1)
+	result := perform(ctx, r.store, c)
+	returned := r.stamp.Add(1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ops = append(r.ops, porcupine.Operation{ClientId: owner, Input: c, Call: called, Output: result, Return: returned})
+}
+
+func perform(ctx context.Context, store idempotent.Store, c call) (r result) {
+	c.completion.Response = []byte(c.payload)
+	switch c.op {
+	case "acquire":
+		d, err := store.Acquire(ctx, c.claim)
+		r = result{d.Verdict, d.Attempt, string(d.Response), err}
+	case "renew":
+		r.err = store.Renew(ctx, c.claim.Owner(), c.claim.Lease)
+	case "begin":
+		r.err = store.BeginEffect(ctx, c.claim.Owner())
+	case "finish":
+		r.err = store.Finish(ctx, c.claim.Owner(), c.completion)
+	case "resolve":
+		r.err = store.(idempotent.Resolver).Resolve(ctx, c.claim.ID, c.completion)
+	}
+	return r
+}
+
+// history returns the operations of several owners of one record.
 func history(t *testing.T, newStore func(now func() time.Duration) idempotent.Store, seed uint64) (ops []porcupine.Operation) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		now := func() time.Duration { return time.Since(start) }
-		store := newStore(now)
-		var mu sync.Mutex
-		var stamp atomic.Int64
-		do := func(owner int, c call) {
-			var r result
-			c.at = now()
-			called := stamp.Add(1)
-			switch ctx := t.Context(); c.op {
-			case "acquire":
-				d, err := store.Acquire(ctx, c.claim)
-				r = result{d.Verdict, d.Attempt, string(d.Response), err}
-			case "renew":
-				r.err = store.Renew(ctx, c.claim.Owner(), c.claim.Lease)
-			case "begin":
-				r.err = store.BeginEffect(ctx, c.claim.Owner())
-			case "finish":
-				c.completion.Response = []byte(c.payload)
-				r.err = store.Finish(ctx, c.claim.Owner(), c.completion)
-			case "resolve":
-				resolver, ok := store.(idempotent.Resolver)
-				if !ok {
-					return
-				}
-				c.completion.Response = []byte(c.payload)
-				r.err = resolver.Resolve(ctx, c.claim.ID, c.completion)
-			}
-			returned := stamp.Add(1)
-			mu.Lock()
-			defer mu.Unlock()
-			ops = append(ops, porcupine.Operation{ClientId: owner, Input: c, Call: called, Output: r, Return: returned})
-		}
+		r := &recorder{now: func() time.Duration { return time.Since(start) }}
+		r.store = newStore(r.now)
 		var wg sync.WaitGroup
 		for owner := range 4 {
 			random := rand.New(rand.NewPCG(seed, uint64(owner)))
-			wg.Go(func() { play(owner, random, do) })
+			wg.Go(func() { play(t.Context(), r, owner, random) })
 		}
-		wg.Go(func() {
-			sweeper, ok := store.(idempotent.Sweeper)
-			for range 30 {
-				if ok {
+		if sweeper, ok := r.store.(idempotent.Sweeper); ok {
+			wg.Go(func() {
+				for range 30 {
 					_, _ = sweeper.Sweep(t.Context(), 0)
+					time.Sleep(lease / 2)
 				}
-				time.Sleep(lease / 2)
-			}
-		})
+			})
+		}
 		wg.Wait()
+		ops = r.ops
 	})
 	return ops
 }
 
-// play is one process: it asks, and goes on as an owner who may be slow, or dead, or hear no reply.
-func play(owner int, random *rand.Rand, do func(int, call)) {
-	states := []idempotent.State{idempotent.StateDone, idempotent.StateNotKept, idempotent.StateUnknown, idempotent.StateAbsent}
+// play performs the operations of a process that may be slow, die, or get no reply.
+func play(ctx context.Context, r *recorder, owner int, random *rand.Rand) {
+	_, resolves := r.store.(idempotent.Resolver)
 	for range 8 {
 		c := idempotent.Claim{Token: idempotent.NewToken(), Lease: lease, Retention: retention}
 		if random.IntN(6) == 0 {
 			c.Fingerprint[0] = 1
 		}
 		if random.IntN(4) == 0 {
-			c.Retention = lease / 2 // the record lives for the lease all the same
+			c.Retention = lease / 2 // shorter than the lease
 		}
-		end := func(op string, s idempotent.State) {
-			payload := ""
-			if s == idempotent.StateDone || s == idempotent.StateNotKept {
-				payload = c.Token.String()
-			}
-			o := idempotent.Completion{State: s, Retention: retention}
-			do(owner, call{op: op, claim: c, completion: o, payload: payload})
+		do := func(op string) { r.do(ctx, owner, call{op: op, claim: c}) }
+		end := func(op string, states ...idempotent.State) {
+			r.do(ctx, owner, ending(op, c, states[random.IntN(len(states))]))
 			sleep(random)
 		}
 		for range 1 + random.IntN(4) {
-			do(owner, call{op: "acquire", claim: c})
+			do("acquire")
 			sleep(random)
 			for range random.IntN(3) {
-				do(owner, call{op: []string{"renew", "begin"}[random.IntN(2)], claim: c})
+				do([]string{"renew", "begin"}[random.IntN(2)])
 				sleep(random)
 			}
 		}
 		for range random.IntN(3) {
-			end("finish", states[min(random.IntN(5), 3)]) // more often absent
+			end("finish", idempotent.StateDone, idempotent.StateNotKept, idempotent.StateUnknown, idempotent.StateAbsent, idempotent.StateAbsent)
 		}
 		if random.IntN(3) == 0 {
-			do(owner, call{op: "acquire", claim: c}) // a reply that was lost comes late
+			do("acquire") // again, after a lost reply
 		}
-		if random.IntN(4) == 0 {
-			end("resolve", []idempotent.State{idempotent.StateDone, idempotent.StateNotKept, idempotent.StateAbsent}[random.IntN(3)])
+		if random.IntN(4) == 0 && resolves {
+			end("resolve", idempotent.StateDone, idempotent.StateNotKept, idempotent.StateAbsent)
 		}
 	}
 }
 
-// sleep lets others go first, or a lease, or a retention, run out.
+// ending returns a finish or a resolve.
+func ending(op string, c idempotent.Claim, s idempotent.State) call {
+	payload := ""
+	if s == idempotent.StateDone || s == idempotent.StateNotKept {
+		payload = c.Token.String()
+	}
+	return call{op: op, claim: c, completion: idempotent.Completion{State: s, Retention: retention}, payload: payload}
+}
+
+// sleep sleeps for no time, a part of a lease, a lease or a retention.
 func sleep(random *rand.Rand) {
 	if d := []time.Duration{0, 0, 0, lease / 3, lease + 1, retention + 1}[min(random.IntN(7), 5)]; d > 0 {
 		time.Sleep(d)
@@ -159,7 +172,7 @@ func TestStoresFollowTheModel(t *testing.T) {
 					for _, op := range ops {
 						t.Log(op.Call, op.Return, storeModel.DescribeOperation(op.Input, op.Output))
 					}
-					t.Fatalf("history %d is not what the model allows", seed)
+					t.Fatalf("the model does not allow history %d", seed)
 				}
 			}
 			t.Logf("%d operations in 300 histories", operations)
@@ -167,7 +180,7 @@ func TestStoresFollowTheModel(t *testing.T) {
 	}
 }
 
-func TestCheckerCatchesFaults(t *testing.T) {
+func TestModelFindsFaults(t *testing.T) {
 	t.Parallel()
 	for _, fault := range idemtest.Faults() {
 		if !fault.Modeled {
@@ -182,11 +195,11 @@ func TestCheckerCatchesFaults(t *testing.T) {
 					return fault.Wrap(s)
 				}, seed)
 				if !porcupine.CheckOperations(storeModel, ops) {
-					t.Logf("caught in history %d", seed)
+					t.Logf("found in history %d", seed)
 					return
 				}
 			}
-			t.Fatal("not caught")
+			t.Fatal("not found")
 		})
 	}
 }

@@ -12,9 +12,10 @@ import (
 )
 
 // Connect returns an interceptor for the handlers of a connect service. A unary call with a key
-// runs once for a principal. The header and trailer of a response are not kept, but those of the
-// first caller are its own. A handler returns errors of package apierror: others are passed on,
-// and not kept.
+// runs once for its principal. A retry gets the message of the first response, but not its header
+// and trailer.
+//
+// Handlers return errors of package apierror. Other errors are passed on and not recorded.
 func Connect(g *idempotent.Guard, principal func(context.Context) string) connect.UnaryInterceptorFunc {
 	return func(next connect.UnaryFunc) connect.UnaryFunc {
 		return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
@@ -23,30 +24,31 @@ func Connect(g *idempotent.Guard, principal func(context.Context) string) connec
 				resp, err := next(ctx, req)
 				return resp, connectError(err)
 			}
-			var own connect.AnyResponse // of this call's run
-			m, replayed, err := unary(ctx, g, principal(ctx), key, req.Spec().Procedure, req.Any(), func(ctx context.Context) (proto.Message, error) {
+			var first connect.AnyResponse
+			call := unaryCall{principal(ctx), key, req.Spec().Procedure, req.Any()}
+			message, replayed, err := call.do(ctx, g, func(ctx context.Context) (proto.Message, error) {
 				resp, err := next(ctx, req)
 				if err != nil {
 					return nil, err
 				}
-				own = resp
+				first = resp
 				m, _ := resp.Any().(proto.Message)
 				return m, nil
 			})
-			switch {
-			case err != nil:
+			if err != nil {
 				return nil, connectError(err)
-			case !replayed:
-				return own, nil
 			}
-			resp := replay{connect.NewResponse(&emptypb.Empty{}), m}
+			if !replayed {
+				return first, nil
+			}
+			resp := replay{connect.NewResponse(&emptypb.Empty{}), message}
 			resp.Header().Set(ReplayedField, "true")
 			return resp, nil
 		}
 	}
 }
 
-// replay is a response with a message of a type that only the store knows.
+// replay is a response whose type is known only from the record.
 type replay struct {
 	connect.AnyResponse
 	message proto.Message
@@ -54,6 +56,8 @@ type replay struct {
 
 func (r replay) Any() any { return r.message }
 
+// connectError returns the connect error for an error of package apierror, and any other error
+// unchanged.
 func connectError(err error) error {
 	s, ok := statusOf(err)
 	if !ok {
@@ -61,7 +65,7 @@ func connectError(err error) error {
 	}
 	e := connect.NewError(connect.Code(s.code), errors.New(s.message))
 	for _, d := range s.details {
-		if detail, err := connect.NewErrorDetail(protoOf(d)); err == nil {
+		if detail, err := connect.NewErrorDetail(d); err == nil {
 			e.AddDetail(detail)
 		}
 	}

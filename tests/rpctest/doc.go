@@ -1,6 +1,5 @@
-// Package rpctest shows and tests how package idempotent serves what is not an http.Handler: an
-// interceptor for connect and one for gRPC, both built on idempotent.Do. They are short enough
-// to be copied.
+// Package rpctest has recipes for calls that are not HTTP requests: an interceptor for connect
+// and one for gRPC. Both use idempotent.Do, and are short enough to copy, with protocol.go.
 //
-// It is a separate module so that the core does not depend on them.
+// It is a separate module, so that the core does not depend on connect and gRPC.
 package rpctest

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	grpcstatus "google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -13,9 +12,10 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// GRPC returns an interceptor for the unary methods of a gRPC server. A call with a key runs
-// once for a principal. A handler returns errors of package apierror: others are passed on, and
-// not kept.
+// GRPC returns an interceptor for the unary methods of a gRPC server. A call with a key runs once
+// for its principal. A retry gets the message of the first response.
+//
+// Handlers return errors of package apierror. Other errors are passed on and not recorded.
 func GRPC(g *idempotent.Guard, principal func(context.Context) string) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		keys := metadata.ValueFromIncomingContext(ctx, KeyField)
@@ -23,7 +23,8 @@ func GRPC(g *idempotent.Guard, principal func(context.Context) string) grpc.Unar
 			resp, err := handler(ctx, req)
 			return resp, grpcError(err)
 		}
-		resp, replayed, err := unary(ctx, g, principal(ctx), keys[0], info.FullMethod, req, func(ctx context.Context) (proto.Message, error) {
+		call := unaryCall{principal(ctx), keys[0], info.FullMethod, req}
+		resp, replayed, err := call.do(ctx, g, func(ctx context.Context) (proto.Message, error) {
 			resp, err := handler(ctx, req)
 			m, _ := resp.(proto.Message)
 			return m, err
@@ -32,22 +33,24 @@ func GRPC(g *idempotent.Guard, principal func(context.Context) string) grpc.Unar
 			return nil, grpcError(err)
 		}
 		if replayed {
-			_ = grpc.SetHeader(ctx, metadata.Pairs(ReplayedField, "true")) // fails only without a stream
+			_ = grpc.SetHeader(ctx, metadata.Pairs(ReplayedField, "true")) // fails only outside of a call
 		}
 		return resp, nil
 	}
 }
 
+// grpcError returns the gRPC error for an error of package apierror, and any other error
+// unchanged.
 func grpcError(err error) error {
 	s, ok := statusOf(err)
 	if !ok {
 		return err
 	}
-	st, err := grpcstatus.New(codes.Code(s.code), s.message).WithDetails(s.details...)
-	if err != nil {
-		return grpcstatus.Error(codes.Code(s.code), s.message)
+	st := grpcstatus.New(s.code, s.message)
+	for _, d := range s.details {
+		if with, err := st.WithDetails(protoadapt.MessageV1Of(d)); err == nil {
+			st = with
+		}
 	}
 	return st.Err()
 }
-
-func protoOf(m protoadapt.MessageV1) proto.Message { return protoadapt.MessageV2Of(m) }

@@ -4,10 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"net/http"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -15,49 +16,56 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// KeyField is the field of a request's header, or of its metadata, that holds the key.
-const KeyField = "Idempotency-Key"
+const (
+	// KeyField is the field with the key in the header or the metadata of a request.
+	KeyField = "Idempotency-Key"
+	// ReplayedField is a field in the header of a response that is a replay.
+	ReplayedField = "Idempotent-Replayed"
+)
 
-// ReplayedField is set in the header of a response that comes from the store.
-const ReplayedField = "Idempotent-Replayed"
+// unaryCall is a call with a key.
+type unaryCall struct {
+	principal, key, procedure string
+	request                   any
+}
 
-// unary runs a unary call once for its key. It reports whether the response is a replay.
-func unary(ctx context.Context, g *idempotent.Guard, principal, key, procedure string, request any, next func(context.Context) (proto.Message, error)) (resp proto.Message, replayed bool, err error) {
-	fingerprint, err := fingerprintOf(procedure, request)
+// do runs the call once for its key. It reports whether the response is a replay.
+func (c unaryCall) do(ctx context.Context, g *idempotent.Guard, run func(context.Context) (proto.Message, error)) (resp proto.Message, replayed bool, err error) {
+	fingerprint, err := c.fingerprint()
 	if err != nil {
 		return nil, false, err
 	}
-	call := idempotent.Call{Principal: principal, Key: key, Fingerprint: fingerprint, Codec: anyCodec{}}
+	call := idempotent.Call{Principal: c.principal, Key: c.key, Fingerprint: fingerprint, Codec: anyCodec{}}
 	replayed = true
 	resp, err = idempotent.Do(ctx, g, call, func(ctx context.Context) (proto.Message, error) {
 		replayed = false
-		return next(ctx)
+		return run(ctx)
 	})
 	return resp, replayed, err
 }
 
-// fingerprintOf tells calls apart by their procedure and their message. Deterministic bytes are
-// the same within one version of the service, which is as long as a key is retried, as a rule.
-func fingerprintOf(procedure string, request any) (idempotent.Fingerprint, error) {
-	m, ok := request.(proto.Message)
+// fingerprint returns a hash of the procedure and the message. The deterministic encoding may
+// change with a new version of the protobuf module: a retry across that deployment conflicts.
+func (c unaryCall) fingerprint() (idempotent.Fingerprint, error) {
+	m, ok := c.request.(proto.Message)
 	if !ok {
-		return idempotent.Fingerprint{}, fmt.Errorf("rpctest: a request is a %T", request)
+		return idempotent.Fingerprint{}, fmt.Errorf("rpctest: the request is a %T, not a proto.Message", c.request)
 	}
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
 		return idempotent.Fingerprint{}, err
 	}
-	return sha256.Sum256(append([]byte(procedure+"\x00"), b...)), nil
+	return sha256.Sum256(append([]byte(c.procedure+"\x00"), b...)), nil
 }
 
-// anyCodec keeps a message with the name of its type, because an interceptor knows the type of a
-// response only once it has one.
+// anyCodec records a message with the name of its type, because an interceptor does not know the
+// type of a response before the first run.
 type anyCodec struct{}
 
 func (anyCodec) Marshal(v any) ([]byte, error) {
 	m, ok := v.(proto.Message)
 	if !ok {
-		return nil, fmt.Errorf("rpctest: a response is a %T", v)
+		return nil, fmt.Errorf("rpctest: the response is a %T, not a proto.Message", v)
 	}
 	a, err := anypb.New(m)
 	if err != nil {
@@ -79,36 +87,20 @@ func (anyCodec) Unmarshal(data []byte, v any) error {
 	return nil
 }
 
-// A status is what both protocols say of an error. Their codes have the same numbers.
+// status is an error for both protocols, whose codes have the same numbers.
 type status struct {
-	code    uint32
+	code    codes.Code
 	message string
-	details []protoadapt.MessageV1
+	details []proto.Message
 }
 
-// The codes of gRPC.
-const (
-	invalidArgument    = 3
-	deadlineExceeded   = 4
-	notFound           = 5
-	alreadyExists      = 6
-	permissionDenied   = 7
-	resourceExhausted  = 8
-	failedPrecondition = 9
-	unimplemented      = 12
-	internal           = 13
-	unavailable        = 14
-	unauthenticated    = 16
-)
-
-// statusOf maps an error with a code of package apierror. It reports false for any other error,
-// which goes out as it is.
+// statusOf returns the status of an error of package apierror. It returns false for other errors.
 func statusOf(err error) (s status, ok bool) {
 	if apierror.CodeOf(err) == "" {
 		return s, false
 	}
 	e := apierror.From(err)
-	s.message, s.code = e.Message(), codeOf(e)
+	s.code, s.message = codeOf(e), e.Message()
 	s.details = append(s.details, &errdetails.ErrorInfo{Reason: string(e.Code()), Domain: "seawall"})
 	if d := e.RetryAfter(); d > 0 {
 		s.details = append(s.details, &errdetails.RetryInfo{RetryDelay: durationpb.New(d)})
@@ -116,35 +108,35 @@ func statusOf(err error) (s status, ok bool) {
 	return s, true
 }
 
-func codeOf(e *apierror.Error) uint32 {
+func codeOf(e *apierror.Error) codes.Code {
 	switch e.Code() {
 	case apierror.CodeIdempotencyConflict:
-		return alreadyExists
-	case apierror.CodeIdempotencyInProgress: // may be retried as it is
-		return unavailable
-	case apierror.CodeIdempotencyOutcomeUnknown, apierror.CodeIdempotencyResponseUnavailable: // may not
-		return failedPrecondition
+		return codes.AlreadyExists
+	case apierror.CodeIdempotencyInProgress: // a client may retry
+		return codes.Unavailable
+	case apierror.CodeIdempotencyOutcomeUnknown, apierror.CodeIdempotencyResponseUnavailable: // a client must not retry
+		return codes.FailedPrecondition
 	}
 	switch e.Status() {
-	case 401:
-		return unauthenticated
-	case 403:
-		return permissionDenied
-	case 404:
-		return notFound
-	case 409, 412:
-		return failedPrecondition
-	case 429:
-		return resourceExhausted
-	case 501:
-		return unimplemented
-	case 502, 503:
-		return unavailable
-	case 504:
-		return deadlineExceeded
+	case http.StatusUnauthorized:
+		return codes.Unauthenticated
+	case http.StatusForbidden:
+		return codes.PermissionDenied
+	case http.StatusNotFound:
+		return codes.NotFound
+	case http.StatusConflict, http.StatusPreconditionFailed:
+		return codes.FailedPrecondition
+	case http.StatusTooManyRequests:
+		return codes.ResourceExhausted
+	case http.StatusNotImplemented:
+		return codes.Unimplemented
+	case http.StatusBadGateway, http.StatusServiceUnavailable:
+		return codes.Unavailable
+	case http.StatusGatewayTimeout:
+		return codes.DeadlineExceeded
 	}
 	if e.Status() < 500 {
-		return invalidArgument
+		return codes.InvalidArgument
 	}
-	return internal
+	return codes.Internal
 }

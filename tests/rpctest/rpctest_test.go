@@ -34,7 +34,7 @@ const (
 	procedure = "/" + service + "/Charge"
 )
 
-// bank is the service. An amount is charged, or the error is returned that it names.
+// bank is a service that charges an amount. Some amounts are names of errors.
 type bank struct {
 	runs atomic.Int64
 	slow time.Duration
@@ -56,32 +56,29 @@ func (b *bank) charge(ctx context.Context, amount string) (string, error) {
 		if err := idempotent.BeginEffect(ctx); err != nil {
 			return "", err
 		}
-		return "", errors.New("the reply of the card network was lost")
+		return "", errors.New("no reply from the card network")
 	case "":
 		return "", nil
 	}
 	return fmt.Sprintf("charge %d of %s", n, amount), nil
 }
 
-// answer is what a client sees.
+// answer is a response or an error, as a client sees it.
 type answer struct {
 	value    string
 	replayed bool
-	code     uint32 // 0 is no error
+	code     codes.Code // 0 if it is not an error
 	reason   string
 	delay    time.Duration
 }
 
-// client calls the bank with a key; "" is none.
+// client calls the bank with a key, or without one if key is empty.
 type client func(key, amount string) answer
 
 func principal(context.Context) string { return "customer" }
 
-// servers start the service in memory, and return a client of it.
-var servers = map[string]func(*testing.T, *bank, *idempotent.Options) client{
-	"connect": serveConnect,
-	"gRPC":    serveGRPC,
-}
+// starter starts a server of the bank in memory, and returns a client.
+type starter func(*testing.T, *bank, *idempotent.Options) client
 
 func serveConnect(t *testing.T, b *bank, o *idempotent.Options) client {
 	t.Helper()
@@ -106,7 +103,7 @@ func serveConnect(t *testing.T, b *bank, o *idempotent.Options) client {
 		if err == nil {
 			return answer{value: resp.Msg.GetValue(), replayed: resp.Header().Get(rpctest.ReplayedField) == "true"}
 		}
-		a.code = uint32(connect.CodeOf(err))
+		a.code = codes.Code(connect.CodeOf(err))
 		var e *connect.Error
 		require.ErrorAs(t, err, &e)
 		for _, d := range e.Details() {
@@ -168,7 +165,7 @@ func serveGRPC(t *testing.T, b *bank, o *idempotent.Options) client {
 		out := new(wrapperspb.StringValue)
 		if err := conn.Invoke(ctx, procedure, wrapperspb.String(amount), out, grpc.Header(&header)); err != nil {
 			st := status.Convert(err)
-			a.code = uint32(st.Code())
+			a.code = st.Code()
 			for _, d := range st.Details() {
 				a.read(d)
 			}
@@ -178,9 +175,10 @@ func serveGRPC(t *testing.T, b *bank, o *idempotent.Options) client {
 	}
 }
 
-func eachServer(t *testing.T, test func(t *testing.T, start func(*testing.T, *bank, *idempotent.Options) client)) {
+// eachServer runs a test with connect and with gRPC.
+func eachServer(t *testing.T, test func(t *testing.T, start starter)) {
 	t.Helper()
-	for name, start := range servers {
+	for name, start := range map[string]starter{"connect": serveConnect, "gRPC": serveGRPC} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, start)
@@ -188,18 +186,18 @@ func eachServer(t *testing.T, test func(t *testing.T, start func(*testing.T, *ba
 	}
 }
 
-func TestSameKeySameAnswer(t *testing.T) {
+func TestRetryGetsTheFirstAnswer(t *testing.T) {
 	t.Parallel()
-	eachServer(t, func(t *testing.T, start func(*testing.T, *bank, *idempotent.Options) client) {
+	eachServer(t, func(t *testing.T, start starter) {
 		var b bank
 		call := start(t, &b, nil)
 		require.Equal(t, answer{value: "charge 1 of 10"}, call("k", "10"))
 		require.Equal(t, answer{value: "charge 1 of 10", replayed: true}, call("k", "10"))
 		require.Equal(t, answer{value: "charge 2 of 10"}, call("l", "10"))
 		require.Equal(t, answer{value: "charge 3 of 10"}, call("", "10"))
-		require.Equal(t, answer{value: "charge 4 of 10"}, call("", "10"), "no key, no promise")
+		require.Equal(t, answer{value: "charge 4 of 10"}, call("", "10"), "a call without a key always runs")
 		require.Equal(t, answer{}, call("empty", ""))
-		require.Equal(t, answer{replayed: true}, call("empty", ""), "an empty message too")
+		require.Equal(t, answer{replayed: true}, call("empty", ""))
 		require.EqualValues(t, 5, b.runs.Load())
 	})
 }
@@ -215,37 +213,37 @@ func TestErrors(t *testing.T) {
 		"conflict": {
 			amount: "10", again: "11", runs: 1,
 			first:  answer{value: "charge 1 of 10"},
-			second: answer{code: uint32(codes.AlreadyExists), reason: "idempotency_conflict"},
+			second: answer{code: codes.AlreadyExists, reason: "idempotency_conflict"},
 		},
 		"a kept error": {
 			amount: "declined", again: "declined", runs: 1,
-			first:  answer{code: uint32(codes.InvalidArgument), reason: "card_declined"},
-			second: answer{code: uint32(codes.InvalidArgument), reason: "card_declined"},
+			first:  answer{code: codes.InvalidArgument, reason: "card_declined"},
+			second: answer{code: codes.InvalidArgument, reason: "card_declined"},
 		},
 		"an error that is not kept": {
 			amount: "down", again: "10", runs: 2,
-			first:  answer{code: uint32(codes.Unavailable), reason: "service_unavailable", delay: 3 * time.Second},
+			first:  answer{code: codes.Unavailable, reason: "service_unavailable", delay: 3 * time.Second},
 			second: answer{value: "charge 2 of 10"},
 		},
-		"any other error": {
+		"an error of another package": {
 			amount: "broken", again: "10", runs: 2,
-			first:  answer{code: uint32(codes.Unknown)},
+			first:  answer{code: codes.Unknown},
 			second: answer{value: "charge 2 of 10"},
 		},
 		"an unknown outcome": {
 			amount: "lost", again: "lost", runs: 1,
-			first:  answer{code: uint32(codes.Unknown)},
-			second: answer{code: uint32(codes.FailedPrecondition), reason: "idempotency_outcome_unknown"},
+			first:  answer{code: codes.Unknown},
+			second: answer{code: codes.FailedPrecondition, reason: "idempotency_outcome_unknown"},
 		},
 		"a response that is not kept": {
 			o: &idempotent.Options{MaxResponse: 1}, amount: "10", again: "10", runs: 1,
 			first:  answer{value: "charge 1 of 10"},
-			second: answer{code: uint32(codes.FailedPrecondition), reason: "idempotency_response_unavailable"},
+			second: answer{code: codes.FailedPrecondition, reason: "idempotency_response_unavailable"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			eachServer(t, func(t *testing.T, start func(*testing.T, *bank, *idempotent.Options) client) {
+			eachServer(t, func(t *testing.T, start starter) {
 				var b bank
 				call := start(t, &b, test.o)
 				require.Equal(t, test.first, call("k", test.amount))
@@ -258,16 +256,16 @@ func TestErrors(t *testing.T) {
 
 func TestDuplicatesWait(t *testing.T) {
 	t.Parallel()
-	eachServer(t, func(t *testing.T, start func(*testing.T, *bank, *idempotent.Options) client) {
+	eachServer(t, func(t *testing.T, start starter) {
 		synctest.Test(t, func(t *testing.T) {
 			b := bank{slow: 5 * time.Second}
-			call := start(t, &b, &idempotent.Options{MaxWaiters: 128})
+			call := start(t, &b, &idempotent.Options{MaxWaiters: 128}) // four for one key
 			var replays, refused atomic.Int64
 			var wg sync.WaitGroup
 			for range 10 {
 				wg.Go(func() {
 					switch a := call("k", "10"); {
-					case a.code == uint32(codes.Unavailable) && a.reason == "idempotency_in_progress" && a.delay > 0:
+					case a.code == codes.Unavailable && a.reason == "idempotency_in_progress" && a.delay > 0:
 						refused.Add(1)
 					case a.value == "charge 1 of 10" && a.replayed:
 						replays.Add(1)
