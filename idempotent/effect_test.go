@@ -136,6 +136,20 @@ func TestBeginEffectReturnsTheErrorOfTheStore(t *testing.T) {
 	})
 }
 
+func TestBeginEffectAfterTheDeadlineIsATimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		mw := idempotent.New(memory(), idempotent.Global, nil)(apierror.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+			<-r.Context().Done()
+			return idempotent.BeginEffect(r.Context())
+		}))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+
+		require.Equal(t, http.StatusGatewayTimeout, callWith(ctx, mw, "k").Status)
+	})
+}
+
 func TestBeginEffectAfterTheRunIsRefused(t *testing.T) {
 	t.Parallel()
 	g := idempotent.NewGuard(memory(), nil)

@@ -1,7 +1,6 @@
 package idempotent_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -19,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seawall-go/seawall/idempotent"
+	"github.com/seawall-go/seawall/internal/logbuf"
 	"github.com/seawall-go/seawall/internal/memhttp"
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
@@ -249,16 +249,7 @@ func (l *eventLog) count(o idempotent.Outcome) (n int) {
 }
 
 // logBuffer is a log that several goroutines may write.
-type logBuffer struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.Write(p)
-}
+type logBuffer struct{ logbuf.Buffer }
 
 func (b *logBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
 

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/internal/logbuf"
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
@@ -95,28 +98,12 @@ func (e *events) drain() []string {
 }
 
 // lines is a log with a string for each record.
-type lines struct {
-	mu  sync.Mutex
-	all []string
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.all = append(l.all, string(p))
-	return len(p), nil
-}
+type lines struct{ logbuf.Buffer }
 
 func (l *lines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 // drain returns the records since the last call.
-func (l *lines) drain() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	all := l.all
-	l.all = nil
-	return all
-}
+func (l *lines) drain() []string { return slices.Collect(strings.Lines(l.Take())) }
 
 // logged returns h with a logger for the errors that it answers.
 func logged(log *lines, h http.Handler) http.Handler {
