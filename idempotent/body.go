@@ -47,8 +47,8 @@ func (b *requestBody) load() ([]byte, error) {
 	if b.limit >= 0 && b.length > b.limit {
 		return nil, apierror.RequestTooLarge(b.limit)
 	}
-	// There is room for the announced length and one byte to see the end, but only for a
-	// little of it before it arrives.
+	// The buffer starts with room for the announced length and one more byte, with which the
+	// end is seen. It starts small if the length is large, because the client may send less.
 	size := int64(512)
 	if b.length > 0 {
 		size = min(b.length, 16<<10) + 1
@@ -83,7 +83,7 @@ func (b *requestBody) load() ([]byte, error) {
 // drop frees the body of a request that will not run.
 func (b *requestBody) drop() { b.buf, b.unread = nil, nil }
 
-// rewind starts the body from its beginning. It reports whether that is possible.
+// rewind returns to the beginning of the body, and reports whether that was possible.
 func (b *requestBody) rewind() bool {
 	b.unread, b.closed = b.buf, false
 	return b.loaded || !b.used
@@ -113,8 +113,8 @@ func (b *requestBody) Close() error {
 	return b.client.Close()
 }
 
-// reader returns the body for the handler. It is http.NoBody if the client's is, because
-// handlers compare it.
+// reader returns the body for the handler. It is http.NoBody if the client's body is, because
+// handlers compare with http.NoBody.
 func (b *requestBody) reader() io.ReadCloser {
 	if b.client == http.NoBody {
 		return b.client

@@ -23,8 +23,9 @@ func (g *Guard) once(ctx context.Context, timeout time.Duration, op func(context
 	return op(ctx)
 }
 
-// try calls the store, and again after an error, until the store answers or the given time is
-// over. A call that failed may have lost only its reply. The error of a local store is final.
+// try calls the store, and calls it again after an error, until the store answers or the
+// given time is over. A call that failed may still have taken effect. An error of a local
+// store is final.
 func (g *Guard) try(ctx context.Context, patience time.Duration, op func(context.Context) error) error {
 	if g.local {
 		return g.once(ctx, patience, op)

@@ -16,9 +16,10 @@ import (
 // differ only in white space and in the order of an object's members. Strings and numbers are
 // compared as they are written: 1 and 1.0 differ.
 //
-// A body is compared byte for byte if it is not valid JSON, or if its media type is neither
-// application/json nor +json. So is a body that parsers read differently: one with an escape
-// in a name, or with two names in one object that are equal or differ only in case.
+// A body is compared byte for byte if it is not valid JSON, or if its media type is not
+// application/json and does not end in +json. So is a body that parsers can read differently:
+// one with an escape in a name, or with two names in one object that are equal or differ only
+// in case.
 func FingerprintJSON(r *http.Request, body func() ([]byte, error)) (Fingerprint, error) {
 	b, err := body()
 	if err != nil {
@@ -48,7 +49,7 @@ func canonicalJSON(b []byte) ([]byte, bool) {
 // canonicalizer reads valid, compact JSON.
 type canonicalizer struct {
 	in []byte
-	// ambiguous is set if some parsers take two names for equal and others do not. The
+	// ambiguous is set if some parsers treat two names as equal and others do not. The
 	// meaning of such members can depend on their order.
 	ambiguous bool
 }

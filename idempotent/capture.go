@@ -14,8 +14,8 @@ import (
 // the writer below, as it would without a key. The body is held back until the response is
 // recorded.
 //
-// A response that is not kept (over the limit, or streamed) is sent as it is written, from
-// the moment that this is known and recorded.
+// A response that is not kept (over the limit, or streamed) is sent as it is written as soon
+// as that is known and recorded.
 type capture struct {
 	w      http.ResponseWriter
 	before http.Header // what outer layers had set
@@ -91,8 +91,8 @@ func (c *capture) Write(p []byte) (int, error) {
 // WriteString makes the writer an io.StringWriter, as net/http's writers are.
 func (c *capture) WriteString(s string) (int, error) { return c.Write([]byte(s)) }
 
-// prepare is called before n bytes of the body are written. It sends the response if it is
-// not to be held back any longer.
+// prepare is called before n bytes of the body are written. It sends the response if the
+// response must no longer be held back.
 func (c *capture) prepare(n int) error {
 	if c.status == 0 {
 		c.WriteHeader(http.StatusOK)
@@ -129,7 +129,7 @@ func (c *capture) open() {
 }
 
 // send sends the header as it was when the handler wrote it, and the body that was held back.
-// Then it repeats what the handler has done to the header since, such as setting trailers.
+// Then it repeats what the handler has done to the header since, such as set trailers.
 func (c *capture) send() (err error) {
 	h := c.w.Header()
 	now := maps.Clone(h)
@@ -151,7 +151,7 @@ func replace(h, with http.Header) {
 	maps.Copy(h, with)
 }
 
-// repeatChanges makes the changes to h that turn the header from into the header to.
+// repeatChanges changes h in the way in which the header to differs from the header from.
 func repeatChanges(h, from, to http.Header) {
 	for name, values := range to {
 		if was, ok := from[name]; !ok || !slices.Equal(was, values) {
@@ -165,7 +165,7 @@ func repeatChanges(h, from, to http.Header) {
 	}
 }
 
-// Flush implements [http.Flusher]. What is held back is flushed when it is sent.
+// Flush implements [http.Flusher]. A response that is held back is flushed when it is sent.
 func (c *capture) Flush() { _ = c.FlushError() }
 
 // FlushError is what http.ResponseController calls.
@@ -180,8 +180,8 @@ func (c *capture) FlushError() error {
 	return nil
 }
 
-// There is no Unwrap, because a handler could write past the record. Deadlines and full
-// duplex are about the connection, so they can be set.
+// capture has no Unwrap, because with it a handler could write a response that is not
+// recorded. Deadlines and full duplex belong to the connection, so a handler can set them.
 
 func (c *capture) SetReadDeadline(t time.Time) error {
 	return http.NewResponseController(c.w).SetReadDeadline(t)
@@ -195,9 +195,9 @@ func (c *capture) EnableFullDuplex() error {
 	return http.NewResponseController(c.w).EnableFullDuplex()
 }
 
-// Rewind discards what was written, and reports false if a part of it was sent. The header
-// stays as the handler has left it. Package apierror calls it before it writes an error in
-// place of a response that has begun.
+// Rewind discards the response that was written so far. It reports false if a part of it was
+// sent. The header stays as the handler has left it. Package apierror calls it before it
+// writes an error in place of a response that has begun.
 func (c *capture) Rewind() bool {
 	if c.through || c.err != nil && !errors.Is(c.err, errTooLarge) && !errors.Is(c.err, ErrLeaseLost) {
 		return false

@@ -15,7 +15,8 @@ import (
 
 const headerDigest = "Content-Digest"
 
-// errDigest is read in place of io.EOF if an upload does not match its Content-Digest.
+// errDigest is returned by Read in place of io.EOF if an upload does not match its
+// Content-Digest.
 var errDigest error = digestError{}
 
 type digestError struct{}
@@ -24,7 +25,7 @@ func (digestError) Error() string {
 	return "idempotent: the request body does not match its Content-Digest"
 }
 
-// As turns the error into the client's: 400 parameter_invalid.
+// As turns the error into the one for the client: 400 parameter_invalid.
 func (digestError) As(target any) bool {
 	e, ok := target.(**apierror.Error)
 	if ok {
@@ -42,12 +43,12 @@ var errDigestSyntax = errors.New(
 //
 // The handler reads the body directly from the client: it is not held in memory, and
 // [Options].MaxBody does not bound it. If the body does not match its digest, the handler
-// reads an error in place of io.EOF, and nothing is recorded. It should return the error as
-// it is: 400 parameter_invalid. A handler that does not read to the end does not notice a
-// mismatch.
+// reads an error in place of io.EOF, and nothing is recorded. The handler should return this
+// error as it is, which is answered 400 parameter_invalid. A handler that does not read to
+// the end does not notice a mismatch.
 //
 // A malformed field is answered 400 parameter_invalid. If there is no field, or if it has
-// other algorithms only, bodies are compared byte for byte.
+// only other algorithms, bodies are compared byte for byte.
 func FingerprintDigest(r *http.Request, body func() ([]byte, error)) (Fingerprint, error) {
 	d, err := parseDigest(r.Header.Values(headerDigest))
 	if err != nil {

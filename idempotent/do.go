@@ -11,7 +11,7 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// A Call names what a [Do] does.
+// A Call identifies the work of a [Do].
 type Call struct {
 	// Principal is the authenticated caller to whom the key belongs. Two principals never see
 	// each other's keys. It must not be empty. See [GlobalPrincipal].
@@ -19,8 +19,8 @@ type Call struct {
 	// Key is the caller's key, 1 to 255 bytes of any kind. It should be unpredictable.
 	Key string
 	// Fingerprint is a hash of everything that is asked for, such as sha256.Sum256(message).
-	// A call with the same key and another fingerprint is a conflict. If zero, calls with the
-	// same key are the same.
+	// A call with the same key and another fingerprint is a conflict. If it is zero in all
+	// calls, calls with the same key are the same.
 	Fingerprint Fingerprint
 	// Codec encodes the value for the store. If nil, encoding/json does.
 	Codec Codec
@@ -37,9 +37,9 @@ type jsonCodec struct{}
 func (jsonCodec) Marshal(v any) ([]byte, error)      { return json.Marshal(v) }
 func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
 
-// Do calls f once for a key. Called again with the same key and fingerprint within the
-// retention, it returns what f returned. It is for work that is not an http.Handler: a tool
-// call, an RPC, a message of a queue, a job.
+// Do calls f once for each key. If it is called again with the same key and fingerprint
+// within the retention, it returns what f returned. It is for work that is not an
+// http.Handler: a tool call, an RPC, a queue message or a job.
 //
 //	call := idempotent.Call{Principal: account, Key: id, Fingerprint: fingerprint}
 //	receipt, err := idempotent.Do(ctx, guard, call, func(ctx context.Context) (Receipt, error) {
@@ -47,21 +47,21 @@ func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(dat
 //	})
 //
 // Do records the value if f returns a nil error. It also records an error with a code of
-// package apierror if [Options].Keep reports true for its status; that comes back as an equal
-// *apierror.Error without its cause. Any other error frees the key, or leaves the outcome
-// unknown after [BeginEffect]. With the JSON codec, unexported fields of a value are lost. A
-// value that cannot be encoded or is over [Options].MaxResponse is returned once and not
-// kept.
+// package apierror if [Options].Keep reports true for its status. A later call then returns
+// an equal *apierror.Error without the cause. Any other error frees the key, or leaves the
+// outcome unknown after [BeginEffect]. With the JSON codec, unexported fields of a value are
+// lost. A value that cannot be encoded or is over [Options].MaxResponse is returned once and
+// not kept.
 //
-// A call that does not run f returns an *apierror.Error with one of the codes
-// idempotency_conflict, idempotency_in_progress, idempotency_outcome_unknown,
-// idempotency_response_unavailable, rate_limit_exceeded and service_unavailable, or api_error
-// if the recorded value cannot be decoded as a T. If ctx ends before the call is decided, Do
-// returns ctx.Err().
+// A call that does not run f returns an *apierror.Error. Its code is idempotency_conflict,
+// idempotency_in_progress, idempotency_outcome_unknown, idempotency_response_unavailable,
+// rate_limit_exceeded or service_unavailable. It is parameter_invalid if the key is empty or
+// too long, and api_error if the principal is empty or the recorded value cannot be decoded
+// as a T. If ctx has ended, or ends while Do waits, Do returns ctx.Err().
 //
-// The context of f is for [BeginEffect], [Attempt] and [DerivedKey]. It ends with ctx, and
-// after [Options].MaxRun. Use context.WithoutCancel for work that must go on after its caller
-// has left.
+// Inside f, pass its context to [BeginEffect], [Attempt] and [DerivedKey]. This context ends
+// with ctx, and after [Options].MaxRun. If f must go on after its caller has left, pass
+// context.WithoutCancel(ctx) to Do.
 //
 // Do must not be called with the key and fingerprint of a call that it is part of, because it
 // would wait for itself.

@@ -6,24 +6,25 @@ runs once, and a retry gets the recorded response.
 	http.ListenAndServe(addr, authenticate(keyed(mux)))
 
 A client sends the same key with all attempts of one write
-(draft-ietf-httpapi-idempotency-key-header). Within the retention, 24 hours by
-default, the same key and request get the same response, with the fields
-"Idempotent-Replayed: true" and Original-Request, the id of the request that ran.
-The same key with a different request is answered 409 idempotency_conflict.
-Duplicates that arrive while the first request runs wait for it.
+(draft-ietf-httpapi-idempotency-key-header). Within the retention, 24 hours by default, a
+retry with the same key and request gets the recorded response. It also gets the fields
+"Idempotent-Replayed: true" and Original-Request, the id of the request that ran. The same
+key with a different request is answered 409 idempotency_conflict. Duplicates that arrive
+while the first request runs wait for it.
 
-[Do] does the same for an RPC, a tool call, a message of a queue or a job.
+[Do] does the same for an RPC, a tool call, a queue message or a job.
 
 # Guarantees
 
-A retry gets the one recorded response, whatever has failed. How often the effects
-of a handler happen depends on where they are:
+At most one response is recorded for a key. From then on, every retry gets this response
+or an error, whatever fails. How often the effects of a handler happen depends on where
+they are:
 
   - in the same transaction as the record, with an [Executor]: exactly once
   - elsewhere, after [BeginEffect]: at most once. After a failure, a retry gets
     409 idempotency_outcome_unknown until a [Resolver] settles the record.
-  - elsewhere: once. After a crash, a panic, a lost lease or a 5xx, a retry runs
-    again.
+  - elsewhere, without BeginEffect: once, unless a retry runs again after a crash, a
+    panic, a lost lease or a 5xx
 
 So call BeginEffect right before a charge, a mail or a transfer:
 
@@ -43,21 +44,22 @@ so that their refusals are not recorded.
 
 # Responses
 
-The response is sent after the handler has returned and the response is recorded:
-its status, its body and what the handler changed in the header. Set-Cookie, Date,
-request ids, Access-Control-*, RateLimit*, hop-by-hop fields, trailers and the fields
-of [Options].OmitFields are not recorded.
+The response is sent after the handler has returned and the response is recorded: its
+status, its body and what the handler changed in the header. Fields that belong to one
+request or one connection, such as Set-Cookie, Date and request ids, are never recorded:
+docs/KEYED_HANDLERS.md lists them.
 
-A 5xx, 401, 403, 408, 425 or 429 frees the key instead (see [DefaultKeep]), and so
-does [Forget]. A response over [Options].MaxResponse, or sent with [Stream], is not
-kept: a retry gets 409 idempotency_response_unavailable.
+A 5xx, 401, 403, 408, 425 or 429 frees the key instead, unless BeginEffect was called (see
+[DefaultKeep]). [Forget] frees it in any case. A response over [Options].MaxResponse, or
+sent with [Stream], is not kept: a retry gets 409 idempotency_response_unavailable.
 
-A client that leaves does not interrupt the handler, so that its retry finds the
-response. docs/KEYED_HANDLERS.md lists all that a key changes.
+A client that leaves does not interrupt the handler, so that its retry finds the response.
+docs/KEYED_HANDLERS.md lists everything that a key changes for a handler.
 
 # Stores
 
-[Memory] serves one process. Several processes share a [Store] of four atomic
-operations. See docs/STORE_GUIDE.md and package idempotenttest.
+[Memory] serves one process. Several processes need a [Store] that they share, such as a
+database. A Store has four atomic operations. See docs/STORE_GUIDE.md and package
+idempotenttest.
 */
 package idempotent

@@ -13,10 +13,10 @@ import (
 // answered 409 idempotency_outcome_unknown and does not run until a [Resolver] has settled
 // the record.
 //
-// If BeginEffect returns an error, the effect must not begin. A handler returns the error as
-// it is: 503 service_unavailable. A second call changes nothing. Without a key BeginEffect
-// returns nil and guarantees nothing. With an [Executor] it returns an error that matches
-// errors.ErrUnsupported.
+// If BeginEffect returns an error, the effect must not begin. A handler should return the
+// error as it is, which is answered 503 service_unavailable. A second call changes nothing.
+// Without a key, BeginEffect returns nil and guarantees nothing. With an [Executor] it
+// returns an error that matches errors.ErrUnsupported.
 func BeginEffect(ctx context.Context) error {
 	if n := runFrom(ctx); n != nil {
 		return n.beginEffect(ctx, n.storeEffect)
@@ -25,9 +25,9 @@ func BeginEffect(ctx context.Context) error {
 }
 
 // BeginEffectWith is like [BeginEffect], but calls begin instead of the store's BeginEffect.
-// It is for packages of stores that make the mark a part of the handler's business
-// transaction, so that the effect has begun exactly if the transaction commits. Without a
-// key, begin is not called.
+// It is for store packages that make the mark a part of the handler's business transaction,
+// so that the effect has begun if and only if the transaction commits. Without a key, it
+// returns nil and does not call begin.
 func BeginEffectWith(ctx context.Context, begin func(context.Context, Owner) error) error {
 	n := runFrom(ctx)
 	if n == nil {
@@ -40,8 +40,8 @@ func BeginEffectWith(ctx context.Context, begin func(context.Context, Owner) err
 }
 
 // OwnerOf returns the owner under which a handler runs. It reports false without a key. It is
-// for packages of stores that finish the record in the handler's business transaction, and
-// for services that keep the ID of the record.
+// for store packages that finish the record in the handler's business transaction, and for
+// services that keep the ID of the record.
 func OwnerOf(ctx context.Context) (Owner, bool) {
 	if n := runFrom(ctx); n != nil {
 		return n.owner(), true
@@ -50,9 +50,9 @@ func OwnerOf(ctx context.Context) (Owner, bool) {
 }
 
 // Forget frees the key: the response is sent and not kept, whatever its status, and a retry
-// runs again. Call it if nothing was done. After [BeginEffect] it means that the effect did
-// not happen, and a later BeginEffect cancels it. Forget does nothing without a key, or once
-// a response that is not kept is being sent.
+// runs again. Call it if nothing was done. After [BeginEffect], Forget means that the effect
+// did not happen. A later BeginEffect cancels the Forget. Forget does nothing without a key,
+// or once a response that is not kept is being sent.
 func Forget(ctx context.Context) {
 	if n := runFrom(ctx); n != nil {
 		n.mu.Lock()
@@ -73,7 +73,8 @@ func Attempt(ctx context.Context) int {
 
 // DerivedKey returns an idempotency key for a call to another service: 32 characters, the
 // same in every attempt for this key, and different for every name. It does not disclose the
-// client's key. It is empty without a key.
+// client's key, unless that key can be guessed: see [Options].Secret. It is empty without a
+// key.
 func DerivedKey(ctx context.Context, name string) string {
 	n := runFrom(ctx)
 	if n == nil {
@@ -107,8 +108,8 @@ func Stream(ctx context.Context) {
 var errLate = errors.New("idempotent: BeginEffect was called after the run had ended")
 
 // beginEffect counts an effect and marks it with begin. It holds no lock while it waits for
-// begin. The effect counts as begun before the call, and at Finish the store knows whether it
-// was.
+// begin. The effect counts as begun even during that wait. If the run ends meanwhile, Finish
+// finds out from the store whether it was.
 func (n *run) beginEffect(ctx context.Context, begin func(context.Context, Owner) error) error {
 	if begun, err := n.countEffect(); begun || err != nil {
 		return err
@@ -130,8 +131,8 @@ func (n *run) beginEffect(ctx context.Context, begin func(context.Context, Owner
 	return serviceUnavailable(fmt.Errorf("idempotent: BeginEffect: %w", err))
 }
 
-// countEffect counts an effect that is about to begin. It reports true if none needs to be
-// marked, because the run is recorded already and is never repeated.
+// countEffect counts an effect that is about to begin. It reports true if no effect needs to
+// be marked, because the run is already recorded and no retry runs again.
 func (n *run) countEffect() (begun bool, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -31,7 +31,7 @@ const (
 	// OutcomeConflict is a 409: the key belongs to a different request.
 	OutcomeConflict Outcome = "conflict"
 	// OutcomeInProgress is a 429: the first call was still running after the wait, or too
-	// many waited.
+	// many calls waited.
 	OutcomeInProgress Outcome = "in_progress"
 	// OutcomeLeaderFailed is a 503: the first call failed while this one waited.
 	OutcomeLeaderFailed Outcome = "leader_failed"
@@ -40,19 +40,20 @@ const (
 	OutcomeStillUnknown Outcome = "outcome_unknown"
 	// OutcomeUnavailable is a 409: an earlier call ran, and its response was not kept.
 	OutcomeUnavailable Outcome = "response_unavailable"
-	// OutcomeStoreFailed is a 503: the store failed.
+	// OutcomeStoreFailed is a 503: the store failed. It is a 500 if the record cannot be
+	// decoded.
 	OutcomeStoreFailed Outcome = "store_failed"
 	// OutcomeStoreFull is a 503: the store has no room for another record.
 	OutcomeStoreFull Outcome = "store_full"
 	// OutcomeOverQuota is a 429: the principal's share of the store is used up.
 	OutcomeOverQuota Outcome = "over_quota"
-	// OutcomeRefused means that the key, the body or the principal was invalid, and nothing
-	// was recorded.
+	// OutcomeRefused means that the key, the body or the principal was invalid, or that
+	// [Options].Authorize returned an error. Nothing was recorded.
 	OutcomeRefused Outcome = "refused"
 )
 
-// An Event reports one call with a key after it was decided. The response may not have been
-// sent yet. The event holds no key and no body.
+// An Event reports one call with a key, after its outcome is known. The response may not have
+// been sent yet. The event holds no key and no body.
 type Event struct {
 	Outcome Outcome
 	// ID and Scope are hashes. They are zero if the call was refused before they were known.
@@ -62,14 +63,15 @@ type Event struct {
 	Attempt int
 	// Waited is the time from the beginning of the call to its run or its answer.
 	Waited time.Duration
-	// Status is that of the handler's or the recorded response, or of the error of a [Do]. It
-	// is 0 for a refusal by this package, and if the handler did not return.
+	// Status is the status of the handler's response or of the recorded one. For a [Do], it
+	// is 200 or the status of the error. It is 0 if this package refused the call, and if the
+	// handler did not return.
 	Status int
-	// Lost reports whether the call ran and its claim was taken over meanwhile. Outcome is
-	// then what the caller got.
+	// Lost reports whether the call ran and its claim was taken over meanwhile. Outcome then
+	// describes what the caller got.
 	Lost bool
-	// Err is the error with which this package answered, the store's error if the call could
-	// not be recorded, or the error that a [Do] returned. It is nil if the handler's own
-	// response was sent.
+	// Err is the error with which this package answered, or the error that a [Do] returned.
+	// If the handler's response was sent although the store failed or was full, Err is the
+	// store's error. Otherwise it is nil.
 	Err error
 }

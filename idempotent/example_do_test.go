@@ -118,8 +118,8 @@ func ExampleDo_queueConsumer() {
 	// packed: 1
 }
 
-// Goroutines share a guard. Of concurrent calls with the same key one runs, and the others get its
-// value.
+// Goroutines share a guard. Of concurrent calls with the same key, one runs, and the others
+// get its value.
 func ExampleNewGuard() {
 	guard := idempotent.NewGuard(idempotent.NewMemory(nil), &idempotent.Options{Namespace: "reports"})
 	runs := 0

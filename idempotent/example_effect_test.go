@@ -37,8 +37,8 @@ func ExampleBeginEffect() {
 	// charges: 1
 }
 
-// A call failed after its effect had begun. Someone has asked the bank, which did charge the
-// customer, and records the answer for the next retry.
+// A call failed after its effect had begun. An operator learns from the bank that the
+// customer was charged, and records the response for the next retry.
 func ExampleResolver() {
 	store := idempotent.NewMemory(nil)
 	options := &idempotent.Options{Namespace: "payments"}
@@ -102,8 +102,8 @@ func ExampleUnknownLister() {
 	// true
 }
 
-// The payment service takes idempotency keys. It gets the same key in every attempt, so the
-// attempt that was cut off does not pay twice.
+// The payment service takes idempotency keys. It gets the same key in every attempt, so a
+// second attempt does not pay again.
 func ExampleDerivedKey() {
 	payments := make(map[string]string) // the payment service
 	pay := func(key string) string {
@@ -155,7 +155,7 @@ func ExampleStream() {
 	// 409 "idempotency_response_unavailable"
 }
 
-// A handler that has done nothing frees the key, although a 409 would be recorded.
+// A handler that has done nothing frees the key. Without Forget, its 409 would be recorded.
 func ExampleForget() {
 	inStock := false
 	handler := idempotent.New(idempotent.NewMemory(nil), idempotent.Global, nil)(http.HandlerFunc(

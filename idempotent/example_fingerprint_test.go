@@ -59,7 +59,8 @@ func ExampleFingerprintForm() {
 	// 201 true
 }
 
-// An upload is identified by its Content-Digest, so the handler reads it from the client.
+// An upload is identified by its Content-Digest, so the handler reads the body directly from
+// the client.
 func ExampleFingerprintDigest() {
 	options := &idempotent.Options{Fingerprint: idempotent.FingerprintDigest}
 	handler := idempotent.New(idempotent.NewMemory(nil), idempotent.Global, options)(http.HandlerFunc(

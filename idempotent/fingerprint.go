@@ -9,19 +9,21 @@ import (
 
 // A FingerprintFunc computes the fingerprint of a request, for [Options].Fingerprint. This
 // package has [FingerprintBody] (the default), [FingerprintJSON], [FingerprintForm], and
-// [FingerprintDigest] for uploads.
+// [FingerprintDigest] for uploads. All of them also compare the method, the path, the query
+// and the media type: see [FingerprintOf].
 //
 // The function body reads the request's body into memory, at most [Options].MaxBody bytes. It
 // can be called more than once. If it is not called, the handler reads directly from the
-// client, and if that fails, nothing is recorded. A FingerprintFunc must neither read r.Body
-// itself nor change the bytes.
+// client. If such a read fails, nothing is recorded. A FingerprintFunc must neither read
+// r.Body itself nor change the bytes.
 //
-// If it returns an error, apierror.Write answers with it and nothing is recorded.
+// If a FingerprintFunc returns an error, the request is answered with that error
+// (apierror.Write) and nothing is recorded.
 type FingerprintFunc func(r *http.Request, body func() ([]byte, error)) (Fingerprint, error)
 
 // FingerprintOf returns the fingerprint of a request with the given content in place of its
-// body, for a [FingerprintFunc] of your own. It also covers the method, the escaped path, the
-// raw query and the media type without its parameters.
+// body, for your own [FingerprintFunc]. The fingerprint also covers the method, the escaped
+// path, the raw query and the media type without its parameters.
 func FingerprintOf(r *http.Request, content []byte) Fingerprint {
 	return fingerprintOf(r, "", content)
 }

@@ -3,7 +3,7 @@ package idempotent
 import "sync"
 
 // flights is the single flight of this process, before any store is asked. Of the calls with
-// the same ID and fingerprint one leads: it asks the store and runs. The others wait for its
+// the same ID and fingerprint, one leads: it asks the store and runs. The others wait for its
 // result. A call with another fingerprint does not wait, because the store reports a
 // conflict.
 type flights struct {
@@ -86,8 +86,8 @@ func (fs *flights) freePlace(scope ID) {
 	fs.free(scope)
 }
 
-// take takes one of the places. The zero scope, which all callers share, has no bound of its
-// own.
+// take takes one of the places. The zero scope, which all callers share, is not bounded
+// separately.
 func (fs *flights) take(scope ID) bool {
 	if fs.total > 0 && fs.waiting >= fs.total {
 		return false

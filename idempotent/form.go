@@ -28,9 +28,9 @@ const (
 //     their contents and headers are. The order of header fields and the case of their names are
 //     ignored.
 //
-// The order of fields with the same name is significant, and that of others is not, as in
-// http.Request.PostForm. If the order of all fields matters to a handler, use
-// [FingerprintBody].
+// The order of fields with the same name is significant. The order of fields with different
+// names is not, as in http.Request.PostForm. If the order of all fields matters to a handler,
+// use [FingerprintBody].
 //
 // Any other body is compared byte for byte. So is one that cannot be parsed or has more than
 // 1,000 parts. The request's form is left for the handler to parse.
@@ -81,7 +81,7 @@ func canonicalMultipart(b []byte, contentType string) ([]byte, bool) {
 	form := multipart.NewReader(in, boundary)
 	buf := make([]byte, 4<<10)
 	for {
-		// A decoded part does not show how it was encoded.
+		// NextPart would decode the part and hide how it was encoded.
 		p, err := form.NextRawPart()
 		if errors.Is(err, io.EOF) {
 			break

@@ -11,12 +11,13 @@ import (
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
-// A Guard runs each keyed call of [Do] once. Make it once and share it.
+// A Guard runs each keyed call of [Do] once. It is safe for concurrent use. Make one guard
+// and share it.
 type Guard struct {
 	opt      Options
 	store    Store
-	executor Executor // nil if the store is none
-	waiter   Waiter   // nil if the store is none
+	executor Executor // nil if the store is not an Executor
+	waiter   Waiter   // nil if the store is not a Waiter
 	local    bool     // the store is a LocalStore
 	flights  *flights
 }
@@ -44,11 +45,11 @@ func newGuard(s Store, o *Options) *Guard {
 	return g
 }
 
-// forever is the lease of a claim that ends with its store, so that nobody needs to renew it.
+// forever is the lease of a claim that ends with its store, so that it need not be renewed.
 const forever = 100 * 365 * 24 * time.Hour
 
 // These steps make up a keyed call. They are in this file and in run.go. The middleware and
-// Do prepare the call and answer with its result: the response of its own run, a replay or a
+// Do prepare the call and answer with its result: the response of its run, a replay or a
 // refusal.
 //
 //	do               joins the other calls of this process with the same key and fingerprint
@@ -87,14 +88,14 @@ type call struct {
 	woken    bool      // the store's Waiter ended the last pause
 }
 
-// identify sets what names the call's record.
+// identify sets the ID, scope, fingerprint and token of the call's claim.
 func (c *call) identify(principal, key string, f Fingerprint) {
 	c.event.ID, c.event.Scope = c.opt.ID(principal, key), c.opt.scopeOf(principal)
 	c.fingerprint, c.token = f, NewToken()
 	c.uncanceled = context.WithoutCancel(c.caller)
 }
 
-// do makes the call and returns its result. Of the duplicates in this process one leads, and
+// do makes the call and returns its result. Of the duplicates in this process, one leads, and
 // the others get its result.
 func (c *call) do() result {
 	r := c.joinFlight()
@@ -145,8 +146,8 @@ func (c *call) leadFlight(f *flight) result {
 }
 
 // lead asks the store until there is a result, and runs the task if the store allows it. The
-// task of a call runs only once: if the claim was lost after the run, and the call gets
-// another one, it only records how its run ended.
+// task of a call runs only once: if the claim was lost after the run, and the call acquires a
+// new claim, it only records how its run ended.
 func (c *call) lead() result {
 	lost := false
 	for tries := 0; ; tries++ {
@@ -165,7 +166,7 @@ func (c *call) lead() result {
 			return c.resultOfRun(nil)
 		case c.ran == nil && (c.followed || c.waited && d.Attempt == 1):
 			// The call that this one waited for has released the key. If each call that
-			// waited ran now, they would repeat its failure one after another.
+			// waited ran now, they would all fail in the same way, one after another.
 			c.giveBack(d.Attempt)
 			return result{outcome: OutcomeLeaderFailed}
 		case c.ran == nil:
@@ -181,7 +182,7 @@ func (c *call) lead() result {
 			return result{outcome: OutcomeUnrecorded, followers: OutcomeInProgress, ask: true, err: err}
 		case !lost: // ask for the answer of the owner that took over
 			lost, c.waitEnds = true, time.Time{}
-		case !c.pause(tries, 0): // the store loses what it is told: there is no other owner
+		case !c.pause(tries, 0): // the store keeps losing the claim, and no one else finishes
 			return c.resultOfRun(err)
 		}
 	}
@@ -210,8 +211,8 @@ func (c *call) newClaim() Claim {
 
 func (c *call) owner() Owner { return Owner{ID: c.event.ID, Token: c.token} }
 
-// giveBack ends a claim under which nothing ran. If that fails, its lease will end. The
-// record of an earlier run stays, with its fingerprint and its attempts.
+// giveBack ends a claim under which nothing ran. If that fails, the claim ends with its
+// lease. The record of an earlier run stays, with its fingerprint and its attempts.
 func (c *call) giveBack(attempt int) {
 	_ = c.once(c.uncanceled, c.opt.StoreTimeout, func(ctx context.Context) error {
 		if attempt > 1 {
@@ -221,8 +222,8 @@ func (c *call) giveBack(attempt int) {
 	})
 }
 
-// timeLeft returns how long the call may still wait. The time starts with the first call of
-// timeLeft.
+// timeLeft returns how long the call may still wait. The time starts to run with the first
+// call of timeLeft.
 func (c *call) timeLeft() time.Duration {
 	if c.waitEnds.IsZero() {
 		c.waitEnds = time.Now().Add(c.opt.Wait)
@@ -233,8 +234,8 @@ func (c *call) timeLeft() time.Duration {
 	return time.Until(c.waitEnds)
 }
 
-// pause waits before the store is asked again, longer after each try. It reports whether
-// there is time left to ask.
+// pause waits before the store is asked again, longer after each try. It reports whether the
+// call may ask again.
 func (c *call) pause(tries int, leaseLeft time.Duration) bool {
 	left := c.timeLeft()
 	if left <= 0 || c.caller.Err() != nil || !c.flights.takePlace(c.event.Scope) {
@@ -263,7 +264,8 @@ func (c *call) pause(tries int, leaseLeft time.Duration) bool {
 	return c.caller.Err() == nil
 }
 
-// stampWaited sets how long the call has waited. It is called at the run or at the answer.
+// stampWaited sets how long the call has waited. It is called when the run begins or the
+// answer is known.
 func (c *call) stampWaited() { c.event.Waited = time.Since(c.started) }
 
 // warn logs what an operator should look at.

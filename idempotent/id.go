@@ -11,15 +11,17 @@ import (
 	"slices"
 )
 
-// An ID is the key of a record in a store. It is a SHA-256 hash, so that no client's key
-// reaches a store, a log or an event. See [Options.ID].
+// An ID is the key of a record in a store. It is a SHA-256 hash, or an HMAC with
+// [Options].Secret, so that no client's key reaches a store, a log or an event. See
+// [Options.ID].
 type ID [32]byte
 
 // A Token proves ownership of a record. It is 16 random bytes.
 type Token [16]byte
 
-// A Fingerprint is a hash of what makes two requests the same. A request with the same key
-// and another fingerprint is answered 409 idempotency_conflict. See [FingerprintFunc].
+// A Fingerprint is a hash by which requests with the same key are compared. A request with
+// the same key and another fingerprint is answered 409 idempotency_conflict. See
+// [FingerprintFunc].
 type Fingerprint [32]byte
 
 // NewToken returns a random token from crypto/rand.

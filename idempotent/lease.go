@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// renew renews the lease, which was asked for at the given time, every third of its length.
-// It ends when stop is called, when the lease is lost, and after MaxRun, so that no run holds
-// its key forever. The function stop waits for a renewal that has begun, unless the store
-// ignores its context.
+// renew renews the lease, which was asked for at the given time, each time that a third of it
+// has passed. The renewals end when stop is called, when the lease is lost, and after MaxRun,
+// so that no run holds its key forever. The function stop waits for a renewal that has begun,
+// unless the store ignores its context.
 func (n *run) renew(asked time.Time) (stop func()) {
 	ctx, cancel := context.WithTimeout(n.uncanceled, cmp.Or(n.opt.MaxRun, forever))
 	done := make(chan struct{})

@@ -28,7 +28,7 @@ type MemoryOptions struct {
 	// no bound. There are never more records than fit into half of MaxBytes, so that the
 	// other half is left for responses.
 	MaxRecords int
-	// MaxBytes bounds the memory of all records, each counted as 512 bytes and its response.
+	// MaxBytes bounds the memory of all records, each counted as 512 bytes plus its response.
 	// The default is 256 MiB; a negative value means no bound. There is always room for one
 	// record.
 	MaxBytes int64
@@ -50,11 +50,11 @@ type MemoryOptions struct {
 //     can use half of MaxRecords, two can use a third each, three a quarter each. Beyond its share,
 //     a scope is refused with [ErrQuota]. If no record is free, every scope is refused with
 //     [ErrFull]. The scope of [Global] can use all that is free.
-//   - Responses: if MaxBytes is reached, the scope whose responses use most bytes loses its oldest
-//     ones. The new response counts as its scope's. A record whose response was dropped is not
-//     kept: its request does not run again, and its status and Location stay if they are small. A
-//     scope that uses less loses nothing. If only such scopes are left, the new response is refused
-//     with ErrFull.
+//   - Responses: if MaxBytes is reached, the scope whose responses use the most bytes loses its
+//     oldest ones. The new response counts toward its scope. A record whose response was dropped is
+//     then not kept: its request does not run again, and its status and Location stay if they are
+//     small. A scope that uses less loses nothing. If only such scopes are left, the new response
+//     is refused with ErrFull.
 //
 // A service whose requests all have the same principal needs a MaxRecords of twice its
 // records, or Global.
@@ -65,7 +65,7 @@ type MemoryOptions struct {
 // needed. [Memory.Sweep] removes all of them.
 //
 // A large store is divided into at most 16 shards, by a seeded hash of the ID. Each has an
-// equal part of the bounds, at least 1,024 records and 16 MiB. No bound is ever exceeded, and
+// equal part of the bounds, at least 1,024 records and 16 MiB. No bound is ever exceeded, but
 // a large store may be full a few percent early.
 type Memory struct {
 	now    func() time.Duration
@@ -233,5 +233,5 @@ func (m *Memory) Stats() (t MemoryStats) {
 	return t
 }
 
-// after returns the time d from now, or the latest one if that overflows.
+// after returns the time d from now, or the latest possible time if that overflows.
 func after(now, d time.Duration) time.Duration { return now + min(d, math.MaxInt64-now) }

@@ -30,8 +30,8 @@ func (m *Memory) Wait(ctx context.Context, id ID) error {
 	}
 }
 
-// Sweep implements [Sweeper]. It blocks each shard while it looks through it, for about ten
-// microseconds per thousand records.
+// Sweep implements [Sweeper]. It locks each shard while it looks through the shard's records,
+// for about ten microseconds per thousand records.
 func (m *Memory) Sweep(ctx context.Context, limit int) (removed int, err error) {
 	for i := range m.shards {
 		if err := ctx.Err(); err != nil {

@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// scope is what one scope has in a shard.
+// scope counts the entries and responses of one scope in a shard.
 type scope struct {
 	id        ID
 	entries   int
 	bytes     int64 // of responses
 	finished  queue // all entries that are done or not kept
 	whole     queue // those that are done and have a response
-	remaining queue // those that are not kept and have the rest of a response
+	remaining queue // those that are not kept and still have a status and Location
 	at        int   // its index in byBytes
 }
 
-// responses returns the queue of the finished entries with a response, by their state.
+// responses returns the queue of the finished entries that have a response and the state s.
 func (u *scope) responses(s State) *queue {
 	if s == StateDone {
 		return &u.whole
@@ -57,7 +57,7 @@ func (s *shard) admit(id ID, now time.Duration) error {
 		err = s.refusal(id)
 	}
 	if err != nil {
-		// The scope replaces one of its own records, so the others neither lose nor gain.
+		// The new record replaces one of the same scope, so the other scopes neither lose nor gain.
 		u := s.scopes[id]
 		if !s.max.evict || u == nil || u.finished.first == nil {
 			return err
@@ -78,7 +78,7 @@ func (s *shard) admit(id ID, now time.Duration) error {
 
 // refusal returns the error for one more entry of a scope if there is no room for it. A scope
 // may have as many entries as are free. Network switches share buffers among queues in this
-// way (dynamic thresholds): it needs no count of scopes, and leaves room for the next one.
+// way (dynamic thresholds): it needs no count of scopes, and leaves room for the next scope.
 func (s *shard) refusal(id ID) error {
 	if s.max.records == 0 {
 		return nil
@@ -94,16 +94,16 @@ func (s *shard) refusal(id ID) error {
 }
 
 // reserve makes room for a response of a scope. If that is not possible, it reports false and
-// drops nothing. The scope that uses most loses its oldest responses, where the new response
-// counts as its scope's.
+// drops nothing. The scope that uses the most bytes loses its oldest responses. The new
+// response counts toward its scope.
 func (s *shard) reserve(own *scope, size int64, now time.Duration) bool {
 	s.tidy(now)
 	if s.max.bytes == 0 || s.bytes+size <= s.max.bytes {
 		return true
 	}
 	s.sweepIfDue(now)
-	// The scope's own responses can go, and those that other scopes have above the new one's
-	// size.
+	// All responses of this scope can be dropped. Another scope can lose only what it has
+	// beyond the size of the new response.
 	missing := s.bytes + size - s.max.bytes - own.bytes
 	if missing > 0 && s.hungry.above(0, size, missing) < missing {
 		return false
@@ -163,8 +163,9 @@ func (h *byBytes) Pop() any {
 	return u
 }
 
-// above adds up what the scopes in the heap at and below i use above a level, until that is
-// enough. It looks only at scopes above the level and their children.
+// above returns how many bytes the scopes at i and below it in the heap use beyond a level.
+// It stops adding when the sum is enough. It looks only at scopes above the level and their
+// children.
 func (h *byBytes) above(i int, level, enough int64) (sum int64) {
 	if i >= len(*h) || (*h)[i].bytes <= level {
 		return 0

@@ -9,7 +9,7 @@ import (
 )
 
 // sweepPause is the least time between two sweeps of a full shard, so that a flood of
-// requests does not cause one each.
+// requests does not cause a sweep for each request.
 const sweepPause = time.Second
 
 // bounds are what a store or a shard can hold. 0 means no bound.
@@ -19,7 +19,7 @@ type bounds struct {
 	evict   bool
 }
 
-// shards returns into how many shards a store with these bounds is divided.
+// shards returns the number of shards into which a store with these bounds is divided.
 func (b bounds) shards() int {
 	n := maxShards
 	if b.records > 0 {
@@ -155,7 +155,7 @@ func (s *shard) finish(e *entry, c Completion, now time.Duration) error {
 		}
 		response = nil // the record must not be lost
 	}
-	if cap(response) > len(response)+len(response)/8 { // spare capacity is not counted as used
+	if cap(response) > len(response)+len(response)/8 { // spare capacity would not be counted
 		response = bytes.Clone(response)
 	}
 	e.state, e.lease, e.expires = c.State, now, after(now, c.Retention)
@@ -200,7 +200,8 @@ func (s *shard) sweep(now time.Duration, limit int) (removed int) {
 	return removed
 }
 
-// appendUnknown appends the unknown records whose ID is greater than after, in no order.
+// appendUnknown appends the unknown records whose ID is greater than after, in no particular
+// order.
 func (s *shard) appendUnknown(list []UnknownRecord, after ID, clock func() time.Duration) []UnknownRecord {
 	s.mu.Lock()
 	defer s.mu.Unlock()

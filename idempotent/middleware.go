@@ -21,12 +21,13 @@ const (
 )
 
 // New returns a middleware that runs the handler once for each Idempotency-Key and answers a
-// retry from the store. The scope returns whose key it is. Put the middleware inside of
-// authentication and rate limits, so that their refusals are not recorded. If o is nil, the
-// defaults apply. New panics if s or scope is nil, or if options contradict each other.
+// retry from the store. The function scope returns the principal to whom a key belongs. Put
+// the middleware inside of authentication and rate limits, so that their refusals are not
+// recorded. If o is nil, the defaults apply. New panics if s or scope is nil, or if options
+// contradict each other.
 //
 // A key is 1 to 255 visible ASCII characters, bare or as a quoted string: abc and "abc" are
-// the same key. Any other value is answered 400.
+// the same key. A request with any other value is answered 400 parameter_invalid.
 //
 // If the handler is a *http.ServeMux, or the handler that seawall.WrapMux returns for one,
 // the mux's own answers (404, 405, redirects) are not recorded, because no handler ran.
@@ -75,8 +76,8 @@ func (m *middleware) serveUnkeyed(w http.ResponseWriter, r *http.Request, next h
 }
 
 // covers reports whether a request with these key lines belongs to the run: it has the same
-// key, or none. A request with another key is a new one, which the handler serves within its
-// own.
+// key, or none. A request with another key is a separate request that the handler makes while
+// it serves its own.
 func (n *run) covers(lines []string) bool {
 	if n == nil || n.isOver() {
 		return false
@@ -137,10 +138,10 @@ func (q *request) serve(w http.ResponseWriter, r *http.Request, lines []string) 
 	returned = true
 }
 
-// observe reports the request last, so that a hook that panics leaves nothing behind.
+// observe calls Options.Observe. It is called last, so that a hook that panics leaks nothing.
 func (q *request) observe() { q.m.opt.Observe(q.r.Context(), q.call.event) }
 
-// ensureRequestID makes an id for Original-Request if no outer layer has.
+// ensureRequestID makes an id for Original-Request if no outer layer has made one.
 func (q *request) ensureRequestID(w http.ResponseWriter, r *http.Request) {
 	q.w, q.r = w, r
 	if reqstate.From(r.Context()).RequestID() != "" {
@@ -153,8 +154,8 @@ func (q *request) ensureRequestID(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// read finds out what the request asks for. It reports keyed as false if the scope ignores
-// the key. After an error nothing is recorded.
+// read reads the request's principal, key and fingerprint. It reports keyed as false if the
+// ScopeFunc ignores the key. After an error, nothing is recorded.
 func (q *request) read(lines []string) (keyed bool, err error) {
 	principal, err := q.m.scope(q.r)
 	switch {
@@ -185,8 +186,8 @@ func (q *request) read(lines []string) (keyed bool, err error) {
 	return true, nil
 }
 
-// latest returns when a reply must begin to arrive in time: a little before the deadline of
-// the request or the server's WriteTimeout. It is zero if neither is known.
+// latest returns the time by which a reply must begin: a little before the deadline of the
+// request or the server's WriteTimeout, whichever is earlier. It is zero if neither is known.
 func latest(r *http.Request, started time.Time) (at time.Time) {
 	if d, ok := r.Context().Deadline(); ok {
 		at = d
@@ -224,7 +225,7 @@ func (q *request) run(n *run) Completion {
 	return q.completion(n)
 }
 
-// completion decides what the handler's return means.
+// completion returns the completion of a run whose handler has returned.
 func (q *request) completion(n *run) Completion {
 	c := q.out
 	silent, failure := c.status == 0, c.err
@@ -233,14 +234,16 @@ func (q *request) completion(n *run) Completion {
 	failed := Completion{State: StateAbsent}
 	switch {
 	case errors.Is(failure, ErrLeaseLost) && !c.through:
-		// It ran. If no other owner has an answer after all, this one stands.
+		// The handler ran. If no other owner turns out to have a response, this completion is
+		// recorded.
 		n.err = apierror.CodeIdempotencyResponseUnavailable.New().WithCause(ErrLeaseLost)
 		return q.notKept()
 	case errors.Is(failure, errTooLarge):
 		n.err = internalError(errTooLarge)
 		return failed
 	case silent && n.ctx.Err() != nil:
-		// The handler wrote nothing because its run was ended. That is not an empty success.
+		// The handler wrote nothing because its context had ended. That must not be recorded
+		// as an empty 200.
 		n.err = endedBy(n.ctx)
 		return failed
 	case !whole && !c.through:
@@ -255,8 +258,8 @@ func (q *request) completion(n *run) Completion {
 	}
 }
 
-// isKept reports whether the response is the key's answer, by its status. If the body could
-// not be read to its end, no response is.
+// isKept reports whether the response is recorded, by its status. It reports false if the
+// request body could not be read to its end.
 func (q *request) isKept() bool { return !q.body.broken && q.m.opt.Keep(q.out.status) }
 
 func (q *request) notKept() Completion {
@@ -265,7 +268,7 @@ func (q *request) notKept() Completion {
 
 func (q *request) requestID() string { return reqstate.From(q.r.Context()).RequestID() }
 
-// endedBy returns the error that answers a handler that wrote nothing because ctx had ended.
+// endedBy returns the error to answer with if a handler wrote nothing because ctx had ended.
 func endedBy(ctx context.Context) error {
 	switch cause := context.Cause(ctx); {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded), cause == context.Canceled: //nolint:errorlint // an error that wraps it is a cause
@@ -292,7 +295,7 @@ func (q *request) reply(r result) {
 	}
 }
 
-// replyOwn answers with what this request's run has left: an error or the response.
+// replyOwn answers with the result of this request's run: an error or the response.
 func (q *request) replyOwn(err error) {
 	switch {
 	case err != nil:
@@ -300,7 +303,7 @@ func (q *request) replyOwn(err error) {
 		q.call.event.Err = err
 		apierror.Write(q.w, q.r, err)
 	case !q.out.through:
-		_ = q.out.send() // a client that has left will ask again
+		_ = q.out.send() // a client that has left will retry
 	}
 }
 
@@ -311,7 +314,8 @@ func (q *request) serveBypassed() {
 	reqstate.Serve(q.next, q.w, q.r, r)
 }
 
-// replyOther answers with what is known of another request with the same key.
+// replyOther answers from the record of another request with the same key: with its response
+// or with an error.
 func (q *request) replyOther(r result) {
 	if q.m.opt.Authorize != nil {
 		if err := q.m.opt.Authorize(q.r); err != nil {
@@ -349,5 +353,5 @@ func (q *request) restoreHeader() {
 
 var (
 	errShort      = errors.New("idempotent: the handler wrote less, or more, than its Content-Length")
-	errNotRewound = errors.New("idempotent: the Executor runs the handler again, and the request body was already read from the client")
+	errNotRewound = errors.New("idempotent: the Executor runs the handler again, but the request body was already read from the client")
 )

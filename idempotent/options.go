@@ -13,33 +13,35 @@ import (
 // defaults.
 type Options struct {
 	// Namespace separates the keys of this service or environment from others in the same
-	// store.
+	// store. If empty, they are not separated.
 	Namespace string
-	// Secret makes the IDs of records and derived keys unpredictable to those who know or
-	// guess a key (HMAC-SHA-256). Set it if keys are not random, such as "order-48213", and
-	// IDs are logged. All processes that share a store need the same secret. A new secret
-	// makes every key new. If empty, an ID is a plain hash.
+	// Secret makes record IDs and derived keys unpredictable to anyone who knows or guesses a
+	// key (HMAC-SHA-256). Set it if keys are not random, such as "order-48213", and IDs are
+	// logged. All processes that share a store need the same secret. A new secret makes every
+	// key new. If empty, IDs and derived keys are plain hashes.
 	Secret []byte
 
 	// Keep reports whether a response with this status is recorded. After any other status a
 	// retry runs again, unless [BeginEffect] was called. If nil, it is [DefaultKeep].
 	Keep func(status int) bool
-	// AtMostOnce calls [BeginEffect] before every run, for writes that must never run twice.
+	// AtMostOnce causes [BeginEffect] to be called before every run, for writes that must
+	// never run twice. It is not allowed with an [Executor].
 	AtMostOnce bool
 	// MaxResponse bounds the recorded response body, or the encoded value of a [Do], in
-	// bytes. The default is 1 MiB; a negative value means no bound. A longer one is sent to
-	// the first client and not kept: a retry is answered 409
-	// idempotency_response_unavailable. An [Executor] rolls a longer response of a handler
-	// back and answers 500.
+	// bytes. The default is 1 MiB; a negative value means no bound. A longer one is returned
+	// to the first caller and not kept: a retry is answered 409
+	// idempotency_response_unavailable. With an [Executor], a longer response of a handler is
+	// rolled back and answered 500.
 	MaxResponse int
-	// MaxRun bounds a run. The default is 5 minutes; a negative value means no bound. After
-	// it, the run's context ends with the cause [ErrMaxRun], and its lease is no longer
-	// renewed. An earlier deadline of the caller's context applies too.
+	// MaxRun bounds the duration of a run. The default is 5 minutes; a negative value means
+	// no bound. After it, the run's context ends with the cause [ErrMaxRun], and its lease is
+	// no longer renewed. An earlier deadline of the caller's context applies too.
 	MaxRun time.Duration
 
 	// Lease is how long the key of a crashed process stays blocked. The default is 30
-	// seconds. The lease is renewed every third of it during a run. It has no effect with a
-	// [LocalStore], such as [Memory].
+	// seconds. It must be at least a millisecond. During a run, the lease is renewed each
+	// time that a third of it has passed. Lease has no effect with a [LocalStore], such as
+	// [Memory].
 	Lease time.Duration
 	// Retention is how long a response is kept after it was recorded. The default is 24
 	// hours.
@@ -49,41 +51,45 @@ type Options struct {
 	// seconds; if negative, duplicates do not wait.
 	Wait time.Duration
 	// MaxWaiters bounds the duplicates that wait in this process. One principal can have an
-	// eighth of them and one key a thirty-second, but at least one. The bound for one
+	// eighth of them, and one key a thirty-second, but each at least one. The bound for one
 	// principal does not apply to [Global]. The default is 4,096; a negative value means no
 	// bounds. A duplicate beyond a bound is answered 429 idempotency_in_progress immediately.
-	// One that waits holds neither its body nor a response in memory.
+	// A duplicate that waits for a request in the same process holds neither its body nor a
+	// response in memory.
 	MaxWaiters int
-	// StoreTimeout bounds one call of the store, and before the run also a call with its
-	// retries. Recording is retried for three times as long. The default is 1 second. It is
-	// at most a third of Lease.
+	// StoreTimeout bounds each call to the store, and also a call together with its retries.
+	// Only the recording of a response is retried longer, for three times StoreTimeout. The
+	// default is 1 second. A value over a third of Lease counts as a third of Lease.
 	StoreTimeout time.Duration
-	// OnFailure is what happens to a call if the store fails before its run. The default is
-	// FailClosed.
+	// OnFailure decides what happens to a call if the store fails before its run. The default
+	// is FailClosed.
 	OnFailure Fail
 
-	// Observe is called after each call with a key. It must not block.
+	// Observe is called after each call with a key. It must not block. It may be nil.
 	Observe func(context.Context, Event)
-	// Logger gets warnings: unknown outcomes, responses that could not be recorded, lost
-	// leases, a store that fails, and the first request without a principal. If nil,
+	// Logger gets warnings: unknown outcomes, responses that could not be encoded or
+	// recorded, lost leases, calls that run without protection, and the first request without
+	// a principal. It does not get the errors that a call is answered with. If nil,
 	// slog.Default() is used.
 	Logger *slog.Logger
 
 	// The options below are about HTTP requests. NewGuard panics if one of them is set.
 
-	// Required answers requests without a key 400 parameter_missing. To require a key on some
-	// routes only, wrap those in a second middleware with the same store: a request whose key
-	// the outer middleware has taken passes the inner one. Of the inner one's options, only
-	// Required, Methods, Skip and AtMostOnce then apply.
+	// If Required is true, a request without a key is answered 400 parameter_missing. To
+	// require a key on some routes only, wrap those routes in a second middleware with the
+	// same store. The inner middleware passes on a request whose key the outer one has taken.
+	// Of the inner one's options, only Required, Methods, Skip and AtMostOnce then apply.
 	Required bool
 	// Methods are the methods that take a key. If nil, they are POST, PUT, PATCH and DELETE.
-	// Safe methods are not allowed.
+	// Safe methods and CONNECT are not allowed.
 	Methods []string
-	// Skip reports whether to serve a request as if it had no key and none were required.
+	// Skip reports whether to serve a request as if it had no key and none were required. If
+	// nil, no request is skipped.
 	Skip func(*http.Request) bool
-	// Authorize is called before a request gets any answer that depends on an earlier one:
-	// its response, a conflict, that it is running or that its outcome is unknown. Use it if
-	// principals can lose permissions. apierror.Write answers with its error.
+	// Authorize is called before a request gets any answer that depends on another request
+	// with its key: a replay, or an error such as idempotency_conflict or
+	// idempotency_in_progress. If Authorize returns an error, the request is answered with
+	// that error (apierror.Write). Use it if principals can lose permissions. It may be nil.
 	Authorize func(*http.Request) error
 	// Fingerprint decides whether two requests are the same. If nil, it is [FingerprintBody].
 	// If routes need different ones, use a function that chooses by r.URL.Path.
@@ -92,25 +98,26 @@ type Options struct {
 	// a negative value means no bound. A longer body is answered 413.
 	MaxBody int64
 	// OmitFields names header fields that are not recorded, such as a trace id, in addition
-	// to those that never are. See the package documentation.
+	// to those that never are. See docs/KEYED_HANDLERS.md.
 	OmitFields []string
 }
 
-// Fail is what happens to a call if the store fails before the run. A full store has not
-// failed.
+// A Fail is a way to handle a call if the store fails before the run. A full store is not a
+// failure.
 type Fail int
 
 const (
 	// FailClosed answers 503 service_unavailable. Nothing runs.
 	FailClosed Fail = iota
 	// FailOpen runs the call without protection, and reports [OutcomeBypassed]. Duplicates
-	// that waited are still answered 503. It is not allowed with an [Executor] or AtMostOnce.
+	// that waited are still answered 503. FailOpen is not allowed with an [Executor] or
+	// AtMostOnce.
 	FailOpen
 )
 
 // DefaultKeep is the default of [Options].Keep. It reports true for every status below 500
-// except 401, 403, 408, 425 and 429. The others say that nothing was done, or leave open what
-// was done.
+// except 401, 403, 408, 425 and 429. Any other status means that nothing was done, or leaves
+// open whether anything was done.
 func DefaultKeep(status int) bool {
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
@@ -120,8 +127,9 @@ func DefaultKeep(status int) bool {
 }
 
 // ID returns the ID of the record of a principal's key: a hash of Namespace, Secret,
-// principal and key. The key is without the quotes of its header field. Services use the ID
-// to find a record that they settle with a [Resolver].
+// principal and key. Pass the key without the quotes that it may have in the header field. A
+// nil o has no Namespace and no Secret. Services use the ID to find a record that they settle
+// with a [Resolver].
 func (o *Options) ID(principal, key string) ID {
 	if o == nil {
 		o = new(Options)

@@ -39,8 +39,8 @@ func (r Response) encode() []byte {
 	return encode(r.Status, r.RequestID, changedFields(nil, r.Header, nil), r.Body)
 }
 
-// DecodeResponse decodes the Response of a [Completion]. The body of the result shares b. If
-// b is damaged in any way, it returns an error.
+// DecodeResponse decodes the Response of a [Completion]. The Body of the result shares the
+// memory of b. If b is damaged in any way, DecodeResponse returns an error.
 func DecodeResponse(b []byte) (Response, error) {
 	rec, err := parseRecord(b)
 	if err != nil {
@@ -123,7 +123,8 @@ func appendSum(b []byte) []byte {
 }
 
 // encodeNotKept returns the record of a response that is not kept: its status and its
-// Location. A store never refuses it, so it is small: a long Location is left out.
+// Location. It must be small, because even a full store accepts it: a Location over 1 KiB is
+// left out.
 func encodeNotKept(status int, requestID, location string) []byte {
 	const maxLocation = 1 << 10
 	var fields []field
@@ -170,7 +171,7 @@ func parseRecord(b []byte) (record, error) {
 	rec.status = int(head.uvarint(999))
 	rec.requestID = head.string()
 	values := int(head.uvarint(uint64(len(head.rest)))) // each takes a byte at least
-	rec.fields = make([]field, 0, values)               // only deleted fields have no value
+	rec.fields = make([]field, 0, values)               // few fields have no value
 	for head.rest != "" {
 		f := head.field()
 		values -= len(f.values)

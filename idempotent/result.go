@@ -12,11 +12,11 @@ import (
 // result is how a call ended.
 type result struct {
 	outcome   Outcome
-	followers Outcome // what the calls are told that waited for this one, if it differs
+	followers Outcome // of the calls that waited for this one; empty if it is the same
 	ask       bool    // the calls that waited must ask the store themselves
-	response  []byte  // encoded: of this run, or of the record
+	response  []byte  // the encoded response of this run or of the record
 	err       error   // the store's
-	answer    error   // of this run, in place of its response
+	answer    error   // the error of this run, in place of its response
 }
 
 // forFollowers returns the result of the calls that waited for this one.
@@ -40,7 +40,7 @@ func (c *call) resultOfFailure(err error) result {
 		return result{outcome: OutcomeBypassed, followers: OutcomeStoreFailed, err: err}
 	}
 	if c.ran == nil && c.executor == nil && !c.local {
-		c.giveBack(1) // if it was acquired after all, it would block the retry for a whole lease
+		c.giveBack(1) // if the claim was acquired after all, it would block a retry for a whole lease
 	}
 	return result{outcome: OutcomeStoreFailed, err: err}
 }
@@ -108,7 +108,8 @@ func (r result) refusal() error {
 	}
 }
 
-// unavailable is the error for a response that was not kept. It has the Location that was.
+// unavailable returns the error for a response that was not kept. It has the Location of that
+// response if the record has one.
 func unavailable(response []byte) error {
 	e := apierror.CodeIdempotencyResponseUnavailable.New()
 	if rec, err := DecodeResponse(response); err == nil && rec.Header.Get("Location") != "" {
@@ -117,10 +118,10 @@ func unavailable(response []byte) error {
 	return e
 }
 
-// internalError returns the error for a mistake of the service.
+// internalError returns the error for a mistake in the service.
 func internalError(cause error) error { return apierror.CodeAPIError.New().WithCause(cause) }
 
-// serviceUnavailable returns the error for a failure that will pass.
+// serviceUnavailable returns the error for a temporary failure.
 func serviceUnavailable(cause error) error {
 	return apierror.ServiceUnavailable(soon()).WithCause(cause)
 }

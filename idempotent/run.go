@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// The causes with which the context of a run ends (context.Cause).
+// The context of a run can end with these causes (context.Cause).
 var (
 	// ErrLeaseLost means that another process has taken over the claim, or may have, because
-	// the lease could not be renewed in time. [BeginEffect] returns it too.
+	// the lease could not be renewed in time. An error of [BeginEffect] can match it too.
 	ErrLeaseLost = errors.New("idempotent: the lease was lost")
 	// ErrMaxRun means that the run took longer than [Options].MaxRun. It matches
 	// context.DeadlineExceeded.
@@ -34,10 +34,10 @@ type run struct {
 
 	mu        sync.Mutex
 	effects   int  // calls of BeginEffect that have succeeded, or still may
-	shared    bool // one of them is part of a transaction of the task, so only the store knows
+	shared    bool // an effect is marked in the task's transaction, so only the store knows of it
 	over      bool // the task has returned, and its completion is decided
 	recording bool // the store is being told that the task ran, while it still runs
-	recorded  bool // the store knows it; the response goes out as it is written, and is not kept
+	recorded  bool // the store knows; the response goes out as it is written, and is not kept
 	forget    bool // Forget was called
 	stream    bool // Stream was called
 
@@ -55,8 +55,9 @@ func runFrom(ctx context.Context) *run {
 	return n
 }
 
-// begin runs the task under a claim that was asked for at the given time. It does not record
-// how the run ended, except when the task panics: then the panic continues.
+// begin runs the task under a claim that was asked for at the given time. The caller records
+// how the run ended. If the task panics or calls runtime.Goexit, begin records it instead,
+// and the panic continues.
 func (c *call) begin(attempt int, asked time.Time) {
 	ctx, cancel := c.runContext()
 	n := c.newRun(ctx, cancel, attempt)
@@ -104,7 +105,7 @@ func (c *call) execute() (d Decision, err error) {
 }
 
 // runContext returns a context for a run, which ends after MaxRun at the latest. A detached
-// call keeps the deadline of its caller's context, and not its cancellation.
+// call keeps the deadline of its caller's context, but not its cancellation.
 func (c *call) runContext() (context.Context, context.CancelCauseFunc) {
 	var (
 		ends  time.Time
@@ -134,7 +135,7 @@ func (c *call) runContext() (context.Context, context.CancelCauseFunc) {
 func (c *call) newRun(ctx context.Context, cancel context.CancelCauseFunc, attempt int) *run {
 	c.stampWaited()
 	c.event.Attempt = attempt
-	c.event.Outcome = OutcomeReleased // stays if a panic rolls an Executor back
+	c.event.Outcome = OutcomeReleased // remains if a panic makes an Executor roll back
 	n := &run{call: c, attempt: attempt, cancel: cancel}
 	n.ctx = context.WithValue(ctx, runKey{}, n)
 	if c.detached {
@@ -156,9 +157,9 @@ func (n *run) stop() {
 	n.cancel(nil)
 }
 
-// callerGone is called when the context of a detached run's caller ends. If that has a cause,
-// such as the end of the server, the run ends too. If the client has left, only a run that
-// streams to it ends.
+// callerGone is called when the context of a detached run's caller ends. If it ends with a
+// cause, such as the end of the server, the run ends too. If the client has left, the run
+// ends only if it streams to the client.
 func (n *run) callerGone() {
 	switch cause := context.Cause(n.caller); {
 	case errors.Is(n.caller.Err(), context.DeadlineExceeded): // the run has the same deadline
@@ -199,7 +200,7 @@ func (n *run) record() error {
 	return err
 }
 
-// recordNotKept records that the task ran, before a response goes out that is not kept. It
+// recordNotKept records that the task ran, before a response that is not kept is sent. It
 // records nothing for a response that frees the key.
 func (n *run) recordNotKept(c Completion, kept bool) error {
 	if !n.startRecording(kept) {
@@ -239,8 +240,8 @@ func (n *run) finish(c Completion) error {
 	})
 }
 
-// needsLease reports whether losing the lease would still matter: nothing is recorded, nor
-// about to be.
+// needsLease reports whether losing the lease would still matter: the task runs, and its end
+// is neither recorded nor being recorded.
 func (n *run) needsLease() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// A Store keeps one record for each [ID]. Each operation is one atomic step, on the store's
-// own clock: durations are passed to and from a store, and never points in time. Package
+// A Store keeps one record for each [ID]. Each operation is one atomic step. Time is measured
+// by the store's own clock: callers pass and get durations, never points in time. Package
 // idempotenttest checks an implementation.
 //
-// A record is absent, running, done, not kept or unknown. The rules of every store:
+// A record is absent, running, done, not kept or unknown. Every store follows these rules:
 //
 //  1. The [Fingerprint] is compared first, in every state. A claim with another fingerprint gets
 //     VerdictMismatch immediately and learns nothing else.
 //  2. The caller makes the [Token] before it asks. A store that finds the caller's own token
 //     reports success, so that a call can be repeated after its reply was lost.
-//  3. Ownership is the token, and not the lease. Every change compares the token and writes the
-//     record in one step. An owner whose lease is over and whom nobody has replaced can still
-//     renew, begin an effect and finish. An owner who was replaced gets [ErrLost] and changes
+//  3. The token decides who owns a record, and not the lease. Every change compares the token and
+//     writes the record in one step. An owner whose lease is over, but who was not replaced, can
+//     still renew, begin an effect and finish. An owner who was replaced gets [ErrLost] and changes
 //     nothing.
 //  4. There are two durations. After the lease, which is short, a running record can be taken over
 //     unless its effect was begun. After the retention, which is long, a record in any state is
@@ -26,11 +26,11 @@ import (
 //  5. A running or unknown record is never evicted to make room.
 //  6. A store that has no room returns [ErrFull], or [ErrQuota] if only this scope has none: from
 //     Acquire for a new record, and from Finish and [Resolver].Resolve for the response of a
-//     StateDone. Nothing has changed then. It refuses nothing else.
+//     StateDone. These errors change nothing. A full store refuses nothing else.
 //
 // After any error that is not documented for an operation, it is unknown whether the
 // operation took effect. The methods must be safe for concurrent use, and return when ctx
-// ends. The bytes of a response are never changed, neither by the store nor by its caller.
+// ends. Neither the store nor its caller changes the bytes of a response.
 type Store interface {
 	// Acquire asks for the right to run. The state of the record decides:
 	//
@@ -44,16 +44,17 @@ type Store interface {
 	//	not kept                                  NotKept, with the response
 	//	unknown                                   Unknown
 	//
-	// A takeover starts a new lease and a new retention, without an effect.
+	// A takeover starts a new lease and a new retention. Its effect has not begun.
 	Acquire(ctx context.Context, c Claim) (Decision, error)
 
-	// Renew makes the lease end d from now, and the record not before. It returns ErrLost
-	// unless the record is running under the owner's token.
+	// Renew makes the lease end d from now. The record does not end before its lease. Renew
+	// returns ErrLost unless the record is running under the owner's token.
 	Renew(ctx context.Context, o Owner, d time.Duration) error
 
-	// BeginEffect marks the point of no return: the record is never taken over, and its
-	// outcome is unknown if the lease ends first. It returns ErrLost unless the record is
-	// running under the owner's token. A second call changes nothing.
+	// BeginEffect marks the point of no return. From then on, the record is never taken over,
+	// and its outcome is unknown if the lease ends before the run is finished. BeginEffect
+	// returns ErrLost unless the record is running under the owner's token. A second call
+	// changes nothing.
 	BeginEffect(ctx context.Context, o Owner) error
 
 	// Finish ends a run. A record that is running under the owner's token becomes, by the
@@ -64,18 +65,18 @@ type Store interface {
 	//	StateUnknown   unknown if an effect was begun, otherwise absent
 	//	StateAbsent    absent, even if an effect was begun: the owner knows that nothing was done
 	//
-	// Finish returns nil and changes nothing if the record was finished under this token
-	// before, and if it is absent and the completion is StateAbsent or StateUnknown.
-	// Otherwise it returns ErrLost.
+	// Finish returns nil and changes nothing in two cases: the record was already finished
+	// under this token, or it is absent and the completion is StateAbsent or StateUnknown.
+	// For any other record, it returns ErrLost.
 	Finish(ctx context.Context, o Owner, c Completion) error
 }
 
-// The errors of a [Store] and its optional interfaces. Nothing has changed when one is
-// returned.
+// The errors of a [Store] and its optional interfaces. An operation that returns one of them
+// has changed nothing.
 var (
-	// ErrLost is returned to an owner that was replaced, or whose record is gone.
+	// ErrLost is returned to an owner that was replaced, or whose record is finished or gone.
 	ErrLost = errors.New("idempotent: the record is no longer the caller's")
-	// ErrFull is returned by a store that has no room left. ErrQuota matches it too.
+	// ErrFull is returned by a store that has no room left. ErrQuota matches it (errors.Is).
 	ErrFull = errors.New("idempotent: the store is full")
 	// ErrQuota is returned by a store in which one scope has used up its share.
 	ErrQuota error = quotaError{}
@@ -97,7 +98,7 @@ type Claim struct {
 	Scope ID
 	// Token is new for each call, and the same when a call repeats an Acquire.
 	Token Token
-	// Fingerprint tells this request from another one with the same key.
+	// Fingerprint distinguishes this request from a different one with the same key.
 	Fingerprint Fingerprint
 	// Lease is how long the owner may be silent before another caller may take over. It is
 	// positive.
@@ -107,7 +108,7 @@ type Claim struct {
 	Retention time.Duration
 }
 
-// Owner returns the owner that this claim names once it is acquired.
+// Owner returns the owner of the record once this claim is acquired.
 func (c Claim) Owner() Owner { return Owner{ID: c.ID, Token: c.Token} }
 
 // An Owner is the right to change one record.
@@ -122,8 +123,8 @@ type Decision struct {
 	// Attempt counts the runs under this record, including this one: 1 for a new record, and
 	// one more after each takeover. It is 0 unless the verdict is VerdictAcquired.
 	Attempt int
-	// Response is the completion's, byte for byte, if the verdict is VerdictDone or
-	// VerdictNotKept. Otherwise it is nil.
+	// Response is the response of the completion, byte for byte, if the verdict is
+	// VerdictDone or VerdictNotKept. Otherwise it is nil.
 	Response []byte
 	// LeaseLeft is the rest of the owner's lease if the verdict is VerdictRunning, or 0 if it
 	// is not known.
@@ -145,15 +146,15 @@ const (
 
 var verdictNames = [...]string{"invalid", "acquired", "running", "mismatch", "done", "not_kept", "unknown"}
 
-// String returns the verdict's name in lower case.
+// String returns the verdict's name in lower case. It is "invalid" for an unknown verdict.
 func (v Verdict) String() string { return nameIn(verdictNames[:], int(v)) }
 
 // A Completion is how a run ends.
 type Completion struct {
 	// State is StateDone, StateNotKept, StateUnknown or StateAbsent. See [Store].Finish.
 	State State
-	// Response is opaque to the store. It is a [Response], encoded: the whole one for
-	// StateDone, and its status and Location for StateNotKept. Otherwise it is nil.
+	// Response is opaque to the store. It is an encoded [Response]: the whole one for
+	// StateDone, and only its status and Location for StateNotKept. Otherwise it is nil.
 	Response []byte
 	// Retention is how long the finished record is kept. It is positive, and ignored for
 	// StateAbsent.
@@ -174,7 +175,8 @@ const (
 
 var stateNames = [...]string{"invalid", "absent", "running", "done", "not_kept", "unknown"}
 
-// String returns the state's name in lower case, for logs and for the columns of stores.
+// String returns the state's name in lower case, for logs and for the columns of stores. It
+// is "invalid" for an unknown state.
 func (s State) String() string { return nameIn(stateNames[:], int(s)) }
 
 func nameIn(names []string, i int) string {

@@ -9,8 +9,9 @@ import (
 // front of rest.
 type fieldParser struct{ rest string }
 
-// parseDictionary calls member for each member of a Dictionary in order. The value is that of
-// a Byte Sequence, and nil for any other type. It reports whether the field is well-formed.
+// parseDictionary calls member for each member of a Dictionary in order. The value is the
+// bytes of a Byte Sequence, and nil for any other type. It reports whether the field is
+// well-formed.
 func parseDictionary(field string, member func(key string, value []byte)) bool {
 	p := fieldParser{strings.Trim(field, " ")}
 	if p.rest == "" {
@@ -104,8 +105,8 @@ func (p *fieldParser) bareItem() (value []byte, ok bool) {
 	return nil, false
 }
 
-// bytes reads a Byte Sequence, of which the opening colon is known to be there. The padding
-// may be missing, as the RFC recommends.
+// bytes reads a Byte Sequence. The caller has seen its opening colon. The padding may be
+// missing, as the RFC recommends.
 func (p *fieldParser) bytes() (value []byte, ok bool) {
 	p.skip(':')
 	text := p.span(func(c byte) bool {
@@ -124,7 +125,7 @@ func (p *fieldParser) bytes() (value []byte, ok bool) {
 
 var unescape = strings.NewReplacer(`\\`, `\`, `\"`, `"`)
 
-// string reads a String, of which the opening quote is known to be there.
+// string reads a String. The caller has seen its opening quote.
 func (p *fieldParser) string() (s string, ok bool) {
 	p.skip('"')
 	for i := 0; i < len(p.rest); i++ {
@@ -169,7 +170,7 @@ func (p *fieldParser) spaces() bool {
 	return p.span(func(c byte) bool { return c == ' ' }) != ""
 }
 
-// span reads characters as long as the function is reports true for them.
+// span reads characters up to the first one for which the function reports false.
 func (p *fieldParser) span(is func(c byte) bool) string {
 	n := 0
 	for n < len(p.rest) && is(p.rest[n]) {

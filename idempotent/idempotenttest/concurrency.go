@@ -10,7 +10,7 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// concurrency: each operation is one atomic step.
+// concurrency checks that each operation is one atomic step.
 var concurrency = []testCase{
 	{"only one of many concurrent claims acquires", func(f *fixture) {
 		c := newClaim()
