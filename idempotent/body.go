@@ -47,8 +47,9 @@ func (b *requestBody) load() ([]byte, error) {
 	if b.limit >= 0 && b.length > b.limit {
 		return nil, apierror.RequestTooLarge(b.limit)
 	}
-	// The buffer starts with room for the announced length and one more byte, with which the
-	// end is seen. It starts small if the length is large, because the client may send less.
+	// The buffer has room for the announced length and one more byte, which is needed to see
+	// the end. For a long body it starts smaller, because a client may send less than it
+	// announces.
 	size := int64(512)
 	if b.length > 0 {
 		size = min(b.length, 16<<10) + 1

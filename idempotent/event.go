@@ -64,8 +64,8 @@ type Event struct {
 	// Waited is the time from the beginning of the call to its run or its answer.
 	Waited time.Duration
 	// Status is the status of the handler's response or of the recorded one. For a [Do], it
-	// is 200 or the status of the error. It is 0 if this package refused the call, and if the
-	// handler did not return.
+	// is 200 or the status of the error. It is 0 if this package refused the call or ran it
+	// without protection, and if the handler did not return.
 	Status int
 	// Lost reports whether the call ran and its claim was taken over meanwhile. Outcome then
 	// describes what the caller got.

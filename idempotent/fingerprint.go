@@ -44,8 +44,8 @@ func fingerprintOf(r *http.Request, kind string, content []byte) Fingerprint {
 	return Fingerprint(h.Sum(b[:0]))
 }
 
-// FingerprintBody is a [FingerprintFunc]. Two requests are the same if their bodies are equal
-// byte for byte.
+// FingerprintBody is the default [FingerprintFunc]. Two requests are the same if their bodies
+// are equal byte for byte.
 func FingerprintBody(r *http.Request, body func() ([]byte, error)) (Fingerprint, error) {
 	b, err := body()
 	if err != nil {

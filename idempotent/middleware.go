@@ -27,7 +27,8 @@ const (
 // contradict each other.
 //
 // A key is 1 to 255 visible ASCII characters, bare or as a quoted string: abc and "abc" are
-// the same key. A request with any other value is answered 400 parameter_invalid.
+// the same key. A request with any other value is answered 400 parameter_invalid. See
+// draft-ietf-httpapi-idempotency-key-header-07, section 2.1.
 //
 // If the handler is a *http.ServeMux, or the handler that seawall.WrapMux returns for one,
 // the mux's own answers (404, 405, redirects) are not recorded, because no handler ran.

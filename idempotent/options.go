@@ -24,8 +24,8 @@ type Options struct {
 	// Keep reports whether a response with this status is recorded. After any other status a
 	// retry runs again, unless [BeginEffect] was called. If nil, it is [DefaultKeep].
 	Keep func(status int) bool
-	// AtMostOnce causes [BeginEffect] to be called before every run, for writes that must
-	// never run twice. It is not allowed with an [Executor].
+	// AtMostOnce reports whether [BeginEffect] is called before every run. Set it for writes
+	// that must never run twice. It is not allowed with an [Executor].
 	AtMostOnce bool
 	// MaxResponse bounds the recorded response body, or the encoded value of a [Do], in
 	// bytes. The default is 1 MiB; a negative value means no bound. A longer one is returned
@@ -57,9 +57,10 @@ type Options struct {
 	// A duplicate that waits for a request in the same process holds neither its body nor a
 	// response in memory.
 	MaxWaiters int
-	// StoreTimeout bounds each call to the store, and also a call together with its retries.
-	// Only the recording of a response is retried longer, for three times StoreTimeout. The
-	// default is 1 second. A value over a third of Lease counts as a third of Lease.
+	// StoreTimeout bounds each operation of the store, and also an operation together with
+	// its retries. Only the recording of a response is retried longer, for up to three times
+	// StoreTimeout. The default is 1 second. A value over a third of Lease counts as a third
+	// of Lease.
 	StoreTimeout time.Duration
 	// OnFailure decides what happens to a call if the store fails before its run. The default
 	// is FailClosed.
@@ -75,10 +76,11 @@ type Options struct {
 
 	// The options below are about HTTP requests. NewGuard panics if one of them is set.
 
-	// If Required is true, a request without a key is answered 400 parameter_missing. To
-	// require a key on some routes only, wrap those routes in a second middleware with the
-	// same store. The inner middleware passes on a request whose key the outer one has taken.
-	// Of the inner one's options, only Required, Methods, Skip and AtMostOnce then apply.
+	// Required reports whether a key is required. If it is, a request without one is answered
+	// 400 parameter_missing. To require a key on some routes only, wrap those routes in a
+	// second middleware with the same store. The inner middleware passes on a request whose
+	// key the outer one has taken. Of the inner one's options, only Required, Methods, Skip
+	// and AtMostOnce then apply.
 	Required bool
 	// Methods are the methods that take a key. If nil, they are POST, PUT, PATCH and DELETE.
 	// Safe methods and CONNECT are not allowed.
