@@ -14,8 +14,8 @@ import (
 // the writer below, as it would without a key. The body is held back until the response is
 // recorded.
 //
-// A response that is not kept (over the limit, or streamed) is sent as it is written as soon
-// as that is known and recorded.
+// Once it is known and recorded that a response is not kept (over the limit, or streamed),
+// the response is sent as it is written.
 type capture struct {
 	w      http.ResponseWriter
 	before http.Header // what outer layers had set
@@ -151,7 +151,7 @@ func replace(h, with http.Header) {
 	maps.Copy(h, with)
 }
 
-// repeatChanges changes h in the way in which the header to differs from the header from.
+// repeatChanges applies to h the differences between the headers from and to.
 func repeatChanges(h, from, to http.Header) {
 	for name, values := range to {
 		if was, ok := from[name]; !ok || !slices.Equal(was, values) {

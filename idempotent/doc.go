@@ -16,9 +16,9 @@ while the first request runs wait for it.
 
 # Guarantees
 
-At most one response is recorded for a key. From then on, every retry gets this response
-or an error, whatever fails. How often the effects of a handler happen depends on where
-they are:
+At most one response is recorded for a key. Once it is recorded, every retry gets this
+response or an error, whatever fails. How often the effects of a handler happen depends on
+where they are:
 
   - in the same transaction as the record, with an [Executor]: exactly once
   - elsewhere, after [BeginEffect]: at most once. After a failure, a retry gets

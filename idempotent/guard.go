@@ -111,7 +111,7 @@ func (c *call) joinFlight() result {
 		switch {
 		case leads:
 			return c.leadFlight(f)
-		case f == nil: // too many wait
+		case f == nil: // too many calls wait
 			return result{outcome: OutcomeInProgress}
 		}
 		if r := c.follow(f); !r.ask || c.timeLeft() <= 0 || c.caller.Err() != nil {

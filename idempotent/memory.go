@@ -32,9 +32,9 @@ type MemoryOptions struct {
 	// The default is 256 MiB; a negative value means no bound. There is always room for one
 	// record.
 	MaxBytes int64
-	// EvictWhenFull reports whether a new record in a full store replaces the oldest finished
-	// record of the same scope, before the retention of that record is over. A retry of the
-	// removed request then runs again. If false, the new record is refused.
+	// EvictWhenFull reports whether a new record for which there is no room replaces the
+	// oldest finished record of the same scope, before the retention of that record is over.
+	// A retry of the removed request then runs again. If false, the new record is refused.
 	EvictWhenFull bool
 }
 

@@ -27,8 +27,8 @@ func (r result) forFollowers() result {
 	return r
 }
 
-// resultOfFailure is the result of a call whose store failed before the run, or after a claim
-// was lost.
+// resultOfFailure returns the result of a call whose store failed before the run, or after a
+// claim was lost.
 func (c *call) resultOfFailure(err error) result {
 	switch {
 	case errors.Is(err, ErrQuota):
@@ -45,7 +45,7 @@ func (c *call) resultOfFailure(err error) result {
 	return result{outcome: OutcomeStoreFailed, err: err}
 }
 
-// resultOfRecord is the result of a call that is answered from the store's record.
+// resultOfRecord returns the result of a call that is answered from the store's record.
 func resultOfRecord(d Decision) result {
 	switch d.Verdict {
 	case VerdictMismatch:
@@ -61,7 +61,8 @@ func resultOfRecord(d Decision) result {
 	}
 }
 
-// resultOfRun is the result of a call that ran. If err is not nil, the run was not recorded.
+// resultOfRun returns the result of a call that ran. If err is not nil, the run was not
+// recorded.
 func (c *call) resultOfRun(err error) result {
 	n := c.ran
 	r := result{response: n.completion.Response, err: err, answer: n.err}
