@@ -70,8 +70,8 @@ type Options struct {
 	Observe func(context.Context, Event)
 	// Logger gets warnings: unknown outcomes, responses that could not be encoded or
 	// recorded, lost leases, calls that run without protection, and the first request without
-	// a principal. It does not get the errors that a call is answered with. If nil,
-	// slog.Default() is used.
+	// a principal. Other failures of the store are only in the error with which the call is
+	// answered. If nil, slog.Default() is used.
 	Logger *slog.Logger
 
 	// The options below are about HTTP requests. NewGuard panics if one of them is set.
