@@ -46,8 +46,9 @@ func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(dat
 //		return charge(ctx, order)
 //	})
 //
-// Do records the value if f returns a nil error. It also records an error with a code of
-// package apierror if [Options].Keep reports true for its status. A later call then returns
+// Do records the value if f returns a nil error. It also records an *apierror.Error, a Code
+// or a Definition, the service's own included, if [Options].Keep reports true for its status.
+// An error that apierror.Parse returned counts as api_error. A later call then returns
 // an equal *apierror.Error without the cause. Any other error frees the key, or leaves the
 // outcome unknown after [BeginEffect]. With the JSON codec, unexported fields of a value are
 // lost. A value that cannot be encoded or is over [Options].MaxResponse is returned once and

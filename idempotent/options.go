@@ -120,6 +120,9 @@ const (
 // DefaultKeep is the default of [Options].Keep. It reports true for every status below 500
 // except 401, 403, 408, 425 and 429. Any other status means that nothing was done, or leaves
 // open whether anything was done.
+//
+// It keeps a 400 too: a client that corrects its request needs a new key. To let a corrected
+// request reuse the key, set Keep to a function that reports false for 400.
 func DefaultKeep(status int) bool {
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
