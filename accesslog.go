@@ -19,14 +19,16 @@ type AccessLogOptions struct {
 	// Logger receives the lines. If nil, slog.Default() is used.
 	Logger *slog.Logger
 
-	// Mux supplies the pattern of a request that did not reach the mux: one that a limit refused,
-	// for example, or one that was replayed. Middleware outside the chain then finds the pattern
-	// in its own request too. If nil, the pattern of such a request is empty.
+	// Mux supplies the pattern of a request that did not reach the mux: one that a limit
+	// refused, for example, or one that was answered with a replay. Middleware outside the
+	// chain then finds the pattern in its own request too. If nil, the pattern of such a
+	// request is empty.
 	Mux *http.ServeMux
 
-	// Attrs returns attributes to add to a line: a header, for example, or the path. It is called
-	// when the handler has returned, with a request for which [Principal] returns the principal
-	// that it was authenticated as. If nil, nothing is added. If it panics, the line says so.
+	// Attrs returns attributes to add to a line: a header, for example, or the path. It is
+	// called when the handler has returned. With the context of the request that it gets,
+	// [Principal] returns the principal that the request was authenticated as. If nil,
+	// nothing is added. If it panics, the line has the attribute attrs_panic.
 	//
 	// Keys and strings, at any depth, are made safe for a log, because they may come from a
 	// client: white space and control characters become spaces, format characters are removed,
@@ -40,11 +42,12 @@ type AccessLogOptions struct {
 	// check. If nil, or if it panics, the level is slog.LevelInfo.
 	Level func(r *http.Request, status int) slog.Level
 
-	// SemanticNames uses OpenTelemetry's semantic conventions for HTTP where they name an
-	// attribute: http.request.method (_OTHER for an unknown method, which is then in
-	// http.request.method_original), http.route (without the method), http.response.status_code,
-	// http.response.body.size, http.server.request.duration (in seconds), and error.type for the
-	// code.
+	// SemanticNames selects the names of OpenTelemetry's semantic conventions for HTTP,
+	// where there is one: http.request.method (with the value _OTHER for an unknown method,
+	// which is then in http.request.method_original), http.route (the pattern without the
+	// method), http.response.status_code, http.response.body.size,
+	// http.server.request.duration (in seconds), and error.type (the code). By default, the
+	// names are those that [AccessLog] lists.
 	SemanticNames bool
 }
 
@@ -52,12 +55,12 @@ type AccessLogOptions struct {
 //
 //	method      the method, cut after 32 characters
 //	pattern     the pattern of the route, "GET /v1/resources/{id}"; empty if no route matched
-//	status      the status that was sent; 499 if the request was canceled before; 0 if the
-//	            connection was hijacked or aborted before
+//	status      the status that was sent; 499 if the request was canceled before that; 0 if the
+//	            connection was hijacked, or aborted before that
 //	bytes       the size of the response's body
 //	duration    the time until the handler returned
 //	request_id  the id that the client received; empty without a RequestID
-//	code        the code of the error that was answered, except for a replay
+//	code        the code of the error that was sent; absent for a replay
 //	late_code   the code of the last error that came too late to be sent
 //	replayed    true if the response was replayed for an Idempotency-Key
 //	aborted     true if the response was aborted
@@ -65,13 +68,13 @@ type AccessLogOptions struct {
 // The last four are absent if they do not apply. The path, the query and headers are not logged,
 // because they hold ids, keys and tokens. If o is nil, the defaults apply.
 //
-// The pattern is known if the mux is wrapped with [WrapMux], as [Stack] does, if the router calls
-// [SetPattern], or if the options name the mux. It is also known if no other middleware between
-// the access log and the mux copies the request.
+// The pattern is known if the mux is wrapped with [WrapMux] (a [Stack] does so), if the
+// router calls [SetPattern], or if the options name the mux. It is also known if no other
+// middleware between the access log and the mux copies the request.
 //
-// A handler may serve sub-requests, with contexts derived from that of its request and with other
-// writers. A sub-request has its own line if it passes an AccessLog. The line has the id of the
-// outer request.
+// A handler may serve sub-requests, which have other writers and contexts that derive from
+// the context of the handler's request. A sub-request has its own line if it passes through
+// an AccessLog. The line has the id of the outer request.
 func AccessLog(o *AccessLogOptions) Middleware {
 	opt := valueOf(o)
 	return func(next http.Handler) http.Handler {

@@ -33,7 +33,7 @@ func TestAccessLogAttrs(t *testing.T) {
 		"panics": {func(*http.Request) []slog.Attr { panic("hook") }, map[string]any{"attrs_panic": "hook"}},
 		"panics with a value that fmt cannot print": {
 			func(*http.Request) []slog.Attr { panic(panickyError{}) },
-			map[string]any{"attrs_panic": "(a seawall_test.panickyError whose text panics)"},
+			map[string]any{"attrs_panic": "(a seawall_test.panickyError that panics when it is printed)"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestAttrsOfEveryKindAreLogged(t *testing.T) {
 		"text":              {slog.Any("x", ownText("a\nb")), "a b"},
 		"json":              {slog.Any("x", ownJSON("a\nb")), []any{"a b"}},
 		"not json":          {slog.Any("x", func() {}), "!ERROR:json: unsupported type: func()"},
-		"unprintable":       {slog.Any("x", panickyError{}), "(a seawall_test.panickyError whose text panics)"},
+		"unprintable":       {slog.Any("x", panickyError{}), "(a seawall_test.panickyError that panics when it is printed)"},
 		"valuer":            {slog.Any("x", ownLogValue{slog.IntValue(3)}), 3.},
 		"group":             {slog.Attr{Key: "x", Value: shared.Value}, map[string]any{"a": "b ", "in": map[string]any{"n": 1.}}},
 		"an inlined group":  {slog.Attr{Value: slog.GroupValue(slog.String("x", "a"))}, "a"},

@@ -9,8 +9,8 @@ import (
 // APIKey returns the API key of a request: a Bearer token (RFC 6750, section 2.1), the user
 // of Basic authentication (RFC 7617, section 2), or the X-Api-Key header, without the white
 // space around it. ok is false if there is no key. It is also false if there are two
-// different ones: such a request must be refused, because a proxy might check another key
-// than authentication does. ratelimit.ByAPIKey reads the key in the same way.
+// different ones: such a request must be refused, because a proxy might check one key and
+// authentication the other. ratelimit.ByAPIKey reads the key in the same way.
 //
 //	key, ok := seawall.APIKey(r)
 //	if !ok {

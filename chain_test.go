@@ -33,7 +33,7 @@ func TestChainOrder(t *testing.T) {
 	require.Equal(t, trace{"a", "b", "handler", "/b", "/a"}, got)
 }
 
-func TestChainOfNothing(t *testing.T) {
+func TestAnEmptyChainReturnsItsHandler(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()
 	require.Same(t, mux, seawall.Chain()(mux))

@@ -1,11 +1,11 @@
-// Package seawall gives a net/http service the conventions that good APIs share: every request
-// has an id, every error is answered with an error object, and no failure is mistaken for a
-// success.
+// Package seawall gives a net/http service the conventions that good APIs share: every
+// request has an id, every error is sent as an error object, and no failure is mistaken for
+// a success.
 //
-// Its parts are ordinary middleware, of type func(http.Handler) http.Handler. They work alone,
-// together, and with the middleware of other packages. Package [apierror] defines the errors
-// and writes them. The packages ratelimit, idempotent and retry limit requests, make writes safe
-// to retry, and call services that follow the same conventions.
+// Its parts are ordinary middleware, of type func(http.Handler) http.Handler. They work
+// alone, together, and with the middleware of other packages. Package [apierror] defines
+// the errors and writes them. Package ratelimit limits requests, package idempotent makes
+// writes safe to retry, and package retry calls services that follow the same conventions.
 //
 // # Getting started
 //
@@ -39,27 +39,27 @@
 //	}
 //	log.Fatal(server.ListenAndServe())
 //
-// A Stack leaves out the parts whose fields are not set. Its documentation gives their order.
-// Ordinary handlers work too. A response that they write themselves, for example with
-// http.Error, is sent as it is.
+// A Stack leaves out the parts whose fields are not set. The documentation of Stack gives
+// the order of the parts. Ordinary handlers work too. A response that they write
+// themselves, for example with http.Error, is sent as it is.
 //
 // # The parts
 //
-// [RequestID], [AccessLog], [Recover], [Timeout], [MaxBody], [MaxInFlight] and [WrapMux] can
-// each be used alone. [Chain] combines middleware. Parts that are used together share the
-// request's id and one record of its response. A Stack inside another Stack keeps the outer
-// one's id.
+// [RequestID], [AccessLog], [Recover], [Timeout], [MaxBody], [MaxInFlight] and [WrapMux]
+// can each be used alone. [Chain] combines middleware. Parts that are used together share
+// the request's id and one record of its response. A Stack inside another Stack keeps the
+// outer Stack's id.
 //
 // # Logging
 //
 // [AccessLog] writes one line for each request. It contains the route's pattern, but no path,
 // query, header or body, because they hold ids, keys and tokens.
 //
-// Each failure that is the service's fault has one more record: a panic with its stack, an error
-// with a 5xx status and its cause, or an error that came after the response had begun. A
-// client's mistake only has its code in the access log. Every record has the request id that the
-// client received. A request that was canceled before it was answered is logged as 499, and not
-// as an error.
+// Each failure that is the service's fault also gets its own record. That is a panic
+// (logged with its stack), a 500, any other 5xx that has a cause, and an error that came
+// after the response had begun. A client's mistake gets no such record: its code is in the
+// access log. Every record has the request id that the client received. A request that was
+// canceled before it was answered is logged as 499, and not as an error.
 //
 // # Responses that have begun
 //
@@ -78,24 +78,25 @@
 //
 // # Writing middleware
 //
-// Refuse a request with [apierror.Write], so that the refusal looks like all others. To learn
-// which error was answered, call [ErrorFrom] when the handler has returned. Middleware that
-// belongs around the whole Stack and needs the id or the error goes inside a RequestID:
+// Refuse a request with [apierror.Write], so that the refusal looks like all others. To
+// learn which error was sent, call [ErrorFrom] when the handler has returned. Middleware
+// that belongs around the whole Stack and needs the id or the error must be inside a
+// RequestID:
 //
 //	seawall.Chain(seawall.RequestID(nil), metrics)(stack.Handler(mux))
 //
-// Authentication stores whom it found with [WithPrincipal], and everything further in reads it
-// with [Principal].
+// Authentication stores the principal with [WithPrincipal], and everything further in reads
+// it with [Principal].
 //
 // Middleware that wraps the http.ResponseWriter should have an Unwrap method, as
 // [http.ResponseController] requires. Without it, [MaxBody] cannot close the connection of a
 // client that sends too much, and [apierror.Write] cannot see that a response has begun. A
 // compressor compresses error objects like all other bodies.
 //
-// Middleware that answers CORS preflights belongs around the Stack, because they carry no API
-// key. Allow the request headers Authorization, Content-Type and Idempotency-Key, and expose
-// Request-Id, Retry-After, X-Should-Retry, RateLimit, RateLimit-Policy, Idempotent-Replayed and
-// Original-Request.
+// Middleware that answers CORS preflights belongs around the Stack, because preflights
+// carry no API key. Allow the request headers Authorization, Content-Type and
+// Idempotency-Key, and expose Request-Id, Retry-After, Retry-After-Ms, X-Should-Retry,
+// RateLimit, RateLimit-Policy, Idempotent-Replayed and Original-Request.
 //
 // # Reverse proxies
 //
@@ -109,11 +110,12 @@
 //
 // # Streaming and slow clients
 //
-// The http.ResponseWriter of a handler keeps what the server's own has: http.Flusher, over
-// HTTP/1 also http.Hijacker and io.ReaderFrom (sendfile), and everything that
-// http.ResponseController does. The parts buffer nothing and start no goroutine; only package
-// idempotent records the response to a request with a key before it sends it. A hijacked
-// connection belongs to the handler, and its status is logged as 0.
+// The http.ResponseWriter of a handler keeps the optional interfaces of the server's
+// writer: http.Flusher and, over HTTP/1, http.Hijacker and io.ReaderFrom (for sendfile).
+// Everything that http.ResponseController does works too. The parts buffer nothing and
+// start no goroutine. Package idempotent does buffer: it records the response to a request
+// with a key before it sends it. A hijacked connection belongs to the handler, and its
+// status is logged as 0.
 //
 // [Timeout] does not interrupt a handler that ignores its context, nor the wait for a client
 // that sends its body or reads its response slowly. Such clients hold the places of

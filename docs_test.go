@@ -16,7 +16,8 @@ var (
 	fencing = regexp.MustCompile("(?ms)^```.*?^```$")
 )
 
-// A document names a file of this repository by a link or by its path in backquotes. Files move; what is said of them must follow.
+// A document names a file of this repository by a link or by its path in backquotes. When a
+// file moves, the documents must follow.
 func TestDocumentsNameFilesThatExist(t *testing.T) {
 	t.Parallel()
 	documents, err := filepath.Glob("*.md")

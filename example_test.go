@@ -48,8 +48,8 @@ func Example() {
 	// 404 {"error":{"type":"invalid_request_error","code":"resource_missing","message":"The requested URL does not exist.","request_id":"req_1"}}
 }
 
-// A Stack with the service's own authentication, and a health check that is exempt from it and
-// from all bounds.
+// This Stack uses the service's own authentication. The health check is exempt from it and
+// from all limits.
 func ExampleStack() {
 	accounts := map[string]string{"key_1": "acct_1"}
 	isHealthCheck := func(r *http.Request) bool { return r.URL.Path == "/health" }
@@ -158,7 +158,7 @@ func ExampleRequestIDOptions() {
 	// gw-7f3a
 }
 
-// A call that a service makes has the id of the request that it is made for.
+// A call that a service makes carries the id of the request that the service is answering.
 func ExampleForwardRequestID() {
 	billing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, r.Header.Get("X-Request-Id"))
@@ -188,7 +188,7 @@ func ExampleForwardRequestID() {
 	// true
 }
 
-// Attrs adds what the service wants to see.
+// Attrs adds the service's own attributes to the line.
 func ExampleAccessLog() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/resources/{id}", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") })
@@ -215,7 +215,7 @@ func ExampleAccessLog() {
 	// level=INFO msg=request method=GET pattern="GET /v1/resources/{id}" status=200 bytes=2 request_id="" user_agent=curl/8.5.0
 }
 
-// The client learns that something went wrong, and the log what it was.
+// The client learns that something went wrong. Only the log says what it was.
 func ExampleRecover() {
 	logger := slog.New(slog.DiscardHandler)
 	h := seawall.Recover(logger)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
@@ -254,7 +254,7 @@ func ExampleWrapMux() {
 
 // A handler that passes its context on gets an error when the deadline has passed, and returns it.
 func ExampleTimeout() {
-	query := func(ctx context.Context) error { // of some database
+	query := func(ctx context.Context) error { // stands for a database query
 		<-ctx.Done()
 		return fmt.Errorf("query: %w", ctx.Err())
 	}
@@ -271,7 +271,7 @@ func ExampleTimeout() {
 	// 504 timeout
 }
 
-// A handler returns the error of a body that is too large.
+// If the body is too large, reading it fails, and the handler returns that error.
 func ExampleMaxBody() {
 	h := seawall.MaxBody(16)(apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		_, err := io.Copy(w, r.Body)
@@ -305,7 +305,7 @@ func ExampleMaxInFlight() {
 	// 503 1
 }
 
-// The same key may be sent in three ways.
+// A key may be sent in three ways. If there are two different keys, ok is false.
 func ExampleAPIKey() {
 	for _, header := range []http.Header{
 		{"Authorization": {"Bearer key_1"}},
@@ -365,7 +365,7 @@ func ExampleAuthenticatedAs() {
 	// a request of acct_1
 }
 
-// A router that does not set the pattern of its requests.
+// A router that does not set the pattern of its requests calls SetPattern.
 func ExampleSetPattern() {
 	router := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/v1/resources/") {
@@ -386,7 +386,7 @@ func ExampleSetPattern() {
 	// GET /v1/resources/{id}
 }
 
-// Metrics count the errors that were answered.
+// Metrics count the errors that were sent.
 func ExampleErrorFrom() {
 	metrics := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -405,8 +405,8 @@ func ExampleErrorFrom() {
 	// 404 resource_missing
 }
 
-// A reverse proxy removes the ids of the service behind it. If that cannot be reached, the proxy
-// answers 503.
+// A reverse proxy removes the ids of the service behind it. If that service cannot be
+// reached, the proxy answers 503.
 func Example_proxy() {
 	logger := slog.New(slog.DiscardHandler)
 	service := httptest.NewServer((&seawall.Stack{Logger: logger}).Handler(http.NewServeMux()))

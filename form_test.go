@@ -134,7 +134,7 @@ func TestFormFilesAreRemovedHoweverTheHandlerEnds(t *testing.T) {
 		for name := range layers() {
 			for end, finish := range ends {
 				if same := name == "nothing" || name == "MaxConcurrent" || name == "Recover"; same && panics[end] {
-					continue // over HTTP/1, net/http does not remove the files of its own request after a panic
+					continue // over HTTP/1, net/http keeps the files of its request after a panic
 				}
 				t.Run(protocol.name+"/"+name+"/"+end, func(t *testing.T) {
 					dir := t.TempDir()

@@ -126,7 +126,7 @@ func TestForwardRequestIDUsesTheDefaultTransport(t *testing.T) {
 }
 
 // Each service trusts the one before it.
-func TestTheIDIsForwardedOverThreeServices(t *testing.T) {
+func TestTheIDIsForwardedAcrossThreeServices(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range protocols {
 		t.Run(protocol.name, func(t *testing.T) {

@@ -353,7 +353,7 @@ func TestAnErrorThatWasReplacedIsNotLogged(t *testing.T) {
 }
 
 // A handler may begin a response and then pass it on to another chain.
-func TestAChainMayStartAfterTheResponseHasBegun(t *testing.T) {
+func TestAChainMayContinueAResponseThatHasBegun(t *testing.T) {
 	t.Parallel()
 	for outer, outside := range map[string]seawall.Middleware{
 		"Recover": seawall.Recover(discard),

@@ -191,7 +191,7 @@ func matchesAny(patterns []string, pkg string) bool {
 	return false
 }
 
-// nestedModules returns the folders below the root that are modules of their own.
+// nestedModules returns the folders below the root that have their own go.mod.
 func nestedModules(t *testing.T) []string {
 	t.Helper()
 	var dirs []string

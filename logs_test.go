@@ -52,7 +52,7 @@ func (l *logs) split(t *testing.T) (access []map[string]any, others []string) {
 	return access, others
 }
 
-// ids returns the request ids in the log, without repetitions.
+// ids returns the request ids in the log. The same id in adjacent records counts once.
 func (l *logs) ids(t *testing.T) (ids []string) {
 	t.Helper()
 	for dec := json.NewDecoder(strings.NewReader(l.String())); dec.More(); {

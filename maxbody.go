@@ -7,10 +7,11 @@ import (
 	"github.com/seawall-go/seawall/internal/track"
 )
 
-// MaxBody bounds the request's body to limit bytes. A request with a larger Content-Length is
-// answered with 413 before the handler runs. Otherwise a read beyond the limit fails with an
-// *http.MaxBytesError, which becomes a 413 if the handler returns it, wrapped or not, and the
-// connection is closed. MaxBody panics if limit is not positive.
+// MaxBody allows at most limit bytes in the request's body. A request with a larger
+// Content-Length is answered with 413 before the handler runs. Otherwise a read beyond the
+// limit fails with an *http.MaxBytesError, and the connection is closed after the response.
+// If the handler returns that error, wrapped or not, it is sent as a 413. MaxBody panics if
+// limit is not positive.
 func MaxBody(limit int64) Middleware {
 	if limit <= 0 {
 		panic("seawall: MaxBody needs a positive number of bytes")

@@ -63,7 +63,7 @@ func TestMaxBodyLeavesMissingBodiesAlone(t *testing.T) {
 	}
 }
 
-func TestTheSmallerOfTwoMaxBodiesHolds(t *testing.T) {
+func TestTheSmallerOfTwoMaxBodiesApplies(t *testing.T) {
 	t.Parallel()
 	for _, bounds := range [][]seawall.Middleware{
 		{seawall.MaxBody(4), seawall.MaxBody(8)},

@@ -9,8 +9,8 @@ import (
 
 // MaxInFlight bounds how many requests run at the same time. While n of them run, others
 // are immediately answered with 503 service_unavailable and a Retry-After of one second.
-// All handlers that the middleware wraps share the bound. It is a last resort, which keeps
-// an overloaded process alive. MaxInFlight panics if n is not positive.
+// All handlers that the middleware wraps share the bound. It is a last resort that keeps an
+// overloaded process alive. MaxInFlight panics if n is not positive.
 func MaxInFlight(n int) Middleware {
 	if n <= 0 {
 		panic("seawall: MaxInFlight needs a positive number of requests")

@@ -6,10 +6,11 @@ import (
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
-// SetPattern sets r.Pattern, the route that r matched, for routers that do not set it as
-// [http.ServeMux] does. The access log uses it, and middleware outside the chain finds it in its
-// own request's Pattern. A middleware of the router calls SetPattern as soon as the route is
-// known, which may be after its next handler has returned:
+// SetPattern sets r.Pattern, the route that r matched, for routers that, unlike
+// [http.ServeMux], do not set it themselves. The access log uses it, and middleware outside
+// the chain finds it in its own request's Pattern. A middleware of the router calls
+// SetPattern as soon as the route is known, which may be after its next handler has
+// returned:
 //
 //	router.Use(func(next http.Handler) http.Handler { // chi
 //		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -18,9 +19,9 @@ import (
 //		})
 //	})
 //
-// The pattern should have the form that ServeMux uses, "GET /v1/resources/{id}". It must not be
-// the path, because paths hold ids, and metrics have a series for each pattern. The last call
-// wins, also over a ServeMux.
+// The pattern should have the form that ServeMux uses, "GET /v1/resources/{id}". It must
+// not be the path, because paths hold ids, and metrics have a series for each pattern. The
+// last call wins, even over a pattern that a ServeMux has set.
 //
 // r must be the request that the chain has passed on, or a copy that shares its Header map. For
 // any other request, such as a sub-request that a handler serves, only r itself is changed.

@@ -27,9 +27,10 @@ import (
 // existing contexts keep theirs. So a handler may serve several sub-requests at the same time,
 // each for its own principal.
 //
-// Inside [RequestID] or [AccessLog], the pattern and the parsed form of the copy are handed back
-// to r when the handler returns, and temporary files of the form are removed. A goroutine that
-// outlives the handler must not use the copy; it may use the copy's context, or a Clone.
+// Inside [RequestID] or [AccessLog], the pattern and the parsed form of the copy are handed
+// back to r when the handler returns, and temporary files of the form are removed. A
+// goroutine that outlives the handler must not use the copy; it may use the copy's context,
+// or a Clone of the copy.
 func WithPrincipal(r *http.Request, principal string) *http.Request {
 	return reqstate.WithPrincipal(r, principal)
 }
@@ -38,10 +39,10 @@ func WithPrincipal(r *http.Request, principal string) *http.Request {
 // empty if there was none.
 func Principal(ctx context.Context) string { return reqstate.From(ctx).Principal() }
 
-// AuthenticatedAs returns the principal that the request of ctx was authenticated as: the one of
-// its first [WithPrincipal]. It is empty if there was none. It is for the logs and metrics of
-// middleware outside of authentication, which cannot use [Principal], once the handler has
-// returned. Do not base decisions on it.
+// AuthenticatedAs returns the principal that the request of ctx was authenticated as: the
+// one of its first [WithPrincipal]. It is empty if there was none. Use it after the handler
+// has returned, in the logs and metrics of middleware that is outside of authentication and
+// so cannot use [Principal]. Do not base decisions on it.
 //
 // ctx must be the context of a middleware inside [RequestID] or [AccessLog]. Principals of
 // sub-requests do not count. A request with another Header map, such as a Clone, is a

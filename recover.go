@@ -18,15 +18,15 @@ import (
 
 // Recover answers a panic with 500 api_error, whatever the value. A response that has begun
 // and is not complete is aborted: see "Responses that have begun" in the package
-// documentation. The value [http.ErrAbortHandler] is re-panicked.
+// documentation. A panic with [http.ErrAbortHandler] is re-panicked.
 //
 // The panic is logged with the attributes "in", "panic", "request_id" and "stack". The
-// client only learns the id. The text of the panic passes the Redact function of the
-// [apierror.Renderer] that Recover is inside of. If logger is nil, slog.Default() is used.
+// client only learns the id. The text of the panic passes through the Redact function of
+// the [apierror.Renderer] that Recover is inside. If logger is nil, slog.Default() is used.
 //
-// Recover also answers a request that was canceled and whose handler returned without writing, as
-// [apierror.Write] does. Otherwise net/http would send an empty 200. If it was the server that
-// canceled the request, the client would mistake that for a success.
+// If a request was canceled and its handler returned without writing, Recover answers it as
+// [apierror.Write] does. Otherwise net/http would send an empty 200, which the client would
+// mistake for a success if the server canceled the request.
 func Recover(logger *slog.Logger) Middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -51,7 +51,8 @@ func Recover(logger *slog.Logger) Middleware {
 	}
 }
 
-// answerPanic logs a panic and answers its request. It runs in the frame of the panic.
+// answerPanic logs a panic and answers its request. It must be called from the deferred
+// function that recovered, so that the stack in the log is that of the panic.
 func answerPanic(logger *slog.Logger, w http.ResponseWriter, r *http.Request, v any) {
 	w, r, state := reqstate.Enter(w, r) // RequestID and the Renderer may be absent, or further in
 	state.EnsureRequestID(reqid.New)
@@ -98,12 +99,12 @@ func redacted(redact func(error) string, v any, text string) (result string) {
 	return redact(err)
 }
 
-// printed returns the text of a panic's value. fmt catches a panic of the value's Error or String
-// method, but not one of the value that this method panics with.
+// printed returns the text of a panic's value. fmt catches a panic of the value's Error or
+// String method, but not a second panic while it prints the value of the first.
 func printed(v any) (text string) {
 	defer func() {
 		if recover() != nil {
-			text = fmt.Sprintf("(a %T whose text panics)", v)
+			text = fmt.Sprintf("(a %T that panics when it is printed)", v)
 		}
 	}()
 	return fmt.Sprint(v)

@@ -97,7 +97,7 @@ func TestRecoverLogsValueStackAndID(t *testing.T) {
 		"a long value":                           {strings.Repeat("é", 1<<20), `"panic":"` + strings.Repeat("é", 2048) + `…"`},
 		"a value that is cut inside a character": {"a" + strings.Repeat("é", 1<<20), `"panic":"a` + strings.Repeat("é", 2047) + `…"`},
 		"a value that cannot be printed":         {panickyStringer{"x"}, `"panic":"%!v(PANIC=String method: do not look)"`},
-		"a value that fmt cannot print":          {panickyError{"x"}, `"panic":"(a seawall_test.panickyError whose text panics)"`},
+		"a value that fmt cannot print":          {panickyError{"x"}, `"panic":"(a seawall_test.panickyError that panics when it is printed)"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -12,11 +12,12 @@ import (
 
 // RequestIDOptions are the options of [RequestID].
 type RequestIDOptions struct {
-	// Inbound reports whether an id that came with the request, as Request-Id or X-Request-Id,
-	// may be used: for example because the service's own gateway sets it. If nil, or if it
-	// panics, no such id is used: whoever chooses an id chooses what support finds in the logs.
-	// An id that is used has 1 to 128 of the characters A-Z a-z 0-9 . _ - and is the only one
-	// of the request.
+	// Inbound reports whether an id that came with the request, as Request-Id or
+	// X-Request-Id, may be used: for example because the service's own gateway sets it. If
+	// nil, or if it panics, no such id is used, because a client could send the id of
+	// another request and so mislead whoever searches the logs. An id is used only if it
+	// has 1 to 128 of the characters A-Z a-z 0-9 . _ - and the request has no different
+	// one.
 	Inbound func(*http.Request) bool
 
 	// Logger receives a record if Inbound panics. If nil, slog.Default() is used.
@@ -43,7 +44,8 @@ func RequestID(o *RequestIDOptions) Middleware {
 	}
 }
 
-// trusts reports whether Inbound accepts the request. Recover, which logs the id, is further in.
+// trusts reports whether Inbound accepts the request. It recovers from a panic itself,
+// because [Recover] logs the id and so must be further in.
 func (o *RequestIDOptions) trusts(r *http.Request) (trusted bool) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -74,7 +76,7 @@ func inboundID(h http.Header) string {
 // the call, as X-Request-Id. A call that already has this header, even an empty one, is
 // left alone. If base is nil, http.DefaultTransport is used.
 //
-// An id identifies, it does not authenticate. Send it only to services that may see it.
+// The id is no proof of who is calling. Send it only to services that may see it.
 func ForwardRequestID(base http.RoundTripper) http.RoundTripper {
 	return forwarder{cmp.Or(base, http.DefaultTransport)}
 }

@@ -17,7 +17,7 @@ import (
 
 // Exempt requests and all others reach their handler. The calls are counted, because a
 // recorder has status 200 even if no handler ran.
-func TestHandlersBehindSkipAreReached(t *testing.T) {
+func TestSkippedRequestsReachTheirHandlers(t *testing.T) {
 	t.Parallel()
 	skip := func(r *http.Request) bool { return r.Header.Get("Skip") != "" }
 	memory := func() *ratelimit.Memory { return ratelimit.NewMemory(nil) }

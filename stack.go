@@ -10,20 +10,20 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// Stack is a chain of all parts in the order that works. The request id, the access log and the
-// recovery from panics are always present. The other parts are present if their field is set.
-// From the outside in:
+// Stack is a chain of all parts in the right order. The request id, the access log and the
+// recovery from panics are always present. The other parts are present if their field is
+// set. From the outside in:
 //
-//	request id      everything below names it
+//	request id      everything below can use it
 //	access log      sees the status that is sent, even after a panic
 //	Recover         answers the panics of everything below
 //	Timeout         its deadline includes the wait for a limit
-//	MaxBody         nothing below reads more
+//	MaxBody         nothing below can read more
 //	MaxInFlight     refuses overload before it costs anything
 //	AddressLimit    before authentication, because invalid keys can flood from one address
 //	Authenticate    finds the principal
 //	RateLimit       limits each principal
-//	Idempotency     below both, so that a 401 or 429 is never kept as a key's answer
+//	Idempotency     below Authenticate and RateLimit, so that no 401 or 429 is stored for a key
 //	the handler
 //
 // A Stack must not be copied after its Handler method has been called.
@@ -56,13 +56,14 @@ type Stack struct {
 	// here; apierror.DecodeJSON and package idempotent have their own.
 	MaxBody int64
 
-	// MaxInFlight is how many requests may run at the same time: see [MaxInFlight]. If zero,
-	// there is no bound. All handlers of a Stack share the bound that the first call of Handler
-	// found.
+	// MaxInFlight is how many requests may run at the same time: see [MaxInFlight]. If
+	// zero, there is no bound. All handlers of a Stack share one bound, which the first
+	// call of Handler sets.
 	MaxInFlight int
 
-	// AddressLimit limits addresses: for example ratelimit.New with ratelimit.ByRemoteAddr. Its
-	// rule needs a name, because clients see it beside the one of RateLimit.
+	// AddressLimit limits addresses: for example ratelimit.New with ratelimit.ByRemoteAddr.
+	// Its rule needs a name that differs from that of RateLimit's rule, because clients see
+	// both.
 	AddressLimit Middleware
 
 	// Authenticate is the service's own authentication, which calls [WithPrincipal].
@@ -83,18 +84,18 @@ type Stack struct {
 	Skip func(*http.Request) bool
 
 	once     sync.Once
-	inFlight Middleware // made once, because some frameworks wrap once per request
+	inFlight Middleware // made once, because some frameworks call Handler for every request
 }
 
-// Handler returns h inside the Stack. If h is an *http.ServeMux, it is wrapped with [WrapMux]; a
-// mux that is already inside another handler needs its own WrapMux. Later changes of s have no
-// effect. Handler panics if h is nil or a field is negative.
+// Handler returns h inside the Stack. If h is an *http.ServeMux, it is wrapped with
+// [WrapMux]; a mux that is already inside another handler needs its own WrapMux. Later
+// changes to s have no effect. Handler panics if h is nil or a field is negative.
 func (s *Stack) Handler(h http.Handler) http.Handler {
 	if h == nil {
-		panic("seawall: Stack.Handler of a nil http.Handler")
+		panic("seawall: Stack.Handler was given a nil http.Handler")
 	}
 	if s.Timeout < 0 || s.MaxBody < 0 || s.MaxInFlight < 0 {
-		panic("seawall: Stack with a negative Timeout, MaxBody or MaxInFlight")
+		panic("seawall: the Stack has a negative Timeout, MaxBody or MaxInFlight")
 	}
 	mux, isMux := h.(*http.ServeMux)
 	if isMux {
@@ -136,7 +137,7 @@ func (s *Stack) guarded(h http.Handler) http.Handler {
 	return either(s.Skip, Chain(s.Authenticate)(h), Chain(guards...)(h))
 }
 
-// unless returns m for the requests that are not exempt.
+// unless returns a middleware that applies m to the requests that are not exempt.
 func unless(exempt func(*http.Request) bool, m Middleware) Middleware {
 	if exempt == nil {
 		return m
@@ -144,7 +145,7 @@ func unless(exempt func(*http.Request) bool, m Middleware) Middleware {
 	return func(next http.Handler) http.Handler { return either(exempt, next, m(next)) }
 }
 
-// either serves a request with yes or no, as the condition says.
+// either serves a request with yes if the condition holds, and otherwise with no.
 func either(condition func(*http.Request) bool, yes, no http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if condition(r) {

@@ -176,7 +176,7 @@ func TestPanicsOfTheServicesMiddlewareAreAnswered(t *testing.T) {
 }
 
 // The zero Stack has request ids, an access log and recovery.
-func TestZeroStack(t *testing.T) {
+func TestTheZeroStackGivesEachRequestAnID(t *testing.T) {
 	t.Parallel()
 	w := serveOne((&seawall.Stack{Logger: discard}).Handler(showID), nil)
 	require.Equal(t, w.Header().Get("Request-Id"), w.Body.String())
@@ -248,15 +248,15 @@ func TestInvalidArgumentsPanic(t *testing.T) {
 		"MaxBody(-1)":          {"seawall: MaxBody needs a positive number of bytes", func() { seawall.MaxBody(-1) }},
 		"MaxInFlight(0)":       {"seawall: MaxInFlight needs a positive number of requests", func() { seawall.MaxInFlight(0) }},
 		"MaxInFlight(-1)":      {"seawall: MaxInFlight needs a positive number of requests", func() { seawall.MaxInFlight(-1) }},
-		"WrapMux(nil)":         {"seawall: WrapMux of a nil *http.ServeMux", func() { seawall.WrapMux(nil) }},
-		"Stack.Handler of nil": {"seawall: Stack.Handler of a nil http.Handler", func() { (&seawall.Stack{}).Handler(nil) }},
+		"WrapMux(nil)":         {"seawall: WrapMux was given a nil *http.ServeMux", func() { seawall.WrapMux(nil) }},
+		"Stack.Handler of nil": {"seawall: Stack.Handler was given a nil http.Handler", func() { (&seawall.Stack{}).Handler(nil) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			require.PanicsWithValue(t, f.panics, f.f)
 		})
 	}
-	require.PanicsWithValue(t, "seawall: WrapMux of a nil *http.ServeMux", func() {
+	require.PanicsWithValue(t, "seawall: WrapMux was given a nil *http.ServeMux", func() {
 		var mux *http.ServeMux
 		(&seawall.Stack{}).Handler(mux)
 	})
@@ -267,7 +267,7 @@ func TestInvalidArgumentsPanic(t *testing.T) {
 	} {
 		t.Run("Stack with a negative "+name, func(t *testing.T) {
 			t.Parallel()
-			require.PanicsWithValue(t, "seawall: Stack with a negative Timeout, MaxBody or MaxInFlight", func() { stack.Handler(ok) })
+			require.PanicsWithValue(t, "seawall: the Stack has a negative Timeout, MaxBody or MaxInFlight", func() { stack.Handler(ok) })
 		})
 	}
 }

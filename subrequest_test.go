@@ -200,7 +200,7 @@ func TestSubRequestsAreLoggedWithTheInheritedPrincipal(t *testing.T) {
 	require.Empty(t, line["authenticated"])
 }
 
-func TestAnErrorThatASubRequestAnswersIsLogged(t *testing.T) {
+func TestTheErrorOfASubRequestIsInBothAccessLogs(t *testing.T) {
 	t.Parallel()
 	var outer, inner logs
 	part := (&seawall.Stack{Logger: inner.logger()}).Handler(failing(nil, apierror.CodePermissionDenied))

@@ -11,14 +11,15 @@ import (
 	"github.com/seawall-go/seawall/internal/track"
 )
 
-// Timeout gives the request's context a deadline of d from now. A handler that returns after the
-// deadline without having written anything is answered with 504 timeout. So is an error of the
-// deadline that a handler returns.
+// Timeout gives the request's context a deadline, d after the request reaches it. If the
+// handler returns after the deadline and has written nothing, the request is answered with
+// 504 timeout. If the handler returns the error of the deadline, wrapped or not, it is sent
+// as a 504 too.
 //
-// Nothing is buffered, and no handler is interrupted: one that ignores its context takes as long
-// as it likes, and one that has begun its response may finish it. Reads from and writes to a slow
-// client end by the timeouts of the http.Server alone. Use http.TimeoutHandler to cut off a
-// handler. Timeout panics if d is not positive.
+// Nothing is buffered, and no handler is interrupted: one that ignores its context takes as
+// long as it likes, and one that has begun its response may finish it. Only the timeouts of
+// the http.Server end reads from and writes to a slow client. Use http.TimeoutHandler to
+// cut off a handler. Timeout panics if d is not positive.
 func Timeout(d time.Duration) Middleware {
 	if d <= 0 {
 		panic("seawall: Timeout needs a positive duration")

@@ -96,7 +96,7 @@ func TestTimeout(t *testing.T) {
 	runExchanges(t, timeoutExchanges)
 }
 
-func TestTheEarlierOfTwoTimeoutsHolds(t *testing.T) {
+func TestTheEarlierOfTwoTimeoutsApplies(t *testing.T) {
 	t.Parallel()
 	for _, bounds := range [][]seawall.Middleware{
 		{seawall.Timeout(time.Second), seawall.Timeout(time.Minute)},

@@ -8,12 +8,13 @@ import (
 	"github.com/seawall-go/seawall/internal/route"
 )
 
-// WrapMux returns a handler that serves mux and makes error objects of the mux's own 404 and 405.
-// A 405 keeps its Allow header. The mux's redirects, and all responses of its handlers, are left
-// alone. The access log learns the pattern that matched. WrapMux panics if mux is nil.
+// WrapMux returns a handler that serves mux and turns the mux's own 404 and 405 responses
+// into error objects. A 405 keeps its Allow header. The mux's redirects, and all responses
+// of its handlers, are left alone. The access log learns the pattern that matched. WrapMux
+// panics if mux is nil.
 func WrapMux(mux *http.ServeMux) http.Handler {
 	if mux == nil {
-		panic("seawall: WrapMux of a nil *http.ServeMux")
+		panic("seawall: WrapMux was given a nil *http.ServeMux")
 	}
 	return wrappedMux{mux}
 }

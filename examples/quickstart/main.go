@@ -1,6 +1,6 @@
-// Command quickstart is a service and a client that follow the whole specification, in one process.
-// Copy from main.go. In session.go the client runs into everything that can go wrong; the session
-// prints what happens and checks it.
+// Command quickstart is a service and a client that follow the whole specification, in one
+// process. Copy from main.go. In session.go, the client meets one kind of failure after
+// another. The session prints what happens and checks it.
 package main
 
 import (
@@ -44,7 +44,7 @@ func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 		return err
 	case <-ctx.Done():
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second) // a request has 10
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second) // more than the Timeout of a request
 	defer cancel()
 	return server.Shutdown(ctx)
 }
@@ -60,7 +60,7 @@ type resource struct {
 	Name string `json:"name"`
 }
 
-// handler returns the routes, whose handlers return their errors, with the specification around them.
+// handler returns the service's routes inside a Stack. Their handlers return their errors.
 func (s *service) handler(logger *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST /v1/resources", apierror.HandlerFunc(s.create))
@@ -117,7 +117,7 @@ func (s *service) pay(w http.ResponseWriter, r *http.Request) error {
 	if err := apierror.DecodeJSON(w, r, &in, nil); err != nil {
 		return err
 	}
-	if err := idempotent.BeginEffect(r.Context()); err != nil { // what fails after it is not run again
+	if err := idempotent.BeginEffect(r.Context()); err != nil { // a request that fails after this is not run again
 		return err
 	}
 	if err := s.charge(r.Context(), in.Cents); err != nil {
@@ -142,7 +142,8 @@ func newClient(url, key string, logger *slog.Logger) *client {
 	return &client{url, key, http.Client{Transport: &retry.Transport{Logger: logger}}}
 }
 
-// call sends in as JSON and reads the answer into out. It returns a failure as an *apierror.Error.
+// call sends in as JSON and reads the answer into out. It returns an error response as an
+// *apierror.Error.
 func (c *client) call(ctx context.Context, method, path string, in, out any) (http.Header, error) {
 	body, err := json.Marshal(in)
 	if err != nil {

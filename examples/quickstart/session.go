@@ -10,8 +10,9 @@ import (
 	"sync/atomic"
 )
 
-// session runs the service and its client on a loopback port, step by step. Each step prints what
-// happens and checks it. The error is that of the first step with another result than expected.
+// session runs the service and its client on a loopback port, step by step. Each step
+// prints what happens and checks it. The error is that of the first step that did not go as
+// expected.
 func session(ctx context.Context, out io.Writer) error {
 	s, err := start(ctx, out)
 	if err != nil {
@@ -47,7 +48,7 @@ func session(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// stage is where a session takes place.
+// stage holds the parts that the steps of a session share.
 type stage struct {
 	out    io.Writer
 	failed error // the first check that failed
@@ -112,7 +113,7 @@ func (s *stage) stop() error {
 // say prints a line.
 func (s *stage) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
 
-// check records the first check of a step that fails.
+// check records the first check that fails.
 func (s *stage) check(ok bool, format string, args ...any) {
 	if !ok && s.failed == nil {
 		s.failed = fmt.Errorf("unexpected: "+format, args...)

@@ -92,8 +92,8 @@ func (s *stage) burst(ctx context.Context) {
 	case <-ctx.Done():
 	}
 
-	// The retrying client is denied too. It gets through because the others have stopped when it
-	// has waited for as long as it was asked to.
+	// The retrying client is denied too. It gets through because the others have stopped by
+	// the time it has waited as long as it was asked to.
 	time.AfterFunc(500*time.Millisecond, stop)
 	patient := newClient(s.url, keyOfBob, s.logger)
 	defer patient.http.CloseIdleConnections()
@@ -117,7 +117,7 @@ func (s *stage) burst(ctx context.Context) {
 	}
 	s.check(attempts[0].Status == http.StatusTooManyRequests && attempts[0].Delay >= time.Second,
 		"the client waited %v after a %d", attempts[0].Delay, attempts[0].Status)
-	s.say("   In %v, %d requests of 16 callers are admitted (100, then 100 a second) and %d are denied:",
+	s.say("   In %v, %d requests from 16 callers are admitted (100, then 100 a second) and %d are denied:",
 		took, admitted.Load(), denied.Load())
 	s.say("%s", denial)
 	s.say("")
@@ -125,7 +125,7 @@ func (s *stage) burst(ctx context.Context) {
 		attempts[0].Delay.Round(time.Millisecond))
 }
 
-// rush sends requests without waiting until ctx is done, and reports the first denial.
+// rush sends one request after another until ctx is done, and reports the first denial.
 func (s *stage) rush(ctx context.Context, admitted, denied *atomic.Int64, denials chan<- string) {
 	for ctx.Err() == nil {
 		status, header, body := s.raw(ctx, http.MethodGet, "/v1/resources/res_1", keyOfBob, "")

@@ -33,8 +33,7 @@ func (s *stage) raw(ctx context.Context, method, path, key, body string) (status
 	return resp.StatusCode, resp.Header, strings.TrimSpace(string(b))
 }
 
-// breakingListener accepts connections, one of which can be made to break in the middle of its next
-// reply.
+// breakingListener can make a connection break in the middle of its next reply.
 type breakingListener struct {
 	net.Listener
 	breakNext atomic.Bool

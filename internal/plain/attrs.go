@@ -75,7 +75,7 @@ func (c *cleaner) value(v slog.Value) slog.Value {
 func (c *cleaner) opaque(x any) (plainly any) {
 	defer func() {
 		if recover() != nil {
-			plainly = c.text(fmt.Sprintf("(a %T whose text panics)", x), maxString)
+			plainly = c.text(fmt.Sprintf("(a %T that panics when it is printed)", x), maxString)
 		}
 	}()
 	switch x.(type) {

@@ -2,8 +2,8 @@ package plain
 
 import "fmt"
 
-// ErrorText returns the text of err without the userinfo, query and fragment of URLs. The Error
-// method may panic, as that of a typed nil does. Use [Text] to bound the result.
+// ErrorText returns the text of err without the userinfo, query and fragment of URLs. The
+// Error method may panic, as that of a typed nil may. Use [Text] to bound the result.
 func ErrorText(err error) (text string) {
 	defer func() {
 		if recover() != nil {

@@ -7,9 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// Text returns s as one line of at most most bytes. White space and control characters become
-// spaces. Format characters, such as those that change the direction of writing, are removed.
-// Invalid UTF-8 becomes U+FFFD. A text that was cut ends in an ellipsis, which does not count.
+// Text returns s as one line. The parameter most is the largest length of the result, in
+// bytes. White space and control characters become spaces. Format characters, such as those
+// that change the direction of writing, are removed. Invalid UTF-8 becomes U+FFFD. A text
+// that was cut ends in an ellipsis, which does not count.
 func Text(s string, most int) string {
 	if len(s) <= most && isPlain(s) {
 		return s
