@@ -7,8 +7,9 @@ import (
 )
 
 // prefersProblem reports whether an Accept header (RFC 9110, section 12.5.1) prefers
-// application/problem+json to application/json. Only the name counts, not a wildcard. At equal
-// quality a client that names both types gets application/json, and one that accepts it only by a
+// application/problem+json to application/json. The client must name
+// application/problem+json: a wildcard does not count. At equal quality, a client that
+// names both types gets application/json. A client that accepts application/json only by a
 // wildcard gets application/problem+json.
 func prefersProblem(accept []string) bool {
 	if len(accept) == 0 {
@@ -37,7 +38,8 @@ func prefersProblem(accept []string) bool {
 	return problem > 0 && problem >= wild
 }
 
-// quality splits one element of an Accept header. It is not ok if its q is not a number from 0 to 1.
+// quality splits one element of an Accept header. ok is false if its q is not a number from
+// 0 to 1.
 func quality(element string) (mediaType string, q float64, ok bool) {
 	q = 1
 	first := true

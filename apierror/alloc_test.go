@@ -81,7 +81,7 @@ func TestAllocsOfASuccess(t *testing.T) {
 	}
 }
 
-func TestAllocsOfLookingAtAnError(t *testing.T) {
+func TestAllocsOfInspectingAnError(t *testing.T) {
 	err := fmt.Errorf("call: %w", errors.Join(errors.New("x"), fmt.Errorf("api: %w", apierror.ParameterMissing("name"))))
 	for name, look := range map[string]func() bool{
 		"CodeOf":            func() bool { return apierror.CodeOf(err) == apierror.CodeParameterMissing },

@@ -45,9 +45,9 @@ type storedOrigin struct {
 	Method, Scheme, Host, Path string `json:",omitempty"`
 }
 
-// MarshalBinary implements [encoding.BinaryMarshaler], for stores that answer with the same error
-// again. It keeps everything but the cause, which the log of the first time has. Bytes that are
-// not UTF-8 are replaced, as in a response.
+// MarshalBinary implements [encoding.BinaryMarshaler], for stores that replay an error. It
+// keeps everything but the cause, which was logged when the error was first sent. Bytes
+// that are not UTF-8 are replaced, as in a response.
 func (e *Error) MarshalBinary() ([]byte, error) {
 	c, d := e.copy(), e.details()
 	s := stored{

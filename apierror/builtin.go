@@ -31,9 +31,9 @@ var builtin = newBuiltin([]Definition{
 	{Code: CodeIdempotencyOutcomeUnknown, Type: TypeIdempotency, Status: 409,
 		Message: "The first request with this idempotency key failed halfway: it may or may not have taken effect.", Description: "The first request failed after its point of no return."},
 	{Code: CodeIdempotencyResponseUnavailable, Type: TypeIdempotency, Status: 409,
-		Message: "The first request with this idempotency key was carried out, but its response was not kept.", Description: "It ran, but its response was too large or streamed to keep."},
+		Message: "The first request with this idempotency key was carried out, but its response was not kept.", Description: "The first request ran, but its response was too large to keep, or was streamed."},
 	{Code: CodeServiceUnavailable, Type: TypeAPI, Status: 503,
-		Message: "The service is temporarily unavailable.", Description: "Overload, a dependency or store that is down, draining."},
+		Message: "The service is temporarily unavailable.", Description: "Overload, a dependency or store that is down, or a shutdown."},
 	{Code: CodeTimeout, Type: TypeAPI, Status: 504,
 		Message: "The request took too long to process.", Description: "The server's own deadline passed."},
 })

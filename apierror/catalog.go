@@ -16,9 +16,9 @@ type Catalog struct {
 // Seawall adds.
 func DefaultCatalog() *Catalog { return builtin }
 
-// NewCatalog returns a catalog of the built-in definitions and defs. Its error names everything
-// that is wrong with defs: a code that is defined twice (and where), a misspelled code, an
-// unknown type, a status that is not 4xx or 5xx, a missing message.
+// NewCatalog returns a catalog of the built-in definitions and defs. Its error names
+// everything that is wrong with defs: a code that is defined twice (and where), a malformed
+// code, an unknown type, a status that is not 4xx or 5xx, or a missing message.
 func NewCatalog(defs ...Definition) (*Catalog, error) {
 	c := &Catalog{
 		defs:   slices.Concat(builtin.defs, defs),
@@ -51,7 +51,7 @@ func MustCatalog(defs ...Definition) *Catalog {
 	return c
 }
 
-// Lookup returns the definition of a code, and whether there is one.
+// Lookup returns the definition of a code, and reports whether there is one.
 func (c *Catalog) Lookup(code Code) (Definition, bool) {
 	if d := c.find(code); d != nil {
 		return *d, true

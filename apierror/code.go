@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// Code identifies the specific problem: the "code" member of the error object. It is an error
-// itself. A handler may return one, which is answered with the catalog's default message, and a
-// client asks for one with errors.Is:
+// Code identifies the specific problem: the "code" member of the error object. A Code is an
+// error itself. A handler may return one, which is sent with the catalog's default message.
+// A client checks for one with errors.Is:
 //
 //	errors.Is(err, apierror.CodeParameterMissing)
 type Code string
@@ -43,8 +43,9 @@ func (c Code) Error() string { return string(c) }
 // Is reports whether target is the code's [Type] or a [Definition] of it, for errors.Is.
 func (c Code) Is(target error) bool { return c.New().Is(target) }
 
-// New returns an error of this code with the catalog's default message. The built-in catalog
-// decides its type and status; for a code that it does not hold, the [Renderer]'s catalog does.
+// New returns an error of this code. Its type, status and message are those of the built-in
+// catalog. If that catalog does not have the code, the catalog of the [Renderer] supplies
+// them when the error is sent.
 func (c Code) New() *Error {
 	if d := builtin.find(c); d != nil {
 		return d.New()
@@ -52,18 +53,18 @@ func (c Code) New() *Error {
 	return &Error{code: c}
 }
 
-// Messagef returns an error of this code with a public message: the client reads it. What it
-// must not see belongs in [Error.WithCause]. Messagef does not wrap: each error that the format
-// names with %w becomes "(see the log)". For a code of your own, prefer [Definition.Messagef],
-// which knows type and status.
+// Messagef returns an error of this code with a message that the client reads. Text that
+// the client must not see belongs in [Error.WithCause]. Messagef wraps nothing: if the
+// format has a %w, every error among the arguments becomes "(see the log)". For your own
+// codes, prefer [Definition.Messagef], which knows the type and the status.
 func (c Code) Messagef(format string, args ...any) *Error {
 	e := c.New()
 	e.message = publicText(format, args)
 	return e
 }
 
-// publicText is fmt.Sprintf, except that it hides the errors that the format names with %w: they
-// are causes, which are for the log.
+// publicText is like fmt.Sprintf, except that it hides all errors among args if the format
+// has a %w: they are causes, which are for the log.
 func publicText(format string, args []any) string {
 	err := fmt.Errorf(format, args...)
 	if !wraps(err) {

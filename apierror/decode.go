@@ -16,8 +16,8 @@ import (
 
 // DecodeOptions are the options of [DecodeJSON]. The zero value is the default.
 type DecodeOptions struct {
-	// MaxBody is the largest body that is accepted, in bytes. If zero, 1 MiB. If negative,
-	// there is no limit.
+	// MaxBody is the largest body that is accepted, in bytes. If zero, the limit is 1 MiB.
+	// If negative, there is no limit.
 	MaxBody int64
 
 	// AllowUnknown ignores members that the target has no field for. By default they are
@@ -29,31 +29,33 @@ type DecodeOptions struct {
 	AnyMediaType bool
 }
 
-// DecodeJSON reads the request's body, one JSON value, into v, a non-nil pointer. If o is nil, the
-// defaults hold. If the client is at fault, the result is a *Error that names the parameter as the
-// client spells it ("items[1].price") and no Go type:
+// DecodeJSON reads the request's body, one JSON value, into v, a non-nil pointer. If o is
+// nil, the defaults apply. If the client is at fault, the result is an *Error. It names the
+// parameter as the client spells it, such as "items[1].price", and no Go type:
 //
 //	parameter_missing        there is no body
 //	parameter_invalid        a member is of the wrong type, unknown, or given twice
 //	                         (names are compared as encoding/json compares them)
-//	parameter_invalid        the body is not JSON, or has something after it; names the byte
+//	parameter_invalid        the body is not JSON, or has something after its JSON value; the
+//	                         message names the byte
 //	unsupported_media_type   the Content-Type is not JSON
 //	request_too_large        the body has more than MaxBody bytes; the connection may be closed
 //
-// A body of null is parameter_invalid, unless *v is a pointer, an interface, or of a type with an
-// UnmarshalJSON method. Of several mistakes the first in the body is reported. If a type's own
-// UnmarshalJSON or UnmarshalText refuses its value, the result is the *Error or [Code] that it
-// returned, else parameter_invalid. DecodeJSON may call such a method again, with a new value and
-// the same text, to find out which value it refused. Errors of reading the body are handled as by
-// [From].
+// A body of null is parameter_invalid, unless *v is a pointer, an interface, or of a type
+// with an UnmarshalJSON method. If there are several mistakes, the first one in the body is
+// reported. If a type's own UnmarshalJSON or UnmarshalText refuses its value with an *Error
+// or a [Code], that error is the result. If it refuses with any other error, the result is
+// parameter_invalid. DecodeJSON may call such a method again, with a new value and the same
+// text, to find out which value it refused. An error from reading the body becomes the
+// error that [From] returns for it, or parameter_invalid if From does not know it.
 //
-// Mistakes of the program are returned as other errors, so they are sent as api_error: a v that is
-// not a non-nil pointer (*json.InvalidUnmarshalError), a type that no JSON can be read into (a
-// channel, a function, an interface with methods), a struct that embeds a pointer to an unexported
-// struct.
+// Mistakes of the program are returned as other errors, so they are sent as api_error: a v
+// that is nil or not a pointer (*json.InvalidUnmarshalError), a type that no JSON can be
+// read into (a channel, a function, an interface with methods), or a struct that embeds a
+// pointer to an unexported struct.
 //
-// After an error v may be filled in part. Go values may need much more memory than their JSON:
-// "[{},{}]" needs a whole struct for every three bytes. MaxBody bounds that too.
+// After an error, v may be partly filled in. Go values may need much more memory than their
+// JSON: "[{},{}]" needs a whole struct for every three bytes. MaxBody bounds that too.
 func DecodeJSON(w http.ResponseWriter, r *http.Request, v any, o *DecodeOptions) error {
 	var opt DecodeOptions
 	if o != nil {
@@ -97,9 +99,9 @@ func DecodeJSON(w http.ResponseWriter, r *http.Request, v any, o *DecodeOptions)
 	return nil
 }
 
-// unreadable returns the error of a target that nothing can be read into, or of a body that is not
-// JSON. It is nil for any other error. An UnmarshalJSON may return a syntax error too, of a part of
-// the body, so the whole body is checked.
+// unreadable returns the error of a target that nothing can be read into, or of a body that
+// is not JSON. It is nil for any other error. An UnmarshalJSON method may also return a
+// syntax error, about a part of the body, so the whole body is checked.
 func unreadable(err error, body []byte) error {
 	if _, ok := errors.AsType[*json.InvalidUnmarshalError](err); ok {
 		return err
@@ -114,8 +116,8 @@ func unreadable(err error, body []byte) error {
 	return nil
 }
 
-// isEmpty reports whether a request has no body. If the header does not say, it reads a byte, and
-// the rest of the body cannot be used.
+// isEmpty reports whether a request has no body. If the header does not say, it reads a
+// byte, after which the body cannot be used.
 func isEmpty(r *http.Request) bool {
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength >= 0 {
 		return r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0

@@ -239,7 +239,7 @@ var decodeTable = []struct {
 	{name: "null at the top", body: ` null `, message: "The request body must be an object."},
 	{name: "syntax", body: `{"name":x}`, message: "The request body is not valid JSON, at byte 9."},
 	{name: "syntax after a wrong type", body: `{"count":"x",}`, message: "The request body is not valid JSON, at byte 14."},
-	{name: "cut off", body: `{"name":"x"`, message: "The request body is not valid JSON: it ends at byte 11, in the middle."},
+	{name: "cut off", body: `{"name":"x"`, message: "The request body is not valid JSON: it ends too early, at byte 11."},
 	{name: "not JSON", body: `name=x&count=1`, message: "The request body is not valid JSON, at byte 2."},
 	{name: "byte order mark", body: "\ufeff{}", message: "The request body is not valid JSON, at byte 1."},
 	{name: "too deep", body: strings.Repeat("[", 20_000), message: "The request body is not valid JSON, at byte 10001."},

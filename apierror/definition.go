@@ -7,13 +7,14 @@ import "fmt"
 // [NewCatalog]:
 //
 //	var CardDeclined = apierror.Definition{
-//		Code: "card_declined", Type: apierror.TypeInvalidRequest, Status: 402, Message: "The card was declined.",
+//		Code: "card_declined", Type: apierror.TypeInvalidRequest, Status: 402,
+//		Message: "The card was declined.",
 //	}
 //
 //	return CardDeclined // it is an error itself, with the default message
 //	return CardDeclined.Messagef("The card was declined: %s.", reason)
 //
-// errors.Is(err, CardDeclined) finds either, and the error that a client parsed.
+// errors.Is(err, CardDeclined) holds for both, and for the error that a client has parsed.
 type Definition struct {
 	Code        Code   // ^[a-z][a-z0-9_]{0,62}$
 	Type        Type   // one of the six
@@ -21,9 +22,9 @@ type Definition struct {
 	Message     string // the default message, for the client's developer
 	Description string // when the code occurs, for a reference page; optional
 
-	// NotRetryable tells clients not to retry, although the status is one that they retry: 429,
-	// or a 5xx other than 501. The response has X-Should-Retry: false then, as it has for every
-	// other status.
+	// NotRetryable tells clients not to retry, even though they retry the status (429, or a
+	// 5xx other than 501) by default. The response then has X-Should-Retry: false, like
+	// responses with any other status.
 	NotRetryable bool
 }
 
@@ -46,7 +47,8 @@ func (d Definition) Messagef(format string, args ...any) *Error {
 	return e
 }
 
-// faults returns all that is wrong with a definition. Each completes "the code …".
+// faults returns everything that is wrong with a definition. Each text completes "the code
+// …".
 func (d Definition) faults() (faults []string) {
 	if !d.Code.wellFormed() {
 		faults = append(faults, "does not match ^[a-z][a-z0-9_]{0,62}$")

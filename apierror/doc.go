@@ -1,7 +1,8 @@
-// Package apierror is how an API reports errors: one error object with a type and a code that
-// programs can rely on, a message for the developer who reads it, and the id of the request.
-// A handler returns an [Error], [Write] sends it, and the client's [Parse] returns it. The package
-// needs only the standard library and no other part of Seawall.
+// Package apierror defines the errors that an API reports: one error object with a type and
+// a code that programs can rely on, a message for the developer who reads it, and the id of
+// the request. A handler returns an [Error], [Write] sends it, and the client's [Parse]
+// returns it. The package needs only the standard library, and it can be used without the
+// rest of Seawall.
 //
 //	{
 //	  "error": {
@@ -27,12 +28,13 @@
 //		return store.Save(r.Context(), r.FormValue("name")) // 500, or 504 for a deadline
 //	}
 //
-// [Code.New] makes an error of a code with its default message, [Code.Messagef] with another one,
-// and constructors such as [ParameterMissing] fill the message for you. Errors may be wrapped with
-// %w and joined with [errors.Join] on their way to the handler; [From] describes what is found.
+// [Code.New] makes an error with the code's default message, and [Code.Messagef] makes one
+// with another message. Constructors such as [ParameterMissing] fill in the message for
+// you. Errors may be wrapped with %w and joined with [errors.Join] on their way to the
+// handler. The documentation of [From] says which one is sent.
 //
-// An error of another package is sent as api_error with a fixed message. Its text, and what
-// [Error.WithCause] adds to an Error, goes only to the log:
+// An error of another package is sent as api_error with a fixed message. Its text goes only
+// to the log, like that of a cause that [Error.WithCause] adds:
 //
 //	return apierror.ServiceUnavailable(5 * time.Second).WithCause(err)
 //
@@ -41,7 +43,8 @@
 // A service defines its codes as package variables and returns them or makes errors from them:
 //
 //	var CardDeclined = apierror.Definition{
-//		Code: "card_declined", Type: apierror.TypeInvalidRequest, Status: 402, Message: "The card was declined.",
+//		Code: "card_declined", Type: apierror.TypeInvalidRequest, Status: 402,
+//		Message: "The card was declined.",
 //	}
 //
 //	return CardDeclined.Messagef("The card was declined: %s.", reason)
@@ -51,9 +54,9 @@
 //
 // # Rendering
 //
-// A [Renderer] holds what a service may choose: its catalog and logger, what its own errors mean
-// to clients, links to its documentation, RFC 9457's problem details. Every error below its
-// [Renderer.Handler] is rendered with it:
+// A [Renderer] holds what a service may choose: its catalog and logger, what its own errors
+// mean to clients, links to its documentation, and RFC 9457's problem details. Every error
+// inside its [Renderer.Handler] is rendered with it:
 //
 //	rd := &apierror.Renderer{Catalog: catalog, Map: func(err error) *apierror.Error {
 //		if errors.Is(err, sql.ErrNoRows) {
@@ -65,15 +68,15 @@
 //
 // # Reading JSON
 //
-// [DecodeJSON] reads a request's body and names the parameter at fault as the client spells it,
-// such as items[1].price. [FromFields] does so for a validator's errors and [Error.WithField] for
-// your own checks: one answer can name several parameters.
+// [DecodeJSON] reads a request's body and names the parameter at fault as the client spells
+// it, such as items[1].price. [FromFields] does so for a validator's errors, and
+// [Error.WithField] for your own checks. One response can name several parameters.
 //
 // # Calling an API
 //
-// [Parse] returns the error of a response, whatever its body is: an error object, problem details,
-// a proxy's HTML page. A [Code] and a [Type] are errors, so [errors.Is] finds either, and [CodeOf]
-// serves a switch:
+// [Parse] returns the error of a response, whatever its body is: an error object, problem
+// details, or a proxy's HTML page. [CodeOf] returns the code of an error, for a switch. A
+// [Code] and a [Type] are errors themselves, so [errors.Is] finds both:
 //
 //	err = apierror.Parse(resp) // nil for a status under 400
 //	switch {
@@ -83,5 +86,6 @@
 //	case errors.Is(err, apierror.TypeRateLimit): // any code of that type
 //	}
 //
-// A handler that returns a parsed error answers api_error: its code is another service's promise.
+// If a handler returns a parsed error, api_error is sent, because the parsed code belongs
+// to another service's API.
 package apierror

@@ -10,7 +10,8 @@ import (
 	"github.com/seawall-go/seawall/internal/plain"
 )
 
-// The bounds of an error on the wire and in a log line, in bytes. Longer texts are cut at a rune.
+// The bounds of an error on the wire and in a log line, in bytes unless noted. Longer texts
+// are cut at a rune.
 const (
 	maxMessage  = 4096
 	maxTitle    = 512
@@ -23,7 +24,8 @@ const (
 )
 
 // MarshalJSON returns the public part of the error: the object in the "error" member of a
-// response, for answers that hold several. It has no request_id before the error is sent.
+// response, for responses that hold several errors. It has no request_id before the error
+// is sent. It implements [json.Marshaler].
 func (e *Error) MarshalJSON() ([]byte, error) {
 	c := *e.copy()
 	defaults.fill(&c)
@@ -40,7 +42,7 @@ func appendEnvelope(b []byte, e *Error) []byte {
 	return append(b, "}\n"...)
 }
 
-// appendObject appends the object in the envelope. The error must be complete.
+// appendObject appends the error object. The error must be complete.
 func appendObject(b []byte, e *Error) []byte {
 	b = append(b, `{"type":`...)
 	b = appendString(b, string(e.typ), maxCode)
@@ -50,7 +52,8 @@ func appendObject(b []byte, e *Error) []byte {
 	return append(b, '}')
 }
 
-// appendMembers appends the members that the envelope and RFC 9457's form have in common.
+// appendMembers appends the members that the error object and RFC 9457's problem details
+// have in common.
 func appendMembers(b []byte, e *Error) []byte {
 	if e.param != "" {
 		b = appendMember(b, "param", e.param, maxParam)

@@ -13,27 +13,27 @@ import (
 	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
-// Error is the error of one failed request: on a server the error that is sent, in a client the
-// error that was received. It never changes: the With methods return copies, so one Error may be
-// a package variable that many goroutines use. It is always handled as a *Error. A nil *Error
-// behaves like a zero Error, which is sent as api_error.
+// Error is the error of one failed request: on a server the error that is sent, in a client
+// the error that was received. It never changes: the With methods return copies, so one
+// Error may be a package variable that many goroutines use. Always use it as an *Error. A
+// nil *Error behaves like a zero Error, which is sent as api_error.
 //
 // The client sees Message, Param, Fields and Metadata. Only the log sees Cause.
 type Error struct {
 	code         Code
-	typ          Type // "" until a catalog fills it, as status and message
+	typ          Type // empty until a catalog fills it in, like status and message
 	status       int
 	message      string
 	param        string
 	requestID    string
 	retryAfter   time.Duration
-	notRetryable bool // although its status may be one that clients retry
+	notRetryable bool // even if clients retry its status
 	cause        error
 	more         *details // nil for none; copies share it, so it is never written to
 }
 
-// details are what few errors have. Without them an Error is smaller, and each request that
-// fails copies one.
+// details holds the parts that few errors have. An Error without them is smaller, and each
+// request that fails copies one.
 type details struct {
 	docURL   string
 	fields   []Field
@@ -83,7 +83,8 @@ func (e *Error) Type() Type {
 	return e.typ
 }
 
-// Status returns the HTTP status that the error is sent with, or was received with.
+// Status returns the HTTP status that the error is sent with, or was received with. Before
+// the error is sent, it is 500 if only the catalog of the [Renderer] has the code.
 func (e *Error) Status() int {
 	if e == nil || e.status == 0 {
 		return e.Type().status()
@@ -116,7 +117,8 @@ func (e *Error) RequestID() string {
 	return e.requestID
 }
 
-// DocURL returns the link to the code's documentation that a parsed response has.
+// DocURL returns the link to the code's documentation. It is empty if there is none. A
+// server's error has it once it is sent.
 func (e *Error) DocURL() string { return e.details().docURL }
 
 // Fields returns a copy of the parameters at fault if there are several. The error's own Param is
@@ -126,7 +128,8 @@ func (e *Error) Fields() []Field { return slices.Clone(e.details().fields) }
 // Metadata returns a copy of the "metadata" member. It is nil if there is none.
 func (e *Error) Metadata() map[string]string { return maps.Clone(e.details().metadata) }
 
-// RetryAfter returns how long the server asks to wait before a retry. It is 0 if it does not ask.
+// RetryAfter returns how long the server asks to wait before a retry. It is zero if the
+// server does not ask.
 func (e *Error) RetryAfter() time.Duration {
 	if e == nil {
 		return 0
@@ -157,7 +160,7 @@ func (e *Error) Cause() error {
 	return e.cause
 }
 
-// Unwrap returns the cause, so errors.Is and errors.As find what is in it.
+// Unwrap returns the cause, so errors.Is and errors.As find the errors in it.
 func (e *Error) Unwrap() error { return e.Cause() }
 
 // Is reports whether target is the error's [Code], its [Type] or a [Definition] of its code, for
@@ -177,8 +180,8 @@ func (e *Error) Is(target error) bool {
 	}
 }
 
-// isZero reports whether the error has no code, type or status. It is sent as api_error then, as
-// a nil one is.
+// isZero reports whether the error has no code, type or status. Such an error is sent as
+// api_error, like a nil one.
 func (e *Error) isZero() bool { return e.code == "" && e.typ == "" && e.status == 0 }
 
 // parsed reports whether Parse made the error.

@@ -14,7 +14,7 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// The client does not see the cause, and errors.Is finds it.
+// The client does not see the cause, but errors.Is finds it.
 func ExampleError_WithCause() {
 	cause := fmt.Errorf("ledger: %w", io.ErrUnexpectedEOF)
 	err := apierror.ServiceUnavailable(time.Second).WithCause(cause)
@@ -37,7 +37,7 @@ func ExampleError_WithMessage() {
 	// parameter_missing name Please choose a name.
 }
 
-// A handler collects what is wrong and answers all of it.
+// A handler can collect all mistakes and report them in one response.
 func ExampleError_WithField() {
 	invalid := apierror.CodeParameterInvalid.New()
 	for _, name := range []string{"name", "city"} {
@@ -69,7 +69,7 @@ func ExampleError_WithHeader() {
 	// [Bearer realm="orders" Basic]
 }
 
-// An export that has failed fails again.
+// An export that has failed would fail again, so clients must not retry it.
 func ExampleError_WithNotRetryable() {
 	err := apierror.CodeAPIError.Messagef("The export failed.").WithNotRetryable()
 
@@ -95,7 +95,7 @@ func ExampleError_LogValue() {
 	// level=ERROR msg="import failed" error.code=parameter_missing error.type=invalid_request_error error.status=400 error.message="Missing required parameter: name." error.param=name error.cause="unexpected EOF"
 }
 
-// In a batch each part has its own result. It does not show the cause.
+// In a batch, each part has its own result. The JSON of an error does not show its cause.
 func ExampleError_MarshalJSON() {
 	part := struct {
 		Error *apierror.Error `json:"error"`

@@ -28,7 +28,7 @@ func ExampleParse() {
 	// 400 name
 }
 
-// A proxy's page is an error too, but not the service's.
+// A proxy's error page becomes an error too, but FromServer is false.
 func ExampleParse_proxy() {
 	resp := &http.Response{
 		StatusCode: http.StatusServiceUnavailable,

@@ -56,7 +56,7 @@ func ExampleHandlerFunc() {
 	// 500 An unexpected error occurred on our side.
 }
 
-// A middleware, or a handler without an error to return, answers with Write.
+// Middleware, and handlers that do not return an error, send errors with Write.
 func ExampleWrite() {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") == "" {
@@ -75,7 +75,7 @@ func ExampleWrite() {
 	// authentication_failed
 }
 
-// New makes an error of a code, to add something to it.
+// New makes an error of a code, so that something can be added to it.
 func ExampleCode_New() {
 	err := apierror.CodePermissionDenied.New().WithMetadata("scope", "orders:write")
 

@@ -12,20 +12,20 @@ type FieldError interface {
 	Tag() string   // the rule that it breaks, such as "required"
 }
 
-// FromFields returns one error that names all parameters that a validator found at fault. It is
-// nil if there are none. The code is parameter_missing for the rule "required" and its variants,
-// such as required_if, else parameter_invalid. problem completes a sentence that begins with the
-// parameter's name, for the client; if it is nil or returns "", the message says only that the
-// parameter is invalid.
+// FromFields returns one error that names all parameters that a validator found at fault.
+// If errs is empty, it returns nil. The code is parameter_missing for the rule "required"
+// and its variants, such as required_if, and otherwise parameter_invalid. The result of
+// problem completes a sentence that begins with the parameter's name, and the client reads
+// it. If problem is nil or returns "", the message says only that the parameter is invalid.
 //
 //	var invalid validator.ValidationErrors
 //	if errors.As(err, &invalid) {
 //		return apierror.FromFields(invalid, nil)
 //	}
 //
-// If a field error has a Namespace method, the parameter is that path, without the name of the Go
-// type that it begins with. The names are those of the validator: let it use the json tags
-// (RegisterTagNameFunc).
+// If a field error has a Namespace method, the parameter is the path that it returns,
+// without the name of the Go type at its beginning. The names are the validator's: make it
+// use the json tags (RegisterTagNameFunc).
 func FromFields[E FieldError](errs []E, problem func(E) string) error {
 	list := make([]error, 0, len(errs))
 	for _, f := range errs {
@@ -78,8 +78,8 @@ func parameter(f namespacer) string {
 	if rest == "" {
 		return path
 	}
-	// The name of a type is the same in both paths. The name of a field, with which the path in an
-	// anonymous struct begins, usually is not.
+	// The name of a type is the same in Namespace and StructNamespace. The name of a field,
+	// which begins the path in an anonymous struct, usually differs.
 	if s, ok := f.(interface{ StructNamespace() string }); ok && !strings.HasPrefix(s.StructNamespace(), first+".") {
 		return path
 	}

@@ -13,12 +13,12 @@ import (
 	"github.com/seawall-go/seawall/internal/plain"
 )
 
-// badForm returns what is wrong with a form if err, one node of a tree, is an error of reading
-// it: of ParseForm, ParseMultipartForm or MultipartReader, or of a package below them. It is nil
-// for any other error.
+// badForm returns what is wrong with a form if err, one node of a tree, is an error from
+// reading it: of ParseForm, ParseMultipartForm or MultipartReader, or of a package below
+// them. It is nil for any other error.
 //
-// An io.ErrUnexpectedEOF alone may be the client's or a dependency's, so it is not one of them:
-// Write finds out whose it is.
+// A bare io.ErrUnexpectedEOF may be the client's fault or a dependency's, so badForm
+// returns nil for it, and Write finds out whose it is.
 func badForm(err error) *Error {
 	switch t := err.(type) {
 	case url.EscapeError:
@@ -55,7 +55,7 @@ func badForm(err error) *Error {
 	return badFormText(plain.ErrorText(err))
 }
 
-// badFormText is badForm for the errors that have neither a type nor a value of their own.
+// badFormText is badForm for the errors that are known only by their text.
 func badFormText(text string) *Error {
 	switch text {
 	case "invalid semicolon separator in query":

@@ -6,30 +6,32 @@ import (
 	"os"
 )
 
-// From returns the error that [Write] sends for err if the [Renderer] has no Map. It is nil for
-// nil. In this order:
+// From returns the error that [Write] sends for err if the [Renderer] has no Map. If err is
+// nil, it returns nil. Otherwise it returns, in this order:
 //
-//   - the first *Error, [Code] or [Definition] in err's tree, as [errors.As] finds it. If it is
-//     about a parameter, Fields holds the other parameters that errors in the tree are about;
-//   - request_too_large for an *http.MaxBytesError, timeout for context.DeadlineExceeded and
-//     os.ErrDeadlineExceeded, and the client's fault for the errors of net/http's form parsing;
+//   - the first *Error, [Code] or [Definition] in err's tree, as [errors.As] finds it. If
+//     it is about a parameter, and other errors in the tree are about other parameters,
+//     Fields lists all of them;
+//   - request_too_large for an *http.MaxBytesError, timeout for context.DeadlineExceeded
+//     and os.ErrDeadlineExceeded, and a 4xx error for the errors of net/http's form
+//     parsing;
 //   - api_error for anything else.
 //
-// An *Error that [Parse] made is api_error too: it is another service's promise. To pass it on,
-// make an error of your own with it as cause.
+// An *Error that [Parse] made becomes api_error too, because its code belongs to another
+// service's API. To pass it on, make your own error with it as the cause.
 //
-// Write also knows the request. It sends parameter_invalid instead of api_error for an error that
-// reading the body failed with, such as io.ErrUnexpectedEOF.
+// Write also knows the request. If reading the body failed with the error, such as
+// io.ErrUnexpectedEOF, Write sends parameter_invalid instead of api_error.
 //
-// If err is an *Error itself, that is the result. Otherwise err is the cause of the result, so
-// that the log has what wraps the *Error.
+// If err itself is an *Error that can be sent, it is the result. Otherwise err is the cause
+// of the result, so that the log shows everything that wraps the *Error.
 func From(err error) *Error {
 	e, _ := from(err)
 	return e
 }
 
-// from is From. named reports whether err's tree says what it is, so the result is not api_error
-// by default.
+// from does what [From] does. named reports whether err's tree says which error it is. If
+// not, the result is api_error by default.
 func from(err error) (e *Error, named bool) {
 	if err == nil {
 		return nil, false
@@ -62,8 +64,8 @@ func from(err error) (e *Error, named bool) {
 	}
 }
 
-// sendable reports whether the error can be sent as it is: it says something, and is this
-// service's own.
+// sendable reports whether the error can be sent as it is: it is not empty, and it was not
+// parsed from another service's response.
 func (e *Error) sendable() bool { return e != nil && !e.isZero() && !e.parsed() }
 
 // CodeOf returns the code of the outermost error in err's tree that has one, for a switch. It is
@@ -81,7 +83,7 @@ func CodeOf(err error) (code Code) {
 	return code
 }
 
-// self returns the error that a value of this package's types stands for, which may be nil.
+// self returns the error that a value of this package's types stands for. It may be nil.
 func self(node error) (e *Error, ok bool) {
 	switch t := node.(type) {
 	case *Error:
@@ -109,7 +111,7 @@ func inside(node error) (e *Error, ok bool) {
 	return nil, false
 }
 
-// as returns what an As method finds.
+// as returns the error that an As method finds.
 func as(find func(target any) bool) (*Error, bool) {
 	var (
 		e    *Error
@@ -131,8 +133,8 @@ func as(find func(target any) bool) (*Error, bool) {
 	}
 }
 
-// standard returns what an error of the standard library means that handlers pass on. It is nil
-// for any other.
+// standard returns the error to send for those errors of the standard library that handlers
+// pass on. It is nil for any other error.
 func standard(err error) *Error {
 	switch t := err.(type) {
 	case *http.MaxBytesError:
@@ -151,8 +153,8 @@ func standard(err error) *Error {
 	return nil
 }
 
-// withFields returns first, an error about a parameter, with the other parameters that errors in
-// err's tree are about. It returns any other error as it is.
+// withFields returns first, an error about a parameter, with all parameters that errors in
+// err's tree are about, if there are several. It returns any other error as it is.
 func withFields(first *Error, err error) *Error {
 	if first.param == "" || first.typ != TypeInvalidRequest || len(first.details().fields) > 0 {
 		return first

@@ -142,7 +142,7 @@ func TestCodeOfReturnsTheOutermostCode(t *testing.T) {
 
 var declined = apierror.Definition{Code: "card_declined", Type: apierror.TypePermission, Status: 403, Message: "Declined."}
 
-func TestCodeDefinitionAndErrorAnswerAlike(t *testing.T) {
+func TestCodesDefinitionsAndErrorsAreSentAlike(t *testing.T) {
 	t.Parallel()
 	for name, err := range map[string]error{
 		"Definition":         declined,

@@ -8,16 +8,17 @@ import (
 	"github.com/seawall-go/seawall/internal/track"
 )
 
-// HandlerFunc is an [http.Handler] that returns its error instead of writing it. [Write] answers
-// the error. Nil means that the handler has answered.
+// HandlerFunc is an [http.Handler] that returns its error instead of writing it. The error
+// is sent with [Write]. A nil error means that the handler has written the response.
 //
 //	mux.Handle("POST /v1/resources", apierror.HandlerFunc(create))
 type HandlerFunc func(http.ResponseWriter, *http.Request) error
 
-// ServeHTTP calls f and answers the error that it returns, as [Write] does.
+// ServeHTTP calls f. If f returns an error, ServeHTTP sends it with [Write].
 func (f HandlerFunc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if reqstate.HasBody(r) && reqstate.Of(w, r) == nil {
-		// No middleware of ours is further out: Write must know what reading the body failed with.
+		// No middleware of ours is further out, so the body is watched here: Write must
+		// know the error that reading it failed with.
 		w, c, _ := reqstate.Enter(w, r)
 		reqstate.Serve(f, w, r, c)
 		return

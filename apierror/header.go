@@ -11,8 +11,8 @@ import (
 	"github.com/seawall-go/seawall/internal/track"
 )
 
-// setHeader makes h the header of an error's response. What the handler has set stays, unless it
-// describes the body or the error has a value of its own.
+// setHeader makes h the header of an error's response. Fields that the handler has set
+// stay, unless they describe the body or the error itself has a value for them.
 func (rd *Renderer) setHeader(h http.Header, a *answer, encoded, problem bool) {
 	e := &a.err
 	for key, own := range e.details().header {
@@ -40,15 +40,15 @@ func (rd *Renderer) setHeader(h http.Header, a *answer, encoded, problem bool) {
 	case e.status == http.StatusUnauthorized && h["Www-Authenticate"] == nil:
 		set("Www-Authenticate", cmp.Or(rd.Challenge, "Bearer"))
 	case e.status == http.StatusMethodNotAllowed && h["Allow"] == nil:
-		set("Allow", "") // RFC 9110, section 15.5.6: a must
+		set("Allow", "") // required by RFC 9110, section 15.5.6
 	}
 	if rd.Problem {
 		h.Add("Vary", "Accept")
 	}
 }
 
-// setter returns a function like h.Set that keeps the values in the answer. Each has its full
-// capacity, so that adding to one leaves the others alone.
+// setter returns a function like h.Set that keeps the values in the answer. The capacity of
+// each slice is its length, so that appending to one leaves the others alone.
 func (a *answer) setter(h http.Header) func(key, value string) {
 	values := a.values[:0]
 	return func(key, value string) {
@@ -86,9 +86,10 @@ func describesBody(key string) bool {
 	return strings.HasSuffix(key, "Cache-Control") // CDN-Cache-Control and its like (RFC 9213)
 }
 
-// encoded reports whether a Content-Encoding in the header is that of a writer further out, which
-// encodes the body. A tracker knows what the header held before the handler could set anything.
-// Without one, net/http's writers encode nothing, and any other may.
+// encoded reports whether a Content-Encoding in the header is that of a writer further out,
+// which encodes the body. A tracker knows what the header held before the handler could set
+// anything. Without a tracker, net/http's own writers are known to encode nothing, and any
+// other writer may encode.
 func encoded(w http.ResponseWriter, t *track.Response) bool {
 	if t != nil {
 		return t.Encoded()

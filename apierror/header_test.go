@@ -88,7 +88,7 @@ func TestRetryHeadersDoNotContradictEachOther(t *testing.T) {
 	}
 }
 
-func TestErrorHeadersReplaceThoseOfTheBody(t *testing.T) {
+func TestErrorHeadersReplaceThoseOfASuccess(t *testing.T) {
 	t.Parallel()
 	stale := []string{
 		"Accept-Ranges", "Content-Digest", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Length", "Content-Location",
@@ -132,7 +132,7 @@ func TestErrorHeadersReplaceThoseOfTheBody(t *testing.T) {
 	}
 }
 
-func TestHeadersOfTheBodyAreRemoved(t *testing.T) {
+func TestHeadersThatDescribeTheBodyAreRemoved(t *testing.T) {
 	t.Parallel()
 	rd := quiet()
 	w := httptest.NewRecorder()

@@ -18,7 +18,7 @@ type inspector struct {
 	scanner
 	path         path
 	allowUnknown bool
-	failed       error // of encoding/json; if nil, only duplicates are looked for
+	failed       error // the error of encoding/json; if nil, only duplicates are looked for
 	found        *refusal
 
 	names [][]byte // of the members seen in the objects that are still open
@@ -65,8 +65,9 @@ func (in *inspector) value(s *shape) (more bool) {
 	}
 }
 
-// isHopeless reports whether decoding failed for the program's mistake. An interface with methods
-// may hold a pointer that the program has put there. Then the value was read into that.
+// isHopeless reports whether decoding failed because of the program's mistake. An interface
+// with methods may hold a pointer that the program has put there, and then the value was
+// read into what it points to.
 func (in *inspector) isHopeless(s *shape) bool {
 	if s.kind != reflect.Interface {
 		return true
@@ -163,7 +164,8 @@ func (in *inspector) seen(name []byte, from int, many *map[string]struct{}) (twi
 	return twice
 }
 
-// member walks over the value of a member of s, which is its i-th field.
+// member walks over the value of a member of s. The member is fields.list[i], or no field
+// if i is negative.
 func (in *inspector) member(s *shape, fields *members, i int, name []byte) (more bool) {
 	switch {
 	case s == nil || s.kind == reflect.Interface: // the same holds for all that is in it
@@ -258,8 +260,8 @@ func (in *inspector) asks(t reflect.Type, value []byte, own bool) (more bool) {
 	}
 	r := refusal{err: err}
 	if wrongType, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		// The method has read value, or a part of it, with encoding/json, if the error's name is
-		// the one at its offset.
+		// If the error's field name is the one at its offset, the method has read value, or
+		// a part of it, with encoding/json.
 		if at, exact := pathAt(value, int(wrongType.Offset)); exact && at.endsIn(wrongType.Field) {
 			in.path = append(in.path, at...)
 			r.problem = expected(wrongType.Type, nil)
@@ -271,8 +273,8 @@ func (in *inspector) asks(t reflect.Type, value []byte, own bool) (more bool) {
 	return in.refuse(r)
 }
 
-// guard calls a method of a target's type again, with a new value. A panic of it is ignored: it is
-// not the client's fault.
+// guard calls a method of a target's type again, with a new value. A panic of the method is
+// ignored: it is not the client's fault.
 func guard(call func() error) error {
 	defer func() { _ = recover() }()
 	return call()

@@ -243,8 +243,8 @@ type numbers struct {
 
 type town struct{ City string }
 
-// A body of the table is followed by a last member of the wrong type, so that one is at fault unless
-// an earlier one is.
+// Each body of the table is followed by a last member of the wrong type, so that the last
+// member is at fault unless an earlier one is.
 var faultTable = []struct{ body, param, message string }{
 	{`{"i":-98`, "last", "must be a whole number"},
 	{`{"i64":9223372036854775807`, "last", "must be a whole number"},
@@ -303,7 +303,7 @@ var faultTable = []struct{ body, param, message string }{
 	{`{"nope":1`, "nope", "is not known"},
 }
 
-func TestDecodeJSONSkipsValidValues(t *testing.T) {
+func TestDecodeJSONReportsTheFirstInvalidValue(t *testing.T) {
 	t.Parallel()
 	for _, row := range faultTable {
 		param, message := fault(t, new(numbers), row.body+`,"last":"x"}`)

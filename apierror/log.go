@@ -38,8 +38,9 @@ func (e *Error) attrs(redact func(error) string) []slog.Attr {
 	return attrs
 }
 
-// level returns the level of the record of an error that is sent. A 5xx without a cause, such as
-// that of an overloaded server, is in the access log already, and there may be very many.
+// level returns the level of the record of an error that is sent. A 5xx without a cause,
+// such as that of an overloaded server, is in the access log already, and there may be very
+// many of them.
 func level(e *Error) slog.Level {
 	switch {
 	case e.status == http.StatusInternalServerError:
@@ -51,7 +52,8 @@ func level(e *Error) slog.Level {
 	}
 }
 
-// log writes the record of an error. Panics and what is in a record already get none.
+// log writes the record of an error. Panics and other errors that are already logged get
+// none.
 func (rd *Renderer) log(ctx context.Context, e *Error, level slog.Level, msg string) {
 	_, recorded := e.cause.(reqstate.Recorded)
 	if recorded || isPanic(e) || !rd.logger().Enabled(ctx, level) {
@@ -67,7 +69,7 @@ func (rd *Renderer) log(ctx context.Context, e *Error, level slog.Level, msg str
 	rd.logger().LogAttrs(ctx, level, msg, e.attrs(redact)...)
 }
 
-// logUnsent writes the record of an error that the connection did not take.
+// logUnsent writes the record of an error that could not be written to the connection.
 func (rd *Renderer) logUnsent(ctx context.Context, e *Error, err error) {
 	rd.logger().LogAttrs(ctx, slog.LevelDebug, "apierror: the error could not be sent",
 		slog.String("request_id", e.requestID), slog.String("error", oneLine(plain.ErrorText(err), maxMessage)))
@@ -85,11 +87,12 @@ func guarded[T any](ctx context.Context, rd *Renderer, hook string, call func() 
 	return call()
 }
 
-// panicText returns the text of a panic's value, whose own method may panic too.
+// panicText returns the text of a panic's value, whose Error or String method may panic
+// too.
 func panicText(v any) (text string) {
 	defer func() {
 		if recover() != nil {
-			text = fmt.Sprintf("(a %T whose text panics)", v)
+			text = fmt.Sprintf("(a %T that panics when it is printed)", v)
 		}
 	}()
 	return fmt.Sprint(v)

@@ -162,7 +162,7 @@ func TestHooksMayPanicWithUnprintableValues(t *testing.T) {
 	var log strings.Builder
 	rd := &apierror.Renderer{Logger: slog.New(slog.NewTextHandler(&log, nil)), Map: func(error) *apierror.Error { panic(unprintable{}) }}
 	equal(t, "status", write(rd, "", io.EOF).Code, 500)
-	if !strings.Contains(log.String(), "unprintable whose text panics") {
+	if !strings.Contains(log.String(), "unprintable that panics when it is printed") {
 		t.Error(log.String())
 	}
 }

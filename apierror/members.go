@@ -26,8 +26,8 @@ type member struct {
 	ambiguous bool
 }
 
-// find returns the index of the member that encoding/json reads a name into: the one with that
-// name, else the first whose name differs only in case. It is -1 if there is none.
+// find returns the index of the member that encoding/json reads a name into: the one with
+// that name, or else the first whose name differs only in case. It is -1 if there is none.
 func (m *members) find(name []byte) int {
 	if i, ok := m.exact[string(name)]; ok {
 		return i

@@ -21,8 +21,8 @@ func objectIn(text []byte) object {
 	return text
 }
 
-// member returns the member of that name, as JSON: of several, the last, as encoding/json does.
-// Unlike there, a name in another case is another name.
+// member returns the member of that name, as JSON. If there are several, it returns the
+// last, as encoding/json does. Unlike encoding/json, it distinguishes upper and lower case.
 func (o object) member(name string) (value []byte) {
 	for key, v := range children(o, '{') {
 		if string(unescaped(key)) == name {
@@ -64,8 +64,8 @@ func (e *Error) readObject(h http.Header, text []byte) (requestID string) {
 	return e.readMembers(o)
 }
 
-// readProblem reads RFC 9457's form. Its type is a link, so the error's type follows from the
-// code.
+// readProblem reads RFC 9457's problem details. Their type is a link, so the error's type
+// follows from the code.
 func (e *Error) readProblem(o object) (requestID string) {
 	e.message = cmp.Or(o.text("detail"), o.text("title"))
 	e.code = Code(o.text("code"))

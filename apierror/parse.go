@@ -21,20 +21,23 @@ const (
 	maxSnippet = 200      // runes of a foreign body that the message quotes
 )
 
-// Parse returns the error of a client's response. It is nil for a status under 400, whose body is
-// left alone. Otherwise it is always a *Error:
+// Parse returns the error in a response that a client has received. It returns nil for a
+// status below 400, and leaves that body alone. Otherwise it always returns an *Error,
+// which depends on the body:
 //
-//   - for an error object, or RFC 9457's problem details: with its code, type, message, param and
-//     so on, verbatim, known or not. Members of the wrong JSON type are skipped;
-//   - for anything else, such as a proxy's HTML or a truncated body: without a code, with the type
-//     that fits the status, and with the beginning of the body on one line as the message.
-//     [Error.FromServer] is false.
+//   - from an error object, or RFC 9457's problem details, it has the code, type, message,
+//     param and so on, verbatim, whether they are known or not. Members of the wrong JSON
+//     type are skipped;
+//   - from anything else, such as a proxy's HTML or a truncated body, it has no code, the
+//     type that fits the status, and a message that quotes the beginning of the body on one
+//     line. [Error.FromServer] is false.
 //
-// The error has the status of the response. Its request id is that of the Request-Id header, else
-// the body's, else that of X-Request-Id.
+// The error has the status of the response. Its request id is that of the Request-Id
+// header, or else that of the body, or else that of the X-Request-Id header.
 //
-// Parse reads at most 64 KiB, closes the body, and leaves what it read in resp.Body. It takes as
-// long as the request's context allows.
+// Parse examines the first 64 KiB of the body, discards at most 64 KiB more so that the
+// connection can be reused, and closes the body. It leaves the part that it examined in
+// resp.Body. It takes as long as the request's context allows.
 //
 //	resp, err := client.Do(req)
 //	if err == nil {
@@ -102,15 +105,15 @@ func (o *origin) line() string {
 	return oneLine(o.method+" "+target, maxMessage) + ": "
 }
 
-// readBody reads the part of the body that Parse looks at, and leaves it in resp.Body. It drains a
-// little more.
+// readBody reads the part of the body that Parse looks at, and leaves it in resp.Body. It
+// discards up to maxDrained bytes more.
 func readBody(resp *http.Response) (body []byte, err error) {
 	if resp.Body == nil {
 		resp.Body = http.NoBody
 		return nil, nil
 	}
 	size := resp.ContentLength
-	if size <= 0 || size > maxParsed || isHead(resp.Request) { // as good as unknown
+	if size <= 0 || size > maxParsed || isHead(resp.Request) { // not known, or of no use
 		size = bytes.MinRead
 	}
 	var b bytes.Buffer
@@ -159,8 +162,8 @@ func foreignMessage(resp *http.Response, text []byte, readable bool) string {
 	return message + "."
 }
 
-// snippet returns the beginning of a body as one line of at most 200 runes: white space is folded,
-// and what does not print is dropped.
+// snippet returns the beginning of a body as one line of at most 200 runes: white space is
+// folded, and unprintable characters are dropped.
 func snippet(text []byte) string {
 	var b strings.Builder
 	b.Grow(min(len(text), maxSnippet))

@@ -38,9 +38,9 @@ func (p path) String() string {
 	return truncate(b.String(), maxParam)
 }
 
-// endsIn reports whether a member on the path has the last name of field. That is encoding/json's
-// list of the fields that it went through: without indices and keys of maps, and with the Go names
-// of embedded structs.
+// endsIn reports whether a member on the path has the last name of field. field is
+// encoding/json's list of the fields that it went through: without indices and keys of
+// maps, and with the Go names of embedded structs.
 func (p path) endsIn(field string) bool {
 	for _, s := range p {
 		if s.index < 0 && len(field) >= len(s.key) && strings.EqualFold(field[len(field)-len(s.key):], string(s.key)) {
@@ -91,8 +91,8 @@ func pathAt(text []byte, offset int) (at path, found bool) {
 	return nil, false
 }
 
-// name skips the name of a member, if there is one, and puts it into the last step of at. It
-// reports whether offset is in the name.
+// name skips the name of a member, if there is one, and puts it into the last step of at.
+// It reports whether offset is the first byte within the name.
 func (s *scanner) name(at path, offset int) bool {
 	if s.peek() != '"' {
 		return false

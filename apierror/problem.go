@@ -9,7 +9,7 @@ import (
 	"strconv"
 )
 
-// problem holds what only RFC 9457's form of an error has.
+// problem holds the parts of an error that only RFC 9457's problem details have.
 type problem struct {
 	typ, title string
 	members    []problemMember
@@ -20,11 +20,11 @@ type problemMember struct {
 	value []byte // JSON
 }
 
-// WithProblemType returns a copy with another "type" and "title" in the problem details that
-// [Renderer.Problem] sends: a URI that identifies a kind of problem, such as one from the registry
-// of RFC 9457, section 4.2, and its name. Without it the type is the link to the code's
-// documentation, or about:blank. If title is empty, it is the catalog's message of the code. The
-// error object has neither.
+// WithProblemType returns a copy with another "type" and "title" in the problem details
+// that [Renderer.Problem] sends: a URI that identifies a kind of problem, such as one from
+// the registry of RFC 9457, section 4.2, and its name. Without it the type is the link to
+// the code's documentation, or about:blank. If title is empty, the catalog's message for
+// the code is sent. The error object has neither.
 func (e *Error) WithProblemType(uri, title string) *Error {
 	c := e.copy()
 	p := c.ownProblem()
@@ -33,10 +33,10 @@ func (e *Error) WithProblemType(uri, title string) *Error {
 }
 
 // WithProblemMember returns a copy with one more member in the problem details that
-// [Renderer.Problem] sends (RFC 9457, section 3.2). The error object does not have it. The value is
-// encoded now, so it may change later. If encoding/json cannot encode it, or the name is that of a
-// member that the problem details have anyway, such as "status" or "code", it is left out. With
-// the same name again it replaces the value.
+// [Renderer.Problem] sends (RFC 9457, section 3.2). The error object does not have it. The
+// value is encoded now, so later changes to it have no effect. If encoding/json cannot
+// encode it, or the name is that of a member that the problem details have anyway, such as
+// "status" or "code", it is left out. A second call with the same name replaces the value.
 func (e *Error) WithProblemMember(name string, value any) *Error {
 	c := e.copy()
 	text, err := json.Marshal(value)
@@ -70,9 +70,9 @@ func (e *Error) ownProblem() *problem {
 	return p
 }
 
-// appendProblem appends RFC 9457's problem details. Without a type of its own, the error's type is
-// the documentation of the code. The instance is the request's id, a relative URI reference
-// (section 3.1.5).
+// appendProblem appends RFC 9457's problem details. If the error has no problem type, the
+// type is the link to the code's documentation, or about:blank. The instance is the
+// request's id, a relative URI reference (section 3.1.5).
 func appendProblem(b []byte, e *Error, title string) []byte {
 	own := e.details().problem
 	if own == nil {

@@ -11,12 +11,12 @@ import (
 type refusal struct {
 	at      path
 	problem string // completes "the parameter …"; may be empty
-	err     error  // of the type's own method, else of encoding/json
-	mistake error  // of the program: nothing can be read into the type
+	err     error  // from the type's own method, or else from encoding/json
+	mistake error  // a mistake of the program: nothing can be read into the type
 }
 
-// answer returns the error in the client's words. What the type's own method says goes out if it
-// is an error of this package.
+// answer returns the error in terms that the client knows. If the type's own method has
+// returned an error of this package, that error is sent.
 func (r *refusal) answer() error {
 	switch param := r.at.String(); {
 	case r.mistake != nil:
@@ -41,11 +41,11 @@ func malformed(err error, length int) error {
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return CodeParameterInvalid.Messagef("The request body is not valid JSON, at byte %d.", syntax.Offset).WithCause(err)
 	}
-	return CodeParameterInvalid.Messagef("The request body is not valid JSON: it ends at byte %d, in the middle.", length).WithCause(err)
+	return CodeParameterInvalid.Messagef("The request body is not valid JSON: it ends too early, at byte %d.", length).WithCause(err)
 }
 
-// expected returns what JSON a Go type is read from: it completes "the parameter …". It is empty if
-// nothing is known of the type. got is the value that came, if it was a number.
+// expected returns what JSON a Go type is read from: it completes "the parameter …". It is
+// empty if nothing is known of the type. got is the value in the body, if it is a number.
 func expected(t reflect.Type, got []byte) string {
 	for t != nil && t.Kind() == reflect.Pointer && !t.Implements(textUnmarshaler) {
 		t = t.Elem()

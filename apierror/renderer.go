@@ -12,33 +12,35 @@ import (
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
-// Renderer holds what a service may choose about its errors. The zero value, and a nil *Renderer,
-// are the defaults. It must not be changed once it is in use.
+// Renderer holds what a service may choose about its errors. The zero value and a nil
+// *Renderer have the defaults. A Renderer must not be changed once it is in use.
 type Renderer struct {
-	// Catalog holds the codes that the service sends. If nil, DefaultCatalog().
+	// Catalog holds the codes that the service sends. If nil, DefaultCatalog() is used.
 	Catalog *Catalog
 
-	// Logger gets a record for each 500, for each other 5xx that has a cause, and for each error
-	// that came after the response had begun. At level debug it gets one for every error. If
-	// nil, slog.Default().
+	// Logger gets a record for each 500, for each other 5xx that has a cause, and for each
+	// error that came after the response had begun. At slog.LevelDebug it gets one for
+	// every error. If nil, slog.Default() is used.
 	Logger *slog.Logger
 
-	// Map returns what an error of the service's own means to clients: sql.ErrNoRows may be
-	// resource_missing. It gets each error first, as the handler returned it, and returns nil
-	// for those that it does not know. Its result gets the error as its cause if it has none.
-	// If Map panics, the panic is logged and the error is sent as without Map.
+	// Map returns the error to send for one of the service's own errors, such as
+	// resource_missing for sql.ErrNoRows. It gets each error first, as the handler returned
+	// it, and returns nil for those that it does not know. If the result has no cause, the
+	// handler's error becomes its cause. If Map is nil, errors are sent as [From]
+	// describes. If Map panics, the panic is logged, and the error is sent as without Map.
+	// Map does not get panics of handlers.
 	Map func(error) *Error
 
-	// Redact returns the text of a cause for the log. If nil, it is the error's text without
-	// the userinfo, query and fragment of its URLs. If Redact panics or returns "", the log has
-	// "(redacted)".
+	// Redact returns the text of a cause for the log. If nil, the log has the cause's text
+	// without the userinfo, query and fragment of its URLs. If Redact panics or returns "",
+	// the log has "(redacted)".
 	Redact func(cause error) string
 
 	// DocURL returns the "doc_url" of a code. If it is nil, returns "" or panics, there is none.
 	DocURL func(Code) string
 
-	// Challenge is the WWW-Authenticate header of a 401 that has none (RFC 9110, section
-	// 11.6.1). The default is "Bearer".
+	// Challenge is the value of the WWW-Authenticate header for a 401 that has none (RFC
+	// 9110, section 11.6.1). The default is "Bearer".
 	Challenge string
 
 	// Strict sends only the statuses and codes of the specification. For any other, it sends
@@ -53,12 +55,12 @@ type Renderer struct {
 // defaults is the Renderer of requests that have none. It must not be written to.
 var defaults Renderer
 
-// Handler returns a handler that makes rd the Renderer of every error written below next. A
-// Renderer further in wins for what is below it. Middleware further out learns which error was
-// sent.
+// Handler returns a handler that calls next and renders every error inside it with rd. A
+// Renderer further in takes precedence for the errors inside it. Handler panics if next is
+// nil.
 func (rd *Renderer) Handler(next http.Handler) http.Handler {
 	if next == nil {
-		panic("apierror: Renderer.Handler of a nil http.Handler")
+		panic("apierror: Renderer.Handler was given a nil http.Handler")
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w, c := reqstate.WithRenderer(w, r, rd)
@@ -126,7 +128,8 @@ func (rd *Renderer) mapped(ctx context.Context, err error) *Error {
 	return From(e)
 }
 
-// isPanic reports whether err is what package seawall's Recover answers a panic with.
+// isPanic reports whether err is the error with which package seawall's Recover answers a
+// panic.
 func isPanic(err error) bool {
 	e, ok := err.(*Error)
 	if !ok {

@@ -14,8 +14,8 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// A client gets what the service sends: each code of the catalog, with arbitrary texts, over TCP and
-// back.
+// A client gets what the service sends: each code of the catalog, with arbitrary texts,
+// over TCP.
 func TestEveryCodeSurvivesTheWire(t *testing.T) {
 	t.Parallel()
 	var sent error

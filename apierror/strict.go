@@ -1,6 +1,7 @@
 package apierror
 
-// fold replaces what the specification does not have, for [Renderer.Strict].
+// fold replaces codes, types and statuses that the specification does not have, for
+// [Renderer.Strict].
 func (e *Error) fold() {
 	d := builtin.find(e.strictCode())
 	e.code, e.typ, e.status = d.Code, d.Type, d.Status

@@ -3,7 +3,7 @@ package apierror
 import "net/http"
 
 // Type is the category of an error: the "type" member of the error object. It is an error
-// itself, so errors.Is asks for a whole category, as a catch clause asks for a class in other
+// itself, so errors.Is can check for a whole category, as a catch clause does in other
 // languages:
 //
 //	errors.Is(err, apierror.TypeInvalidRequest)

@@ -5,7 +5,8 @@ import (
 	"errors"
 )
 
-// maxNodes bounds walk, against trees that are deep, wide, or contain themselves.
+// maxNodes is the largest number of errors that walk visits: a tree may be deep or wide, or
+// contain itself.
 const maxNodes = 256
 
 // walk visits err and the errors that it wraps, in the order of errors.As, until visit returns
@@ -51,7 +52,7 @@ func (w *walker) walk(err error) (more bool) {
 	return true
 }
 
-// is is errors.Is for one node of a tree.
+// is does what [errors.Is] does, for one node of a tree.
 func is(node, target error) bool {
 	if node == target { //nolint:errorlint // walk unwraps
 		return true

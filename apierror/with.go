@@ -39,10 +39,10 @@ func (e *Error) WithCause(cause error) *Error {
 	return c
 }
 
-// WithRetryAfter returns a copy that asks the client to wait for d before a retry. Retry-After is
-// in whole seconds, rounded up, at least one. If d is zero or negative, the error does not ask,
-// but a 429 and a 503 always have the header. An error that is not [Error.Retryable] is sent
-// without it.
+// WithRetryAfter returns a copy that asks the client to wait for d before a retry. The
+// Retry-After header has whole seconds, rounded up, and at least one. If d is zero or
+// negative, the error does not ask for a wait, but a 429 or a 503 is still sent with the
+// header. An error that is not [Error.Retryable] is sent without it.
 func (e *Error) WithRetryAfter(d time.Duration) *Error {
 	c := e.copy()
 	c.retryAfter = max(d, 0)
@@ -73,8 +73,8 @@ func (e *Error) WithMetadata(key, value string) *Error {
 // parameters are at fault. The error itself mirrors the first entry:
 //
 //   - an error with a param and without entries becomes the first entry;
-//   - an error without a param takes the field's, and, if its own code is built in, the field's
-//     code and message too.
+//   - an error without a param takes the field's param. It also takes the field's code and
+//     message, unless it was made from the service's own [Definition].
 func (e *Error) WithField(f Field) *Error {
 	c := e.copy()
 	fields := c.details().fields
@@ -89,8 +89,8 @@ func (e *Error) WithField(f Field) *Error {
 	return c
 }
 
-// mirror makes e, a copy that no one else has seen, an error about the field f. A code of the
-// service's own stays, with its status and message.
+// mirror makes e, a copy that no one else has seen, an error about the field f. The
+// service's own code stays, with its status and message.
 func (e *Error) mirror(f Field) {
 	e.param = f.Param
 	if e.status != 0 && builtin.find(e.code) == nil {
@@ -102,9 +102,10 @@ func (e *Error) mirror(f Field) {
 	e.code, e.message = cmp.Or(f.Code, e.code), cmp.Or(f.Message, e.message)
 }
 
-// WithHeader returns a copy that sends one more response header, such as WWW-Authenticate or
-// Location. With the same key again it adds a second value. The values replace those that the
-// handler has set. Headers that every error has, and those that describe the body, cannot be set.
+// WithHeader returns a copy that sends one more response header, such as WWW-Authenticate
+// or Location. A second call with the same key adds a value. The values replace those that
+// the handler has set. Headers that every error has, and those that describe the body,
+// cannot be set.
 func (e *Error) WithHeader(key, value string) *Error {
 	c := e.copy()
 	d := c.ownDetails()

@@ -12,36 +12,38 @@ import (
 )
 
 // Write answers a failed request with the error object, its status and its headers, as the
-// [Renderer] of the request says. [From] describes which error is sent for err. A nil err is a
-// mistake and becomes api_error. An error of the request's own canceled context is answered with
-// 503, and access logs count it as 499.
+// [Renderer] of the request says. [From] describes which error is sent for err. A nil err
+// is a mistake and becomes api_error. If the request's own context was canceled, an error
+// of the cancellation, or an unknown one, is sent as 503, and access logs have 499.
 //
-// An error that would be api_error becomes parameter_invalid if reading the request's body has
-// failed with it, or with an error that it wraps: the client sent less than it announced, for
-// example. For a multipart form without its last boundary that is io.ErrUnexpectedEOF. Write
-// knows this inside a HandlerFunc, a Renderer's Handler, and the RequestID and AccessLog of
-// package seawall.
+// An error that would be api_error becomes parameter_invalid if reading the request's body
+// has failed with it, or with an error that it wraps: the client sent less than it
+// announced, for example. For a multipart form without its last boundary, the error is
+// io.ErrUnexpectedEOF. Write knows this inside a HandlerFunc, a Renderer's Handler, and the
+// RequestID and AccessLog of package seawall.
 //
 // Write never answers twice. If the response has begun, it logs the error. Then:
 //
 //   - a complete response stands: its status or the method HEAD allows no body, or as many bytes
 //     as its Content-Length says were written;
-//   - a 4xx or 5xx stands too, because the handler has answered its failure already. If the error
-//     is that of a panic, it does not;
+//   - a 4xx or 5xx stands too, because the client already knows that the request failed.
+//     After a panic it does not stand;
 //   - a response that a middleware holds back, as package idempotent does for a request with a
 //     key, is replaced by the error;
-//   - any other response is aborted: Write panics with [http.ErrAbortHandler], so that no client
-//     takes a part for the whole. A 201 without a Content-Length is such a response, even if the
-//     handler has written all of it;
+//   - any other response is aborted: Write panics with [http.ErrAbortHandler], so that no
+//     client mistakes a part for the whole. A 201 without a Content-Length is such a
+//     response, even if the handler has written all of it;
 //   - a hijacked connection is left alone.
 //
-// Write can tell that the response has begun inside a [HandlerFunc] and below any middleware of
-// package seawall. Elsewhere that depends on the ResponseWriter.
+// Inside a [HandlerFunc], a Renderer's Handler, and the RequestID, AccessLog, Recover and
+// Timeout of package seawall, Write knows whether the response has begun. Elsewhere, that
+// depends on the ResponseWriter.
 //
-// Write removes the headers that describe the body of a success, such as Content-Length and ETag.
-// It keeps a Content-Encoding that was set before the HandlerFunc or the middleware began: then a
-// writer further out encodes the body. In a plain handler it also keeps one if the ResponseWriter
-// is not net/http's, so such a handler must remove a Content-Encoding that it has set.
+// Write removes the headers that describe the body of a success, such as Content-Length and
+// ETag. It keeps a Content-Encoding that was set before the HandlerFunc or the middleware
+// began, because then a writer further out encodes the body. In a plain handler it also
+// keeps one if the ResponseWriter is not net/http's, so such a handler must remove a
+// Content-Encoding that it has set.
 func Write(w http.ResponseWriter, r *http.Request, err error) {
 	state := reqstate.Of(w, r)
 	rd := rendererOf(state)
@@ -52,7 +54,7 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	e := &a.err
 	e.requestID = state.EnsureRequestID(reqid.New)
 	log := func(level slog.Level, msg string) {
-		if gone && canceled(r.Context(), err) { // clients leave every day
+		if gone && canceled(r.Context(), err) { // not a failure of the service
 			level = slog.LevelDebug
 		}
 		rd.log(r.Context(), e, level, msg)

@@ -99,7 +99,9 @@ func TestWriteAnswersNilErrorsWith500(t *testing.T) {
 	quiet().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { apierror.Write(w, r, nil) })).
 		ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	equal(t, "status", w.Code, 500)
-	defer func() { equal(t, "panic", fmt.Sprint(recover()), "apierror: Renderer.Handler of a nil http.Handler") }()
+	defer func() {
+		equal(t, "panic", fmt.Sprint(recover()), "apierror: Renderer.Handler was given a nil http.Handler")
+	}()
 	quiet().Handler(nil)
 }
 
