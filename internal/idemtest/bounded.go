@@ -167,7 +167,7 @@ func (s *Bounded) overTakesRoom(r record, met bool, over int) bool {
 	return false
 }
 
-// evict removes a record in a state, if there is one.
+// evict removes a record that is in the state, and reports whether there was one.
 func (s *Bounded) evict(state idempotent.State) bool {
 	for id, b := range s.records {
 		if decode(b).State == state {

@@ -138,7 +138,7 @@ type savepoint struct {
 	writes int
 }
 
-// Begin waits for a connection.
+// Begin waits for a connection and begins a transaction.
 func (d *Database) Begin(ctx context.Context) (*Transaction, error) {
 	select {
 	case d.connections <- struct{}{}:
@@ -224,7 +224,7 @@ func (t *Transaction) Set(ctx context.Context, row, value string) error {
 	return nil
 }
 
-// Fail is a statement that fails.
+// Fail runs a statement that fails.
 func (t *Transaction) Fail() error {
 	if err := t.ready(); err != nil {
 		return err
@@ -297,7 +297,7 @@ func (t *Transaction) Commit() error {
 	return nil
 }
 
-// Rollback ends the transaction. After its end it does nothing.
+// Rollback ends the transaction. If the transaction has ended, Rollback does nothing.
 func (t *Transaction) Rollback() {
 	if t.ended {
 		return

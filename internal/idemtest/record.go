@@ -26,7 +26,7 @@ type record struct {
 
 var absent = record{State: idempotent.StateAbsent}
 
-var errInvalid = errors.New("idemtest: an invalid completion")
+var errInvalid = errors.New("idemtest: the completion is invalid")
 
 // at returns the record at a time.
 func (r record) at(now time.Duration) record {

@@ -194,7 +194,7 @@ func ExecutorFaults() []ExecutorFault {
 				}
 				defer locks.Delete(c.ID)
 				for range 100 {
-					runtime.Gosched() // others come
+					runtime.Gosched() // let others in
 				}
 				return s.Execute(ctx, c, run)
 			})

@@ -233,7 +233,7 @@ func (x *HandlerTx) Set(ctx context.Context, row, value string) error {
 	return x.t.Set(ctx, row, value)
 }
 
-// Fail is a statement that fails.
+// Fail runs a statement that fails.
 func (x *HandlerTx) Fail() error {
 	if x.t == nil {
 		return ErrEnded

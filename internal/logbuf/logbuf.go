@@ -1,4 +1,4 @@
-// Package logbuf keeps what a logger of a test writes.
+// Package logbuf holds what a test's logger writes.
 package logbuf
 
 import (

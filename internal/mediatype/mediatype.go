@@ -1,4 +1,4 @@
-// Package mediatype knows the media types of JSON.
+// Package mediatype recognizes the media types of JSON.
 package mediatype
 
 import "strings"

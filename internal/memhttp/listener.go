@@ -65,7 +65,7 @@ func (l *listener) Close() error {
 	return nil
 }
 
-// Addr is from the block that RFC 5737 sets aside for documentation.
+// Addr returns an address from the block that RFC 5737 reserves for documentation.
 func (l *listener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 80} }
 
 func (l *listener) nextAddr() net.Addr {
@@ -81,7 +81,7 @@ func (l *listener) forget(c *conn) {
 	delete(l.conns, c)
 }
 
-// open is the number of connections that the server has not closed.
+// open returns the number of connections that the server has not closed.
 func (l *listener) open() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -113,7 +113,7 @@ func (s *Server) Close() {
 	s.serving.Wait() // net/http sleeps for half a second after it has ended a connection early
 }
 
-// counted returns h, for whose calls Close waits.
+// counted returns a handler that calls h. Close waits until these calls have returned.
 func (s *Server) counted(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
@@ -130,7 +130,7 @@ func (s *Server) counted(h http.Handler) http.Handler {
 }
 
 // logPanic logs a handler's panic as net/http does, but before the connection is closed.
-// For HTTP/2 net/http does so afterwards.
+// For HTTP/2, net/http would log it only after that.
 func (s *Server) logPanic(r *http.Request) {
 	e := recover()
 	if e == nil {

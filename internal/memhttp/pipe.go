@@ -49,8 +49,8 @@ func (c *conn) Close() error {
 	return nil
 }
 
-// CloseWrite ends the outgoing direction only, as (*net.TCPConn).CloseWrite does; net/http
-// looks for it.
+// CloseWrite ends the outgoing direction only, as (*net.TCPConn).CloseWrite does. net/http
+// looks for this method.
 func (c *conn) CloseWrite() error {
 	c.out.closeWrite()
 	return nil
@@ -84,8 +84,8 @@ func (c *conn) wrap(op string, err error) error {
 	return &net.OpError{Op: op, Net: c.local.Network(), Source: c.local, Addr: c.remote, Err: err}
 }
 
-// stream is one direction of a connection. It only waits on its sync.Cond, which a synctest
-// bubble sees as durably blocked.
+// stream is one direction of a connection. A goroutine only ever waits on its sync.Cond, so
+// a synctest bubble sees that goroutine as durably blocked.
 type stream struct {
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -180,7 +180,8 @@ func (s *stream) closeWrite() {
 	s.changed.Broadcast()
 }
 
-// setDeadline sets d, one of the stream's two deadlines. The zero time means none.
+// setDeadline sets d, one of the stream's two deadlines. If t is zero, there is no
+// deadline.
 func (s *stream) setDeadline(d *deadline, t time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

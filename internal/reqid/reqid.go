@@ -19,7 +19,7 @@ func New() string {
 	id := make([]byte, 0, len(prefix)+length)
 	id = append(id, prefix...)
 	for len(id) < cap(id) {
-		var random [2 * length]byte // enough, even when some bytes are rejected
+		var random [2 * length]byte // usually enough, although some bytes are rejected
 		rand.Read(random[:])        // never fails: it ends the program if the system has no randomness
 		for _, b := range random {
 			if int(b) < unbiased && len(id) < cap(id) {

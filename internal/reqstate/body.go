@@ -11,15 +11,16 @@ import (
 	"strings"
 )
 
-// body is the body of a request. It records the error with which reading it fails, because the
-// client or the network is at fault then, and a handler may return the error.
+// body is the body of a request. It records the error that reading it fails with: the
+// handler may return that error, and then the client or the network is at fault.
 type body struct {
 	io.ReadCloser
 	request *request
 	form    *formEnd // nil if the body is not a multipart form
 }
 
-// HasBody reports whether r may have a body. It may still be empty if its length is not known.
+// HasBody reports whether r may have a body. The body may still be empty if its length is
+// not known.
 func HasBody(r *http.Request) bool {
 	return r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0
 }
@@ -45,7 +46,7 @@ func (b *body) Read(p []byte) (int, error) {
 		b.form.look(p[:n])
 	}
 	switch {
-	case err == nil, err == http.ErrBodyReadAfterClose: //nolint:errorlint // as net/http returns it
+	case err == nil, err == http.ErrBodyReadAfterClose: //nolint:errorlint // net/http returns it unwrapped
 	case err != io.EOF:
 		b.request.bodyEnded(err)
 	case b.form != nil && !b.form.found:
@@ -69,8 +70,9 @@ func (q *request) bodyEnded(err error) {
 	}
 }
 
-// BodyErr returns the error with which reading the body of the request failed, or nil. For a
-// multipart form without its last boundary it is io.ErrUnexpectedEOF, as mime/multipart returns.
+// BodyErr returns the error that reading the body of the request failed with, or nil. For a
+// multipart form without its last boundary, it is io.ErrUnexpectedEOF, which mime/multipart
+// returns too.
 func (s *State) BodyErr() error { return get(s, func(q *request) error { return q.bodyErr }) }
 
 // formEnd looks for the last boundary of a multipart form (RFC 2046, section 5.1.1), which is at

@@ -1,8 +1,8 @@
 // Package reqstate holds what Seawall's packages know about one request and share through its
 // context.
 //
-// There are two kinds of it. The principal and the renderer belong to a context and do not
-// change. The request id, the route's pattern and the error that was answered belong to the
+// There are two kinds of state. The principal and the renderer belong to a context and do
+// not change. The request id, the route's pattern and the error that was sent belong to the
 // request: outer layers learn them when the handler has returned.
 package reqstate
 
@@ -14,7 +14,7 @@ import (
 	"github.com/seawall-go/seawall/internal/track"
 )
 
-// State is what one context of a request knows. All getters may be called on nil.
+// State is what one context of a request knows. All getters may be called on a nil *State.
 type State struct {
 	principal string
 	request   *request
@@ -42,8 +42,9 @@ func From(ctx context.Context) *State {
 	return s
 }
 
-// Of returns the State of r's context. If a middleware has replaced the context by one without a
-// State, it returns the State that was current where w's tracker was made, without the principal.
+// Of returns the State of r's context. If a middleware has replaced the context with one
+// without a State, Of returns the State that was current where w's tracker was made,
+// without the principal.
 func Of(w http.ResponseWriter, r *http.Request) *State {
 	if s := From(r.Context()); s != nil {
 		return s
@@ -82,13 +83,14 @@ func newContext(r *http.Request, renderer any) *stateContext {
 // request to pass on. That request is r itself if its context already has the State. Otherwise it
 // is a copy, which must be served with [Serve].
 //
-// A sub-request, which a handler serves with a context derived from that of its own request and
-// with another writer, gets its own State. It inherits the id, the principal and the renderer.
+// A sub-request, which a handler serves with another writer and a context that derives from
+// that of its request, gets its own State. It inherits the id, the principal and the
+// renderer.
 func Enter(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request, *State) {
 	return enter(w, r, nil)
 }
 
-// WithRenderer is [Enter] for a request whose errors this renderer writes.
+// WithRenderer is [Enter] for a request whose errors the given renderer writes.
 func WithRenderer(w http.ResponseWriter, r *http.Request, renderer any) (http.ResponseWriter, *http.Request) {
 	w, r, _ = enter(w, r, renderer)
 	return w, r
@@ -151,8 +153,9 @@ func (s *State) Principal() string {
 // learn it, for their logs. No decision may depend on it.
 func (s *State) Authenticated() string { return get(s, func(q *request) string { return q.principal }) }
 
-// Renderer returns the renderer of this context: the one that [WithRenderer] was called
-// with, here or, if this context had none, further in. It is nil if there is none.
+// Renderer returns the renderer of this context: the one that [WithRenderer] has set for
+// it. If the context had none, a WithRenderer further in may have set it. It is nil if
+// there is none.
 func (s *State) Renderer() any {
 	if s == nil {
 		return nil
@@ -162,8 +165,8 @@ func (s *State) Renderer() any {
 	return s.renderer
 }
 
-// adopt sets the renderer if s has none, and reports whether s has it now. Any renderer
-// will do if it is nil.
+// adopt sets the renderer if s has none, and reports whether s has it now. If renderer is
+// nil, adopt returns true.
 func (s *State) adopt(renderer any) bool {
 	s.request.mu.Lock()
 	defer s.request.mu.Unlock()
@@ -233,8 +236,8 @@ func SetNoRoute(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// ownedBy returns the request that r, which is answered through w, is or is a copy of. It is nil
-// for a sub-request.
+// ownedBy returns the request of r's State if r, which is answered through w, is that
+// request or a copy of it. It is nil for a sub-request.
 func ownedBy(w http.ResponseWriter, r *http.Request) *request {
 	if s := From(r.Context()); s != nil && s.request.owns(w, r) {
 		return s.request
@@ -253,7 +256,7 @@ func (s *State) SetRequestID(id string) {
 }
 
 // EnsureRequestID returns the request's id. If there is none, it sets one that mint
-// returns. On nil it only returns the new id.
+// returns. On a nil *State, it only returns a new id.
 func (s *State) EnsureRequestID(mint func() string) string {
 	if s == nil {
 		return mint()
@@ -267,9 +270,9 @@ func (s *State) EnsureRequestID(mint func() string) string {
 	return q.id
 }
 
-// AnnounceRequestID puts the request's id, see [State.EnsureRequestID], into both headers of the
-// response. They share a slice at its full capacity, so that appending to one leaves the other
-// alone.
+// AnnounceRequestID puts the request's id (see [State.EnsureRequestID]) into both headers
+// of the response. They share a slice whose capacity is its length, so that appending to
+// one leaves the other alone.
 func (s *State) AnnounceRequestID(w http.ResponseWriter, mint func() string) {
 	value := []string{s.EnsureRequestID(mint)}
 	track.SetField(w, "Request-Id", value)
@@ -297,7 +300,8 @@ type Panic struct{}
 
 func (Panic) Error() string { return "panic" }
 
-// Recorded is an error that is already logged, such as one of an outage that many requests meet.
+// Recorded is an error that is already logged, such as that of an outage that affects many
+// requests.
 type Recorded string
 
 func (r Recorded) Error() string { return string(r) }

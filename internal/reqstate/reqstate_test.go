@@ -156,7 +156,7 @@ func TestTheOutermostStatusIsFinal(t *testing.T) {
 	wg.Wait()
 }
 
-func TestRecordedIsItsText(t *testing.T) {
+func TestRecordedReturnsItsText(t *testing.T) {
 	t.Parallel()
 	if got := reqstate.Recorded("the store is down").Error(); got != "the store is down" {
 		t.Error(got)

@@ -9,13 +9,14 @@ import (
 	"github.com/seawall-go/seawall/internal/track"
 )
 
-// request is what all contexts of a request know. Several goroutines may use it, also after the
-// handler has returned: http.TimeoutHandler leaves one behind that may still report an error.
+// request is what all contexts of a request know. Several goroutines may use it, even after
+// the handler has returned: http.TimeoutHandler leaves a goroutine behind that may still
+// report an error.
 type request struct {
 	first stateContext // the request's first context, in the same allocation
 
 	header http.Header // identifies the request: its copies share the map, its sub-requests do not
-	outer  *request    // of which this one is a sub-request
+	outer  *request    // the request that this one is a sub-request of, or nil
 
 	mu        sync.Mutex
 	id        string
@@ -23,7 +24,7 @@ type request struct {
 	principal string
 	copies    []copied
 
-	bodyErr error   // with which reading the body failed
+	bodyErr error   // the error that reading the body failed with
 	tried   attempt // the last error that was about to be sent
 	sent    error   // the error that was sent
 	late    error   // the last error that came too late to be sent
@@ -36,8 +37,8 @@ type request struct {
 	gone       bool // sent was the answer to a request that was canceled
 }
 
-// attempt is an error that is about to be sent with a status. gone says that its request was
-// canceled.
+// attempt is an error that is about to be sent with a status. gone reports whether its
+// request was canceled.
 type attempt struct {
 	err    error
 	status int
@@ -69,8 +70,8 @@ func (q *request) authenticated(r, c *http.Request, p string) {
 	}
 }
 
-// takeCopyOf returns the oldest copy of r and forgets it. Its to is nil if there is none.
-// pattern is the request's.
+// takeCopyOf returns the oldest copy of r and forgets it. If there is none, c.to is nil.
+// pattern is the pattern of the whole request.
 func (q *request) takeCopyOf(r *http.Request) (c copied, pattern string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -82,8 +83,9 @@ func (q *request) takeCopyOf(r *http.Request) (c copied, pattern string) {
 	return c, q.pattern
 }
 
-// leave forgets the copies if the [Serve] that ends, which was called with r, is the outermost of
-// the request. A context of the request may live longer and must not keep them.
+// leave is called when a [Serve] of r ends. If that Serve is the outermost of the request,
+// leave forgets the copies: a context of the request may live longer and must not keep
+// them.
 func (s *State) leave(r *http.Request) {
 	if outer := From(r.Context()); s == nil || outer != nil && outer.request == s.request {
 		return
@@ -126,8 +128,8 @@ func (q *request) tracked(w http.ResponseWriter, r *http.Request, s *State) http
 }
 
 // Sending records that err is about to be sent with status, through a writer that may be a
-// buffer. It counts as sent when a response with that status is sent, so that the error of
-// a sub-request, whose response goes elsewhere, is not mistaken for the request's.
+// buffer. The error counts as sent when a response with that status is sent, so that the
+// error of a sub-request, whose response goes elsewhere, is not mistaken for the request's.
 func (s *State) Sending(err error, status int, gone bool) {
 	if s == nil {
 		return
@@ -149,8 +151,8 @@ func (s *State) TooLate(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// Answered implements [track.Owner]. The outermost tracker has the last word, because an
-// inner one may have written to a buffer.
+// Answered implements [track.Owner]. The status that the outermost tracker reports is
+// final, because an inner one may have written to a buffer.
 func (s *State) Answered(status int, outermost bool) {
 	q := s.request
 	q.mu.Lock()

@@ -3,9 +3,9 @@ package reqstate
 import "net/http"
 
 // Serve calls next with c, which is r or a copy of r. When next returns, r has the pattern
-// and the parsed form of c, as if it had been served itself: outer layers read the pattern,
-// and net/http removes the temporary files of the form. After a panic net/http may not do
-// so, so Serve removes them.
+// and the parsed form of c, as if r itself had been served: outer layers read the pattern,
+// and net/http removes the temporary files of the form. After a panic, net/http may leave
+// those files, so Serve removes them.
 //
 // Every middleware of this module that passes on a copy uses Serve or [ServeAgain].
 func Serve(next http.Handler, w http.ResponseWriter, r, c *http.Request) {
@@ -61,7 +61,7 @@ func (s *State) handBackPattern(r, c *http.Request) {
 }
 
 // handBackForm gives r the parsed form of its copy c. If r has a multipart form already,
-// the files of c's are removed.
+// the files of c's form are removed.
 func handBackForm(r, c *http.Request) {
 	if r.Form == nil && c.Form != nil {
 		r.Form = c.Form
@@ -77,8 +77,8 @@ func handBackForm(r, c *http.Request) {
 	}
 }
 
-// removeFiles removes the temporary files of a form that was parsed since c was copied from r. It
-// forgets the form, because the names may later be used by other requests.
+// removeFiles removes the temporary files of a form that was parsed since c was copied from
+// r. It forgets the form, because other requests may later use the same file names.
 func removeFiles(r, c *http.Request) {
 	if f := c.MultipartForm; f != nil && f != r.MultipartForm {
 		c.MultipartForm = nil

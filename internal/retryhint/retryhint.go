@@ -18,8 +18,8 @@ func Retryable(status int) bool {
 }
 
 // Refused reports whether any X-Should-Retry value is false. A proxy may have joined
-// several values into one line (RFC 9110, section 5.3). No value makes a response
-// retryable.
+// several values into one line (RFC 9110, section 5.3). No X-Should-Retry value, not even
+// true, makes a response retryable.
 func Refused(h http.Header) bool {
 	for _, line := range h["X-Should-Retry"] {
 		for v := range strings.SplitSeq(line, ",") {
@@ -31,11 +31,11 @@ func Refused(h http.Header) bool {
 	return false
 }
 
-// After returns how long after now the response asks to wait. ok is false if it does not
-// ask, or in a form that is not valid. Retry-After (RFC 9110, section 10.2.3) may hold
-// whole seconds or any of the three HTTP dates. If there are several values, also ones that
-// a proxy has joined into one line, the longest counts, because a retry that comes early
-// costs the server more.
+// After returns how long after now the response asks to wait. ok is false if the response
+// does not ask, or if its fields are not valid. Retry-After (RFC 9110, section 10.2.3) may
+// hold whole seconds or any of the three HTTP dates. If there are several values, including
+// ones that a proxy has joined into one line, the longest wait counts, because a retry that
+// comes too early costs the server more.
 //
 // Retry-After-Ms, in whole milliseconds, refines the last second of Retry-After: a server
 // whose real wait is 10 ms can only say 1 second there. Without a Retry-After it counts
@@ -73,7 +73,8 @@ func wait(line string, now time.Time) (time.Duration, bool) {
 	return max(at.Sub(now), 0), err == nil
 }
 
-// numbers returns the largest of the seconds in a line, which a proxy may have joined.
+// numbers returns the largest number of seconds in a line, in which a proxy may have joined
+// several.
 func numbers(line string) (d time.Duration, ok bool) {
 	for part := range strings.SplitSeq(line, ",") {
 		n, ok := number(strings.TrimSpace(part), time.Second)

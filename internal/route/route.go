@@ -27,6 +27,6 @@ func Unrouted(h http.Handler, r *http.Request) bool {
 	}
 }
 
-// redirect is the type of the handlers with which a ServeMux redirects. A service may
-// register one too: it also gives everyone the same answer.
+// redirect is the type of the handlers that a ServeMux redirects with. A service may
+// register such a handler too, which does no harm: it also gives everyone the same answer.
 var redirect = reflect.TypeOf(http.RedirectHandler("", http.StatusTemporaryRedirect))

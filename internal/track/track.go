@@ -28,14 +28,14 @@ type Response struct {
 	owner     Owner
 	outermost bool
 
-	fields []field  // that the final response must have
-	room   [4]field // the first of them, without another allocation
+	fields []field  // the fields that the final response must have
+	room   [4]field // holds the first fields without another allocation
 }
 
 // Owner learns the status of a response when it is sent.
 type Owner interface {
-	// Answered is called with the status of a record. outermost says that no other record of
-	// the owner is further out.
+	// Answered is called with the status of a record. outermost reports whether no other
+	// record of the owner is further out.
 	Answered(status int, outermost bool)
 }
 
@@ -48,9 +48,9 @@ type field struct {
 // tracked is implemented by the writers of this package only.
 type tracked interface{ tracker() *Response }
 
-// Wrap returns a writer that records, and its record. It returns w itself if that records
-// already. A foreign writer around a recording one gets its own record, because it may
-// buffer.
+// Wrap returns a writer that records the response, and the record. If w already records,
+// Wrap returns w itself. A foreign writer around a recording one gets its own record,
+// because it may buffer.
 //
 // The new writer has the optional interfaces of net/http's HTTP/1 writer (http.Flusher,
 // http.Hijacker, io.ReaderFrom, io.StringWriter) or of its HTTP/2 writer (http.Flusher,
@@ -77,7 +77,8 @@ func Wrap(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *Respons
 	}
 }
 
-// chain iterates over w and the writers that it unwraps to. The last one is the server's.
+// chain iterates over w and the writers that it unwraps to. The last one is usually the
+// server's.
 func chain(w http.ResponseWriter) iter.Seq[http.ResponseWriter] {
 	return func(yield func(http.ResponseWriter) bool) {
 		for yield(w) {
@@ -124,9 +125,9 @@ func OwnerOf(w http.ResponseWriter) Owner {
 	return nil
 }
 
-// Rewind discards what was written to w, and reports whether that was possible: the writer
-// that the recording ones wrap must have a Rewind method that returns true, because it
-// buffers. There may be no other writer in between, because it might remember what was
+// Rewind discards what was written to w, and reports whether it could. The writer that the
+// recording ones wrap must be a buffer with a Rewind method, and that method must return
+// true. There may be no other writer in between, because it might remember what was
 // written.
 func Rewind(w http.ResponseWriter) bool {
 	below := w
@@ -169,8 +170,9 @@ func (t *Response) keep(key string, values []string) {
 	t.fields = append(t.fields, field{key, values})
 }
 
-// Restore puts back the fields that are missing since a 1xx was sent. A record does it before it
-// sends a status, so Restore is only needed for a handler that writes nothing else.
+// Restore puts back the fields that are missing since a 1xx was sent. A record does this
+// itself before it sends a status, so a call of Restore is only needed for a handler that
+// writes nothing else.
 func (t *Response) Restore() {
 	if !t.informed || t.status != 0 {
 		return
@@ -183,8 +185,8 @@ func (t *Response) Restore() {
 	}
 }
 
-// inform notes that a 1xx was sent. It drops the fields that something further in has replaced,
-// which another record may restore.
+// inform notes that a 1xx was sent. It drops the fields that something further in has
+// replaced, because another record may restore those.
 func (t *Response) inform() {
 	if t.informed {
 		return
@@ -203,8 +205,8 @@ func holds(values, others []string) bool {
 	return !slices.ContainsFunc(items(others), func(item string) bool { return !slices.Contains(held, item) })
 }
 
-// items returns the elements of a list field (RFC 9110, section 5.6.1). Another field is a
-// list of one.
+// items returns the elements of a list field (RFC 9110, section 5.6.1). It splits the
+// values of other fields in the same way.
 func items(values []string) (list []string) {
 	for _, v := range values {
 		start, quoted := 0, false
@@ -295,7 +297,7 @@ func (t *Response) commit(status int) {
 	t.notify()
 }
 
-// notify tells the owner the status if there is one.
+// notify reports the status to the owner, if there is a status and an owner.
 func (t *Response) notify() {
 	if t.owner != nil && t.status != 0 {
 		t.owner.Answered(t.status, t.outermost)

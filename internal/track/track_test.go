@@ -308,7 +308,7 @@ type shouting struct{ flushing }
 
 func (s shouting) Write(p []byte) (int, error) { return s.w.Write(bytes.ToUpper(p)) }
 
-func TestResponseControllerWorksThrough(t *testing.T) {
+func TestResponseControllerReachesTheServersWriter(t *testing.T) {
 	t.Parallel()
 	for name, newServer := range map[string]func(http.Handler) *memhttp.Server{"h1": memhttp.New, "h2": memhttp.NewHTTP2} {
 		t.Run(name, func(t *testing.T) {
@@ -418,7 +418,7 @@ type refusing struct{ *httptest.ResponseRecorder }
 func (refusing) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, errRefused }
 
 // Bytes in the buffer of a foreign writer were written, but not sent.
-func TestFindThroughABuffer(t *testing.T) {
+func TestFindReturnsTheNearestCommittedRecord(t *testing.T) {
 	t.Parallel()
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	w, outer := track.Wrap(httptest.NewRecorder(), r)
@@ -457,7 +457,7 @@ func (b *buffering) WriteHeader(int)             {}
 func (b *buffering) Write(p []byte) (int, error) { b.held = append(b.held, p...); return len(p), nil }
 func (b *buffering) release()                    { b.ResponseWriter.Write(b.held) }
 
-func TestEncoded(t *testing.T) {
+func TestEncodedReportsAnEarlierContentEncoding(t *testing.T) {
 	t.Parallel()
 	rec := httptest.NewRecorder()
 	rec.Header().Set("Content-Encoding", "gzip")

@@ -42,7 +42,7 @@ func main() {
 	}
 }
 
-// A finding is a line that should read otherwise.
+// A finding is a line to change, with the reason.
 type finding struct {
 	file string
 	line int
@@ -101,7 +101,7 @@ func check(tree fs.FS) ([]finding, error) {
 type block struct {
 	first  int // the number of its first line in the file
 	lines  []string
-	narrow bool // whether its lines may not be wider than widest
+	narrow bool // reports whether its lines must not be wider than widest
 }
 
 var (
@@ -146,7 +146,7 @@ func goProse(path string, source []byte) ([]block, error) {
 		whole := strings.HasPrefix(strings.TrimSpace(lines[b.first-1]), "//")
 		if whole {
 			b.lines, b.narrow = lines[b.first-1:last], true
-		} else { // behind code, which gofmt aligns
+		} else { // after code on the same line, which gofmt aligns
 			b.lines = []string{group.Text()}
 		}
 		output := slices.IndexFunc(b.lines, isOutput)

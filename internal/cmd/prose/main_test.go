@@ -67,7 +67,7 @@ func TestCheckReportsAFileThatDoesNotParse(t *testing.T) {
 }
 
 // A rule that matches what it suggests could never be satisfied.
-func TestSuggestionsPass(t *testing.T) {
+func TestSuggestedWordingsAreAllowed(t *testing.T) {
 	t.Parallel()
 	for _, r := range rules {
 		if found := (block{lines: []string{r.but}}).findings(); len(found) > 0 {

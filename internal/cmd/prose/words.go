@@ -12,8 +12,8 @@ type rule struct {
 	why string
 }
 
-// not returns a rule for the whole words that a regular expression matches, in any case and across
-// the ends of lines.
+// not returns a rule for the whole words that a regular expression matches, in upper or
+// lower case, even across the ends of lines.
 func not(words, but, why string) rule {
 	words = strings.ReplaceAll(words, " ", `\s+`)
 	return rule{regexp.MustCompile(`(?i)\b(?:` + words + `)\b`), but, why}
