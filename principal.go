@@ -7,9 +7,9 @@ import (
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
-// WithPrincipal returns a copy of r that acts for a principal: the account, user or key id that
-// the service's authentication found, never the secret itself. Rate limits and idempotency keys
-// are kept per principal.
+// WithPrincipal returns a copy of r that acts for a principal: the account, user or key id
+// that the service's authentication found, never the secret itself. ratelimit.ByPrincipal
+// and idempotent.ByPrincipal read it.
 //
 //	func authenticate(next http.Handler) http.Handler {
 //		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -16,8 +16,8 @@ import (
 	"github.com/seawall-go/seawall/internal/track"
 )
 
-// Recover answers a panic with 500 api_error, whatever the value. A response that has begun
-// and is not complete is aborted: see "Responses that have begun" in the package
+// Recover answers a panic with 500 api_error, whatever value it has. A response that has
+// begun and is not complete is aborted: see "Responses that have begun" in the package
 // documentation. A panic with [http.ErrAbortHandler] is re-panicked.
 //
 // The panic is logged with the attributes "in", "panic", "request_id" and "stack". The

@@ -48,8 +48,8 @@ type Stack struct {
 	// Timeout is the time that a request may take: see [Timeout]. If zero, there is no deadline.
 	Timeout time.Duration
 
-	// NoTimeout reports whether a request, such as one for a stream, is exempt from Timeout. If
-	// nil, none is.
+	// NoTimeout reports whether a request, such as one for a stream, is exempt from
+	// Timeout. If nil, no request is.
 	NoTimeout func(*http.Request) bool
 
 	// MaxBody is the largest request body in bytes: see [MaxBody]. If zero, there is no bound
@@ -75,9 +75,9 @@ type Stack struct {
 	// Idempotency makes writes safe to retry: idempotent.New.
 	Idempotency Middleware
 
-	// Skip reports whether a request, such as a health check, is exempt from Timeout, MaxBody,
-	// MaxInFlight, AddressLimit, RateLimit and Idempotency. If nil, none is. Authenticate always
-	// runs, and decides itself whom it lets through.
+	// Skip reports whether a request, such as a health check, is exempt from Timeout,
+	// MaxBody, MaxInFlight, AddressLimit, RateLimit and Idempotency. If nil, no request is.
+	// Authenticate always runs, and decides itself whom it lets through.
 	//
 	// The path of the request is not cleaned yet. Compare whole paths: the prefix "/healthz/"
 	// would also exempt "/healthz/../v1/resources".

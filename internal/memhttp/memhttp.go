@@ -90,9 +90,10 @@ func (s *Server) Dial(ctx context.Context) (net.Conn, error) { return s.listener
 // WriteHeader. It is complete after Close.
 func (s *Server) Log() string { return s.log.String() }
 
-// Close stops accepting connections, waits until the running handlers have returned and their
-// responses are written, and closes all connections. It may be called more than once. Like
-// [net/http/httptest.Server.Close], it waits forever for a handler that does not return.
+// Close stops accepting connections, waits until the running handlers have returned, gives
+// their responses a moment to arrive, and closes all connections. It may be called more
+// than once. Like [net/http/httptest.Server.Close], it waits forever for a handler that
+// does not return.
 func (s *Server) Close() {
 	s.listener.Close()
 	s.mu.Lock()
