@@ -54,21 +54,21 @@ func (c Code) New() *Error {
 }
 
 // Messagef returns an error of this code with a message that the client reads. Text that
-// the client must not see belongs in [Error.WithCause]. Messagef wraps nothing: if the
-// format has a %w, every error among the arguments becomes "(see the log)". For your own
-// codes, prefer [Definition.Messagef], which knows the type and the status.
+// the client must not see belongs in [Error.WithCause]. If the format has a %w, every error
+// among the arguments becomes "(see the log)" in the message, and the whole text is the cause,
+// which wraps the errors as fmt.Errorf does. For your own codes, prefer [Definition.Messagef], which knows the type and the status.
 func (c Code) Messagef(format string, args ...any) *Error {
 	e := c.New()
-	e.message = publicText(format, args)
+	e.message, e.cause = publicText(format, args)
 	return e
 }
 
-// publicText is like fmt.Sprintf, except that it hides all errors among args if the format
-// has a %w: they are causes, which are for the log.
-func publicText(format string, args []any) string {
+// publicText returns the message that a format makes of args. If it has a %w, the errors among
+// args are hidden in the message, and the cause has them.
+func publicText(format string, args []any) (message string, cause error) {
 	err := fmt.Errorf(format, args...)
 	if !wraps(err) {
-		return err.Error()
+		return err.Error(), nil
 	}
 	args = slices.Clone(args)
 	for i, arg := range args {
@@ -76,7 +76,7 @@ func publicText(format string, args []any) string {
 			args[i] = hiddenCause{err}
 		}
 	}
-	return fmt.Errorf(format, args...).Error()
+	return fmt.Errorf(format, args...).Error(), err
 }
 
 // wraps reports whether the result of fmt.Errorf wraps an error: its format had a %w for one.

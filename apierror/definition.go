@@ -43,7 +43,7 @@ func (d Definition) New() *Error {
 // Messagef returns an error of this definition with a public message, like [Code.Messagef].
 func (d Definition) Messagef(format string, args ...any) *Error {
 	e := d.New()
-	e.message = publicText(format, args)
+	e.message, e.cause = publicText(format, args)
 	return e
 }
 
