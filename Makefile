@@ -1,4 +1,4 @@
-# Everything that is done to this repository. Each target walks all its modules, as they are: without a workspace.
+# The commands for this repository. Each target runs in all modules, without a Go workspace.
 
 GO       ?= go
 FUZZTIME ?= 30s
@@ -18,37 +18,37 @@ each = @set -e; for m in $(MODULES); do echo "== $$m: $(1)"; (cd "$$m" && $(1));
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-deps: ## install what the tests and the linter need and is missing
+deps: ## install the missing dependencies of the tests and the linter
 	@sh scripts/deps.sh $(TOOLS) $(MODULES)
 
-test: ## run all tests with the race detector, then the allocation budgets without it
+test: ## run all tests with the race detector, then the allocation tests without it
 	@sh scripts/test.sh $(TOOLS)/gotestsum "$(MODULES)" -race -shuffle=on ./...
 	@GOTESTSUM_FORMAT=standard-verbose sh scripts/test.sh $(TOOLS)/gotestsum ". benchmarks" -count=1 -run=Alloc ./...
 
-test-core: ## run the tests of the core module; needs nothing but Go
+test-core: ## run the tests of the core module; this needs only Go
 	$(GO) test -shuffle=on ./...
 
-lint: ## run the linters, govulncheck, and check the prose and that every go.mod is tidy
+lint: ## run the linters and govulncheck, and check that every go.mod is tidy
 	@echo "== gofmt -l ."; if gofmt -l . | grep .; then exit 1; fi
 	$(call each,$(GO) vet ./...)
 	$(call each,$(GO) mod tidy -diff)
 	$(call each,$(TOOLS)/golangci-lint run --allow-serial-runners --config=$(CURDIR)/.golangci.yml ./...)
 	$(call each,sh $(CURDIR)/scripts/vulncheck.sh $(TOOLS)/govulncheck)
 
-api: ## write the exported API into api.txt, where a change shows in a diff
+api: ## write the exported API to api.txt, so that diffs show changes
 	$(GO) test -count=1 -run=APIIsInFile . -update-api
 
 bench: ## run the benchmarks (BENCH=regexp)
 	$(call each,$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem ./...)
 
-bench-peers: ## measure beside the peers, ten minutes at most, and write docs/BENCHMARKS.md
+bench-peers: ## compare with other libraries, in about ten minutes, and write docs/BENCHMARKS.md
 	cd benchmarks && $(GO) run ./peers/report
 
 fuzz: ## run every fuzz target for FUZZTIME=30s
 	$(call each,sh $(CURDIR)/scripts/fuzz.sh $(FUZZTIME))
 
-soak: ## run the tests that make random calls, under the race detector, ROUNDS=20 times as long as make test
-	$(GO) test -race -count=1 -timeout=60m -run='NobodyElseTouches|RaceFree' ./retry -rounds=$(ROUNDS)
+soak: ## run retry's tests with random calls with the race detector, ROUNDS=20 times as long as in make test
+	$(GO) test -race -count=1 -timeout=60m -run='OnlyTheCallerUses|ResponsesInAReverseProxy' ./retry -rounds=$(ROUNDS)
 
-cover: ## measure the coverage of each module; look closer with: go tool cover -html=coverage.out
+cover: ## measure the coverage of each module; for details: go tool cover -html=coverage.out
 	$(call each,$(GO) test -coverpkg=./... -coverprofile=coverage.out ./... && $(GO) tool cover -func=coverage.out | tail -n 1)

@@ -13,7 +13,8 @@ import (
 // AddressOptions configure [ByAddress]. Nil and the zero value are the defaults.
 type AddressOptions struct {
 	// Trusted are the addresses of the proxies that are trusted to report the address of
-	// their client. If empty, no proxy is trusted, and the address is that of the peer.
+	// their client. If empty, no proxy is trusted, and the key is the address of the
+	// peer.
 	Trusted []netip.Prefix
 
 	// TrustUnixSocket trusts a peer that is connected to a Unix socket of this server,
@@ -23,34 +24,35 @@ type AddressOptions struct {
 
 	// Header is the header in which trusted proxies report the address. If empty, it is
 	// X-Forwarded-For. A header with a single address, such as CF-Connecting-IP or
-	// Fly-Client-IP, is read by the same rules. Every trusted proxy must set the header:
-	// one that passes it on lets its client choose the address. Forwarded (RFC 7239) is
-	// not supported.
+	// Fly-Client-IP, is read by the same rules. Every trusted proxy must set the header.
+	// If a proxy passes the client's header on, the client can choose the address.
+	// Forwarded (RFC 7239) is not supported.
 	Header string
 
-	// IPv6Bits is the length of the prefix whose IPv6 addresses share a bucket. If zero,
-	// it is 64, since every subscriber has a /64 at least. At 128, a subscriber has 2^64
-	// buckets.
+	// IPv6Bits is the length of an IPv6 prefix, 1 to 128. All addresses with the same
+	// prefix share a bucket. If zero, it is 64, since every subscriber has at least a
+	// /64. With 128, a subscriber would have 2^64 buckets.
 	IPv6Bits int
 }
 
 // ByRemoteAddr returns the address of the peer, for a server that clients reach directly.
-// Behind a proxy, that is the proxy's address: see [ByForwardedFor]. IPv6 addresses share
-// a bucket by /64. A request whose peer has no IP address is answered with 500.
+// Behind a proxy, that is the proxy's address: see [ByForwardedFor]. All IPv6 addresses
+// of a /64 prefix share a bucket. A request whose peer has no IP address is answered with
+// 500 api_error.
 func ByRemoteAddr(r *http.Request) (string, error) { return byRemoteAddr(r) }
 
 var byRemoteAddr = ByAddress(nil)
 
 // ByForwardedFor returns the address of the client behind the trusted proxies. It is safe
-// only if each of them appends the address of its peer to X-Forwarded-For, and if clients
-// cannot reach the server from a trusted address without passing the proxy. It panics if
-// there is no trusted proxy.
+// only if each trusted proxy appends the address of its peer to X-Forwarded-For, and if
+// no client has a trusted address. It panics if no prefix is given or one is invalid.
 //
-// All lines of X-Forwarded-For are one list, which is read from the right, that is, from
-// the nearest proxy. The first address that is not a trusted proxy is the client,
-// whatever it has written further to the left. Empty elements are ignored (RFC 9110,
-// section 5.6.1). If an element is not an address, the client is the proxy that has
-// reported it. A peer that is not trusted is the client.
+// All lines of X-Forwarded-For form one list. It is read from the right, since the
+// nearest proxy appends last. The first address that is not a trusted proxy is the
+// client. Everything to the left of it is ignored, since the client may have written it.
+// Empty elements are ignored (RFC 9110, section 5.6.1). If an element is not an address,
+// the key is the address of the proxy that has reported it. If the peer is not trusted,
+// the key is the peer's address.
 func ByForwardedFor(trusted ...netip.Prefix) KeyFunc {
 	if len(trusted) == 0 {
 		panic("ratelimit: ByForwardedFor without a trusted proxy: use ByRemoteAddr")
@@ -60,8 +62,8 @@ func ByForwardedFor(trusted ...netip.Prefix) KeyFunc {
 
 // ByAddress is [ByRemoteAddr] and [ByForwardedFor] with options. An IPv4-mapped IPv6
 // address counts as its IPv4 address, and so does one with the NAT64 prefix 64:ff9b::/96
-// (RFC 6052). Zones are ignored. A request whose peer has no IP address, and is not
-// trusted, is answered with 500.
+// (RFC 6052). Zones are ignored. A request whose peer has no IP address and is not
+// trusted is answered with 500 api_error. ByAddress panics if an option is invalid.
 func ByAddress(o *AddressOptions) KeyFunc {
 	if o == nil {
 		o = &AddressOptions{}
@@ -96,8 +98,9 @@ func ByAddress(o *AddressOptions) KeyFunc {
 	}
 }
 
-// trustedPrefixes returns a copy of the prefixes. Those of IPv4 addresses in IPv6
-// spelling become IPv4 prefixes, as the addresses that they are compared with do.
+// trustedPrefixes returns a copy of the prefixes. A prefix of IPv6 addresses that stand
+// for IPv4 addresses becomes an IPv4 prefix, since parseAddr turns such addresses into
+// IPv4 addresses.
 func trustedPrefixes(prefixes []netip.Prefix) []netip.Prefix {
 	trusted := slices.Clone(prefixes)
 	for i, p := range trusted {
@@ -112,7 +115,7 @@ func trustedPrefixes(prefixes []netip.Prefix) []netip.Prefix {
 }
 
 // onUnixSocket reports whether the request came over a Unix socket of a net/http server.
-// RemoteAddr cannot tell: its text for such a peer differs between systems, and
+// RemoteAddr is not enough: its text for such a peer differs between systems, and
 // middleware may set it from a header.
 func onUnixSocket(r *http.Request) bool {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
@@ -153,7 +156,7 @@ func contains(prefixes []netip.Prefix, addr netip.Addr) bool {
 }
 
 // parseAddr parses an address, with or without a port or, for IPv6, brackets. The result
-// has no zone. If it stands for an IPv4 address, it is that.
+// has no zone. An IPv6 address that stands for an IPv4 address becomes that IPv4 address.
 func parseAddr(s string) (netip.Addr, bool) {
 	var addr netip.Addr
 	var err error

@@ -13,16 +13,16 @@ import (
 	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
-// item is what one rule charges for a request, and what the limiter decides about that.
+// item is the charge of one rule for a request, and the limiter's decision about it.
 type item struct {
 	rule     *rule
 	charge   Charge
 	decision Decision
 }
 
-// admit decides about a request, and answers it unless it may go on. It returns what the
-// rules have charged, appended to items, and the limiter that was charged: nil if none
-// was.
+// admit decides about a request. If the request is refused, admit answers it, and ok is
+// false. Otherwise it appends the charges of the rules to items, and returns them with
+// the limiter that was charged, or nil if none was.
 func (m *middleware) admit(w http.ResponseWriter, r *http.Request, items []item) (_ []item, by Limiter, ok bool) {
 	items, failed, err := m.appendItems(items, r)
 	if err != nil {
@@ -72,8 +72,9 @@ func (m *middleware) appendItems(items []item, r *http.Request) (_ []item, faile
 	return items, nil, nil
 }
 
-// take asks the limiter, and with FailLocal the local one if that fails. It returns the
-// limiter that decided, which is nil if none did, and the error of the first.
+// take asks the limiter. If that fails and OnFailure is FailLocal, it asks the local
+// limiter. It returns the limiter that decided, or nil if none did, and the error of the
+// first limiter.
 func (m *middleware) take(ctx context.Context, items []item) (by Limiter, err error) {
 	err = takeFrom(ctx, m.limiter, items)
 	if err == nil {
@@ -111,9 +112,10 @@ func takeFrom(ctx context.Context, l Limiter, items []item) error {
 	return nil
 }
 
-// longestWait returns the item that the answer to a denied request is about: of those
-// that deny it, the first one with the longest wait. A denial without a RetryAfter never
-// ends, which is the longest. The result is nil if all items allow the request.
+// longestWait returns the item to answer a denied request with. Of the items that deny
+// the request, it is the first one with the longest wait. A denial without a RetryAfter
+// never ends, so it counts as the longest. The result is nil if all items allow the
+// request.
 func longestWait(items []item) *item {
 	var longest *item
 	for i := range items {

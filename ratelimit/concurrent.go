@@ -17,8 +17,8 @@ type ConcurrentOptions struct {
 	// "concurrent".
 	Rule string
 
-	// RetryAfter is how long a refused request is told to wait, rounded up to whole
-	// seconds. If zero, it is a second.
+	// RetryAfter is the wait that a refused client is asked for, rounded up to whole
+	// seconds. If zero, it is a second. It must not be negative.
 	RetryAfter time.Duration
 
 	// Skip exempts a request. If nil, no request is exempt.
@@ -28,8 +28,8 @@ type ConcurrentOptions struct {
 	// authentication_failed.
 	KeyOptional bool
 
-	// Shadow lets every request through, and counts it. Observe reports what would have been
-	// refused.
+	// Shadow lets every request through, but still counts the running ones. Observe
+	// reports which requests would have been refused.
 	Shadow bool
 
 	// Observe is called with the outcome of every request. It must not block, since the
@@ -38,14 +38,15 @@ type ConcurrentOptions struct {
 }
 
 // MaxConcurrent returns a middleware that lets n requests of each key run at the same
-// time. More are answered with 429 rate_limit_exceeded. A caller with few but slow
-// requests then leaves room for the others. The problem type of a refusal is
-// quota-exceeded, as for [New]. MaxConcurrent panics if n is not positive or key is nil.
+// time. Further requests are answered with 429 rate_limit_exceeded. So a caller with slow
+// requests cannot take all of the server's resources. The problem type of a refusal is
+// quota-exceeded, as for [New]. MaxConcurrent panics if n is not positive, if key is nil,
+// or if an option is invalid.
 //
 // A request holds its slot until its handler returns or panics. A hijacked connection
-// does not hold one. Put MaxConcurrent inside of http.TimeoutHandler, which returns while
-// its handler may still run. It keeps a small entry for each key that has a request
-// running.
+// holds no slot after that. Put MaxConcurrent inside http.TimeoutHandler, not around it,
+// since a TimeoutHandler may return while its handler still runs. MaxConcurrent keeps a
+// small entry for each key that has a running request.
 func MaxConcurrent(n int, key KeyFunc, o *ConcurrentOptions) func(http.Handler) http.Handler {
 	if n <= 0 {
 		panic("ratelimit: MaxConcurrent needs a positive number of requests")
@@ -95,7 +96,7 @@ func (c *concurrent) wrap(next http.Handler) http.Handler {
 		}
 		free := c.enter(key)
 		if free || c.slots.shadow {
-			defer c.leave(key) // whatever panics from here on
+			defer c.leave(key) // also if something panics from here on
 		}
 		if c.slots.admit(w, r, free) {
 			next.ServeHTTP(w, r)

@@ -10,27 +10,27 @@ import (
 
 // Decision is the result of a [Charge]. Its durations count from the time of the decision.
 type Decision struct {
-	// Allowed reports whether the bucket had the units. They are taken then, except if
-	// another charge of the same TakeAll is denied.
+	// Allowed reports whether the bucket held enough units. If so, they were taken,
+	// unless another charge of the same TakeAll was denied.
 	Allowed bool
 
-	// Limit is that of the charge.
+	// Limit is the limit of the charge.
 	Limit Limit
 
 	// Remaining is the number of whole units left.
 	Remaining int
 
-	// RetryAfter is the wait after a denial, in whole seconds, at least one: the same
-	// charge is allowed then, and not a second earlier, if no other is made to the
-	// bucket. It is 0 if the charge was allowed, and if the cost is over the burst, since
-	// waiting does not help.
+	// RetryAfter is the wait after a denial, in whole seconds, at least one. If nothing
+	// else is charged to the bucket, the same charge is allowed after that time, but not
+	// one second earlier. It is 0 if the charge was allowed. It is also 0 if the cost is
+	// over the burst, since waiting does not help.
 	RetryAfter time.Duration
 
 	// RefillAfter is the time until the bucket has one more unit. It is 0 if the bucket
 	// is full.
 	RefillAfter time.Duration
 
-	// ResetAfter is the time until the bucket is full. It is 0 if it is full.
+	// ResetAfter is the time until the bucket is full. It is 0 if the bucket is full.
 	ResetAfter time.Duration
 }
 
@@ -65,8 +65,9 @@ func held(b *rate.Limiter, now time.Time, l Limit) float64 {
 }
 
 // retryAfter returns the least whole number of seconds, at least one, after which the
-// bucket admits the charge. Floating point may miss the boundary of a second by a
-// nanosecond, so the bucket itself is asked whether it admits the charge then.
+// bucket admits the charge. The floating-point result may be a nanosecond off at the
+// boundary of a second, so retryAfter checks whether the bucket admits the charge at that
+// time.
 func retryAfter(b *rate.Limiter, now time.Time, c *Charge) time.Duration {
 	cost := float64(c.Cost)
 	admits := func(after time.Duration) bool { return held(b, now.Add(after), c.Limit) >= cost }
@@ -80,8 +81,8 @@ func retryAfter(b *rate.Limiter, now time.Time, c *Charge) time.Duration {
 	return wait
 }
 
-// complete corrects a decision that may come from another limiter than Memory, so that
-// the numbers that a client reads do not contradict each other. Missing numbers follow
+// complete corrects a decision, which may come from a limiter other than Memory, so that
+// the numbers in the response do not contradict each other. It computes missing numbers
 // from the others.
 func (d *Decision) complete(c *Charge) {
 	burst := c.Limit.burst()
@@ -108,7 +109,7 @@ func (d *Decision) complete(c *Charge) {
 	d.ResetAfter = max(d.ResetAfter, d.RefillAfter)
 }
 
-// wait returns how long a denied charge has to wait, not rounded to seconds.
+// wait returns how long a denied charge has to wait, without rounding.
 func (d *Decision) wait(c *Charge) time.Duration {
 	rest := c.Limit.refill(float64(c.Cost - d.Remaining - 1))
 	return d.RefillAfter + min(rest, math.MaxInt64-d.RefillAfter)

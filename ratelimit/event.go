@@ -3,7 +3,8 @@ package ratelimit
 // Outcome is what happened to a request.
 type Outcome string
 
-// The outcomes of requests.
+// The outcomes of requests. In shadow mode, every request goes on to the handler: see
+// [Event].Shadow.
 const (
 	OutcomeAllowed  Outcome = "allowed"  // it went on to the handler
 	OutcomeDenied   Outcome = "denied"   // it was over a limit: 429, or 503 from Shed
@@ -23,14 +24,14 @@ type Event struct {
 	// them.
 	Outcome Outcome
 
-	// Decision is that of this rule. It is zero if there was none. [MaxConcurrent] and
-	// [Shed] set Allowed and RetryAfter only.
+	// Decision is the decision of this rule. It is zero if there was none.
+	// [MaxConcurrent] and [Shed] set only Allowed and RetryAfter.
 	Decision Decision
 
 	// Shadow reports whether the request went on to the handler despite the Outcome.
 	Shadow bool
 
-	// Err is the error of the limiter, also if [Options].OnFailure let the request
-	// through, or that of the KeyFunc. If nothing failed, it is nil.
+	// Err is the error of the limiter or of the KeyFunc. It is set even if
+	// [Options].OnFailure let the request through. If nothing failed, it is nil.
 	Err error
 }

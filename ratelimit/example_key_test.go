@@ -9,8 +9,8 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// The address of the client, as the service's own proxies have seen it. What the client
-// itself has written does not count.
+// The key is the address of the client, as the service's own proxies report it. Addresses
+// that the client itself has written into the header are ignored.
 func ExampleByForwardedFor() {
 	key := ratelimit.ByForwardedFor(netip.MustParsePrefix("10.0.0.0/8"))
 
@@ -21,7 +21,8 @@ func ExampleByForwardedFor() {
 	// Output: addr:203.0.113.9 <nil>
 }
 
-// A proxy that sets a header with a single address, and IPv6 limits by /48.
+// The proxy sets a header with a single address. IPv6 addresses are limited by /48
+// prefix.
 func ExampleByAddress() {
 	key := ratelimit.ByAddress(&ratelimit.AddressOptions{
 		Trusted:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
@@ -36,7 +37,7 @@ func ExampleByAddress() {
 	// Output: addr:2001:db8:1::/48 <nil>
 }
 
-// A bucket for each API key and route.
+// Each API key has a bucket for each route.
 func ExampleJoin() {
 	mux := http.NewServeMux()
 	mux.Handle("GET /v1/resources/{id}", http.NotFoundHandler())
@@ -60,7 +61,7 @@ func ExampleJoin() {
 	// /v1/other "route";r=9;t=6
 }
 
-// The principal, or the address of callers that are not logged in.
+// The key is the principal, or the address if the caller is not logged in.
 func ExampleFirst() {
 	key := ratelimit.First(ratelimit.ByPrincipal, ratelimit.ByRemoteAddr)
 

@@ -9,7 +9,7 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// A decision without HTTP, for a job that sends mail.
+// A Memory also works without HTTP, for example in a job that sends mail.
 func ExampleMemory_Take() {
 	limiter := ratelimit.NewMemory(nil)
 	for range 3 {
@@ -31,7 +31,7 @@ func ExampleMemory_Take() {
 	// false 0 30m0s
 }
 
-// A charge to two buckets: if one of them denies it, neither is charged.
+// TakeAll charges two buckets. If one of them denies its charge, neither is charged.
 func ExampleMemory_TakeAll() {
 	limiter := ratelimit.NewMemory(nil)
 	charges := []ratelimit.Charge{
@@ -56,7 +56,7 @@ func ExampleMemory_TakeAll() {
 	// service false 40
 }
 
-// A table that refuses new keys when it is full, instead of evicting a bucket.
+// With RefuseWhenFull, a full Memory refuses new keys instead of evicting a bucket.
 func ExampleMemoryOptions() {
 	limiter := ratelimit.NewMemory(&ratelimit.MemoryOptions{
 		MaxKeys:        2,

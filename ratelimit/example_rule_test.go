@@ -15,7 +15,7 @@ func ExampleRule_limitFor() {
 		"staff": ratelimit.Unlimited(),
 	}
 	limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{
-		Limit: ratelimit.PerMinute(60), // of all other plans
+		Limit: ratelimit.PerMinute(60), // for all other plans
 		Key:   ratelimit.ByHeader("X-Account"),
 		LimitFor: func(r *http.Request) ratelimit.Limit {
 			return plans[r.Header.Get("X-Plan")]
@@ -90,8 +90,8 @@ func ExampleRule_costAfter() {
 	// Output: 200 200 200 200 401 401 401 429
 }
 
-// The tokens of a language model are known only after it has answered. An estimate is
-// charged before, and settled with the real number.
+// The number of tokens that a language model uses is known only after it has answered.
+// The rule charges an estimate before, and the handler settles the real number.
 func ExampleSettle() {
 	limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{
 		Name:    "tokens",

@@ -9,7 +9,8 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// One slow request of each account at a time. Here, the handler sends the second one itself.
+// Each account may have one request running at a time. In this example, the handler sends
+// the second request itself.
 func ExampleMaxConcurrent() {
 	limit := ratelimit.MaxConcurrent(1, ratelimit.ByHeader("X-Account"), nil)
 	var h http.Handler
@@ -36,9 +37,9 @@ func ExampleMaxConcurrent() {
 	// after that: 200
 }
 
-// Charges matter most, and other writes matter more than reads. Here, the handler of a
-// charge sends the next requests itself, while its own request takes half of the
-// capacity.
+// Charges matter most, and other writes matter more than reads. In this example, the
+// handler of a charge sends the other requests itself, while its own request takes half
+// of the capacity.
 func ExampleShed() {
 	shed := ratelimit.Shed(2, func(r *http.Request) ratelimit.Class {
 		switch {

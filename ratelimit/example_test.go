@@ -10,8 +10,8 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// Two requests per minute for each API key. The third is denied, with the time after
-// which it is admitted.
+// Each API key may send two requests per minute. The third request is denied, and
+// Retry-After says when it would be admitted.
 func ExampleNew() {
 	limit := ratelimit.New(ratelimit.NewMemory(nil), nil, ratelimit.Rule{
 		Limit: ratelimit.PerMinute(2),
@@ -34,8 +34,9 @@ func ExampleNew() {
 	// 429 "default";r=0;t=30, retry after "30"
 }
 
-// A limit by address in front of authentication, and one by principal behind it. Invalid
-// credentials cost units of the address only.
+// This service has a limit by address in front of authentication, and a limit by
+// principal behind it. A request with invalid credentials takes a unit only from its
+// address.
 func ExampleNew_addressAndPrincipal() {
 	authenticate := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -70,7 +71,8 @@ func ExampleNew_addressAndPrincipal() {
 	// 200 "address";r=58;t=1, "principal";r=9;t=6
 }
 
-// A limit by API key and one by organization. A request is charged by both, or by none.
+// This service has a limit by API key and one by organization. A request is charged by
+// both rules or by neither.
 func ExampleNew_severalRules() {
 	limit := ratelimit.New(ratelimit.NewMemory(nil), nil,
 		ratelimit.Rule{Name: "key", Limit: ratelimit.PerMinute(60), Key: ratelimit.ByAPIKey},

@@ -15,8 +15,8 @@ const (
 	stateField  = "Ratelimit"
 )
 
-// setFields adds the rules to both fields, after those of an outer middleware: they are
-// lists.
+// setFields adds the rules to both fields. The fields are lists, so the rules come after
+// those of an outer middleware.
 func setFields(w http.ResponseWriter, items []item) {
 	policies := strings.Join(w.Header()[policyField], ", ")
 	states := strings.Join(w.Header()[stateField], ", ")
@@ -45,8 +45,8 @@ func quote(name string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
 }
 
-// policyItem returns an item of RateLimit-Policy. A window that is not of whole seconds
-// is rounded up, and the quota grows with it, rounded down.
+// policyItem returns an item of RateLimit-Policy. The window is rounded up to whole
+// seconds. The quota grows in proportion, rounded down.
 func policyItem(quoted string, l Limit) string {
 	window, quota := ceilSecond(l.Window), int64(l.Quota)
 	quota += quota * int64(window-l.Window) / int64(l.Window) // fits: at most 1e9 times 1e9
@@ -65,8 +65,8 @@ func stateItem(quoted string, d *Decision) string {
 	return string(b)
 }
 
-// setRetryAfterMs sets Retry-After-Ms to the wait in milliseconds. It refines Retry-After
-// within its last second.
+// setRetryAfterMs sets Retry-After-Ms to the wait in milliseconds. This is more precise
+// than Retry-After, and less than a second shorter.
 func setRetryAfterMs(h http.Header, c *Charge, d *Decision) {
 	wait := d.RetryAfter
 	if d.RefillAfter > 0 {

@@ -14,25 +14,26 @@ import (
 	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
-// KeyFunc returns the key of a request: whose bucket it is charged to. The error is
-// [ErrNoKey] if the request does not have one. With any other error, the request is
-// refused as [apierror.Write] answers the error. An empty key counts as ErrNoKey.
+// KeyFunc returns the key of a request, which selects the bucket that the request is
+// charged to. The error is [ErrNoKey] if the request has no key. An empty key counts as
+// ErrNoKey. Any other error is written to the response with [apierror.Write].
 //
-// The functions of this package put the kind before the key ("principal:acct_1"), so that
-// keys of different kinds never collide. Functions of your own should too. Keys may be
-// secrets: this package does not log them or pass them to Observe functions. A key over
-// 256 bytes is replaced by its hash.
+// The functions of this package put the kind of the key in front of it
+// ("principal:acct_1"), so that keys of different kinds never collide. Your own functions
+// should do the same. Keys may be secrets: this package does not log them or pass them to
+// Observe functions. A key longer than 256 bytes is replaced by its hash.
 type KeyFunc func(*http.Request) (key string, err error)
 
 // ErrNoKey is the error of a [KeyFunc] if the request does not have a key.
 var ErrNoKey = errors.New("ratelimit: the request has no key")
 
-// errNoPrincipal is the ErrNoKey of ByPrincipal, which usually is a mistake of the service.
+// errNoPrincipal is the ErrNoKey of ByPrincipal. The usual cause is a mistake in the
+// service.
 var errNoPrincipal = fmt.Errorf("%w: it has no principal, which authentication must set (seawall.WithPrincipal)", ErrNoKey)
 
 // ByPrincipal returns the account, user or key id that the service's authentication has
-// set (seawall.WithPrincipal). It is the right key behind authentication, since clients
-// cannot invent principals.
+// set with seawall.WithPrincipal. Use it behind authentication: clients cannot invent
+// principals.
 func ByPrincipal(r *http.Request) (string, error) {
 	principal := reqstate.From(r.Context()).Principal()
 	if principal == "" {
@@ -42,9 +43,9 @@ func ByPrincipal(r *http.Request) (string, error) {
 }
 
 // ByAPIKey returns the API key that the request presents as a Bearer token, as the user
-// of Basic authentication, or in X-API-Key. One key is one bucket, however it is
-// presented. A request with two different keys is refused with 401, since authentication
-// might use the other one.
+// of Basic authentication, or in X-API-Key. A key has the same bucket in all three
+// places. A request with two different keys is refused with 401 authentication_failed,
+// since authentication might use the other one.
 //
 // ByAPIKey does not know which keys exist, and every invalid key has a full bucket. Without
 // authentication before it, put a limit by address ([ByRemoteAddr]) in front.
@@ -56,9 +57,9 @@ func ByAPIKey(r *http.Request) (string, error) {
 	return prefixed("api_key:", key)
 }
 
-// ByHeader returns the value of a header, which the service's own proxy should set: a
-// client that can set it can have any number of buckets. Several lines are joined.
-// ByHeader panics if the name is empty.
+// ByHeader returns the value of a header. It is safe only if the service's own proxy sets
+// that header: a client that can set it can have any number of buckets. Several lines are
+// joined. ByHeader panics if the name is empty.
 func ByHeader(name string) KeyFunc {
 	if name == "" {
 		panic("ratelimit: ByHeader without a name")
@@ -71,9 +72,9 @@ func ByHeader(name string) KeyFunc {
 }
 
 // ByPattern returns the pattern of mux that the request matches, such as "GET
-// /v1/resources/{id}". With the path as the key instead, each id would have a bucket.
-// Requests that match no pattern share one key, and so do CONNECT requests. Use it with
-// [Join] if routes have different limits.
+// /v1/resources/{id}". If the path were the key instead, each id would have its own
+// bucket. Requests that match no pattern share one key, and so do CONNECT requests. Use
+// it with [Join] if routes have different limits. It panics if mux is nil.
 func ByPattern(mux *http.ServeMux) KeyFunc {
 	if mux == nil {
 		panic("ratelimit: ByPattern with a nil *http.ServeMux")
@@ -87,7 +88,8 @@ func ByPattern(mux *http.ServeMux) KeyFunc {
 	}
 }
 
-// Join returns the combination of several keys. If one of them is missing, so is the result.
+// Join returns the combination of several keys. If one of them is missing, the error is
+// [ErrNoKey]. Join panics if it is called without a KeyFunc or with a nil one.
 func Join(keys ...KeyFunc) KeyFunc {
 	checkKeys("Join", keys)
 	return func(r *http.Request) (string, error) {
@@ -104,12 +106,13 @@ func Join(keys ...KeyFunc) KeyFunc {
 	}
 }
 
-// First returns the first key that is not missing.
+// First returns the first key that is not missing. If all are missing, the error is
+// [ErrNoKey]. First panics if it is called without a KeyFunc or with a nil one.
 //
 // An invalid key is not missing: First(ByAPIKey, ByRemoteAddr) does not limit a client
-// that sends a new API key with each request. Use First for keys that were checked
-// before, as in First(ByPrincipal, ByRemoteAddr) behind an authentication that admits
-// anonymous callers. Otherwise use several rules.
+// that sends a new API key with each request. Use First only for keys that the service
+// has checked already, as in First(ByPrincipal, ByRemoteAddr) behind an authentication
+// that admits anonymous callers. Otherwise use several rules.
 func First(keys ...KeyFunc) KeyFunc {
 	checkKeys("First", keys)
 	return func(r *http.Request) (string, error) {
@@ -159,8 +162,8 @@ func keyOf(f KeyFunc, r *http.Request) (string, error) {
 	return key, nil
 }
 
-// keyError returns the outcome of a request without a charge because of err, and the
-// error that answers it.
+// keyError returns the outcome of a request whose charge failed with err, and the error
+// to answer the request with.
 func keyError(err error) (Outcome, error) {
 	switch {
 	case errors.Is(err, ErrNoKey):

@@ -15,9 +15,9 @@ const (
 	legacyReset     = "X-Ratelimit-Reset"
 )
 
-// setLegacy sets the older fields. They have room for one rule: the one that denies the
-// request, or else the one that leaves the least, which may be a rule of an outer
-// middleware.
+// setLegacy sets the older fields. They can describe only one rule. That is the rule that
+// denies the request, or else the rule that leaves the fewest units, which may be a rule
+// of an outer middleware.
 func setLegacy(w http.ResponseWriter, items []item, denial *item) {
 	shown := denial
 	if shown == nil {
@@ -34,7 +34,7 @@ func setLegacy(w http.ResponseWriter, items []item, denial *item) {
 	track.SetField(w, legacyReset, []string{strconv.FormatInt(state.reset, 10)})
 }
 
-// tightest returns the item that leaves the least.
+// tightest returns the item that leaves the fewest units.
 func tightest(items []item) *item {
 	least := &items[0]
 	for i := range items[1:] {
@@ -45,7 +45,8 @@ func tightest(items []item) *item {
 	return least
 }
 
-// legacyState is what remains in a bucket, and the seconds until it is full, rounded up.
+// legacyState is the number of units in a bucket, and of the seconds until it is full,
+// rounded up.
 type legacyState struct{ remaining, reset int64 }
 
 func legacyOf(it *item) legacyState {
@@ -53,7 +54,8 @@ func legacyOf(it *item) legacyState {
 	return legacyState{remaining: int64(d.Remaining), reset: int64(ceilSecond(d.ResetAfter) / time.Second)}
 }
 
-// readLegacy returns what an outer middleware has set, if it has set both numbers.
+// readLegacy returns the state that an outer middleware has set. It returns false if a
+// number is missing.
 func readLegacy(h http.Header) (legacyState, bool) {
 	remaining, err := strconv.ParseInt(h.Get(legacyRemaining), 10, 64)
 	if err != nil {
@@ -63,7 +65,8 @@ func readLegacy(h http.Header) (legacyState, bool) {
 	return legacyState{remaining, reset}, err == nil
 }
 
-// tighter reports whether s leaves less than other, or as much for longer.
+// tighter reports whether s leaves fewer units than other, or as many but needs longer
+// until the bucket is full.
 func (s legacyState) tighter(other legacyState) bool {
 	return s.remaining < other.remaining || s.remaining == other.remaining && s.reset > other.reset
 }

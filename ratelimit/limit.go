@@ -10,9 +10,10 @@ import (
 )
 
 // Limit is the size and the rate of a token bucket. The bucket holds up to Burst units,
-// and Quota units come back in every Window, evenly. In any span of time W it admits at
-// most Burst + Quota·W/Window units. PerSecond(100), for example, admits a burst of 100
-// and up to 200 in the first second. A smaller Burst makes that smoother.
+// and Quota units come back in every Window, evenly. In any span of time t, the bucket
+// admits at most Burst + Quota·t/Window units. PerSecond(100), for example, admits a
+// burst of 100, and up to 200 in the first second. A smaller Burst spreads the requests
+// more evenly.
 type Limit struct {
 	// Quota is the number of units that come back in a Window: 1 to 1e9, and at most one per
 	// nanosecond.
@@ -37,8 +38,8 @@ func PerHour(n int) Limit { return Per(n, time.Hour) }
 // Per returns a Limit of n units per window, with a burst of n.
 func Per(n int, window time.Duration) Limit { return Limit{Quota: n, Window: window} }
 
-// Unlimited returns the Limit with which [Rule].LimitFor exempts a request from the rule.
-// It is not valid anywhere else.
+// Unlimited returns the Limit that exempts a request from a rule if [Rule].LimitFor
+// returns it. It is not valid anywhere else.
 func Unlimited() Limit { return Limit{Window: -1} }
 
 const (
@@ -81,8 +82,9 @@ func (l Limit) burst() int { return cmp.Or(l.Burst, l.Quota) }
 
 func (l Limit) rate() rate.Limit { return rate.Limit(float64(l.Quota) / l.Window.Seconds()) }
 
-// refill returns how long n units take to come back, cut off to whole nanoseconds: at 0,
-// package rate admits them now. It is at most maxWait, which only a debt reaches.
+// refill returns how long n units take to come back, rounded down to whole nanoseconds.
+// If it is 0, package rate admits them now. It is at most maxWait, which only a debt can
+// reach.
 func (l Limit) refill(n float64) time.Duration {
 	perUnit := float64(l.Window) / float64(l.Quota)
 	return time.Duration(min(max(n, 0)*perUnit, float64(maxWait)))

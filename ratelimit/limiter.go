@@ -8,22 +8,23 @@ import (
 // Limiter decides about charges. It is safe for concurrent use. Package ratelimittest tests
 // implementations.
 type Limiter interface {
-	// Take takes c.Cost units from the bucket of (c.Rule, c.Key) if it holds as many, and
-	// otherwise none, in one atomic step. A bucket that was never charged is full.
+	// Take takes c.Cost units from the bucket of (c.Rule, c.Key) in one atomic step. If
+	// the bucket holds fewer units, Take takes none. A bucket that was never charged is
+	// full.
 	//
 	//   - A cost of 0 is always allowed. It does not change or create a bucket.
 	//   - A cost over the burst is denied, with a RetryAfter of 0. It does not change or
 	//     create a bucket.
-	//   - If c.Limit is not the limit that the bucket has, it is from now on, even if the
-	//     charge is denied: RetryAfter depends on it. The units in the bucket stay, up to
-	//     the new Burst.
-	//   - A bucket may be forgotten when it is full by all limits that it had since it
-	//     was created. If the last one were enough, a caller with two limits could drain
-	//     a bucket under the large one and refill it under the small one.
+	//   - If c.Limit differs from the bucket's limit, it becomes the bucket's limit, even
+	//     if the charge is denied, since RetryAfter depends on it. The units in the
+	//     bucket stay, up to the new Burst.
+	//   - A bucket may be forgotten when it is full by every limit that it has had since
+	//     it was created. If only the last limit counted, a caller with two limits could
+	//     drain a bucket under the large one and refill it under the small one.
 	//
-	// The error is that of c.Validate, [ErrFull], or an error of the back end. It is
-	// logged, so it must not hold the key. The context is that of the request. If Take
-	// asks another machine, it needs a shorter timeout.
+	// The error is the one of c.Validate, [ErrFull], or an error of the back end. It is
+	// logged, so it must not contain the key. The context is the context of the request.
+	// If Take asks another machine, it should use a shorter timeout.
 	Take(ctx context.Context, c Charge) (Decision, error)
 }
 
@@ -32,9 +33,10 @@ type MultiLimiter interface {
 	Limiter
 
 	// TakeAll makes all charges if each of them is allowed, and otherwise none. It sets
-	// into[i] to the decision about charges[i] alone. The slices have the same length,
-	// and are not kept. Two charges to the same bucket are an error. After an error
-	// nothing is charged, unless only the reply was lost, and into means nothing.
+	// into[i] to the decision about charges[i] alone. It returns an error if the slices
+	// have different lengths or if two charges are to the same bucket. It does not keep
+	// the slices. After an error, nothing has been charged, unless only the back end's
+	// reply was lost, and the contents of into have no meaning.
 	TakeAll(ctx context.Context, charges []Charge, into []Decision) error
 }
 
@@ -45,34 +47,35 @@ type Adjuster interface {
 	//
 	//   - Giving back never fills a bucket above its burst. It does not create a bucket.
 	//   - Taking may put the bucket into debt: it then admits nothing until the debt is
-	//     paid. If the bucket does not exist, it is created, full by c.Limit, and
-	//     charged.
-	//   - A bucket keeps its limit, since the caller's plan may have changed since the
+	//     paid. If the bucket does not exist, it is created as a full bucket of c.Limit,
+	//     and then charged.
+	//   - A bucket keeps its limit, because the caller's plan may have changed after the
 	//     charge.
 	//   - A cost of 0 changes nothing.
 	//
-	// The error is that of c.Limit.Validate, one about a cost over 1e9 in either
-	// direction, [ErrFull], or an error of the back end.
+	// The error is the one of c.Limit.Validate, [ErrFull], or an error of the back end. A
+	// cost below -1e9 or above 1e9 is an error too.
 	Adjust(ctx context.Context, c Charge) error
 }
 
 // Resetter is a Limiter that can fill a bucket.
 type Resetter interface {
 	// Reset fills the bucket of (rule, key), as if it had never been charged. The key is
-	// what the [KeyFunc] returned, such as "principal:acct_1", or its hash if it has more
-	// than 256 bytes.
+	// the result of the [KeyFunc], such as "principal:acct_1". The hash takes its place
+	// if the key is longer than 256 bytes.
 	Reset(ctx context.Context, rule, key string) error
 }
 
 // Registrar is a Limiter that checks the rules of every [New] that uses it.
 type Registrar interface {
-	// Register returns an error if a rule of this name was registered with another limit.
-	// Two unrelated rules would share buckets otherwise. [New] panics with the error.
+	// Register returns an error if a rule of this name is already registered with another
+	// limit. Otherwise, two unrelated rules could share buckets by mistake. [New] panics
+	// with the error.
 	Register(rule string, l Limit) error
 }
 
 // Charge is a request for units of one bucket. It includes the limit, so that the caller
-// of Take can choose one by plan or by route.
+// of Take can choose a limit by plan or by route.
 type Charge struct {
 	Rule  string // the name of the rule; with Key, it identifies the bucket
 	Key   string

@@ -14,16 +14,16 @@ import (
 // its buckets in the memory of the process. Each bucket is a rate.Limiter of
 // golang.org/x/time/rate.
 //
-// A key takes 124 bytes, however long it is: the table holds a 128-bit hash of rule and
-// key, under random seeds, and not the key. The odds that two of a million keys share a
-// hash are about 1 in 10^27. The index takes 4 of these bytes for each of MaxKeys as soon
-// as the first key comes.
+// A key takes 124 bytes, however long it is: instead of the key, the table holds a
+// 128-bit hash of rule and key, with random seeds. The odds that any two of a million
+// keys share a hash are about 1 in 10^27. Four of the 124 bytes are for the index, which
+// is allocated for MaxKeys keys when the first key arrives.
 //
 // Memory starts no goroutine. It drops buckets that are full again while it adds new ones.
 //
 // Memory uses the monotonic clock of the process, so that setting the wall clock changes
 // nothing. If that clock stops while the machine sleeps, no units come back during that
-// time. A test that uses testing/synctest must create its Memory inside of the bubble.
+// time. A test that uses testing/synctest must create its Memory inside the bubble.
 type Memory struct {
 	seeds  [2]maphash.Seed
 	shards []shard
@@ -35,16 +35,16 @@ type Memory struct {
 // MemoryOptions configure a [Memory]. Nil and the zero value are the defaults.
 type MemoryOptions struct {
 	// MaxKeys is the largest number of keys that are kept at the same time. If zero, it
-	// is 65,536, which takes about 8 MB. It must be at least the number of rules of a
-	// [New]. The table has up to 32 parts, and each is full when it holds its share of
-	// MaxKeys.
+	// is 65,536, which takes about 8 MB. It must be at least the number of rules in any
+	// one call of [New]. The table has up to 32 parts. Each part is full when it holds
+	// its share of MaxKeys.
 	MaxKeys int
 
 	// RefuseWhenFull refuses a new key with [ErrFull] when there is no room, which the
-	// middleware answers with 503 service_unavailable. If false, Memory evicts the bucket
-	// that would be full the soonest, of a few that it picks at random: its caller gets
-	// the missing units early. In both cases, buckets that are full again are dropped
-	// first, which changes nothing.
+	// middleware answers with 503 service_unavailable. If false, Memory picks a few
+	// buckets at random and evicts the one that would be full the soonest. The caller of
+	// that bucket gets the missing units early. In both cases, Memory first drops buckets
+	// that are full again, which has no effect on their callers.
 	RefuseWhenFull bool
 }
 
@@ -110,11 +110,11 @@ type part struct {
 	charge  *Charge
 	id      bucketID
 	shard   *shard
-	missing bool // it needs a bucket that does not exist
+	missing bool // the charge needs a bucket, which does not exist yet
 	allowed bool
 }
 
-// usual is the number of charges of a TakeAll up to which it allocates nothing.
+// usual is the largest number of charges for which TakeAll allocates nothing.
 const usual = 8
 
 func (m *Memory) takeAll(now time.Time, charges []Charge, into []Decision) error {
@@ -154,9 +154,9 @@ func (m *Memory) takeAll(now time.Time, charges []Charge, into []Decision) error
 	return nil
 }
 
-// takeParts makes the charges, and reports whether all are allowed. Buckets that exist
-// come first: if one of them denies its charge, none is made for the others. A new bucket
-// is full, so it allows its charge.
+// takeParts makes the charges, and reports whether all are allowed. It charges the
+// existing buckets first. If one of them denies its charge, no new bucket is created. A
+// new bucket is full, so it allows its charge.
 func takeParts(parts []part, ids []bucketID) (allowed bool, err error) {
 	allowed = true
 	for i := range parts {
@@ -252,7 +252,8 @@ func (m *Memory) Register(rule string, l Limit) error {
 	return nil
 }
 
-// Stats returns the current numbers. It locks one part of the table after the other.
+// Stats returns the current numbers. It locks the parts of the table one after another,
+// so the numbers are not from exactly the same moment.
 func (m *Memory) Stats() MemoryStats {
 	var stats MemoryStats
 	for i := range m.shards {

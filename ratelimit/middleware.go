@@ -7,25 +7,25 @@ import (
 	"sync/atomic"
 )
 
-// New returns a middleware that charges each request by all rules that apply to it. If
-// one of them denies the request, none is charged.
+// New returns a middleware that charges each request to the buckets of all rules that
+// apply to it. If one of the rules denies the request, nothing is charged.
 //
-// It panics if l is nil, if there is no rule, or if a rule cannot work: it has no key, an
-// invalid limit, or the name of another rule. Several rules need a [MultiLimiter], and
-// rules that are settled need an [Adjuster]. If l is a [Registrar], it must accept the
-// rules.
+// New panics if l is nil, if there is no rule, or if a rule is invalid: its Key is nil,
+// its Limit or Name is not valid, or another rule has the same name. It also panics if
+// there are several rules and l is not a [MultiLimiter], if a rule is settled and l is
+// not an [Adjuster], or if l is a [Registrar] that refuses a rule.
 //
 // The response to every request that the limiter decided about has the RateLimit and
 // RateLimit-Policy fields of draft-ietf-httpapi-ratelimit-headers-11. A denial is 429
 // rate_limit_exceeded with Retry-After. If the cost is over the burst, waiting does not
-// help: the denial has X-Should-Retry: false instead. As problem details
-// ([apierror.Renderer]), its type is the draft's quota-exceeded, and violated-policies
-// names the rules that deny the request.
+// help: the denial has X-Should-Retry: false instead. If errors are rendered as problem
+// details ([apierror.Renderer]), the type of a denial is quota-exceeded of the draft, and
+// violated-policies lists the rules that deny the request.
 func New(l Limiter, o *Options, rules ...Rule) func(http.Handler) http.Handler {
 	return newMiddleware(l, o, rules).wrap
 }
 
-// middleware is what New makes.
+// middleware is the state of one middleware that New returns.
 type middleware struct {
 	Options
 	limiter     Limiter

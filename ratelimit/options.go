@@ -9,53 +9,54 @@ import (
 // Options configure a middleware ([New]). Nil and the zero value are the defaults.
 type Options struct {
 	// Shadow lets every request through and adds nothing to the responses. Observe
-	// reports what would have been refused.
+	// reports which requests would have been refused.
 	Shadow bool
 
-	// OnFailure is what happens to a request if the limiter fails. The default is FailLocal.
+	// OnFailure decides how a request is handled if the limiter fails. The default is
+	// FailLocal.
 	OnFailure Fail
 
 	// LegacyHeaders adds X-RateLimit-Limit, X-RateLimit-Remaining and X-RateLimit-Reset
 	// (in seconds from now). They describe the rule that denies the request, or else the
-	// one that leaves the least.
+	// rule that leaves the fewest units.
 	LegacyHeaders bool
 
-	// RetryAfterMs adds Retry-After-Ms to denials: the wait in milliseconds, where
-	// Retry-After has only whole seconds.
+	// RetryAfterMs adds Retry-After-Ms to denials. It is the wait in milliseconds, while
+	// Retry-After is in whole seconds.
 	RetryAfterMs bool
 
-	// NoFields reports whether the response to a request goes without RateLimit fields
-	// and legacy headers, for example on a login page, where they would show how many
-	// guesses are left. A denial still has its Retry-After, but its problem details do
-	// not name the rules. If nil, every response has the fields.
+	// NoFields reports whether the response to a request must not have the RateLimit
+	// fields and the legacy headers. Use it for example on a login page, where they would
+	// show how many guesses are left. A denial still has its Retry-After, but its problem
+	// details do not name the rules. If nil, every response has the fields.
 	NoFields func(*http.Request) bool
 
 	// Deny answers a request that is over a limit. The RateLimit fields and Retry-After
-	// are set before it is called. The rule is the one with the longest wait, and d is
-	// its decision. If nil, the answer is 429 rate_limit_exceeded.
+	// are set before it is called. rule is the name of the rule with the longest wait,
+	// and d is its decision. If nil, the answer is 429 rate_limit_exceeded.
 	Deny func(w http.ResponseWriter, r *http.Request, rule string, d Decision)
 
 	// Observe is called with the outcome of every request. It must not block, since the
 	// request waits for it. If nil, nothing is observed.
 	Observe func(context.Context, Event)
 
-	// Logger gets a record when the limiter begins to fail and when it works again, and
-	// when a table without room begins to refuse new keys ([ErrFull]) and when that has
-	// ended: after a minute without a refusal. Each kind has at most two records a
-	// minute, and the last one has the number of requests. The first request without a
-	// principal ([ByPrincipal]) is logged too. If nil, it is slog.Default() at the time
-	// of the record.
+	// Logger gets a record when the limiter begins to fail, and when it works again. It
+	// also gets a record when the limiter has no room and begins to refuse new keys
+	// ([ErrFull]), and when a minute has passed without such a refusal. Each of the two
+	// kinds has at most two records a minute. The record of the end has the number of
+	// requests that failed. The first request without a principal ([ByPrincipal]) is
+	// logged too. If nil, it is slog.Default() at the time of the record.
 	Logger *slog.Logger
 }
 
-// Fail is what the middleware does with a request if its Limiter returns an error. The
-// caller is not at fault, so the error itself is never answered with 429. A limiter
-// without room ([ErrFull]) has not failed: it is always answered with 503.
+// Fail says how the middleware handles a request if its Limiter returns an error. The
+// caller is not at fault, so the answer is never 429 because of the error. [ErrFull] does
+// not count as a failure of the limiter: it is always answered with 503.
 type Fail int
 
 const (
-	// FailLocal asks a [Memory] of this middleware instead. Every process then gives each
-	// key the whole limit.
+	// FailLocal asks a [Memory] that the middleware has for this purpose. Every process
+	// then allows each key the whole limit.
 	FailLocal Fail = iota
 
 	// FailOpen lets the request through, without RateLimit fields. Its outcome is

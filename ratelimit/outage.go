@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// quiet is the least time between the end of an outage in the log and the beginning of
+// quiet is the shortest time in the log between the end of an outage and the beginning of
 // the next one.
 const quiet = time.Minute
 
-// outage is a period in which requests fail, which callers may cause again and again. Its
-// beginning and its end are logged. If it begins within a minute after the last record,
-// the beginning is logged when that minute is over and requests still fail.
+// outage is a period in which requests fail. Its beginning and its end are logged.
+// Callers may cause outages again and again, so if an outage begins within a minute after
+// the last record, its beginning is logged only if requests still fail after that minute.
 type outage struct {
 	logged atomic.Bool // whether the beginning was logged, and not yet the end
 
@@ -71,8 +71,9 @@ func (m *middleware) logFailure(ctx context.Context, err error) {
 	}
 }
 
-// logSuccess logs the end of an outage. While new keys find no room, known keys are still
-// served, so that a full table ends only after a quiet minute.
+// logSuccess logs the end of an outage. While there is no room for new keys, requests
+// with known keys still succeed. So that outage has ended only after a minute without a
+// refusal.
 func (m *middleware) logSuccess(ctx context.Context) {
 	if n, ended := m.down.works(0); ended {
 		m.logger().LogAttrs(ctx, slog.LevelInfo, "ratelimit: the limiter works again", slog.Int("requests", n))

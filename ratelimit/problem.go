@@ -18,7 +18,8 @@ func newRefusal(rules ...string) *apierror.Error {
 	return e.WithProblemMember("violated-policies", rules)
 }
 
-// unnamed is the answer if the RateLimit fields are off, which name the rules.
+// unnamed is the answer if the RateLimit fields are off. It does not name the rules, as
+// the fields would.
 var unnamed = newRefusal()
 
 // refusalOf returns the answer to a request that some of the rules deny.

@@ -9,8 +9,8 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// Rule is a limit on requests: which bucket a request is charged to, and how much it
-// holds. Only Key is required.
+// Rule is a limit on requests. It selects the bucket that a request is charged to, the
+// bucket's limit, and the cost of the request. Only Key is required.
 type Rule struct {
 	// Name identifies the rule in the RateLimit fields, in the problem details of a
 	// denial, in events and in [Settle]: 1 to 64 printable ASCII characters. Rules of the
@@ -25,16 +25,16 @@ type Rule struct {
 	Key KeyFunc
 
 	// LimitFor returns the limit of this request's key, such as that of the caller's
-	// plan. The zero Limit is the rule's Limit, and [Unlimited] exempts the request. It
-	// should return the same limit for the same key: where limits differ by route, so
-	// must the keys ([Join], [ByPattern]). An invalid limit is answered with 500
-	// api_error. If nil, every key has the rule's Limit.
+	// plan. The zero Limit means the rule's Limit, and [Unlimited] exempts the request.
+	// LimitFor should always return the same limit for the same key. If limits differ by
+	// route, the keys must differ too: see [Join] and [ByPattern]. An invalid limit is
+	// answered with 500 api_error. If nil, every key has the rule's Limit.
 	LimitFor func(*http.Request) Limit
 
-	// Cost returns the units that a request takes. A cost of 0 is free and never denied.
-	// A cost over the burst is never allowed. A negative one is answered with 500
-	// api_error. If the real cost is known only later, this is an estimate: see Settled
-	// and CostAfter. If nil, the cost is 1.
+	// Cost returns the units that a request takes. A request with a cost of 0 is never
+	// denied. A request with a cost over the burst is always denied. A negative cost is
+	// answered with 500 api_error. If the real cost is known only later, return an
+	// estimate: see Settled and CostAfter. If nil, the cost is 1.
 	Cost func(*http.Request) int
 
 	// Settled allows the handler to call [Settle] and [Reset] for this rule. The Limiter
@@ -42,10 +42,10 @@ type Rule struct {
 	Settled bool
 
 	// CostAfter returns the real cost of a request that the handler has not settled
-	// itself. It is called when the handler has returned, with the status that was sent
-	// and the request that the handler got. It is not called after a panic. If it returns
-	// a negative value, the estimate stays charged. The Limiter must be an [Adjuster]. If
-	// nil, nothing is settled.
+	// itself. It is called after the handler has returned, with the request that the
+	// handler got and the status that was sent. It is not called after a panic. If it
+	// returns a negative value, the estimate stays charged. The Limiter must be an
+	// [Adjuster]. If nil, only the handler can settle a request.
 	CostAfter func(r *http.Request, status int) int
 
 	// Skip exempts a request from the rule, for example a CORS preflight, which has no
@@ -57,7 +57,7 @@ type Rule struct {
 	KeyOptional bool
 }
 
-// rule is a Rule that was checked, and what was derived from it.
+// rule is a valid Rule, with values that are derived from it.
 type rule struct {
 	Rule
 	quoted  string          // the name in the RateLimit fields
@@ -90,7 +90,7 @@ func checkName(name string) {
 	}
 }
 
-// register panics if the rule does not go with the limiter.
+// register panics if the limiter cannot apply the rule.
 func (c *rule) register(l Limiter) {
 	if _, ok := l.(Adjuster); !ok && c.settles() {
 		panic(fmt.Sprintf("ratelimit: the rule %q is settled, which needs an Adjuster", c.Name))

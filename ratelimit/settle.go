@@ -16,24 +16,24 @@ var (
 	errReset   = fmt.Errorf("ratelimit: the limiter cannot reset a bucket: %w", errors.ErrUnsupported)
 )
 
-// Settle charges the real cost of a request by the named rule, which must have Settled or
-// CostAfter set. Rule.Cost was charged before the handler ran, as an estimate. Settle
-// gives the difference back, or takes it. Taking is never denied: the bucket may go into
-// debt, and then admits nothing until the debt is paid. Settle(ctx, rule, 0) gives
-// everything back.
+// Settle replaces the estimated cost of a request with its real cost, for the named rule.
+// The rule must have Settled or CostAfter set. The estimate, Rule.Cost, was charged
+// before the handler ran. Settle gives the difference back, or takes it. Taking is never
+// denied: the bucket may go into debt, and then admits nothing until the debt is paid.
+// Settle(ctx, rule, 0) gives everything back.
 //
 //	answer := model.Complete(ctx, prompt)
 //	ratelimit.Settle(ctx, "tokens", answer.Usage.Total)
 //
-// The context is that of the request, or derived from it. A request whose context has
-// ended, since its client has gone, is settled too, and so is one whose handler has
+// The context must be the context of the request, or derived from it. Settle works even
+// if the context has ended because the client has gone, and even after the handler has
 // returned.
 //
-// Only the first Settle or [Reset] of a rule has an effect on a request. Later ones
-// return an error. A cost over 1e9 counts as 1e9. Settle returns nil if the rule charged
-// nothing: the rule did not apply, or the limiter failed. Other errors are a negative
-// cost, an unknown rule, and errors of the limiter. After an error the estimate stays
-// charged, unless only the limiter's reply was lost.
+// A cost over 1e9 counts as 1e9. Only the first Settle or [Reset] of a rule has an effect
+// on a request. Later ones return an error. A negative cost and an unknown rule are
+// errors too, and so is a failure of the limiter. Settle returns nil if the rule charged
+// nothing, because it did not apply or the limiter had failed before. After an error, the
+// estimate stays charged, unless only the limiter's reply was lost.
 func Settle(ctx context.Context, rule string, cost int) error {
 	if cost < 0 {
 		return errCost
@@ -46,9 +46,10 @@ func Settle(ctx context.Context, rule string, cost int) error {
 }
 
 // Reset fills the bucket that the named rule has charged for this request, for example
-// when a login succeeds after failed ones. The request itself costs nothing then. The
-// error is errors.ErrUnsupported if the limiter is not a [Resetter]. All else is as for
-// [Settle]. To reset a bucket without a request of its caller, use the Resetter.
+// when a login succeeds after failed ones. The request itself costs nothing then. If the
+// limiter is not a [Resetter], the error wraps [errors.ErrUnsupported]. In all other
+// respects, Reset works like [Settle]. To reset a bucket outside a request of its caller,
+// call the Resetter directly.
 func Reset(ctx context.Context, rule string) error {
 	s, err := findSettlement(ctx, rule)
 	if err != nil {
@@ -57,7 +58,7 @@ func Reset(ctx context.Context, rule string) error {
 	return s.reset(ctx)
 }
 
-// settlement is what one rule has charged for a request, until it is settled.
+// settlement is the charge of one rule for a request, which can be settled once.
 type settlement struct {
 	rule    *rule
 	charge  Charge
@@ -91,7 +92,7 @@ func (s *settlement) reset(ctx context.Context) error {
 	return resetter.Reset(context.WithoutCancel(ctx), s.charge.Rule, s.charge.Key)
 }
 
-// settlements are those of one middleware, in the context of a request.
+// settlements are the settlements of one middleware, in the context of a request.
 type settlements struct {
 	outer *settlements // those of the next middleware further out
 	list  []*settlement
@@ -111,8 +112,9 @@ func findSettlement(ctx context.Context, rule string) (*settlement, error) {
 	return nil, fmt.Errorf("ratelimit: the request has no rule %.64q that is Settled", rule)
 }
 
-// newSettlements returns those of a request, also for rules that have charged nothing: to
-// settle one of these is no mistake. If by is nil, no rule has.
+// newSettlements returns the settlements of a request. They include rules that have
+// charged nothing, since a handler may settle these without an error. If by is nil, no
+// rule has charged anything.
 func (m *middleware) newSettlements(r *http.Request, items []item, by Limiter) *settlements {
 	all := new(settlements)
 	all.outer, _ = r.Context().Value(settlementsKey{}).(*settlements)
@@ -131,7 +133,8 @@ func (m *middleware) newSettlements(r *http.Request, items []item, by Limiter) *
 	return all
 }
 
-// serveSettled runs the handler, and then settles what it has left open by CostAfter.
+// serveSettled runs the handler, and then calls CostAfter for the rules that the handler
+// has not settled.
 func (m *middleware) serveSettled(w http.ResponseWriter, r *http.Request, next http.Handler, items []item, by Limiter) {
 	all := m.newSettlements(r, items, by)
 	inner := r.WithContext(context.WithValue(r.Context(), settlementsKey{}, all))

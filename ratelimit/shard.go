@@ -10,7 +10,7 @@ import (
 const (
 	sampled   = 8           // entries that are compared to find the one to evict
 	reclaimed = 2           // entries that are checked for a full bucket whenever one is added
-	idle      = time.Minute // how long a bucket stays full before it is dropped, while there is room
+	idle      = time.Minute // how long a full bucket is kept while there is room
 )
 
 // shard is one part of a Memory. Its methods, except take and stats, need the lock, and
@@ -26,16 +26,17 @@ type shard struct {
 	refused int64
 }
 
-// advance moves the clock of the shard to now. The clock never goes back: an older time
-// would rewind a rate.Limiter, which would add the units of the same span again. A bucket
-// that was dropped when it was full would be missing at a time when it was not.
+// advance moves the clock of the shard to now. The clock never goes back. With an older
+// time, a rate.Limiter would go back too, and would later add the units of the same span
+// again. Also, a bucket that was dropped when it was full was not full at the older time.
 func (s *shard) advance(now time.Time) {
 	if now.After(s.now) {
 		s.now = now
 	}
 }
 
-// bucket returns the entry of a bucket, or nil if there is none: the bucket is full then.
+// bucket returns the entry of a bucket, or nil if there is none. A bucket without an
+// entry is full.
 func (s *shard) bucket(id bucketID) *entry {
 	_, e := s.find(id)
 	return e
@@ -59,8 +60,8 @@ func (s *shard) take(now time.Time, id bucketID, c *Charge) (Decision, error) {
 // needsBucket reports whether the charge can change a bucket.
 func (c Charge) needsBucket() bool { return c.Cost > 0 && c.Cost <= c.Limit.burst() }
 
-// charge takes the units of c from the bucket if it holds as many, and reports whether
-// the charge is allowed. The entry may be nil if c needs no bucket.
+// charge takes the units of c from the bucket if it holds enough, and reports whether the
+// charge is allowed. The entry may be nil if c needs no bucket.
 func (s *shard) charge(e *entry, c *Charge) bool {
 	if !c.needsBucket() {
 		return c.Cost == 0
@@ -79,15 +80,16 @@ func (s *shard) setLimit(e *entry, l Limit) {
 	e.bucket.SetBurstAt(s.now, l.burst())
 }
 
-// refund gives back the units that a charge has just taken. That is exact: whole units
-// leave a float64 that holds at least as many, and come back to it, without rounding.
+// refund gives back the units that a charge has just taken. The result is exact: taking
+// whole units from a larger float64, and adding them again, rounds nothing.
 func (s *shard) refund(id bucketID, cost int) {
 	if e := s.bucket(id); e != nil {
 		e.bucket.AllowN(s.now, -cost)
 	}
 }
 
-// adjust takes units, or gives them back if the cost is negative, whatever the bucket holds.
+// adjust takes units even if the bucket holds fewer, or gives them back if the cost is
+// negative.
 func (s *shard) adjust(id bucketID, c *Charge) error {
 	e := s.bucket(id)
 	switch {
@@ -98,7 +100,7 @@ func (s *shard) adjust(id bucketID, c *Charge) error {
 			return ErrFull
 		}
 	}
-	// ReserveN can take what the bucket does not hold, but no more than a burst.
+	// ReserveN can take more units than the bucket holds, but not more than its burst.
 	burst := int(e.limit.burst)
 	e.bucket.SetBurstAt(s.now, max(burst, c.Cost))
 	e.bucket.ReserveN(s.now, c.Cost)
@@ -119,16 +121,16 @@ func (s *shard) insert(id bucketID, l Limit, keep []bucketID) *entry {
 	}
 	e := s.add(id)
 	e.limit = pack(l)
-	// A zero rate.Limiter was empty in the year 1. With its limit since then, it is full
-	// now.
+	// A zero rate.Limiter is empty at time.Time{}, in the year 1. With its limit set at
+	// that time, it is full by now.
 	e.bucket.SetBurstAt(time.Time{}, l.burst())
 	e.bucket.SetLimitAt(time.Time{}, l.rate())
 	return e
 }
 
-// reclaim drops full buckets, which are like new ones. Checking two for each one that is
-// added keeps up with any flood. While there is room, buckets stay for a minute, since
-// their keys may come back.
+// reclaim drops full buckets, since a full bucket is the same as no bucket. It checks two
+// buckets for each one that is added, so it keeps up with any number of new keys. While
+// there is room, it keeps full buckets for a minute, since their keys may come back.
 func (s *shard) reclaim() {
 	at := s.now
 	if !s.full() {
@@ -142,8 +144,8 @@ func (s *shard) reclaim() {
 	}
 }
 
-// makeRoom drops a bucket from a full table, and reports whether it did. Unless the
-// bucket is full, that counts as an eviction, which a shard that refuses does not make.
+// makeRoom drops a bucket from a full table, and reports whether it did. Dropping a
+// bucket that is not full is an eviction. A shard with refuse set never evicts.
 func (s *shard) makeRoom(keep []bucketID) bool {
 	slot, untilFull := s.fullest(keep)
 	if slot == 0 || untilFull > 0 && s.refuse {
@@ -157,9 +159,9 @@ func (s *shard) makeRoom(keep []bucketID) bool {
 }
 
 // fullest returns, from a random sample, the slot of the bucket that is full the soonest,
-// and the time until then. Evicting the least recently used bucket instead would let a
-// caller evict the bucket that it has drained, with a flood of new keys. The slot is 0 if
-// all of the sample are to be kept.
+// and the time until then. If it evicted the least recently used bucket instead, a caller
+// could drain its bucket and then evict it with a flood of new keys. The slot is 0 if all
+// buckets of the sample are in keep.
 func (s *shard) fullest(keep []bucketID) (fullest uint32, untilFull time.Duration) {
 	slot := rand.Uint32N(s.used)
 	for range min(sampled+len(keep), int(s.used)) {
@@ -175,9 +177,10 @@ func (s *shard) fullest(keep []bucketID) (fullest uint32, untilFull time.Duratio
 	return fullest, untilFull
 }
 
-// untilFull returns the time until the bucket can be dropped: when it is full, by its own
-// limit and by those that it had before. A bucket that was drained under a large limit,
-// and is full under a small one, would come back as a full bucket of the large limit.
+// untilFull returns the time until the bucket can be dropped, which is when it is full by
+// its limit and by all of its earlier limits. Otherwise, a bucket that was drained under
+// a large limit could be dropped when it is full under a small one, and would come back
+// as a full bucket of the large limit.
 func (s *shard) untilFull(e *entry, at time.Time) time.Duration {
 	owed := max(time.Duration(e.owes)*time.Second-at.Sub(s.since), 0)
 	l := e.limit.unpack()
@@ -188,7 +191,7 @@ func (s *shard) untilFull(e *entry, at time.Time) time.Duration {
 	return max(owed, l.refill(missing), 1)
 }
 
-// stats adds the numbers of the shard to those of others.
+// stats adds the numbers of the shard to sum.
 func (s *shard) stats(sum *MemoryStats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

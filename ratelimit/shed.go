@@ -11,17 +11,17 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// Class is how much a request matters when there are too many. The zero Class is
+// Class is the importance of a request when there are too many. The zero Class is
 // ClassNormal.
 type Class int
 
-// The classes, and the share of the capacity from which on [Shed] refuses them with the
-// default reserve.
+// The classes. With the default reserve, [Shed] refuses a class when the running requests
+// reach the share of the capacity in its comment.
 const (
-	ClassLow      Class = iota - 1 // can wait, such as test mode and batches: from 60 %
-	ClassNormal                    // from 80 %
-	ClassHigh                      // others depend on it, such as writes: from 90 %
-	ClassCritical                  // must not fail, such as charges: at 100 %
+	ClassLow      Class = iota - 1 // can wait, such as test mode and batches: 60%
+	ClassNormal                    // all others: 80%
+	ClassHigh                      // other requests depend on it, such as writes: 90%
+	ClassCritical                  // must not fail, such as charges: 100%
 )
 
 // ShedOptions configure [Shed]. Nil and the zero value are the defaults.
@@ -30,25 +30,26 @@ type ShedOptions struct {
 	Rule string
 
 	// Reserve is the share of the capacity, less than 1, that ClassNormal requests leave
-	// free. ClassLow also leaves a quarter of the rest. ClassHigh leaves half of the
-	// reserve. If zero, it is 0.2. If negative, there is no reserve.
+	// free. ClassLow requests leave the reserve and a quarter of the rest free. ClassHigh
+	// requests leave half of the reserve free. If zero, it is 0.2. If negative, there is
+	// no reserve.
 	Reserve float64
 
 	// Hysteresis is the share of the capacity, less than 1, that must become free before
-	// a refused class is admitted again, so that Shed does not alternate with every
-	// request. ClassCritical is admitted as soon as there is room. If zero, it is 0.1. If
-	// negative, there is none.
+	// a refused class is admitted again. It keeps Shed from switching back and forth with
+	// every request. ClassCritical is admitted as soon as there is room. If zero, it is
+	// 0.1. If negative, a single free slot is enough.
 	Hysteresis float64
 
-	// RetryAfter is how long a refused request is told to wait, rounded up to whole
-	// seconds. If zero, it is a second.
+	// RetryAfter is the wait that a refused client is asked for, rounded up to whole
+	// seconds. If zero, it is a second. It must not be negative.
 	RetryAfter time.Duration
 
 	// Skip exempts a request, such as a health check. If nil, no request is exempt.
 	Skip func(*http.Request) bool
 
-	// Shadow lets every request through, and counts it. Observe reports what would have been
-	// refused.
+	// Shadow lets every request through, but still counts the running ones. Observe
+	// reports which requests would have been refused.
 	Shadow bool
 
 	// Observe is called with the outcome of every request. It must not block, since the
@@ -57,21 +58,23 @@ type ShedOptions struct {
 }
 
 // Shed returns a middleware that refuses requests with 503 service_unavailable if too
-// many run in this process, the least important ones first. Capacity is the number of
-// requests that the process serves well at the same time, for example that of its workers
-// or database connections. Each class is refused when the process runs more than its
-// share of the capacity: see [ShedOptions]. If a class is refused, so are all below it.
-// Since every process keeps a share for ClassCritical, so does the fleet. Shed panics if
-// the capacity is not positive.
+// many run in this process. It refuses the least important ones first. The capacity is
+// the number of requests that the process can serve well at the same time, for example
+// the number of its workers or database connections. A class is refused when the running
+// requests reach its share of the capacity: see [ShedOptions]. If a class is refused, all
+// lower classes are refused too. Since every process keeps a share free for
+// ClassCritical, the whole fleet does. Shed panics if the capacity is not positive or an
+// option is invalid.
 //
-// The class function returns the class of a request, for example by its route. A header
-// that the client may set is not safe. If the class depends on the principal, Shed must
-// be inside of authentication, and then does not save the work of that. If class is nil,
-// all requests are ClassNormal.
+// The class function returns the class of a request, for example by its route. It is not
+// safe to use a header that the client may set. If the class depends on the principal,
+// Shed must come after authentication, and a refused request still costs the work of
+// authentication. If class is nil, all requests are ClassNormal.
 //
 // A request holds its slot until its handler returns or panics. A hijacked connection
-// does not hold one. The problem type of a refusal is temporary-reduced-capacity of the
-// RateLimit draft, without violated-policies, since the caller has violated none.
+// holds no slot after that. The problem type of a refusal is temporary-reduced-capacity
+// of the RateLimit draft. It has no violated-policies, since the caller has not violated
+// a policy.
 func Shed(capacity int, class func(*http.Request) Class, o *ShedOptions) func(http.Handler) http.Handler {
 	if capacity <= 0 {
 		panic("ratelimit: Shed needs a positive capacity")
@@ -92,7 +95,7 @@ func Shed(capacity int, class func(*http.Request) Class, o *ShedOptions) func(ht
 	return s.wrap
 }
 
-// share returns the value of an option that is a share.
+// share returns the value of an option that is a share of the capacity.
 func share(name string, v, byDefault float64) float64 {
 	if v >= 1 || math.IsNaN(v) {
 		panic("ratelimit: ShedOptions." + name + " must be less than 1")
@@ -113,8 +116,8 @@ type shed struct {
 // levels are the states of the classes, from ClassLow on.
 type levels [ClassCritical - ClassLow + 1]level
 
-// level is the state of one class: it is refused when stop slots are held, and admitted
-// again when no more than resume are.
+// level is the state of one class. The class is refused when at least stop slots are
+// held, and admitted again when at most resume slots are held.
 type level struct {
 	stop, resume int
 	refused      bool
@@ -140,7 +143,7 @@ func (s *shed) wrap(next http.Handler) http.Handler {
 		}
 		free := s.enter(min(max(s.class(r), ClassLow), ClassCritical))
 		if free || s.slots.shadow {
-			defer s.leave() // whatever panics from here on
+			defer s.leave() // also if something panics from here on
 		}
 		if s.slots.admit(w, r, free) {
 			next.ServeHTTP(w, r)

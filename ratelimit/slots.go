@@ -8,8 +8,8 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// slots is what [MaxConcurrent] and [Shed] have in common: a request holds a slot while
-// its handler runs, or is refused if none is free.
+// slots is the common part of [MaxConcurrent] and [Shed]: a request holds a slot while
+// its handler runs, and is refused if none is free.
 type slots struct {
 	rule       string
 	refusal    *apierror.Error
@@ -27,8 +27,8 @@ func newSlots(rule string, refusal *apierror.Error, retryAfter time.Duration, sh
 	return slots{rule, refusal.WithRetryAfter(retryAfter), retryAfter, shadow, observe}
 }
 
-// admit reports whether the request may go on, and answers it otherwise. Free reports
-// whether a slot was free. In shadow mode every request goes on.
+// admit reports whether the request may go on. If not, it answers the request. The
+// request may go on if a slot was free, or in shadow mode.
 func (s *slots) admit(w http.ResponseWriter, r *http.Request, free bool) bool {
 	event := Event{Rule: s.rule, Outcome: OutcomeAllowed, Decision: Decision{Allowed: true}}
 	if !free {

@@ -14,7 +14,7 @@ type entry struct {
 	id     bucketID
 	limit  packedLimit // the limit that the bucket has; zero if the entry is free
 	next   uint32      // the next slot of the chain, or of the free list; 0 at the end
-	owes   uint32      // when the bucket is full by its earlier limits too, in seconds after shard.since
+	owes   uint32      // when the bucket is full by its earlier limits, in seconds after shard.since
 	bucket rate.Limiter
 }
 
@@ -36,8 +36,8 @@ func (p packedLimit) unpack() Limit {
 // bytes that the runtime puts before them.
 const perBlock = 68
 
-// table is a chained hash table of entries. They live in blocks and never move, so that
-// the table grows without copying. Slots are numbered from 1; slot 0 is none.
+// table is a chained hash table of entries. The entries are in blocks and never move, so
+// the table grows without copying. Slots are numbered from 1. Slot 0 means no slot.
 type table struct {
 	capacity uint32
 	heads    []uint32 // the first slot of each chain

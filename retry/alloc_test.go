@@ -135,7 +135,7 @@ func TestAllocationsPerHost(t *testing.T) {
 	}
 }
 
-func TestAllocationsKeptByALongCall(t *testing.T) {
+func TestAllocationsOfALongCallDoNotGrow(t *testing.T) {
 	padding := strings.Repeat("x", 3<<10)
 	var heap []uint64
 	tr := transport(baseFunc(func(*http.Request) (*http.Response, error) {
@@ -156,7 +156,7 @@ func TestAllocationsKeptByALongCall(t *testing.T) {
 	require.Less(t, heap[39]-heap[9], uint64(60<<10), "no bodies")
 }
 
-func TestAllocationsKeptByWaitingCalls(t *testing.T) {
+func TestAllocationsOfWaitingCallsHoldNoBodies(t *testing.T) {
 	page := strings.Repeat("x", 60<<10)
 	heap := func() uint64 {
 		var m runtime.MemStats

@@ -9,7 +9,7 @@ import (
 	"github.com/seawall-go/seawall/internal/plain"
 )
 
-// An Attempt describes one time that a request was sent, or that [Do] called its function.
+// An Attempt describes one sending of a request, or one call of the function in [Do].
 type Attempt struct {
 	// Number counts from 1.
 	Number int
@@ -17,38 +17,40 @@ type Attempt struct {
 	// Status is the response's status. It is 0 if there was no response.
 	Status int
 
-	// Err is nil for a status under 400 and an [*apierror.Error] for any other status.
-	// Without a response it is the error of the base transport. In [Do] it is what the
-	// function returned.
+	// Err is nil for a status below 400, and an [*apierror.Error] for any other status.
+	// If there was no response, it is the error of the base transport. In [Do], it is the
+	// error of the function.
 	Err error
 
-	// Code is the code of the error response. It comes from a JSON body, if the Transport
-	// has read that: see [Transport]. It is one line of at most 128 bytes.
+	// Code is the code of the error response. It is set only if the Transport has read
+	// the body, and the body is JSON: see [Transport]. It is one line of at most 128
+	// bytes.
 	Code apierror.Code
 
-	// RequestID is the response's request id: that of the Request-Id header, else that of
-	// the same body as Code, else that of the X-Request-Id header. It is one line of at most
-	// 128 bytes.
+	// RequestID is the response's request id. It comes from the Request-Id header, or
+	// else from the body, as Code does, or else from the X-Request-Id header. It is one
+	// line of at most 128 bytes.
 	RequestID string
 
 	// Elapsed is the time from sending the request to the response's header or the error.
 	Elapsed time.Duration
 
-	// RetryAfter is how long the server asked to wait. It is 0 if the server named no time.
+	// RetryAfter is how long the server asked the client to wait. It is 0 if the server
+	// did not ask for a wait.
 	RetryAfter time.Duration
 
-	// Delay is the wait before the next attempt. It is 0 if there was to be none.
+	// Delay is the wait before the next attempt. It is 0 if there is no next attempt.
 	Delay time.Duration
 }
 
-// describe sets what the attempt's error is known by.
+// describe sets the code and the request id of the attempt's error.
 func (a *Attempt) describe(e *apierror.Error) {
 	a.Code = apierror.Code(plain.Text(string(e.Code()), maxID))
 	a.RequestID = plain.Text(e.RequestID(), maxID)
 }
 
-// describeResponse sets what is known of an error response, from its header and from what was
-// read of its body.
+// describeResponse sets Err, Code and RequestID from an error response: from its header
+// and from the part of its body that was read.
 func (a *Attempt) describeResponse(resp *http.Response, body []byte, req *http.Request) {
 	e := parseError(resp, body, req)
 	a.Err = e
@@ -58,7 +60,8 @@ func (a *Attempt) describeResponse(resp *http.Response, body []byte, req *http.R
 // maxHistory bounds the record of a call that has no limit on its attempts.
 const maxHistory = 100
 
-// remember adds an attempt to a history, from which the oldest one goes if it is full.
+// remember adds an attempt to a history. If the history is full, it drops the oldest
+// attempt.
 func remember(history []Attempt, a Attempt) []Attempt {
 	if len(history) == maxHistory {
 		history = slices.Delete(history, 0, 1)

@@ -6,8 +6,8 @@ import (
 	"net/http"
 )
 
-// requestBody gives every attempt its own reader of the caller's body, and closes the caller's
-// once.
+// requestBody gives every attempt its own reader of the caller's body. It closes the
+// caller's body once.
 type requestBody struct {
 	req   *http.Request
 	taken bool // the base transport has had the caller's body, and closes it
@@ -29,19 +29,21 @@ func newRequestBody(req *http.Request, record int64) requestBody {
 
 func (b *requestBody) exists() bool { return b.req.Body != nil && b.req.Body != http.NoBody }
 
-// replayable reports whether another attempt can have the whole body.
+// replayable reports whether another attempt can send the whole body.
 func (b *requestBody) replayable() bool {
 	return !b.exists() || b.req.GetBody != nil || b.record != nil && b.record.replayable()
 }
 
-// prepare makes the body of another attempt, while the last response can still be handed
-// back. If it cannot, it returns the reason and GetBody's error.
+// prepare makes the body of another attempt. It is called while the last response can
+// still be returned to the caller. If there is no body for another attempt, it returns
+// the reason, and GetBody's error if there is one.
 func (b *requestBody) prepare() (Reason, error) {
 	switch {
 	case !b.exists():
 		return "", nil
 	case b.record != nil:
-		// A base transport that answered early may have read more since replayable.
+		// A base transport that answered early may still read, and exceed the limit after
+		// replayable was called.
 		if !b.record.rewind() {
 			return ReasonBodyNotReplayable, nil
 		}
@@ -114,8 +116,8 @@ func (b *requestBody) watch(body io.ReadCloser) io.ReadCloser {
 	return &watchedBody{ReadCloser: body, fault: b.fault, length: b.req.ContentLength}
 }
 
-// err returns the error of the attempt's reader or GetBody, with which no other attempt
-// would fare better.
+// err returns the error of the attempt's reader or GetBody. Another attempt would meet
+// the same error.
 func (b *requestBody) err() error {
 	if b.fault == nil {
 		return nil
@@ -130,7 +132,7 @@ func (b *requestBody) abandon() {
 	}
 }
 
-// end closes what no attempt has had. No attempt follows.
+// end closes the bodies that were not given to an attempt. No attempt follows.
 func (b *requestBody) end() {
 	if b.ready != nil {
 		b.ready.Close()

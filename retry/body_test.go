@@ -160,7 +160,7 @@ func TestResponseIsReturnedIfGetBodyFails(t *testing.T) {
 	}
 }
 
-func TestErrorHoldsThatOfGetBody(t *testing.T) {
+func TestErrorHoldsTheErrorOfGetBody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		gone := errors.New("file is gone")

@@ -12,73 +12,75 @@ import (
 	"github.com/seawall-go/seawall/internal/plain"
 )
 
-// A Breaker stops sending to a host on which everything fails, and notices soon when the
+// A Breaker stops sending to a host on which everything fails, and soon detects that the
 // host works again. It keeps a circuit for every group of requests (see
-// [Transport.Group]): by default for every scheme, host and port.
+// [Transport.Group]). By default, there is a group for every scheme, host and port.
 //
 // A 5xx other than 501, a transport error and an attempt that AttemptTimeout ended are
-// failures. A status below 400 is a success. A 429, any other 4xx, a 501 and a call that
-// its caller canceled say nothing about the host, and do not count.
+// failures. A status below 400 is a success. A 429, any other 4xx, a 501, and an attempt
+// that the caller canceled do not count.
 //
-// A closed circuit lets every attempt through. It opens when an attempt fails and, among the
-// attempts that ended within Window, there are at least MinCalls, and
+// A closed circuit lets every attempt through. It opens when an attempt fails, if at
+// least MinCalls attempts have ended within Window, and if
 //
-//   - FailureRatio of them failed, or
-//   - the last ones all failed, over a tenth of a second or more. This takes MinCalls/2
-//     failures in a row if all attempts before them succeeded, MinCalls if half of those
-//     failed, in proportion in between, and five at least.
+//   - the part of them that failed is at least FailureRatio, or
+//   - the last ones all failed, over a tenth of a second or more. If all attempts before
+//     them succeeded, this takes MinCalls/2 failures in a row, but at least five. The
+//     more of the attempts before them failed, the more failures in a row it takes:
+//     MinCalls if half of them failed.
 //
-// The second rule finds an outage that the successes before it would outvote for a while.
-// A host on which only some requests fail does not meet it, nor does a host that loses
-// some of its many connections in one moment.
+// The second rule detects an outage that the first rule would miss for a while, because
+// of the successes before it. The second rule does not apply to a host on which only some
+// requests fail, or to one that loses some of its many connections in one moment.
 //
 // An open circuit refuses attempts with a [CircuitOpenError]. From time to time it lets
-// one through as a probe: the first within ProbeAfter, each following one within twice the
-// interval before, up to ProbeEvery. A random part of up to half of each interval is taken
-// off, so that many processes do not probe in step. A probe that hangs does not delay the
-// next one.
+// one through as a probe. The first interval is ProbeAfter. Each interval is twice as
+// long as the one before, up to ProbeEvery. Each interval is shortened by a random part
+// of up to half, so that many processes do not probe at the same time. A probe that hangs
+// does not delay the next one.
 //
-// From the first probe on, the circuit is half-open. A probe that succeeds closes it; so
-// does a 501 or a 4xx other than 429, which show that the host works. A probe that fails
-// opens it again. A circuit that opens again within Window after it closed continues with
-// its last interval. Attempts that began before the circuit opened or closed do not count
-// afterwards.
+// From the first probe on, the circuit is half-open. A probe that succeeds closes it. So
+// does a probe that is answered with a 501 or with a 4xx other than 429, since the host
+// works then. A probe that fails opens the circuit again. If a circuit opens within
+// Window after it closed, the probes continue with its last interval. Attempts that began
+// before a circuit opened or closed do not count afterwards.
 //
 // With the defaults, a host on which everything fails gets one or two requests a second
-// from each Breaker after the first second, and a host that works again is found within a
-// second. A fleet of thousands of processes may want a larger ProbeEvery, which makes that
-// slower.
+// from each Breaker, after the first second. A host that works again is detected within a
+// second. With thousands of processes, you may want a larger ProbeEvery, which makes the
+// detection slower.
 //
-// The zero value is the default breaker. A Transport without a Breaker has its own; set
-// [Transport.Breaker] to read circuits or to change them by hand. Several Transports may
-// share a Breaker. It must not be copied or changed after its first use. It takes about 1
-// KiB for every group.
+// The zero value is a breaker with the defaults. If [Transport.Breaker] is nil, the
+// Transport has its own. Set it to read the circuits or to change them by hand. Several
+// Transports may share a Breaker. A Breaker must not be copied or changed after its first
+// use. It takes about 1 KiB for every group.
 type Breaker struct {
-	// FailureRatio is the part of the attempts that must have failed for a circuit to open. The
-	// default is 0.5, and the maximum is 1. If negative, only [Breaker.Hold] opens a circuit.
+	// FailureRatio is the part of the attempts that must have failed before a circuit
+	// opens. The default is 0.5, and the maximum is 1. If negative, only [Breaker.Hold]
+	// opens a circuit.
 	FailureRatio float64
 
-	// MinCalls is how many attempts must have ended within Window for a circuit to open. The
-	// default is 20. If negative, it is 1.
+	// MinCalls is the number of attempts that must have ended within Window before a
+	// circuit can open. The default is 20. If negative, it is 1.
 	MinCalls int
 
-	// Window is how long an attempt counts, to the nearest tenth of Window. The default is 10
-	// seconds, and the minimum is 10 milliseconds.
+	// Window is how long an attempt counts, with a precision of a tenth of Window. If
+	// zero or negative, it is 10 seconds. The minimum is 10 milliseconds.
 	Window time.Duration
 
-	// ProbeAfter is the longest time from the opening of a circuit to its first probe. The
-	// default is 200 milliseconds, or ProbeEvery if that is less. The minimum is 10
-	// milliseconds.
+	// ProbeAfter is the longest time from the opening of a circuit to its first probe. If
+	// zero or negative, it is 200 milliseconds, or ProbeEvery if that is less. The
+	// minimum is 10 milliseconds.
 	ProbeAfter time.Duration
 
-	// ProbeEvery is the longest time from one probe to the next. The default is 1 second,
-	// and the minimum is ProbeAfter.
+	// ProbeEvery is the longest time from one probe to the next. If zero or negative, it
+	// is 1 second. The minimum is ProbeAfter.
 	ProbeEvery time.Duration
 
-	// MaxGroups bounds the number of circuits. Above it, the least recently used closed
-	// circuit is forgotten, or an open one if none is closed. The next attempt finds a
-	// forgotten circuit closed. Circuits held open by hand are never forgotten. The
-	// default is 1,024. If negative, there is no bound.
+	// MaxGroups is the largest number of circuits to keep. If there are more, the Breaker
+	// forgets the closed circuit that was used least recently, or an open one if none is
+	// closed. A forgotten circuit counts as closed. The Breaker never forgets a circuit
+	// that is held open by hand. The default is 1,024. If negative, there is no limit.
 	MaxGroups int
 
 	held     atomic.Int64 // how many circuits are held open
@@ -96,7 +98,7 @@ const (
 	StateHalfOpen State = "half-open" // a probe was sent, or the next attempt is one
 )
 
-// A Circuit is what a [Breaker] knows about a group.
+// A Circuit describes the circuit of a group in a [Breaker], at one moment.
 type Circuit struct {
 	// Group is the name of the group: see [Transport.Group].
 	Group string
@@ -107,17 +109,18 @@ type Circuit struct {
 	// Held reports whether the circuit is held open by hand.
 	Held bool
 
-	// Until is when the next attempt may be sent, as a probe. It is zero if the circuit is
-	// closed or held. If it has passed, the next attempt is a probe.
+	// Until is when the next attempt may be sent, as a probe. If that time has passed,
+	// the next attempt is a probe. It is zero if the circuit is closed or held open.
 	Until time.Time
 
-	// Calls is the number of attempts that succeeded or failed within the last Window, and
-	// Failures the number of those that failed. They are zero unless the circuit is closed.
+	// Calls is the number of attempts that succeeded or failed within the last Window.
+	// Failures is the number of those that failed. Both are zero unless the circuit is
+	// closed.
 	Calls, Failures int
 }
 
-// ErrCircuitOpen matches, with errors.Is, the error of a call that a [Breaker] refused.
-// The error holds a [*CircuitOpenError].
+// ErrCircuitOpen is the error of a call that a [Breaker] refused, as errors.Is reports
+// it. To get the details, use errors.As with a [*CircuitOpenError].
 const ErrCircuitOpen sentinel = "retry: circuit open"
 
 type sentinel string
@@ -149,7 +152,7 @@ func (e *CircuitOpenError) Error() string {
 // Is reports whether target is ErrCircuitOpen.
 func (e *CircuitOpenError) Is(target error) bool { return target == ErrCircuitOpen }
 
-// Circuit returns the circuit of a group. An unknown group's circuit is closed.
+// Circuit returns the circuit of a group. If the group is unknown, its circuit is closed.
 func (b *Breaker) Circuit(group string) Circuit {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -172,10 +175,11 @@ func (b *Breaker) Circuits() []Circuit {
 }
 
 // Hold opens the circuit of a group and keeps it open, without probes, until
-// [Breaker.Reset]. Use it for maintenance or in an incident. Attempts that are being sent
-// go on. The group may be unknown.
+// [Breaker.Reset]. Use it for maintenance or in an incident. It does not stop attempts
+// that are in progress. The group may be unknown.
 //
-// [Transport.Observe] is called for a change by Hold or Reset during the group's next call.
+// [Transport.Observe] learns of a change by Hold or Reset when the group's next call is
+// made.
 func (b *Breaker) Hold(group string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -186,8 +190,8 @@ func (b *Breaker) Hold(group string) {
 	b.circuits.rate(e, e.value.worth())
 }
 
-// Reset closes the circuit of a group and forgets what was counted. Attempts that are
-// being sent do not count afterwards.
+// Reset closes the circuit of a group and sets its counts to zero. Attempts that are in
+// progress do not count afterwards.
 func (b *Breaker) Reset(group string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -211,8 +215,7 @@ func (b *Breaker) circuit(group string) *circuit {
 	return b.entry(group).value
 }
 
-// entry returns the entry of a group, which it adds if there is none. It is called with mu
-// held.
+// entry returns the entry of a group. If there is none, it adds one. The caller holds mu.
 func (b *Breaker) entry(group string) *entry[string, *circuit] {
 	if e := b.circuits.get(group); e != nil {
 		return e

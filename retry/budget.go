@@ -7,35 +7,38 @@ import (
 )
 
 // A Budget bounds the load that retries add. It keeps a token bucket for every group (see
-// [Transport.Group]). A retry takes a token. Every success puts back a tenth of a token,
-// and so does every second, so that a quiet client can still retry. The retries to a
-// group, in any time t, are at most
+// [Transport.Group]). A retry takes a token. Every success adds a tenth of a token. Every
+// second adds a tenth too, so that a client with few calls can still retry. In any t
+// seconds, the number of retries to a group is at most
 //
 //	Tokens + PerSuccess x successes + PerSecond x t
 //
-// In an outage a client therefore sends a tenth more than it would without retries, not three
-// times as much. A first attempt never needs a token.
+// In an outage, a client therefore sends at most about a tenth more than it would without
+// retries, instead of three times as much. A first attempt never needs a token.
 //
-// The zero value is the default budget. Several Transports, and calls of [Do], may share a
-// Budget; all calls of Do use the bucket of the group "". A Budget must not be copied or
-// changed after its first use. It takes about 200 bytes for every group whose bucket is
-// not full.
+// The zero value is a budget with the defaults. Several Transports, and calls of [Do],
+// may share a Budget. All calls of Do use the bucket of the group "". A Budget must not
+// be copied or changed after its first use. It takes about 200 bytes for every group
+// whose bucket is not full.
 type Budget struct {
-	// Tokens is the size of a bucket, which is full at first. The default is 10. If negative,
-	// there is no budget and retries are not bounded. Below 1, nothing is ever retried.
+	// Tokens is the number of tokens that a bucket holds. A new bucket is full. The
+	// default is 10. If negative, the number of retries is not limited. If greater than 0
+	// but less than 1, nothing is ever retried.
 	Tokens float64
 
-	// PerSuccess is how many tokens a response with a status under 400 puts back. The
-	// default is 0.1. If negative, it puts back none.
+	// PerSuccess is the number of tokens that a success adds: a response with a status
+	// below 400 or, in [Do], a nil error. The default is 0.1. If negative, a success adds
+	// none.
 	PerSuccess float64
 
-	// PerSecond is how many tokens a second puts back. The default is 0.1. If negative, it puts
-	// back none.
+	// PerSecond is the number of tokens that come back in a second. The default is 0.1.
+	// If negative, time adds none.
 	PerSecond float64
 
-	// MaxGroups bounds the number of buckets that are not full. Above it, the bucket that
-	// will be full first is forgotten, which makes it full. The default is 1,024. If
-	// negative, there is no bound.
+	// MaxGroups is the largest number of buckets to keep. Full buckets are not kept. If
+	// there are more buckets, the Budget forgets the one that would be full first. A
+	// forgotten bucket counts as full. The default is 1,024. If negative, there is no
+	// limit.
 	MaxGroups int
 
 	mu      sync.Mutex
@@ -79,7 +82,7 @@ func (b *Budget) take(group string) bool {
 // refund puts back the token of a retry that was not sent.
 func (b *Budget) refund(group string) { b.add(group, 1) }
 
-// succeeded puts back what a success earns.
+// succeeded adds the tokens of a success.
 func (b *Budget) succeeded(group string) { b.add(group, max(cmp.Or(b.PerSuccess, 0.1), 0)) }
 
 func (b *Budget) add(group string, tokens float64) {
@@ -98,7 +101,7 @@ func (b *Budget) add(group string, tokens float64) {
 	b.buckets.rate(e, b.worth(e.value))
 }
 
-// forgetFull removes the buckets that time has filled.
+// forgetFull removes the buckets that are full by now.
 func (b *Budget) forgetFull(now time.Time) {
 	for e := b.buckets.least(); e != nil; e = b.buckets.least() {
 		b.fill(e.value, now)
@@ -109,7 +112,7 @@ func (b *Budget) forgetFull(now time.Time) {
 	}
 }
 
-// fill adds to a bucket what the time since its last use puts back.
+// fill adds the tokens that have come back since the bucket was last filled.
 func (b *Budget) fill(k *bucket, now time.Time) {
 	if d := now.Sub(k.at); d > 0 {
 		k.tokens = min(k.tokens+d.Seconds()*b.perSecond(), b.size())
@@ -117,8 +120,9 @@ func (b *Budget) fill(k *bucket, now time.Time) {
 	}
 }
 
-// worth returns the time when a bucket will be full, in seconds, or what it lacks if time
-// fills no bucket. Both stay the same while time passes.
+// worth returns the time when a bucket will be full, in seconds. If PerSecond adds no
+// tokens, it returns the number of tokens that are missing. Neither changes as time
+// passes.
 func (b *Budget) worth(k *bucket) float64 {
 	lacks := b.size() - k.tokens
 	if b.perSecond() == 0 {
@@ -131,5 +135,5 @@ func (b *Budget) size() float64 { return cmp.Or(b.Tokens, 10) }
 
 func (b *Budget) perSecond() float64 { return max(cmp.Or(b.PerSecond, 0.1), 0) }
 
-// seconds returns a time as a number, to compare times by.
+// seconds returns a time as a number of seconds, for comparisons.
 func seconds(t time.Time) float64 { return float64(t.Unix()) + float64(t.Nanosecond())/1e9 }

@@ -164,7 +164,7 @@ func TestFullBucketsAreNotKept(t *testing.T) {
 	})
 }
 
-func TestFullBucketEarnsNothing(t *testing.T) {
+func TestFullBucketGainsNoTokens(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503))

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// call is one RoundTrip.
+// call is the state of one call of RoundTrip.
 type call struct {
 	t       *Transport
 	req     *http.Request // the caller's, which is never changed
@@ -54,7 +54,8 @@ func newCall(t *Transport, req *http.Request) call {
 	return c
 }
 
-// end releases what the call still holds. It runs after a panic too.
+// end releases the body, the token and the response that the call still holds. It runs
+// after a panic too.
 func (c *call) end() {
 	c.body.end()
 	if c.token {
@@ -116,7 +117,7 @@ func (c *call) admit() (permit, Reason, error) {
 	return p, "", nil
 }
 
-// unpaused returns why a pause was not made, or was cut short.
+// unpaused returns the reason why a pause was refused or cut short.
 func (c *call) unpaused(err error) Reason {
 	switch {
 	case c.who.err() != nil:
@@ -134,8 +135,8 @@ func (c *call) named(refused *CircuitOpenError) error {
 	return refused
 }
 
-// attempt sends the request once. It leaves the response, if there is one, in c.resp. The
-// fault is why an error is not the host's, if it is not.
+// attempt sends the request once. It leaves the response, if there is one, in c.resp. If
+// the host is not to blame for an error, fault is the reason.
 func (c *call) attempt(n int, p permit) (a Attempt, fault Reason) {
 	a.Number = n
 	result := neutral
@@ -162,7 +163,7 @@ func (c *call) attempt(n int, p permit) (a Attempt, fault Reason) {
 	return a, fault
 }
 
-// succeeded ends a call with the response in hand.
+// succeeded ends a call with the response in c.resp, which is a success.
 func (c *call) succeeded(a Attempt) (*http.Response, error) {
 	c.budget.succeeded(c.group)
 	if c.report == nil && c.t.Observe == nil {
@@ -188,8 +189,8 @@ func (c *call) last() Attempt {
 	return c.attempts[len(c.attempts)-1]
 }
 
-// finish hands back the response in hand or, without one, an error. cause is what ended
-// the call beside the last attempt's error.
+// finish returns the response in c.resp or, if there is none, an error. cause is the
+// error that ended the call in addition to the last attempt's error, if there is one.
 func (c *call) finish(reason Reason, cause error) (*http.Response, error) {
 	c.observeCircuit()
 	if c.report != nil {
@@ -221,7 +222,7 @@ func (c *call) failed(reason Reason, cause error) *Error {
 	return newError(c.req, slices.Clone(c.attempts), reason, causes...)
 }
 
-// handBack returns the response in hand, which is the caller's from here on.
+// handBack returns the response in c.resp, which belongs to the caller from now on.
 func (c *call) handBack(reason Reason) *http.Response {
 	resp := c.resp
 	c.resp = nil

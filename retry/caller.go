@@ -5,15 +5,16 @@ import (
 	"time"
 )
 
-// caller waits for a call, until its context ends or its Request.Cancel is closed. The timer of
-// http.Client.Timeout closes Cancel, perhaps before the context shows the deadline.
+// caller is the party that waits for a call, until its context ends or its Request.Cancel
+// is closed. The timer of http.Client.Timeout closes Cancel, and may do so before the
+// context reports that its deadline has passed.
 type caller struct {
 	ctx    context.Context
 	cancel <-chan struct{} // nil without a Request.Cancel
 }
 
-// err returns an error if the caller does not wait any more: the context's, or the one
-// that it is about to have.
+// err returns an error if the caller no longer waits: the context's error, or the one
+// that the context is about to return.
 func (c caller) err() error {
 	if err := c.ctx.Err(); err != nil {
 		return err
@@ -52,7 +53,8 @@ func (c caller) sleep(d time.Duration) error {
 	}
 }
 
-// pause is like sleep, but it fails immediately if the deadline comes before its end.
+// pause is like sleep, but it fails immediately if the deadline comes before d has
+// passed.
 func (c caller) pause(d time.Duration) error {
 	if d > 0 && c.endsWithin(d) {
 		return context.DeadlineExceeded

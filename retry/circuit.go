@@ -11,9 +11,9 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// sustained is how long failures in a row must have lasted to open a circuit by
-// themselves. When one process behind a load balancer dies, many connections fail within
-// milliseconds while the others work.
+// sustained is the shortest time over which failures in a row can open a circuit. When
+// one process behind a load balancer dies, many connections fail within milliseconds, but
+// the other processes still work.
 const sustained = 100 * time.Millisecond
 
 // outcome is what an attempt says about the host.
@@ -31,11 +31,12 @@ var (
 	errFailure = errors.New("failure")
 )
 
-// circuit is the gate of one group. gobreaker counts and keeps the state. It half-opens
-// when it is asked for leave, so it is not asked before the time for a probe has come, nor
-// told the result of an attempt that began in an earlier era. All calls of gobreaker are
-// made with mu held, so its OnStateChange, which it calls under its own lock, can write to
-// the circuit.
+// circuit decides whether an attempt of one group may be sent. gobreaker counts the
+// attempts and keeps the state. Its Allow makes an open circuit half-open, so the circuit
+// does not call Allow before it is time for a probe. The circuit does not report an
+// attempt to gobreaker if its state has changed since the attempt began (see era). All
+// calls of gobreaker are made with mu held, so its OnStateChange, which it calls under
+// its own lock, can write to the circuit.
 type circuit struct {
 	of    *Breaker
 	group string
@@ -81,8 +82,8 @@ func (c *circuit) trips(n gobreaker.Counts) bool {
 	if n.ConsecutiveFailures == 1 {
 		c.rowSince = now
 	}
-	// n.Requests also counts attempts that are neutral or have not ended, and
-	// n.ConsecutiveFailures those that Window has left behind.
+	// n.Requests includes attempts that are neutral or have not ended.
+	// n.ConsecutiveFailures includes failures that are older than Window.
 	succeeded, failed := uint64(n.TotalSuccesses), uint64(n.TotalFailures)
 	ended := succeeded + failed
 	least := c.of.minCalls()
@@ -92,21 +93,21 @@ func (c *circuit) trips(n gobreaker.Counts) bool {
 	if float64(failed) >= c.of.failureRatio()*float64(ended) {
 		return true
 	}
-	// Failures in a row: as many as least/2, divided by the part of the attempts before
-	// them that succeeded.
+	// The number of failures in a row that it takes is least/2, divided by the part of
+	// the attempts before them that succeeded.
 	row := min(failed, uint64(n.ConsecutiveFailures))
 	return 2*row*succeeded >= max(least, 10)*(ended-row) && now.Sub(c.rowSince) >= sustained
 }
 
-// permit is leave to send one attempt. It must be finished once. The zero value is that of a
-// breaker that is off.
+// permit is the permission to send one attempt. It must be finished exactly once. A
+// breaker that is off gives the zero value.
 type permit struct {
 	circuit *circuit
 	era     uint64
 	done    func(error) // gobreaker's; nil for a probe
 }
 
-// allow asks for leave to send an attempt.
+// allow returns the permission to send an attempt, or the error that refuses it.
 func (c *circuit) allow() (permit, *CircuitOpenError) {
 	if c == nil {
 		return permit{}, nil
@@ -129,8 +130,8 @@ func (c *circuit) allow() (permit, *CircuitOpenError) {
 	return p, nil
 }
 
-// refusal returns the error of an attempt that would begin at some time, or nil if it could be
-// sent.
+// refusal returns the error that would refuse an attempt at the given time, or nil if the
+// attempt could be sent.
 func (c *circuit) refusal(at time.Time) *CircuitOpenError {
 	switch {
 	case c.held:
@@ -142,7 +143,8 @@ func (c *circuit) refusal(at time.Time) *CircuitOpenError {
 	}
 }
 
-// schedule sets when the next probe may be sent, and doubles the interval that follows it.
+// schedule sets the time when the next probe may be sent, and doubles the interval after
+// that.
 func (c *circuit) schedule(now time.Time) {
 	first, longest := c.of.probing()
 	if c.interval == 0 {
@@ -188,8 +190,9 @@ func resultOf(o outcome) error {
 	}
 }
 
-// finishProbe closes or opens the circuit, unless the outcome is neutral. gobreaker has no
-// probe after another one has failed, while this one was under way.
+// finishProbe closes or opens the circuit, unless the outcome is neutral. If another
+// probe has failed while this one was in progress, gobreaker is open and has no probe, so
+// a success needs a new one.
 func (c *circuit) finishProbe(o outcome) {
 	switch o {
 	case success, answered:
@@ -209,7 +212,8 @@ func (c *circuit) endProbe(result error) {
 	}
 }
 
-// unsent gives the leave back. If it was for a probe, the next attempt may be one.
+// unsent returns a permit that was not used. If it was for a probe, the next attempt may
+// be a probe.
 func (p permit) unsent() {
 	if c := p.circuit; c != nil && p.done == nil {
 		c.mu.Lock()
@@ -221,7 +225,8 @@ func (p permit) unsent() {
 	p.finish(neutral)
 }
 
-// refusal returns the error of another attempt at some time, or nil if it could be sent.
+// refusal returns the error that would refuse another attempt at the given time, or nil
+// if the attempt could be sent.
 func (p permit) refusal(at time.Time) *CircuitOpenError {
 	c := p.circuit
 	if c == nil {
@@ -232,7 +237,7 @@ func (p permit) refusal(at time.Time) *CircuitOpenError {
 	return c.refusal(at)
 }
 
-// takeChanges returns the changes of the state that were not taken yet.
+// takeChanges returns the changes of the state since its last call.
 func (c *circuit) takeChanges() []stateChange {
 	if c == nil {
 		return nil
@@ -254,7 +259,7 @@ func (c *circuit) change(to State) {
 	c.state = to
 }
 
-// enter follows a change of gobreaker's state.
+// enter updates the circuit after a change of gobreaker's state.
 func (c *circuit) enter(s State) {
 	from := c.state
 	c.change(s)
@@ -271,8 +276,8 @@ func (c *circuit) enter(s State) {
 	}
 }
 
-// setByHand starts the circuit anew, either held open or closed. It reports whether held
-// changed.
+// setByHand sets the circuit to a new state, either held open or closed, with no counts.
+// It reports whether held changed.
 func (c *circuit) setByHand(s State) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -182,7 +182,7 @@ func TestCallEndsWithoutAWaitIfTheCircuitOpens(t *testing.T) {
 }
 
 // The call waits for longer than the circuit is open.
-func TestRetryAfterTheCircuitsOpeningIsSent(t *testing.T) {
+func TestCallCanWaitUntilTheCircuitAllowsAProbe(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503, "Retry-After: 1"), status(200))

@@ -2,7 +2,7 @@ package retry
 
 import "context"
 
-// overrides is what a context changes for the calls that are made with it.
+// overrides are the settings that a context changes for the calls that are made with it.
 type overrides struct {
 	policy *Policy
 	once   bool
@@ -24,25 +24,26 @@ func (o overrides) in(ctx context.Context) context.Context {
 }
 
 // WithPolicy returns a context whose calls follow p instead of the Transport's policy. If
-// p has no Budget, the Transport's own applies.
+// p has no Budget, the Transport uses its own.
 func WithPolicy(ctx context.Context, p *Policy) context.Context {
 	o := overridesOf(ctx)
 	o.policy = p
 	return o.in(ctx)
 }
 
-// WithoutRetry returns a context whose calls have one attempt each. A write still gets its
-// key, so it can be retried later with [WithIdempotencyKey] and the key from its [Report].
+// WithoutRetry returns a context whose calls have one attempt each. A write still gets
+// its key. To retry the write later, use [WithIdempotencyKey] with the key from its
+// [Report].
 func WithoutRetry(ctx context.Context) context.Context {
 	o := overridesOf(ctx)
 	o.once = true
 	return o.in(ctx)
 }
 
-// WithIdempotencyKey returns a context that gives a write its Idempotency-Key. Use it for a key
-// that must outlive the process, such as an order's number. A key in the request's header comes
-// first. An empty key is ignored. Use the context for one write only: to the server, two writes
-// with the same key are a retry or a conflict.
+// WithIdempotencyKey returns a context that gives a write its Idempotency-Key. Use it for
+// a key that must outlive the process, such as an order's number. If the request's header
+// has a key, that key is used instead. An empty key is ignored. Use the context for one
+// write only. The server treats two writes with the same key as a retry or as a conflict.
 func WithIdempotencyKey(ctx context.Context, key string) context.Context {
 	o := overridesOf(ctx)
 	o.key = key

@@ -12,7 +12,7 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-func TestLastWithPolicyCounts(t *testing.T) {
+func TestLastWithPolicyApplies(t *testing.T) {
 	t.Parallel()
 	s := scripted(status(503))
 	ctx := retry.WithPolicy(t.Context(), &retry.Policy{MaxAttempts: 1})

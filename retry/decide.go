@@ -8,8 +8,8 @@ import (
 	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
-// inspect adds to a what the decision needs of the response in hand. It returns what it
-// read of the body: nothing, unless the policy needs the error's code.
+// inspect adds to a the properties of the response that the decision needs. It returns
+// the body if it has read it, which it does only if the policy needs the error's code.
 func (c *call) inspect(a *Attempt) (body []byte) {
 	if c.resp == nil {
 		return nil
@@ -22,9 +22,9 @@ func (c *call) inspect(a *Attempt) (body []byte) {
 	return body
 }
 
-// decide returns why there is no further attempt, and an error if more than the attempt's
-// own is to blame. If there is to be one, it sets a.Delay, takes a token from the budget
-// and gets the body ready.
+// decide returns the reason why there is no further attempt, and an error if one ended
+// the call in addition to the attempt's own. If there is a further attempt, the reason is
+// empty, and decide has set a.Delay, taken a token from the budget and prepared the body.
 func (c *call) decide(a *Attempt, fault Reason, p permit) (Reason, error) {
 	switch fault {
 	case "":
@@ -54,8 +54,8 @@ func (c *call) decide(a *Attempt, fault Reason, p permit) (Reason, error) {
 	return "", nil
 }
 
-// refuse returns why the request must not be sent again, whatever the time. It is empty if
-// it may be.
+// refuse returns the reason why the request must not be sent again, however long the
+// wait. It is empty if the request may be sent again.
 func (c *call) refuse(a *Attempt) Reason {
 	failure := Failure{Attempt: *a, Method: methodOf(c.req), URL: c.req.URL}
 	if c.resp != nil {
@@ -85,8 +85,8 @@ func (p *Policy) retryable(f Failure) bool {
 	return DefaultRetryable(f)
 }
 
-// schedule returns how long to wait after attempt n, or why there is no further one.
-// retryAfter is what the server asked for.
+// schedule returns how long to wait after attempt n, or the reason why there is no
+// further attempt. retryAfter is the wait that the server asked for.
 func (p *Policy) schedule(who caller, n int, retryAfter time.Duration) (time.Duration, Reason) {
 	if n >= p.MaxAttempts {
 		return 0, ReasonAttemptsExhausted
@@ -104,11 +104,12 @@ func (p *Policy) schedule(who caller, n int, retryAfter time.Duration) (time.Dur
 	return delay, ""
 }
 
-// discard throws away the response in hand, because there will be another one after delay. It
-// returns what is known of its body; peeked is what was read before.
+// discard throws away the response in c.resp, since another attempt follows after delay.
+// It returns the response's body, as far as it is known. peeked is the body if inspect
+// has read it.
 //
-// Reading the body leaves the connection to another request, and the body may hold the error's
-// code. It is skipped if the deadline leaves no time for it.
+// The body is read so that another request can use the connection, and because it may
+// hold the error's code. It is not read if the deadline leaves no time for that.
 func (c *call) discard(delay time.Duration, peeked []byte) []byte {
 	resp := c.resp
 	if resp == nil {
@@ -126,7 +127,8 @@ func (c *call) discard(delay time.Duration, peeked []byte) []byte {
 	return body
 }
 
-// waitForHold waits while another response asked requests like this one to wait.
+// waitForHold waits until the end of a hold that an earlier response has put on requests
+// like this one.
 func (c *call) waitForHold() error {
 	if !c.policy.HoldHost {
 		return nil
@@ -138,8 +140,7 @@ func (c *call) waitForHold() error {
 	return c.who.pause(c.policy.after(d))
 }
 
-// hold makes other requests wait too, if the server asked for a pause that is not about this
-// request alone.
+// hold makes other requests wait too, if the server's wait is not only for this request.
 func (c *call) hold(a *Attempt) {
 	if !c.policy.HoldHost || a.RetryAfter <= 0 || a.RetryAfter > c.policy.MaxRetryAfter {
 		return

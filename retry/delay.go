@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// never is the longest time.Duration, for limits that are never met.
+// never is the longest time.Duration, for limits that are never reached.
 const never = time.Duration(math.MaxInt64)
 
 // ceiling returns the longest wait after attempt n: BaseDelay, doubled n-1 times, up to
@@ -25,13 +25,13 @@ func (p *Policy) ceiling(n int) time.Duration {
 	return d
 }
 
-// after returns d and a little more, so that clients that were told the same time do not
-// all come back in the same moment.
+// after returns d plus a random time of up to BaseDelay, so that clients with the same
+// Retry-After do not all come back at the same moment.
 func (p *Policy) after(d time.Duration) time.Duration {
 	return d + min(jitter(p.BaseDelay), never-d)
 }
 
-// jitter draws a wait from [0, ceiling].
+// jitter returns a random wait between 0 and ceiling.
 func jitter(ceiling time.Duration) time.Duration {
 	return rand.N(min(ceiling, never-1) + 1)
 }

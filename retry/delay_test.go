@@ -114,7 +114,7 @@ func TestLongestOfSeveralRetryAftersCounts(t *testing.T) {
 	}
 }
 
-func TestNoRetryBeforeADate(t *testing.T) {
+func TestNoRetryBeforeTheDateOfRetryAfter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(999 * time.Millisecond)

@@ -12,26 +12,28 @@ import (
 
 // Do calls f until it succeeds or the policy ends the call, for work that is not one HTTP
 // request, such as a transaction or a call through another library. f must be safe to
-// repeat. The policy means what it means for a [Transport], except that keys, recorded
-// bodies and holds do not exist.
+// call again. The policy applies as in a [Transport], except that Keys, RecordBody and
+// HoldHost have no effect. If p is nil, it is the default policy.
 //
 // An error is retried unless it
 //
 //   - is [Permanent],
 //   - comes from a Transport, which has retried already, or
-//   - holds an [*apierror.Error] whose status is not retried, or that is not retryable.
+//   - holds an [*apierror.Error] that is not retryable, or whose status is not.
 //
 // The Retry-After of an [*apierror.Error] is obeyed.
 //
-// If f makes a write through a Transport, every attempt of Do gives the write a new key,
-// and it may be carried out twice. Give it one key with [WithIdempotencyKey] around Do.
+// If f sends a write through a Transport, the write has a new key in every attempt of Do,
+// and may be carried out twice. To give it the same key in all attempts, call Do with a
+// context from [WithIdempotencyKey].
 //
-// [Policy.AttemptTimeout] limits each call of f, through its context. The context ends
-// when f returns. But if T is [*http.Response] and f returns one without an error, the
-// context ends when the response's body is closed. If f returns a response together with
-// an error that is retried, Do closes the response.
+// If [Policy.AttemptTimeout] is set, each call of f has its own context, which ends after
+// that time and when f returns. If T is [*http.Response] and f returns a response and no
+// error, the context ends when the response's body is closed instead. If f returns both a
+// response and an error that is retried, Do closes the response's body.
 //
-// Do returns the last value of f. Its error is an [*Error].
+// Do returns the last value of f. The error is nil if f succeeded, and an [*Error]
+// otherwise.
 func Do[T any](ctx context.Context, p *Policy, f func(context.Context) (T, error)) (T, error) {
 	d := newDoing(ctx, p)
 	var value T
@@ -72,7 +74,7 @@ type permanentError struct{ err error }
 func (e *permanentError) Error() string { return e.err.Error() }
 func (e *permanentError) Unwrap() error { return e.err }
 
-// doing is one Do.
+// doing is the state of one call of Do.
 type doing struct {
 	who      caller
 	policy   Policy // with its defaults
@@ -91,7 +93,8 @@ func newDoing(ctx context.Context, p *Policy) *doing {
 	return d
 }
 
-// withTimeout calls f with a context that ends after timeout. 0 or less means no timeout.
+// withTimeout calls f with a context that ends after timeout. If timeout is 0 or less,
+// there is no timeout.
 func withTimeout[T any](who caller, timeout time.Duration, f func(context.Context) (T, error)) (T, error) {
 	if timeout <= 0 {
 		return f(who.ctx)
@@ -105,7 +108,8 @@ func withTimeout[T any](who caller, timeout time.Duration, f func(context.Contex
 	return f(ctx)
 }
 
-// decide returns why there is no further attempt. If there is to be one, it sets a.Delay.
+// decide returns the reason why there is no further attempt. If there is one, the reason
+// is empty, and decide has set a.Delay.
 func (d *doing) decide(a *Attempt) Reason {
 	refused := false
 	if e, ok := errors.AsType[*apierror.Error](a.Err); ok && e != nil {

@@ -13,11 +13,12 @@ import (
 	"github.com/seawall-go/seawall/internal/plain"
 )
 
-// An Error is the error of a call that ended without a response. [Transport] and [Do] return no
-// other.
+// An Error is the error of a call that ended without a response. [Transport] and [Do]
+// return no other error, except that a Transport returns Base's error for a request
+// without a URL.
 type Error struct {
-	// Attempts are the attempts of the call, of which the last 100 are kept. There are none if
-	// the first one was refused.
+	// Attempts has the last 100 attempts of the call. It is empty if no attempt was made,
+	// for example because the circuit was open.
 	Attempts []Attempt
 
 	// Reason is why there was no further attempt.
@@ -29,8 +30,8 @@ type Error struct {
 	causes []error // what ended the call beside the last attempt
 }
 
-// newError returns the error of a call. causes are the errors that ended it beside the last
-// attempt's. Those that are nil are ignored.
+// newError returns the error of a call. causes are the errors that ended it in addition
+// to the last attempt's error. Nil causes are ignored.
 func newError(req *http.Request, attempts []Attempt, reason Reason, causes ...error) *Error {
 	e := &Error{Attempts: attempts, Reason: reason}
 	e.causes = slices.DeleteFunc(causes, func(err error) bool { return err == nil })
@@ -46,8 +47,9 @@ func newError(req *http.Request, attempts []Attempt, reason Reason, causes ...er
 	return e
 }
 
-// unwrapped returns the last attempt's error and the causes that it does not hold already. If a
-// cause interrupted the last attempt, the error of the one before it says more.
+// unwrapped returns the last attempt's error, and the causes that this error does not
+// wrap. If a cause interrupted the last attempt, it adds the error of the attempt before,
+// which tells more about the server.
 func unwrapped(attempts []Attempt, causes []error) (errs []error) {
 	var last error
 	n := len(attempts)
@@ -89,9 +91,9 @@ func (e *Error) made() int {
 	return e.Attempts[len(e.Attempts)-1].Number
 }
 
-// Unwrap returns the last attempt's error and what else ended the call: the context's
-// error and its cause, or a [*CircuitOpenError]. If the context interrupted the last
-// attempt, the error of the attempt before it is there too.
+// Unwrap returns the last attempt's error and the other errors that ended the call: the
+// context's error and its cause, or a [*CircuitOpenError]. If the context interrupted the
+// last attempt, Unwrap also returns the error of the attempt before it.
 func (e *Error) Unwrap() []error { return e.errs }
 
 // Timeout reports whether the call ran out of time. [url.Error.Timeout] calls it.
@@ -127,8 +129,8 @@ const maxText = 500
 func textOf(err error, req *http.Request) string {
 	text := strings.TrimPrefix(err.Error(), "retry: ")
 	if req != nil && req.URL.RawQuery != "" {
-		// plain.RedactURLs does not find the query of a URL without a host, nor the end of a
-		// query that is not escaped. A url.Error quotes it.
+		// plain.RedactURLs does not find the query of a URL without a host, or the end of
+		// a query that is not escaped. A url.Error has the query in quoted form.
 		query := "?" + req.URL.RawQuery
 		quoted := strconv.Quote(query)
 		text = strings.NewReplacer(query, "?…", quoted[1:len(quoted)-1], "?…").Replace(text)

@@ -158,7 +158,7 @@ func FuzzErrorText(f *testing.F) {
 }
 
 // A server chooses its request ids and codes, and the client of a proxy the method and host.
-func TestForeignTextIsOneBoundedLine(t *testing.T) {
+func TestTextOfOthersIsOneLineOfLimitedLength(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		hostile := "a\u202eb\u009bc\u2028d" + strings.Repeat("x", 100_000)
@@ -202,7 +202,7 @@ func TestForeignTextIsOneBoundedLine(t *testing.T) {
 	})
 }
 
-func TestErrorOfAnInterruptedRetryHoldsTheErrorBefore(t *testing.T) {
+func TestErrorOfAnInterruptedRetryHoldsTheEarlierError(t *testing.T) {
 	t.Parallel()
 	why := errors.New("shutting down")
 	synctest.Test(t, func(t *testing.T) {
@@ -218,7 +218,7 @@ func TestErrorOfAnInterruptedRetryHoldsTheErrorBefore(t *testing.T) {
 	})
 }
 
-func TestCancellationAfterATimeoutIsNoTimeout(t *testing.T) {
+func TestCallCanceledAfterAnAttemptTimeoutIsNoTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {

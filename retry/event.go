@@ -6,29 +6,30 @@ import (
 	"github.com/seawall-go/seawall/internal/plain"
 )
 
-// An Event is what [Transport.Observe] gets: for every attempt and every call when it has
-// ended, and for every change of a circuit.
+// An Event is the argument of [Transport.Observe]. There is an event at the end of every
+// attempt, at the end of every call, and for every change of a circuit.
 type Event struct {
 	// Kind is what the event is about.
 	Kind Kind
 
-	// Method is the request's.
+	// Method is the method of the request.
 	Method string
 
-	// Host is the request's, as in its URL.
+	// Host is the host of the request's URL, with the port if the URL has one.
 	Host string
 
 	// Group is the group of the request: see [Transport.Group].
 	Group string
 
-	// Attempt is the attempt that ended or, for a call, the last one. It is zero if there was
-	// none.
+	// Attempt is the attempt that ended or, for a call, its last attempt. It is zero if
+	// the call made no attempt.
 	Attempt Attempt
 
 	// Reason is why the call ended.
 	Reason Reason
 
-	// Elapsed is the time that the call took, including waits, until the response's header.
+	// Elapsed is the time from the start of the call to the response's header or the
+	// error, including waits.
 	Elapsed time.Duration
 
 	// From and To are the circuit's states.
@@ -38,14 +39,16 @@ type Event struct {
 // Kind is what an [Event] is about.
 type Kind string
 
-// The kinds of events, with the fields that each sets beside Method, Host and Group.
+// The kinds of events. The comments name the fields that are set in addition to Method,
+// Host and Group.
 const (
 	KindAttempt Kind = "attempt" // Attempt
 	KindCall    Kind = "call"    // Attempt, Reason, Elapsed
 	KindCircuit Kind = "circuit" // From, To
 )
 
-// observe adds to e what all events of the call have in common, and calls the observer.
+// observe sets the fields that all events of the call have in common, and calls the
+// observer.
 func (c *call) observe(e Event) {
 	if c.t.Observe == nil {
 		return
@@ -56,7 +59,7 @@ func (c *call) observe(e Event) {
 	c.t.Observe(c.req.Context(), e)
 }
 
-// observeCircuit reports the changes of the circuit that were not reported yet.
+// observeCircuit calls the observer for the changes of the circuit since its last call.
 func (c *call) observeCircuit() {
 	for _, s := range c.circuit.takeChanges() {
 		c.observe(Event{Kind: KindCircuit, From: s.from, To: s.to})

@@ -10,7 +10,7 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// shop is a service of two hosts, one of which is down.
+// shop is a service with two hosts. One of them is down.
 type shop struct{}
 
 func (shop) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -8,7 +8,7 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// outage counts the requests to a host that is down.
+// outage is a server that is down. It counts the requests.
 type outage struct{ requests int }
 
 func (o *outage) RoundTrip(*http.Request) (*http.Response, error) {

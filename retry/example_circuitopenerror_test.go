@@ -15,7 +15,8 @@ type cutOff struct{}
 
 func (cutOff) RoundTrip(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF }
 
-// The error of a refused call has the host, and the time when it may be tried again.
+// The error of a refused call has the host, and the time when the next attempt may be
+// sent.
 func ExampleCircuitOpenError() {
 	client := &http.Client{Transport: &retry.Transport{
 		Base:    cutOff{},

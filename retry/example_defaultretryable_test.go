@@ -18,7 +18,8 @@ func (c *cache) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
 }
 
-// Retryable can add to what is retried by default.
+// Retryable can call DefaultRetryable, to retry other statuses in addition to the default
+// ones.
 func ExampleDefaultRetryable() {
 	client := &http.Client{Transport: &retry.Transport{
 		Base: new(cache),

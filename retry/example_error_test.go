@@ -14,7 +14,7 @@ type unplugged struct{}
 
 func (unplugged) RoundTrip(*http.Request) (*http.Response, error) { return nil, syscall.ECONNREFUSED }
 
-// The error of a call holds the network's error and the reason for its end.
+// The error of a call holds the network's error, and the reason why the call ended.
 func ExampleError() {
 	client := &http.Client{Transport: &retry.Transport{
 		Base:   unplugged{},

@@ -9,7 +9,7 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// webhooks is a host with the webhooks of two tenants, one of which fails.
+// webhooks is a host with the webhooks of two tenants. One of them fails.
 type webhooks struct{}
 
 func (webhooks) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -7,7 +7,8 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// legacy is a server that ignores Idempotency-Key for most of its writes, and is down.
+// legacy is a server that honors Idempotency-Key only where its documentation says so. It
+// is down.
 type legacy struct{ requests int }
 
 func (l *legacy) RoundTrip(*http.Request) (*http.Response, error) {

@@ -19,8 +19,8 @@ func (reports) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
 }
 
-// Pace keeps a client below a limit that it knows. A call that cannot wait for its turn fails
-// immediately.
+// Pace keeps a client below the server's known rate limit. If a call's turn would come
+// after its deadline, the call fails immediately.
 func ExampleTransport_pace() {
 	client := &http.Client{Transport: &retry.Transport{
 		Base: reports{},

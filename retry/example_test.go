@@ -25,7 +25,7 @@ func (p *payments) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusCreated, Body: http.NoBody}, nil
 }
 
-// A write whose first answer is lost is sent twice and carried out once.
+// A write whose first response is lost is sent twice and carried out once.
 func Example() {
 	server := &payments{charges: make(map[string]bool)}
 	client := &http.Client{Transport: &retry.Transport{Base: server}}

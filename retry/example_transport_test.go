@@ -18,7 +18,8 @@ func (h *hiccup) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
 }
 
-// The zero Transport is ready to use. Only Base differs here, to do without a network.
+// The zero Transport is ready to use. This one has a Base only so that the example needs
+// no network.
 func ExampleTransport() {
 	server := new(hiccup)
 	client := &http.Client{Transport: &retry.Transport{Base: server}}

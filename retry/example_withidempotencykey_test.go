@@ -16,7 +16,7 @@ func (register) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusCreated, Body: http.NoBody}, nil
 }
 
-// A key that is derived from the order is still the same after a restart of the process.
+// A key that comes from the order's number is the same after a restart of the process.
 func ExampleWithIdempotencyKey() {
 	client := &http.Client{Transport: &retry.Transport{Base: register{}}}
 

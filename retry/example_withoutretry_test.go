@@ -9,7 +9,7 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// queue counts the requests to a server that is down.
+// queue is a server that is down. It counts the requests.
 type queue struct{ requests int }
 
 func (q *queue) RoundTrip(*http.Request) (*http.Response, error) {
@@ -17,7 +17,7 @@ func (q *queue) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, errors.New("connection refused")
 }
 
-// A job queue that retries its jobs wants one attempt at a time.
+// A job queue that retries its jobs itself needs a single attempt for each call.
 func ExampleWithoutRetry() {
 	server := new(queue)
 	client := &http.Client{Transport: &retry.Transport{Base: server}}

@@ -9,7 +9,7 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// importer counts the requests to a server that is down.
+// importer is a server that is down. It counts the requests.
 type importer struct{ requests int }
 
 func (i *importer) RoundTrip(*http.Request) (*http.Response, error) {
@@ -17,7 +17,7 @@ func (i *importer) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, errors.New("connection refused")
 }
 
-// A call in the background can try more often than others.
+// A call in the background can make more attempts than other calls.
 func ExampleWithPolicy() {
 	server := new(importer)
 	client := &http.Client{Transport: &retry.Transport{Base: server}}

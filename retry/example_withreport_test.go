@@ -8,7 +8,8 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// busy is a server that asks its first client to wait for 20 milliseconds.
+// busy is a server that answers its first request with a 503 and asks for a wait of 20
+// milliseconds.
 type busy struct{ requests int }
 
 func (b *busy) RoundTrip(*http.Request) (*http.Response, error) {
@@ -20,7 +21,7 @@ func (b *busy) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
 }
 
-// A report has all attempts of a call, whether it succeeded or failed.
+// A report describes the attempts of a call, whether it succeeded or failed.
 func ExampleWithReport() {
 	client := &http.Client{Transport: &retry.Transport{Base: new(busy)}}
 

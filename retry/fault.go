@@ -9,8 +9,8 @@ import (
 	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
-// fault returns why an error of the base transport is not the host's fault, or not that
-// alone. It is empty if it may be the host's.
+// fault returns the reason why something other than the host caused or contributed to an
+// error of the base transport. It is empty if the host may have caused the error.
 func (c *call) fault(err error) Reason {
 	switch {
 	case c.who.err() != nil:
@@ -40,8 +40,9 @@ func health(a Attempt, fault Reason) outcome {
 	}
 }
 
-// blameless reports whether a fault says nothing about the host. A Transport further in
-// knows more: what ended its call, and whether it sent anything.
+// blameless reports whether an error with this fault says nothing about the host. If the
+// error comes from a Transport in Base, its Reason and its Attempts decide: the host may
+// have failed there.
 func blameless(fault Reason, err error) bool {
 	if fault != ReasonAlreadyRetried {
 		return fault != ""
@@ -55,8 +56,9 @@ func blameless(fault Reason, err error) bool {
 	}
 }
 
-// neverSent reports whether err says that no connection was made. A *url.Error comes from
-// a client that may have sent the request before it followed a redirect.
+// neverSent reports whether err says that no connection was made. It returns false for a
+// *url.Error: that comes from an http.Client, which may have sent the request and then
+// failed to follow a redirect.
 func neverSent(err error) bool {
 	op, dialed := errors.AsType[*net.OpError](err)
 	_, redirected := errors.AsType[*url.Error](err)

@@ -77,7 +77,7 @@ var requestFaults = []struct {
 
 var errDisk = errors.New("disk failure")
 
-func TestFaultOfTheRequestIsNotTheHosts(t *testing.T) {
+func TestInvalidRequestIsNotTheHostsFault(t *testing.T) {
 	t.Parallel()
 	for _, record := range []int64{0, 100} {
 		for _, fault := range requestFaults {
@@ -111,7 +111,7 @@ func TestFaultOfTheRequestIsNotTheHosts(t *testing.T) {
 	}
 }
 
-func TestErrorNamesTheRequestsFault(t *testing.T) {
+func TestErrorSaysWhatIsWrongWithTheRequest(t *testing.T) {
 	t.Parallel()
 	server(t, flaky(0), func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
 		req := request(t, "POST", s.URL, nil)
@@ -124,7 +124,7 @@ func TestErrorNamesTheRequestsFault(t *testing.T) {
 	})
 }
 
-func TestBodyOfTheRightLengthIsNoFault(t *testing.T) {
+func TestBodyOfTheRightLengthIsNotBlamed(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*http.Request){
 		"in memory":         func(*http.Request) {},
@@ -189,7 +189,7 @@ func TestRegisteredProtocolIsRetried(t *testing.T) {
 	}
 }
 
-func TestHTTP2RequestFaultIsNotTheHosts(t *testing.T) {
+func TestInvalidHTTP2RequestIsNotTheHostsFault(t *testing.T) {
 	t.Parallel()
 	for _, fault := range []struct {
 		name   string
@@ -255,7 +255,7 @@ func TestRequestWithoutHeaderIsRetriedIfBaseSendsIt(t *testing.T) {
 	})
 }
 
-func TestFaultOfABodyThatBaseReplays(t *testing.T) {
+func TestCallEndsIfABodyThatBaseReplaysFails(t *testing.T) {
 	t.Parallel()
 	for name, getBody := range map[string]func() (io.ReadCloser, error){
 		"GetBody fails": func() (io.ReadCloser, error) { return nil, errDisk },

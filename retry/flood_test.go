@@ -20,7 +20,7 @@ const flood = 1100
 // flooder returns the URL of one of many hosts.
 func flooder(i int) string { return fmt.Sprintf("http://new%d.example", i) }
 
-func TestFloodOfHostsForgetsNoOpenCircuit(t *testing.T) {
+func TestOpenCircuitsSurviveAFloodOfHosts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const dead = 50
@@ -58,7 +58,7 @@ func TestFloodOfHostsForgetsNoOpenCircuit(t *testing.T) {
 	})
 }
 
-func TestFloodOfHostsForgetsNoEmptyBucket(t *testing.T) {
+func TestEmptyBucketsSurviveAFloodOfHosts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503))
@@ -71,7 +71,7 @@ func TestFloodOfHostsForgetsNoEmptyBucket(t *testing.T) {
 	})
 }
 
-func TestFloodOfHostsDoesNotEndTheLongestHold(t *testing.T) {
+func TestLongestHoldSurvivesAFloodOfHosts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := transport(baseFunc(func(r *http.Request) (*http.Response, error) {
@@ -141,7 +141,7 @@ func TestLeastRecentlyUsedOpenCircuitIsForgotten(t *testing.T) {
 	})
 }
 
-func TestLateFailureForgetsNoCircuit(t *testing.T) {
+func TestLateFailureDoesNotEvictAnotherCircuit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

@@ -7,8 +7,8 @@ import (
 )
 
 // Origin returns the scheme, host and port of a URL in lower case, such as
-// "https://api.example.com:443". The port is always there for http and https. It is the
-// group of a request for which [Transport.Group] names none.
+// "https://api.example.com:443". For http and https it always has a port. It is the
+// default group of a request: see [Transport.Group].
 func Origin(u *url.URL) string {
 	host, port := splitPort(u)
 	return strings.ToLower(u.Scheme) + "://" + host + port
@@ -38,7 +38,8 @@ func splitPort(u *url.URL) (host, port string) {
 	}
 }
 
-// group returns the name that the request's circuit, bucket and holds are kept by.
+// group returns the name of the request's group, which selects its circuit, bucket and
+// holds.
 func (t *Transport) group(req *http.Request) string {
 	if t.Group != nil {
 		if name := t.Group(req); name != "" {

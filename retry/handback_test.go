@@ -220,7 +220,7 @@ func (g *gambler) use(t *testing.T, resp *http.Response) {
 
 // After RoundTrip has returned a response, only its caller reads and closes it. Every other
 // response is closed. The caller reads what the server sent.
-func TestReturnedResponseIsTheCallersAlone(t *testing.T) {
+func TestOnlyTheCallerUsesAReturnedResponse(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(2000 * *rounds) {
 		synctest.Test(t, func(t *testing.T) {

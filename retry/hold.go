@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// holds remembers until when servers asked to be left alone, for each group and
-// credential: a rate limit is that of one client. If there are too many holds, the one
-// that ends first is forgotten.
+// holds are the times until which servers asked clients to wait, by group and
+// credentials. A rate limit applies to one client, so other credentials are not held
+// back. If there are too many holds, the one that ends first is forgotten.
 type holds struct {
 	mu    sync.Mutex
 	seed  maphash.Seed
@@ -21,7 +21,7 @@ type holder struct {
 	credentials uint64 // a hash; if two collide, both are held back
 }
 
-// hold holds back further requests like req until then.
+// hold holds back further requests like req until the given time.
 func (h *holds) hold(group string, req *http.Request, until time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

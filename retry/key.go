@@ -9,27 +9,30 @@ import (
 
 const keyHeader = "Idempotency-Key"
 
-// Keys is who chooses the Idempotency-Key of a write: of a POST, PUT, PATCH or DELETE.
+// Keys decides where the Idempotency-Key of a write (POST, PUT, PATCH, DELETE) comes
+// from.
 type Keys int
 
 const (
-	// KeysGenerated gives every write without a key a new one, the same for all of its
-	// attempts.
+	// KeysGenerated generates a key for every write that has none, the same for all
+	// attempts of the write.
 	KeysGenerated Keys = iota
-	// KeysCallerOnly sends no key but the caller's, from the request's header or from
-	// [WithIdempotencyKey]. A write without one is sent once.
+	// KeysCallerOnly sends only the caller's key, from the request's header or from
+	// [WithIdempotencyKey]. A write without a key is sent once, unless no connection
+	// could be made.
 	KeysCallerOnly
 )
 
 // requestKey is the Idempotency-Key of a call.
 type requestKey struct {
-	sent       string // what the server gets, if anything
+	sent       string // the key that the server gets; empty if none
 	add        string // the same, unless the caller's header has it already
 	idempotent bool   // the request may arrive twice: it is a read, or a write with a key
 }
 
-// chooseKey finds or makes the key of a request. As in net/http, a field without a value
-// marks the request as idempotent and is not sent. An empty value is not a key.
+// chooseKey finds or makes the key of a request. As in net/http, a header field with no
+// values (an empty slice) makes the request idempotent and is not sent. An empty string
+// is not a key.
 func chooseKey(req *http.Request, fromContext string, keys Keys) requestKey {
 	if isSafe(req.Method) {
 		return requestKey{idempotent: true}
@@ -60,7 +63,8 @@ func newKey() string {
 	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
 }
 
-// isSafe reports whether a method only reads (RFC 9110, section 9.2.1), and needs no key.
+// isSafe reports whether a method only reads (RFC 9110, section 9.2.1). A read needs no
+// key.
 func isSafe(method string) bool {
 	switch method {
 	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
@@ -70,8 +74,8 @@ func isSafe(method string) bool {
 	}
 }
 
-// takesKey reports whether a key is generated for a method. Other methods, such as LOCK,
-// may still carry the caller's.
+// takesKey reports whether a key is generated for a method. Requests with other methods,
+// such as LOCK, may still have a key of the caller.
 func takesKey(method string) bool {
 	switch method {
 	case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
@@ -95,8 +99,9 @@ func callerKeys(h http.Header) (values []string, present bool) {
 	return nil, false
 }
 
-// redirectedKey returns the key that the write had before, if req follows a redirect that keeps
-// the method (307, 308). http.Client makes such a request from the caller's, which has no key.
+// redirectedKey returns the key of the previous request, if req follows a redirect that
+// keeps the method (307, 308). http.Client copies the header of the caller's request,
+// which does not have the generated key.
 func redirectedKey(req *http.Request) string {
 	if req.Response == nil || req.Response.Request == nil || req.Response.Request.Method != req.Method {
 		return ""

@@ -7,9 +7,10 @@ import (
 	"github.com/seawall-go/seawall/internal/retryhint"
 )
 
-// log writes a line for the last attempt if it is retried, when reason is empty, or for a
-// call that failed. cause is what ended the call beside the attempt's own error. The error
-// of a response is not logged, since its text may hold a piece of the body.
+// log writes a line. If reason is empty, the line says that the last attempt is retried.
+// Otherwise it says that the call failed. cause is the error that ended the call in
+// addition to the attempt's own error. The error in a response is not logged, since its
+// text may contain a part of the body.
 func (c *call) log(reason Reason, cause error) {
 	logger := c.t.Logger
 	if logger == nil {
@@ -55,8 +56,8 @@ func (c *call) log(reason Reason, cause error) {
 	logger.LogAttrs(ctx, level, message, attrs...)
 }
 
-// levelOf returns Warn for a call that failed because of the server or the network,
-// otherwise Info.
+// levelOf returns Warn for a call that failed because of the server or the network, and
+// Info for any other.
 func levelOf(reason Reason, last Attempt) slog.Level {
 	if reason != ReasonCanceled && (last.Status == 0 || retryhint.Retryable(last.Status)) {
 		return slog.LevelWarn

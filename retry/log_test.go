@@ -65,7 +65,7 @@ level=INFO msg="retrying request" method=POST host=api.example attempt=2 delay=0
 	}
 }
 
-func TestCanceledCallIsNoWarning(t *testing.T) {
+func TestCanceledCallIsNotLoggedAsAWarning(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		logger, out := logged()

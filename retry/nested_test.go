@@ -89,7 +89,7 @@ func TestRequestOfAnEarlierResponseIsRetried(t *testing.T) {
 	require.Equal(t, 9, s.count())
 }
 
-func TestInnerCircuitOpensNoOuterCircuit(t *testing.T) {
+func TestOpenInnerCircuitDoesNotOpenTheOuterCircuit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		base := scripted(status(503))
@@ -112,7 +112,7 @@ func TestInnerCircuitOpensNoOuterCircuit(t *testing.T) {
 	})
 }
 
-func TestInvalidRequestOpensNoOuterCircuit(t *testing.T) {
+func TestInvalidRequestDoesNotOpenTheOuterCircuit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		outer := transport(wrapped{transport(scripted(fails(errBroken)))})

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// paced waits for an attempt's turn. It does not use the limiter's Wait, whose error is not
-// context.DeadlineExceeded and which does not watch Request.Cancel.
+// paced waits for an attempt's turn. It does not call the limiter's Wait, since the error
+// of Wait is not context.DeadlineExceeded, and since Wait does not watch Request.Cancel.
 func paced(who caller, limiter *rate.Limiter) error {
 	if limiter == nil {
 		return nil

@@ -163,7 +163,7 @@ func TestProbeAnsweredWith404ClosesTheCircuit(t *testing.T) {
 	})
 }
 
-func TestHungProbeDelaysNothing(t *testing.T) {
+func TestHungProbeDoesNotDelayTheNextProbe(t *testing.T) {
 	t.Parallel()
 	for name, late := range map[string]baseFunc{
 		"success": status(200),
@@ -271,7 +271,7 @@ func TestRefusalHasTheTimeOfTheNextProbe(t *testing.T) {
 	})
 }
 
-func TestProbeCanceledInItsPaceIsFollowedByAnother(t *testing.T) {
+func TestProbeCanceledDuringPaceIsFollowedByAnother(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var next http.RoundTripper = scripted(status(200))

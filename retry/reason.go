@@ -1,31 +1,32 @@
 package retry
 
-// A Reason is why a call ended: why there was no further attempt.
+// A Reason says why a call ended, that is, why there was no further attempt.
 type Reason string
 
 // The reasons for the end of a call.
 const (
-	// ReasonSucceeded: there was a response with a status under 400.
+	// ReasonSucceeded: there was a response with a status below 400 or, in [Do], no
+	// error.
 	ReasonSucceeded Reason = "succeeded"
-	// ReasonNotRetryable: the status or the error is of a kind that is not retried.
+	// ReasonNotRetryable: the policy does not retry this status or error.
 	ReasonNotRetryable Reason = "not-retryable"
 	// ReasonToldNotTo: the server sent X-Should-Retry: false, or the function of [Do]
 	// returned a [Permanent] error.
 	ReasonToldNotTo Reason = "told-not-to"
 	// ReasonNotIdempotent: a write without an Idempotency-Key may have reached the server.
 	ReasonNotIdempotent Reason = "not-idempotent"
-	// ReasonBodyNotReplayable: the request has a body without a GetBody, and the body was not
-	// recorded or is larger than Policy.RecordBody.
+	// ReasonBodyNotReplayable: the request has a body but no GetBody, and the body was
+	// not recorded, or more of it was sent than [Policy.RecordBody] allows.
 	ReasonBodyNotReplayable Reason = "body-not-replayable"
 	// ReasonBodyFailed: the request's body or GetBody returned an error, or the body does not
 	// have the request's ContentLength.
 	ReasonBodyFailed Reason = "body-failed"
 	// ReasonInvalidRequest: the request's method, header or URL cannot be sent.
 	ReasonInvalidRequest Reason = "invalid-request"
-	// ReasonAlreadyRetried: another Transport, below Base or in the function of [Do], has
+	// ReasonAlreadyRetried: another Transport, in Base or in the function of [Do], has
 	// stopped retrying.
 	ReasonAlreadyRetried Reason = "already-retried"
-	// ReasonAttemptsExhausted: MaxAttempts were made.
+	// ReasonAttemptsExhausted: the call has made MaxAttempts attempts.
 	ReasonAttemptsExhausted Reason = "attempts-exhausted"
 	// ReasonBudgetExhausted: the [Budget] of the request's group is used up.
 	ReasonBudgetExhausted Reason = "budget-exhausted"
@@ -35,7 +36,7 @@ const (
 	ReasonDeadlineTooSoon Reason = "deadline-too-soon"
 	// ReasonCircuitOpen: the [Breaker] refused the attempt.
 	ReasonCircuitOpen Reason = "circuit-open"
-	// ReasonCanceled: the request's context ended, which includes its deadline, or its Cancel
-	// channel was closed.
+	// ReasonCanceled: the request's context was canceled, its deadline passed, or the
+	// request's Cancel channel was closed.
 	ReasonCanceled Reason = "canceled"
 )

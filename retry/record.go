@@ -7,12 +7,12 @@ import (
 )
 
 // recorder records the beginning of a body that can be read only once, so that another
-// attempt can read it again. The body is read as the attempts read it, never ahead of
-// them: the peer of a stream may wait for an answer before it sends more. An attempt that
-// reads more than limit ends the recording.
+// attempt can read it again. The body is read only when an attempt reads it, never ahead
+// of time: the writer of a stream may wait for an answer before it sends more. An attempt
+// that reads more than limit ends the recording.
 //
-// The base transport may still be reading for one attempt when the next one begins. What
-// it reads then is recorded for the next one.
+// The base transport may still read for one attempt when the next one begins. The bytes
+// that it reads then are recorded for the next one.
 type recorder struct {
 	body  io.ReadCloser
 	limit int64
@@ -33,7 +33,8 @@ func newRecorder(body io.ReadCloser, limit int64) *recorder {
 	return &recorder{body: body, limit: limit, reading: make(chan struct{}, 1)}
 }
 
-// open returns the reader for the next attempt, and ends the reader of the one before.
+// open returns the reader for the next attempt, and closes the reader of the previous
+// attempt.
 func (r *recorder) open() io.ReadCloser {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -52,8 +53,8 @@ func (r *recorder) reopen() (io.ReadCloser, error) {
 	return r.open(), nil
 }
 
-// rewind ends the current attempt's reader, which could still end the recording. It
-// reports whether the recording is whole.
+// rewind reports whether the recording is complete. If it is, rewind closes the current
+// attempt's reader, which could otherwise read past the limit and end the recording.
 func (r *recorder) rewind() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,8 +78,8 @@ func (r *recorder) end() {
 	_ = r.closeIfUnused()
 }
 
-// closeIfUnused closes the body if no attempt needs it any more. It is not called with mu held,
-// since closing may take long.
+// closeIfUnused closes the body if no attempt needs it anymore. The caller must not hold
+// mu, since closing may take long.
 func (r *recorder) closeIfUnused() error {
 	r.mu.Lock()
 	unused := r.ended && !r.closed && (r.current == nil || r.current.closed)
@@ -112,7 +113,7 @@ func (b *recordedBody) Read(p []byte) (int, error) {
 	return b.record(p[:n], err)
 }
 
-// replay reads what is recorded. It reports whether there was something, or the end.
+// replay reads from the recording. ok is false if the body itself must be read.
 func (b *recordedBody) replay(p []byte) (n int, err error, ok bool) {
 	r := b.rec
 	r.mu.Lock()
@@ -131,8 +132,8 @@ func (b *recordedBody) replay(p []byte) (n int, err error, ok bool) {
 	}
 }
 
-// record keeps what was read from the body. The reader of an attempt that is over cannot
-// end the recording.
+// record adds p, which was read from the body, to the recording. The reader of an attempt
+// that has ended cannot end the recording.
 func (b *recordedBody) record(p []byte, err error) (int, error) {
 	r := b.rec
 	r.mu.Lock()

@@ -125,7 +125,7 @@ func (s *slow) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func TestRecordingIsWholeWhileAnEarlierAttemptReads(t *testing.T) {
+func TestRecordingIsCompleteIfAnEarlierAttemptStillReads(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const content = "0123456789"

@@ -6,8 +6,8 @@ import (
 )
 
 // A Report describes the call that was made with the context of [WithReport], whether it
-// succeeded or failed. After several calls, such as those of a redirect, it describes the
-// last one. Its methods may be called at any time, by any number of goroutines.
+// succeeded or failed. If several calls were made with the context, for example because
+// of a redirect, it describes the last one. It is safe for concurrent use.
 type Report struct {
 	mu       sync.Mutex
 	attempts []Attempt
@@ -15,8 +15,8 @@ type Report struct {
 	key      string
 }
 
-// Attempts returns the call's attempts, of which it keeps the last 100. There are none
-// until the call has ended.
+// Attempts returns the last 100 attempts of the call. It is empty until the call has
+// ended.
 func (r *Report) Attempts() []Attempt {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -30,8 +30,9 @@ func (r *Report) Reason() Reason {
 	return r.reason
 }
 
-// IdempotencyKey returns the key that was sent last, by a Transport in the function of
-// [Do] too. It is empty if no key was sent.
+// IdempotencyKey returns the key of the last write that was made with the context,
+// including writes of a Transport inside [Do]. It is empty if no write had a key, and
+// until the call has ended.
 func (r *Report) IdempotencyKey() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

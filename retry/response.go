@@ -13,15 +13,16 @@ import (
 	"github.com/seawall-go/seawall/internal/plain"
 )
 
-// The bounds of what is read of a response that is discarded: enough to know the error and
-// to leave the connection to the next attempt, but an endless body must not hold that up.
+// The limits for reading a response that is discarded. They are large enough to learn the
+// error and to reuse the connection, but an endless body must not delay the next attempt.
 const (
 	drainBytes = 64 << 10
 	drainTime  = 50 * time.Millisecond
 )
 
-// drain reads a body within the bounds and closes it. It returns what it read, or nil if
-// it did not reach the end in time. A read that ignores Close goes on in its goroutine.
+// drain reads a body within the limits and closes it. It returns the content, or nil if
+// the body failed or did not end in time. If Close does not stop a read, the read
+// continues in its goroutine.
 func drain(who caller, body io.ReadCloser) []byte {
 	defer body.Close()
 	if body == http.NoBody {
@@ -49,25 +50,25 @@ func drain(who caller, body io.ReadCloser) []byte {
 }
 
 // peek returns the body of an error response and leaves it readable from the start, since
-// the response may be handed back. It reads only JSON of a known length: that does not
-// stream, so the caller waits for nothing that it could have had.
+// the response may be returned to the caller. It reads only JSON of a known length. Such
+// a body is not a stream, so the caller loses nothing if peek waits for all of it.
 func peek(resp *http.Response) []byte {
 	if resp.ContentLength <= 0 || resp.ContentLength > drainBytes || !isJSON(resp.Header) {
 		return nil
 	}
-	content, _ := io.ReadAll(io.LimitReader(resp.Body, resp.ContentLength)) // the caller meets the error
+	content, _ := io.ReadAll(io.LimitReader(resp.Body, resp.ContentLength)) // the caller's read gets the error
 	resp.Body = peekedBody{io.MultiReader(bytes.NewReader(content), resp.Body), resp.Body}
 	return content
 }
 
-// peekedBody is a body whose beginning was read before.
+// peekedBody is a body whose beginning peek has read.
 type peekedBody struct {
 	io.Reader
 	io.Closer
 }
 
-// parseError returns the error in a response of 400 or above. body is what was read of its
-// body.
+// parseError returns the error in a response with a status of 400 or above. body is the
+// part of the response's body that was read.
 func parseError(resp *http.Response, body []byte, req *http.Request) *apierror.Error {
 	if !isJSON(resp.Header) {
 		body = nil

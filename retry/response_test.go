@@ -89,7 +89,7 @@ func endless(pause time.Duration) http.HandlerFunc {
 	}
 }
 
-func TestEndlessErrorDelaysNothing(t *testing.T) {
+func TestEndlessErrorBodyDoesNotDelayTheRetry(t *testing.T) {
 	t.Parallel()
 	for name, pause := range map[string]time.Duration{"fast": 0, "slow": 10 * time.Millisecond, "stuck": time.Hour} {
 		server(t, endless(pause), func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
@@ -113,7 +113,7 @@ func TestEndlessErrorDelaysNothing(t *testing.T) {
 	}
 }
 
-func TestDiscardedResponsesLeaveNoConnection(t *testing.T) {
+func TestConnectionsOfDiscardedResponsesAreClosed(t *testing.T) {
 	t.Parallel()
 	server(t, endless(time.Millisecond), func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
 		_, open := counting(s.Transport())
@@ -198,7 +198,7 @@ func (l late) Read(p []byte) (int, error) {
 	return l.Reader.Read(p)
 }
 
-func TestErrorThatComesTooLateStaysUnknown(t *testing.T) {
+func TestCodeOfABodyThatArrivesLateIsUnknown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := transport(scripted(
@@ -247,7 +247,7 @@ func TestDiscardDoesNotSpendATightDeadline(t *testing.T) {
 	})
 }
 
-func TestBodyThatBreaksOffKeepsItsError(t *testing.T) {
+func TestReturnedBodyKeepsItsReadError(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := transport(scripted(func(*http.Request) (*http.Response, error) {

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// next returns the request of the next attempt. It is the caller's own if nothing about it
-// must change, so a read is not copied.
+// next returns the request of the next attempt. It is the caller's own request if it can
+// be sent unchanged, so a read is not copied.
 func (c *call) next() *http.Request {
 	body := c.body.next()
 	if c.key.add == "" && body == nil {
@@ -31,8 +31,8 @@ func (c *call) next() *http.Request {
 	return req
 }
 
-// send calls Base, under AttemptTimeout. The Request of its response is req: a redirect that
-// http.Client follows finds the key there.
+// send calls Base with AttemptTimeout. It sets the response's Request to req, since
+// redirectedKey looks for the key there when http.Client follows a redirect.
 func (c *call) send(req *http.Request) (*http.Response, error) {
 	sent := req
 	resp, err := respond(c.who, c.policy.AttemptTimeout, func(ctx context.Context) (*http.Response, error) {
@@ -51,7 +51,7 @@ func (c *call) send(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// traced returns a context whose request sets connected when it gets a connection.
+// traced returns a context that sets connected when its request gets a connection.
 func traced(ctx context.Context, connected *atomic.Bool) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
@@ -60,7 +60,8 @@ func traced(ctx context.Context, connected *atomic.Bool) context.Context {
 
 var errNoAnswer = errors.New("retry: the base transport returned neither a response nor an error")
 
-// checked makes what a base transport returned fit the contract of http.RoundTripper.
+// checked corrects the results of a base transport that breaks the contract of
+// http.RoundTripper.
 func checked(resp *http.Response, err error) (*http.Response, error) {
 	switch {
 	case err != nil && resp != nil:

@@ -10,19 +10,19 @@ import (
 	"strings"
 )
 
-// sendable reports whether the request could be sent at all, after it failed with err. What the
-// caller got wrong must not count against the host, and the errors that net/http returns for it
-// have no type.
+// sendable reports whether a request that failed with err is valid. The caller's mistakes
+// must not count against the host. net/http's errors for them have no types, so sendable
+// checks the request itself and the error's text.
 func sendable(req *http.Request, err error) bool {
 	if !isToken(cmp.Or(req.Method, http.MethodGet)) || !areFields(req.Header) || !areFields(req.Trailer) {
 		return false
 	}
 	if _, malformed := errors.AsType[*net.AddrError](err); malformed {
-		return false // the URL's host and port
+		return false // the URL's host and port are not valid
 	}
 	text := err.Error()
 	scheme := req.URL.Scheme
-	if scheme != "http" && scheme != "https" { // only the base transport knows its other schemes
+	if scheme != "http" && scheme != "https" { // only the base transport knows which others it has
 		return !strings.Contains(text, "unsupported protocol scheme "+strconv.Quote(scheme))
 	}
 	return req.URL.Host != "" && writable(req) && !refusedByHTTP2(text) &&
@@ -39,8 +39,9 @@ func writable(req *http.Request) bool {
 	return dry.Write(io.Discard) == nil
 }
 
-// refusedByHTTP2 reports whether text is that of an error for a request that HTTP/2 cannot
-// carry: one with a header such as Upgrade, or with a larger header than the server takes.
+// refusedByHTTP2 reports whether text is the text of an error for a request that cannot
+// be sent over HTTP/2, because it has a field such as Upgrade, or a header larger than
+// the server accepts.
 func refusedByHTTP2(text string) bool {
 	return strings.Contains(text, "http2: invalid ") ||
 		strings.Contains(text, "http2: request header list larger than peer's advertised limit")

@@ -5,12 +5,13 @@ import (
 	"math"
 )
 
-// defaultMaxGroups is the default bound of each table of state by group.
+// defaultMaxGroups is the default for the largest number of entries in a table.
 const defaultMaxGroups = 1024
 
-// table is a map with a bound. When it is full, it forgets the entry of the least worth
-// and, among equals, the least recently used one. An entry of infinite worth is never
-// forgotten. The zero value is empty. Its user locks it.
+// table is a map of limited size. When it is full, it forgets the entry that is worth
+// least. If several are worth the same, it forgets the one that was used least recently.
+// An entry of infinite worth is never forgotten. The zero value is an empty table. A
+// table does not lock itself.
 type table[K comparable, V any] struct {
 	entries map[K]*entry[K, V]
 	order   byWorth[K, V]
@@ -25,7 +26,7 @@ type entry[K comparable, V any] struct {
 	at    int    // its index in order
 }
 
-// get returns the entry of key, which counts as a use, or nil.
+// get returns the entry of key, or nil if there is none. It counts as a use of the entry.
 func (t *table[K, V]) get(key K) *entry[K, V] {
 	e := t.entries[key]
 	if e != nil {
@@ -34,8 +35,8 @@ func (t *table[K, V]) get(key K) *entry[K, V] {
 	return e
 }
 
-// put adds an entry for a key that has none. If there are most entries already, one is
-// forgotten.
+// put adds an entry for a key that has none. If the table has as many entries as most
+// says, it forgets one first.
 func (t *table[K, V]) put(key K, value V, worth float64, most int) {
 	if t.entries == nil {
 		t.entries = make(map[K]*entry[K, V])
@@ -49,7 +50,7 @@ func (t *table[K, V]) put(key K, value V, worth float64, most int) {
 	heap.Push(&t.order, e)
 }
 
-// rate sets what an entry is worth, which counts as a use.
+// rate sets the worth of an entry. It counts as a use of the entry.
 func (t *table[K, V]) rate(e *entry[K, V], worth float64) {
 	t.uses++
 	e.worth, e.used = worth, t.uses

@@ -18,8 +18,8 @@ func (e *timeoutError) Timeout() bool   { return true }
 func (e *timeoutError) Temporary() bool { return true }
 
 // respond calls f with a context that ends after timeout. If f returns a response before
-// that, the context ends when the response's body is closed instead. 0 or less means no
-// timeout.
+// that, the context ends when the response's body is closed instead. If timeout is 0 or
+// less, there is no timeout.
 func respond(who caller, timeout time.Duration, f func(context.Context) (*http.Response, error)) (resp *http.Response, err error) {
 	if timeout <= 0 {
 		return f(who.ctx)
@@ -60,13 +60,14 @@ func (b cancelingBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// cancelingConn is a cancelingBody for a response 101, whose body is the connection.
+// cancelingConn is a cancelingBody for a 101 response, whose body is the connection.
 type cancelingConn struct {
 	cancelingBody
 	io.Writer
 }
 
-// CloseWrite ends one direction if the connection can, like that of net/http's body.
+// CloseWrite closes the writing side of the connection, if the connection has that
+// method. The body of a 101 response of net/http has it.
 func (c cancelingConn) CloseWrite() error {
 	if half, ok := c.ReadCloser.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()

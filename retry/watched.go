@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// fault is the first error of the bodies that one attempt has had. The base transport may
-// still be reading them after it returned.
+// fault is the first error of an attempt's bodies. The base transport may still read them
+// after it has returned.
 type fault struct{ atomic.Pointer[error] }
 
 func (f *fault) set(err error) { f.CompareAndSwap(nil, &err) }
@@ -22,8 +22,8 @@ func (f *fault) err() error {
 	return nil
 }
 
-// watchedBody reports what makes a body impossible to send: an error of its reader, or a length
-// other than the request's. It closes the body once.
+// watchedBody sets fault if a body cannot be sent, because its reader returns an error or
+// its length is not the request's ContentLength. It closes the body once.
 type watchedBody struct {
 	io.ReadCloser
 	fault  *fault
@@ -36,7 +36,7 @@ func (w *watchedBody) Read(p []byte) (int, error) {
 	n, err := w.ReadCloser.Read(p)
 	w.n += int64(n)
 	switch {
-	case w.closed.Load(): // an error may come from that
+	case w.closed.Load(): // an error may only say that the body is closed
 	case err != nil && err != io.EOF:
 		w.fault.set(err)
 	case w.length > 0 && (w.n > w.length || err == io.EOF && w.n < w.length):
@@ -52,7 +52,7 @@ func (w *watchedBody) Close() error {
 	return w.ReadCloser.Close()
 }
 
-// The bodies that http.NewRequest makes of bytes and strings.
+// The types of the bodies that http.NewRequest makes for bytes and strings.
 var (
 	nopCloser         = reflect.TypeOf(io.NopCloser(nil))
 	nopCloserWriterTo = reflect.TypeOf(io.NopCloser(struct {
@@ -62,9 +62,8 @@ var (
 )
 
 // inMemory reports whether a body holds bytes or a string, as http.NewRequest makes it,
-// and has the request's length. Reading it cannot fail, so it is not watched: net/http
-// writes the header and such a body in one packet, but only if nothing is wrapped around
-// the body.
+// and has the request's length. Such a body is not watched. Reading it cannot fail, and
+// net/http sends the header and the body in one packet only if the body is not wrapped.
 func inMemory(body io.ReadCloser, length int64) bool {
 	if t := reflect.TypeOf(body); t != nopCloser && t != nopCloserWriterTo {
 		return false

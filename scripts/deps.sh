@@ -1,12 +1,12 @@
 #!/bin/sh
-# Installs what the tests and the linter need and is missing: deps.sh TOOLS-FOLDER MODULE...
-# Servers that tests of later modules need belong here too.
+# Installs the missing dependencies of the tests and the linter: deps.sh TOOLS-FOLDER MODULE...
+# If tests of a new module need a server, install it here too.
 set -eu
 
 tools=$1
 shift
 
-# The race detector needs cgo, and that a C compiler.
+# The race detector needs cgo, and cgo needs a C compiler.
 if ! command -v "$(go env CC)" >/dev/null; then
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 		apt-get update -q
@@ -21,7 +21,7 @@ for module; do
 	(cd "$module" && go mod download)
 done
 
-# install MODULE VERSION PACKAGE builds a tool, unless it is there, at that version and built by this Go.
+# install MODULE VERSION PACKAGE builds a tool, unless this version of it, built by this version of Go, is there.
 install() {
 	binary=$tools/${3##*/}
 	have=$(go version -m "$binary" 2>/dev/null | awk '$1 == "mod" { print $2, $3 }')

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs every fuzz target of the module in the current folder, one after the other: fuzz.sh TIME
+# Runs every fuzz target of the module in the current folder, each for TIME: fuzz.sh TIME
 set -eu
 
 log=$(mktemp)
@@ -14,10 +14,10 @@ for package in $(go list ./...); do
 			continue
 		fi
 		cat "$log"
-		# Before Go 1.27 a run may end with this error, and nothing else, when its time is up: https://go.dev/issue/75804
+		# Before Go 1.27, a run whose time is up may end with only this error: https://go.dev/issue/75804
 		if ! grep -q '^    context deadline exceeded$' "$log" || grep -q 'Failing input\|panic' "$log"; then
 			exit 1
 		fi
-		echo "(time was up, and nothing was found)"
+		echo "(the time is up, and no failure was found)"
 	done
 done

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs the tests of modules: test.sh GOTESTSUM "MODULE..." [go test flags]
-# It fails if a test fails and, under CI=true, if a test is skipped that scripts/allowed-skips.txt does not list.
+# It fails if a test fails. With CI=true, it also fails if a test is skipped that is not in scripts/allowed-skips.txt.
 set -eu
 
 gotestsum=$1 modules=$2

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs govulncheck on the module in the current folder: vulncheck.sh GOVULNCHECK
-# Where the vulnerability database cannot be reached it says so and succeeds.
+# If the vulnerability database cannot be reached, it says so and succeeds.
 set -u
 
 out=$("$1" ./... 2>&1)

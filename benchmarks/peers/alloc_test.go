@@ -4,8 +4,8 @@ package peers_test
 
 import "testing"
 
-// TestAllocBudgets counts allocations, which a busy machine does not change. What the report
-// expects of the committed measurements of time is in report/expectations_test.go.
+// TestAllocBudgets counts allocations, which do not depend on how busy the machine is.
+// The limits for the committed measurements of time are in report/expectations_test.go.
 func TestAllocBudgets(t *testing.T) {
 	to := route{handler: list, perHour: 1e9, log: discardHandler{}}
 	get, post, retry := calls(0, get)[0], calls(0, post)[0], calls(1, post)[0]

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// children are what this test binary does in a process of its own, whose memory or processor time
-// is measured, when a benchmark starts it again.
+// children are the jobs that this test binary does in a child process. A benchmark starts
+// the child to measure its memory or processor time.
 var children = map[string]func(side string){"flood": flood, "server": server}
 
 const childVariable = "BENCH_CHILD"

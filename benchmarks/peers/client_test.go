@@ -26,12 +26,14 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// What each client does: it puts an Idempotency-Key on a POST, the same for all attempts, and makes
-// up to three attempts, as a retry budget allows and Retry-After asks. A breaker with a rolling
-// window of ten seconds watches every attempt. Breaker and budget are kept per host.
+// Each client adds an Idempotency-Key to a POST, the same for all attempts. It makes up
+// to three attempts, within a retry budget, and obeys Retry-After. A breaker with a
+// rolling window of ten seconds watches every attempt. Each host has its own breaker and
+// budget.
 //
-// In these benchmarks every other attempt may fail, and no client may wait. So each breaker opens
-// only when 0.9 of the attempts fail, each budget is large, and no delay is added to Retry-After.
+// In these benchmarks, up to half of the attempts fail, and no client should wait. So
+// each breaker opens only if 90% of the attempts fail, each budget is large, and no delay
+// is added to Retry-After.
 const (
 	attempts     = 3
 	failureRatio = 0.9
@@ -46,7 +48,7 @@ type client struct {
 	over func(base http.RoundTripper) http.RoundTripper
 }
 
-// clients are ours, those that one would compose, and the calls alone.
+// clients are our client, the ones that one would compose, and the base transport alone.
 var clients = []client{
 	{"seawall", func(base http.RoundTripper) http.RoundTripper {
 		return &retry.Transport{
@@ -207,8 +209,8 @@ func drain(resp *http.Response) {
 	}
 }
 
-// memory is a base transport that reads the request's body and answers from memory. Of every call
-// it fails the first attempts, as many as fail says.
+// memory is a base transport that reads the request's body and answers from memory. The
+// first attempts of every call fail: their number is fail.
 type memory struct {
 	fail, failed int
 	retryAfter   string    // if not "0"
@@ -276,7 +278,8 @@ func respondOK(r *http.Request) *http.Response {
 	return &http.Response{StatusCode: 200, Header: okHeader, Body: http.NoBody, Request: r}
 }
 
-// calls has each client make the same call again and again, of which the first attempts fail.
+// calls makes the same call again and again with each client. The first attempts of each
+// call fail: their number is fail.
 func calls(fail int, request func(tb testing.TB) func() *http.Request) []side {
 	var sides []side
 	for _, c := range clients {
@@ -302,8 +305,8 @@ func get(tb testing.TB) func() *http.Request {
 	return func() *http.Request { return r }
 }
 
-// post returns a request with 1 KiB each time. It has its own body and GetBody, as one of
-// http.NewRequest has.
+// post returns a new request with a body of 1 KiB each time. Its Body and GetBody are
+// like those of http.NewRequest.
 func post(tb testing.TB) func() *http.Request {
 	const url = "https://api.example.com/v1/resources"
 	body := bytes.NewReader(kilobyte)
@@ -342,7 +345,7 @@ func TestClientsRetryWithOneKey(t *testing.T) {
 	}
 }
 
-func TestClientsHandBackTheLastFailure(t *testing.T) {
+func TestClientsReturnTheLastFailure(t *testing.T) {
 	t.Parallel()
 	for _, c := range clients[:4] {
 		t.Run(c.name, func(t *testing.T) {
@@ -376,7 +379,7 @@ func TestClientsWaitAsLongAsTheServerAsks(t *testing.T) {
 	}
 }
 
-func TestClientsStopWhenAHostFails(t *testing.T) {
+func TestClientsStopSendingToAHostThatFails(t *testing.T) {
 	t.Parallel()
 	for _, c := range clients[:4] {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,8 +1,10 @@
-// Package peers measures Seawall beside what one would use instead: other libraries, composed so
-// that both sides do the same job. A benchmark is called Benchmark<Row>/<side>, and the side
-// "seawall" is ours. A test per row asserts that the sides answer alike.
+// Package peers compares Seawall with what one would use instead: other libraries,
+// composed so that both sides do the same job. A benchmark is called
+// Benchmark<Row>/<side>, and the side "seawall" is ours. A test for each row asserts that
+// the sides give the same answers.
 //
-// The handlers write to a ResponseWriter that discards, and the clients use a RoundTripper in
-// memory, so that the libraries are measured and not the network. The command in report runs the
-// benchmarks in turn, many times over, and writes docs/BENCHMARKS.md.
+// The handlers write to a ResponseWriter that discards the response, and the clients use
+// a RoundTripper that answers from memory, so that the libraries are measured and not the
+// network. The command in folder report runs the benchmarks in many rounds and writes
+// docs/BENCHMARKS.md.
 package peers

@@ -26,7 +26,7 @@ type errorObject struct {
 	RequestID string `json:"request_id"`
 }
 
-// The errors that the sides write by hand: the ones that Seawall writes in their place.
+// The errors that the sides write by hand. They are the same as Seawall's.
 var (
 	rateLimited = errorObject{
 		Type:    "rate_limit_error",
@@ -76,8 +76,9 @@ func announceID(next http.Handler) http.Handler {
 	})
 }
 
-// sameAnswer asserts that two answers have the same status, the same body but for the request id,
-// and the same header fields. Of the values only that of Content-Type must be the same.
+// sameAnswer asserts that two answers have the same status, the same body except for the
+// request id, and the same header fields. The values of the fields may differ, except for
+// Content-Type.
 func sameAnswer(t *testing.T, want, got *httptest.ResponseRecorder) {
 	t.Helper()
 	require.Equal(t, want.Code, got.Code)
@@ -86,8 +87,8 @@ func sameAnswer(t *testing.T, want, got *httptest.ResponseRecorder) {
 	require.Equal(t, withoutID(t, want), withoutID(t, got))
 }
 
-// fields returns the names of the fields in h. The fields of a rate limit, which each library names
-// in its own way, are one.
+// fields returns the names of the fields in h. The rate-limit fields, which each library
+// names in its own way, have one name.
 func fields(h http.Header) []string {
 	names := make(map[string]bool)
 	for name := range h {
@@ -99,7 +100,8 @@ func fields(h http.Header) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// withoutID returns the body without the request id of the header. An error must have that id.
+// withoutID returns the body without the request id. The id in an error must be the one
+// in the header.
 func withoutID(t *testing.T, w *httptest.ResponseRecorder) string {
 	t.Helper()
 	id, body := w.Header().Get("Request-Id"), strings.TrimSpace(w.Body.String())

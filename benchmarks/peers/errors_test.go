@@ -37,7 +37,7 @@ var refusals = []struct {
 	{"bytes", writeBytes},
 }
 
-// problem is a problem of RFC 9457 with what the envelope says too.
+// problem is a problem of RFC 9457 with the members of the envelope.
 type problem struct {
 	problems.Problem
 
@@ -83,7 +83,8 @@ func writeBytes(w http.ResponseWriter, r *http.Request) {
 	w.Write(b)
 }
 
-// identified returns a request that has an id, in the context of both sides.
+// identified returns a request whose context has an id for Seawall and for the other
+// sides.
 func identified(tb testing.TB) (r *http.Request) {
 	r = request(tb, http.MethodPost, "/v1/resources")
 	r.Header.Set("X-Request-Id", requestID)
@@ -115,7 +116,7 @@ func TestErrorsAreAlike(t *testing.T) {
 	sameAnswer(t, ours, answer(refusals[3], identified(t)))
 }
 
-func TestAProblemSaysWhatTheEnvelopeSays(t *testing.T) {
+func TestProblemHasTheSameContentAsTheEnvelope(t *testing.T) {
 	t.Parallel()
 	ours, theirs := answer(refusals[0], identified(t)), answer(refusals[2], identified(t))
 	require.Equal(t, ours.Code, theirs.Code)

@@ -13,7 +13,8 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// service is a handler of ours that many clients call, with many keys in one field of the header.
+// service is a handler of ours that many clients call with many keys. The key is in one
+// field of the header.
 type service struct {
 	name, method, field string
 	handler             func() http.Handler
@@ -35,8 +36,8 @@ var services = []service{
 	}},
 }
 
-// client returns an operation that sends a request with one of the keys, in an order that no cache
-// foresees.
+// client returns an operation that sends a request with the next key, in an order that
+// processor caches cannot predict.
 func (s service) client(tb testing.TB, h http.Handler, keys []string) func() {
 	const stride = 7919 // a prime that divides no number of keys here
 	r, field, i := request(tb, s.method, "/v1/resources"), make([]string, 1), 0
@@ -49,7 +50,7 @@ func (s service) client(tb testing.TB, h http.Handler, keys []string) func() {
 	}
 }
 
-// known returns the operation of a client whose keys h has all seen.
+// known returns the operation of a client, after h has seen all of its keys.
 func (s service) known(tb testing.TB, h http.Handler, keys []string) func() {
 	op := s.client(tb, h, keys)
 	for range keys {
@@ -58,21 +59,22 @@ func (s service) known(tb testing.TB, h http.Handler, keys []string) func() {
 	return op
 }
 
-// BenchmarkKeys measures a request by the number of keys that are known.
+// BenchmarkKeys measures a request for several numbers of known keys.
 func BenchmarkKeys(b *testing.B) {
 	for _, s := range services {
 		for _, n := range []int{1, 100, 10_000, 1_000_000} {
 			b.Run(s.name+"/"+strconv.Itoa(n), func(b *testing.B) {
 				op := s.known(b, s.handler(), manyKeys(n))
-				runtime.GC() // frees what the first requests left
+				runtime.GC() // frees the garbage of the first requests
 				measure(b, op)
 			})
 		}
 	}
 }
 
-// BenchmarkClients measures a request by the number of clients that send at the same time, with
-// 10,000 keys, and a call by the number of goroutines that share a Transport.
+// BenchmarkClients measures a request with 10,000 keys for several numbers of clients
+// that send at the same time. It also measures a call for several numbers of goroutines
+// that share a Transport.
 func BenchmarkClients(b *testing.B) {
 	keys := manyKeys(10_000)
 	for _, s := range services {

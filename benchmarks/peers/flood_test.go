@@ -14,8 +14,8 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// floodKeys returns how many keys a flood has. The limiters that keep every key get fewer, since
-// with all of them they would take gigabytes.
+// floodKeys returns how many keys a flood has. The limiters that keep every key get fewer
+// keys. Otherwise they would need gigabytes.
 func floodKeys(side string) int64 {
 	switch side {
 	case "ulule", "tollbooth", "sethvargo":
@@ -24,8 +24,9 @@ func floodKeys(side string) int64 {
 	return 5_000_000
 }
 
-// flood sends that many requests, each with another key, through a limiter. It prints the processor
-// time of one request, in nanoseconds, and the most memory that the process had, in bytes.
+// flood sends floodKeys requests through a limiter, each with a new key. It prints the
+// processor time of one request, in nanoseconds, and the peak memory of the process, in
+// bytes.
 func flood(side string) {
 	for _, l := range limiters(nil) {
 		if l.name == side {
@@ -80,7 +81,7 @@ func BenchmarkFlood(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory reports what each of a million keys of 16 bytes holds of the heap.
+// BenchmarkMemory reports the heap memory that each of a million keys of 16 bytes takes.
 func BenchmarkMemory(b *testing.B) {
 	const keys = 1_000_000
 	for _, l := range limiters(&ratelimit.MemoryOptions{MaxKeys: 1 << 20}) {
@@ -104,7 +105,7 @@ func BenchmarkMemory(b *testing.B) {
 func heap() float64 {
 	var m runtime.MemStats
 	runtime.GC()
-	runtime.GC() // frees what the first one left in pools
+	runtime.GC() // frees the objects that the first collection left in pools
 	runtime.ReadMemStats(&m)
 	return float64(m.HeapAlloc)
 }

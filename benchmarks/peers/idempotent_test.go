@@ -26,7 +26,8 @@ var created = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 	w.Write(kilobyte)
 })
 
-// once lets a POST with an Idempotency-Key run once, and refuses the key with another body.
+// once is a way to run a POST with an Idempotency-Key only once, and to refuse the key
+// with another body.
 type once struct {
 	name string
 	send func(tb testing.TB, handler http.HandlerFunc) sender
@@ -35,8 +36,8 @@ type once struct {
 // sender sends a POST with a key and a body, and returns the status and the body of the response.
 type sender func(key string, body []byte) (int, []byte)
 
-// onces are ours, fiber's middleware with the comparison of bodies that it lacks, and the lower
-// bound.
+// onces are our middleware, fiber's middleware with a comparison of bodies, which it
+// lacks, and the lower bound.
 var onces = []once{
 	{"seawall", func(tb testing.TB, handler http.HandlerFunc) sender {
 		store := idempotent.NewMemory(&idempotent.MemoryOptions{EvictWhenFull: true})
@@ -109,7 +110,8 @@ func overFiber(_ testing.TB, handler http.HandlerFunc) sender {
 // sumField is where a kept response has the hash of its request's body.
 const sumField = "X-Body-Sum"
 
-// compareBodies is around fiber's middleware. It refuses a replay for another body.
+// compareBodies wraps fiber's middleware. It refuses a replay for a request with another
+// body.
 func compareBodies(c fiber.Ctx) error {
 	sum := sha256.Sum256(c.Body())
 	c.Locals(sumField, hex.EncodeToString(sum[:]))
@@ -129,15 +131,15 @@ func compareBodies(c fiber.Ctx) error {
 	}})
 }
 
-// keepSum is inside of fiber's middleware, which keeps the headers of the response.
+// keepSum runs inside fiber's middleware, which keeps the headers of the response.
 func keepSum(c fiber.Ctx) error {
 	c.Set(sumField, c.Locals(sumField).(string))
 	return c.Next()
 }
 
-// mapOfAnswers is the lower bound: it reads and hashes the body, looks the key up under a lock and
-// writes the answer. It has no lease, so that duplicates at the same time all run, no bound on
-// memory, no retention and no scopes.
+// mapOfAnswers is the lower bound: it reads and hashes the body, looks the key up under a
+// lock and writes the answer. It has no lease, so duplicates at the same time all run. It
+// also has no memory limit, no retention and no scopes.
 type mapOfAnswers struct {
 	next http.Handler
 	mu   sync.Mutex

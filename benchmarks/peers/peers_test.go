@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// side is one way to do the job of a row. What setup does is not measured; the operation that it
-// returns is.
+// side is one way to do the job of a row. setup returns the operation that is measured.
+// setup itself is not measured.
 type side struct {
 	name  string
 	setup func(tb testing.TB) (op func())
@@ -34,7 +34,8 @@ func compare(b *testing.B, sides []side) {
 	}
 }
 
-// measure reports processor time beside the elapsed time that package testing reports.
+// measure reports processor time, in addition to the elapsed time that package testing
+// reports.
 func measure(b *testing.B, op func()) {
 	before := processorTime()
 	for b.Loop() {
@@ -103,8 +104,8 @@ var noContent = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 // quiet is a logger that is disabled.
 var quiet = slog.New(slog.DiscardHandler)
 
-// discardHandler is a slog.Handler that discards each record. Unlike slog.DiscardHandler it is
-// enabled, so that the records are made.
+// discardHandler is a slog.Handler that discards each record. Unlike slog.DiscardHandler,
+// it is enabled, so that loggers create the records.
 type discardHandler struct{}
 
 func (discardHandler) Enabled(context.Context, slog.Level) bool  { return true }

@@ -30,7 +30,8 @@ type limiter struct {
 	wrap func(n int, window time.Duration) seawall.Middleware
 }
 
-// limiters are ours, with the given store, and the peers, configured as their READMEs do it.
+// limiters are ours, with a Memory that has the given options, and the peers, configured
+// as in their READMEs.
 func limiters(o *ratelimit.MemoryOptions) []limiter {
 	return []limiter{
 		{"seawall", func(n int, window time.Duration) seawall.Middleware {
@@ -85,8 +86,8 @@ func manyKeys(n int) []string {
 	return keys
 }
 
-// admitted has 10,000 callers send in turn. They are known already, and each is allowed 1,000
-// requests a second.
+// admitted sends the requests of 10,000 callers, who take turns. The limiter already
+// knows the callers, and each is allowed 1,000 requests a second.
 func admitted() []side {
 	var sides []side
 	for _, l := range limiters(nil) {
@@ -117,8 +118,8 @@ func admit(tb testing.TB, h http.Handler) func() {
 	return op
 }
 
-// deniers refuse requests with the same JSON error, which has the request's id: ours, and what one
-// writes by hand on a peer.
+// deniers refuse requests with the same JSON error, which has the request's id. They are
+// our middleware, and peers with an error that is written by hand.
 func deniers() []limiter {
 	return []limiter{
 		{"seawall", func(n int, window time.Duration) seawall.Middleware {
@@ -141,7 +142,8 @@ func deny(w http.ResponseWriter, r *http.Request) {
 	writeError(w, r, http.StatusTooManyRequests, rateLimited)
 }
 
-// denied sends the requests of one caller, who has had the one request that it may make in an hour.
+// denied sends the requests of one caller, who may send one request an hour and has
+// already sent it.
 func denied() []side {
 	var sides []side
 	for _, l := range deniers() {

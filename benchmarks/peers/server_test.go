@@ -31,8 +31,8 @@ func server(side string) {
 	}
 }
 
-// BenchmarkServer reports what a GET costs a server in another process, in processor time, with 64
-// connections.
+// BenchmarkServer reports the processor time that a GET takes in a server in another
+// process, with 64 connections.
 func BenchmarkServer(b *testing.B) {
 	for _, s := range stacks {
 		b.Run(s.name, func(b *testing.B) { measureServer(b, s.name) })

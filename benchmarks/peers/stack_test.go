@@ -21,8 +21,8 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// What each whole stack does with a request: it gives it an id, logs it, recovers panics, bounds
-// its time, its body and the requests in flight, limits the rate by API key with headers, and
+// Each whole stack gives a request an id, logs it, recovers panics, limits the request's
+// time and body and the requests in flight, limits the rate by API key with headers, and
 // answers an unknown path or method with the error envelope.
 const (
 	stackTimeout  = 10 * time.Second
@@ -43,7 +43,7 @@ type route struct {
 	log     slog.Handler
 }
 
-// stacks are ours, the two that one would compose, and the route alone.
+// stacks are our Stack, the two stacks that one would compose, and the route alone.
 var stacks = []stack{
 	{"seawall", seawallStack},
 	{"chi", chiStack},

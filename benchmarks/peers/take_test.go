@@ -20,8 +20,8 @@ type taker struct {
 	setup func(keys []string) (take func(i int) bool)
 }
 
-// takers decide without HTTP: ours, rate.Limiters by number, which have no keys to look up, and a
-// map of them behind a mutex, which never forgets a key.
+// takers decide without HTTP. They are our Memory, a slice of rate.Limiters, where no key
+// is looked up, and a map of rate.Limiters behind a mutex, which never forgets a key.
 func takers(perSecond int) []taker {
 	return []taker{
 		{"seawall", func(keys []string) func(int) bool {
@@ -106,7 +106,7 @@ func TestTakersDecideAlike(t *testing.T) {
 func BenchmarkTakeHot(b *testing.B) { compare(b, inTurn(1)) }
 func BenchmarkTake(b *testing.B)    { compare(b, inTurn(10_000)) }
 
-// BenchmarkTakeParallel has every goroutine begin elsewhere among the keys.
+// BenchmarkTakeParallel starts every goroutine at a different key.
 func BenchmarkTakeParallel(b *testing.B) {
 	const n = 10_000
 	for _, t := range takers(1e9) {

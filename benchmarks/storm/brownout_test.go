@@ -15,7 +15,8 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// A trouble happens to a server that works before and after it.
+// A trouble is a period in which a server does not work well. The server works before and
+// after it.
 type trouble struct {
 	name string
 	set  func(s *Server, from time.Time)
@@ -37,11 +38,12 @@ func down(lasts time.Duration, hangs bool) trouble {
 	}}
 }
 
-// observed is what one process of a client has seen, in time since the start.
+// observed has the times at which one process of a client saw the trouble, counted from
+// the start.
 type observed struct {
-	failing  time.Duration // when attempts began to fail, before the circuit first opened
-	opened   time.Duration // 0 if never
-	closings []time.Duration
+	failing  time.Duration   // when attempts began to fail, before the circuit first opened
+	opened   time.Duration   // 0 if never
+	closings []time.Duration // when the circuit closed
 }
 
 // run is the result of a brown-out.
@@ -53,15 +55,17 @@ type run struct {
 	processes           []observed
 }
 
-// The server works for the time healthy before the trouble, and a run lasts for the time after
-// beyond it.
+// healthy is the time before the trouble, and after is the time from the end of the
+// trouble to the end of the run.
 const (
 	healthy = 4 * time.Second
 	after   = 11 * time.Second
 )
 
-// brownOut makes 350 calls a second, open loop, to a server of 5 workers x 10 ms. The server has
-// 600 places in its queue and works for clients that have gone. An attempt ends after a second.
+// brownOut makes 350 calls a second, whether or not earlier ones have ended, to a server
+// with 5 workers that take 10 ms for a request. The server has 600 places in its queue,
+// and processes requests even if their clients have gone. An attempt times out after a
+// second.
 func brownOut(ctx context.Context, c Client, tr trouble, processes int, seed uint64) run {
 	const rate = 350
 	var (
@@ -135,17 +139,18 @@ func brownOut(ctx context.Context, c Client, tr trouble, processes int, seed uin
 	return r
 }
 
-// TestABrownOut asserts what the Breaker's defaults are for: a host on which everything fails is
-// recognized within a second, gets hardly any load, and is used again within a second after it
-// works. That gains more good answers than it costs, except in an outage of a second or two, or
-// in a short one that many processes see.
-func TestABrownOut(t *testing.T) {
+// TestBrownOut checks the purpose of the Breaker's defaults. A host on which everything
+// fails is recognized within a second, then gets little load, and is used again within a
+// second after it works. If the server is only slow, there are at least as many good
+// answers as with a client that does not retry, except that many processes lose up to 3%
+// of them in a short period. If the server does not answer at all, up to 7% are lost.
+func TestBrownOut(t *testing.T) {
 	t.Parallel()
 	const seeds = 3
 	for _, tc := range []struct {
 		trouble   trouble
 		processes int
-		good      float64 // the least fraction of the good answers of a client that does not retry
+		good      float64 // the least number of good answers, relative to a client that does not retry
 	}{
 		{slow(2 * time.Second), 1, 1},
 		{slow(2 * time.Second), 10, 0.97},
@@ -215,11 +220,11 @@ func checkBrownOut(t *testing.T, plain, ours run) {
 	require.LessOrEqual(t, load, 1.1)
 	require.LessOrEqual(t, recognized, time.Second)
 	require.LessOrEqual(t, back, 1100*time.Millisecond) // a second, and the answer
-	require.LessOrEqual(t, herd, 90, "35 are what comes in that time")
+	require.LessOrEqual(t, herd, 90, "35 calls are made in that time")
 }
 
-// TestAPartialOutageOpensNoCircuit has three of ten requests fail.
-func TestAPartialOutageOpensNoCircuit(t *testing.T) {
+// TestPartialOutageOpensNoCircuit lets three of ten requests fail.
+func TestPartialOutageOpensNoCircuit(t *testing.T) {
 	t.Parallel()
 	for _, processes := range []int{1, 10} {
 		for seed := range uint64(3) {

@@ -12,13 +12,14 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// Client is a way to call the server; New makes what one process has of it.
+// Client is a way to call the server. New returns the client of one process.
 type Client struct {
 	Name string
 	New  func(base http.RoundTripper) http.RoundTripper
 }
 
-// Clients are those that are compared. Each but the naive one has its defaults.
+// Clients returns the clients to compare. All except the naive one and "seawall, no
+// breaker" have their defaults.
 func Clients() []Client {
 	return []Client{
 		{"no retries", func(base http.RoundTripper) http.RoundTripper { return base }},
@@ -41,7 +42,7 @@ func Clients() []Client {
 	}
 }
 
-// seawall is the zero Transport, but for its log, which is discarded.
+// seawall returns a Transport with all defaults, except that its log is discarded.
 func seawall(base http.RoundTripper) *retry.Transport {
 	return &retry.Transport{
 		Base:   base,
@@ -49,7 +50,7 @@ func seawall(base http.RoundTripper) *retry.Transport {
 	}
 }
 
-// naive is the loop that everybody writes first: three retries, a tenth of a second apart.
+// naive is a simple retry loop: three retries, a tenth of a second apart.
 type naive struct{ base http.RoundTripper }
 
 func (n naive) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -17,11 +17,12 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// TestABrownOutOnLoopback is TestABrownOut's case of five seconds with a real server and real
-// clients, in real time. Its bounds are wide, since the machine may be busy.
-func TestABrownOutOnLoopback(t *testing.T) { //nolint:paralleltest // the simulations take all processors
+// TestBrownOutOnLoopback is the five-second case of TestBrownOut, with a real server,
+// real clients and real time. Its limits are generous, since the machine may be busy.
+func TestBrownOutOnLoopback(t *testing.T) { //nolint:paralleltest // the simulations take all processors
 	const healthy, slow, after = 4 * time.Second, 5 * time.Second, 6 * time.Second
-	// A second to fill the queue, a second until the first attempt ends, and one to recognize it.
+	// It takes a second to fill the queue, a second until the first attempt times out,
+	// and a second to recognize the brown-out.
 	const opensWithin, closesWithin = 3 * time.Second, 2500 * time.Millisecond
 	clients := map[string]func(observe func(retry.Event)) http.RoundTripper{
 		"no retries": func(func(retry.Event)) http.RoundTripper { return timingOut{newBase()} },
@@ -43,7 +44,7 @@ func TestABrownOutOnLoopback(t *testing.T) { //nolint:paralleltest // the simula
 	var (
 		mu              sync.Mutex
 		results         = make(map[string]loopbackRun)
-		opened, closed  time.Time // by seawall, the first and the last time
+		opened, closed  time.Time // when seawall's circuit first opened and last closed
 		arms            sync.WaitGroup
 		start           = time.Now()
 		began, is, ends = start.Add(healthy), start.Add(healthy + slow), start.Add(healthy + slow + after)
@@ -84,13 +85,13 @@ func TestABrownOutOnLoopback(t *testing.T) { //nolint:paralleltest // the simula
 
 type loopbackRun struct{ calls, good, slowCalls, slowAttempts int }
 
-// loopback makes 350 calls a second, open loop, until ends, to a server that is slow from began to
-// over.
+// loopback makes 350 calls a second, whether or not earlier ones have ended, until the
+// time ends. The server is slow from the time began to the time over.
 func loopback(
 	ctx context.Context, client http.RoundTripper, began, over, ends time.Time,
 ) (r loopbackRun) {
 	const rate = 350
-	ctx, cancel := context.WithDeadline(ctx, ends.Add(time.Second)) // the last answers
+	ctx, cancel := context.WithDeadline(ctx, ends.Add(time.Second)) // time for the last answers
 	defer cancel()
 	isSlow := func() bool { now := time.Now(); return now.After(began) && now.Before(over) }
 	var slowAttempts, good atomic.Int64

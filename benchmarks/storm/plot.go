@@ -11,7 +11,7 @@ type panel struct {
 	xMax, yMax            float64
 	xStep, yStep          float64
 	lines                 []line
-	shade                 [2]float64 // a part of the x axis to set off
+	shade                 [2]float64 // the part of the x axis to shade
 }
 
 type line struct {
@@ -19,7 +19,8 @@ type line struct {
 	points [][2]float64
 }
 
-// The colors differ in brightness too, for eyes and printers that see no other difference.
+// The colors also differ in brightness, for printers without colors and for readers who
+// cannot tell the colors apart.
 var colors = [...]string{"#888888", "#d62728", "#ff9d2e", "#9467bd", "#4aa3df", "#0b3d91"}
 
 const (

@@ -10,13 +10,15 @@ import (
 
 const processes = 10
 
-// Second is what happened in one second of a run, by when a call was made.
+// Second counts the calls that were made in one second of a run, those of them that
+// succeeded, and the attempts that arrived at the server in that second.
 type Second struct {
 	Calls, Attempts, Succeeded int
 }
 
-// Run makes calls at random times, rate a second on average, for so many seconds, spread over
-// processes of the client. It returns when the last call has ended. Call it in a synctest bubble.
+// Run makes calls at random times for the given number of seconds. On average, there are
+// rate calls a second. They are spread over the processes of the client. Run returns when
+// the last call has ended. Call it in a synctest bubble.
 func Run(ctx context.Context, c Client, s *Server, seed uint64, rate float64, seconds int) []Second {
 	var (
 		transports [processes]http.RoundTripper

@@ -11,24 +11,25 @@ import (
 	"time"
 )
 
-// Server is the model of a server, as a base transport.
+// Server is the model of a server. It is a base transport for clients.
 type Server struct {
 	Workers     int
 	Service     time.Duration // mean of the exponential distribution
-	MaxWait     time.Duration // of the queue
+	MaxWait     time.Duration // the longest wait in the queue
 	MaxQueue    int           // if 0, only MaxWait bounds the queue
 	Timeout     time.Duration // how long a client waits for an answer
 	FailureRate float64
 	FailsFrom   time.Time // when FailureRate begins
 
-	// Slow is a time in which service takes Factor times as long.
+	// Slow is a period in which service takes Factor times as long.
 	Slow struct {
 		From   time.Time
 		For    time.Duration
 		Factor float64
 	}
 
-	// Down is a time without answers: connections are refused or, if Hangs, accepted.
+	// Down is a period without answers. Connections are refused or, if Hangs is true,
+	// accepted but not answered.
 	Down struct {
 		From  time.Time
 		For   time.Duration
@@ -37,9 +38,9 @@ type Server struct {
 
 	mu       sync.Mutex
 	rng      *rand.Rand
-	free     []time.Time // when each worker is
-	queue    []time.Time // when those who wait begin
-	attempts []time.Time // when each arrived
+	free     []time.Time // when each worker is free
+	queue    []time.Time // when the service of each waiting request begins
+	attempts []time.Time // when each attempt arrived
 }
 
 // NewServer returns a model whose random numbers come from the seed.
@@ -95,7 +96,8 @@ func (s *Server) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// serve queues a request. The queue is first in, first out, so the end is known at the arrival.
+// serve queues a request. The queue is first in, first out, so the time of the answer is
+// known when the request arrives.
 func (s *Server) serve(now time.Time) (status int, takes time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,7 +131,7 @@ func (s *Server) serve(now time.Time) (status int, takes time.Duration) {
 	return http.StatusOK, s.free[first].Sub(now)
 }
 
-// first returns the worker who is free first.
+// first returns the index of the worker that is free first.
 func (s *Server) first() int {
 	first := 0
 	for i := range s.free {

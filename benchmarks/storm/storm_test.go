@@ -22,7 +22,8 @@ var write = flag.Bool("write", false, "write the plots into docs")
 
 const seed = 2026
 
-// TestStorm asserts the load that clients cause, in two experiments that share one plot.
+// TestStorm checks the load that clients cause, in two experiments. Their plots are in
+// one file.
 func TestStorm(t *testing.T) {
 	t.Parallel()
 	load, recovery := loadPanel(t), recoveryPanel(t)
@@ -32,7 +33,8 @@ func TestStorm(t *testing.T) {
 	}
 }
 
-// loadPanel has a server fail a fraction of all requests: 100 calls a second for a minute.
+// loadPanel makes 100 calls a second for a minute to a server that refuses a part of all
+// requests.
 func loadPanel(t *testing.T) panel {
 	const seconds, rate = 60, 100
 	p := panel{
@@ -91,13 +93,13 @@ func checkLoad(t *testing.T, name string, s *Server, sum Second, took time.Durat
 		require.LessOrEqual(t, retries, bound, "%s at %.1f", name, s.FailureRate)
 		if s.FailureRate <= 0.1 {
 			require.Greater(t, float64(sum.Succeeded), 0.99*float64(sum.Calls),
-				"%s recovers what can be recovered", name)
+				"%s recovers almost all calls", name)
 		}
 	}
 }
 
-// recoveryPanel has a server that is busy for 80% of the time take ten times as long for ten
-// seconds.
+// recoveryPanel uses a server that is busy for 80% of the time, and makes it ten times as
+// slow for ten seconds.
 func recoveryPanel(t *testing.T) panel {
 	const seconds, rate, from, lasts = 120, 200, 20, 10
 	p := panel{
@@ -146,8 +148,8 @@ func inWords(n int) string {
 	return fmt.Sprintf("%d s", n)
 }
 
-// recovery returns how many seconds after end it takes until 99% of all calls succeed for ten
-// seconds.
+// recovery returns the number of seconds from end to the first ten seconds in which 99%
+// of all calls succeed.
 func recovery(result []Second, end int) int {
 	const steady = 10
 	for i := end; i+steady <= len(result); i++ {
@@ -158,7 +160,8 @@ func recovery(result []Second, end int) int {
 	return never
 }
 
-// TestContention has 100 clients, at one instant, want what one at a time can have for 10 ms.
+// TestContention starts 100 clients at one instant. The server can serve one of them at a
+// time, for 10 ms, and refuses the others with 503.
 func TestContention(t *testing.T) {
 	t.Parallel()
 	type outcome struct {

@@ -130,7 +130,8 @@ func keptLimit(t *testing.T, l adjuster, advance func(time.Duration)) {
 	remains(t, l, now, 60)
 }
 
-// noFullBucket would see the small limit of a bucket that must not exist.
+// noFullBucket checks that giving back does not create a bucket. A bucket with the small
+// limit would hold 10 units under the larger limit, not 60.
 func noFullBucket(t *testing.T, l adjuster, _ func(time.Duration)) {
 	small := ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerMinute(10)}
 	for _, cost := range []int{0, -1, -1_000} {

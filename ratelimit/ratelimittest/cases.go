@@ -13,9 +13,9 @@ type step struct {
 	after time.Duration // how far the clock moves before the charge
 	key   string
 	limit ratelimit.Limit
-	cost  int // 0 is 1
-	peek  bool
-	times int // how often the charge is made; 0 is 1
+	cost  int  // 0 means 1
+	peek  bool // charge 0
+	times int  // how often the charge is made; 0 means 1
 
 	denied    bool
 	remaining int // after the last charge

@@ -14,7 +14,8 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// exact is a limiter in rational numbers, which has one of the faults.
+// exact is a limiter that computes in rational numbers. It has one of the faults, or
+// none.
 type exact struct {
 	fault   string
 	mu      sync.Mutex
@@ -294,7 +295,7 @@ func (e *exact) put(c ratelimit.Charge) {
 
 func (e *exact) name(c ratelimit.Charge) [2]string {
 	switch {
-	case e.fault == "policy and key run together":
+	case e.fault == "rule and key run together":
 		return [2]string{c.Rule + c.Key}
 	case e.fault == "a key is cut to 255 bytes" && len(c.Key) > 255:
 		c.Key = c.Key[:255]

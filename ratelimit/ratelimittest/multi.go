@@ -159,8 +159,8 @@ func errorChargesNone(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Durati
 }
 
 // deniedUnseen charges a full bucket together with an empty one, from many goroutines. If
-// a limiter charges the full one and gives the units back after the denial, others see it
-// empty in between.
+// a limiter charges the full bucket and gives the units back after the denial, other
+// goroutines see it empty in between.
 func deniedUnseen(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
 	full := ratelimit.Charge{Rule: "full", Key: "k", Limit: ratelimit.PerHour(1), Cost: 1}
 	empty := ratelimit.Charge{Rule: "empty", Key: "k", Limit: ratelimit.PerHour(1), Cost: 1}
@@ -188,7 +188,7 @@ func deniedUnseen(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration))
 	wg.Wait()
 }
 
-// concurrentSets charges a shared bucket and one of each goroutine, in both orders.
+// concurrentSets charges a shared bucket and a bucket of each goroutine, in both orders.
 func concurrentSets(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration)) {
 	shared := ratelimit.Charge{Rule: "shared", Key: "s", Limit: ratelimit.PerHour(100), Cost: 1}
 	own := func(i int) ratelimit.Charge {

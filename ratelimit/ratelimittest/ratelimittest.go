@@ -1,5 +1,5 @@
-// Package ratelimittest tests implementations of ratelimit.Limiter. It imports only the
-// standard library beside that.
+// Package ratelimittest tests implementations of ratelimit.Limiter. Apart from package
+// ratelimit, it imports only the standard library.
 package ratelimittest
 
 import (
@@ -10,13 +10,13 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// Run tests a limiter. It also tests the interfaces that the limiter implements of
-// [ratelimit.MultiLimiter], [ratelimit.Adjuster], [ratelimit.Resetter] and
-// [ratelimit.Registrar].
+// Run tests a limiter. If the limiter is also a [ratelimit.MultiLimiter],
+// [ratelimit.Adjuster], [ratelimit.Resetter] or [ratelimit.Registrar], Run tests these
+// methods too.
 //
-// Run calls newLimiter once, and then once for each test, with its t, which may be used
-// for cleanup. It returns a limiter without buckets, and a function that moves the
-// limiter's clock forward. Otherwise the clock must stand still.
+// Run calls newLimiter several times. newLimiter may use its t for cleanup. It returns a
+// limiter without buckets, and a function that moves the limiter's clock forward. At all
+// other times, the clock must stand still.
 //
 //	func TestLimiter(t *testing.T) {
 //		ratelimittest.Run(t, func(t *testing.T) (ratelimit.Limiter, func(time.Duration)) {
@@ -25,9 +25,9 @@ import (
 //		})
 //	}
 //
-// A limiter may round times to microseconds. Run does not test what depends on another
-// clock, such as a server that expires keys, or what happens when a clock is set back.
-// Test that as well.
+// A limiter may round times to microseconds. Run does not test a second clock, such as
+// that of a server that expires keys, or a clock that is set back. Test these cases
+// yourself.
 func Run(t *testing.T, newLimiter func(t *testing.T) (ratelimit.Limiter, func(time.Duration))) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -99,7 +99,7 @@ func take(t *testing.T, l ratelimit.Limiter, c ratelimit.Charge) ratelimit.Decis
 	return d
 }
 
-// slack is the error that a limiter may make.
+// slack is the largest rounding error that a limiter may make.
 const slack = 10 * time.Microsecond
 
 func consistent(t *testing.T, c ratelimit.Charge, d ratelimit.Decision) {

@@ -16,7 +16,7 @@ import (
 // faults are the faults that Run must find in the limiter of these tests.
 var faults = []string{
 	"a peek takes", "a denial takes", "a cost over the burst is taken", "a negative cost gives", "nothing comes back", "more than the burst comes back",
-	"Retry-After is rounded down", "Retry-After is rounded up twice", "policy and key run together", "a new plan fills the bucket",
+	"Retry-After is rounded down", "Retry-After is rounded up twice", "rule and key run together", "a new plan fills the bucket",
 	"a new plan empties the bucket", "a denial keeps the old plan", "a denial of several takes", "only the first of several counts", "two concurrent calls take the same units",
 	"a peek creates a bucket", "a cost over the burst creates a bucket", "a bucket is forgotten when it is full by its last plan", "a denial does not extend a bucket's life",
 	"a denial is remembered for every plan", "a denial of several keeps the old plan", "a denial of several gives", "several are taken one by one",

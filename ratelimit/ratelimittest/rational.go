@@ -42,8 +42,8 @@ func (b *rational) advance(d time.Duration) {
 	b.hold()
 }
 
-// over returns the tokens that are left after a charge, which may be negative, and the
-// time in which as many come back.
+// over returns the number of tokens that are left after a charge, and the time in which
+// that number comes back. Both may be negative.
 func (b *rational) over(cost int) (float64, time.Duration) {
 	left, _ := new(big.Rat).Sub(b.tokens, rat(cost)).Float64()
 	return left, time.Duration(left * float64(b.limit.Window) / float64(b.limit.Quota))

@@ -151,15 +151,15 @@ func randomLimit(rnd *rand.Rand) ratelimit.Limit {
 	}
 }
 
-// randomCharges compares with the model, except where the decision depends on less than
-// slack.
+// randomCharges compares the limiter with the model, except where the decision depends on
+// a time shorter than slack.
 func randomCharges(t *testing.T, l ratelimit.Limiter, advance func(time.Duration)) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for i := range 20 {
 		limit := randomLimit(rnd)
 		m := newModel(limit)
 		c := ratelimit.Charge{Rule: "p", Key: string(rune('a' + i)), Limit: limit}
-		var behind time.Duration // how far the limiter may be ahead
+		var behind time.Duration // how far the model may be behind the limiter
 		for range 60 {
 			step := time.Duration(rnd.Int64N(int64(3 * limit.Window / time.Duration(limit.Quota))))
 			step = step.Truncate(time.Microsecond)

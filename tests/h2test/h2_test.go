@@ -13,15 +13,15 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-// With a key, a write is retried however its stream fails. Without a key, it is sent again
-// only if the server reports that it did not process the stream (RFC 9113, sections 6.8
-// and 8.7): net/http does that itself.
+// With a key, a write is retried after any failure of its stream. Without a key, it is
+// sent again only if the server reports that it did not process the stream (RFC 9113,
+// sections 6.8 and 8.7). net/http does that itself.
 func TestRetryOfAWriteAfterAFailedStream(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name      string
 		fault     func(stream)
-		processed bool // perhaps
+		processed bool // whether the server may have processed the stream
 	}{
 		{"REFUSED_STREAM", reset(http2.ErrCodeRefusedStream), false},
 		{"GOAWAY before the stream", goAway(none, http2.ErrCodeNo), false},

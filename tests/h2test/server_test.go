@@ -73,7 +73,8 @@ type server struct {
 	serving  sync.WaitGroup
 }
 
-// transport returns an http.Transport for HTTP/2 over connections in memory to the server.
+// transport returns an http.Transport that sends HTTP/2 to the server over in-memory
+// connections.
 func (s *server) transport(t *testing.T) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)

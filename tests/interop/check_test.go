@@ -17,10 +17,10 @@ var atMostOnce = []string{
 	"Retry-After", "X-Content-Type-Options", "X-Should-Retry",
 }
 
-// wrongFunc reports that an aspect of an answer is not as it must be.
+// wrongFunc is called with an aspect of an answer that is wrong, and a description.
 type wrongFunc func(aspect, format string, args ...any)
 
-// check calls wrong for each aspect of an answer that is not as it must be.
+// check calls wrong for each aspect of an answer that is wrong.
 func (c composition) check(req request, a answer, wrong wrongFunc) {
 	if a.header == nil && !req.torn { // aborted before it began
 		wrong("status", "%v", a.err)
@@ -129,7 +129,7 @@ func rightRoute(req request, pattern string) bool {
 	return route == req.route
 }
 
-// problems are descriptions of what is wrong, by "request/aspect".
+// problems are descriptions of the wrong aspects, by "request/aspect".
 type problems map[string][]string
 
 func (p problems) add(request, aspect, format string, args ...any) {
@@ -137,8 +137,8 @@ func (p problems) add(request, aspect, format string, args ...any) {
 	p[key] = append(p[key], fmt.Sprintf(format, args...))
 }
 
-// compare fails the test for each problem that is not an exception, and for each exception
-// that is not a problem.
+// compare fails the test for each problem that has no exception, and for each exception
+// without a problem.
 func (p problems) compare(t *testing.T, exceptions map[string]string) {
 	t.Helper()
 	idle := maps.Clone(exceptions)
@@ -151,6 +151,6 @@ func (p problems) compare(t *testing.T, exceptions map[string]string) {
 		}
 	}
 	for key, why := range idle {
-		t.Errorf("%s is not wrong, although: %s", key, why)
+		t.Errorf("%s is right, so it needs no exception (%s)", key, why)
 	}
 }

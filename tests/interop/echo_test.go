@@ -14,9 +14,9 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// keyedEcho is the recipe of docs/KEYED_HANDLERS.md. The error of a handler is answered inside
-// the middleware. With echo.WrapMiddleware, echo would answer it outside, after an empty 200 was
-// recorded.
+// keyedEcho is the recipe of docs/KEYED_HANDLERS.md. It answers the error of a handler
+// inside the middleware. With echo.WrapMiddleware, echo would answer the error outside,
+// after the middleware has recorded an empty 200.
 func keyedEcho(keyed func(http.Handler) http.Handler) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {

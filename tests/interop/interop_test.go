@@ -15,15 +15,17 @@ type composition struct {
 	name  string
 	build func(*testing.T, *service) http.Handler
 
-	// compresses is not empty if large bodies are compressed. The compressor is "outside"
-	// the chain, whose access log then counts bytes before compression, or "inside".
+	// compresses says where large bodies are compressed: "outside" or "inside" the chain.
+	// It is empty if they are not. If outside, the access log counts bytes before
+	// compression.
 	compresses string
 
 	// field is a header field that each response must have.
 	field string
 
-	// exceptions are aspects of requests that are wrong, as "request/aspect", and the
-	// reasons. A star is every request. The test fails if one of them is not wrong.
+	// exceptions are the aspects of requests that are known to be wrong, as
+	// "request/aspect", with the reasons. A star means every request. The test fails if
+	// one of the aspects is right.
 	exceptions map[string]string
 }
 
@@ -131,12 +133,12 @@ var compositions = []composition{
 	},
 }
 
-// The reasons of exceptions that several compositions have.
+// The reasons for exceptions that several compositions have.
 const (
 	closesEarly = "a panic makes it send an empty gzip stream with status 200 before Recover sees the panic; " +
 		"Recover can only abort, and a response to HEAD is already complete"
 	chiInformed = "it mistakes a 1xx for the final status, and does not compress the body"
-	servesCopy  = "it serves a copy of the request, whose form net/http never sees, also without the chain"
+	servesCopy  = "it serves a copy of the request, so net/http does not see the form; it does so without the chain too"
 	behindProxy = "only the server behind the proxy knows the route and the error"
 	recovers    = "it answers panics itself, before Recover sees them"
 	noMethods   = "it does not tell a custom handler which methods are allowed"

@@ -8,6 +8,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	slog.SetDefault(slog.New(slog.DiscardHandler)) // what fails here is meant to
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // the errors in these tests are intended
 	leakcheck.Main(m)
 }

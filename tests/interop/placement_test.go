@@ -52,8 +52,8 @@ func timeoutHandler(next http.Handler) http.Handler {
 	return http.TimeoutHandler(next, time.Minute, "too late")
 }
 
-// traced places otelhttp, which needs the patterns for its span names and for http.route of its
-// metrics.
+// traced places otelhttp. otelhttp needs the patterns, for the names of its spans and for
+// http.route in its metrics.
 func traced(place placement) func(*testing.T, *service) http.Handler {
 	return func(t *testing.T, s *service) http.Handler {
 		exporter, reader := tracetest.NewInMemoryExporter(), sdkmetric.NewManualReader()
@@ -99,12 +99,13 @@ func metricRoutes(t *testing.T, reader sdkmetric.Reader) []string {
 	return routes
 }
 
-// proxyOutside puts a proxy before a server with the chain.
+// proxyOutside puts a proxy in front of a server with the chain.
 func proxyOutside(t *testing.T, s *service) http.Handler {
 	return proxyTo(t, s.chain(s.mux()))
 }
 
-// proxyInside puts a chain around a proxy to a server that trusts the ids of this chain.
+// proxyInside puts the chain around a proxy to another server, which trusts the request
+// ids of the chain.
 func proxyInside(t *testing.T, s *service) http.Handler {
 	trusted := &seawall.Stack{Logger: discard, RequestID: &seawall.RequestIDOptions{Inbound: func(*http.Request) bool { return true }}}
 	proxy := proxyTo(t, trusted.Handler(s.mux()))

@@ -18,10 +18,11 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// request is sent to each composition. The other fields are those of the expected answer.
+// request is sent to each composition. The second part of its fields describes the
+// expected answer.
 type request struct {
 	name, method, path string
-	twice              bool // the second answer counts
+	twice              bool // it is sent twice, and the second answer is checked
 	early              bool // it is answered before it reaches the router
 
 	status int

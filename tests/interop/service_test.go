@@ -88,7 +88,7 @@ func (s *service) chain(next http.Handler) http.Handler {
 	})
 }
 
-// mux returns the router of compositions without their own.
+// mux returns the router for compositions that have no other router.
 func (s *service) mux() *http.ServeMux {
 	mux := http.NewServeMux()
 	for _, rt := range s.routes {
@@ -110,7 +110,7 @@ func plain(w http.ResponseWriter, r *http.Request) { apierror.Write(w, r, refuse
 
 func panics(http.ResponseWriter, *http.Request) { panic("a bug") }
 
-// torn panics after a part of its response was sent.
+// torn panics after it has sent a part of its response.
 func torn(w http.ResponseWriter, r *http.Request) {
 	item(w, r)
 	http.NewResponseController(w).Flush()
@@ -129,7 +129,7 @@ func order(w http.ResponseWriter, _ *http.Request) {
 	io.WriteString(w, itemBody)
 }
 
-// upload parses the form, whose files go to the disk.
+// upload parses the form, so that net/http writes the form's files to disk.
 func (s *service) upload(w http.ResponseWriter, r *http.Request) error {
 	if err := r.ParseMultipartForm(1); err != nil {
 		return err

@@ -25,7 +25,7 @@ func committed(t *testing.T) *results {
 	return res
 }
 
-func TestThePageIsThatOfTheCommittedResults(t *testing.T) {
+func TestPageMatchesTheCommittedResults(t *testing.T) {
 	t.Parallel()
 	page, err := render(committed(t))
 	if err != nil {

@@ -12,13 +12,13 @@ type expectation struct {
 	reason string
 }
 
-// expectations are what maintainers want of the committed measurements: those of Seawall divided by
-// those of the best composition of the row, in the same round. A limit is somewhat above what was
-// measured when it was set, so that a loss breaks it and chance does not. A reason says what
-// keeps the ratio from being lower.
+// expectations limit the ratios of the committed measurements: Seawall's value divided by
+// that of the best composition of the row, in the same round. A limit is a little higher
+// than the ratio that was measured when the limit was set, so that a real loss exceeds it
+// but noise does not. The reason says why the ratio is not lower.
 //
-// CI reads the committed results and times nothing. TestAllocBudgets in package peers counts
-// allocations anew.
+// CI only reads the committed results and measures no times. TestAllocBudgets in package
+// peers counts the allocations again in each run.
 var expectations = []expectation{
 	{"Stack", processor, 0.75, "the mux routes twice: the layers outside of it need the pattern"},
 	{"Stack", allocations, 0.35, "the layers share one copy of the request"},
@@ -27,7 +27,7 @@ var expectations = []expectation{
 	{"Denied", allocations, 0.5, "the body is appended, without reflection"},
 	{"Admitted", processor, 0.95, "with 10,000 keys, every side waits for memory"},
 	{"Admitted", allocations, 0.4, "the two fields take one each"},
-	{"Flood", processor, 1.25, "each new key evicts another; httprate drops a window at once"},
+	{"Flood", processor, 1.25, "each new key evicts another; httprate drops a whole window in one step"},
 	{"Memory", perKey, 1.0, "a key is kept whole"},
 	{"Error", processor, 1.0, "the error is a value for logs and metrics, beside the text"},
 	{"Chain", processor, 2.0, "the id is random, and the response is followed"},
@@ -39,7 +39,7 @@ var expectations = []expectation{
 	{"Replay", processor, 1.25, "every side reads and hashes the body"},
 }
 
-func TestTheCommittedResultsAreWhatIsExpected(t *testing.T) {
+func TestCommittedResultsMeetTheExpectations(t *testing.T) {
 	t.Parallel()
 	res := committed(t)
 	rows := make(map[string]row)

@@ -1,8 +1,9 @@
-// Command report runs the benchmarks of package peers in turn, many times over: make bench-peers.
+// Command report runs the benchmarks of package peers in many rounds. "make bench-peers"
+// calls it.
 //
-// It writes the measurements to testdata/results.txt, in the format of benchstat, and from them
-// docs/BENCHMARKS.md and docs/cost.svg. With -n it does not measure, but reads the results that are
-// there.
+// It writes the measurements to testdata/results.txt, in the format of benchstat. From
+// these results it writes docs/BENCHMARKS.md and docs/cost.svg. With -n it does not
+// measure, but uses the results that are already there.
 package main
 
 import (
@@ -21,7 +22,7 @@ import (
 	"time"
 )
 
-// A pass runs a set of benchmarks so many times.
+// A pass runs a set of benchmarks in a number of rounds.
 type pass struct {
 	bench, skip string
 	rounds      int
@@ -46,8 +47,8 @@ const (
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("report: ")
-	only := flag.Bool("n", false, "read the results that are there instead of measuring")
-	rounds := flag.Int("rounds", 15, "run no pass more often than this, for a quick look")
+	only := flag.Bool("n", false, "use the results that are already there instead of measuring")
+	rounds := flag.Int("rounds", 15, "the largest number of rounds of any pass, for a quick look")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

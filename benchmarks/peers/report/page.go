@@ -11,37 +11,40 @@ import (
 
 const introduction = `# Benchmarks
 
-Seawall beside what one would use instead: other libraries, composed so that both sides do the same
-job. A test for each row asserts that the sides answer alike. Each side of a row runs for some tens
-of milliseconds, in turn, many times over; a ratio is the median over these rounds, in brackets with
-its 95% confidence interval. Times are processor time for one operation, garbage collection
-included, without a network: in a service, the network and the handler take far longer.
+This page compares Seawall with what one would use instead: other libraries, composed so that both
+sides do the same job. A test for each job asserts that the sides give the same answers. In most
+tables, each side runs for some tens of milliseconds in each of many rounds. A ratio is the median
+over these rounds, with its 95% confidence interval in parentheses. Times are processor time for one
+operation, including garbage collection but no network. In a service, the network and the handler
+take far longer.
 `
 
 const method = `## Method
 
 - ` + "`make bench-peers`" + ` measures everything again in ten minutes and writes this page.
-- Handlers write to a ResponseWriter that discards, and clients use a RoundTripper in memory.
-- Every second round runs the sides in reverse order, so that none always follows the same one.
-- A ratio is taken within each round, so that other load on the machine affects both sides.
+- Handlers write to a ResponseWriter that discards the response, and clients use a RoundTripper that
+  answers from memory.
+- Every second round runs the sides in reverse order, so that no side always follows the same one.
+- A ratio divides values of the same round, so that other load on the machine affects both sides.
 - The intervals are those of [benchmath](https://pkg.go.dev/golang.org/x/perf/benchmath), which
-  assumes no distribution. With fewer than six rounds they are the range.
-- Peers are configured as their READMEs do it. A *lower bound* does less than the job, as its row
-  says; it shows what the rest costs.
-- fiber's idempotency middleware does not compare bodies, so the comparison is added by hand. Those
-  for net/http that compare them are young and not measured.
+  assumes no distribution. With fewer than six rounds, an interval is the range of the values.
+- Peers are configured as in their READMEs. A *lower bound* does less than the whole job, as its
+  description says. It shows how much the rest of the job costs.
+- fiber's idempotency middleware does not compare request bodies, so the comparison is added by
+  hand. The middleware for net/http that does compare them is still young, and is not measured.
 
-The code is in [benchmarks/peers](../benchmarks/peers), the measurements are in
-[results.txt](../benchmarks/peers/report/testdata/results.txt), for
-[benchstat](https://pkg.go.dev/golang.org/x/perf/cmd/benchstat), and what maintainers expect of them
-is in [expectations_test.go](../benchmarks/peers/report/expectations_test.go).
+The code is in [benchmarks/peers](../benchmarks/peers). The measurements are in
+[results.txt](../benchmarks/peers/report/testdata/results.txt), in the format of
+[benchstat](https://pkg.go.dev/golang.org/x/perf/cmd/benchstat). The ratios that must not get worse
+are in [expectations_test.go](../benchmarks/peers/report/expectations_test.go).
 `
 
 const flat = `## Costs are flat
 
-The cost of a rate-limited request, of a replay and of a call through a Transport, by the number of
-known keys and of clients that send at the same time: medians with their 95% confidence intervals.
-With a million keys, a request also waits for memory that is in no cache.
+The plots show the cost of a rate-limited request, of a replay, and of a call through a Transport.
+The cost depends little on the number of known keys and on the number of clients that send at the
+same time. The points are medians with their 95% confidence intervals. With a million keys, a
+request also waits for memory that is not in a processor cache.
 
 ![processor time of a request by the number of keys and of clients](cost.svg)
 
@@ -54,7 +57,7 @@ func render(res *results) (string, error) {
 	fmt.Fprintf(&b, "\nMeasured on %s with %s: %s, %s processors,\n%s, %s/%s, load before %s.\n",
 		res.config["date"], res.config["go"], res.config["cpu"], res.config["gomaxprocs"],
 		res.config["kernel"], res.config["goos"], res.config["goarch"], res.config["load-before"])
-	b.WriteString("\n## In short\n\nBelow 1, Seawall is faster.\n\n")
+	b.WriteString("\n## In short\n\nIf the ratio of times is below 1, Seawall is faster.\n\n")
 	if err := writeSummary(&b, res); err != nil {
 		return "", err
 	}
@@ -71,7 +74,8 @@ func render(res *results) (string, error) {
 	return b.String(), nil
 }
 
-// writeSummary compares Seawall with the fastest composition of each job that has one.
+// writeSummary compares Seawall with the fastest composition of each job. It leaves out
+// jobs that have only lower bounds.
 func writeSummary(b *strings.Builder, res *results) error {
 	table := [][]string{{
 		"job", "time, ours / theirs", "allocations, ours / theirs", "theirs (the fastest)",
@@ -100,7 +104,8 @@ func writeSummary(b *strings.Builder, res *results) error {
 	return nil
 }
 
-// writeSides writes the table of a row, ours first, then by time, and what the sides consist of.
+// writeSides writes the table of a row, with our side first and the others by time, and
+// then the descriptions of the sides.
 func writeSides(b *strings.Builder, res *results, r row, described map[string]bool) {
 	what := "time"
 	if r.unit == perKey {
@@ -127,7 +132,7 @@ func writeSides(b *strings.Builder, res *results, r row, described map[string]bo
 	writeDescriptions(b, r, described)
 }
 
-// writeDescriptions lists what the sides consist of, once per section.
+// writeDescriptions lists the descriptions of the sides. A section has each of them once.
 func writeDescriptions(b *strings.Builder, r row, described map[string]bool) {
 	var list strings.Builder
 	for _, s := range r.sides {

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// A panel shows the processor time of one operation by a number that grows by orders of magnitude.
+// A panel plots the processor time of one operation against a number that spans orders of
+// magnitude.
 type panel struct{ path, axis string }
 
 var panels = []panel{

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/perf/benchmath"
 )
 
-// results hold the measurements of each benchmark ("Stack/seawall") by unit, one value per round,
-// and the settings they were taken with.
+// results hold the measurements of each benchmark ("Stack/seawall") by unit, with one
+// value per round, and the settings of the run.
 type results struct {
 	config map[string]string
 	values map[string]map[string][]float64

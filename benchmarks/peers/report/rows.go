@@ -20,7 +20,7 @@ type side struct {
 	name     string
 	title    string
 	consists string
-	lower    bool // does less than the job: a lower bound, which nothing is compared with
+	lower    bool // whether the side does less than the job, so that it is only a lower bound
 }
 
 // The units of benchfmt, and ours. They are per operation.
@@ -64,9 +64,9 @@ var stacks = []side{
 }
 
 var limiters = []side{
-	{name: "seawall", consists: "`ratelimit.New` with the store in memory"},
+	{name: "seawall", consists: "`ratelimit.New` with a `Memory`"},
 	{name: "httprate",
-		consists: "`httprate.LimitBy`: counters of two windows, by the hash of a key"},
+		consists: "`httprate.LimitBy`, which has counters of two windows by the hash of a key"},
 	{name: "ulule", title: "ulule/limiter", consists: "a counter per window"},
 	{name: "tollbooth", consists: "rate.Limiters in a cache"},
 	{name: "throttled", consists: "GCRA over an LRU of 65,536 keys"},
@@ -77,8 +77,8 @@ var limiters = []side{
 var takers = []side{
 	{name: "seawall", consists: "`Memory.Take`"},
 	{name: "map", title: "map of rate.Limiters", lower: true,
-		consists: "a map behind a mutex that never forgets a key and tells no state for headers"},
-	{name: "allow", title: "rate.Limiter.Allow", lower: true, consists: "no key to look up"},
+		consists: "a map behind a mutex, which never forgets a key and returns no state for headers"},
+	{name: "allow", title: "rate.Limiter.Allow", lower: true, consists: "there is no key to look up"},
 }
 
 const keyAndHosts = ", and by hand an Idempotency-Key of google/uuid and a map of hosts"
@@ -95,31 +95,32 @@ var clients = []side{
 }
 
 var onces = []side{
-	{name: "seawall", consists: "`idempotent.New` with the store in memory"},
+	{name: "seawall", consists: "`idempotent.New` with a `Memory`"},
 	{name: "fiber", title: "fiber's idempotency",
 		consists: "fiber's middleware, on fasthttp, and the comparison of bodies by hand"},
 	{name: "map", title: "map of responses", lower: true,
-		consists: "a hash, a lock and a map: duplicates at the same time all run, and nothing is " +
-			"forgotten"},
+		consists: "a hash, a lock and a map, without a guard against concurrent duplicates, and " +
+			"nothing is ever forgotten"},
 }
 
 // page holds the sections in their order.
 var page = []section{
 	{"The whole stack", []row{
 		{"Stack", "A request through the stack",
-			"A GET with an API key, answered with 1 KiB of JSON: request id, access log to a " +
-				"handler that discards, recovery, timeout, body limit, in-flight limit, rate " +
-				"limit by API key with headers, and the error envelope for 404, 405 and 429.",
+			"A GET with an API key is answered with 1 KiB of JSON. The stack has a request id, an " +
+				"access log whose records are discarded, recovery, a timeout, a body limit, an " +
+				"in-flight limit, a rate limit by API key with headers, and the error envelope " +
+				"for 404, 405 and 429.",
 			processor, stacks},
 		{"Server", "The same, served",
-			"The same request over loopback, with 64 connections from another process: the " +
-				"processor time of the server's process, net/http included.",
+			"The same request over loopback, on 64 connections from another process. The time is " +
+				"the processor time of the server's process, including net/http.",
 			serverTime, stacks},
 	}},
 	{"Rate limits", []row{
 		{"Denied", "A denied request",
-			"A 429 with the error envelope, the request's id in body and header, Retry-After and " +
-				"the state of the limit.",
+			"A 429 with the error envelope, the request's id in body and header, Retry-After, and " +
+				"headers with the state of the limit.",
 			processor, []side{
 				{name: "seawall", consists: "`RequestID` and `ratelimit.New`"},
 				{name: "httprate", title: "chi, httprate",
@@ -128,27 +129,27 @@ var page = []section{
 					consists: "chi's RequestID, throttled, the envelope by hand"},
 			}},
 		{"Admitted", "An admitted request",
-			"10,000 callers in turn, each allowed 1,000 requests a second, with headers that " +
-				"have the state of the limit.",
+			"10,000 callers take turns. Each is allowed 1,000 requests a second. The responses " +
+				"have headers with the state of the limit.",
 			processor, limiters},
 		{"Flood", "A flood of new keys",
-			"A request with a key that was never seen, five million times. ulule/limiter, " +
-				"tollbooth and sethvargo/go-limiter keep every key and get one million.",
+			"Five million requests, each with a new key. ulule/limiter, tollbooth and " +
+				"sethvargo/go-limiter keep every key, so they get only one million requests.",
 			processor, limiters},
 		{"Memory", "A million keys",
-			"The heap that each key takes.",
+			"The heap memory that each of a million keys takes.",
 			perKey, []side{
-				{name: "seawall", consists: "`MemoryOptions.MaxKeys` for a million"},
+				{name: "seawall", consists: "a `Memory` whose `MaxKeys` is a million"},
 				{name: "throttled", lower: true, consists: "an LRU that keeps 65,536 of them"},
 				{name: "httprate", lower: true, consists: "a hash of each key, for two windows"},
 				{name: "sethvargo", title: "sethvargo/go-limiter"},
 				{name: "ulule", title: "ulule/limiter"},
 				{name: "tollbooth"},
 			}},
-		{"TakeHot", "A decision, one key", "The decision without HTTP.", processor, takers},
-		{"Take", "A decision, 10,000 keys", "The same, with the keys in turn.", processor, takers},
+		{"TakeHot", "A decision, one key", "A decision without HTTP.", processor, takers},
+		{"Take", "A decision, 10,000 keys", "The same. The keys take turns.", processor, takers},
 		{"TakeParallel", "A decision, 10,000 keys, in parallel",
-			"The same on all processors: elapsed time.", elapsed, takers},
+			"The same on all processors. The time is elapsed time.", elapsed, takers},
 	}},
 	{"Errors", []row{
 		{"Error", "An error answer",
@@ -163,9 +164,9 @@ var page = []section{
 					consists: "the body as text, without an error value"},
 			}},
 		{"Chain", "Request id and recovery",
-			"An id in the context and in two response headers, and recovery of panics. Seawall " +
-				"draws the id at random, where chi counts, and follows the response, so that a " +
-				"panic after its first byte is not answered.",
+			"An id in the context and in two response headers, and recovery of panics. Seawall's " +
+				"ids are random, while chi counts. Seawall also watches the response, so that " +
+				"it does not add an error to a response that has already begun.",
 			processor, []side{
 				{name: "seawall", consists: "`RequestID` and `Recover`"},
 				{name: "chi", consists: "RequestID and Recoverer, the response headers by hand"},
@@ -173,23 +174,25 @@ var page = []section{
 	}},
 	{"The client", []row{
 		{"Post", "A POST that succeeds",
-			"1 KiB with an Idempotency-Key, through a breaker with a rolling window of ten " +
-				"seconds, ready for up to three attempts within a retry budget, per host.",
+			"A POST of 1 KiB with an Idempotency-Key. The client can make up to three attempts. It " +
+				"has a breaker with a rolling window of ten seconds and a retry budget for each " +
+				"host.",
 			processor, clients},
 		{"Retry", "A POST that is answered 503, then 200",
-			"The same with one retry. Retry-After asks for no delay, and the first response is " +
-				"read to its end, so that its connection is used again. Only Seawall bounds how " +
-				"long it reads.",
+			"The same with one retry. Retry-After is 0. The client reads the first response to the " +
+				"end, so that its connection can be used again. Only Seawall limits the time " +
+				"for that.",
 			processor, clients},
-		{"Get", "A GET that succeeds", "The same without key and body.", processor, clients},
+		{"Get", "A GET that succeeds", "The same without a key and a body.", processor, clients},
 	}},
 	{"Idempotency", []row{
 		{"FirstRun", "A first request",
-			"A POST of 1 KiB with a new key: its response of 1 KiB is kept, with a hash of the " +
-				"body.",
+			"A POST of 1 KiB with a new key. Its response of 1 KiB is kept, with a hash of the " +
+				"request's body.",
 			processor, onces},
 		{"Replay", "A replay",
-			"The same POST with a known key: the body is compared, and the kept response written.",
+			"The same POST with a known key. The body is compared, and the kept response is " +
+				"written.",
 			processor, onces},
 	}},
 }
