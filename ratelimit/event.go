@@ -8,7 +8,7 @@ type Outcome string
 const (
 	OutcomeAllowed  Outcome = "allowed"  // it went on to the handler
 	OutcomeDenied   Outcome = "denied"   // it was over a limit: 429, or 503 from Shed
-	OutcomeBypassed Outcome = "bypassed" // the limiter failed, and it went on: see FailOpen
+	OutcomeBypassed Outcome = "bypassed" // it went on, although the limiter failed: see FailOpen
 	OutcomeNoKey    Outcome = "no_key"   // a KeyFunc refused it: 401 if it had no key
 	OutcomeFailed   Outcome = "failed"   // it was refused without a decision: 500, 503 or 504
 )
@@ -28,7 +28,8 @@ type Event struct {
 	// [MaxConcurrent] and [Shed] set only Allowed and RetryAfter.
 	Decision Decision
 
-	// Shadow reports whether the request went on to the handler despite the Outcome.
+	// Shadow reports whether the request went on to the handler only because of shadow
+	// mode.
 	Shadow bool
 
 	// Err is the error of the limiter or of the KeyFunc. It is set even if

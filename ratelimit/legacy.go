@@ -26,7 +26,8 @@ func setLegacy(w http.ResponseWriter, items []item, denial *item) {
 			return
 		}
 	}
-	// The larger of quota and burst, so that it is never less than what remains.
+	// The larger of quota and burst, so that the limit is never less than the remaining
+	// units.
 	limit := max(shown.charge.Limit.Quota, shown.charge.Limit.burst())
 	state := legacyOf(shown)
 	track.SetField(w, legacyLimit, []string{strconv.Itoa(limit)})

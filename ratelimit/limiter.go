@@ -32,11 +32,12 @@ type Limiter interface {
 type MultiLimiter interface {
 	Limiter
 
-	// TakeAll makes all charges if each of them is allowed, and otherwise none. It sets
-	// into[i] to the decision about charges[i] alone. It returns an error if the slices
-	// have different lengths or if two charges are to the same bucket. It does not keep
-	// the slices. After an error, nothing has been charged, unless only the back end's
-	// reply was lost, and the contents of into have no meaning.
+	// TakeAll makes all charges, in one atomic step. If any of them is denied, it makes
+	// none. It sets into[i] to the decision about charges[i], as if that were the only
+	// charge. It returns an error if the slices have different lengths or if two charges
+	// are to the same bucket. It does not keep the slices. After an error, nothing has
+	// been charged, unless only the back end's reply was lost, and the contents of into
+	// have no meaning.
 	TakeAll(ctx context.Context, charges []Charge, into []Decision) error
 }
 

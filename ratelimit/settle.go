@@ -94,7 +94,7 @@ func (s *settlement) reset(ctx context.Context) error {
 
 // settlements are the settlements of one middleware, in the context of a request.
 type settlements struct {
-	outer *settlements // those of the next middleware further out
+	outer *settlements // the settlements of the next outer middleware
 	list  []*settlement
 }
 

@@ -32,8 +32,8 @@ func (p packedLimit) unpack() Limit {
 	return Limit{Quota: int(p.quota), Window: p.window, Burst: int(p.burst)}
 }
 
-// perBlock is the number of entries in a block: as many as fit into 8 KiB, beside the 8
-// bytes that the runtime puts before them.
+// perBlock is the number of entries in a block: as many as fit into 8 KiB, together with
+// the 8 bytes that the runtime puts in front of them.
 const perBlock = 68
 
 // table is a chained hash table of entries. The entries are in blocks and never move, so

@@ -299,7 +299,7 @@ func (c *circuit) snapshot() Circuit {
 	switch {
 	case c.held:
 	case c.state == StateClosed:
-		c.breaker.State() // drops what Window has left behind
+		c.breaker.State() // drops attempts that are older than Window
 		n := c.breaker.Counts()
 		s.Calls, s.Failures = int(n.TotalSuccesses)+int(n.TotalFailures), int(n.TotalFailures)
 	default:

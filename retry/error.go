@@ -27,7 +27,7 @@ type Error struct {
 	what   string  // such as "POST api.example.com: "; empty in Do
 	text   string  // of errs, without secrets
 	errs   []error // see Unwrap
-	causes []error // what ended the call beside the last attempt
+	causes []error // the errors that ended the call, except the last attempt's
 }
 
 // newError returns the error of a call. causes are the errors that ended it in addition

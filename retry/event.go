@@ -9,7 +9,7 @@ import (
 // An Event is the argument of [Transport.Observe]. There is an event at the end of every
 // attempt, at the end of every call, and for every change of a circuit.
 type Event struct {
-	// Kind is what the event is about.
+	// Kind says which kind of event this is.
 	Kind Kind
 
 	// Method is the method of the request.
@@ -36,7 +36,7 @@ type Event struct {
 	From, To State
 }
 
-// Kind is what an [Event] is about.
+// Kind is the kind of an [Event].
 type Kind string
 
 // The kinds of events. The comments name the fields that are set in addition to Method,

@@ -106,7 +106,7 @@ func (b *recordedBody) Read(p []byte) (int, error) {
 	}
 	b.rec.reading <- struct{}{}
 	defer func() { <-b.rec.reading }()
-	if n, err, ok := b.replay(p); ok { // what an earlier attempt's reader has read meanwhile
+	if n, err, ok := b.replay(p); ok { // an earlier attempt's reader may have read in the meantime
 		return n, err
 	}
 	n, err := b.rec.body.Read(p)

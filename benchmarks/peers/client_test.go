@@ -201,7 +201,8 @@ func (b bare) RoundTrip(r *http.Request) (*http.Response, error) {
 	return b.base.RoundTrip(r)
 }
 
-// drain reads what is left of a response and closes it, so that its connection is used again.
+// drain reads the rest of a response and closes it, so that its connection can be used
+// again.
 func drain(resp *http.Response) {
 	if resp != nil {
 		io.Copy(io.Discard, resp.Body)

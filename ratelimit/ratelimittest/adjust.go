@@ -149,16 +149,16 @@ func keptDebt(t *testing.T, l adjuster, advance func(time.Duration)) {
 	c.Cost = 1
 	for range 60 {
 		if d := take(t, l, c); d.Allowed {
-			t.Fatalf("admitted in debt: %+v", d)
+			t.Fatalf("a bucket in debt admits a charge: %+v", d)
 		}
 		advance(time.Minute)
 	}
 	if d := take(t, l, c); d.Allowed || d.RetryAfter != time.Second {
-		t.Errorf("%+v", d)
+		t.Errorf("when the debt is paid: %+v, want a denial with RetryAfter 1s", d)
 	}
 	advance(time.Second)
 	if d := take(t, l, c); !d.Allowed {
-		t.Errorf("%+v", d)
+		t.Errorf("a charge is denied a second after the debt is paid: %+v", d)
 	}
 }
 
@@ -239,7 +239,7 @@ func resets(t *testing.T, l resetter, advance func(time.Duration)) {
 	remains(t, l, c, 10)
 	remains(t, l, ratelimit.Charge{Rule: "p", Key: "k", Limit: ratelimit.PerHour(50)}, 50) // the earlier limit is forgotten
 	if d := take(t, l, c); !d.Allowed {
-		t.Errorf("after a reset: %+v", d)
+		t.Errorf("a charge is denied after a reset: %+v", d)
 	}
 	if d := take(t, l, c); d.Allowed {
 		t.Errorf("a bucket that was reset admits more than its burst: %+v", d)
@@ -270,7 +270,7 @@ func register(t *testing.T, l ratelimit.Registrar) {
 		{"a", ratelimit.PerHour(10), false},
 	} {
 		if err := l.Register(s.rule, s.limit); (err != nil) != s.bad {
-			t.Errorf("Register(%q, %+v): %v", s.rule, s.limit, err)
+			t.Errorf("Register(%q, %+v): error %v, want an error: %v", s.rule, s.limit, err, s.bad)
 		}
 	}
 }

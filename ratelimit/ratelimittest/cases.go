@@ -37,7 +37,7 @@ func (s step) run(t *testing.T, l ratelimit.Limiter, name string, limit ratelimi
 	for range max(s.times, 1) {
 		d = take(t, l, c)
 		if d.Allowed == s.denied {
-			t.Fatalf("%s: allowed is %v: %+v", name, d.Allowed, d)
+			t.Fatalf("%s: Allowed is %v: %+v", name, d.Allowed, d)
 		}
 	}
 	if d.Remaining != s.remaining {

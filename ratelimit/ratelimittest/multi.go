@@ -47,7 +47,7 @@ func remains(t *testing.T, l ratelimit.Limiter, c ratelimit.Charge, want int) {
 	t.Helper()
 	c.Cost = 0
 	if d := take(t, l, c); d.Remaining != want {
-		t.Errorf("%d remain of %+v, want %d", d.Remaining, c, want)
+		t.Errorf("%d units remain in the bucket of %+v, want %d", d.Remaining, c, want)
 	}
 }
 
@@ -57,33 +57,33 @@ func allOrNone(t *testing.T, l ratelimit.MultiLimiter, advance func(time.Duratio
 	for i := range 3 {
 		into, all := takeAll(t, l, key, org)
 		if !all || into[0].Remaining != 59-i || into[1].Remaining != 4-2*i {
-			t.Fatalf("time %d: %+v", i+1, into)
+			t.Fatalf("call %d: %+v, want both allowed, with %d and %d remaining", i+1, into, 59-i, 4-2*i)
 		}
 	}
 	for range 10 { // in both orders
 		if into, all := takeAll(t, l, key, org); all || !into[0].Allowed || into[0].Remaining != 57 || into[1].RetryAfter != 20*time.Second {
-			t.Fatalf("%+v", into)
+			t.Fatalf("%+v, want the first allowed with 57 remaining, and the second denied for 20s", into)
 		}
 		if _, all := takeAll(t, l, org, key); all {
-			t.Fatal("admitted")
+			t.Fatal("a call with a charge to an empty bucket is allowed")
 		}
 	}
 	remains(t, l, key, 57)
 	remains(t, l, org, 0)
 	advance(20 * time.Second)
 	if into, all := takeAll(t, l, org, key); !all || into[0].Remaining != 0 || into[1].Remaining != 59 {
-		t.Errorf("%+v", into)
+		t.Errorf("after 20s: %+v, want both allowed, with 0 and 59 remaining", into)
 	}
 	// A denial does not change a new bucket.
 	fresh := ratelimit.Charge{Rule: "key", Key: "fresh", Limit: ratelimit.PerMinute(2), Cost: 2}
 	if into, all := takeAll(t, l, fresh, org); all || !into[0].Allowed || into[0].Remaining != 2 {
-		t.Errorf("%+v", into)
+		t.Errorf("%+v, want the first allowed with 2 remaining, and the second denied", into)
 	}
 	if d := take(t, l, fresh); !d.Allowed {
-		t.Errorf("%+v", d)
+		t.Errorf("a denied call has taken from the new bucket: %+v", d)
 	}
 	if d := take(t, l, fresh); d.Allowed {
-		t.Errorf("it has more than its burst: %+v", d)
+		t.Errorf("the new bucket admits more than its burst: %+v", d)
 	}
 }
 
@@ -108,13 +108,13 @@ func ownDecisions(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration))
 		{RetryAfter: time.Minute},
 	} {
 		if d := into[i]; d.Allowed != want.Allowed || d.Remaining != want.Remaining || d.RetryAfter != want.RetryAfter {
-			t.Errorf("decision %d is %+v", i, d)
+			t.Errorf("decision %d is %+v, want %+v", i, d, want)
 		}
 	}
 	// Costs of 0 are always allowed.
 	slow.Cost, fast.Cost = 0, 0
 	if into, all := takeAll(t, l, slow, fast, peek); !all || into[0].Remaining != 0 || into[2].Remaining != 10 {
-		t.Errorf("%+v", into)
+		t.Errorf("costs of 0: %+v, want all allowed, with 0, 0 and 10 remaining", into)
 	}
 }
 
@@ -216,7 +216,7 @@ func concurrentSets(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration
 	}
 	wg.Wait()
 	if n := admitted.Load(); n != 100 {
-		t.Errorf("%d were admitted, want 100", n)
+		t.Errorf("%d calls were admitted, want 100", n)
 	}
 	taken := 0
 	for i := range 32 {
@@ -225,7 +225,7 @@ func concurrentSets(t *testing.T, l ratelimit.MultiLimiter, _ func(time.Duration
 		taken += 50 - take(t, l, c).Remaining
 	}
 	if taken != 100 {
-		t.Errorf("%d were taken from the goroutines' buckets, want 100", taken)
+		t.Errorf("%d units were taken from the goroutines' buckets, want 100", taken)
 	}
 }
 

@@ -55,7 +55,7 @@ func (b *rational) check(t *testing.T, c ratelimit.Charge, d ratelimit.Decision,
 	t.Helper()
 	_, ahead := b.over(c.Cost)
 	if want := c.Cost <= b.burst() && ahead >= 0 || c.Cost == 0; d.Allowed != want && ahead.Abs() > time.Millisecond {
-		t.Fatalf("allowed is %v, with %v of time to spare\ncharge   %+v\ndecision %+v", d.Allowed, ahead, c, d)
+		t.Fatalf("Allowed is %v, %v after the bucket has enough units\ncharge   %+v\ndecision %+v", d.Allowed, ahead, c, d)
 	}
 	if charged {
 		b.tokens.Sub(b.tokens, rat(c.Cost))
@@ -63,6 +63,6 @@ func (b *rational) check(t *testing.T, c ratelimit.Charge, d ratelimit.Decision,
 	tolerance := float64(time.Millisecond) * float64(b.limit.Quota) / float64(b.limit.Window)
 	left, _ := b.over(0)
 	if left = max(left, 0); float64(d.Remaining) > left+tolerance || float64(d.Remaining) <= left-tolerance-1 {
-		t.Fatalf("%d remain of %v\ncharge   %+v\ndecision %+v", d.Remaining, left, c, d)
+		t.Fatalf("Remaining is %d, but the bucket holds %v units\ncharge   %+v\ndecision %+v", d.Remaining, left, c, d)
 	}
 }

@@ -52,7 +52,7 @@ func separateBuckets(t *testing.T, l ratelimit.Limiter, _ func(time.Duration)) {
 			t.Errorf("%q shares its bucket with an earlier one", name)
 		}
 		if d := take(t, l, c); d.Allowed {
-			t.Errorf("%q has no bucket", name)
+			t.Errorf("%q admits more than its burst", name)
 		}
 	}
 }
@@ -80,11 +80,11 @@ func concurrentCharges(t *testing.T, l ratelimit.Limiter, advance func(time.Dura
 		return admitted.Load()
 	}
 	if n := round(); n != 100 {
-		t.Errorf("%d of a burst of 100 were admitted", n)
+		t.Errorf("%d charges were admitted, want the burst of 100", n)
 	}
 	advance(250 * time.Millisecond)
 	if n := round(); n != 25 {
-		t.Errorf("%d were admitted after a quarter of a second, want 25", n)
+		t.Errorf("%d charges were admitted after a quarter of a second, want 25", n)
 	}
 }
 
@@ -170,7 +170,7 @@ func randomCharges(t *testing.T, l ratelimit.Limiter, advance func(time.Duration
 			d := take(t, l, c)
 			if wait > behind+slack || wait == 0 && behind == 0 {
 				if d.Allowed != (wait == 0) {
-					t.Fatalf("limit %+v, cost %d, wait %v: %+v", limit, c.Cost, wait, d)
+					t.Fatalf("Allowed is %v, but the model admits the cost %d after %v\nlimit    %+v\ndecision %+v", d.Allowed, c.Cost, wait, limit, d)
 				}
 			}
 			if d.Allowed {

@@ -182,8 +182,8 @@ func (r row) value(res *results, side, unit string) string {
 	return benchunit.Scale(v, benchunit.ClassOf(unit)) + "s"
 }
 
-// writeTable aligns the columns, so that the table reads well on a terminal too. It leaves out
-// columns that are empty.
+// writeTable aligns the columns, so that the table is also easy to read on a terminal. It
+// omits empty columns.
 func writeTable(b *strings.Builder, table [][]string) {
 	width := make([]int, len(table[0]))
 	for _, line := range table[1:] {

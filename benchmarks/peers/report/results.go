@@ -80,7 +80,8 @@ func ratios(a, b []float64) []float64 {
 	return out
 }
 
-// sorted returns the sides that were measured, ours first, then by their medians.
+// sorted returns the sides that were measured, with our side first and the others by
+// their medians.
 func (r row) sorted(res *results) []side {
 	var sides []side
 	for _, s := range r.sides {
@@ -112,7 +113,7 @@ func (r row) best(res *results) *side {
 	return nil
 }
 
-// ratio returns a measurement of ours divided by that of the best other side.
+// ratio returns our value divided by that of the best other side, in the given unit.
 func (r row) ratio(res *results, unit string) (benchmath.Summary, error) {
 	best := r.best(res)
 	if best == nil {
