@@ -187,7 +187,7 @@ func (b *Breaker) Hold(group string) {
 	if e.value.setByHand(StateOpen) {
 		b.held.Add(1)
 	}
-	b.circuits.rate(e, e.value.worth())
+	b.circuits.setWorth(e, e.value.worth())
 }
 
 // Reset closes the circuit of a group and sets its counts to zero. Attempts that are in
@@ -202,7 +202,7 @@ func (b *Breaker) Reset(group string) {
 	if e.value.setByHand(StateClosed) {
 		b.held.Add(-1)
 	}
-	b.circuits.rate(e, e.value.worth())
+	b.circuits.setWorth(e, e.value.worth())
 }
 
 // circuit returns the circuit of a group. It is nil if the breaker is off.
@@ -224,12 +224,12 @@ func (b *Breaker) entry(group string) *entry[string, *circuit] {
 	return b.circuits.entries[group]
 }
 
-// rate updates the worth of a circuit, unless it was forgotten.
-func (b *Breaker) rate(c *circuit) {
+// updateWorth updates the worth of a circuit, unless it was forgotten.
+func (b *Breaker) updateWorth(c *circuit) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if e := b.circuits.entries[c.group]; e != nil && e.value == c {
-		b.circuits.rate(e, c.worth())
+		b.circuits.setWorth(e, c.worth())
 	}
 }
 

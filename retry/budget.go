@@ -75,7 +75,7 @@ func (b *Budget) take(group string) bool {
 		return false
 	}
 	k.tokens = max(k.tokens-1, 0)
-	b.buckets.rate(e, b.worth(k))
+	b.buckets.setWorth(e, b.worth(k))
 	return true
 }
 
@@ -98,7 +98,7 @@ func (b *Budget) add(group string, tokens float64) {
 		b.buckets.remove(e)
 		return
 	}
-	b.buckets.rate(e, b.worth(e.value))
+	b.buckets.setWorth(e, b.worth(e.value))
 }
 
 // forgetFull removes the buckets that are full by now.

@@ -175,7 +175,7 @@ func (p permit) finish(o outcome) {
 	changed := p.era != c.era
 	c.mu.Unlock()
 	if changed {
-		c.of.rate(c)
+		c.of.updateWorth(c)
 	}
 }
 

@@ -32,7 +32,7 @@ func (h *holds) hold(group string, req *http.Request, until time.Time) {
 		h.until.put(key, until, seconds(until), defaultMaxGroups)
 	case until.After(e.value):
 		e.value = until
-		h.until.rate(e, seconds(until))
+		h.until.setWorth(e, seconds(until))
 	}
 }
 

@@ -30,7 +30,7 @@ type entry[K comparable, V any] struct {
 func (t *table[K, V]) get(key K) *entry[K, V] {
 	e := t.entries[key]
 	if e != nil {
-		t.rate(e, e.worth)
+		t.setWorth(e, e.worth)
 	}
 	return e
 }
@@ -50,8 +50,8 @@ func (t *table[K, V]) put(key K, value V, worth float64, most int) {
 	heap.Push(&t.order, e)
 }
 
-// rate sets the worth of an entry. It counts as a use of the entry.
-func (t *table[K, V]) rate(e *entry[K, V], worth float64) {
+// setWorth sets what an entry is worth, which counts as a use.
+func (t *table[K, V]) setWorth(e *entry[K, V], worth float64) {
 	t.uses++
 	e.worth, e.used = worth, t.uses
 	heap.Fix(&t.order, e.at)
