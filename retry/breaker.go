@@ -220,8 +220,7 @@ func (b *Breaker) entry(group string) *entry[string, *circuit] {
 	if e := b.circuits.get(group); e != nil {
 		return e
 	}
-	b.circuits.put(group, newCircuit(b, group), 0, limit(b.MaxGroups, defaultMaxGroups))
-	return b.circuits.entries[group]
+	return b.circuits.put(group, newCircuit(b, group), 0, limit(b.MaxGroups, defaultMaxGroups))
 }
 
 // updateWorth updates the worth of a circuit, unless it was forgotten.

@@ -35,9 +35,9 @@ func (t *table[K, V]) get(key K) *entry[K, V] {
 	return e
 }
 
-// put adds an entry for a key that has none. If the table has as many entries as most
-// says, it forgets one first.
-func (t *table[K, V]) put(key K, value V, worth float64, most int) {
+// put adds an entry for a key that has none, and returns it. If there are most entries
+// already, one is forgotten.
+func (t *table[K, V]) put(key K, value V, worth float64, most int) *entry[K, V] {
 	if t.entries == nil {
 		t.entries = make(map[K]*entry[K, V])
 	}
@@ -48,6 +48,7 @@ func (t *table[K, V]) put(key K, value V, worth float64, most int) {
 	e := &entry[K, V]{key: key, value: value, worth: worth, used: t.uses}
 	t.entries[key] = e
 	heap.Push(&t.order, e)
+	return e
 }
 
 // setWorth sets what an entry is worth, which counts as a use.
