@@ -61,21 +61,20 @@ func (b *Budget) take(group string) bool {
 	b.forgetFull(now)
 	const rounding = 1e-9 // ten tenths are a little less than one
 	e := b.buckets.get(group)
-	if e == nil {
-		if b.size() < 1-rounding {
-			return false
-		}
-		k := &bucket{tokens: max(b.size()-1, 0), at: now}
-		b.buckets.put(group, k, b.worth(k), limit(b.MaxGroups, defaultMaxGroups))
-		return true
+	k := &bucket{tokens: b.size(), at: now} // of a group without an entry
+	if e != nil {
+		k = e.value
+		b.fill(k, now)
 	}
-	k := e.value
-	b.fill(k, now)
 	if k.tokens < 1-rounding {
 		return false
 	}
 	k.tokens = max(k.tokens-1, 0)
-	b.buckets.setWorth(e, b.worth(k))
+	if e == nil {
+		b.buckets.put(group, k, b.worth(k), limit(b.MaxGroups, defaultMaxGroups))
+	} else {
+		b.buckets.setWorth(e, b.worth(k))
+	}
 	return true
 }
 
