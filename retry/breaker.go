@@ -2,6 +2,7 @@ package retry
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -119,13 +120,9 @@ type Circuit struct {
 	Calls, Failures int
 }
 
-// ErrCircuitOpen is the error of a call that a [Breaker] refused, as errors.Is reports
-// it. To get the details, use errors.As with a [*CircuitOpenError].
-const ErrCircuitOpen sentinel = "retry: circuit open"
-
-type sentinel string
-
-func (s sentinel) Error() string { return string(s) }
+// ErrCircuitOpen matches, with errors.Is, the error of a call that a [Breaker] refused.
+// The error holds a [*CircuitOpenError].
+var ErrCircuitOpen = errors.New("retry: circuit open")
 
 // CircuitOpenError is the error of an attempt that a [Breaker] refused.
 type CircuitOpenError struct {
