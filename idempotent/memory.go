@@ -1,6 +1,7 @@
 package idempotent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,9 +87,11 @@ func NewMemory(o *MemoryOptions) *Memory {
 	if o == nil {
 		o = new(MemoryOptions)
 	}
-	b := bounds{records: o.MaxRecords, bytes: o.MaxBytes, evict: o.EvictWhenFull}
-	setDefault(&b.records, defaultRecords)
-	setDefault(&b.bytes, defaultBytes)
+	b := bounds{
+		records: max(cmp.Or(o.MaxRecords, defaultRecords), 0),
+		bytes:   max(cmp.Or(o.MaxBytes, defaultBytes), 0),
+		evict:   o.EvictWhenFull,
+	}
 	n := b.shards()
 	b = b.dividedBy(n)
 

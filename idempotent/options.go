@@ -1,6 +1,7 @@
 package idempotent
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -164,16 +165,13 @@ func (o *Options) withDefaults(s Store) Options {
 	if c.Observe == nil {
 		c.Observe = func(context.Context, Event) {}
 	}
-	if c.MaxResponse == 0 {
-		c.MaxResponse = 1 << 20
-	}
-	setDefault(&c.MaxRun, 5*time.Minute)
-	setDefault(&c.Lease, 30*time.Second)
-	setDefault(&c.Retention, 24*time.Hour)
-	setDefault(&c.Wait, 10*time.Second)
-	setDefault(&c.MaxWaiters, 4096)
-	setDefault(&c.StoreTimeout, time.Second)
-	c.StoreTimeout = min(c.StoreTimeout, c.Lease/3)
+	c.MaxResponse = cmp.Or(c.MaxResponse, 1<<20)
+	c.MaxRun = max(cmp.Or(c.MaxRun, 5*time.Minute), 0)
+	c.Lease = cmp.Or(c.Lease, 30*time.Second)
+	c.Retention = cmp.Or(c.Retention, 24*time.Hour)
+	c.Wait = max(cmp.Or(c.Wait, 10*time.Second), 0)
+	c.MaxWaiters = max(cmp.Or(c.MaxWaiters, 4096), 0)
+	c.StoreTimeout = min(cmp.Or(c.StoreTimeout, time.Second), c.Lease/3)
 	return c
 }
 
@@ -215,9 +213,7 @@ func (o *Options) withHTTPDefaults() {
 	if o.Fingerprint == nil {
 		o.Fingerprint = FingerprintBody
 	}
-	if o.MaxBody == 0 {
-		o.MaxBody = 1 << 20
-	}
+	o.MaxBody = cmp.Or(o.MaxBody, 1<<20)
 	fields := make([]string, len(o.OmitFields))
 	for i, name := range o.OmitFields {
 		fields[i] = http.CanonicalHeaderKey(name)
@@ -247,14 +243,4 @@ func (o *Options) httpOption() string {
 		return "OmitFields"
 	}
 	return ""
-}
-
-// setDefault replaces 0 by the default, and a negative value by 0.
-func setDefault[T int | int64 | time.Duration](v *T, d T) {
-	switch {
-	case *v == 0:
-		*v = d
-	case *v < 0:
-		*v = 0
-	}
 }
