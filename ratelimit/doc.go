@@ -47,7 +47,7 @@
 //
 // # Limiters
 //
-// [Memory] limits within one process. It keeps 65,536 keys by default, in about 8 MB, and
+// [Memory] limits within one process. It keeps 65,536 keys by default, in about 9 MB, and
 // forgets buckets that are full again. When there is no room, it evicts the bucket that
 // is the fullest of a random sample. A flood of new keys then evicts its own buckets
 // first. But a flood that also drains its buckets can evict any bucket. Where buckets are

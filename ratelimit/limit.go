@@ -80,6 +80,12 @@ func (l Limit) Validate() error {
 
 func (l Limit) burst() int { return cmp.Or(l.Burst, l.Quota) }
 
+// filled returns the limit with its Burst filled in, so that two limits can be compared.
+func (l Limit) filled() Limit {
+	l.Burst = l.burst()
+	return l
+}
+
 func (l Limit) rate() rate.Limit { return rate.Limit(float64(l.Quota) / l.Window.Seconds()) }
 
 // refill returns how long n units take to come back, rounded down to whole nanoseconds.

@@ -14,10 +14,10 @@ import (
 // its buckets in the memory of the process. Each bucket is a rate.Limiter of
 // golang.org/x/time/rate.
 //
-// A key takes 124 bytes, however long it is: instead of the key, the table holds a
-// 128-bit hash of rule and key, with random seeds. The odds that any two of a million
-// keys share a hash are about 1 in 10^27. Four of the 124 bytes are for the index, which
-// is allocated for MaxKeys keys when the first key arrives.
+// A key takes 134 bytes, however long it is: the table holds a 128-bit hash of rule and
+// key, under random seeds, and not the key. The odds that two of a million keys share a
+// hash are about 1 in 10^27. The index takes 4 of these bytes for each of MaxKeys as soon
+// as the first key comes.
 //
 // Memory starts no goroutine. It drops buckets that are full again while it adds new ones.
 //
@@ -35,9 +35,9 @@ type Memory struct {
 // MemoryOptions configure a [Memory]. Nil and the zero value are the defaults.
 type MemoryOptions struct {
 	// MaxKeys is the largest number of keys that are kept at the same time. If zero, it
-	// is 65,536, which takes about 8 MB. It must be at least the number of rules in any
-	// one call of [New]. The table has up to 32 parts. Each part is full when it holds
-	// its share of MaxKeys.
+	// is 65,536, which takes about 9 MB. It must be at least the number of rules of a
+	// [New]. The table has up to 32 parts, and each is full when it holds its share of
+	// MaxKeys.
 	MaxKeys int
 
 	// RefuseWhenFull refuses a new key with [ErrFull] when there is no room, which the

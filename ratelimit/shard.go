@@ -66,7 +66,7 @@ func (s *shard) charge(e *entry, c *Charge) bool {
 	if !c.needsBucket() {
 		return c.Cost == 0
 	}
-	if e.limit != pack(c.Limit) {
+	if e.limit != c.Limit.filled() {
 		s.setLimit(e, c.Limit)
 	}
 	return e.bucket.AllowN(s.now, c.Cost)
@@ -75,7 +75,7 @@ func (s *shard) charge(e *entry, c *Charge) bool {
 // setLimit gives a bucket another limit. Its units stay, up to the new burst.
 func (s *shard) setLimit(e *entry, l Limit) {
 	e.owes = uint32(ceilSecond(s.now.Sub(s.since)+s.untilFull(e, s.now)) / time.Second)
-	e.limit = pack(l)
+	e.limit = l.filled()
 	e.bucket.SetLimitAt(s.now, l.rate())
 	e.bucket.SetBurstAt(s.now, l.burst())
 }
@@ -100,8 +100,8 @@ func (s *shard) adjust(id bucketID, c *Charge) error {
 			return ErrFull
 		}
 	}
-	// ReserveN can take more units than the bucket holds, but not more than its burst.
-	burst := int(e.limit.burst)
+	// ReserveN can take what the bucket does not hold, but no more than a burst.
+	burst := e.limit.Burst
 	e.bucket.SetBurstAt(s.now, max(burst, c.Cost))
 	e.bucket.ReserveN(s.now, c.Cost)
 	e.bucket.SetBurstAt(s.now, burst)
@@ -120,9 +120,9 @@ func (s *shard) insert(id bucketID, l Limit, keep []bucketID) *entry {
 		return nil
 	}
 	e := s.add(id)
-	e.limit = pack(l)
-	// A zero rate.Limiter is empty at time.Time{}, in the year 1. With its limit set at
-	// that time, it is full by now.
+	e.limit = l.filled()
+	// A zero rate.Limiter was empty in the year 1. With its limit since then, it is full
+	// now.
 	e.bucket.SetBurstAt(time.Time{}, l.burst())
 	e.bucket.SetLimitAt(time.Time{}, l.rate())
 	return e
@@ -138,7 +138,7 @@ func (s *shard) reclaim() {
 	}
 	for range min(reclaimed, s.used) {
 		s.hand = s.hand%s.used + 1
-		if e := s.at(s.hand); e.limit != (packedLimit{}) && s.untilFull(e, at) == 0 {
+		if e := s.at(s.hand); e.limit != (Limit{}) && s.untilFull(e, at) == 0 {
 			s.remove(s.hand)
 		}
 	}
@@ -183,12 +183,11 @@ func (s *shard) fullest(keep []bucketID) (fullest uint32, untilFull time.Duratio
 // as a full bucket of the large limit.
 func (s *shard) untilFull(e *entry, at time.Time) time.Duration {
 	owed := max(time.Duration(e.owes)*time.Second-at.Sub(s.since), 0)
-	l := e.limit.unpack()
-	missing := float64(l.Burst) - e.bucket.TokensAt(at)
+	missing := float64(e.limit.Burst) - e.bucket.TokensAt(at)
 	if missing <= 0 {
 		return owed
 	}
-	return max(owed, l.refill(missing), 1)
+	return max(owed, e.limit.refill(missing), 1)
 }
 
 // stats adds the numbers of the shard to sum.

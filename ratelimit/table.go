@@ -1,7 +1,6 @@
 package ratelimit
 
 import (
-	"time"
 
 	"golang.org/x/time/rate"
 )
@@ -9,32 +8,18 @@ import (
 // bucketID identifies a bucket: two 64-bit hashes of rule and key, under two random seeds.
 type bucketID [2]uint64
 
-// entry is a bucket in a table. It takes 120 bytes.
+// entry is a bucket in a table. It takes 128 bytes.
 type entry struct {
 	id     bucketID
-	limit  packedLimit // the limit that the bucket has; zero if the entry is free
-	next   uint32      // the next slot of the chain, or of the free list; 0 at the end
-	owes   uint32      // when the bucket is full by its earlier limits, in seconds after shard.since
+	limit  Limit  // the limit that the bucket has, with its Burst filled in; zero if the entry is free
+	next   uint32 // the next slot of the chain, or of the free list; 0 at the end
+	owes   uint32 // when the bucket is full by its earlier limits too, in seconds after shard.since
 	bucket rate.Limiter
 }
 
-// packedLimit is a valid Limit in 16 bytes, with its Burst filled in.
-type packedLimit struct {
-	window       time.Duration
-	quota, burst uint32
-}
-
-func pack(l Limit) packedLimit {
-	return packedLimit{window: l.Window, quota: uint32(l.Quota), burst: uint32(l.burst())}
-}
-
-func (p packedLimit) unpack() Limit {
-	return Limit{Quota: int(p.quota), Window: p.window, Burst: int(p.burst)}
-}
-
-// perBlock is the number of entries in a block: as many as fit into 8 KiB, together with
-// the 8 bytes that the runtime puts in front of them.
-const perBlock = 68
+// perBlock is the number of entries in a block: as many as fit into 8 KiB, beside the 8
+// bytes that the runtime puts before them.
+const perBlock = 63
 
 // table is a chained hash table of entries. The entries are in blocks and never move, so
 // the table grows without copying. Slots are numbered from 1. Slot 0 means no slot.
