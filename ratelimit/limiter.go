@@ -100,6 +100,9 @@ func (c Charge) validateAdjust() error {
 	return c.Limit.Validate()
 }
 
+// needsBucket reports whether the charge can change a bucket.
+func (c *Charge) needsBucket() bool { return c.Cost > 0 && c.Cost <= c.Limit.burst() }
+
 // ErrFull is the error of a limiter that has no room for another bucket: see
 // [MemoryOptions].RefuseWhenFull.
 var ErrFull = errors.New("ratelimit: no room for another key")

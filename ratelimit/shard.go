@@ -57,11 +57,8 @@ func (s *shard) take(now time.Time, id bucketID, c *Charge) (Decision, error) {
 	return decide(e, s.now, c, allowed), nil
 }
 
-// needsBucket reports whether the charge can change a bucket.
-func (c Charge) needsBucket() bool { return c.Cost > 0 && c.Cost <= c.Limit.burst() }
-
-// charge takes the units of c from the bucket if it holds enough, and reports whether the
-// charge is allowed. The entry may be nil if c needs no bucket.
+// charge takes the units of c from the bucket if it holds as many, and reports whether
+// the charge is allowed. The entry may be nil if c needs no bucket.
 func (s *shard) charge(e *entry, c *Charge) bool {
 	if !c.needsBucket() {
 		return c.Cost == 0
