@@ -60,13 +60,13 @@ func (m *middleware) admit(w http.ResponseWriter, r *http.Request, items []item)
 // appendItems appends the charges of the rules that apply to the request. After an error,
 // it returns the rule that failed.
 func (m *middleware) appendItems(items []item, r *http.Request) (_ []item, failed *rule, err error) {
-	for _, c := range m.rules {
-		charge, applies, err := c.charge(r)
+	for _, ru := range m.rules {
+		charge, applies, err := ru.charge(r)
 		if err != nil {
-			return nil, c, err
+			return nil, ru, err
 		}
 		if applies {
-			items = append(items, item{rule: c, charge: charge})
+			items = append(items, item{rule: ru, charge: charge})
 		}
 	}
 	return items, nil, nil

@@ -60,14 +60,14 @@ func newMiddleware(l Limiter, o *Options, rules []Rule) *middleware {
 	}
 	names := make(map[string]bool)
 	for _, r := range rules {
-		c := newRule(r)
-		if names[c.Name] {
-			panic(fmt.Sprintf("ratelimit: two rules are called %q", c.Name))
+		ru := newRule(r)
+		if names[ru.Name] {
+			panic(fmt.Sprintf("ratelimit: two rules are called %q", ru.Name))
 		}
-		names[c.Name] = true
-		c.register(l)
-		m.settles = m.settles || c.settles()
-		m.rules = append(m.rules, c)
+		names[ru.Name] = true
+		ru.register(l)
+		m.settles = m.settles || ru.settles()
+		m.rules = append(m.rules, ru)
 	}
 	return m
 }

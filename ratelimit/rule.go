@@ -90,45 +90,45 @@ func checkName(name string) {
 	}
 }
 
-// register panics if the limiter cannot apply the rule.
-func (c *rule) register(l Limiter) {
-	if _, ok := l.(Adjuster); !ok && c.settles() {
-		panic(fmt.Sprintf("ratelimit: the rule %q is settled, which needs an Adjuster", c.Name))
+// register panics if the rule does not go with the limiter.
+func (ru *rule) register(l Limiter) {
+	if _, ok := l.(Adjuster); !ok && ru.settles() {
+		panic(fmt.Sprintf("ratelimit: the rule %q is settled, which needs an Adjuster", ru.Name))
 	}
 	if registrar, ok := l.(Registrar); ok {
-		if err := registrar.Register(c.Name, c.Limit); err != nil {
+		if err := registrar.Register(ru.Name, ru.Limit); err != nil {
 			panic(err)
 		}
 	}
 }
 
 // settles reports whether requests can be settled by the rule.
-func (c *rule) settles() bool { return c.Settled || c.CostAfter != nil }
+func (ru *rule) settles() bool { return ru.Settled || ru.CostAfter != nil }
 
 // charge returns the charge of a request, and whether the rule applies to it.
-func (c *rule) charge(r *http.Request) (charge Charge, applies bool, err error) {
-	if c.Skip != nil && c.Skip(r) {
+func (ru *rule) charge(r *http.Request) (charge Charge, applies bool, err error) {
+	if ru.Skip != nil && ru.Skip(r) {
 		return Charge{}, false, nil
 	}
-	key, err := keyOf(c.Key, r)
-	if c.KeyOptional && errors.Is(err, ErrNoKey) {
+	key, err := keyOf(ru.Key, r)
+	if ru.KeyOptional && errors.Is(err, ErrNoKey) {
 		return Charge{}, false, nil
 	}
 	if err != nil {
 		return Charge{}, false, err
 	}
-	charge = Charge{Rule: c.Name, Key: key, Limit: c.Limit, Cost: 1}
-	if c.LimitFor != nil {
-		charge.Limit = cmp.Or(c.LimitFor(r), c.Limit)
+	charge = Charge{Rule: ru.Name, Key: key, Limit: ru.Limit, Cost: 1}
+	if ru.LimitFor != nil {
+		charge.Limit = cmp.Or(ru.LimitFor(r), ru.Limit)
 	}
 	if charge.Limit == Unlimited() {
 		return Charge{}, false, nil
 	}
-	if c.Cost != nil {
-		charge.Cost = c.Cost(r)
+	if ru.Cost != nil {
+		charge.Cost = ru.Cost(r)
 	}
 	if err := charge.Validate(); err != nil {
-		return Charge{}, false, fmt.Errorf("%w (rule %q)", err, c.Name)
+		return Charge{}, false, fmt.Errorf("%w (rule %q)", err, ru.Name)
 	}
 	return charge, true, nil
 }

@@ -118,13 +118,13 @@ func findSettlement(ctx context.Context, rule string) (*settlement, error) {
 func (m *middleware) newSettlements(r *http.Request, items []item, by Limiter) *settlements {
 	all := new(settlements)
 	all.outer, _ = r.Context().Value(settlementsKey{}).(*settlements)
-	for _, c := range m.rules {
-		if !c.settles() {
+	for _, ru := range m.rules {
+		if !ru.settles() {
 			continue
 		}
-		s := &settlement{rule: c}
+		s := &settlement{rule: ru}
 		for i := range items {
-			if items[i].rule == c && by != nil {
+			if items[i].rule == ru && by != nil {
 				s.charge, s.by = items[i].charge, by.(Adjuster) // rule.register has checked the type
 			}
 		}
