@@ -1,6 +1,7 @@
 package ratelimittest
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"sync"
@@ -236,7 +237,7 @@ func randomSets(t *testing.T, l ratelimit.MultiLimiter, advance func(time.Durati
 	for i := range 20 {
 		buckets := [4]*rational{}
 		charge := func(k int) ratelimit.Charge {
-			return ratelimit.Charge{Rule: "random", Key: string(rune('a'+i)) + string(rune('0'+k)), Limit: buckets[k].limit, Cost: 1}
+			return ratelimit.Charge{Rule: "random", Key: fmt.Sprint(i, k), Limit: buckets[k].limit, Cost: 1}
 		}
 		for k := range buckets {
 			buckets[k] = newRational(randomLimit(rnd))

@@ -3,6 +3,7 @@
 package ratelimittest
 
 import (
+	"cmp"
 	"fmt"
 	"testing"
 	"time"
@@ -73,12 +74,10 @@ func Run(t *testing.T, newLimiter func(t *testing.T) (ratelimit.Limiter, func(ti
 		}
 	}
 	if _, ok := probe.(ratelimit.Resetter); ok {
-		for _, c := range resetterTests {
-			t.Run(c.name, func(t *testing.T) {
-				l, advance := newLimiter(t)
-				c.test(t, l.(resetter), advance)
-			})
-		}
+		t.Run("Reset: fills the bucket", func(t *testing.T) {
+			l, advance := newLimiter(t)
+			resets(t, l.(resetter), advance)
+		})
 	}
 	if _, ok := probe.(ratelimit.Registrar); ok {
 		t.Run("Register: a rule has one limit", func(t *testing.T) {
@@ -99,15 +98,15 @@ func take(t *testing.T, l ratelimit.Limiter, c ratelimit.Charge) ratelimit.Decis
 	return d
 }
 
-// slack is the largest rounding error that a limiter may make.
+// burstOf returns the number of units that a bucket holds.
+func burstOf(l ratelimit.Limit) int { return cmp.Or(l.Burst, l.Quota) }
+
+// slack is the error that a limiter may make.
 const slack = 10 * time.Microsecond
 
 func consistent(t *testing.T, c ratelimit.Charge, d ratelimit.Decision) {
 	t.Helper()
-	burst := c.Limit.Burst
-	if burst == 0 {
-		burst = c.Limit.Quota
-	}
+	burst := burstOf(c.Limit)
 	for what, wrong := range map[string]bool{
 		"Limit is not the charge's":            d.Limit != c.Limit,
 		"Remaining is out of range":            d.Remaining < 0 || d.Remaining > burst,

@@ -22,12 +22,7 @@ func newRational(l ratelimit.Limit) *rational {
 
 func rat(n int) *big.Rat { return new(big.Rat).SetInt64(int64(n)) }
 
-func (b *rational) burst() int {
-	if b.limit.Burst == 0 {
-		return b.limit.Quota
-	}
-	return b.limit.Burst
-}
+func (b *rational) burst() int { return burstOf(b.limit) }
 
 // hold drops the tokens over the burst.
 func (b *rational) hold() {

@@ -1,7 +1,9 @@
 package ratelimittest
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -95,7 +97,7 @@ func unitsInTime(t *testing.T, l ratelimit.Limiter, advance func(time.Duration))
 	for i, unit := range []time.Duration{time.Millisecond, 300 * time.Millisecond, 7 * time.Second, 12 * time.Second, 131 * time.Second} {
 		for quota := 1; quota < 30; quota += 4 {
 			c := ratelimit.Charge{
-				Rule: "due", Key: string(rune('a'+i)) + string(rune('a'+quota)), Limit: ratelimit.Per(quota, unit*time.Duration(quota)), Cost: quota,
+				Rule: "due", Key: fmt.Sprint(i, quota), Limit: ratelimit.Per(quota, unit*time.Duration(quota)), Cost: quota,
 			}
 			take(t, l, c)
 			c.Cost = 0
@@ -122,10 +124,7 @@ type model struct {
 }
 
 func newModel(l ratelimit.Limit) *model {
-	m := &model{limit: l, burst: int64(l.Burst)}
-	if l.Burst == 0 {
-		m.burst = int64(l.Quota)
-	}
+	m := &model{limit: l, burst: int64(burstOf(l))}
 	m.tokens = m.burst * int64(l.Window)
 	return m
 }
@@ -158,8 +157,8 @@ func randomCharges(t *testing.T, l ratelimit.Limiter, advance func(time.Duration
 	for i := range 20 {
 		limit := randomLimit(rnd)
 		m := newModel(limit)
-		c := ratelimit.Charge{Rule: "p", Key: string(rune('a' + i)), Limit: limit}
-		var behind time.Duration // how far the model may be behind the limiter
+		c := ratelimit.Charge{Rule: "p", Key: strconv.Itoa(i), Limit: limit}
+		var behind time.Duration // how far the limiter may be ahead
 		for range 60 {
 			step := time.Duration(rnd.Int64N(int64(3 * limit.Window / time.Duration(limit.Quota))))
 			step = step.Truncate(time.Microsecond)
@@ -189,10 +188,10 @@ func exactRetryAfter(t *testing.T, l ratelimit.Limiter, advance func(time.Durati
 	denials := 0
 	for i := 0; denials < 100; i++ {
 		limit := randomLimit(rnd)
-		burst := int(newModel(limit).burst)
+		burst := burstOf(limit)
 		// Two buckets with the same history: one is charged a second early, the other in
 		// time.
-		early := ratelimit.Charge{Rule: "early", Key: string(rune(0x4e00 + i)), Limit: limit, Cost: 1}
+		early := ratelimit.Charge{Rule: "early", Key: strconv.Itoa(i), Limit: limit, Cost: 1}
 		inTime := early
 		inTime.Rule = "in time"
 		for range rnd.IntN(20) {
@@ -206,7 +205,7 @@ func exactRetryAfter(t *testing.T, l ratelimit.Limiter, advance func(time.Durati
 		take(t, l, early)
 		d := take(t, l, inTime)
 		if d.Allowed {
-			early.Cost, inTime.Cost = 1+rnd.IntN(burst), 1+rnd.IntN(burst)
+			early.Cost = 1 + rnd.IntN(burst)
 			inTime.Cost = early.Cost
 			take(t, l, early)
 			d = take(t, l, inTime)
