@@ -202,11 +202,11 @@ var sweeping = []testCase{
 		}
 		f.advance(lease + slack)
 
-		for i, limit := range []int{1, 3, 0, 0} {
-			n, err := s.Sweep(f.Context(), limit)
+		for i, sweep := range []struct{ limit, want int }{{1, 1}, {3, 3}, {0, 1}, {0, 0}} {
+			n, err := s.Sweep(f.Context(), sweep.limit)
 			f.ok("Sweep", err)
-			if want := []int{1, 3, 1, 0}[i]; n != want {
-				f.Errorf("call %d of Sweep, with the limit %d, removed %d, want %d", i+1, limit, n, want)
+			if n != sweep.want {
+				f.Errorf("Sweep %d with the limit %d removed %d, want %d", i+1, sweep.limit, n, sweep.want)
 			}
 		}
 		f.want(rival(renewed), idempotent.VerdictRunning)
@@ -308,7 +308,8 @@ var resolving = []testCase{
 					enter(c)
 					f.ok("Resolve", r.Resolve(f.Context(), c.ID, o))
 					ones := idempotent.Token(bytes.Repeat([]byte{0xff}, len(token)))
-					for _, c.Token = range []idempotent.Token{token, {}, ones} {
+					for _, guess := range []idempotent.Token{token, {}, ones} {
+						c.Token = guess
 						f.wantLost(c)
 					}
 					f.wantCompletion(c, o)
