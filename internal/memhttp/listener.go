@@ -2,13 +2,16 @@ package memhttp
 
 import (
 	"context"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 )
 
 // listener is a net.Listener in memory. It knows the connections that the server has not closed.
 type listener struct {
 	accept chan net.Conn
+	once   sync.Once // closes closed
 	closed chan struct{}
 
 	mu    sync.Mutex
@@ -55,13 +58,7 @@ func (l *listener) Accept() (net.Conn, error) {
 }
 
 func (l *listener) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	select {
-	case <-l.closed:
-	default:
-		close(l.closed)
-	}
+	l.once.Do(func() { close(l.closed) })
 	return nil
 }
 
@@ -90,12 +87,9 @@ func (l *listener) open() int {
 
 func (l *listener) closeConns() {
 	l.mu.Lock()
-	var conns []*conn
-	for c := range l.conns {
-		conns = append(conns, c)
-	}
+	conns := slices.Collect(maps.Keys(l.conns))
 	l.mu.Unlock()
 	for _, c := range conns {
-		c.Close()
+		c.Close() // takes the lock
 	}
 }
