@@ -60,13 +60,14 @@ func (o *RequestIDOptions) trusts(r *http.Request) (trusted bool) {
 func inboundID(h http.Header) string {
 	id := ""
 	for _, key := range [...]string{"Request-Id", "X-Request-Id"} {
-		switch values := h[key]; {
-		case len(values) == 0:
-		case len(values) > 1, !reqid.Valid(values[0]), id != "" && id != values[0]:
-			return ""
-		default:
-			id = values[0]
+		values := h[key]
+		if len(values) == 0 {
+			continue
 		}
+		if len(values) > 1 || !reqid.Valid(values[0]) || id != "" && id != values[0] {
+			return ""
+		}
+		id = values[0]
 	}
 	return id
 }

@@ -120,11 +120,13 @@ func longestWait(items []item) *item {
 	var longest *item
 	for i := range items {
 		it := &items[i]
-		switch d := it.decision; {
-		case d.Allowed:
-		case d.RetryAfter == 0:
+		if it.decision.Allowed {
+			continue
+		}
+		if it.decision.RetryAfter == 0 {
 			return it
-		case longest == nil || d.RetryAfter > longest.decision.RetryAfter:
+		}
+		if longest == nil || it.decision.RetryAfter > longest.decision.RetryAfter {
 			longest = it
 		}
 	}

@@ -76,13 +76,15 @@ func (m *middleware) wrap(next http.Handler) http.Handler {
 	checkHandler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var room [4]item // for the usual number of rules
-		switch items, by, ok := m.admit(w, r, room[:0]); {
-		case !ok:
-		case m.settles:
-			m.serveSettled(w, r, next, items, by)
-		default:
-			next.ServeHTTP(w, r)
+		items, by, ok := m.admit(w, r, room[:0])
+		if !ok {
+			return
 		}
+		if m.settles {
+			m.serveSettled(w, r, next, items, by)
+			return
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -261,9 +261,9 @@ func (c *circuit) change(to State) {
 
 // enter updates the circuit after a change of gobreaker's state.
 func (c *circuit) enter(s State) {
-	from := c.state
+	from, now := c.state, time.Now()
 	c.change(s)
-	switch now := time.Now(); {
+	switch {
 	case s == StateClosed:
 		c.era++
 		c.closed = now
