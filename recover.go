@@ -36,7 +36,8 @@ func Recover(logger *slog.Logger) Middleware {
 				if returned {
 					return
 				}
-				v := recover()                 // nil for runtime.Goexit, and for panic(nil) with GODEBUG=panicnil=1
+				// nil after runtime.Goexit, and after panic(nil) with GODEBUG=panicnil=1
+				v := recover()
 				if v == http.ErrAbortHandler { //nolint:errorlint // net/http compares it in the same way
 					panic(v)
 				}
