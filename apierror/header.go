@@ -11,10 +11,9 @@ import (
 	"github.com/seawall-go/seawall/internal/track"
 )
 
-// setHeader makes h the header of an error's response. Fields that the handler has set
-// stay, unless they describe the body or the error itself has a value for them.
-func (rd *Renderer) setHeader(h http.Header, a *answer, encoded, problem bool) {
-	e := &a.err
+// setHeader makes h the header of an error's response. What the handler has set stays, unless it
+// describes the body or the error has a value of its own.
+func (rd *Renderer) setHeader(h http.Header, e *Error, encoded, problem bool) {
 	for key, own := range e.details().header {
 		if key != "Content-Encoding" {
 			h[key] = slices.Clone(own)
@@ -25,7 +24,11 @@ func (rd *Renderer) setHeader(h http.Header, a *answer, encoded, problem bool) {
 			delete(h, key)
 		}
 	}
-	set := a.setter(h)
+	values := make([]string, 0, 6)
+	set := func(key, value string) { // like h.Set, but all values share an array
+		values = append(values, value)
+		h[key] = values[len(values)-1 : len(values) : len(values)]
+	}
 	if problem {
 		set("Content-Type", "application/problem+json")
 	} else {
@@ -44,16 +47,6 @@ func (rd *Renderer) setHeader(h http.Header, a *answer, encoded, problem bool) {
 	}
 	if rd.Problem {
 		h.Add("Vary", "Accept")
-	}
-}
-
-// setter returns a function like h.Set that keeps the values in the answer. The capacity of
-// each slice is its length, so that appending to one leaves the others alone.
-func (a *answer) setter(h http.Header) func(key, value string) {
-	values := a.values[:0]
-	return func(key, value string) {
-		values = append(values, value)
-		h[key] = values[len(values)-1 : len(values) : len(values)]
 	}
 }
 

@@ -78,10 +78,9 @@ func rendererOf(state *reqstate.State) *Renderer {
 
 // resolve returns the error that is sent for err, complete but for the request id. gone reports
 // whether the request was canceled, so the client may not read it.
-func (rd *Renderer) resolve(r *http.Request, state *reqstate.State, err error) (a *answer, gone bool) {
-	e, gone := rd.choose(r, state, err)
-	a = &answer{err: *e}
-	e = &a.err
+func (rd *Renderer) resolve(r *http.Request, state *reqstate.State, err error) (e *Error, gone bool) {
+	e, gone = rd.choose(r, state, err)
+	e = e.copy()
 	rd.fill(e)
 	if rd.DocURL != nil {
 		url := guarded(r.Context(), rd, "DocURL", func() string { return rd.DocURL(e.code) })
@@ -89,7 +88,7 @@ func (rd *Renderer) resolve(r *http.Request, state *reqstate.State, err error) (
 			e.ownDetails().docURL = url
 		}
 	}
-	return a, gone
+	return e, gone
 }
 
 // choose returns the error that err means to the client of this request.

@@ -50,8 +50,7 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	if err == nil {
 		err = errNil
 	}
-	a, gone := rd.resolve(r, state, err)
-	e := &a.err
+	e, gone := rd.resolve(r, state, err)
 	e.requestID = state.EnsureRequestID(reqid.New)
 	log := func(level slog.Level, msg string) {
 		if gone && canceled(r.Context(), err) { // not a failure of the service
@@ -66,7 +65,7 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	if !begun || !stands && track.Rewind(w) {
 		state.Sending(e, e.status, gone)
 		log(level(e), "apierror: request failed")
-		rd.send(w, r, a, encoded(w, t))
+		rd.send(w, r, e, encoded(w, t))
 		return
 	}
 	if !gone { // otherwise no one waits for the error
@@ -85,23 +84,15 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 
 var errNil = errors.New("apierror: Write was given a nil error")
 
-// answer is an error that is sent, and the room for the values of its headers: a header map holds
-// slices, and a separate one for each would be another allocation.
-type answer struct {
-	err    Error
-	values [6]string
-}
-
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // maxPooled is the capacity of the largest buffer that is kept, in bytes.
 const maxPooled = 64 << 10
 
 // send writes the response. encoded reports whether a writer further out encodes the body.
-func (rd *Renderer) send(w http.ResponseWriter, r *http.Request, a *answer, encoded bool) {
-	e := &a.err
+func (rd *Renderer) send(w http.ResponseWriter, r *http.Request, e *Error, encoded bool) {
 	problem := rd.Problem && prefersProblem(r.Header["Accept"])
-	rd.setHeader(w.Header(), a, encoded, problem)
+	rd.setHeader(w.Header(), e, encoded, problem)
 	w.WriteHeader(e.status)
 	if r.Method == http.MethodHead {
 		return

@@ -58,7 +58,7 @@ func TestAllocations(t *testing.T) {
 		{"middleware, ByHeader", 4, through(ratelimit.New(m, nil, rule("h", byHeader)))},
 		{"middleware, ByPrincipal", 4, through(ratelimit.New(m, nil, rule("p", byPrincipal)))},
 		{"middleware, two rules", 10, through(ratelimit.New(m, nil, rule("p2", byPrincipal), rule("h2", byHeader)))},
-		{"middleware, denied", 8, through(ratelimit.New(m, nil, ratelimit.Rule{Name: "d", Limit: ratelimit.PerHour(1), Key: byHeader}))},
+		{"middleware, denied", 9, through(ratelimit.New(m, nil, ratelimit.Rule{Name: "d", Limit: ratelimit.PerHour(1), Key: byHeader}))},
 		{"MaxConcurrent, ByPrincipal", 1, through(ratelimit.MaxConcurrent(10, ratelimit.ByPrincipal, nil))},
 		{"Shed", 0, through(ratelimit.Shed(10, nil, nil))},
 	} {
