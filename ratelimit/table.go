@@ -1,9 +1,6 @@
 package ratelimit
 
-import (
-
-	"golang.org/x/time/rate"
-)
+import "golang.org/x/time/rate"
 
 // bucketID identifies a bucket: two 64-bit hashes of rule and key, under two random seeds.
 type bucketID [2]uint64
