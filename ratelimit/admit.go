@@ -20,11 +20,10 @@ type item struct {
 	decision Decision
 }
 
-// admit decides about a request. If the request is refused, admit answers it, and ok is
-// false. Otherwise it appends the charges of the rules to items, and returns them with
-// the limiter that was charged, or nil if none was.
-func (m *middleware) admit(w http.ResponseWriter, r *http.Request, items []item) (_ []item, by Limiter, ok bool) {
-	items, failed, err := m.appendItems(items, r)
+// admit decides about a request, and answers it unless it may go on. It returns what the
+// rules have charged, and the limiter that was charged: nil if none was.
+func (m *middleware) admit(w http.ResponseWriter, r *http.Request) (items []item, by Limiter, ok bool) {
+	items, failed, err := m.charges(r)
 	if err != nil {
 		return nil, nil, m.refuse(w, r, failed, err)
 	}
@@ -57,9 +56,10 @@ func (m *middleware) admit(w http.ResponseWriter, r *http.Request, items []item)
 	return nil, nil, false
 }
 
-// appendItems appends the charges of the rules that apply to the request. After an error,
-// it returns the rule that failed.
-func (m *middleware) appendItems(items []item, r *http.Request) (_ []item, failed *rule, err error) {
+// charges returns the charges of the rules that apply to the request. After an error, it
+// returns the rule that failed.
+func (m *middleware) charges(r *http.Request) (items []item, failed *rule, err error) {
+	items = make([]item, 0, len(m.rules))
 	for _, ru := range m.rules {
 		charge, applies, err := ru.charge(r)
 		if err != nil {

@@ -75,8 +75,7 @@ func newMiddleware(l Limiter, o *Options, rules []Rule) *middleware {
 func (m *middleware) wrap(next http.Handler) http.Handler {
 	checkHandler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var room [4]item // for the usual number of rules
-		items, by, ok := m.admit(w, r, room[:0])
+		items, by, ok := m.admit(w, r)
 		if !ok {
 			return
 		}
