@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -78,7 +77,7 @@ const maxPanicText = 4 << 10
 // panicText returns the text of a panic's value for the log, redacted by r's Renderer and without
 // the userinfo, query and fragment of URLs.
 func panicText(r *http.Request, v any) string {
-	text := plain.RedactURLs(printed(v))
+	text := plain.PanicText(v)
 	if rd, _ := reqstate.From(r.Context()).Renderer().(*apierror.Renderer); rd != nil && rd.Redact != nil {
 		text = redacted(rd.Redact, v, text)
 	}
@@ -98,15 +97,4 @@ func redacted(redact func(error) string, v any, text string) (result string) {
 		err = errors.New(text)
 	}
 	return redact(err)
-}
-
-// printed returns the text of a panic's value. fmt catches a panic of the value's Error or
-// String method, but not a second panic while it prints the value of the first.
-func printed(v any) (text string) {
-	defer func() {
-		if recover() != nil {
-			text = fmt.Sprintf("(a %T that panics when it is printed)", v)
-		}
-	}()
-	return fmt.Sprint(v)
 }

@@ -3,7 +3,6 @@ package apierror
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -81,21 +80,10 @@ func guarded[T any](ctx context.Context, rd *Renderer, hook string, call func() 
 	defer func() {
 		if v := recover(); v != nil {
 			rd.logger().LogAttrs(ctx, slog.LevelError, "apierror: a hook of the Renderer panicked",
-				slog.String("hook", hook), slog.String("panic", plain.Text(plain.RedactURLs(panicText(v)), maxMessage)))
+				slog.String("hook", hook), slog.String("panic", plain.Text(plain.PanicText(v), maxMessage)))
 		}
 	}()
 	return call()
-}
-
-// panicText returns the text of a panic's value, whose Error or String method may panic
-// too.
-func panicText(v any) (text string) {
-	defer func() {
-		if recover() != nil {
-			text = fmt.Sprintf("(a %T that panics when it is printed)", v)
-		}
-	}()
-	return fmt.Sprint(v)
 }
 
 func (rd *Renderer) logger() *slog.Logger { return cmp.Or(rd.Logger, slog.Default()) }

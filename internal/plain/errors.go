@@ -12,3 +12,15 @@ func ErrorText(err error) (text string) {
 	}()
 	return RedactURLs(err.Error())
 }
+
+// PanicText returns the text of a panic's value without the userinfo, query and fragment of URLs.
+// fmt catches a panic of the value's Error or String method, but not one of the value that this
+// method panics with. Use [Text] to bound the result.
+func PanicText(v any) (text string) {
+	defer func() {
+		if recover() != nil {
+			text = fmt.Sprintf("(a %T whose text panics)", v)
+		}
+	}()
+	return RedactURLs(fmt.Sprint(v))
+}

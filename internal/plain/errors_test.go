@@ -26,3 +26,25 @@ func TestErrorText(t *testing.T) {
 		}
 	}
 }
+
+// unprintable panics with itself, which fmt cannot print either.
+type unprintable struct{}
+
+func (u unprintable) Error() string { panic(u) }
+
+func TestPanicText(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		v    any
+		want string
+	}{
+		{nil, "<nil>"},
+		{42, "42"},
+		{errors.New("GET https://user:secret@host/?token=secret"), "GET https://…@host/?…"},
+		{unprintable{}, "(a plain_test.unprintable whose text panics)"},
+	} {
+		if got := plain.PanicText(row.v); got != row.want {
+			t.Errorf("%q, want %q", got, row.want)
+		}
+	}
+}
