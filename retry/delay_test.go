@@ -24,6 +24,7 @@ func TestRetryAfter(t *testing.T) {
 		lines []string
 		want  time.Duration
 	}{
+		// Whole seconds, and the three forms of a date.
 		{[]string{"1"}, time.Second},
 		{[]string{"120"}, 2 * time.Minute},
 		{[]string{" 7 "}, 7 * time.Second},
@@ -32,6 +33,7 @@ func TestRetryAfter(t *testing.T) {
 		{[]string{"Saturday, 01-Jan-00 00:00:30 GMT"}, 30 * time.Second},
 		{[]string{"Sat Jan  1 00:00:30 2000"}, 30 * time.Second},
 
+		// Neither, or no time to wait: as without the field.
 		{[]string{"0"}, fallback},
 		{[]string{"-1"}, fallback},
 		{[]string{"-9999999999999999999999"}, fallback},
@@ -47,6 +49,7 @@ func TestRetryAfter(t *testing.T) {
 		{[]string{"Thu, 01 Jan 1970 00:00:00 GMT"}, fallback},
 		{[]string{"Sat, 32 Jan 2000 00:00:30 GMT"}, fallback},
 
+		// Longer than MaxRetryAfter, also beyond what a time.Duration or an int64 can hold.
 		{[]string{"121"}, stop},
 		{[]string{"10000000000"}, stop},
 		{[]string{strings.Repeat("9", 40)}, stop},
@@ -55,6 +58,7 @@ func TestRetryAfter(t *testing.T) {
 		{[]string{"Fri, 31 Dec 9999 23:59:59 GMT"}, stop},
 		{[]string{"Saturday, 01-Jan-01 00:00:30 GMT"}, stop},
 
+		// Several lines: the longest counts.
 		{[]string{"3", "3"}, 3 * time.Second},
 		{[]string{"1", "60"}, time.Minute},
 		{[]string{"60", "1"}, time.Minute},
