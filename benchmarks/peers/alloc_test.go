@@ -16,10 +16,10 @@ func TestAllocBudgets(t *testing.T) {
 	}{
 		{"decision, one key", inTurn(1)[0].setup(t), 0},
 		{"decision, 10,000 keys", inTurn(10_000)[0].setup(t), 0},
-		{"rate-limit middleware, admitted", admitted()[0].setup(t), 4},
-		{"rate-limit middleware, denied", denied()[0].setup(t), 13},
+		{"rate-limit middleware, admitted", admitted()[0].setup(t), 5},
+		{"rate-limit middleware, denied", denied()[0].setup(t), 15},
 		{"request id and recovery", chains()[0].setup(t), 5},
-		{"whole stack", serve(seawallStack(to), request(t, "GET", "/v1/resources")), 17},
+		{"whole stack", serve(seawallStack(to), request(t, "GET", "/v1/resources")), 18},
 		{"client, GET", get.setup(t), 3},
 		{"client, POST", post.setup(t), 11},
 		{"client, POST after a 503", retry.setup(t), 46},

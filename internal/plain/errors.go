@@ -19,7 +19,7 @@ func ErrorText(err error) (text string) {
 func PanicText(v any) (text string) {
 	defer func() {
 		if recover() != nil {
-			text = fmt.Sprintf("(a %T whose text panics)", v)
+			text = fmt.Sprintf("(a %T that panics when it is printed)", v)
 		}
 	}()
 	return RedactURLs(fmt.Sprint(v))

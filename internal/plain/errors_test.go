@@ -41,7 +41,7 @@ func TestPanicText(t *testing.T) {
 		{nil, "<nil>"},
 		{42, "42"},
 		{errors.New("GET https://user:secret@host/?token=secret"), "GET https://…@host/?…"},
-		{unprintable{}, "(a plain_test.unprintable whose text panics)"},
+		{unprintable{}, "(a plain_test.unprintable that panics when it is printed)"},
 	} {
 		if got := plain.PanicText(row.v); got != row.want {
 			t.Errorf("%q, want %q", got, row.want)
