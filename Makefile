@@ -30,6 +30,7 @@ test-core: ## run the tests of the core module; this needs only Go
 
 lint: ## run the linters and govulncheck, and check that every go.mod is tidy
 	@echo "== gofmt -l ."; if gofmt -l . | grep .; then exit 1; fi
+	@echo "== prose"; $(GO) run ./internal/cmd/prose
 	$(call each,$(GO) vet ./...)
 	$(call each,$(GO) mod tidy -diff)
 	$(call each,$(TOOLS)/golangci-lint run --allow-serial-runners --config=$(CURDIR)/.golangci.yml ./...)

@@ -23,12 +23,13 @@
 //
 //	mux := http.NewServeMux()
 //	mux.Handle("POST /v1/resources", apierror.HandlerFunc(create))
+//	rule := ratelimit.Rule{Limit: ratelimit.PerSecond(100), Key: ratelimit.ByPrincipal}
 //	stack := &seawall.Stack{
 //		Timeout:      10 * time.Second,
 //		MaxBody:      1 << 20,
 //		MaxInFlight:  1000,
 //		Authenticate: authenticate, // written by you: see WithPrincipal
-//		RateLimit:    ratelimit.New(ratelimit.NewMemory(nil), nil, perKey),
+//		RateLimit:    ratelimit.New(ratelimit.NewMemory(nil), nil, rule),
 //		Idempotency:  idempotent.New(idempotent.NewMemory(nil), idempotent.ByPrincipal, nil),
 //	}
 //	server := &http.Server{

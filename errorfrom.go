@@ -10,7 +10,8 @@ import (
 
 // ErrorFrom returns the error that the request of ctx was answered with. It returns nil if
 // there was none, or none yet, so call it when the handler has returned, for metrics and
-// logs. ctx must be the context of a middleware inside [RequestID] or [AccessLog].
+// logs. It is also nil for a replayed error, whose response has Idempotent-Replayed. ctx must
+// be the context of a middleware inside [RequestID] or [AccessLog].
 //
 // If a request was canceled before its response began, an error of the cancellation, or an
 // unknown one, becomes service_unavailable, with the original error as its cause. The

@@ -13,10 +13,10 @@ import (
 //
 //	func authenticate(next http.Handler) http.Handler {
 //		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-//			key, ok := seawall.APIKey(r)
-//			account, err := lookUp(r.Context(), key)
-//			if !ok || err != nil {
-//				apierror.Write(w, r, apierror.CodeAuthenticationFailed)
+//			key, _ := seawall.APIKey(r)
+//			account, err := find(r.Context(), key) // CodeAuthenticationFailed for an unknown key
+//			if err != nil {
+//				apierror.Write(w, r, err)
 //				return
 //			}
 //			next.ServeHTTP(w, seawall.WithPrincipal(r, account))

@@ -53,7 +53,8 @@ type Stack struct {
 	NoTimeout func(*http.Request) bool
 
 	// MaxBody is the largest request body in bytes: see [MaxBody]. If zero, there is no bound
-	// here; apierror.DecodeJSON and package idempotent have their own.
+	// here. DecodeJSON and package idempotent have their own bounds of 1 MiB, so a larger MaxBody
+	// also needs apierror.DecodeOptions.MaxBody and idempotent.Options.MaxBody.
 	MaxBody int64
 
 	// MaxInFlight is how many requests may run at the same time: see [MaxInFlight]. If
@@ -63,13 +64,14 @@ type Stack struct {
 
 	// AddressLimit limits addresses: for example ratelimit.New with ratelimit.ByRemoteAddr.
 	// Its rule needs a name that differs from that of RateLimit's rule, because clients see
-	// both.
+	// both. Load shedding (ratelimit.Shed) can be added before it with [Chain].
 	AddressLimit Middleware
 
 	// Authenticate is the service's own authentication, which calls [WithPrincipal].
 	Authenticate Middleware
 
-	// RateLimit limits principals: for example ratelimit.New with ratelimit.ByPrincipal.
+	// RateLimit limits principals: for example ratelimit.New with ratelimit.ByPrincipal. A limit
+	// of concurrent requests (ratelimit.MaxConcurrent) can be added after it with [Chain].
 	RateLimit Middleware
 
 	// Idempotency makes writes safe to retry: idempotent.New.

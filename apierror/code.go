@@ -54,9 +54,12 @@ func (c Code) New() *Error {
 }
 
 // Messagef returns an error of this code with a message that the client reads. Text that
-// the client must not see belongs in [Error.WithCause]. If the format has a %w, every error
-// among the arguments becomes "(see the log)" in the message, and the whole text is the cause,
-// which wraps the errors as fmt.Errorf does. For your own codes, prefer [Definition.Messagef], which knows the type and the status.
+// the client must not see belongs in [Error.WithCause].
+//
+// If the format has a %w, every error among the arguments becomes "(see the log)" in the
+// message. The cause is then the error that fmt.Errorf returns, which has the whole text.
+//
+// For your own codes, prefer [Definition.Messagef], which knows the type and the status.
 func (c Code) Messagef(format string, args ...any) *Error {
 	e := c.New()
 	e.message, e.cause = publicText(format, args)

@@ -6,7 +6,8 @@ import (
 	"os"
 )
 
-// From returns the error that [Write] sends for err if the [Renderer] has no Map. If err is
+// From is for services: clients find the *Error of [Parse] with [errors.AsType]. From returns
+// the error that [Write] sends for err if the [Renderer] has no Map. If err is
 // nil, it returns nil. Otherwise it returns, in this order:
 //
 //   - the first *Error, [Code] or [Definition] in err's tree, as [errors.As] finds it. If

@@ -9,7 +9,9 @@ import (
 )
 
 // HandlerFunc is an [http.Handler] that returns its error instead of writing it. The error
-// is sent with [Write]. A nil error means that the handler has written the response.
+// is sent with [Write]. A nil error means that the handler has written the response. The
+// functions that a handler calls should return the type error: a nil *Error in an error is
+// not nil, and is sent as api_error.
 //
 //	mux.Handle("POST /v1/resources", apierror.HandlerFunc(create))
 type HandlerFunc func(http.ResponseWriter, *http.Request) error

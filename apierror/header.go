@@ -12,7 +12,7 @@ import (
 )
 
 // setHeader makes h the header of an error's response. What the handler has set stays, unless it
-// describes the body or the error has a value of its own.
+// describes the body, or the error has its own value.
 func (rd *Renderer) setHeader(h http.Header, e *Error, encoded, problem bool) {
 	for key, own := range e.details().header {
 		if key != "Content-Encoding" {

@@ -33,7 +33,8 @@ So call BeginEffect right before a charge, a mail or a transfer:
 	}
 	receipt, err := bank.Charge(r.Context(), amount)
 
-If the other service takes idempotency keys, pass it a [DerivedKey] instead. See
+If the other service takes idempotency keys, pass it a [DerivedKey] and leave out
+BeginEffect: the other service prevents a second charge, and a retry can run. See
 docs/SEMANTICS.md for every fault.
 
 # Principals

@@ -1,6 +1,7 @@
 package idempotent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -278,9 +279,6 @@ func (c *call) warn(msg string, err error) {
 	if c.event.ID != (ID{}) {
 		attrs = append(attrs, slog.String("idempotency_id", c.event.ID.String()))
 	}
-	logger := c.opt.Logger
-	if logger == nil {
-		logger = slog.Default()
-	}
+	logger := cmp.Or(c.opt.Logger, slog.Default())
 	logger.LogAttrs(c.caller, slog.LevelWarn, msg, attrs...)
 }

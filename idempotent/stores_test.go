@@ -152,7 +152,7 @@ func (r *recorder) record(call string) {
 	r.calls = append(r.calls, call)
 }
 
-// distinct returns the calls without immediate repetitions.
+// distinct returns the calls without repeats in a row.
 func (r *recorder) distinct() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -93,9 +94,4 @@ func checkHandler(next http.Handler) {
 	}
 }
 
-func (m *middleware) logger() *slog.Logger {
-	if m.Logger != nil {
-		return m.Logger
-	}
-	return slog.Default()
-}
+func (m *middleware) logger() *slog.Logger { return cmp.Or(m.Logger, slog.Default()) }

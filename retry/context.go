@@ -34,6 +34,10 @@ func WithPolicy(ctx context.Context, p *Policy) context.Context {
 // WithoutRetry returns a context whose calls have one attempt each. A write still gets
 // its key. To retry the write later, use [WithIdempotencyKey] with the key from its
 // [Report].
+//
+// net/http sends a request with a key once more if its connection dies before the response
+// begins. For a write that must be sent only once, to a server that does not honor keys, use
+// [WithPolicy] with MaxAttempts 1 and [KeysCallerOnly] instead.
 func WithoutRetry(ctx context.Context) context.Context {
 	o := overridesOf(ctx)
 	o.once = true

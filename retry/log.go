@@ -1,6 +1,7 @@
 package retry
 
 import (
+	"cmp"
 	"log/slog"
 
 	"github.com/seawall-go/seawall/internal/plain"
@@ -12,14 +13,11 @@ import (
 // addition to the attempt's own error. The error in a response is not logged, since its
 // text may contain a part of the body.
 func (c *call) log(reason Reason, cause error) {
-	logger := c.t.Logger
-	if logger == nil {
-		logger = slog.Default()
-	}
+	logger := cmp.Or(c.t.Logger, slog.Default())
 	ctx, a := c.req.Context(), c.last()
-	level, message := slog.LevelInfo, "retrying request"
+	level, message := slog.LevelInfo, "retry: retrying request"
 	if reason != "" {
-		level, message = levelOf(reason, a), "request failed"
+		level, message = levelOf(reason, a), "retry: request failed"
 	}
 	if !logger.Enabled(ctx, level) {
 		return

@@ -27,8 +27,8 @@ func TestLogOfACall(t *testing.T) {
 		{"a success is silent", []baseFunc{status(200)}, ""},
 		{
 			"a recovery", []baseFunc{unavailable, fails(errBroken), status(200)},
-			`level=INFO msg="retrying request" method=POST host=api.example attempt=1 status=503 code=service_unavailable request_id=req_fromthebody retry_after=2s delay=2s
-level=INFO msg="retrying request" method=POST host=api.example attempt=2 delay=0s error="connection reset by peer"
+			`level=INFO msg="retry: retrying request" method=POST host=api.example attempt=1 status=503 code=service_unavailable request_id=req_fromthebody retry_after=2s delay=2s
+level=INFO msg="retry: retrying request" method=POST host=api.example attempt=2 delay=0s error="connection reset by peer"
 `,
 		},
 		{
@@ -37,12 +37,12 @@ level=INFO msg="retrying request" method=POST host=api.example attempt=2 delay=0
 					return answer(404, errorBody("resource_missing"), "Content-Type: application/json", "Request-Id: req_fromtheheader"), nil
 				},
 			},
-			`level=INFO msg="request failed" method=POST host=api.example attempt=1 status=404 request_id=req_fromtheheader reason=not-retryable
+			`level=INFO msg="retry: request failed" method=POST host=api.example attempt=1 status=404 request_id=req_fromtheheader reason=not-retryable
 `,
 		},
 		{
 			"a proxy's 502", []baseFunc{status(502, "X-Should-Retry: false", "X-Request-Id: x-1")},
-			`level=WARN msg="request failed" method=POST host=api.example attempt=1 status=502 request_id=x-1 reason=told-not-to
+			`level=WARN msg="retry: request failed" method=POST host=api.example attempt=1 status=502 request_id=x-1 reason=told-not-to
 `,
 		},
 	} {
@@ -73,7 +73,7 @@ func TestCanceledCallIsNotLoggedAsAWarning(t *testing.T) {
 		_, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(canceledIn(time.Second)(t.Context())))
 		require.ErrorIs(t, err, context.Canceled)
 		require.NotContains(t, out.String(), "WARN")
-		require.Contains(t, out.String(), `msg="request failed" method=GET host=api.example attempt=1 status=503 retry_after=9s reason=canceled error="context canceled"`)
+		require.Contains(t, out.String(), `msg="retry: request failed" method=GET host=api.example attempt=1 status=503 retry_after=9s reason=canceled error="context canceled"`)
 	})
 }
 

@@ -10,8 +10,9 @@ const (
 	ReasonSucceeded Reason = "succeeded"
 	// ReasonNotRetryable: the policy does not retry this status or error.
 	ReasonNotRetryable Reason = "not-retryable"
-	// ReasonToldNotTo: the server sent X-Should-Retry: false, or the function of [Do]
-	// returned a [Permanent] error.
+	// ReasonToldNotTo: the server sent X-Should-Retry: false, as a service that uses package
+	// apierror does with most 4xx errors, or the function of [Do] returned a [Permanent]
+	// error.
 	ReasonToldNotTo Reason = "told-not-to"
 	// ReasonNotIdempotent: a write without an Idempotency-Key may have reached the server.
 	ReasonNotIdempotent Reason = "not-idempotent"

@@ -63,7 +63,8 @@ type Transport struct {
 	// Logger gets a line for every attempt that is retried, and for every call that
 	// fails. Both have the attributes method, host, attempt, status, code, request_id,
 	// retry_after and error, if known. A retried attempt also has delay, and a failed
-	// call has reason. If nil, it is [slog.Default].
+	// call has reason. The level is Warn for a call that failed because of the server or the
+	// network, and Info for any other line. If nil, it is [slog.Default].
 	Logger *slog.Logger
 
 	policy  Policy // the default one

@@ -172,7 +172,7 @@ func wrongOwner(f func(o *idempotent.Owner)) func(*Reference) idempotent.Store {
 	}
 }
 
-// blind returns the owner of the running record, so that the caller passes for it.
+// blind returns the owner of the running record, so that the caller acts as it.
 func (s *Reference) blind(o idempotent.Owner) idempotent.Owner {
 	s.step(o.ID, func(r record, _ time.Duration) record {
 		if r.running() {
