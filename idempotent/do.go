@@ -16,12 +16,15 @@ type Call struct {
 	// Principal is the authenticated caller to whom the key belongs. Two principals never see
 	// each other's keys. It must not be empty. See [GlobalPrincipal].
 	Principal string
+
 	// Key is the caller's key, 1 to 255 bytes of any kind. It should be unpredictable.
 	Key string
+
 	// Fingerprint is a hash of everything that is asked for, such as sha256.Sum256(message).
 	// A call with the same key and another fingerprint is a conflict. If it is zero in all
 	// calls, calls with the same key are the same.
 	Fingerprint Fingerprint
+
 	// Codec encodes the value for the store. If nil, encoding/json does.
 	Codec Codec
 }

@@ -56,20 +56,26 @@ const (
 // been sent yet. The event holds no key and no body.
 type Event struct {
 	Outcome Outcome
+
 	// ID and Scope are hashes. They are zero if the call was refused before they were known.
 	ID, Scope ID
+
 	// Attempt is the number of the run: 1 for the first, more after a takeover, and 0 if the
 	// call did not run.
 	Attempt int
+
 	// Waited is the time from the beginning of the call to its run or its answer.
 	Waited time.Duration
+
 	// Status is the status of the handler's response or of the recorded one. For a [Do], it
 	// is 200 or the status of the error. It is 0 if this package refused the call or ran it
 	// without protection, and if the handler did not return.
 	Status int
+
 	// Lost reports whether the call ran and its claim was taken over meanwhile. Outcome then
 	// describes what the caller got.
 	Lost bool
+
 	// Err is the error with which this package answered, or the error that a [Do] returned.
 	// If the handler's response was sent although the store failed or was full, Err is the
 	// store's error. Otherwise it is nil.

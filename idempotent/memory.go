@@ -29,10 +29,12 @@ type MemoryOptions struct {
 	// no bound. There are never more records than fit into half of MaxBytes, so that the
 	// other half is left for responses.
 	MaxRecords int
+
 	// MaxBytes bounds the memory of all records, each counted as 512 bytes plus its response.
 	// The default is 256 MiB; a negative value means no bound. There is always room for one
 	// record.
 	MaxBytes int64
+
 	// EvictWhenFull reports whether a new record for which there is no room replaces the
 	// oldest finished record of the same scope, before the retention of that record is over.
 	// A retry of the removed request then runs again. If false, the new record is refused.

@@ -49,8 +49,10 @@ type UnknownLister interface {
 // An UnknownRecord is a record that [Resolver].Resolve can settle.
 type UnknownRecord struct {
 	ID, Scope ID
+
 	// Attempt is the number of the run that failed.
 	Attempt int
+
 	// Left is the rest of the record's retention. After it the key is new.
 	Left time.Duration
 }

@@ -16,6 +16,7 @@ type Options struct {
 	// Namespace separates the keys of this service or environment from others in the same
 	// store. If empty, they are not separated.
 	Namespace string
+
 	// Secret makes record IDs and derived keys unpredictable to anyone who knows or guesses a
 	// key (HMAC-SHA-256). Set it if keys are not random, such as "order-48213", and IDs are
 	// logged. All processes that share a store need the same secret. A new secret makes every
@@ -25,15 +26,18 @@ type Options struct {
 	// Keep reports whether a response with this status is recorded. After any other status a
 	// retry runs again, unless [BeginEffect] was called. If nil, it is [DefaultKeep].
 	Keep func(status int) bool
+
 	// AtMostOnce reports whether [BeginEffect] is called before every run. Set it for writes
 	// that must never run twice. It is not allowed with an [Executor].
 	AtMostOnce bool
+
 	// MaxResponse bounds the recorded response body, or the encoded value of a [Do], in
 	// bytes. The default is 1 MiB; a negative value means no bound. A longer one is returned
 	// to the first caller and not kept: a retry is answered 409
 	// idempotency_response_unavailable. With an [Executor], a longer response of a handler is
 	// rolled back and answered 500.
 	MaxResponse int
+
 	// MaxRun bounds the duration of a run. The default is 5 minutes; a negative value means
 	// no bound. After it, the run's context ends with the cause [ErrMaxRun], and its lease is
 	// no longer renewed. An earlier deadline of the caller's context applies too.
@@ -44,13 +48,16 @@ type Options struct {
 	// time that a third of it has passed. Lease has no effect with a [LocalStore], such as
 	// [Memory].
 	Lease time.Duration
+
 	// Retention is how long a response is kept after it was recorded. The default is 24
 	// hours.
 	Retention time.Duration
+
 	// Wait is how long a duplicate waits for the first request to finish, unless its
 	// context's deadline or its http.Server's WriteTimeout comes earlier. The default is 10
 	// seconds; if negative, duplicates do not wait.
 	Wait time.Duration
+
 	// MaxWaiters bounds the duplicates that wait in this process. One principal can have an
 	// eighth of them, and one key a thirty-second, but each at least one. The bound for one
 	// principal does not apply to [Global]. The default is 4,096; a negative value means no
@@ -58,17 +65,20 @@ type Options struct {
 	// A duplicate that waits for a request in the same process holds neither its body nor a
 	// response in memory.
 	MaxWaiters int
+
 	// StoreTimeout bounds each operation of the store, and also an operation together with
 	// its retries. Only the recording of a response is retried longer, for up to three times
 	// StoreTimeout. The default is 1 second. A value over a third of Lease counts as a third
 	// of Lease.
 	StoreTimeout time.Duration
+
 	// OnFailure decides what happens to a call if the store fails before its run. The default
 	// is FailClosed.
 	OnFailure Fail
 
 	// Observe is called after each call with a key. It must not block. It may be nil.
 	Observe func(context.Context, Event)
+
 	// Logger gets warnings: unknown outcomes, responses that could not be encoded or
 	// recorded, lost leases, calls that run without protection, and the first request without
 	// a principal. Other failures of the store are only in the error with which the call is
@@ -83,23 +93,29 @@ type Options struct {
 	// key the outer one has taken. Of the inner one's options, only Required, Methods, Skip
 	// and AtMostOnce then apply.
 	Required bool
+
 	// Methods are the methods that take a key. If nil, they are POST, PUT, PATCH and DELETE.
 	// Safe methods and CONNECT are not allowed.
 	Methods []string
+
 	// Skip reports whether to serve a request as if it had no key and none were required. If
 	// nil, no request is skipped.
 	Skip func(*http.Request) bool
+
 	// Authorize is called before a request gets any answer that depends on another request
 	// with its key: a replay, or an error such as idempotency_conflict or
 	// idempotency_in_progress. If Authorize returns an error, the request is answered with
 	// that error (apierror.Write). Use it if principals can lose permissions. It may be nil.
 	Authorize func(*http.Request) error
+
 	// Fingerprint decides whether two requests are the same. If nil, it is [FingerprintBody].
 	// If routes need different ones, use a function that chooses by r.URL.Path.
 	Fingerprint FingerprintFunc
+
 	// MaxBody bounds the request body that is held in memory, in bytes. The default is 1 MiB;
 	// a negative value means no bound. A longer body is answered 413.
 	MaxBody int64
+
 	// OmitFields names header fields that are not recorded, such as a trace id, in addition
 	// to those that never are. See docs/KEYED_HANDLERS.md.
 	OmitFields []string

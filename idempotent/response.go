@@ -16,10 +16,12 @@ import (
 type Response struct {
 	// Status is from 200 to 999.
 	Status int
+
 	// Header holds the recorded fields. A field without values is one that the handler has
 	// set to nil.
 	Header http.Header
 	Body   []byte
+
 	// RequestID is the id of the request that was answered, for Original-Request. It is empty
 	// if it is not known.
 	RequestID string

@@ -93,16 +93,21 @@ func (quotaError) Is(target error) bool { return target == ErrFull }
 type Claim struct {
 	// ID is the key of the record.
 	ID ID
+
 	// Scope is the hash of the principal, for quotas and reports. It is zero for [Global]. It
 	// never decides which record is found, because the ID includes the principal.
 	Scope ID
+
 	// Token is new for each call, and the same when a call repeats an Acquire.
 	Token Token
+
 	// Fingerprint distinguishes this request from a different one with the same key.
 	Fingerprint Fingerprint
+
 	// Lease is how long the owner may be silent before another caller may take over. It is
 	// positive.
 	Lease time.Duration
+
 	// Retention is how long the running record is kept after the Acquire that made it or took
 	// it over. An Acquire that the owner repeats does not change that. It is positive.
 	Retention time.Duration
@@ -120,12 +125,15 @@ type Owner struct {
 // A Decision is the result of Acquire. Its zero value is invalid.
 type Decision struct {
 	Verdict Verdict
+
 	// Attempt counts the runs under this record, including this one: 1 for a new record, and
 	// one more after each takeover. It is 0 unless the verdict is VerdictAcquired.
 	Attempt int
+
 	// Response is the response of the completion, byte for byte, if the verdict is
 	// VerdictDone or VerdictNotKept. Otherwise it is nil.
 	Response []byte
+
 	// LeaseLeft is the rest of the owner's lease if the verdict is VerdictRunning, or 0 if it
 	// is not known.
 	LeaseLeft time.Duration
@@ -153,9 +161,11 @@ func (v Verdict) String() string { return nameIn(verdictNames[:], int(v)) }
 type Completion struct {
 	// State is StateDone, StateNotKept, StateUnknown or StateAbsent. See [Store].Finish.
 	State State
+
 	// Response is opaque to the store. It is an encoded [Response]: the whole one for
 	// StateDone, and only its status and Location for StateNotKept. Otherwise it is nil.
 	Response []byte
+
 	// Retention is how long the finished record is kept. It is positive, and ignored for
 	// StateAbsent.
 	Retention time.Duration

@@ -21,20 +21,26 @@ type ExecutorFixture struct {
 	// owner's transaction, and to learn whether a commit took effect. It must serve 16 calls at
 	// the same time.
 	Executor idempotent.Executor
+
 	// Effect writes a row in the transaction of ctx, the context of run. It returns the error
 	// of the database. Each effect writes another row.
 	Effect func(ctx context.Context) error
+
 	// Effects returns the number of committed effects.
 	Effects func() int
+
 	// OneWriter reports that only one transaction can write at a time, as in SQLite.
 	OneWriter bool
+
 	// Patience bounds a call that has to wait for something. If zero, 30 seconds.
 	Patience time.Duration
 
 	// Advance advances the clock of the store. Optional.
 	Advance func(time.Duration)
+
 	// Transactions returns the number of transactions that the store has begun. Optional.
 	Transactions func() int
+
 	// Exhaust takes all connections of the pool until release is called. Optional.
 	Exhaust func() (release func())
 
@@ -42,24 +48,30 @@ type ExecutorFixture struct {
 	// error of the database. The statement must abort the transaction: leave FailStatement nil
 	// for a database that goes on after a failed statement, such as SQLite.
 	FailStatement func(ctx context.Context) error
+
 	// FailAndRecover does the same after a savepoint, and rolls back to it. Optional.
 	FailAndRecover func(ctx context.Context) error
 
 	// ConflictStatement makes the next Effect fail once, with a serialization failure or a
 	// deadlock. Optional.
 	ConflictStatement func()
+
 	// The following functions are about the next commit of a transaction with an Effect. All are
 	// optional. A proxy between the store and its database can break the connection.
 
 	// ConflictCommit makes the commit fail with a serialization failure.
 	ConflictCommit func()
+
 	// RefuseCommit makes the commit fail for another reason, such as a deferred constraint. The
 	// database rolls back, and replies so.
 	RefuseCommit func()
+
 	// LoseReply breaks the connection after the commit has taken effect.
 	LoseReply func()
+
 	// LoseCommit breaks the connection before the commit reaches the database, which rolls back.
 	LoseCommit func()
+
 	// DelayCommit breaks the connection before the database commits. The database commits a
 	// moment later, or when another transaction waits for this one.
 	DelayCommit func()
