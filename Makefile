@@ -28,7 +28,7 @@ test: ## run all tests with the race detector, then the allocation tests without
 test-core: ## run the tests of the core module; this needs only Go
 	$(GO) test -shuffle=on ./...
 
-lint: ## run the linters and govulncheck, and check that every go.mod is tidy
+lint: ## run the linters and govulncheck, and check the prose and that every go.mod is tidy
 	@echo "== gofmt -l ."; if gofmt -l . | grep .; then exit 1; fi
 	@echo "== prose"; $(GO) run ./internal/cmd/prose
 	$(call each,$(GO) vet ./...)
