@@ -109,7 +109,7 @@ func findSettlement(ctx context.Context, rule string) (*settlement, error) {
 			}
 		}
 	}
-	return nil, fmt.Errorf("ratelimit: the request has no rule %.64q that is Settled", rule)
+	return nil, fmt.Errorf("ratelimit: the request has no rule %.64q that can be settled", rule)
 }
 
 // newSettlements returns the settlements of a request. They include rules that have

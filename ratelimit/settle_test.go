@@ -70,8 +70,8 @@ func TestSettleChargesTheRealCost(t *testing.T) {
 		"more than 1e9":          {[]string{"tokens=9223372036854775807"}, 0, ""},
 		"twice":                  {[]string{"tokens=10", "tokens=20"}, 90, "ratelimit: the request is already settled\n"},
 		"a negative cost":        {[]string{"tokens=-1"}, 40, "ratelimit: a Charge's Cost is negative\n"},
-		"another rule":           {[]string{"other=10"}, 40, "ratelimit: the request has no rule \"other\" that is Settled\n"},
-		"a rule without Settled": {[]string{"requests=10"}, 40, "ratelimit: the request has no rule \"requests\" that is Settled\n"},
+		"another rule":           {[]string{"other=10"}, 40, "ratelimit: the request has no rule \"other\" that can be settled\n"},
+		"a rule without Settled": {[]string{"requests=10"}, 40, "ratelimit: the request has no rule \"requests\" that can be settled\n"},
 		"less, after an error":   {[]string{"tokens=-1", "tokens=10"}, 90, "ratelimit: a Charge's Cost is negative\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
