@@ -10,26 +10,39 @@ import (
 	"slices"
 )
 
-// object is the text of a valid JSON object: an error object, the object around it, or problem
-// details. It is nil for any other value.
-type object []byte
+// object holds the members of a JSON object: of an error object, of the object around it, or of
+// problem details. It is nil for any other value.
+type object []property
 
-func objectIn(text []byte) object {
-	if len(text) == 0 || text[0] != '{' {
-		return nil
-	}
-	return text
+// property is a member of a JSON object.
+type property struct {
+	name  []byte
+	value []byte // JSON
 }
 
-// member returns the member of that name, as JSON. If there are several, it returns the
+// objectIn returns the object in a text that encoding/json has accepted.
+func objectIn(text []byte) object {
+	if !isObject(text) {
+		return nil
+	}
+	o := make(object, 0, 8)
+	for key, value := range children(text, '{') {
+		o = append(o, property{unescaped(key), value})
+	}
+	return o
+}
+
+func isObject(text []byte) bool { return len(text) > 0 && text[0] == '{' }
+
+// member returns the value of the member of that name. If there are several, it returns the
 // last, as encoding/json does. Unlike encoding/json, it distinguishes upper and lower case.
-func (o object) member(name string) (value []byte) {
-	for key, v := range children(o, '{') {
-		if string(unescaped(key)) == name {
-			value = v
+func (o object) member(name string) []byte {
+	for _, p := range slices.Backward(o) {
+		if string(p.name) == name {
+			return p.value
 		}
 	}
-	return value
+	return nil
 }
 
 // text returns a member that is a string. It is empty for any other value.
@@ -39,13 +52,13 @@ func (o object) text(name string) string { return textOf(o.member(name)) }
 // request id in it.
 func (e *Error) readObject(h http.Header, text []byte) (requestID string) {
 	text = bytes.TrimLeft(bytes.TrimPrefix(text, []byte("\ufeff")), " \t\r\n")
-	top := objectIn(text)
-	if top == nil {
+	if !isObject(text) {
 		return ""
 	}
-	if !json.Valid(top) {
-		top = firstValue(top) // a proxy may have added something
+	if !json.Valid(text) {
+		text = firstValue(text) // a proxy may have added something
 	}
+	top := objectIn(text)
 	o := objectIn(top.member("error"))
 	if o == nil && isProblem(h) {
 		return e.readProblem(top)

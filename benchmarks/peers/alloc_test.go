@@ -22,7 +22,7 @@ func TestAllocBudgets(t *testing.T) {
 		{"whole stack", serve(seawallStack(to), request(t, "GET", "/v1/resources")), 18},
 		{"client, GET", get.setup(t), 3},
 		{"client, POST", post.setup(t), 11},
-		{"client, POST after a 503", retry.setup(t), 46},
+		{"client, POST after a 503", retry.setup(t), 48},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := testing.AllocsPerRun(1000, tt.op)
