@@ -155,7 +155,7 @@ func (rd *Renderer) fill(e *Error) {
 		if d == nil {
 			d = &Definition{Code: cmp.Or(e.code, CodeAPIError), Type: TypeAPI, Message: "The request failed."}
 			if e.cause == nil && e.typ == "" && e.status == 0 {
-				e.cause = fmt.Errorf("apierror: the code %q is not in the Renderer's catalog", e.code)
+				e.cause = fmt.Errorf("apierror: the code %q is not in the Renderer's catalog", string(e.code))
 			}
 		}
 		if e.typ == "" && e.status == 0 {

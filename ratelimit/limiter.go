@@ -101,7 +101,7 @@ func (c Charge) validateAdjust() error {
 }
 
 // needsBucket reports whether the charge can change a bucket.
-func (c *Charge) needsBucket() bool { return c.Cost > 0 && c.Cost <= c.Limit.burst() }
+func (c Charge) needsBucket() bool { return c.Cost > 0 && c.Cost <= c.Limit.burst() }
 
 // ErrFull is the error of a limiter that has no room for another bucket: see
 // [MemoryOptions].RefuseWhenFull.
