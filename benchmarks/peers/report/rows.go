@@ -181,7 +181,7 @@ var page = []section{
 		{"Retry", "A POST that is answered 503, then 200",
 			"The same with one retry. Retry-After is 0. The client reads the first response to the " +
 				"end, so that its connection can be used again. Only Seawall limits the time " +
-				"for that.",
+				"for that, and reads the code of the error for its log.",
 			processor, clients},
 		{"Get", "A GET that succeeds", "The same without a key and a body.", processor, clients},
 	}},
