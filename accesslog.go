@@ -37,9 +37,10 @@ type AccessLogOptions struct {
 	// of [slog.KindAny] as encoding/json writes them.
 	Attrs func(*http.Request) []slog.Attr
 
-	// Level returns the level of a line, by the request, as for Attrs, and its status, which may
-	// also be 499 or 0. A level below the Logger's keeps a line out, such as that of a health
-	// check. If nil, or if it panics, the level is slog.LevelInfo.
+	// Level returns the level of a line. It gets the same request as Attrs, and the status
+	// that is logged, which may be 499 or 0. If the level is below the Logger's, the line
+	// is not written: use this for health checks, for example. If nil, or if it panics, the
+	// level is slog.LevelInfo.
 	Level func(r *http.Request, status int) slog.Level
 
 	// SemanticNames selects the names of OpenTelemetry's semantic conventions for HTTP,

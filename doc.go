@@ -56,11 +56,11 @@
 // [AccessLog] writes one line for each request. It contains the route's pattern, but no path,
 // query, header or body, because they hold ids, keys and tokens.
 //
-// Each failure that is the service's fault also gets its own record. That is a panic
-// (logged with its stack), a 500, any other 5xx that has a cause, and an error that came
-// after the response had begun. A client's mistake gets no such record: its code is in the
-// access log. Every record has the request id that the client received. A request that was
-// canceled before it was answered is logged as 499, and not as an error.
+// Each failure that is the service's fault also gets its own record. Such failures are a
+// panic (logged with its stack), a 500, any other 5xx that has a cause, and an error that
+// came after the response had begun. A client's mistake gets no such record: its code is in
+// the access log. Every record has the request id that the client received. A request that
+// was canceled before it was answered is logged as 499, and not as an error.
 //
 // # Responses that have begun
 //
@@ -69,8 +69,9 @@
 //
 //   - A complete response stands. It is complete if its status or method allows no body, or if
 //     it has as many bytes as its Content-Length says.
-//   - An incomplete response is aborted, so that the client sees a failure and not a short body:
-//     the connection is closed, or over HTTP/2 the stream is reset.
+//   - An incomplete response is aborted, except in the case below, so that the client sees
+//     a failure and not a short body: the connection is closed, or over HTTP/2 the stream
+//     is reset.
 //   - If the handler returns an error after it has begun a 4xx or 5xx response, that response
 //     stands, because the client already knows that the request failed. A panic aborts it.
 //
@@ -118,8 +119,8 @@
 // with a key before it sends it. A hijacked connection belongs to the handler, and its
 // status is logged as 0.
 //
-// [Timeout] does not interrupt a handler that ignores its context, nor the wait for a client
-// that sends its body or reads its response slowly. Such clients hold the places of
+// [Timeout] does not interrupt a handler that ignores its context, nor the wait for a
+// client that sends its body or reads its response slowly. Such clients hold the slots of
 // [MaxInFlight] unless the http.Server has a ReadTimeout and a WriteTimeout.
 //
 // # Performance

@@ -13,9 +13,9 @@ import (
 // logs. It is also nil for a replayed error, whose response has Idempotent-Replayed. ctx must
 // be the context of a middleware inside [RequestID] or [AccessLog].
 //
-// If a request was canceled before its response began, an error of the cancellation, or an
-// unknown one, becomes service_unavailable, with the original error as its cause. The
-// access log has 499.
+// If a request was canceled before its response began, the error of the cancellation, or an
+// error that would be api_error, becomes service_unavailable, with the original error as
+// its cause. The access log has 499.
 func ErrorFrom(ctx context.Context) *apierror.Error {
 	e, _ := errors.AsType[*apierror.Error](reqstate.From(ctx).Err())
 	return e

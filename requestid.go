@@ -16,8 +16,8 @@ type RequestIDOptions struct {
 	// X-Request-Id, may be used: for example because the service's own gateway sets it. If
 	// nil, or if it panics, no such id is used, because a client could send the id of
 	// another request and so mislead whoever searches the logs. An id is used only if it
-	// has 1 to 128 of the characters A-Z a-z 0-9 . _ - and the request has no different
-	// one.
+	// has 1 to 128 of the characters A-Z a-z 0-9 . _ - and if the request does not have two
+	// different ids.
 	Inbound func(*http.Request) bool
 
 	// Logger receives a record if Inbound panics. If nil, slog.Default() is used.

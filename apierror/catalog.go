@@ -12,8 +12,7 @@ type Catalog struct {
 	byCode map[Code]int // index in defs
 }
 
-// DefaultCatalog returns the built-in catalog: the codes of the specification and those that
-// Seawall adds.
+// DefaultCatalog returns the built-in catalog: the core codes and those that Seawall adds.
 func DefaultCatalog() *Catalog { return builtin }
 
 // NewCatalog returns a catalog of the built-in definitions and defs. Its error names

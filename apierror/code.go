@@ -12,7 +12,7 @@ import (
 //	errors.Is(err, apierror.CodeParameterMissing)
 type Code string
 
-// The codes of the specification.
+// The core codes.
 const (
 	CodeParameterMissing     Code = "parameter_missing"     // 400: a required parameter was not supplied
 	CodeParameterInvalid     Code = "parameter_invalid"     // 400: a parameter had the wrong type or value
@@ -24,8 +24,8 @@ const (
 	CodeAPIError             Code = "api_error"             // 500: an unexpected error occurred on our side
 )
 
-// The codes that Seawall adds to the specification. [Renderer.Strict] sends the nearest of the
-// codes above instead.
+// The codes that Seawall adds to the core codes. [Renderer.Strict] sends the nearest core
+// code instead.
 const (
 	CodeMethodNotAllowed               Code = "method_not_allowed"               // 405: the path exists, the method does not
 	CodeRequestTooLarge                Code = "request_too_large"                // 413: the body is over the limit

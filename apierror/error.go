@@ -148,8 +148,9 @@ func (e *Error) Retryable() bool {
 	return retryhint.Retryable(status) && (e == nil || !e.notRetryable)
 }
 
-// FromServer reports whether [Parse] found an error object in a response, so the error is another
-// service's. It is false for an error that was made here, and for a response that a proxy wrote.
+// FromServer reports whether [Parse] found an error object or problem details in a
+// response. If so, the error is another service's. It is false for an error that was made
+// here, and for a response that a proxy wrote.
 func (e *Error) FromServer() bool { return e.details().origin.object }
 
 // Cause returns the error that WithCause was given. It is only for the log.

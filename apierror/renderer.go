@@ -43,8 +43,8 @@ type Renderer struct {
 	// 9110, section 11.6.1). The default is "Bearer".
 	Challenge string
 
-	// Strict sends only the statuses and codes of the specification. For any other, it sends
-	// the nearest.
+	// Strict sends only the core codes and their statuses: see docs/WIRE.md. In place of
+	// any other code, it sends the nearest core code.
 	Strict bool
 
 	// Problem sends RFC 9457's problem details to clients that prefer application/problem+json

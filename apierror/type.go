@@ -9,7 +9,7 @@ import "net/http"
 //	errors.Is(err, apierror.TypeInvalidRequest)
 type Type string
 
-// The types of the specification. There are no others: every code belongs to one of them.
+// The types of errors. There are no others: every code belongs to one of them.
 const (
 	TypeInvalidRequest Type = "invalid_request_error"
 	TypeAuthentication Type = "authentication_error"

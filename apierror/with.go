@@ -41,8 +41,9 @@ func (e *Error) WithCause(cause error) *Error {
 
 // WithRetryAfter returns a copy that asks the client to wait for d before a retry. The
 // Retry-After header has whole seconds, rounded up, and at least one. If d is zero or
-// negative, the error does not ask for a wait, but a 429 or a 503 is still sent with the
-// header. An error that is not [Error.Retryable] is sent without it.
+// negative, the error does not ask for a wait. A 429 or a 503 is then sent with the
+// Retry-After that the handler has set, or else with 1. An error that is not
+// [Error.Retryable] is sent without it.
 func (e *Error) WithRetryAfter(d time.Duration) *Error {
 	c := e.copy()
 	c.retryAfter = max(d, 0)

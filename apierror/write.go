@@ -13,8 +13,9 @@ import (
 
 // Write answers a failed request with the error object, its status and its headers, as the
 // [Renderer] of the request says. [From] describes which error is sent for err. A nil err
-// is a mistake and becomes api_error. If the request's own context was canceled, an error
-// of the cancellation, or an unknown one, is sent as 503, and access logs have 499.
+// is a mistake and becomes api_error. If the request's own context was canceled, the error
+// of the cancellation, or an error that would be api_error, is sent as 503, and access logs
+// have 499.
 //
 // An error that would be api_error becomes parameter_invalid if reading the request's body
 // has failed with it, or with an error that it wraps: the client sent less than it

@@ -26,7 +26,7 @@ where they are:
   - elsewhere, without BeginEffect: once, unless a retry runs again after a crash, a
     panic, a lost lease or a 5xx
 
-So call BeginEffect right before a charge, a mail or a transfer:
+So call BeginEffect right before a charge, an email or a transfer:
 
 	if err := idempotent.BeginEffect(r.Context()); err != nil {
 		return err

@@ -8,15 +8,16 @@ import (
 )
 
 // BeginEffect marks the point of no return. Call it right before an effect outside of the
-// store's own transaction, such as a charge, a mail or a transfer. After it has returned nil,
-// the effect happens at most once: if the run then fails or its process crashes, a retry is
-// answered 409 idempotency_outcome_unknown and does not run until a [Resolver] has settled
-// the record.
+// store's own transaction, such as a charge, an email or a transfer. After it has returned
+// nil, the effect happens at most once: if the run then fails or its process crashes, a
+// retry is answered 409 idempotency_outcome_unknown and does not run until a [Resolver] has
+// settled the record.
 //
 // If BeginEffect returns an error, the effect must not begin. A handler should return the
-// error as it is, which is answered 503 service_unavailable. A second call changes nothing.
-// Without a key, BeginEffect returns nil and guarantees nothing. With an [Executor] it
-// returns an error that matches errors.ErrUnsupported.
+// error as it is. It is answered 503 service_unavailable, or 504 timeout if the request's
+// deadline has passed. A second call changes nothing. Without a key, BeginEffect returns
+// nil and guarantees nothing. With an [Executor] it returns an error that matches
+// errors.ErrUnsupported.
 func BeginEffect(ctx context.Context) error {
 	if n := runFrom(ctx); n != nil {
 		return n.beginEffect(ctx, n.storeEffect)

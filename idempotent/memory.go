@@ -49,15 +49,16 @@ type MemoryOptions struct {
 //
 // No scope can keep the others out, and no quota has to be chosen:
 //
-//   - Records: a scope can add a record as long as it has fewer than are free. So one scope alone
-//     can use half of MaxRecords, two can use a third each, three a quarter each. Beyond its share,
-//     a scope is refused with [ErrQuota]. If no record is free, every scope is refused with
-//     [ErrFull]. The scope of [Global] can use all that is free.
-//   - Responses: if MaxBytes is reached, the scope whose responses use the most bytes loses its
-//     oldest ones. The new response counts toward its scope. A record whose response was dropped is
-//     then not kept: its request does not run again, and its status and Location stay if they are
-//     small. A scope that uses less loses nothing. If only such scopes are left, the new response
-//     is refused with ErrFull.
+//   - Records: a scope can add a record as long as it has fewer records than are free. So
+//     one scope alone can use half of MaxRecords, two can use a third each, three a quarter
+//     each. Beyond its share, a scope is refused with [ErrQuota]. If no record is free,
+//     every scope is refused with [ErrFull]. The scope of [Global] can use all that is
+//     free.
+//   - Responses: if MaxBytes is reached, the scope whose responses use the most bytes loses
+//     its oldest ones. The new response counts toward its scope. A record whose response
+//     was dropped becomes StateNotKept: its request does not run again, and its status and
+//     Location stay if they are small. A scope that uses less loses nothing. If only such
+//     scopes are left, the new response is refused with ErrFull.
 //
 // A service whose requests all have the same principal needs a MaxRecords of twice its
 // records, or Global.

@@ -12,8 +12,9 @@ import (
 //
 // A record is absent, running, done, not kept or unknown. Every store follows these rules:
 //
-//  1. The [Fingerprint] is compared first, in every state. A claim with another fingerprint gets
-//     VerdictMismatch immediately and learns nothing else.
+//  1. If there is a record, its [Fingerprint] is compared first, whatever its state. A
+//     claim with another fingerprint gets VerdictMismatch immediately and learns nothing
+//     else.
 //  2. The caller makes the [Token] before it asks. A store that finds the caller's own token
 //     reports success, so that a call can be repeated after its reply was lost.
 //  3. The token decides who owns a record, and not the lease. Every change compares the token and
@@ -34,8 +35,8 @@ import (
 type Store interface {
 	// Acquire asks for the right to run. The state of the record decides:
 	//
-	//	any, with another fingerprint             Mismatch; nothing changes
 	//	absent, or over its retention             Acquired: running, attempt 1
+	//	any other, with another fingerprint       Mismatch; nothing changes
 	//	running, the claim's own token            Acquired: the same attempt, a new lease
 	//	running, another token, during the lease  Running
 	//	running, lease over, no effect begun      Acquired: a takeover, attempt n+1

@@ -48,11 +48,12 @@
 // # Limiters
 //
 // [Memory] limits within one process. It keeps 65,536 keys by default, in about 9 MB, and
-// forgets buckets that are full again. When there is no room, it evicts the bucket that
-// is the fullest of a random sample. A flood of new keys then evicts its own buckets
-// first. But a flood that also drains its buckets can evict any bucket. Where buckets are
-// cheap to drain, such as with five login attempts for each account name, use a separate
-// Memory with [MemoryOptions].RefuseWhenFull, and a limit by address in front of it.
+// forgets buckets that are full again. When there is no room, it evicts, from a random
+// sample, the bucket that would be full the soonest. A flood of new keys then evicts its
+// own buckets first. But a flood that also drains its buckets can evict any bucket. Where
+// buckets are cheap to drain, such as with five login attempts for each account name, use a
+// separate Memory with [MemoryOptions].RefuseWhenFull, and a limit by address in front of
+// it.
 //
 // A limiter that several servers share implements [Limiter] and [MultiLimiter], and
 // package ratelimittest tests it. If it fails, each process uses a Memory instead, by

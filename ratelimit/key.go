@@ -42,10 +42,10 @@ func ByPrincipal(r *http.Request) (string, error) {
 	return "principal:" + principal, nil
 }
 
-// ByAPIKey returns the API key that the request presents as a Bearer token, as the user
-// of Basic authentication, or in X-API-Key. A key has the same bucket in all three
-// places. A request with two different keys is refused with 401 authentication_failed,
-// since authentication might use the other one.
+// ByAPIKey returns the API key that the request presents as a Bearer token, as the user of
+// Basic authentication, or in X-Api-Key. A key has the same bucket in all three places. A
+// request with two different keys is refused with 401 authentication_failed, since
+// authentication might use the other one.
 //
 // ByAPIKey does not know which keys exist, and every invalid key has a full bucket. Without
 // authentication before it, put a limit by address ([ByRemoteAddr]) in front.

@@ -70,8 +70,8 @@ type Resetter interface {
 // Registrar is a Limiter that checks the rules of every [New] that uses it.
 type Registrar interface {
 	// Register returns an error if a rule of this name is already registered with another
-	// limit. Otherwise, two unrelated rules could share buckets by mistake. [New] panics
-	// with the error.
+	// limit. Without this check, two unrelated rules could share buckets by mistake. [New]
+	// panics with the error.
 	Register(rule string, l Limit) error
 }
 

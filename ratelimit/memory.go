@@ -16,8 +16,8 @@ import (
 //
 // A key takes 134 bytes, however long it is: the table holds a 128-bit hash of rule and
 // key, under random seeds, and not the key. The odds that two of a million keys share a
-// hash are about 1 in 10^27. The index takes 4 of these bytes for each of MaxKeys as soon
-// as the first key comes.
+// hash are about 1 in 10^27. Of these, 4 bytes belong to the index, which is allocated for
+// all MaxKeys when the first key comes.
 //
 // Memory starts no goroutine. It drops buckets that are full again while it adds new ones.
 //

@@ -38,7 +38,7 @@ type Rule struct {
 	Cost func(*http.Request) int
 
 	// Settled allows the handler to call [Settle] and [Reset] for this rule. The Limiter
-	// must be an [Adjuster]. It costs each request a few allocations.
+	// must be an [Adjuster]. Settled costs each request a few allocations.
 	Settled bool
 
 	// CostAfter returns the real cost of a request that the handler has not settled

@@ -29,11 +29,11 @@ var (
 // if the context has ended because the client has gone, and even after the handler has
 // returned.
 //
-// A cost over 1e9 counts as 1e9. Only the first Settle or [Reset] of a rule has an effect
-// on a request. Later ones return an error. A negative cost and an unknown rule are
-// errors too, and so is a failure of the limiter. Settle returns nil if the rule charged
-// nothing, because it did not apply or the limiter had failed before. After an error, the
-// estimate stays charged, unless only the limiter's reply was lost.
+// A cost over 1e9 counts as 1e9. For each request and rule, only the first Settle or
+// [Reset] has an effect. Later ones return an error. A negative cost and an unknown rule
+// are errors too, and so is a failure of the limiter. Settle returns nil if the rule
+// charged nothing, because it did not apply or the limiter had failed before. After an
+// error, the estimate stays charged, unless only the limiter's reply was lost.
 func Settle(ctx context.Context, rule string, cost int) error {
 	if cost < 0 {
 		return errCost

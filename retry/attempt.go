@@ -22,9 +22,9 @@ type Attempt struct {
 	// error of the function.
 	Err error
 
-	// Code is the code of the error response. It is set only if the Transport has read
-	// the body, and the body is JSON: see [Transport]. To have the bodies of all errors
-	// read, set [Policy.Retryable] to [DefaultRetryable]. It is one line of at most 128
+	// Code is the code of the error response. It is set only if the Transport has read the
+	// body, and the body is JSON: see [Transport]. To have the bodies of all errors read,
+	// set [Policy.Retryable] to [DefaultRetryable]. The code is one line of at most 128
 	// bytes.
 	Code apierror.Code
 

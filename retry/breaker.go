@@ -42,9 +42,9 @@ import (
 //
 // From the first probe on, the circuit is half-open. A probe that succeeds closes it. So
 // does a probe that is answered with a 501 or with a 4xx other than 429, since the host
-// works then. A probe that fails opens the circuit again. If a circuit opens within
-// Window after it closed, the probes continue with its last interval. Attempts that began
-// before a circuit opened or closed do not count afterwards.
+// works then. A probe that fails opens the circuit again. If a circuit opens within Window
+// after it closed, the probes continue with its last interval. Attempts that began before a
+// circuit opened or closed do not count afterward.
 //
 // With the defaults, a host on which everything fails gets one or two requests a second
 // from each Breaker, after the first second. A host that works again is detected within a
@@ -52,9 +52,9 @@ import (
 // detection slower.
 //
 // The zero value is a breaker with the defaults. If [Transport.Breaker] is nil, the
-// Transport has its own. Set it to read the circuits or to change them by hand. Several
-// Transports may share a Breaker. A Breaker must not be copied or changed after its first
-// use. It takes about 1 KiB for every group.
+// Transport has its own. To read the circuits, or to change them by hand, set that field.
+// Several Transports may share a Breaker. A Breaker must not be copied or changed after its
+// first use. It takes about 1 KiB for every group.
 type Breaker struct {
 	// FailureRatio is the part of the attempts that must have failed before a circuit
 	// opens. The default is 0.5, and the maximum is 1. If negative, only [Breaker.Hold]
@@ -188,7 +188,7 @@ func (b *Breaker) Hold(group string) {
 }
 
 // Reset closes the circuit of a group and sets its counts to zero. Attempts that are in
-// progress do not count afterwards.
+// progress do not count afterward.
 func (b *Breaker) Reset(group string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -13,8 +13,8 @@ import (
 //
 //	Tokens + PerSuccess x successes + PerSecond x t
 //
-// In an outage, a client therefore sends at most about a tenth more than it would without
-// retries, instead of three times as much. A first attempt never needs a token.
+// With many calls, retries therefore add at most about a tenth to the load, even in an
+// outage, instead of tripling it. A first attempt never needs a token.
 //
 // The zero value is a budget with the defaults. Several Transports, and calls of [Do],
 // may share a Budget. All calls of Do use the bucket of the group "". A Budget must not

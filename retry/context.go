@@ -23,8 +23,9 @@ func (o overrides) in(ctx context.Context) context.Context {
 	return context.WithValue(ctx, overridesKey{}, &o)
 }
 
-// WithPolicy returns a context whose calls follow p instead of the Transport's policy. If
-// p has no Budget, the Transport uses its own.
+// WithPolicy returns a context whose calls follow p instead of the Transport's policy. If p
+// has no Budget, the Transport's default budget applies, even if Transport.Policy has a
+// Budget.
 func WithPolicy(ctx context.Context, p *Policy) context.Context {
 	o := overridesOf(ctx)
 	o.policy = p

@@ -19,7 +19,8 @@ import (
 //
 //   - is [Permanent],
 //   - comes from a Transport, which has retried already, or
-//   - holds an [*apierror.Error] that is not retryable, or whose status is not.
+//   - holds an [*apierror.Error] that is not retryable, or that has a status that is not
+//     retried.
 //
 // The Retry-After of an [*apierror.Error] is obeyed.
 //
@@ -28,9 +29,9 @@ import (
 // context from [WithIdempotencyKey].
 //
 // If [Policy.AttemptTimeout] is set, each call of f has its own context, which ends after
-// that time and when f returns. If T is [*http.Response] and f returns a response and no
-// error, the context ends when the response's body is closed instead. If f returns both a
-// response and an error that is retried, Do closes the response's body.
+// that time, or earlier if f returns. If T is [*http.Response] and f returns a response and
+// no error, the context ends when the response's body is closed instead. If f returns both
+// a response and an error that is retried, Do closes the response's body.
 //
 // Do returns the last value of f. The error is nil if f succeeded, and an [*Error]
 // otherwise.

@@ -43,9 +43,9 @@
 // # How a call ends
 //
 // A call ends early if the next attempt would be pointless: the server asks for a longer
-// wait than Policy.MaxRetryAfter, the context's deadline comes first, the [Budget] is
-// used up, or the [Breaker] is open. It also ends when the request's context ends, when
-// Request.Cancel is closed, and after http.Client.Timeout.
+// wait than Policy.MaxRetryAfter, the context's deadline comes first, the [Budget] is used
+// up, or the circuit in the [Breaker] is open. It also ends when the request's context
+// ends, when Request.Cancel is closed, and after http.Client.Timeout.
 //
 // If the last attempt had a response, RoundTrip returns it unread with a nil error,
 // whatever the status:
@@ -61,9 +61,9 @@
 //
 // # Outages
 //
-// Retries can turn a short outage into a long one: with three retries for every call, the
-// load is four times as high. A budget and a breaker prevent that. By default, each host
-// has one of each.
+// Retries can turn a short outage into a long one: with two retries for every call, the
+// load is three times as high. A budget and a breaker prevent that. By default, each host
+// has a bucket in the budget and a circuit in the breaker.
 //
 // The [Budget] limits retries to a tenth of the successes, plus a burst of ten, plus one
 // every ten seconds. The [Breaker] stops sending to a host if there were at least 20
@@ -71,10 +71,10 @@
 // then sends single attempts, one or two a second, and the first that succeeds ends the
 // outage.
 //
-// A host is a scheme, host and port. [Transport.Group] makes the hosts of one service
-// share a budget and a breaker's circuit, or gives each tenant of one host its own.
-// [Breaker.Circuits] returns the state of all circuits. [Breaker.Hold] stops the requests
-// to a group, and [Breaker.Reset] allows them again.
+// Here, a host means the scheme, host name and port of a URL. [Transport.Group] makes the
+// hosts of one service share a budget and a breaker's circuit, or gives each tenant of one
+// host its own. [Breaker.Circuits] returns the state of all circuits. [Breaker.Hold] stops
+// the requests to a group, and [Breaker.Reset] allows them again.
 //
 // If a fifth of all requests fail for minutes, the retries that the default budget allows
 // recover less than half of those calls. To recover more, raise [Budget.PerSuccess]. A

@@ -14,10 +14,10 @@ import (
 // servers, set [Policy.Keys] to [KeysCallerOnly]: a write without a key is then sent
 // once, and is retried only if no connection could be made.
 //
-// The zero value makes up to three attempts with exponential backoff and full jitter,
-// obeys Retry-After, and has a [Budget] and a [Breaker] for every host. A Transport keeps
-// state: create one and share it. It is safe for concurrent use. It must not be copied or
-// changed after its first use.
+// The zero value makes up to three attempts with exponential backoff and full jitter, obeys
+// Retry-After, and has a [Budget] and a [Breaker], with a bucket and a circuit for every
+// host. A Transport keeps state: create one and share it. It is safe for concurrent use. It
+// must not be copied or changed after its first use.
 //
 // If the last attempt had a response, RoundTrip returns the response with a nil error,
 // whatever its status. The response's Request is the request that was sent, with its key.

@@ -14,8 +14,8 @@ import (
 )
 
 // An ExecutorFixture has an executor, and functions with which the suite uses its database.
-// Optional functions may be nil: the suite then leaves out the cases that need them. Provide as
-// many as the database and its driver allow.
+// Every function except Effect and Effects may be nil: the suite then leaves out the cases
+// that need it. Provide as many as the database and its driver allow.
 type ExecutorFixture struct {
 	// Executor is tested. It must wait at most a few seconds each for a connection, for another
 	// owner's transaction, and to learn whether a commit took effect. It must serve 16 calls at
@@ -62,8 +62,8 @@ type ExecutorFixture struct {
 	// ConflictCommit makes the commit fail with a serialization failure.
 	ConflictCommit func()
 
-	// RefuseCommit makes the commit fail for another reason, such as a deferred constraint. The
-	// database rolls back, and replies so.
+	// RefuseCommit makes the commit fail for another reason, such as a deferred constraint.
+	// The database rolls back, and its reply says so.
 	RefuseCommit func()
 
 	// LoseReply breaks the connection after the commit has taken effect.

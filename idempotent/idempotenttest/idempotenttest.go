@@ -1,5 +1,5 @@
 // Package idempotenttest is a test suite for implementations of idempotent.Store and
-// idempotent.Executor. It depends only on the standard library.
+// idempotent.Executor. Apart from package idempotent, it imports only the standard library.
 //
 // Each case is a subtest whose name says what must hold. docs/STORE_GUIDE.md has the rules, and
 // the mistakes that the cases find.

@@ -31,7 +31,8 @@ const method = `## Method
 - Peers are configured as in their READMEs. A *lower bound* does less than the whole job, as its
   description says. It shows how much the rest of the job costs.
 - fiber's idempotency middleware does not compare request bodies, so the comparison is added by
-  hand. The middleware for net/http that does compare them is still young, and is not measured.
+  hand. There is also a middleware for net/http that compares them. It is still young,
+  and is not measured.
 
 The code is in [benchmarks/peers](../benchmarks/peers). The measurements are in
 [results.txt](../benchmarks/peers/report/testdata/results.txt), in the format of
@@ -54,10 +55,10 @@ request also waits for memory that is not in a processor cache.
 func render(res *results) (string, error) {
 	var b strings.Builder
 	b.WriteString(introduction)
-	fmt.Fprintf(&b, "\nMeasured on %s with %s: %s, %s processors,\n%s, %s/%s, load before %s.\n",
+	fmt.Fprintf(&b, "\nMeasured on %s with %s: %s, %s processors,\n%s, %s/%s, load average before the run %s.\n",
 		res.config["date"], res.config["go"], res.config["cpu"], res.config["gomaxprocs"],
 		res.config["kernel"], res.config["goos"], res.config["goarch"], res.config["load-before"])
-	b.WriteString("\n## In short\n\nIf the ratio of times is below 1, Seawall is faster.\n\n")
+	b.WriteString("\n## In short\n\nIn this table, Seawall is faster if the ratio of times is below 1. The tables further down have the\ninverse: there, Seawall is faster if the ratio of another side is above 1.\n\n")
 	if err := writeSummary(&b, res); err != nil {
 		return "", err
 	}

@@ -66,7 +66,7 @@ var stacks = []side{
 var limiters = []side{
 	{name: "seawall", consists: "`ratelimit.New` with a `Memory`"},
 	{name: "httprate",
-		consists: "`httprate.LimitBy`, which has counters of two windows by the hash of a key"},
+		consists: "`httprate.LimitBy`, which keeps counters for two windows under the hash of each key"},
 	{name: "ulule", title: "ulule/limiter", consists: "a counter per window"},
 	{name: "tollbooth", consists: "rate.Limiters in a cache"},
 	{name: "throttled", consists: "GCRA over an LRU of 65,536 keys"},
@@ -81,7 +81,7 @@ var takers = []side{
 	{name: "allow", title: "rate.Limiter.Allow", lower: true, consists: "there is no key to look up"},
 }
 
-const keyAndHosts = ", and by hand an Idempotency-Key of google/uuid and a map of hosts"
+const keyAndHosts = ", and, added by hand, an Idempotency-Key from google/uuid and a map of hosts"
 
 var clients = []side{
 	{name: "seawall", consists: "`retry.Transport`"},
@@ -119,7 +119,7 @@ var page = []section{
 	}},
 	{"Rate limits", []row{
 		{"Denied", "A denied request",
-			"A 429 with the error envelope, the request's id in body and header, Retry-After, and " +
+			"A 429 with the error object, the request's id in body and header, Retry-After, and " +
 				"headers with the state of the limit.",
 			processor, []side{
 				{name: "seawall", consists: "`RequestID` and `ratelimit.New`"},
@@ -154,7 +154,7 @@ var page = []section{
 	{"Errors", []row{
 		{"Error", "An error answer",
 			"A 400 for a missing parameter, with its name and the request's id in the body, and " +
-				"the same six header fields.",
+				"six header fields that are the same on all sides.",
 			processor, []side{
 				{name: "seawall", consists: "`apierror.Write`"},
 				{name: "json", title: "encoding/json", consists: "the envelope by hand"},
