@@ -26,13 +26,14 @@ func RedactURLs(text string) string {
 			authority = authority[at:]
 		}
 		b.WriteString(authority)
-		path, query := cutBefore(rest, "?#"+endOfURL)
-		if query == "" || strings.IndexByte(endOfURL, query[0]) >= 0 || strings.Contains(path, "://") {
-			text = rest // no query or fragment, or another URL before it
+		path, _, _ := strings.Cut(rest, "://") // no further than the next URL, or this would be quadratic
+		i := strings.IndexAny(path, "?#"+endOfURL)
+		if i < 0 || strings.IndexByte(endOfURL, path[i]) >= 0 {
+			text = rest // no query or fragment
 			continue
 		}
-		b.WriteString(path + query[:1] + "…")
-		_, text = cutBefore(query, endOfURL)
+		b.WriteString(path[:i+1] + "…")
+		_, text = cutBefore(rest[i:], endOfURL)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestRedactURLsRemovesUserinfoQueryAndFragment(t *testing.T) {
@@ -33,6 +34,19 @@ func TestRedactURLsRemovesUserinfoQueryAndFragment(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})
+	}
+}
+
+// A client may put such a text into a path, which an error then quotes.
+func TestRedactURLsTakesLinearTime(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{"://", "://a", "://a/", "://a?", "://a/ ", "://a? "} {
+		text := strings.Repeat(url, 1<<17)
+		start := time.Now()
+		RedactURLs(text)
+		if took := time.Since(start); took > 3*time.Second { // in quadratic time, it is half a minute
+			t.Errorf("%q, repeated: %v for %d bytes", url, took, len(text))
+		}
 	}
 }
 
