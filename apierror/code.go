@@ -75,26 +75,26 @@ func publicText(format string, args []any) (message string, cause error) {
 	}
 	args = slices.Clone(args)
 	for i, arg := range args {
-		if err, ok := arg.(error); ok {
-			args[i] = hiddenCause{err}
+		if _, ok := arg.(error); ok {
+			args[i] = hiddenCause{}
 		}
 	}
 	return fmt.Errorf(format, args...).Error(), err
 }
 
-// wraps reports whether the result of fmt.Errorf wraps an error: its format had a %w for one.
+// wraps reports whether the format of an error from fmt.Errorf had a %w. What it wraps is nil if
+// the argument was nil or not an error.
 func wraps(err error) bool {
-	switch t := err.(type) {
-	case interface{ Unwrap() error }:
-		return t.Unwrap() != nil
-	case interface{ Unwrap() []error }:
-		return len(t.Unwrap()) > 0
+	switch err.(type) {
+	case interface{ Unwrap() error }, interface{ Unwrap() []error }:
+		return true
 	default:
 		return false
 	}
 }
 
-// hiddenCause is an error without its text.
-type hiddenCause struct{ error }
+// hiddenCause takes the place of an error whose text is hidden. It holds nothing, so that no verb
+// can print more.
+type hiddenCause struct{}
 
 func (hiddenCause) Error() string { return "(see the log)" }
