@@ -87,6 +87,9 @@ func AccessLog(o *AccessLogOptions) Middleware {
 			defer func() { // without recover, so that a panic keeps its stack
 				end := time.Now()
 				pattern := opt.pattern(w, r, c, state, response)
+				if pattern != "" && pattern != c.Pattern {
+					c.Pattern = pattern // for Level and Attrs
+				}
 				opt.write(c, end, accessRecord{
 					method:    c.Method,
 					pattern:   pattern,
@@ -133,7 +136,7 @@ func (o *AccessLogOptions) level(r *http.Request, status int) (level slog.Level)
 			level = slog.LevelInfo
 		}
 	}()
-	return o.Level(r, status)
+	return o.Level(reqstate.Logged(r), status)
 }
 
 // extra returns the attributes that the service adds.

@@ -153,6 +153,32 @@ func TestAccessLogLevelMayKeepRoutesOut(t *testing.T) {
 	require.Contains(t, logs.String(), `"msg":"request"`)
 }
 
+func TestAccessLogLevelKnowsThePrincipalAndThePattern(t *testing.T) {
+	t.Parallel()
+	for name, next := range map[string]http.Handler{
+		"the mux":       mux("GET /orders/{id}", ok),
+		"no mux":        ok,
+		"a foreign one": plain(func(_ http.ResponseWriter, r *http.Request) { seawall.SetPattern(r, "GET /orders/{id}") }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var principal, pattern string
+			o := &seawall.AccessLogOptions{
+				Logger: slog.New(slog.DiscardHandler),
+				Mux:    mux("GET /orders/{id}", ok),
+				Level: func(r *http.Request, _ int) slog.Level {
+					principal, pattern = seawall.Principal(r.Context()), r.Pattern
+					return slog.LevelInfo
+				},
+			}
+			r := httptest.NewRequest(http.MethodGet, "/orders/7", nil)
+			seawall.AccessLog(o)(as("acct_1")(next)).ServeHTTP(httptest.NewRecorder(), r)
+			require.Equal(t, "acct_1", principal)
+			require.Equal(t, "GET /orders/{id}", pattern)
+		})
+	}
+}
+
 func TestAccessLogChecksTheLevelOfEachLine(t *testing.T) {
 	t.Parallel()
 	kept := newKeeper(slog.LevelWarn)
