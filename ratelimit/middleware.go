@@ -66,9 +66,12 @@ func newMiddleware(l Limiter, o *Options, rules []Rule) *middleware {
 			panic(fmt.Sprintf("ratelimit: two rules are called %q", ru.Name))
 		}
 		names[ru.Name] = true
-		ru.register(l)
+		ru.check(l)
 		m.settles = m.settles || ru.settles()
 		m.rules = append(m.rules, ru)
+	}
+	for _, ru := range m.rules { // when all are valid, since a Registrar remembers them
+		ru.register(l)
 	}
 	return m
 }

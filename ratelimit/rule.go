@@ -90,11 +90,15 @@ func checkName(name string) {
 	}
 }
 
-// register panics if the rule does not go with the limiter.
-func (ru *rule) register(l Limiter) {
+// check panics if the rule needs something that the limiter does not have.
+func (ru *rule) check(l Limiter) {
 	if _, ok := l.(Adjuster); !ok && ru.settles() {
 		panic(fmt.Sprintf("ratelimit: the rule %q is settled, which needs an Adjuster", ru.Name))
 	}
+}
+
+// register panics if the limiter refuses the rule.
+func (ru *rule) register(l Limiter) {
 	if registrar, ok := l.(Registrar); ok {
 		if err := registrar.Register(ru.Name, ru.Limit); err != nil {
 			panic(err)

@@ -44,6 +44,21 @@ func TestNewPanicsOnOneNameWithTwoLimits(t *testing.T) {
 	}
 }
 
+// A service may recover, correct the rules, and try again.
+func TestNewThatPanicsOnARuleRegistersNone(t *testing.T) {
+	t.Parallel()
+	for name, invalid := range map[string]ratelimit.Rule{
+		"no key":        {Name: "second"},
+		"the same name": byKey("first", ratelimit.PerSecond(1)),
+	} {
+		m := ratelimit.NewMemory(nil)
+		first := byKey("first", ratelimit.PerSecond(1))
+		require.Panics(t, func() { ratelimit.New(m, nil, first, invalid) }, name)
+		first.Limit = ratelimit.PerSecond(2)
+		require.NotPanics(t, func() { ratelimit.New(m, nil, first) }, name)
+	}
+}
+
 func TestRulesThatDoNotApplyHaveNoFields(t *testing.T) {
 	t.Parallel()
 	h := ratelimit.New(ratelimit.NewMemory(nil), nil,
