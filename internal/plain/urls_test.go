@@ -4,7 +4,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestRedactURLsRemovesUserinfoQueryAndFragment(t *testing.T) {
@@ -37,15 +36,14 @@ func TestRedactURLsRemovesUserinfoQueryAndFragment(t *testing.T) {
 	}
 }
 
-// A client may put such a text into a path, which an error then quotes.
+// A client may put such a text into a path, which an error then quotes. In quadratic time, these
+// would take hours, and the test would end with go test's timeout.
 func TestRedactURLsTakesLinearTime(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{"://", "://a", "://a/", "://a?", "://a/ ", "://a? "} {
-		text := strings.Repeat(url, 1<<17)
-		start := time.Now()
-		RedactURLs(text)
-		if took := time.Since(start); took > 3*time.Second { // in quadratic time, it is half a minute
-			t.Errorf("%q, repeated: %v for %d bytes", url, took, len(text))
+		text := strings.Repeat(url, 1<<20)
+		if redacted := RedactURLs(text); len(redacted) == 0 {
+			t.Errorf("%q, repeated: nothing is left", url)
 		}
 	}
 }
