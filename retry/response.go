@@ -56,8 +56,12 @@ func peek(resp *http.Response) []byte {
 	if resp.ContentLength <= 0 || resp.ContentLength > drainBytes || !isJSON(resp.Header) {
 		return nil
 	}
-	content, _ := io.ReadAll(io.LimitReader(resp.Body, resp.ContentLength)) // the caller's read gets the error
-	resp.Body = peekedBody{io.MultiReader(bytes.NewReader(content), resp.Body), resp.Body}
+	content, err := io.ReadAll(io.LimitReader(resp.Body, resp.ContentLength))
+	rest := io.Reader(resp.Body)
+	if err != nil {
+		rest = failedReader{err} // a body may return its error only once, and then io.EOF
+	}
+	resp.Body = peekedBody{io.MultiReader(bytes.NewReader(content), rest), resp.Body}
 	return content
 }
 
@@ -66,6 +70,11 @@ type peekedBody struct {
 	io.Reader
 	io.Closer
 }
+
+// failedReader is the rest of a body whose read has failed.
+type failedReader struct{ err error }
+
+func (f failedReader) Read([]byte) (int, error) { return 0, f.err }
 
 // parseError returns the error in a response with a status of 400 or above. body is the
 // part of the response's body that was read.

@@ -1,6 +1,7 @@
 package retry_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -265,4 +266,22 @@ func TestReturnedBodyKeepsItsReadError(t *testing.T) {
 		require.Equal(t, `{"err`, string(got))
 		require.NoError(t, resp.Body.Close())
 	})
+}
+
+// The body of http.ReadResponse returns io.EOF after its error.
+func TestCutBodyIsNotReturnedAsWhole(t *testing.T) {
+	t.Parallel()
+	const head = "HTTP/1.1 409 Conflict\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+	tr := transport(scripted(func(r *http.Request) (*http.Response, error) {
+		return http.ReadResponse(bufio.NewReader(strings.NewReader(head+`{"err`)), r)
+	}))
+	tr.Policy = &retry.Policy{Retryable: retry.DefaultRetryable}
+
+	resp, err := tr.RoundTrip(request(t, "GET", target, nil))
+
+	require.NoError(t, err)
+	b, err := io.ReadAll(resp.Body)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.Equal(t, `{"err`, string(b))
+	require.NoError(t, resp.Body.Close())
 }
