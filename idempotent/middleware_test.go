@@ -49,6 +49,7 @@ func TestAnotherRequestWithTheSameKeyConflicts(t *testing.T) {
 
 	require.Equal(t, http.StatusConflict, other.Status)
 	require.Contains(t, other.Body, "idempotency_conflict")
+	require.Contains(t, other.Body, `"param":"Idempotency-Key"`)
 	require.NotContains(t, other.Body, "hello")
 	require.EqualValues(t, 1, h.runs.Load())
 }

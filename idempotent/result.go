@@ -93,7 +93,7 @@ func (c *call) resultOfRun(err error) result {
 func (r result) refusal() error {
 	switch r.outcome {
 	case OutcomeConflict:
-		return apierror.CodeIdempotencyConflict.New()
+		return apierror.CodeIdempotencyConflict.New().WithParam(headerKey)
 	case OutcomeInProgress:
 		return apierror.CodeIdempotencyInProgress.New().WithRetryAfter(soon())
 	case OutcomeStillUnknown:
