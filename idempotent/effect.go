@@ -126,8 +126,8 @@ func (n *run) beginEffect(ctx context.Context, begin func(context.Context, Owner
 	case errors.Is(err, ErrLost):
 		n.cancel(ErrLeaseLost)
 		return serviceUnavailable(ErrLeaseLost)
-	case ctx.Err() != nil: // such as the request's deadline
-		return endedBy(ctx)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded): // a timeout, as without a key
+		return ctx.Err()
 	}
 	return serviceUnavailable(fmt.Errorf("idempotent: BeginEffect: %w", err))
 }

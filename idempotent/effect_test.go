@@ -150,6 +150,20 @@ func TestBeginEffectAfterTheDeadlineIsATimeout(t *testing.T) {
 	})
 }
 
+func TestBeginEffectWithACanceledContextIsUnavailable(t *testing.T) {
+	t.Parallel()
+	mw := idempotent.New(memory(), idempotent.Global, nil)(apierror.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+		ctx, cancel := context.WithCancel(r.Context()) // one that the handler cancels itself
+		cancel()
+		return idempotent.BeginEffect(ctx)
+	}))
+
+	refused := call(mw, "k", "")
+
+	require.Equal(t, http.StatusServiceUnavailable, refused.Status)
+	require.NotEmpty(t, refused.Header.Get("Retry-After"))
+}
+
 func TestBeginEffectAfterTheRunIsRefused(t *testing.T) {
 	t.Parallel()
 	g := idempotent.NewGuard(memory(), nil)
