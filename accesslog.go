@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
@@ -118,11 +119,11 @@ func (o *AccessLogOptions) write(r *http.Request, end time.Time, record accessRe
 	}
 	attrs := record.attrs(o.SemanticNames)
 	if o.Attrs != nil {
-		attrs = append(attrs, o.extra(r)...)
+		attrs = append(attrs, plain.Attrs(slices.Clone(o.extra(r)))...) // the service may use its slice again
 	}
 	// A Logger would look up the line of code that logs, which is always this one.
 	line := slog.NewRecord(end, level, "request", 0)
-	line.AddAttrs(plain.Attrs(attrs)...)
+	line.AddAttrs(attrs...)
 	_ = logger.Handler().Handle(r.Context(), line)
 }
 

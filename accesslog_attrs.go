@@ -30,7 +30,7 @@ type accessRecord struct {
 
 // attrs returns the attributes of the line, with our names or with those of OpenTelemetry.
 func (a *accessRecord) attrs(semantic bool) []slog.Attr {
-	attrs := make([]slog.Attr, 0, 12)
+	attrs := make([]slog.Attr, 0, 8)
 	codeKey := "code"
 	if semantic {
 		attrs = a.appendSemantic(attrs)
