@@ -23,7 +23,7 @@ var expectations = []expectation{
 	{"Stack", processor, 0.75, "the mux routes twice: the layers outside of it need the pattern"},
 	{"Stack", allocations, 0.4, "the layers share one copy of the request"},
 	{"Server", serverTime, 1.0, "net/http takes most of it, on both sides"},
-	{"Denied", processor, 1.3, "the error is a value for logs and metrics, beside the text"},
+	{"Denied", processor, 1.5, "the error is a value for logs and metrics, beside the text"},
 	{"Denied", allocations, 0.7, "the body is appended, without reflection"},
 	{"Admitted", processor, 1.1, "with 10,000 keys, every side waits for memory"},
 	{"Admitted", allocations, 0.6, "the two fields and the charges take a few"},
@@ -34,7 +34,7 @@ var expectations = []expectation{
 	{"Post", processor, 0.95, "the request and its header are copied for the key"},
 	{"Post", allocations, 0.75, "the body is not copied"},
 	{"Retry", processor, 4.8, "reading a 503 is bounded in time, by a goroutine, and its code is parsed for the log"},
-	{"Get", processor, 3.0, "a breaker and a budget per host, and a record of every attempt"},
+	{"Get", processor, 3.2, "a breaker and a budget per host, and a record of every attempt"},
 	{"FirstRun", processor, 2.2, "a lease, bounded memory, a context that the client cannot end"},
 	{"Replay", processor, 1.25, "every side reads and hashes the body"},
 }
