@@ -5,9 +5,10 @@ import (
 	"cmp"
 	"encoding/json"
 	"maps"
-	"mime"
 	"net/http"
 	"slices"
+
+	"github.com/seawall-go/seawall/internal/mediatype"
 )
 
 // object holds the members of a JSON object: of an error object, of the object around it, or of
@@ -101,10 +102,7 @@ func (e *Error) readMembers(o object) (requestID string) {
 	return o.text("request_id")
 }
 
-func isProblem(h http.Header) bool {
-	mediaType, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
-	return mediaType == "application/problem+json"
-}
+func isProblem(h http.Header) bool { return mediatype.Of(h) == "application/problem+json" }
 
 // firstValue returns the JSON value that text begins with. It is nil if there is none.
 func firstValue(text []byte) []byte {

@@ -43,7 +43,7 @@ func ByPrincipal(r *http.Request) (string, error) {
 }
 
 // Global is a [ScopeFunc]. It returns [GlobalPrincipal], so that all callers share their
-// keys. It is safe only if callers trust each other, or if their keys cannot be guessed: a
-// caller who sends another caller's key and request gets the other's response. A store's
+// keys. It is safe only if callers trust each other, or if their keys cannot be guessed:
+// anyone who sends another caller's key and request gets that caller's response. A store's
 // quota for one scope does not apply.
 func Global(*http.Request) (string, error) { return GlobalPrincipal, nil }

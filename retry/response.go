@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"time"
 
@@ -90,10 +89,7 @@ func parseError(resp *http.Response, body []byte, req *http.Request) *apierror.E
 	return e
 }
 
-func isJSON(h http.Header) bool {
-	mediaType, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
-	return mediatype.IsJSON(mediaType)
-}
+func isJSON(h http.Header) bool { return mediatype.IsJSON(mediatype.Of(h)) }
 
 // maxID is the longest request id or code, in bytes, that is taken from a server.
 const maxID = 128

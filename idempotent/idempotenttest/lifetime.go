@@ -344,3 +344,24 @@ var retention = []testCase{
 		}
 	}},
 }
+
+// local: claims of a LocalStore have a lease of 100 years.
+var local = []testCase{
+	{"a lease of 100 years", func(f *fixture) {
+		const forever = 100 * 365 * 24 * time.Hour
+		f.advance(keep)
+		c := newClaim()
+		c.Lease = forever
+		f.wantAcquired(c, 1)
+		f.ok("Renew", f.store.Renew(f.Context(), c.Owner(), forever))
+		f.ok("BeginEffect", f.beginEffect(c))
+		f.advance(100 * keep)
+		f.want(rival(c), idempotent.VerdictRunning)
+		if s, ok := f.store.(idempotent.Sweeper); ok {
+			_, err := s.Sweep(f.Context(), 0)
+			f.ok("Sweep", err)
+		}
+		f.ok("Finish", f.finish(c, done("response")))
+		f.wantCompletion(c, done("response"))
+	}},
+}

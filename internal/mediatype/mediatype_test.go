@@ -1,6 +1,7 @@
 package mediatype_test
 
 import (
+	"net/http"
 	"testing"
 
 	"github.com/seawall-go/seawall/internal/mediatype"
@@ -18,6 +19,20 @@ func TestIsJSON(t *testing.T) {
 	} {
 		if got := mediatype.IsJSON(mediaType); got != want {
 			t.Errorf("IsJSON(%q) = %t", mediaType, got)
+		}
+	}
+}
+
+func TestOf(t *testing.T) {
+	t.Parallel()
+	for contentType, want := range map[string]string{
+		"application/json":                "application/json",
+		"Application/JSON; charset=utf-8": "application/json",
+		"application/":                    "",
+		"":                                "",
+	} {
+		if got := mediatype.Of(http.Header{"Content-Type": {contentType}}); got != want {
+			t.Errorf("Of(%q) = %q, want %q", contentType, got, want)
 		}
 	}
 }
