@@ -6,16 +6,20 @@ set -eu
 tools=$1
 shift
 
-# The race detector needs cgo, and cgo needs a C compiler.
-if ! command -v "$(go env CC)" >/dev/null; then
-	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-		apt-get update -q
-		DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends gcc libc6-dev
-	else
-		echo "deps: install a C compiler ($(go env CC)) and the C library's headers: go test -race needs them" >&2
+# need COMMAND "PACKAGES" WHY installs Debian packages, unless the command is there.
+need() {
+	if command -v "$1" >/dev/null; then return; fi
+	if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+		echo "deps: install $1: $3" >&2
 		exit 1
 	fi
-fi
+	apt-get update -q
+	# shellcheck disable=SC2086 # several packages
+	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $2
+}
+
+need "$(go env CC)" "gcc libc6-dev" "go test -race needs cgo, and cgo a C compiler and the C library's headers"
+need redis-server "redis-server redis-tools" "the tests start Redis servers"
 
 for module; do
 	(cd "$module" && go mod download)

@@ -1,0 +1,2 @@
+// Package redisstore is an idempotent.Store for many processes: its records are in Redis.
+package redisstore

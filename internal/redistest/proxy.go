@@ -1,0 +1,176 @@
+package redistest
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"sync"
+	"testing"
+)
+
+// A Proxy stands between clients and a server, and causes faults on the way. Its methods are safe
+// for concurrent use.
+type Proxy struct {
+	Addr string // for clients
+
+	listener net.Listener
+	server   string
+
+	mu      sync.Mutex
+	conns   map[net.Conn]bool
+	dials   int
+	down    bool          // refuse connections by closing them
+	silent  bool          // swallow what clients send
+	match   []byte        // DropReply waits for a request with this text
+	dropped chan struct{} // closed when the reply was dropped
+}
+
+// NewProxy returns a proxy for the server at an address, until the test ends.
+func NewProxy(tb testing.TB, server string) *Proxy {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not block
+	if err != nil {
+		tb.Fatal(err)
+	}
+	p := &Proxy{Addr: l.Addr().String(), listener: l, server: server, conns: make(map[net.Conn]bool)}
+	var wg sync.WaitGroup
+	wg.Go(func() { p.serve(&wg) })
+	tb.Cleanup(func() {
+		_ = l.Close()
+		p.SetDown(true)
+		wg.Wait()
+	})
+	return p
+}
+
+// DropReply makes the proxy drop one reply of the server: that to the next request that contains
+// the text. The server has then processed the request. The client sees its connection close, and
+// the channel is closed.
+func (p *Proxy) DropReply(text string) (dropped <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.match, p.dropped = []byte(text), make(chan struct{})
+	return p.dropped
+}
+
+// SetDown closes all connections, and each new one immediately. SetDown(false) ends that.
+func (p *Proxy) SetDown(down bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.down = down
+	if down {
+		for c := range p.conns {
+			_ = c.Close()
+		}
+	}
+}
+
+// SetSilent swallows all that clients send, as a server would that accepts connections and never
+// answers.
+func (p *Proxy) SetSilent(silent bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.silent = silent
+}
+
+// Dials returns how many connections clients have opened.
+func (p *Proxy) Dials() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dials
+}
+
+func (p *Proxy) serve(wg *sync.WaitGroup) {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		if !p.admit(client) {
+			_ = client.Close()
+			continue
+		}
+		wg.Go(func() { p.relay(client) })
+	}
+}
+
+func (p *Proxy) admit(client net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dials++
+	if !p.down {
+		p.conns[client] = true
+	}
+	return !p.down
+}
+
+func (p *Proxy) relay(client net.Conn) {
+	defer p.forget(client)
+	server, err := net.Dial("tcp", p.server) //nolint:noctx // of a test
+	if err != nil {
+		return
+	}
+	drop := make(chan chan struct{}, 1)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer server.Close()
+		p.requests(client, server, drop)
+	})
+	wg.Go(func() {
+		defer client.Close()
+		replies(server, client, drop)
+	})
+	wg.Wait()
+}
+
+// requests copies what the client sends.
+func (p *Proxy) requests(client io.Reader, server io.Writer, drop chan<- chan struct{}) {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := client.Read(buf)
+		if dropped, silent := p.inspect(buf[:n]); dropped != nil {
+			drop <- dropped
+		} else if silent {
+			n = 0
+		}
+		if _, werr := server.Write(buf[:n]); err != nil || werr != nil {
+			return
+		}
+	}
+}
+
+// inspect returns the channel to close if the reply to the request must be dropped, and whether
+// the request must be swallowed.
+func (p *Proxy) inspect(request []byte) (dropped chan struct{}, silent bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.match != nil && bytes.Contains(bytes.ToLower(request), bytes.ToLower(p.match)) {
+		p.match = nil
+		return p.dropped, false
+	}
+	return nil, p.silent
+}
+
+// replies copies what the server sends, until a reply is dropped.
+func replies(server io.Reader, client io.Writer, drop <-chan chan struct{}) {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := server.Read(buf)
+		select {
+		case dropped := <-drop:
+			close(dropped)
+			return
+		default:
+		}
+		if _, werr := client.Write(buf[:n]); err != nil || werr != nil {
+			return
+		}
+	}
+}
+
+func (p *Proxy) forget(client net.Conn) {
+	_ = client.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.conns, client)
+}

@@ -1,0 +1,43 @@
+package redislimit_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/internal/redistest"
+	"github.com/seawall-go/seawall/ratelimit/redislimit"
+)
+
+// go-redis retries commands three times by default.
+func TestRunnerSendsAScriptOnce(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	proxy := redistest.NewProxy(t, server.Addr)
+	client := redis.NewClient(&redis.Options{Addr: proxy.Addr})
+	t.Cleanup(func() { _ = client.Close() })
+	r := redislimit.NewGoRedisRunner(client)
+	const script = "return redis.call('INCR', KEYS[1])"
+
+	reply, err := r.Run(t.Context(), script, []string{"n"}, nil)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, reply)
+	dropped := proxy.DropReply("evalsha")
+	_, err = r.Run(t.Context(), script, []string{"n"}, nil)
+	require.Error(t, err)
+	<-dropped
+	n, err := server.Do("GET", "n")
+	require.NoError(t, err)
+	require.Equal(t, "2", n)
+
+	_, err = server.Do("SCRIPT", "FLUSH")
+	require.NoError(t, err)
+	reply, err = r.Run(t.Context(), script, []string{"n"}, nil)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, reply)
+	_, err = r.Run(t.Context(), "return redis.call('LPUSH', KEYS[1], 'x')", []string{"n"}, nil)
+	var answer interface{ RedisError() }
+	require.True(t, errors.As(err, &answer), "%v", err)
+}
