@@ -1,6 +1,16 @@
 package redislimit
 
-import "github.com/redis/go-redis/v9"
+import (
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
 
 // NewGoRedisRunner returns the Runner that New uses.
 func NewGoRedisRunner(c redis.UniversalClient) Runner { return &goRedis{client: c} }
+
+// SetClock replaces the clock of this process, which measures the age of denials.
+func (l *Limiter) SetClock(now func() time.Time) { l.now, l.batches.now = now, now }
+
+// SlotOf is the hash slot of a key of a Redis Cluster.
+func SlotOf(key string) uint16 { return slotOf(key) }

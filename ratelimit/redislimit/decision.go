@@ -1,0 +1,65 @@
+package redislimit
+
+import (
+	"math"
+	"time"
+
+	"github.com/seawall-go/seawall/ratelimit"
+)
+
+// result is what take.lua replies about one charge.
+type result struct {
+	allowed bool
+	full    time.Duration // until the bucket is full
+}
+
+// maxWait is the longest time that is reported for a debt.
+const maxWait = 100 * 365 * 24 * time.Hour
+
+// decide describes a bucket some time after the script has replied.
+func decide(c ratelimit.Charge, r result, age time.Duration) ratelimit.Decision {
+	burst, perUnit := burstOf(c.Limit), perUnit(c.Limit)
+	full := max(r.full-age, 0)
+	d := ratelimit.Decision{Allowed: r.allowed, Limit: c.Limit, Remaining: burst}
+	missing := int(math.Ceil((float64(full) - slack(c.Limit)) / perUnit)) // units, begun ones too
+	if missing > 0 {
+		d.Remaining = max(burst-missing, 0)
+		d.RefillAfter = untilHolds(d.Remaining+1, c.Limit, full)
+		d.ResetAfter = max(full, d.RefillAfter)
+	}
+	if wait := waitFor(c, full); !r.allowed && wait > 0 {
+		d.RetryAfter = wait.Truncate(time.Second)
+		if d.RetryAfter < wait {
+			d.RetryAfter += time.Second
+		}
+	}
+	return d
+}
+
+// waitFor returns the time until a bucket that is full after the given time holds the cost of a
+// denied charge: at least a nanosecond, or 0 if it never does.
+func waitFor(c ratelimit.Charge, full time.Duration) time.Duration {
+	if c.Cost > burstOf(c.Limit) {
+		return 0
+	}
+	return max(untilHolds(c.Cost, c.Limit, full)-time.Duration(slack(c.Limit)), 1)
+}
+
+// holds reports whether a bucket that is full after the given time holds the cost.
+func holds(c ratelimit.Charge, full time.Duration) bool {
+	missing := float64(full) - float64(burstOf(c.Limit)-c.Cost)*perUnit(c.Limit)
+	return c.Cost == 0 || c.Cost <= burstOf(c.Limit) && missing <= slack(c.Limit)
+}
+
+// untilHolds returns the time until a bucket holds a number of units: at least a nanosecond.
+func untilHolds(units int, l ratelimit.Limit, full time.Duration) time.Duration {
+	after := float64(full) - float64(burstOf(l)-units)*perUnit(l)
+	return time.Duration(min(max(after, 1), float64(maxWait)))
+}
+
+// perUnit returns the nanoseconds in which one unit comes back.
+func perUnit(l ratelimit.Limit) float64 { return float64(l.Window) / float64(l.Quota) }
+
+// slack returns the nanoseconds that do not count, as in take.lua: less than one, or the rounding
+// error of the longest times.
+func slack(l ratelimit.Limit) float64 { return max(0.999, float64(burstOf(l))*perUnit(l)*0x1p-50) }

@@ -1,0 +1,210 @@
+package redislimit
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/seawall-go/seawall/ratelimit"
+)
+
+// Options configure a [Limiter]. Nil and the zero value are the defaults.
+type Options struct {
+	// Prefix is the beginning of every Redis key. Limiters with the same prefix share their
+	// buckets, so all processes of a service use the same, and two services on one Redis
+	// different ones. If empty, it is "ratelimit:".
+	Prefix string
+
+	// Secret makes it impossible to find a caller's key from its Redis key by trying, which is
+	// easy for an address or an account's number. All processes need the same secret. If empty,
+	// Redis keys contain a plain hash.
+	Secret []byte
+
+	// Timeout bounds each decision, including the wait for a connection. If zero, it is 50
+	// milliseconds. It must not be negative.
+	Timeout time.Duration
+
+	// HashTag puts all buckets into one hash slot of a Redis Cluster, by a tag such as "limits".
+	// It is needed on a Cluster if one request is charged to buckets of several keys, for
+	// example to those of an API key and of an address. One master then has all the work. If
+	// empty, the buckets of each key have their own slot.
+	HashTag string
+
+	// Cluster says that a script call must have keys of only one hash slot. It is for a
+	// [Runner]. [New] knows it of a client of go-redis.
+	Cluster bool
+}
+
+// Limiter is a [ratelimit.MultiLimiter], a [ratelimit.Adjuster], a [ratelimit.Resetter] and a
+// [ratelimit.Registrar] whose buckets are in Redis.
+type Limiter struct {
+	run     Runner
+	keys    keys
+	timeout time.Duration
+	batches *batches
+	denials *denials
+	now     func() time.Time // the monotonic clock of this process
+
+	mu    sync.Mutex
+	rules map[string]ratelimit.Limit // the limits that Register was given
+}
+
+// New returns a Limiter that uses a client of go-redis: a [redis.Client], a
+// [redis.ClusterClient] or a [redis.Ring]. The caller owns the client. New does not connect. It
+// panics if client is nil, or if an option is invalid.
+func New(client redis.UniversalClient, o *Options) *Limiter {
+	if client == nil {
+		panic("redislimit: New with a nil client")
+	}
+	var options Options
+	if o != nil {
+		options = *o
+	}
+	switch client.(type) {
+	case *redis.ClusterClient, *redis.Ring:
+		options.Cluster = true
+	}
+	return NewRunner(&goRedis{client: client}, &options)
+}
+
+// NewRunner is New for another client library.
+func NewRunner(r Runner, o *Options) *Limiter {
+	if r == nil {
+		panic("redislimit: NewRunner with a nil Runner")
+	}
+	if o == nil {
+		o = &Options{}
+	}
+	if o.Timeout < 0 {
+		panic("redislimit: Options.Timeout is negative")
+	}
+	timeout := cmp.Or(o.Timeout, defaultTimeout)
+	return &Limiter{
+		run:     r,
+		keys:    newKeys(o),
+		timeout: timeout,
+		batches: newBatches(r, timeout, o.Cluster),
+		denials: newDenials(),
+		now:     time.Now,
+		rules:   make(map[string]ratelimit.Limit),
+	}
+}
+
+const defaultTimeout = 50 * time.Millisecond
+
+var (
+	errSame  = errors.New("redislimit: TakeAll with two charges to one bucket")
+	errInto  = errors.New("redislimit: TakeAll with slices of different lengths")
+	errSlots = errors.New("redislimit: TakeAll with keys of several hash slots of a Cluster: set Options.HashTag")
+	errOther = errors.New("redislimit: the Redis key of a bucket holds something else: delete it, or use another Prefix")
+	errReply = errors.New("redislimit: the reply is not that of the script")
+)
+
+// Take implements [ratelimit.Limiter].
+func (l *Limiter) Take(ctx context.Context, c ratelimit.Charge) (ratelimit.Decision, error) {
+	var d [1]ratelimit.Decision
+	err := l.TakeAll(ctx, []ratelimit.Charge{c}, d[:])
+	return d[0], err
+}
+
+// TakeAll implements [ratelimit.MultiLimiter].
+func (l *Limiter) TakeAll(ctx context.Context, charges []ratelimit.Charge, into []ratelimit.Decision) error {
+	if len(charges) != len(into) {
+		return errInto
+	}
+	g := &group{charges: slices.Clone(charges), keys: make([]string, len(charges))}
+	for i, c := range charges {
+		if err := c.Validate(); err != nil {
+			return err
+		}
+		key := l.keys.of(c.Rule, c.Key)
+		if slices.Contains(g.keys[:i], key) {
+			return errSame
+		}
+		g.keys[i] = key
+	}
+	if len(charges) == 0 {
+		return nil
+	}
+	if l.denials.find(g, l.now(), into) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	epoch := l.denials.epoch(g.keys)
+	if err := l.batches.take(ctx, g); err != nil {
+		return err
+	}
+	for i, c := range g.charges {
+		into[i] = decide(c, g.results[i], 0)
+	}
+	l.denials.add(g, epoch)
+	return nil
+}
+
+// Adjust implements [ratelimit.Adjuster].
+func (l *Limiter) Adjust(ctx context.Context, c ratelimit.Charge) error {
+	if err := c.Limit.Validate(); err != nil {
+		return err
+	}
+	if c.Cost < -maxAdjust || c.Cost > maxAdjust {
+		return fmt.Errorf("redislimit: an Adjust by more than %d units", maxAdjust)
+	}
+	if c.Cost == 0 {
+		return nil
+	}
+	return l.change(ctx, bucketLua+adjustLua, l.keys.of(c.Rule, c.Key), appendCharge(nil, c))
+}
+
+const maxAdjust = 1_000_000_000
+
+// Reset implements [ratelimit.Resetter].
+func (l *Limiter) Reset(ctx context.Context, rule, key string) error {
+	return l.change(ctx, resetLua, l.keys.of(rule, key), nil)
+}
+
+// change runs a script on one bucket, and forgets its denials.
+func (l *Limiter) change(ctx context.Context, script, key string, args []string) error {
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	_, err := l.batches.link(l.batches.slot(key)).run(ctx, script, []string{key}, args)
+	l.denials.forget(key)
+	return err
+}
+
+// Register implements [ratelimit.Registrar].
+func (l *Limiter) Register(rule string, limit ratelimit.Limit) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if before, ok := l.rules[rule]; ok && before != limit {
+		return fmt.Errorf("redislimit: two rules with different limits are called %q on one Limiter: give one of them another name", rule)
+	}
+	l.rules[rule] = limit
+	return nil
+}
+
+// RedisKey returns the Redis key of the bucket of (rule, key). Use it to look at a bucket with
+// redis-cli.
+func (l *Limiter) RedisKey(rule, key string) string { return l.keys.of(rule, key) }
+
+// appendCharge appends the arguments of a charge.
+func appendCharge(args []string, c ratelimit.Charge) []string {
+	return append(args, strconv.Itoa(c.Cost), strconv.Itoa(c.Limit.Quota),
+		strconv.FormatInt(int64(c.Limit.Window), 10), strconv.Itoa(burstOf(c.Limit)))
+}
+
+func burstOf(l ratelimit.Limit) int { return cmp.Or(l.Burst, l.Quota) }
+
+var (
+	_ ratelimit.MultiLimiter = (*Limiter)(nil)
+	_ ratelimit.Adjuster     = (*Limiter)(nil)
+	_ ratelimit.Resetter     = (*Limiter)(nil)
+	_ ratelimit.Registrar    = (*Limiter)(nil)
+)
