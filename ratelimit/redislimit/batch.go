@@ -2,7 +2,6 @@ package redislimit
 
 import (
 	"context"
-	"strconv"
 	"sync"
 	"time"
 
@@ -10,7 +9,7 @@ import (
 )
 
 const (
-	maxCalls = 2   // calls to one slot at the same time
+	maxCalls = 1   // calls to one slot at the same time
 	maxBatch = 128 // charges of one call, unless a single group has more
 	maxLinks = 64  // of a Cluster: a master that is down affects those of its slots
 )
@@ -22,10 +21,10 @@ type group struct {
 
 	left bool // whether the caller has left; guarded by batches.mu
 
-	done           chan struct{} // closed when the fields below are set
-	err            error
-	results        []result
-	sent, received time.Time
+	done    chan struct{} // closed when the fields below are set; nil if the caller sends the group
+	err     error
+	results []result
+	sent    time.Time
 }
 
 // batches sends the groups that wait at the same time in one call. A group is sent immediately
@@ -33,8 +32,9 @@ type group struct {
 // then sent together with the others that wait. On a Cluster, only groups of the same hash slot
 // share a call.
 type batches struct {
-	links []*link // by slot
-	now   func() time.Time
+	links   []*link // by slot
+	timeout time.Duration
+	now     func() time.Time
 
 	mu     sync.Mutex
 	queues map[uint16]*queue // those with a call under way
@@ -47,7 +47,7 @@ type queue struct {
 }
 
 func newBatches(r Runner, timeout time.Duration, cluster bool) *batches {
-	b := &batches{now: time.Now, queues: make(map[uint16]*queue), links: make([]*link, 1)}
+	b := &batches{timeout: timeout, now: time.Now, queues: make(map[uint16]*queue), links: make([]*link, 1)}
 	if cluster {
 		b.links = make([]*link, maxLinks)
 	}
@@ -75,10 +75,12 @@ func (b *batches) take(ctx context.Context, g *group) error {
 			return errSlots
 		}
 	}
-	g.done = make(chan struct{})
 	if b.enter(slot, g) {
 		b.send(ctx, slot, []*group{g})
+		return g.err
 	}
+	ctx, cancel := context.WithTimeout(ctx, b.timeout)
+	defer cancel()
 	select {
 	case <-g.done:
 		return g.err
@@ -103,6 +105,7 @@ func (b *batches) enter(slot uint16, g *group) bool {
 		q.calls++
 		return true
 	}
+	g.done = make(chan struct{})
 	q.waiting = append(q.waiting, g)
 	return false
 }
@@ -130,31 +133,22 @@ func (b *batches) next(slot uint16) (batch []*group) {
 	return batch
 }
 
-// send sends groups in one call. When it ends, the groups that wait by then are sent.
+// send sends groups in one call. The groups that wait when it ends are sent by a goroutine.
 func (b *batches) send(ctx context.Context, slot uint16, batch []*group) {
-	for len(batch) > 0 {
-		keys, args := arguments(batch)
-		sent := b.now()
-		err := b.link(slot).start(ctx, bucketLua+takeLua, keys, args, func(reply any, err error) {
-			b.deliver(batch, sent, reply, err)
-			if next := b.next(slot); len(next) > 0 {
-				b.send(ctx, slot, next)
-			}
-		})
-		if err == nil {
-			return
-		}
-		b.deliver(batch, sent, nil, err)
-		batch = b.next(slot)
+	keys, args := arguments(batch)
+	sent := b.now()
+	reply, err := b.link(slot).run(ctx, takeScript, keys, args)
+	if next := b.next(slot); len(next) > 0 {
+		go b.send(ctx, slot, next)
 	}
+	b.deliver(batch, sent, reply, err)
 }
 
 func arguments(batch []*group) (keys, args []string) {
 	for _, g := range batch {
 		keys = append(keys, g.keys...)
-		args = append(args, strconv.Itoa(len(g.charges)))
-		for _, c := range g.charges {
-			args = appendCharge(args, c)
+		for i, c := range g.charges {
+			args = append(args, argument(c, len(g.charges)-1-i))
 		}
 	}
 	return keys, args
@@ -162,7 +156,6 @@ func arguments(batch []*group) (keys, args []string) {
 
 // deliver gives each group its results, or the error.
 func (b *batches) deliver(batch []*group, sent time.Time, reply any, err error) {
-	received := b.now()
 	numbers, ok := reply.([]any)
 	charges := 0
 	for _, g := range batch {
@@ -172,12 +165,14 @@ func (b *batches) deliver(batch []*group, sent time.Time, reply any, err error) 
 		err = errReply
 	}
 	for _, g := range batch {
-		g.sent, g.received, g.err = sent, received, err
+		g.sent, g.err = sent, err
 		if err == nil {
 			g.results, g.err = results(numbers[:2*len(g.keys)])
 			numbers = numbers[2*len(g.keys):]
 		}
-		close(g.done)
+		if g.done != nil {
+			close(g.done)
+		}
 	}
 }
 

@@ -1,16 +1,18 @@
--- The token bucket of redislimit, version 1. take.lua and adjust.lua begin with this file.
+-- The token buckets of redislimit, version 1. take.lua and adjust.lua begin with this file.
 --
--- A bucket is one string of six numbers:
+-- A bucket is a string of five numbers, each a little-endian double (inspect.lua shows them):
 --
---   units   the units that it held at the time "at", with a fraction; below zero is a debt
---   at      a time of this server, in microseconds
---   quota   the limit: quota units come back in every window, up to burst
---   window  in nanoseconds
---   burst
---   keep    the time, in microseconds, at which it is full by every earlier limit
+--   units    the units that it held at the time "at", with a fraction; below zero is a debt
+--   at       a time of this server, in microseconds
+--   keep     the time, in microseconds, until which the key lives
+--   perUnit  its limit: the nanoseconds in which one unit comes back,
+--   burst    up to the burst
 --
--- A bucket without a key is full. So a key lives until its bucket is full by the present limit
--- and by all earlier ones.
+-- A bucket without a key is full. So by the time "keep", it is full by its limit and by all
+-- earlier ones. To set the expiry less often, keep is later than it must be: by the time in
+-- which an empty bucket is full.
+
+local max, min, pack, unpack = math.max, math.min, struct.pack, struct.unpack
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -20,43 +22,28 @@ local now = time[1] * 1000000 + time[2]
 local function read(key)
   local value = redis.pcall('GET', key)
   if not value then return nil end
-  if value.err then return false end
-  local units, at, quota, window, burst, keep =
-    string.match(value, '^(-?[%d.e+-]+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
-  local b = {
-    units = tonumber(units), at = tonumber(at),
-    quota = tonumber(quota), window = tonumber(window), burst = tonumber(burst),
-    keep = tonumber(keep), changed = false,
-  }
-  if not b.units or b.quota == 0 or b.window == 0 then return false end
-  if b.at > now then
-    b.keep, b.at, b.changed = b.keep - (b.at - now), now, true
-  end
-  b.units = math.min(b.units + (now - b.at) * 1000 * b.quota / b.window, b.burst)
-  return b
+  if value.err or #value ~= 40 then return false end
+  local units, at, keep, perUnit, burst = unpack('<ddddd', value)
+  if not (perUnit > 0 and burst >= 1 and units <= burst) then return false end
+  if now > at then units = min(units + (now - at) * 1000 / perUnit, burst) end
+  return { units = units, keep = keep, perUnit = perUnit, burst = burst, changed = now < at }
 end
 
--- full returns a bucket that has never been charged.
-local function full(quota, window, burst)
-  return { units = burst, quota = quota, window = window, burst = burst, keep = 0 }
-end
-
--- untilFull returns the nanoseconds until a bucket with a limit holds the burst.
-local function untilFull(units, quota, window, burst)
-  return math.max(burst - units, 0) * window / quota
-end
-
--- limit gives a bucket another limit. Its units stay, up to the new burst.
-local function limit(b, quota, window, burst)
-  if b.quota == quota and b.window == window and b.burst == burst then return end
-  b.keep = math.max(b.keep, now + untilFull(b.units, b.quota, b.window, b.burst) / 1000)
-  b.quota, b.window, b.burst = quota, window, burst
-  b.units, b.changed = math.min(b.units, burst), true
+-- setLimit gives a bucket another limit. Its units stay, up to the new burst. The bucket is full
+-- by its earlier limits at the time "owed".
+local function setLimit(b, perUnit, burst)
+  b.owed = max(b.owed or 0, now + (b.burst - b.units) * b.perUnit / 1000)
+  b.units, b.perUnit, b.burst, b.changed = min(b.units, burst), perUnit, burst, true
 end
 
 local function write(key, b)
-  local left = untilFull(b.units, b.quota, b.window, b.burst) / 1000000
-  local ttl = math.ceil(math.max(left, (b.keep - now) / 1000, 1))
-  redis.call('SET', key, string.format('%.17g %.0f %.0f %.0f %.0f %.0f',
-    b.units, now, b.quota, b.window, b.burst, math.max(b.keep, 0)), 'PX', string.format('%.0f', ttl))
+  local need = max(b.owed or 0, now + (b.burst - b.units) * b.perUnit / 1000)
+  local live = b.keep and b.keep >= need
+  local keep = live and b.keep or need + b.burst * b.perUnit / 1000
+  local value = pack('<ddddd', b.units, now, keep, b.perUnit, b.burst)
+  if live then
+    redis.call('SET', key, value, 'KEEPTTL')
+  else
+    redis.call('SET', key, value, 'PX', string.format('%.0f', min((keep - now) / 1000 + 1, 2^53)))
+  end
 end

@@ -32,63 +32,67 @@ const (
 // denial is a group that was denied. It does not change.
 type denial struct {
 	*group
-	waits []time.Duration // after which each denied charge is allowed; 0 if it was allowed
-	epoch uint32
+	received time.Time
+	waits    []time.Duration // after which each denied charge is allowed; 0 if it was allowed
+	epoch    uint32
 }
 
 func newDenials() *denials { return &denials{seed: maphash.MakeSeed()} }
 
-func (d *denials) index(key string) uint64 { return maphash.String(d.seed, key) % maxDenials }
+// index returns the place of a bucket.
+func (d *denials) index(c ratelimit.Charge) uint64 {
+	return maphash.Comparable(d.seed, [2]string{c.Rule, c.Key})
+}
 
-func (d *denials) slot(keys []string) *atomic.Pointer[denial] {
+func (d *denials) slot(charges []ratelimit.Charge) *atomic.Pointer[denial] {
 	var sum uint64
-	for _, k := range keys {
-		sum += maphash.String(d.seed, k)
+	for _, c := range charges {
+		sum += d.index(c)
 	}
 	return &d.table[sum%maxDenials]
 }
 
-// epoch returns a number that changes when units may have come back to one of the buckets.
-func (d *denials) epoch(keys []string) (sum uint32) {
-	for _, k := range keys {
-		sum += d.epochs[d.index(k)].Load()
+// epoch returns a number that changes when the units in one of the buckets may have changed
+// other than by time.
+func (d *denials) epoch(charges []ratelimit.Charge) (sum uint32) {
+	for _, c := range charges {
+		sum += d.epochs[d.index(c)%maxDenials].Load()
 	}
 	return sum
 }
 
 // forget drops the denials of a bucket, also those of calls that are under way.
-func (d *denials) forget(key string) { d.epochs[d.index(key)].Add(1) }
+func (d *denials) forget(c ratelimit.Charge) { d.epochs[d.index(c)%maxDenials].Add(1) }
 
 // add remembers a group if it was denied. epoch is that from before the call.
-func (d *denials) add(g *group, epoch uint32) {
-	waits, denied := make([]time.Duration, len(g.charges)), false
+func (d *denials) add(g *group, epoch uint32, clock func() time.Time) {
+	if !slices.ContainsFunc(g.results, func(r result) bool { return !r.allowed }) {
+		for _, c := range g.charges {
+			d.forget(c)
+		}
+		return
+	}
+	e := &denial{group: g, received: clock(), waits: make([]time.Duration, len(g.charges)), epoch: epoch}
 	for i, r := range g.results {
 		if r.allowed {
 			continue
 		}
-		denied = true
-		if waits[i] = waitFor(g.charges[i], r.full); waits[i] == 0 || waits[i] > maxKept {
-			waits[i] = maxKept
+		if e.waits[i] = waitFor(g.charges[i], r.full); e.waits[i] == 0 || e.waits[i] > maxKept {
+			e.waits[i] = maxKept
 		}
 	}
-	if denied {
-		d.slot(g.keys).Store(&denial{g, waits, epoch})
-		return
-	}
-	for _, k := range g.keys {
-		d.forget(k)
-	}
+	d.slot(g.charges).Store(e)
 }
 
-// find sets the decisions about a group, and reports true, if the group is still denied.
-func (d *denials) find(g *group, now time.Time, into []ratelimit.Decision) bool {
-	slot := d.slot(g.keys)
+// find sets the decisions about charges, and reports true, if they are still denied.
+func (d *denials) find(charges []ratelimit.Charge, into []ratelimit.Decision, clock func() time.Time) bool {
+	slot := d.slot(charges)
 	e := slot.Load()
-	if e == nil || !slices.Equal(e.keys, g.keys) || e.epoch != d.epoch(g.keys) {
+	if e == nil || !slices.EqualFunc(e.charges, charges, sameBucket) || e.epoch != d.epoch(charges) {
 		return false
 	}
-	denied := false
-	for i, c := range g.charges {
+	now, denied := clock(), false
+	for i, c := range charges {
 		if c.Limit != e.charges[i].Limit {
 			slot.CompareAndSwap(e, nil) // the bucket gets another limit, and another wait
 			return false
@@ -98,9 +102,9 @@ func (d *denials) find(g *group, now time.Time, into []ratelimit.Decision) bool 
 	if !denied {
 		return false
 	}
-	for i, c := range g.charges {
+	age := now.Sub(e.received)
+	for i, c := range charges {
 		r := e.results[i]
-		age := now.Sub(e.received)
 		r.allowed = !e.denies(i, c, now) && holds(c, max(r.full-age, 0))
 		into[i] = decide(c, r, age)
 	}

@@ -114,6 +114,6 @@ func (c *clock) Run(ctx context.Context, script string, keys, args []string) (an
 func (c *clock) replace(script string) string {
 	return strings.NewReplacer(
 		"redis.call('TIME')", "redis.call('HMGET', '"+c.key+"', 's', 'us')",
-		"'PX', string.format('%.0f', ttl)", "'EX', '3600'",
+		"'PX', string.format('%.0f', min((keep - now) / 1000 + 1, 2^53))", "'EX', '3600'",
 	).Replace(script)
 }

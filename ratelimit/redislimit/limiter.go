@@ -3,10 +3,11 @@ package redislimit
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -45,9 +46,7 @@ type Options struct {
 // Limiter is a [ratelimit.MultiLimiter], a [ratelimit.Adjuster], a [ratelimit.Resetter] and a
 // [ratelimit.Registrar] whose buckets are in Redis.
 type Limiter struct {
-	run     Runner
 	keys    keys
-	timeout time.Duration
 	batches *batches
 	denials *denials
 	now     func() time.Time // the monotonic clock of this process
@@ -71,7 +70,10 @@ func New(client redis.UniversalClient, o *Options) *Limiter {
 	case *redis.ClusterClient, *redis.Ring:
 		options.Cluster = true
 	}
-	return NewRunner(&goRedis{client: client}, &options)
+	if options.Timeout < 0 {
+		panic("redislimit: Options.Timeout is negative")
+	}
+	return NewRunner(newGoRedis(client, cmp.Or(options.Timeout, defaultTimeout)), &options)
 }
 
 // NewRunner is New for another client library.
@@ -87,9 +89,7 @@ func NewRunner(r Runner, o *Options) *Limiter {
 	}
 	timeout := cmp.Or(o.Timeout, defaultTimeout)
 	return &Limiter{
-		run:     r,
 		keys:    newKeys(o),
-		timeout: timeout,
 		batches: newBatches(r, timeout, o.Cluster),
 		denials: newDenials(),
 		now:     time.Now,
@@ -109,44 +109,55 @@ var (
 
 // Take implements [ratelimit.Limiter].
 func (l *Limiter) Take(ctx context.Context, c ratelimit.Charge) (ratelimit.Decision, error) {
-	var d [1]ratelimit.Decision
-	err := l.TakeAll(ctx, []ratelimit.Charge{c}, d[:])
-	return d[0], err
+	charges, into := [1]ratelimit.Charge{c}, [1]ratelimit.Decision{}
+	err := l.TakeAll(ctx, charges[:], into[:])
+	return into[0], err
 }
 
 // TakeAll implements [ratelimit.MultiLimiter].
 func (l *Limiter) TakeAll(ctx context.Context, charges []ratelimit.Charge, into []ratelimit.Decision) error {
+	if err := check(charges, into); err != nil {
+		return err
+	}
+	if len(charges) == 0 || l.denials.find(charges, into, l.now) {
+		return nil
+	}
+	epoch := l.denials.epoch(charges)
+	g := l.group(charges)
+	if err := l.batches.take(ctx, g); err != nil {
+		return err
+	}
+	for i, c := range charges {
+		into[i] = decide(c, g.results[i], 0)
+	}
+	l.denials.add(g, epoch, l.now)
+	return nil
+}
+
+func check(charges []ratelimit.Charge, into []ratelimit.Decision) error {
 	if len(charges) != len(into) {
 		return errInto
 	}
-	g := &group{charges: slices.Clone(charges), keys: make([]string, len(charges))}
 	for i, c := range charges {
 		if err := c.Validate(); err != nil {
 			return err
 		}
-		key := l.keys.of(c.Rule, c.Key)
-		if slices.Contains(g.keys[:i], key) {
+		if slices.ContainsFunc(charges[:i], func(other ratelimit.Charge) bool { return sameBucket(c, other) }) {
 			return errSame
 		}
-		g.keys[i] = key
 	}
-	if len(charges) == 0 {
-		return nil
-	}
-	if l.denials.find(g, l.now(), into) {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, l.timeout)
-	defer cancel()
-	epoch := l.denials.epoch(g.keys)
-	if err := l.batches.take(ctx, g); err != nil {
-		return err
-	}
-	for i, c := range g.charges {
-		into[i] = decide(c, g.results[i], 0)
-	}
-	l.denials.add(g, epoch)
 	return nil
+}
+
+func sameBucket(a, b ratelimit.Charge) bool { return a.Key == b.Key && a.Rule == b.Rule }
+
+// group returns the group of the charges, and keeps nothing of the caller's.
+func (l *Limiter) group(charges []ratelimit.Charge) *group {
+	g := &group{charges: slices.Clone(charges), keys: make([]string, len(charges))}
+	for i, c := range charges {
+		g.keys[i] = l.keys.of(c.Rule, c.Key)
+	}
+	return g
 }
 
 // Adjust implements [ratelimit.Adjuster].
@@ -160,22 +171,21 @@ func (l *Limiter) Adjust(ctx context.Context, c ratelimit.Charge) error {
 	if c.Cost == 0 {
 		return nil
 	}
-	return l.change(ctx, bucketLua+adjustLua, l.keys.of(c.Rule, c.Key), appendCharge(nil, c))
+	return l.change(ctx, adjustScript, c.Rule, c.Key, []string{argument(c, 0)})
 }
 
 const maxAdjust = 1_000_000_000
 
 // Reset implements [ratelimit.Resetter].
 func (l *Limiter) Reset(ctx context.Context, rule, key string) error {
-	return l.change(ctx, resetLua, l.keys.of(rule, key), nil)
+	return l.change(ctx, resetScript, rule, key, nil)
 }
 
 // change runs a script on one bucket, and forgets its denials.
-func (l *Limiter) change(ctx context.Context, script, key string, args []string) error {
-	ctx, cancel := context.WithTimeout(ctx, l.timeout)
-	defer cancel()
-	_, err := l.batches.link(l.batches.slot(key)).run(ctx, script, []string{key}, args)
-	l.denials.forget(key)
+func (l *Limiter) change(ctx context.Context, script, rule, key string, args []string) error {
+	k := l.keys.of(rule, key)
+	_, err := l.batches.link(l.batches.slot(k)).run(ctx, script, []string{k}, args)
+	l.denials.forget(ratelimit.Charge{Rule: rule, Key: key})
 	return err
 }
 
@@ -194,10 +204,14 @@ func (l *Limiter) Register(rule string, limit ratelimit.Limit) error {
 // redis-cli.
 func (l *Limiter) RedisKey(rule, key string) string { return l.keys.of(rule, key) }
 
-// appendCharge appends the arguments of a charge.
-func appendCharge(args []string, c ratelimit.Charge) []string {
-	return append(args, strconv.Itoa(c.Cost), strconv.Itoa(c.Limit.Quota),
-		strconv.FormatInt(int64(c.Limit.Window), 10), strconv.Itoa(burstOf(c.Limit)))
+// argument returns a charge as an argument of the scripts. more is the number of charges that
+// follow in its group.
+func argument(c ratelimit.Charge, more int) string {
+	var b [32]byte
+	for i, n := range [...]float64{float64(c.Cost), perUnit(c.Limit), float64(burstOf(c.Limit)), float64(more)} {
+		binary.LittleEndian.PutUint64(b[8*i:], math.Float64bits(n))
+	}
+	return string(b[:])
 }
 
 func burstOf(l ratelimit.Limit) int { return cmp.Or(l.Burst, l.Quota) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -30,39 +29,26 @@ func newLink(r Runner, timeout time.Duration) *link {
 	})}
 }
 
-// start runs a script in a goroutine, and calls finish once: with the reply, or when the timeout
-// is over, even if the runner has not returned. The script runs to its end even if ctx is
-// canceled, since other callers may share the call. start returns an error, and does not call
-// finish, if Redis is not asked.
-func (l *link) start(ctx context.Context, script string, keys, args []string, finish func(reply any, err error)) error {
+// run runs a script. It is not interrupted if ctx is canceled, since several callers may share
+// it, but it ends after the timeout.
+func (l *link) run(ctx context.Context, script string, keys, args []string) (any, error) {
 	report, err := l.breaker.Allow()
 	if err != nil {
-		return errOpen
+		return nil, errOpen
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.timeout)
-	var once sync.Once
-	end := func(reply any, err error) {
-		once.Do(func() {
-			cancel()
-			if isAnswer(err) {
-				report(nil)
-			} else {
-				report(err)
-			}
-			finish(reply, err)
-		})
+	defer cancel()
+	reply, err := l.call(ctx, script, keys, args)
+	if isAnswer(err) {
+		report(nil)
+	} else {
+		report(err)
 	}
-	stop := context.AfterFunc(ctx, func() { end(nil, wrap(ctx.Err())) })
-	go func() {
-		reply, err := l.call(ctx, script, keys, args)
-		stop()
-		end(reply, err)
-	}()
-	return nil
+	return reply, err
 }
 
-// call calls the runner. A panic, for example of a hook of the client, becomes an error: it would
-// end the process, because no handler could recover it in this goroutine.
+// call calls the runner. A panic, for example of a hook of the client, becomes an error. Without
+// that, one caller's panic would be the loss of others, or the end of the process.
 func (l *link) call(ctx context.Context, script string, keys, args []string) (reply any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -71,24 +57,6 @@ func (l *link) call(ctx context.Context, script string, keys, args []string) (re
 	}()
 	reply, err = l.runner.Run(ctx, script, keys, args)
 	return reply, wrap(err)
-}
-
-// run runs a script and waits for the reply, or until ctx ends.
-func (l *link) run(ctx context.Context, script string, keys, args []string) (any, error) {
-	type answer struct {
-		reply any
-		err   error
-	}
-	answers := make(chan answer, 1)
-	if err := l.start(ctx, script, keys, args, func(reply any, err error) { answers <- answer{reply, err} }); err != nil {
-		return nil, err
-	}
-	select {
-	case a := <-answers:
-		return a.reply, a.err
-	case <-ctx.Done():
-		return nil, wrap(ctx.Err())
-	}
 }
 
 func wrap(err error) error {

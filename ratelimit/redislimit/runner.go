@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha1" //nolint:gosec // Redis names scripts by their SHA-1 hash
 	"encoding/hex"
-	"sync"
+	"slices"
+	"sync/atomic"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -19,26 +21,60 @@ type Runner interface {
 	// Run must send the script at most once, because a script that runs twice charges twice.
 	// Only after MOVED, ASK and NOSCRIPT may it send it again, because the server has not run it.
 	// If the server answers with another error, the error has a method RedisError(), as the
-	// errors of go-redis have. Run should return when ctx ends.
+	// errors of go-redis have. Run must return when ctx ends.
 	Run(ctx context.Context, script string, keys, args []string) (reply any, err error)
 }
 
 // goRedis is the Runner for go-redis.
 type goRedis struct {
 	client redis.UniversalClient
-	hashes sync.Map // script to its hash
+	late   bool // whether commands ignore the deadline of their context
+	hashes atomic.Pointer[[]hashed]
+}
+
+// newGoRedis returns a Runner for a client of go-redis. Unless ContextTimeoutEnabled is set, the
+// client ignores the deadline of a context while it waits for a reply. A [redis.Client] can have
+// a copy with the same connections and a shorter ReadTimeout. With another client, Run has to
+// wait in another goroutine.
+func newGoRedis(client redis.UniversalClient, timeout time.Duration) *goRedis {
+	r := &goRedis{client: client, late: true}
+	r.hashes.Store(new([]hashed))
+	switch c := client.(type) {
+	case *redis.Client:
+		r.late = false
+		if !c.Options().ContextTimeoutEnabled {
+			r.client = c.WithTimeout(timeout)
+		}
+	case *redis.ClusterClient:
+		r.late = !c.Options().ContextTimeoutEnabled
+	}
+	return r
 }
 
 // Run implements [Runner].
 func (r *goRedis) Run(ctx context.Context, script string, keys, args []string) (any, error) {
-	reply, err := r.eval(ctx, "evalsha", r.hash(script), keys, args)
-	if redis.HasErrorPrefix(err, "NOSCRIPT") {
-		return r.eval(ctx, "eval", script, keys, args)
+	if !r.late {
+		return r.run(ctx, script, keys, args).Result()
 	}
-	return reply, err
+	cmds := make(chan once, 1)
+	go func() { cmds <- r.run(ctx, script, keys, args) }()
+	select {
+	case cmd := <-cmds:
+		return cmd.Result()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
-func (r *goRedis) eval(ctx context.Context, command, script string, keys, args []string) (any, error) {
+func (r *goRedis) run(ctx context.Context, script string, keys, args []string) once {
+	cmd := r.eval(ctx, "evalsha", r.hash(script), keys, args)
+	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+		return r.eval(ctx, "eval", script, keys, args)
+	}
+	return cmd
+}
+
+func (r *goRedis) eval(ctx context.Context, command, script string, keys, args []string) once {
 	all := make([]any, 0, 3+len(keys)+len(args))
 	all = append(all, command, script, len(keys))
 	for _, k := range keys {
@@ -48,11 +84,10 @@ func (r *goRedis) eval(ctx context.Context, command, script string, keys, args [
 		all = append(all, a)
 	}
 	cmd := once{redis.NewCmd(ctx, all...)}
-	if len(keys) > 0 {
-		cmd.SetFirstKeyPos(3)
+	if err := r.client.Process(ctx, cmd); err != nil {
+		cmd.SetErr(err) // a hook may return another error than the command has
 	}
-	_ = r.client.Process(ctx, cmd) // it is the error of cmd too
-	return cmd.Result()
+	return cmd
 }
 
 // once is a command that go-redis does not repeat by itself after a lost connection or a
@@ -62,11 +97,19 @@ type once struct{ *redis.Cmd }
 // NoRetry implements [redis.Cmder].
 func (once) NoRetry() bool { return true }
 
+// hash returns the name of a script in Redis. There are only a few scripts.
 func (r *goRedis) hash(script string) string {
-	if h, ok := r.hashes.Load(script); ok {
-		return h.(string)
+	known := r.hashes.Load()
+	for i := range *known {
+		if (*known)[i].script == script {
+			return (*known)[i].hash
+		}
 	}
 	sum := sha1.Sum([]byte(script)) //nolint:gosec // see the import
-	h, _ := r.hashes.LoadOrStore(script, hex.EncodeToString(sum[:]))
-	return h.(string)
+	hash := hex.EncodeToString(sum[:])
+	more := append(slices.Clip(*known), hashed{script, hash})
+	r.hashes.CompareAndSwap(known, &more)
+	return hash
 }
+
+type hashed struct{ script, hash string }

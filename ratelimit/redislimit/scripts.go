@@ -2,7 +2,6 @@ package redislimit
 
 import _ "embed" // for the scripts
 
-// The scripts. Those that need a bucket begin with bucket.lua.
 var (
 	//go:embed bucket.lua
 	bucketLua string
@@ -12,4 +11,11 @@ var (
 	adjustLua string
 	//go:embed reset.lua
 	resetLua string
+)
+
+// The scripts.
+var (
+	takeScript   = bucketLua + takeLua
+	adjustScript = bucketLua + adjustLua
+	resetScript  = resetLua
 )

@@ -1,10 +1,9 @@
 
--- take, version 1: makes groups of charges. A group is all or nothing. The groups do not depend
--- on each other.
+-- take, version 1: makes groups of charges, one after another. A group is all or nothing.
 --
 --   KEYS   the bucket of each charge
---   ARGV   for each group: the number of its charges, and then for each charge
---          cost, quota, window, burst
+--   ARGV   each charge as four doubles: its cost, its limit as in a bucket (perUnit, burst),
+--          and how many more charges its group has
 --   reply  for each charge: 1 if it is allowed, 0 if it is denied, or -1 if the key holds
 --          something that is not a bucket; and the nanoseconds until its bucket is full.
 --          The units were taken if all charges of the group are allowed.
@@ -12,53 +11,51 @@
 -- A charge with a cost of 0, or over the burst, changes nothing. Others bring their limit to the
 -- bucket, even if they are denied. A denial creates no bucket.
 
--- allows reports whether a bucket holds the cost. A unit that is less than a nanosecond away
--- counts, and so does one that is away by the rounding error of the longest times.
-local function allows(units, c)
-  local perUnit = c.window / c.quota
-  return (c.cost - units) * perUnit <= math.max(0.999, c.burst * perUnit * 2^-50)
-end
-
-local function charge(key, arg)
-  local c = {
-    key = key, cost = tonumber(ARGV[arg]),
-    quota = tonumber(ARGV[arg + 1]), window = tonumber(ARGV[arg + 2]), burst = tonumber(ARGV[arg + 3]),
-  }
-  c.bucket = read(key)
-  if c.bucket == false then
-    c.outcome = -1
-    return c
+-- A key has the same bucket in all groups. The changed ones are written at the end.
+local buckets, reply = {}, {}
+local first, all = 1, true -- of the group
+for i = 1, #KEYS do
+  local key = KEYS[i]
+  local cost, perUnit, burst, more = unpack('<dddd', ARGV[i])
+  local b = buckets[key]
+  if b == nil then
+    b = read(key)
+    buckets[key] = b
   end
-  c.takes = c.cost > 0 and c.cost <= c.burst
-  if c.bucket and c.takes then limit(c.bucket, c.quota, c.window, c.burst) end
-  c.units = c.bucket and math.min(c.bucket.units, c.burst) or c.burst
-  c.outcome = (c.cost == 0 or c.takes and allows(c.units, c)) and 1 or 0
-  return c
-end
-
-local reply = {}
-local key, arg = 1, 1
-while key <= #KEYS do
-  local group, all, valid = {}, true, true
-  local size = tonumber(ARGV[arg])
-  arg = arg + 1
-  for i = 1, size do
-    local c = charge(KEYS[key], arg)
-    all, valid = all and c.outcome == 1, valid and c.outcome >= 0
-    group[i] = c
-    key, arg = key + 1, arg + 4
-  end
-  for _, c in ipairs(group) do
-    if all and c.takes then
-      local b = c.bucket or full(c.quota, c.window, c.burst)
-      b.units = b.units - c.cost
-      c.units = b.units
-      write(c.key, b)
-    elseif valid and c.takes and c.bucket and c.bucket.changed then
-      write(c.key, c.bucket)
+  local outcome = 1
+  if b == false then
+    outcome = -1
+  elseif cost > burst then
+    outcome = 0
+  elseif cost > 0 and b then
+    if b.perUnit ~= perUnit or b.burst ~= burst then setLimit(b, perUnit, burst) end
+    -- A unit that is less than a nanosecond away counts, and so does one that is away by the
+    -- rounding error of the longest times.
+    local missing = cost - b.units
+    if missing > 0 and missing * perUnit > max(0.999, burst * perUnit * 2^-50) then
+      outcome = 0
     end
-    reply[#reply + 1] = c.outcome
-    reply[#reply + 1] = c.units and untilFull(c.units, c.quota, c.window, c.burst) or 0
   end
+  reply[2 * i - 1] = outcome
+  all = all and outcome == 1
+  if more == 0 then -- the last one of its group
+    for j = first, i do
+      key = KEYS[j]
+      cost, perUnit, burst = unpack('<ddd', ARGV[j])
+      b = buckets[key]
+      if all and cost > 0 then
+        if not b then
+          b = { units = burst, perUnit = perUnit, burst = burst }
+          buckets[key] = b
+        end
+        b.units, b.changed = b.units - cost, true
+      end
+      reply[2 * j] = b and max(burst - b.units, 0) * perUnit or 0
+    end
+    first, all = i + 1, true
+  end
+end
+for key, b in pairs(buckets) do
+  if b and b.changed then write(key, b) end
 end
 return reply
