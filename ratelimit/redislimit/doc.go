@@ -1,2 +1,55 @@
-// Package redislimit is a ratelimit.Limiter for many processes: its buckets are in Redis.
+// Package redislimit is a [ratelimit.Limiter] for services that run in several processes. Its
+// token buckets are in Redis.
+//
+// # Guarantees
+//
+//	fault                              what happens
+//	none                               each bucket admits at most Burst + Quota·t/Window units
+//	                                   in a time t, whichever processes ask
+//	a reply is lost                    the request is handled by OnFailure; its units are
+//	                                   taken once or not at all, never twice
+//	Redis is down, slow, out of        an error, after Timeout (50 ms) at most. OnFailure of
+//	memory or read-only                the middleware decides: a local limit (the default),
+//	                                   no limit, or 503
+//	an outage goes on                  after a call without an answer, Redis is not asked for a
+//	                                   second, then once as a probe. Callers do not wait
+//	SCRIPT FLUSH                       nothing
+//	the server's clock is set back     buckets go on from the present time
+//	a key holds something else         an error for this bucket alone, until the key is deleted
+//
+// What Redis forgets is lost: a bucket without a key is full. So buckets are full again after a
+// restart without persistence, and after the eviction of a key, and after a failover they may
+// lack the last charges, since replication is asynchronous. Every key has a time to live, so any
+// maxmemory-policy except noeviction can evict buckets.
+//
+// Only the clock of the server counts, so the clocks of the processes do not matter. The keys of
+// callers do not reach Redis, only their hashes: see [Options].Secret and [Limiter.RedisKey].
+//
+// # Use
+//
+//	client := redis.NewClient(&redis.Options{Addr: "redis:6379"})
+//	limiter := redislimit.New(client, nil)
+//	limit := ratelimit.New(limiter, nil, ratelimit.Rule{Key: ratelimit.ByAPIKey})
+//
+// The package needs scripts (EVALSHA) of Redis 6.2 or later, or of Valkey. Add the hooks of a
+// client of go-redis before you pass it to [New]. Another client library needs a [Runner].
+//
+// # Calls
+//
+// A decision is one script call, whatever the number of rules. Decisions that wait at the same
+// moment share a call: while one is under way, others gather, and go out together when it ends.
+// A caller that is alone never waits for others. In a shared call, each decision is still atomic
+// and exact.
+//
+// A denial is remembered until the bucket can hold the cost again, for a second at most. So a
+// caller that goes on without waiting costs Redis one call a second. That is exact, except that
+// units which another process gives back, by [Limiter.Adjust] or [Limiter.Reset], are noticed up
+// to a second later. Retry-After is at least a second too, so a caller that waits as it is told
+// does not notice. The table of denials holds 8,192 and takes about 3 MB at most.
+//
+// # Redis Cluster
+//
+// The buckets of one caller's key share a hash slot. Rules with different keys, such as an API
+// key and an address, need [Options].HashTag. Decisions share a call if their keys have the same
+// slot.
 package redislimit

@@ -41,7 +41,12 @@ func do(t testing.TB, s *redistest.Server, command ...string) string {
 // calls returns how often the server has executed a command.
 func calls(t testing.TB, s *redistest.Server, command string) int {
 	t.Helper()
-	for line := range strings.Lines(do(t, s, "INFO", "commandstats")) {
+	return callsIn(t, do(t, s, "INFO", "commandstats"), command)
+}
+
+func callsIn(t testing.TB, info, command string) int {
+	t.Helper()
+	for line := range strings.Lines(info) {
 		if rest, ok := strings.CutPrefix(line, "cmdstat_"+command+":calls="); ok {
 			n, _, _ := strings.Cut(rest, ",")
 			count, err := strconv.Atoi(n)

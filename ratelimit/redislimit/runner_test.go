@@ -1,7 +1,6 @@
 package redislimit_test
 
 import (
-	"errors"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -39,5 +38,5 @@ func TestRunnerSendsAScriptOnce(t *testing.T) {
 	require.EqualValues(t, 3, reply)
 	_, err = r.Run(t.Context(), "return redis.call('LPUSH', KEYS[1], 'x')", []string{"n"}, nil)
 	var answer interface{ RedisError() }
-	require.True(t, errors.As(err, &answer), "%v", err)
+	require.ErrorAs(t, err, &answer)
 }

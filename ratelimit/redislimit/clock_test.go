@@ -1,0 +1,108 @@
+package redislimit_test
+
+import (
+	"math"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/internal/redistest"
+	"github.com/seawall-go/seawall/ratelimit"
+	"github.com/seawall-go/seawall/ratelimit/redislimit"
+)
+
+// The server's clock may be set back, or be another one after a failover. The bucket then goes on
+// from the present time: it is not stuck until the old time comes again, and mints nothing.
+func TestServerClockIsSetBack(t *testing.T) {
+	t.Parallel()
+	c := newClock(t, connect(t, redistest.Start(t).Addr))
+	charge := ratelimit.Charge{Rule: "default", Key: "k", Limit: ratelimit.Per(10, 10*time.Second), Cost: 1}
+	drain := func() (admitted int) {
+		for c.try(t, charge) {
+			admitted++
+		}
+		return admitted
+	}
+	require.Equal(t, 10, drain())
+	c.advance(t, -24*time.Hour)
+	require.Zero(t, drain())
+	c.advance(t, 3*time.Second)
+	require.Equal(t, 3, drain())
+	c.advance(t, time.Hour)
+	require.Equal(t, 10, drain())
+}
+
+// try makes a charge with a limiter that remembers no denial.
+func (c *clock) try(t *testing.T, charge ratelimit.Charge) bool {
+	t.Helper()
+	d := take(t, c.limiter(), charge)
+	return d.Allowed
+}
+
+// The key of a bucket lives until the bucket is full by every limit that it has had, and not much
+// longer.
+func TestLifeOfAKey(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	l := redislimit.New(connect(t, server.Addr), &redislimit.Options{Timeout: patient})
+	ttl := func() time.Duration {
+		ms, err := strconv.ParseInt(do(t, server, "PTTL", l.RedisKey("default", "k")), 10, 64)
+		require.NoError(t, err)
+		return time.Duration(ms) * time.Millisecond
+	}
+	between := func(low, high time.Duration) {
+		t.Helper()
+		require.Greater(t, ttl(), low-time.Minute)
+		require.LessOrEqual(t, ttl(), high+time.Second)
+	}
+	charge := func(limit ratelimit.Limit, cost int) {
+		t.Helper()
+		take(t, l, ratelimit.Charge{Rule: "default", Key: "k", Limit: limit, Cost: cost})
+	}
+	hourly, daily := ratelimit.PerHour(60), ratelimit.Per(24, 24*time.Hour)
+	charge(hourly, 1)
+	between(time.Minute, time.Minute+time.Hour)
+	charge(hourly, 59)
+	between(time.Hour, 2*time.Hour)
+	require.NoError(t, l.Reset(t.Context(), "default", "k"))
+	charge(daily, 24)
+	between(24*time.Hour, 48*time.Hour)
+	charge(hourly, 60) // denied, and it would be full in an hour
+	between(24*time.Hour, 48*time.Hour)
+	require.NoError(t, l.Adjust(t.Context(), ratelimit.Charge{Rule: "default", Key: "k", Limit: hourly, Cost: 60 * 100}))
+	between(100*time.Hour, 102*time.Hour)
+}
+
+// The largest numbers that a Limit and an Adjust can have.
+func TestLargestNumbers(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	l := redislimit.New(connect(t, server.Addr), &redislimit.Options{Timeout: patient})
+	const tenYears = 10 * 365 * 24 * time.Hour
+	for i, limit := range []ratelimit.Limit{
+		ratelimit.Per(1, tenYears),
+		ratelimit.Per(1e9, time.Second),
+		ratelimit.Per(1e9, tenYears),
+		{Quota: 1, Window: time.Nanosecond, Burst: 1e9},
+		{Quota: 1e9, Window: time.Second, Burst: 1},
+		ratelimit.PerHour(1),
+	} {
+		c := ratelimit.Charge{Rule: "default", Key: strconv.Itoa(i), Limit: limit, Cost: 1e9}
+		for range 3 {
+			require.NoError(t, l.Adjust(t.Context(), c), "%+v", limit)
+		}
+		c.Cost = 1
+		d := take(t, l, c)
+		require.LessOrEqual(t, d.ResetAfter, 100*365*24*time.Hour)
+		require.GreaterOrEqual(t, d.ResetAfter, time.Duration(0))
+		require.Less(t, d.RetryAfter, time.Duration(math.MaxInt64))
+		c.Cost = -1e9
+		for range 4 {
+			require.NoError(t, l.Adjust(t.Context(), c), "%+v", limit)
+		}
+		c.Cost = 1
+		require.True(t, take(t, l, c).Allowed, "%+v", limit)
+	}
+}
