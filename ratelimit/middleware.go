@@ -13,7 +13,7 @@ import (
 //
 // New panics if l is nil, if there is no rule, or if a rule is invalid: its Key is nil,
 // its Limit or Name is not valid, or another rule has the same name. It also panics if
-// there are several rules and l is not a [MultiLimiter], if a rule is settled and l is
+// Options.Processes is negative or over 1e6, if there are several rules and l is not a [MultiLimiter], if a rule is settled and l is
 // not an [Adjuster], or if l is a [Registrar] that refuses a rule.
 //
 // The response to every request that the limiter decided about has the RateLimit and
@@ -30,7 +30,7 @@ func New(l Limiter, o *Options, rules ...Rule) func(http.Handler) http.Handler {
 type middleware struct {
 	Options
 	limiter     Limiter
-	local       *Memory // for FailLocal, else nil
+	local       Limiter // for FailLocal, else nil
 	rules       []*rule
 	settles     bool        // whether a rule is settled
 	down        outage      // the limiter fails
@@ -52,9 +52,12 @@ func newMiddleware(l Limiter, o *Options, rules []Rule) *middleware {
 	if o != nil {
 		m.Options = *o
 	}
+	if m.Processes < 0 || m.Processes > 1e6 {
+		panic("ratelimit: Options.Processes must be 0 to 1e6")
+	}
 	switch m.OnFailure {
 	case FailLocal:
-		m.local = NewMemory(nil)
+		m.local = &localShare{NewMemory(nil), max(m.Processes, 1)}
 	case FailOpen, FailClosed:
 	default:
 		panic("ratelimit: Options.OnFailure is not FailLocal, FailOpen or FailClosed")

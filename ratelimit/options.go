@@ -16,6 +16,11 @@ type Options struct {
 	// FailLocal.
 	OnFailure Fail
 
+	// Processes is the number of processes that share the limiter. While it fails,
+	// FailLocal then allows each key 1/Processes of its limit in this process, but at
+	// least one charge at a time. If zero, it is 1: every process allows the whole limit.
+	Processes int
+
 	// LegacyHeaders adds X-RateLimit-Limit, X-RateLimit-Remaining and X-RateLimit-Reset
 	// (in seconds from now). They describe the rule that denies the request, or else the
 	// rule that leaves the fewest units.
@@ -56,7 +61,7 @@ type Fail int
 
 const (
 	// FailLocal asks a [Memory] that the middleware has for this purpose. Every process
-	// then allows each key the whole limit.
+	// then allows each key the whole limit, or a share of it: see [Options].Processes.
 	FailLocal Fail = iota
 
 	// FailOpen lets the request through, without RateLimit fields. Its outcome is
