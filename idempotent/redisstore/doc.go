@@ -22,8 +22,9 @@ new, and a retry runs again, even after BeginEffect:
 	a maxmemory-policy but noeviction        any record, also a running one
 	maxmemory-policy noeviction              nothing: new records and responses are refused
 
-So use noeviction, and appendfsync always if a repeated effect is expensive. Where even a failover
-must not repeat an effect, use a database, or pass on an idempotent.DerivedKey.
+So use noeviction, and appendfsync always if a repeated effect is expensive. With replicas,
+min-replicas-to-write bounds what a failover can lose. Where not even that may repeat an effect, use
+a database, or pass on an idempotent.DerivedKey.
 
 # Use
 

@@ -329,6 +329,31 @@ func TestAReadOnlyReplica(t *testing.T) {
 	require.NoError(t, s.Finish(t.Context(), running.Owner(), done("response")))
 }
 
+// With min-replicas-to-write, a master without its replicas accepts no writes. It refuses each
+// script before its first write, so no step is done by half.
+func TestAMasterThatLacksItsReplicas(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := redisstore.New(client(t, server.Addr), nil)
+	c := begun(t, s)
+	before := fields(t, server, c.ID)
+	require.Equal(t, "OK", do(t, server, "CONFIG", "SET", "min-replicas-to-write", "1"))
+	_, err := s.Acquire(t.Context(), newClaim())
+	for op, err := range map[string]error{
+		"Acquire":         err,
+		"Renew":           s.Renew(t.Context(), c.Owner(), lease),
+		"BeginEffect":     s.BeginEffect(t.Context(), c.Owner()),
+		"Finish done":     s.Finish(t.Context(), c.Owner(), done("response")),
+		"Finish not kept": s.Finish(t.Context(), c.Owner(), notKept),
+		"Finish released": s.Finish(t.Context(), c.Owner(), released),
+	} {
+		require.ErrorContains(t, err, "NOREPLICAS", op)
+	}
+	require.Equal(t, before, fields(t, server, c.ID))
+	require.Equal(t, "OK", do(t, server, "CONFIG", "SET", "min-replicas-to-write", "0"))
+	require.NoError(t, s.Finish(t.Context(), c.Owner(), done("response")))
+}
+
 // Replication is asynchronous. What a master has confirmed, but not yet passed on, is lost with it.
 func TestAFailoverLosesWhatWasNotReplicated(t *testing.T) {
 	t.Parallel()
@@ -376,6 +401,55 @@ func TestAClusterFailsOver(t *testing.T) {
 		require.NoError(t, s.Resolve(t.Context(), open[i], released))
 		require.NoError(t, s.Finish(t.Context(), running[i].Owner(), done("late")))
 	}
+}
+
+// A Cluster that lacks a master refuses everything. Nothing is lost on the others.
+func TestAClusterThatIsDown(t *testing.T) {
+	t.Parallel()
+	servers := redistest.StartCluster(t, 3, 0)
+	s := redisstore.New(cluster(t, servers), nil)
+	c := begun(t, s)
+	owner := redistest.Owner(t, servers, "idempotent:"+c.ID.String())
+	victim := servers[0]
+	if owner == victim {
+		victim = servers[1]
+	}
+	victim.Kill()
+	var err error
+	eventually(t, func() bool { err = s.Renew(t.Context(), c.Owner(), lease); return err != nil }, "an error")
+	require.ErrorContains(t, err, "CLUSTERDOWN")
+	for op, call := range calls(s, c) {
+		err := call(t.Context())
+		require.Error(t, err, op)
+		require.NotErrorIs(t, err, idempotent.ErrLost, op)
+	}
+	require.NoError(t, victim.Run())
+	eventually(t, func() bool { return s.Renew(t.Context(), c.Owner(), lease) == nil }, "the cluster")
+	wantVerdict(t, s, rival(c), idempotent.VerdictRunning)
+	require.NoError(t, s.Finish(t.Context(), c.Owner(), done("response")))
+}
+
+// A server that still reads its data from disk answers with an error.
+func TestAServerThatIsLoading(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "appendonly yes", "appendfsync always")
+	s := redisstore.New(client(t, server.Addr), nil)
+	c := begun(t, s)
+	for range 400 { // Redis answers once in 1,024 commands that it loads, and each of these is 4
+		begun(t, s)
+	}
+	require.Equal(t, "OK", do(t, server, "CONFIG", "SET", "key-load-delay", "500")) // microseconds
+	reloaded := make(chan error, 1)
+	go func() {
+		_, err := server.Do("DEBUG", "LOADAOF")
+		reloaded <- err
+	}()
+	var err error
+	eventually(t, func() bool { err = s.Renew(t.Context(), c.Owner(), lease); return err != nil }, "an error")
+	require.ErrorContains(t, err, "LOADING")
+	eventually(t, func() bool { return s.Renew(t.Context(), c.Owner(), lease) == nil }, "the end of the loading")
+	wantVerdict(t, s, rival(c), idempotent.VerdictRunning)
+	require.NoError(t, <-reloaded)
 }
 
 // replicated reports whether the replicas of a master have all that it has.

@@ -27,7 +27,7 @@ import (
 const childEnv = "REDISSTORE_TEST_CHILD"
 
 // shared is the lease of both processes. Duplicates do not wait.
-const shared = 3 * time.Second
+const shared = 4 * time.Second
 
 // chargeHandler is what both processes serve. Each run counts itself in Redis under its name, and
 // then calls run.

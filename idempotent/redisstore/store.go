@@ -32,6 +32,9 @@ type Options struct {
 // [idempotent.Resolver] and [idempotent.UnknownLister]. It needs no Sweeper, because Redis removes
 // what has expired. It is safe for concurrent use.
 //
+// The errors of Redis, such as READONLY, LOADING and CLUSTERDOWN, are returned wrapped. If Redis is
+// out of memory, the error matches [idempotent.ErrFull].
+//
 // It has nothing to close. A connection on which duplicates wait closes two seconds after the last
 // of them.
 type Store struct {

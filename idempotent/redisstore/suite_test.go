@@ -54,25 +54,32 @@ func cluster(t testing.TB, servers []*redistest.Server) *redis.ClusterClient {
 // Without a moved clock, a wrong unit would show.
 func TestStoreWithTheRealClock(t *testing.T) {
 	t.Parallel()
-	s := redisstore.New(client(t, redistest.Start(t).Addr), nil)
-	c := newClaim()
-	c.Lease = 50 * time.Millisecond
-	wantVerdict(t, s, c, idempotent.VerdictAcquired)
-	next := rival(c)
-	eventually(t, func() bool {
-		d, err := s.Acquire(t.Context(), next)
-		require.NoError(t, err)
-		require.LessOrEqual(t, d.LeaseLeft, c.Lease)
-		return d.Verdict == idempotent.VerdictAcquired && d.Attempt == 2
-	}, "a takeover")
-	require.ErrorIs(t, s.Renew(t.Context(), c.Owner(), lease), idempotent.ErrLost)
+	server := redistest.Start(t)
+	for _, protocol := range []int{2, 3} {
+		rdb := redis.NewClient(&redis.Options{Addr: server.Addr, Protocol: protocol})
+		t.Cleanup(func() { _ = rdb.Close() })
+		s := redisstore.New(rdb, nil)
+		c := newClaim()
+		c.Lease = 50 * time.Millisecond
+		wantVerdict(t, s, c, idempotent.VerdictAcquired)
+		next := rival(c)
+		eventually(t, func() bool {
+			d, err := s.Acquire(t.Context(), next)
+			require.NoError(t, err)
+			require.LessOrEqual(t, d.LeaseLeft, c.Lease)
+			return d.Verdict == idempotent.VerdictAcquired && d.Attempt == 2
+		}, "a takeover")
+		require.ErrorIs(t, s.Renew(t.Context(), c.Owner(), lease), idempotent.ErrLost)
 
-	end := done("response")
-	end.Retention = 50 * time.Millisecond
-	require.NoError(t, s.Finish(t.Context(), next.Owner(), end))
-	eventually(t, func() bool {
-		d, err := s.Acquire(t.Context(), rival(c))
-		require.NoError(t, err)
-		return d.Verdict == idempotent.VerdictAcquired && d.Attempt == 1
-	}, "the end of the retention")
+		returned := waiting(t.Context(), s, c.ID)
+		end := done("response")
+		end.Retention = 50 * time.Millisecond
+		require.NoError(t, s.Finish(t.Context(), next.Owner(), end))
+		require.NoError(t, receive(t, returned))
+		eventually(t, func() bool {
+			d, err := s.Acquire(t.Context(), rival(c))
+			require.NoError(t, err)
+			return d.Verdict == idempotent.VerdictAcquired && d.Attempt == 1
+		}, "the end of the retention")
+	}
 }
