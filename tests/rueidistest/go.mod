@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/redis/rueidis v1.0.79
 	github.com/seawall-go/seawall v0.0.0
+	github.com/seawall-go/seawall/idempotent/redisstore v0.0.0
 	github.com/seawall-go/seawall/ratelimit/redislimit v0.0.0
 	github.com/stretchr/testify v1.12.1
 )
@@ -21,5 +22,6 @@ require (
 
 replace (
 	github.com/seawall-go/seawall => ../..
+	github.com/seawall-go/seawall/idempotent/redisstore => ../../idempotent/redisstore
 	github.com/seawall-go/seawall/ratelimit/redislimit => ../../ratelimit/redislimit
 )

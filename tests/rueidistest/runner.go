@@ -10,8 +10,8 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// A Runner runs Lua scripts with rueidis. It is a redislimit.Runner and a redisstore.Runner, and
-// safe for concurrent use.
+// A Runner runs Lua scripts with rueidis. It is a redislimit.Runner, a redisstore.Runner and a
+// redisstore.Scanner, and safe for concurrent use.
 //
 // Scripts run at most once with the default options of rueidis, and with or without DisableRetry:
 // rueidis only repeats commands that are marked as retryable, and these are not. But leave
@@ -74,6 +74,26 @@ func (r *Runner) eval(ctx context.Context, command, script string, keys, args []
 		cmd = cmd.SetSlot(keys[0])
 	}
 	return r.client.Do(context.WithoutCancel(ctx), cmd).ToAny()
+}
+
+// Scan calls each with the keys that match the pattern. Only redisstore.Store.ListUnknown needs it.
+func (r *Runner) Scan(ctx context.Context, pattern string, each func(keys []string) error) error {
+	for _, node := range r.client.Nodes() { // replicas too: a key may come more than once
+		for cursor := uint64(0); ; {
+			cmd := node.B().Scan().Cursor(cursor).Match(pattern).Count(1000).Type("hash").Build()
+			page, err := node.Do(ctx, cmd).AsScanEntry()
+			if err != nil {
+				return err
+			}
+			if err := each(page.Elements); err != nil {
+				return err
+			}
+			if cursor = page.Cursor; cursor == 0 {
+				break
+			}
+		}
+	}
+	return nil
 }
 
 func (r *Runner) hash(script string) string {
