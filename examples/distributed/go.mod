@@ -1,0 +1,26 @@
+module github.com/seawall-go/seawall/examples/distributed
+
+go 1.26.0
+
+require (
+	github.com/redis/go-redis/v9 v9.23.0
+	github.com/seawall-go/seawall v0.0.0
+	github.com/seawall-go/seawall/idempotent/redisstore v0.0.0
+	github.com/seawall-go/seawall/ratelimit/redislimit v0.0.0
+	github.com/stretchr/testify v1.12.1
+)
+
+require (
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/sony/gobreaker/v2 v2.4.0 // indirect
+	go.uber.org/atomic v1.12.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	golang.org/x/sys v0.48.0 // indirect
+	golang.org/x/time v0.16.0 // indirect
+)
+
+replace (
+	github.com/seawall-go/seawall => ../..
+	github.com/seawall-go/seawall/idempotent/redisstore => ../../idempotent/redisstore
+	github.com/seawall-go/seawall/ratelimit/redislimit => ../../ratelimit/redislimit
+)
