@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,6 +12,7 @@ import (
 
 var (
 	program = regexp.MustCompile("(?ms)^```go\n(package .*?)^```$")
+	goCode  = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
 	linked  = regexp.MustCompile(`\]\(([\w./-]+)\)`)                     // [text](docs/X.md)
 	quoted  = regexp.MustCompile("`([\\w./-]+\\.(?:go|md|sh|txt|yml))`") // `retry/decide.go`
 	fencing = regexp.MustCompile("(?ms)^```.*?^```$")
@@ -47,6 +49,26 @@ func TestReadmeProgramsBuild(t *testing.T) {
 	require.NotEmpty(t, programs)
 	for _, match := range programs {
 		build(t, map[string]string{"main.go": string(match[1])})
+	}
+}
+
+// The code in docs/REDIS.md is code of the example, which runs.
+func TestRedisDocumentQuotesTheExample(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("docs/REDIS.md")
+	require.NoError(t, err)
+	files, err := filepath.Glob("examples/distributed/*.go")
+	require.NoError(t, err)
+	var code strings.Builder
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		require.NoError(t, err)
+		code.Write(source)
+	}
+	quotes := goCode.FindAllSubmatch(text, -1)
+	require.NotEmpty(t, quotes)
+	for _, match := range quotes {
+		require.Contains(t, code.String(), string(match[1]))
 	}
 }
 
