@@ -176,23 +176,28 @@ func (m *middleware) refuse(w http.ResponseWriter, r *http.Request, failed *rule
 // undecided answers a request that no limiter has decided about, and reports whether it
 // may go on.
 func (m *middleware) undecided(w http.ResponseWriter, r *http.Request, items []item, err error) (ok bool) {
-	var answer error
-	switch ended := r.Context().Err(); {
-	case errors.Is(ended, context.DeadlineExceeded):
-		answer = apierror.CodeTimeout.New() // without the cause, which would be logged for each request
-	case ended != nil:
-		answer = ended
-	case m.OnFailure == FailOpen && !errors.Is(err, ErrFull):
+	if m.OnFailure == FailOpen && r.Context().Err() == nil && !errors.Is(err, ErrFull) {
 		m.observe(r, items, OutcomeBypassed, err)
 		return true
-	default:
-		answer = apierror.ServiceUnavailable(time.Second).WithCause(reqstate.Recorded(err.Error()))
 	}
 	m.observe(r, items, OutcomeFailed, err)
 	if !m.Shadow {
-		apierror.Write(w, r, answer)
+		apierror.Write(w, r, failure(r.Context(), err))
 	}
 	return m.Shadow
+}
+
+// failure returns the answer to a request that nothing has decided about. err is the error
+// of the back end.
+func failure(ctx context.Context, err error) error {
+	switch ended := ctx.Err(); {
+	case errors.Is(ended, context.DeadlineExceeded):
+		return apierror.CodeTimeout.New() // without the cause, which would be logged for each request
+	case ended != nil:
+		return ended
+	default:
+		return apierror.ServiceUnavailable(time.Second).WithCause(reqstate.Recorded(err.Error()))
+	}
 }
 
 func (m *middleware) observe(r *http.Request, items []item, outcome Outcome, err error) {

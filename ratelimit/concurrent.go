@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
-	"sync"
 	"time"
-
-	"github.com/seawall-go/seawall/apierror"
 )
 
 // ConcurrentOptions configure [MaxConcurrent]. Nil and the zero value are the defaults.
@@ -32,9 +30,23 @@ type ConcurrentOptions struct {
 	// reports which requests would have been refused.
 	Shadow bool
 
+	// Slots counts the running requests, so that several servers can share the limit.
+	// Two MaxConcurrent with the same Slots and the same Rule count together. If nil, each
+	// MaxConcurrent counts its own requests in the memory of the process.
+	Slots Slots
+
+	// OnFailure decides how a request is handled if Slots fails. The default is FailLocal,
+	// which counts the requests of this process that come while Slots fails.
+	OnFailure Fail
+
 	// Observe is called with the outcome of every request. It must not block, since the
 	// request waits for it. If nil, nothing is observed.
 	Observe func(context.Context, Event)
+
+	// Logger gets a record when Slots begins to fail, and when it works again: at most two
+	// records a minute. The record of the end has the number of requests that failed. If
+	// nil, it is slog.Default() at the time of the record.
+	Logger *slog.Logger
 }
 
 // MaxConcurrent returns a middleware that lets n requests of each key run at the same
@@ -47,6 +59,9 @@ type ConcurrentOptions struct {
 // holds no slot after that. Put MaxConcurrent inside http.TimeoutHandler, not around it,
 // since a TimeoutHandler may return while its handler still runs. MaxConcurrent keeps a
 // small entry for each key that has a running request.
+//
+// By default, each process counts its own requests. For a limit of a whole fleet, set
+// [ConcurrentOptions].Slots.
 func MaxConcurrent(n int, key KeyFunc, o *ConcurrentOptions) func(http.Handler) http.Handler {
 	if n <= 0 {
 		panic("ratelimit: MaxConcurrent needs a positive number of requests")
@@ -57,14 +72,17 @@ func MaxConcurrent(n int, key KeyFunc, o *ConcurrentOptions) func(http.Handler) 
 	if o == nil {
 		o = &ConcurrentOptions{}
 	}
+	o.OnFailure.check("ConcurrentOptions.OnFailure")
 	rule := cmp.Or(o.Rule, "concurrent")
 	c := &concurrent{
 		max:         n,
 		key:         key,
 		skip:        o.Skip,
 		keyOptional: o.KeyOptional,
-		slots:       newSlots(rule, newRefusal(rule), o.RetryAfter, o.Shadow, o.Observe),
-		held:        make(map[string]int),
+		gate:        newGate(rule, newRefusal(rule), o.RetryAfter, o.Shadow, o.Observe),
+		shared:      o.Slots,
+		onFailure:   o.OnFailure,
+		logger:      o.Logger,
 	}
 	return c.wrap
 }
@@ -74,10 +92,13 @@ type concurrent struct {
 	key         KeyFunc
 	skip        func(*http.Request) bool
 	keyOptional bool
-	slots       slots
+	gate        gate
+	local       localSlots
 
-	mu   sync.Mutex
-	held map[string]int // the slots that each key holds; keys that hold none are not in it
+	shared    Slots // nil: count with local
+	onFailure Fail
+	logger    *slog.Logger
+	down      outage // shared fails
 }
 
 func (c *concurrent) wrap(next http.Handler) http.Handler {
@@ -88,18 +109,15 @@ func (c *concurrent) wrap(next http.Handler) http.Handler {
 			return
 		}
 		key, err := keyOf(c.key, r)
-		if err != nil {
+		switch {
+		case err != nil:
 			if c.refuseKey(w, r, err) {
 				next.ServeHTTP(w, r)
 			}
-			return
-		}
-		free := c.enter(key)
-		if free || c.slots.shadow {
-			defer c.leave(key) // also if something panics from here on
-		}
-		if c.slots.admit(w, r, free) {
-			next.ServeHTTP(w, r)
+		case c.shared != nil:
+			c.serveShared(w, r, next, key)
+		default:
+			c.serveLocal(w, r, next, key, nil)
 		}
 	})
 }
@@ -110,32 +128,53 @@ func (c *concurrent) refuseKey(w http.ResponseWriter, r *http.Request, err error
 		return true
 	}
 	outcome, err := keyError(err)
-	if c.slots.observe != nil {
-		c.slots.observe(r.Context(), Event{Rule: c.slots.rule, Outcome: outcome, Shadow: c.slots.shadow, Err: err})
-	}
-	if !c.slots.shadow {
-		apierror.Write(w, r, err)
-	}
-	return c.slots.shadow
+	c.gate.notify(r, outcome, Decision{}, err)
+	return c.gate.refuse(w, r, err)
 }
 
-// enter takes a slot of the key, and reports whether one was free. In shadow mode it
-// takes one in any case.
-func (c *concurrent) enter(key string) (free bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := c.held[key]
-	free = n < c.max
-	if free || c.slots.shadow {
-		c.held[key] = n + 1
+// serveLocal serves a request that is counted in this process. err is the error of the
+// shared slots, or nil.
+func (c *concurrent) serveLocal(w http.ResponseWriter, r *http.Request, next http.Handler, key string, err error) {
+	free := c.local.enter(key, c.max, c.gate.shadow)
+	if free || c.gate.shadow {
+		defer c.local.leave(key) // also if something panics from here on
 	}
-	return free
+	if c.gate.admit(w, r, free, err) {
+		next.ServeHTTP(w, r)
+	}
 }
 
-func (c *concurrent) leave(key string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.held[key]--; c.held[key] == 0 {
-		delete(c.held, key)
+// serveShared serves a request that is counted by the shared slots.
+func (c *concurrent) serveShared(w http.ResponseWriter, r *http.Request, next http.Handler, key string) {
+	ctx, logger := r.Context(), cmp.Or(c.logger, slog.Default())
+	leave, free, err := c.shared.Enter(ctx, Entry{Rule: c.gate.rule, Key: key, Max: c.max, Shadow: c.gate.shadow})
+	if err != nil {
+		c.down.logFailure(ctx, logger, slotsName, err)
+		if c.onFailure == FailLocal && ctx.Err() == nil {
+			c.serveLocal(w, r, next, key, err)
+		} else if c.undecided(w, r, err) {
+			next.ServeHTTP(w, r)
+		}
+		return
 	}
+	if leave != nil {
+		defer leave()
+	}
+	c.down.logSuccess(ctx, logger, slotsName)
+	if c.gate.admit(w, r, free, nil) {
+		next.ServeHTTP(w, r)
+	}
+}
+
+// slotsName is the name of the shared slots in log records.
+const slotsName = "the counter of MaxConcurrent"
+
+// undecided answers a request that nothing has counted, and reports whether it may go on.
+func (c *concurrent) undecided(w http.ResponseWriter, r *http.Request, err error) (ok bool) {
+	if c.onFailure == FailOpen && r.Context().Err() == nil {
+		c.gate.notify(r, OutcomeBypassed, Decision{}, err)
+		return true
+	}
+	c.gate.notify(r, OutcomeFailed, Decision{}, err)
+	return c.gate.refuse(w, r, failure(r.Context(), err))
 }

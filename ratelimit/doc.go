@@ -62,9 +62,10 @@
 // # Concurrency and overload
 //
 // A rate limit does not limit how many slow requests run at the same time.
-// [MaxConcurrent] does that for each key. [Shed] counts all requests in the process. If
-// too many run, it refuses the least important ones first, and keeps a part of the
-// capacity for critical ones.
+// [MaxConcurrent] does that for each key. It counts in the process, or with [Slots] that
+// several servers share. [Shed] counts all requests in the process. If too many run, it
+// refuses the least important ones first, and keeps a part of the capacity for critical
+// ones.
 //
 // A good order, from the outside in: Shed, a limit by address, authentication, limits by
 // principal, MaxConcurrent.

@@ -8,7 +8,7 @@ type Outcome string
 const (
 	OutcomeAllowed  Outcome = "allowed"  // it went on to the handler
 	OutcomeDenied   Outcome = "denied"   // it was over a limit: 429, or 503 from Shed
-	OutcomeBypassed Outcome = "bypassed" // it went on, although the limiter failed: see FailOpen
+	OutcomeBypassed Outcome = "bypassed" // it went on, although the limiter or the Slots failed: see FailOpen
 	OutcomeNoKey    Outcome = "no_key"   // a KeyFunc refused it: 401 if it had no key
 	OutcomeFailed   Outcome = "failed"   // it was refused without a decision: 500, 503 or 504
 )
@@ -32,7 +32,7 @@ type Event struct {
 	// mode.
 	Shadow bool
 
-	// Err is the error of the limiter or of the KeyFunc. It is set even if
-	// [Options].OnFailure let the request through. If nothing failed, it is nil.
+	// Err is the error of the [Limiter], of the [Slots] or of the KeyFunc. It is set even
+	// if OnFailure let the request through. If nothing failed, it is nil.
 	Err error
 }

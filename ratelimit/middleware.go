@@ -55,12 +55,9 @@ func newMiddleware(l Limiter, o *Options, rules []Rule) *middleware {
 	if m.Processes < 0 || m.Processes > 1e6 {
 		panic("ratelimit: Options.Processes must be 0 to 1e6")
 	}
-	switch m.OnFailure {
-	case FailLocal:
+	m.OnFailure.check("Options.OnFailure")
+	if m.OnFailure == FailLocal {
 		m.local = &localShare{NewMemory(nil), max(m.Processes, 1)}
-	case FailOpen, FailClosed:
-	default:
-		panic("ratelimit: Options.OnFailure is not FailLocal, FailOpen or FailClosed")
 	}
 	names := make(map[string]bool)
 	for _, r := range rules {

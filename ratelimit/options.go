@@ -54,14 +54,15 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Fail says how the middleware handles a request if its Limiter returns an error. The
-// caller is not at fault, so the answer is never 429 because of the error. [ErrFull] does
-// not count as a failure of the limiter: it is always answered with 503.
+// Fail says how the middleware handles a request if its [Limiter] or its [Slots] returns
+// an error. The caller is not at fault, so the answer is never 429 because of the error.
+// [ErrFull] does not count as a failure of the limiter: it is always answered with 503.
 type Fail int
 
 const (
-	// FailLocal asks a [Memory] that the middleware has for this purpose. Every process
-	// then allows each key the whole limit, or a share of it: see [Options].Processes.
+	// FailLocal asks a [Memory] that the middleware has for this purpose, or lets
+	// [MaxConcurrent] count the requests of this process. Every process then allows each
+	// key the whole limit, or a share of it: see Processes in the options.
 	FailLocal Fail = iota
 
 	// FailOpen lets the request through, without RateLimit fields. Its outcome is
@@ -71,3 +72,10 @@ const (
 	// FailClosed answers with 503 service_unavailable.
 	FailClosed
 )
+
+// check panics if f is not one of the constants. option is the option that f comes from.
+func (f Fail) check(option string) {
+	if f < FailLocal || f > FailClosed {
+		panic("ratelimit: " + option + " is not FailLocal, FailOpen or FailClosed")
+	}
+}

@@ -58,26 +58,38 @@ func (o *outage) works(after time.Duration) (requests int, ended bool) {
 	return requests, true
 }
 
-// logFailure logs the beginning of an outage.
-func (m *middleware) logFailure(ctx context.Context, err error) {
-	switch {
-	case errors.Is(err, ErrFull):
-		if m.full.fails() {
-			m.logger().LogAttrs(ctx, slog.LevelWarn, "ratelimit: the limiter has no room and refuses new keys")
-		}
-	case ctx.Err() != nil: // the client has gone, which says nothing about the limiter
-	case m.down.fails():
-		m.logger().LogAttrs(ctx, slog.LevelError, "ratelimit: the limiter fails", errorAttr(err))
+// logFailure counts a failed request, and logs the beginning of the outage. what is the
+// back end that fails.
+func (o *outage) logFailure(ctx context.Context, l *slog.Logger, what string, err error) {
+	if ctx.Err() != nil {
+		return // the client has gone, which says nothing about the back end
+	}
+	if o.fails() {
+		l.LogAttrs(ctx, slog.LevelError, "ratelimit: "+what+" fails", errorAttr(err))
 	}
 }
 
-// logSuccess logs the end of an outage. While there is no room for new keys, requests
-// with known keys still succeed. So that outage has ended only after a minute without a
-// refusal.
-func (m *middleware) logSuccess(ctx context.Context) {
-	if n, ended := m.down.works(0); ended {
-		m.logger().LogAttrs(ctx, slog.LevelInfo, "ratelimit: the limiter works again", slog.Int("requests", n))
+// logSuccess logs the end of the outage.
+func (o *outage) logSuccess(ctx context.Context, l *slog.Logger, what string) {
+	if n, ended := o.works(0); ended {
+		l.LogAttrs(ctx, slog.LevelInfo, "ratelimit: "+what+" works again", slog.Int("requests", n))
 	}
+}
+
+// logFailure logs the beginning of an outage of the limiter.
+func (m *middleware) logFailure(ctx context.Context, err error) {
+	if !errors.Is(err, ErrFull) {
+		m.down.logFailure(ctx, m.logger(), "the limiter", err)
+	} else if m.full.fails() {
+		m.logger().LogAttrs(ctx, slog.LevelWarn, "ratelimit: the limiter has no room and refuses new keys")
+	}
+}
+
+// logSuccess logs the end of an outage of the limiter. While there is no room for new
+// keys, requests with known keys still succeed. So that outage has ended only after a
+// minute without a refusal.
+func (m *middleware) logSuccess(ctx context.Context) {
+	m.down.logSuccess(ctx, m.logger(), "the limiter")
 	if n, ended := m.full.works(quiet); ended {
 		m.logger().LogAttrs(ctx, slog.LevelInfo, "ratelimit: the limiter has room again", slog.Int("requests", n))
 	}

@@ -89,7 +89,7 @@ func Shed(capacity int, class func(*http.Request) Class, o *ShedOptions) func(ht
 	s := &shed{
 		class:  class,
 		skip:   o.Skip,
-		slots:  newSlots(cmp.Or(o.Rule, "shed"), busy, o.RetryAfter, o.Shadow, o.Observe),
+		gate:   newGate(cmp.Or(o.Rule, "shed"), busy, o.RetryAfter, o.Shadow, o.Observe),
 		levels: newLevels(capacity, share("Reserve", o.Reserve, 0.2), share("Hysteresis", o.Hysteresis, 0.1)),
 	}
 	return s.wrap
@@ -106,7 +106,7 @@ func share(name string, v, byDefault float64) float64 {
 type shed struct {
 	class func(*http.Request) Class
 	skip  func(*http.Request) bool
-	slots slots
+	gate  gate
 
 	mu     sync.Mutex
 	held   int
@@ -142,10 +142,10 @@ func (s *shed) wrap(next http.Handler) http.Handler {
 			return
 		}
 		free := s.enter(min(max(s.class(r), ClassLow), ClassCritical))
-		if free || s.slots.shadow {
+		if free || s.gate.shadow {
 			defer s.leave() // also if something panics from here on
 		}
-		if s.slots.admit(w, r, free) {
+		if s.gate.admit(w, r, free, nil) {
 			next.ServeHTTP(w, r)
 		}
 	})
@@ -157,7 +157,7 @@ func (s *shed) enter(c Class) (free bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	free = !s.levels[c-ClassLow].refused
-	if free || s.slots.shadow {
+	if free || s.gate.shadow {
 		s.count(1)
 	}
 	return free

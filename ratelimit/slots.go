@@ -2,44 +2,67 @@ package ratelimit
 
 import (
 	"context"
-	"net/http"
-	"time"
-
-	"github.com/seawall-go/seawall/apierror"
+	"sync"
 )
 
-// slots is the common part of [MaxConcurrent] and [Shed]: a request holds a slot while
-// its handler runs, and is refused if none is free.
-type slots struct {
-	rule       string
-	refusal    *apierror.Error
-	retryAfter time.Duration
-	shadow     bool
-	observe    func(context.Context, Event)
+// Slots counts the running requests of each key for [MaxConcurrent]. Several servers can
+// share one. It is safe for concurrent use. Package ratelimittest tests implementations.
+//
+// The slots of a process that has died must become free by themselves. So an
+// implementation usually gives each slot a lease, and renews it until leave is called.
+type Slots interface {
+	// Enter takes a slot of (e.Rule, e.Key) if fewer than e.Max are taken, in one atomic
+	// step. It reports whether one was free. If none was free, it takes none, unless
+	// e.Shadow is set: then it takes one more.
+	//
+	// leave gives the slot back, and is nil if none was taken. The middleware calls it
+	// once, when the handler has returned or panicked. At that time ctx may be canceled.
+	// When leave returns, the slot should be free, since the caller may send the next
+	// request as soon as it has the response. But the response can wait for leave, so if
+	// the back end is slow, leave should return soon and let the lease end. leave frees
+	// only its own slot: if that was lost, or was given back already, leave does nothing.
+	//
+	// The error is an error of the back end. It is logged, so it must not contain the key.
+	// After an error, leave is nil. If a slot was taken nevertheless, because only the
+	// reply was lost, it must become free by itself. ctx is the context of the request. If
+	// Enter asks another machine, it should use a shorter timeout.
+	Enter(ctx context.Context, e Entry) (leave func(), free bool, err error)
 }
 
-func newSlots(rule string, refusal *apierror.Error, retryAfter time.Duration, shadow bool, observe func(context.Context, Event)) slots {
-	checkName(rule)
-	if retryAfter < 0 {
-		panic("ratelimit: a negative RetryAfter")
-	}
-	retryAfter = max(ceilSecond(retryAfter), time.Second)
-	return slots{rule, refusal.WithRetryAfter(retryAfter), retryAfter, shadow, observe}
+// Entry is a request for a slot.
+type Entry struct {
+	Rule   string // the name of the rule; with Key, it identifies the slots
+	Key    string
+	Max    int  // how many slots the key has, at least 1
+	Shadow bool // take a slot even if none is free, so that all running requests count
 }
 
-// admit reports whether the request may go on. If not, it answers the request. The
-// request may go on if a slot was free, or in shadow mode.
-func (s *slots) admit(w http.ResponseWriter, r *http.Request, free bool) bool {
-	event := Event{Rule: s.rule, Outcome: OutcomeAllowed, Decision: Decision{Allowed: true}}
-	if !free {
-		event = Event{Rule: s.rule, Outcome: OutcomeDenied, Decision: Decision{RetryAfter: s.retryAfter}, Shadow: s.shadow}
+// localSlots counts the running requests of this process.
+type localSlots struct {
+	mu   sync.Mutex
+	held map[string]int // the slots that each key holds; keys that hold none are not in it
+}
+
+// enter takes a slot of the key, and reports whether one was free. In shadow mode it
+// takes one in any case.
+func (l *localSlots) enter(key string, most int, shadow bool) (free bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.held[key]
+	free = n < most
+	if free || shadow {
+		if l.held == nil {
+			l.held = make(map[string]int)
+		}
+		l.held[key] = n + 1
 	}
-	if s.observe != nil {
-		s.observe(r.Context(), event)
+	return free
+}
+
+func (l *localSlots) leave(key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held[key]--; l.held[key] == 0 {
+		delete(l.held, key)
 	}
-	if !free && !s.shadow {
-		apierror.Write(w, r, s.refusal)
-		return false
-	}
-	return true
 }

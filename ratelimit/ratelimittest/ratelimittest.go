@@ -1,5 +1,6 @@
-// Package ratelimittest tests implementations of ratelimit.Limiter. Apart from package
-// ratelimit, it imports only the standard library.
+// Package ratelimittest tests implementations of ratelimit.Limiter ([Run]) and of
+// ratelimit.Slots ([RunSlots]). Apart from package ratelimit, it imports only the standard
+// library.
 package ratelimittest
 
 import (

@@ -38,13 +38,16 @@ func invalidCharges(t *testing.T, l ratelimit.Limiter, _ func(time.Duration)) {
 	}
 }
 
+// names are rules and keys that must not be mistaken for one another.
+var names = [][2]string{
+	{"a", "bc"}, {"ab", "c"}, {"abc", ""}, {"", "abc"}, {"a:b", "c"}, {"a", "b:c"}, {"", ""}, {"a", "b c"}, {"a", "b\x00c"}, {"a", "b\nc"},
+	{"a", "{bc}"}, {"a", "\xff"}, {"a", "\xfe"}, {"A", "bc"}, {"a", "BC"}, {"a", "bc "}, {"a ", "bc"}, {"a", "\u00e9"}, {"a", "e\u0301"},
+	{"a", strings.Repeat("x", 255)}, {"a", strings.Repeat("x", 256)}, {"a", strings.Repeat("x", 255) + "y"}, // the longest keys of the middleware
+}
+
 func separateBuckets(t *testing.T, l ratelimit.Limiter, _ func(time.Duration)) {
 	seen := map[[2]string]bool{}
-	for _, name := range [][2]string{
-		{"a", "bc"}, {"ab", "c"}, {"abc", ""}, {"", "abc"}, {"a:b", "c"}, {"a", "b:c"}, {"", ""}, {"a", "b c"}, {"a", "b\x00c"}, {"a", "b\nc"},
-		{"a", "{bc}"}, {"a", "\xff"}, {"a", "\xfe"}, {"A", "bc"}, {"a", "BC"}, {"a", "bc "}, {"a ", "bc"}, {"a", "\u00e9"}, {"a", "e\u0301"},
-		{"a", strings.Repeat("x", 255)}, {"a", strings.Repeat("x", 256)}, {"a", strings.Repeat("x", 255) + "y"}, // the longest keys of the middleware
-	} {
+	for _, name := range names {
 		c := ratelimit.Charge{Rule: name[0], Key: name[1], Limit: ratelimit.PerHour(1), Cost: 1}
 		if seen[name] {
 			t.Fatalf("%q is in the list twice", name)
