@@ -39,6 +39,11 @@ type ConcurrentOptions struct {
 	// which counts the requests of this process that come while Slots fails.
 	OnFailure Fail
 
+	// Processes is the number of processes that share Slots. While Slots fails, FailLocal
+	// then lets n/Processes requests of each key, rounded up, run in this process. If zero,
+	// it is 1: every process lets n run.
+	Processes int
+
 	// Observe is called with the outcome of every request. It must not block, since the
 	// request waits for it. If nil, nothing is observed.
 	Observe func(context.Context, Event)
@@ -73,6 +78,9 @@ func MaxConcurrent(n int, key KeyFunc, o *ConcurrentOptions) func(http.Handler) 
 		o = &ConcurrentOptions{}
 	}
 	o.OnFailure.check("ConcurrentOptions.OnFailure")
+	if o.Processes < 0 || o.Processes > 1e6 {
+		panic("ratelimit: ConcurrentOptions.Processes must be 0 to 1e6")
+	}
 	rule := cmp.Or(o.Rule, "concurrent")
 	c := &concurrent{
 		max:         n,
@@ -81,6 +89,7 @@ func MaxConcurrent(n int, key KeyFunc, o *ConcurrentOptions) func(http.Handler) 
 		keyOptional: o.KeyOptional,
 		gate:        newGate(rule, newRefusal(rule), o.RetryAfter, o.Shadow, o.Observe),
 		shared:      o.Slots,
+		share:       1 + (n-1)/max(o.Processes, 1),
 		onFailure:   o.OnFailure,
 		logger:      o.Logger,
 	}
@@ -96,6 +105,7 @@ type concurrent struct {
 	local       localSlots
 
 	shared    Slots // nil: count with local
+	share     int   // the slots of this process if shared fails
 	onFailure Fail
 	logger    *slog.Logger
 	down      outage // shared fails
@@ -117,7 +127,7 @@ func (c *concurrent) wrap(next http.Handler) http.Handler {
 		case c.shared != nil:
 			c.serveShared(w, r, next, key)
 		default:
-			c.serveLocal(w, r, next, key, nil)
+			c.serveLocal(w, r, next, key, c.max, nil)
 		}
 	})
 }
@@ -134,8 +144,8 @@ func (c *concurrent) refuseKey(w http.ResponseWriter, r *http.Request, err error
 
 // serveLocal serves a request that is counted in this process. err is the error of the
 // shared slots, or nil.
-func (c *concurrent) serveLocal(w http.ResponseWriter, r *http.Request, next http.Handler, key string, err error) {
-	free := c.local.enter(key, c.max, c.gate.shadow)
+func (c *concurrent) serveLocal(w http.ResponseWriter, r *http.Request, next http.Handler, key string, most int, err error) {
+	free := c.local.enter(key, most, c.gate.shadow)
 	if free || c.gate.shadow {
 		defer c.local.leave(key) // also if something panics from here on
 	}
@@ -151,7 +161,7 @@ func (c *concurrent) serveShared(w http.ResponseWriter, r *http.Request, next ht
 	if err != nil {
 		c.down.logFailure(ctx, logger, slotsName, err)
 		if c.onFailure == FailLocal && ctx.Err() == nil {
-			c.serveLocal(w, r, next, key, err)
+			c.serveLocal(w, r, next, key, c.share, err)
 		} else if c.undecided(w, r, err) {
 			next.ServeHTTP(w, r)
 		}

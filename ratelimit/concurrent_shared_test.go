@@ -3,6 +3,7 @@ package ratelimit_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -178,6 +179,23 @@ func TestOnFailureOfSlots(t *testing.T) {
 			for _, event := range seen.list {
 				require.NoError(t, event.Err)
 			}
+		})
+	}
+}
+
+func TestLocalShareOfSlots(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct{ n, processes, want int }{{10, 0, 10}, {10, 1, 10}, {10, 3, 4}, {10, 10, 1}, {10, 1000, 1}} {
+		synctest.Test(t, func(t *testing.T) {
+			shared := &counter{err: errors.New("down")}
+			limit := ratelimit.MaxConcurrent(row.n, ratelimit.ByAPIKey, &ratelimit.ConcurrentOptions{
+				Slots: shared, Processes: row.processes, Logger: slog.New(slog.DiscardHandler),
+			})
+			s := memhttp.New(limit(slow))
+			defer s.Close()
+			require.Equal(t, row.want, atOnce(t, s, 20, "X-Api-Key", "sk_1")[200], "%+v", row)
+			shared.err = nil
+			require.Equal(t, row.n, atOnce(t, s, 20, "X-Api-Key", "sk_1")[200], "%+v", row)
 		})
 	}
 }

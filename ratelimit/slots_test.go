@@ -204,6 +204,7 @@ func TestSlotsPanicOnInvalidArguments(t *testing.T) {
 		"a negative RetryAfter":     func() { ratelimit.MaxConcurrent(1, key, &ratelimit.ConcurrentOptions{RetryAfter: -1}) },
 		"a rule with a line break":  func() { ratelimit.MaxConcurrent(1, key, &ratelimit.ConcurrentOptions{Rule: "\n"}) },
 		"an unknown OnFailure":      func() { ratelimit.MaxConcurrent(1, key, &ratelimit.ConcurrentOptions{OnFailure: 3}) },
+		"Processes is negative":     func() { ratelimit.MaxConcurrent(1, key, &ratelimit.ConcurrentOptions{Processes: -1}) },
 		"MaxConcurrent of nil":      func() { ratelimit.MaxConcurrent(1, key, nil)(nil) },
 		"capacity is 0":             func() { ratelimit.Shed(0, nil, nil) },
 		"a reserve of 1":            func() { ratelimit.Shed(1, nil, &ratelimit.ShedOptions{Reserve: 1}) },
