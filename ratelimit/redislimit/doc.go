@@ -52,4 +52,20 @@
 // The buckets of one caller's key share a hash slot. Rules with different keys, such as an API
 // key and an address, need [Options].HashTag. Decisions share a call if their keys have the same
 // slot.
+//
+// # Running requests
+//
+// [Slots] count the running requests of all processes for [ratelimit.MaxConcurrent]. Each slot has
+// a lease of 30 seconds, which is renewed while the request runs:
+//
+//	fault                              what happens
+//	none                               at most n requests of a key run, in all processes together
+//	a process dies                     its slots are free after the lease
+//	a process is paused beyond the     its requests go on when it is resumed, beside those that
+//	lease                              have its slots now; they free nothing when they end
+//	a reply is lost                    the request is handled by OnFailure; if a slot was taken,
+//	                                   it is given back soon after Redis answers again
+//	Redis is down or slow              as above, by OnFailure; running requests keep their slots
+//	                                   for the lease, and then are no longer counted
+//	Redis loses its data or the key    requests that are running are no longer counted
 package redislimit

@@ -20,3 +20,16 @@ func Example() { //nolint:testableexamples // it needs a Redis server
 	mux := http.NewServeMux()
 	_ = http.Server{Addr: ":8080", Handler: limit(mux)}
 }
+
+// All processes of a service together run at most 20 requests of an account.
+func ExampleNewSlots() { //nolint:testableexamples // it needs a Redis server
+	client := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
+	defer client.Close()
+
+	concurrent := ratelimit.MaxConcurrent(20, ratelimit.ByPrincipal, &ratelimit.ConcurrentOptions{
+		Slots: redislimit.NewSlots(client, &redislimit.SlotsOptions{Prefix: "payments:slots:"}),
+	})
+
+	mux := http.NewServeMux()
+	_ = http.Server{Addr: ":8080", Handler: concurrent(mux)}
+}
