@@ -20,7 +20,7 @@ func TestLocalShareOfALimit(t *testing.T) {
 		processes int
 		limit     ratelimit.Limit
 		cost      int
-		burst     int           // requests that one process admits at once
+		burst     int           // requests that one process admits first
 		every     time.Duration // until it admits one more
 	}{
 		"one process":             {0, ratelimit.PerMinute(60), 1, 60, time.Second},

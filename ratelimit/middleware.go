@@ -13,8 +13,9 @@ import (
 //
 // New panics if l is nil, if there is no rule, or if a rule is invalid: its Key is nil,
 // its Limit or Name is not valid, or another rule has the same name. It also panics if
-// Options.Processes is negative or over 1e6, if there are several rules and l is not a [MultiLimiter], if a rule is settled and l is
-// not an [Adjuster], or if l is a [Registrar] that refuses a rule.
+// Options.Processes is negative or over 1e6, if there are several rules and l is not a
+// [MultiLimiter], if a rule is settled and l is not an [Adjuster], or if l is a
+// [Registrar] that refuses a rule.
 //
 // The response to every request that the limiter decided about has the RateLimit and
 // RateLimit-Policy fields of draft-ietf-httpapi-ratelimit-headers-11. A denial is 429

@@ -495,3 +495,23 @@ func TestPermissions(t *testing.T) {
 	}
 	require.NotContains(t, do(t, server, "ACL", "LOG"), "username\napp")
 }
+
+// badHook is a hook of go-redis that panics.
+type badHook struct{}
+
+func (badHook) ProcessHook(redis.ProcessHook) redis.ProcessHook {
+	return func(context.Context, redis.Cmder) error { panic("a hook") }
+}
+
+func (badHook) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (badHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook { return next }
+
+func TestAPanicOfAHookIsAnError(t *testing.T) {
+	t.Parallel()
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+	t.Cleanup(func() { _ = client.Close() })
+	client.AddHook(badHook{})
+	err := redisstore.New(client, nil).Renew(t.Context(), idempotent.Owner{}, time.Second)
+	require.ErrorContains(t, err, "the client panicked: a hook")
+}

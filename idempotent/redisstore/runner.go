@@ -5,6 +5,7 @@ import (
 	"crypto/sha1" //nolint:gosec // Redis names scripts by their SHA-1 hash
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
@@ -139,19 +140,23 @@ func (g *goRedis) Scan(ctx context.Context, pattern string, each func(keys []str
 }
 
 // within returns what f returns. If ctx ends first, within returns its error, and f continues in
-// its own goroutine.
+// its own goroutine. If f panics, for example in a hook of the client, that is an error, because
+// no handler could recover it in that goroutine.
 func within[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	if ctx.Done() == nil {
-		return f()
-	}
 	type result struct {
 		value T
 		err   error
 	}
 	done := make(chan result, 1)
 	go func() {
-		value, err := f()
-		done <- result{value, err}
+		r := result{err: errors.New("the goroutine of the call has ended")}
+		defer func() {
+			if p := recover(); p != nil {
+				r.err = fmt.Errorf("the client panicked: %v", p)
+			}
+			done <- r
+		}()
+		r.value, r.err = f()
 	}()
 	select {
 	case r := <-done:

@@ -8,11 +8,8 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-const (
-	maxCalls = 1   // calls to one slot at the same time
-	maxBatch = 128 // charges of one call, unless a single group has more
-	maxLinks = 64  // of a Cluster: a master that is down affects those of its slots
-)
+// maxBatch is the number of charges of one call, unless a single group has more.
+const maxBatch = 128
 
 // group is what one TakeAll charges.
 type group struct {
@@ -28,50 +25,29 @@ type group struct {
 }
 
 // batches sends the groups that wait at the same time in one call. A group is sent immediately
-// if fewer than maxCalls calls are under way. Otherwise it waits until one of them ends, and is
-// then sent together with the others that wait. On a Cluster, only groups of the same hash slot
-// share a call.
+// if no call is under way. Otherwise it waits until that call ends, and is then sent together
+// with the others that wait. On a Cluster, only groups of the same hash slot wait for each other.
 type batches struct {
-	links   []*link // by slot
+	links   links
 	timeout time.Duration
 	now     func() time.Time
 
-	mu     sync.Mutex
-	queues map[uint16]*queue // those with a call under way
+	mu      sync.Mutex
+	waiting map[uint16][]*group // by slot; present if a call is under way
 }
 
-// queue holds the groups that wait for a call to one slot.
-type queue struct {
-	calls   int // under way
-	waiting []*group
+func newBatches(l links, timeout time.Duration) *batches {
+	return &batches{links: l, timeout: timeout, now: time.Now, waiting: make(map[uint16][]*group)}
 }
-
-func newBatches(r Runner, timeout time.Duration, cluster bool) *batches {
-	b := &batches{timeout: timeout, now: time.Now, queues: make(map[uint16]*queue), links: make([]*link, 1)}
-	if cluster {
-		b.links = make([]*link, maxLinks)
-	}
-	for i := range b.links {
-		b.links[i] = newLink(r, timeout)
-	}
-	return b
-}
-
-// slot returns the slot of a key. If there is no Cluster, all keys have slot 0.
-func (b *batches) slot(key string) uint16 {
-	if len(b.links) == 1 {
-		return 0
-	}
-	return slotOf(key)
-}
-
-func (b *batches) link(slot uint16) *link { return b.links[int(slot)*len(b.links)/slots] }
 
 // take sends a group and waits for its results, or until ctx ends.
 func (b *batches) take(ctx context.Context, g *group) error {
-	slot := b.slot(g.keys[0])
+	if err := ctx.Err(); err != nil {
+		return wrap(err)
+	}
+	slot := b.links.slot(g.keys[0])
 	for _, k := range g.keys[1:] {
-		if b.slot(k) != slot {
+		if b.links.slot(k) != slot {
 			return errSlots
 		}
 	}
@@ -92,56 +68,53 @@ func (b *batches) take(ctx context.Context, g *group) error {
 	}
 }
 
-// enter reports whether the group must be sent now. If not, it is in the queue.
+// enter reports whether the group must be sent now. If not, it waits.
 func (b *batches) enter(slot uint16, g *group) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	q := b.queues[slot]
-	if q == nil {
-		q = new(queue)
-		b.queues[slot] = q
-	}
-	if q.calls < maxCalls {
-		q.calls++
+	waiting, busy := b.waiting[slot]
+	if !busy {
+		b.waiting[slot] = nil
 		return true
 	}
 	g.done = make(chan struct{})
-	q.waiting = append(q.waiting, g)
+	b.waiting[slot] = append(waiting, g)
 	return false
 }
 
-// next returns the groups of the next call, without those whose callers have left. If none are
-// waiting, the call that has ended is not followed by another one.
+// next returns the groups of the next call, without those whose callers have left. If there are
+// none, no call is under way any more.
 func (b *batches) next(slot uint16) (batch []*group) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	q := b.queues[slot]
-	charges := 0
-	for len(q.waiting) > 0 && (len(batch) == 0 || charges+len(q.waiting[0].keys) <= maxBatch) {
-		g := q.waiting[0]
-		q.waiting = q.waiting[1:]
-		if !g.left {
+	waiting, charges := b.waiting[slot], 0
+	for len(waiting) > 0 && (len(batch) == 0 || charges+len(waiting[0].keys) <= maxBatch) {
+		if g := waiting[0]; !g.left {
 			batch = append(batch, g)
 			charges += len(g.keys)
 		}
+		waiting = waiting[1:]
 	}
+	b.waiting[slot] = waiting
 	if len(batch) == 0 {
-		if q.calls--; q.calls == 0 {
-			delete(b.queues, slot)
-		}
+		delete(b.waiting, slot)
 	}
 	return batch
 }
 
 // send sends groups in one call. The groups that wait when it ends are sent by a goroutine.
 func (b *batches) send(ctx context.Context, slot uint16, batch []*group) {
-	keys, args := arguments(batch)
+	var reply any
+	err := wrap(errEnded)
 	sent := b.now()
-	reply, err := b.link(slot).run(ctx, takeScript, keys, args)
-	if next := b.next(slot); len(next) > 0 {
-		go b.send(ctx, slot, next)
-	}
-	b.deliver(batch, sent, reply, err)
+	defer func() {
+		if next := b.next(slot); len(next) > 0 {
+			go b.send(ctx, slot, next)
+		}
+		b.deliver(batch, sent, reply, err)
+	}()
+	keys, args := arguments(batch)
+	reply, err = b.links.at(slot).run(ctx, takeScript, keys, args)
 }
 
 func arguments(batch []*group) (keys, args []string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -231,6 +232,29 @@ func TestPanicOfTheClientIsAnError(t *testing.T) {
 		_, err := l.Take(t.Context(), perHour("k", 10))
 		require.ErrorContains(t, err, "panicked: a hook")
 		panics = false
+		time.Sleep(time.Second + 1)
+		require.True(t, take(t, l, perHour("k", 10)).Allowed)
+	})
+}
+
+// A goroutine that ends in the middle of a call must not leave others waiting forever.
+func TestGoexitOfTheClientIsAnError(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		exits := true
+		l := redislimit.NewRunner(runnerFunc(func() (any, error) {
+			if exits {
+				time.Sleep(time.Millisecond)
+				runtime.Goexit()
+			}
+			return []any{int64(1), int64(0)}, nil
+		}), nil)
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() { _, _ = l.Take(t.Context(), perHour("k", 10)) })
+		}
+		wg.Wait()
+		exits = false
 		time.Sleep(time.Second + 1)
 		require.True(t, take(t, l, perHour("k", 10)).Allowed)
 	})

@@ -215,11 +215,11 @@ func monitor(t *testing.T, s *redistest.Server, f func()) (lines []string) {
 	require.NoError(t, err)
 	require.Equal(t, "+OK\r\n", ok)
 	f()
-	do(t, s, "ECHO", "the end")
+	do(t, s, "ECHO", "end-of-the-test")
 	for {
 		line, err := r.ReadString('\n')
 		require.NoError(t, err)
-		if strings.Contains(line, "the end") {
+		if strings.Contains(line, "end-of-the-test") {
 			return lines
 		}
 		lines = append(lines, line)

@@ -124,3 +124,23 @@ func TestClusterWithoutOneOfItsMasters(t *testing.T) {
 		return err == nil
 	}, patient, 20*time.Millisecond)
 }
+
+func TestClusterFailsOver(t *testing.T) {
+	t.Parallel()
+	servers := redistest.StartCluster(t, 3, 1)
+	l := redislimit.New(connectCluster(t, servers), &redislimit.Options{Timeout: time.Second})
+	key := ""
+	for i := 0; redistest.Owner(t, servers, l.RedisKey("default", key)) != servers[0]; i++ {
+		key = fmt.Sprint(i)
+	}
+	take(t, l, perHour(key, 10))
+	require.Eventually(t, func() bool { return do(t, servers[0], "WAIT", "1", "1000") == "1" }, patient, 10*time.Millisecond)
+	servers[0].Kill()
+	var d ratelimit.Decision
+	require.Eventually(t, func() bool {
+		var err error
+		d, err = l.Take(t.Context(), perHour(key, 10))
+		return err == nil
+	}, patient, 50*time.Millisecond)
+	require.LessOrEqual(t, d.Remaining, 8, "the charge before the failover was replicated")
+}

@@ -7,7 +7,7 @@ import (
 )
 
 // NewGoRedisRunner returns the Runner that New uses.
-func NewGoRedisRunner(c redis.UniversalClient) Runner { return newGoRedis(c, time.Minute) }
+func NewGoRedisRunner(c redis.UniversalClient) Runner { return newGoRedis(c) }
 
 // SetClock replaces the clock of this process, which measures the age of denials.
 func (l *Limiter) SetClock(now func() time.Time) { l.now, l.batches.now = now, now }

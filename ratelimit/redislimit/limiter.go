@@ -70,10 +70,7 @@ func New(client redis.UniversalClient, o *Options) *Limiter {
 	case *redis.ClusterClient, *redis.Ring:
 		options.Cluster = true
 	}
-	if options.Timeout < 0 {
-		panic("redislimit: Options.Timeout is negative")
-	}
-	return NewRunner(newGoRedis(client, cmp.Or(options.Timeout, defaultTimeout)), &options)
+	return NewRunner(newGoRedis(client), &options)
 }
 
 // NewRunner is New for another client library.
@@ -90,7 +87,7 @@ func NewRunner(r Runner, o *Options) *Limiter {
 	timeout := cmp.Or(o.Timeout, defaultTimeout)
 	return &Limiter{
 		keys:    newKeys(o),
-		batches: newBatches(r, timeout, o.Cluster),
+		batches: newBatches(newLinks(r, timeout, o.Cluster), timeout),
 		denials: newDenials(),
 		now:     time.Now,
 		rules:   make(map[string]ratelimit.Limit),
@@ -184,7 +181,7 @@ func (l *Limiter) Reset(ctx context.Context, rule, key string) error {
 // change runs a script on one bucket, and forgets its denials.
 func (l *Limiter) change(ctx context.Context, script, rule, key string, args []string) error {
 	k := l.keys.of(rule, key)
-	_, err := l.batches.link(l.batches.slot(k)).run(ctx, script, []string{k}, args)
+	_, err := l.batches.links.of(k).run(ctx, script, []string{k}, args)
 	l.denials.forget(ratelimit.Charge{Rule: rule, Key: key})
 	return err
 }

@@ -12,6 +12,9 @@ import (
 // pause is how long Redis is not asked after a call without an answer.
 const pause = time.Second
 
+// errEnded is the error of a call whose goroutine has ended, by runtime.Goexit.
+var errEnded = errors.New("the goroutine of the call has ended")
+
 var errOpen = errors.New("redislimit: Redis did not answer; it is asked again after a second")
 
 // link runs scripts on one server. After a call without an answer it makes no more calls for a
@@ -30,29 +33,24 @@ func newLink(r Runner, timeout time.Duration) *link {
 }
 
 // run runs a script. It is not interrupted if ctx is canceled, since several callers may share
-// it, but it ends after the timeout.
-func (l *link) run(ctx context.Context, script string, keys, args []string) (any, error) {
+// it, but it ends after the timeout. A panic of the runner, for example in a hook of the client,
+// becomes an error. Without that, it would be the loss of all callers that share the call.
+func (l *link) run(ctx context.Context, script string, keys, args []string) (reply any, err error) {
 	report, err := l.breaker.Allow()
 	if err != nil {
 		return nil, errOpen
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.timeout)
-	defer cancel()
-	reply, err := l.call(ctx, script, keys, args)
-	if isAnswer(err) {
-		report(nil)
-	} else {
-		report(err)
-	}
-	return reply, err
-}
-
-// call calls the runner. A panic, for example of a hook of the client, becomes an error. Without
-// that, one caller's panic would be the loss of others, or the end of the process.
-func (l *link) call(ctx context.Context, script string, keys, args []string) (reply any, err error) {
+	err = wrap(errEnded)
 	defer func() {
+		cancel()
 		if p := recover(); p != nil {
-			reply, err = nil, fmt.Errorf("redislimit: the client panicked: %v", p)
+			err = wrap(panicked(p))
+		}
+		if isAnswer(err) {
+			report(nil)
+		} else {
+			report(err)
 		}
 	}()
 	reply, err = l.runner.Run(ctx, script, keys, args)

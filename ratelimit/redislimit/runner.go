@@ -4,9 +4,10 @@ import (
 	"context"
 	"crypto/sha1" //nolint:gosec // Redis names scripts by their SHA-1 hash
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -32,23 +33,25 @@ type goRedis struct {
 	hashes atomic.Pointer[[]hashed]
 }
 
-// newGoRedis returns a Runner for a client of go-redis. Unless ContextTimeoutEnabled is set, the
-// client ignores the deadline of a context while it waits for a reply. A [redis.Client] can have
-// a copy with the same connections and a shorter ReadTimeout. With another client, Run has to
-// wait in another goroutine.
-func newGoRedis(client redis.UniversalClient, timeout time.Duration) *goRedis {
-	r := &goRedis{client: client, late: true}
+func newGoRedis(client redis.UniversalClient) *goRedis {
+	r := &goRedis{client: client, late: !heedsDeadlines(client)}
 	r.hashes.Store(new([]hashed))
+	return r
+}
+
+// heedsDeadlines reports whether a client ends the wait for a reply when the deadline of the
+// context passes. By default, it waits until its ReadTimeout. (A copy with another timeout, by
+// WithTimeout, would lack the hooks of the client.)
+func heedsDeadlines(client redis.UniversalClient) bool {
 	switch c := client.(type) {
 	case *redis.Client:
-		r.late = false
-		if !c.Options().ContextTimeoutEnabled {
-			r.client = c.WithTimeout(timeout)
-		}
+		return c.Options().ContextTimeoutEnabled
 	case *redis.ClusterClient:
-		r.late = !c.Options().ContextTimeoutEnabled
+		return c.Options().ContextTimeoutEnabled
+	case *redis.Ring:
+		return c.Options().ContextTimeoutEnabled
 	}
-	return r
+	return false
 }
 
 // Run implements [Runner].
@@ -56,20 +59,41 @@ func (r *goRedis) Run(ctx context.Context, script string, keys, args []string) (
 	if !r.late {
 		return r.run(ctx, script, keys, args).Result()
 	}
-	cmds := make(chan once, 1)
-	go func() { cmds <- r.run(ctx, script, keys, args) }()
+	type answer struct {
+		reply any
+		err   error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		a := answer{err: errEnded}
+		defer func() {
+			if p := recover(); p != nil {
+				a.err = panicked(p)
+			}
+			answers <- a
+		}()
+		a.reply, a.err = r.run(ctx, script, keys, args).Result()
+	}()
 	select {
-	case cmd := <-cmds:
-		return cmd.Result()
+	case a := <-answers:
+		return a.reply, a.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
+func panicked(p any) error { return fmt.Errorf("the client panicked: %v", p) }
+
 func (r *goRedis) run(ctx context.Context, script string, keys, args []string) once {
 	cmd := r.eval(ctx, "evalsha", r.hash(script), keys, args)
 	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
-		return r.eval(ctx, "eval", script, keys, args)
+		cmd = r.eval(ctx, "eval", script, keys, args)
+	}
+	var reply redis.Error
+	if cluster, ok := r.client.(*redis.ClusterClient); ok && cmd.Err() != nil && !errors.As(cmd.Err(), &reply) {
+		// Another master may have the slot now. Of a command that it must not repeat, go-redis
+		// does not find out by itself.
+		cluster.ReloadState(ctx)
 	}
 	return cmd
 }

@@ -1,6 +1,7 @@
 package redislimit_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -39,4 +40,32 @@ func TestRunnerSendsAScriptOnce(t *testing.T) {
 	_, err = r.Run(t.Context(), "return redis.call('LPUSH', KEYS[1], 'x')", []string{"n"}, nil)
 	var answer interface{ RedisError() }
 	require.ErrorAs(t, err, &answer)
+}
+
+// badHook is a hook of go-redis that panics.
+type badHook struct{}
+
+func (badHook) ProcessHook(redis.ProcessHook) redis.ProcessHook {
+	return func(context.Context, redis.Cmder) error { panic("a hook") }
+}
+
+func (badHook) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (badHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func TestPanicOfAHookIsAnError(t *testing.T) {
+	t.Parallel()
+	for _, client := range []redis.UniversalClient{
+		redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"}),
+		redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", ContextTimeoutEnabled: true}),
+		redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}}),
+		redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": "127.0.0.1:1"}}),
+	} {
+		t.Cleanup(func() { _ = client.Close() })
+		client.AddHook(badHook{})
+		_, err := redislimit.New(client, nil).Take(t.Context(), perHour("k", 1))
+		require.ErrorContains(t, err, "redislimit: the client panicked: a hook", "%T", client)
+	}
 }

@@ -101,7 +101,7 @@ func NewSlots(client redis.UniversalClient, o *SlotsOptions) *Slots {
 		options.Cluster = true
 	}
 	options.Timeout = cmp.Or(options.Timeout, defaultTimeout)
-	return NewSlotsRunner(newGoRedis(client, options.Timeout), &options)
+	return NewSlotsRunner(newGoRedis(client), &options)
 }
 
 // NewSlotsRunner is NewSlots for another client library.
