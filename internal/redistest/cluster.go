@@ -2,7 +2,6 @@ package redistest
 
 import (
 	"net"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,16 +15,12 @@ func StartCluster(tb testing.TB, masters, replicas int, options ...string) []*Se
 	var servers []*Server
 	create := []string{"--cluster", "create"}
 	for range masters * (1 + replicas) {
-		bus, err := freePort()
-		if err != nil {
-			tb.Fatal(err)
-		}
-		s := Start(tb, append([]string{"cluster-enabled yes", "cluster-node-timeout 1000", "cluster-port " + strconv.Itoa(bus)}, options...)...)
+		s := Start(tb, append([]string{"cluster-enabled yes", "cluster-node-timeout 1000"}, options...)...)
 		servers = append(servers, s)
 		create = append(create, s.Addr)
 	}
 	create = append(create, "--cluster-replicas", strconv.Itoa(replicas), "--cluster-yes")
-	if out, err := exec.Command("redis-cli", create...).CombinedOutput(); err != nil { //nolint:gosec,noctx // of tests
+	if out, err := redisCLI(create...); err != nil {
 		tb.Fatalf("redistest: %v: %s", err, out)
 	}
 	for _, s := range servers {

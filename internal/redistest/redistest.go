@@ -4,13 +4,13 @@ package redistest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,13 +46,13 @@ func Start(tb testing.TB, options ...string) *Server {
 // Launch runs a server that keeps its files in dir, until Kill or Stop is called.
 func Launch(dir string, options ...string) (*Server, error) {
 	var err error
-	for range 5 { // another process may take the port first
-		var port int
-		if port, err = freePort(); err != nil {
-			return nil, err
+	for range 5 { // another process may take a port first
+		port, bus, portErr := freePorts()
+		if portErr != nil {
+			return nil, portErr
 		}
-		s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), dir: dir}
-		s.args = arguments(port, dir, options)
+		s := &Server{Addr: "127.0.0.1:" + port, dir: dir}
+		s.args = arguments(port, bus, dir, options)
 		if err = s.Run(); err == nil {
 			return s, nil
 		}
@@ -63,9 +63,9 @@ func Launch(dir string, options ...string) (*Server, error) {
 	return nil, err
 }
 
-func arguments(port int, dir string, options []string) []string {
+func arguments(port, bus, dir string, options []string) []string {
 	args := []string{
-		"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", dir, "--logfile", "redis.log",
+		"--port", port, "--cluster-port", bus, "--bind", "127.0.0.1", "--dir", dir, "--logfile", "redis.log",
 		"--save", "", "--daemonize", "no", "--enable-debug-command", "local",
 	}
 	for _, o := range options {
@@ -75,13 +75,18 @@ func arguments(port int, dir string, options []string) []string {
 	return args
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not block
-	if err != nil {
-		return 0, err
+// freePorts returns two ports that are free now: one for clients, and one for a Cluster.
+func freePorts() (port, bus string, err error) {
+	var ports [2]string
+	for i := range ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not block
+		if err != nil {
+			return "", "", err
+		}
+		defer l.Close()
+		_, ports[i], _ = net.SplitHostPort(l.Addr().String())
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return ports[0], ports[1], nil
 }
 
 // Run starts the process again after Kill or Stop, at the same address and with the same files.
@@ -105,7 +110,8 @@ func (s *Server) Run() error {
 			return fmt.Errorf("redistest: redis-server has ended: %s%s", out.Bytes(), log)
 		default:
 		}
-		if reply, err := s.Do("PING"); err == nil && reply == "PONG" {
+		// If another process has taken the port, its answer does not count.
+		if info, err := s.Do("INFO", "server"); err == nil && strings.Contains(info, fmt.Sprintf("\nprocess_id:%d\r", s.Pid())) {
 			return nil
 		}
 	}
@@ -114,11 +120,18 @@ func (s *Server) Run() error {
 }
 
 // Do runs a command through redis-cli and returns its output without the final line break. An
-// error reply is output too.
+// error reply is output too. Do returns an error if the server does not answer in time.
 func (s *Server) Do(command ...string) (reply string, err error) {
 	_, port, _ := net.SplitHostPort(s.Addr)
-	out, err := exec.Command("redis-cli", append([]string{"-p", port}, command...)...).CombinedOutput() //nolint:gosec,noctx // of tests
-	return strings.TrimSuffix(string(out), "\n"), err
+	out, err := redisCLI(append([]string{"-p", port}, command...)...)
+	return strings.TrimSuffix(out, "\n"), err
+}
+
+func redisCLI(args ...string) (out string, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	b, err := exec.CommandContext(ctx, "redis-cli", args...).CombinedOutput() //nolint:gosec // of tests
+	return string(b), err
 }
 
 // Kill ends the process with SIGKILL, and waits for its end.
