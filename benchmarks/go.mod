@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/PuerkitoBio/rehttp v1.4.0
+	github.com/bsm/redislock v0.9.4
 	github.com/didip/tollbooth/v7 v7.0.2
 	github.com/failsafe-go/failsafe-go v0.9.8
 	github.com/go-chi/chi/v5 v5.5.0
@@ -11,11 +12,13 @@ require (
 	github.com/go-chi/httprate v0.16.1
 	github.com/go-redis/redis_rate/v10 v10.0.1
 	github.com/gofiber/fiber/v3 v3.1.0
+	github.com/gofiber/storage/redis/v3 v3.4.3
 	github.com/google/uuid v1.6.0
 	github.com/hashicorp/go-retryablehttp v0.7.8
 	github.com/moogar0880/problems v1.0.1
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/seawall-go/seawall v0.0.0
+	github.com/seawall-go/seawall/idempotent/redisstore v0.0.0
 	github.com/seawall-go/seawall/ratelimit/redislimit v0.0.0
 	github.com/sethvargo/go-limiter v0.7.1
 	github.com/sony/gobreaker/v2 v2.4.0
@@ -58,5 +61,7 @@ require (
 )
 
 replace github.com/seawall-go/seawall => ..
+
+replace github.com/seawall-go/seawall/idempotent/redisstore => ../idempotent/redisstore
 
 replace github.com/seawall-go/seawall/ratelimit/redislimit => ../ratelimit/redislimit

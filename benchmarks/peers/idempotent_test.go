@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/valyala/fasthttp"
 
+	"github.com/seawall-go/seawall"
 	"github.com/seawall-go/seawall/idempotent"
 )
 
@@ -41,13 +42,16 @@ type sender func(key string, body []byte) (int, []byte)
 var onces = []once{
 	{"seawall", func(tb testing.TB, handler http.HandlerFunc) sender {
 		store := idempotent.NewMemory(&idempotent.MemoryOptions{EvictWhenFull: true})
-		guard := idempotent.New(store, idempotent.Global, &idempotent.Options{Logger: quiet})
-		return overHTTP(tb, guard(handler))
+		return overHTTP(tb, guard(store)(handler))
 	}},
-	{"fiber", overFiber},
+	{"fiber", overFiber()},
 	{"map", func(tb testing.TB, handler http.HandlerFunc) sender {
 		return overHTTP(tb, &mapOfAnswers{next: handler, kept: make(map[string]*kept)})
 	}},
+}
+
+func guard(store idempotent.Store) seawall.Middleware {
+	return idempotent.New(store, idempotent.Global, &idempotent.Options{Logger: quiet})
 }
 
 // overHTTP calls h as net/http's server does, with a request that has an id already.
@@ -85,25 +89,27 @@ func (k *keeping) Write(p []byte) (int, error) {
 }
 
 // overFiber calls the handler through fiber's application as fasthttp's server does.
-func overFiber(_ testing.TB, handler http.HandlerFunc) sender {
-	app := fiber.New()
-	app.Use(compareBodies, idempotency.New(), keepSum)
-	app.Post("/v1/resources", func(c fiber.Ctx) error {
-		w := &keeping{discard: discard{header: make(http.Header)}}
-		handler(w, nil)
-		c.Set(fiber.HeaderContentType, w.header.Get("Content-Type"))
-		return c.Status(w.status).Send(w.body)
-	})
-	serve, ctx := app.Handler(), new(fasthttp.RequestCtx)
-	ctx.Request.Header.SetMethod(fiber.MethodPost)
-	ctx.Request.SetRequestURI("/v1/resources")
-	ctx.Request.Header.SetContentType("application/json")
-	return func(key string, body []byte) (int, []byte) {
-		ctx.Request.Header.Set("X-Idempotency-Key", key)
-		ctx.Request.SetBody(body)
-		ctx.Response.Reset()
-		serve(ctx)
-		return ctx.Response.StatusCode(), ctx.Response.Body()
+func overFiber(config ...idempotency.Config) func(testing.TB, http.HandlerFunc) sender {
+	return func(_ testing.TB, handler http.HandlerFunc) sender {
+		app := fiber.New()
+		app.Use(compareBodies, idempotency.New(config...), keepSum)
+		app.Post("/v1/resources", func(c fiber.Ctx) error {
+			w := &keeping{discard: discard{header: make(http.Header)}}
+			handler(w, nil)
+			c.Set(fiber.HeaderContentType, w.header.Get("Content-Type"))
+			return c.Status(w.status).Send(w.body)
+		})
+		serve, ctx := app.Handler(), new(fasthttp.RequestCtx)
+		ctx.Request.Header.SetMethod(fiber.MethodPost)
+		ctx.Request.SetRequestURI("/v1/resources")
+		ctx.Request.Header.SetContentType("application/json")
+		return func(key string, body []byte) (int, []byte) {
+			ctx.Request.Header.Set("X-Idempotency-Key", key)
+			ctx.Request.SetBody(body)
+			ctx.Response.Reset()
+			serve(ctx)
+			return ctx.Response.StatusCode(), ctx.Response.Body()
+		}
 	}
 }
 
@@ -191,13 +197,23 @@ func freshKeys() func() string {
 	}
 }
 
+// firstRun sends a request with a new key each time.
+func (o once) firstRun(tb testing.TB) func() {
+	send, next := o.send(tb, created), freshKeys()
+	return func() { send(next(), kilobyte) }
+}
+
+// replay sends the same request again and again.
+func (o once) replay(tb testing.TB) func() {
+	send, key := o.send(tb, created), freshKeys()()
+	send(key, kilobyte)
+	return func() { send(key, kilobyte) }
+}
+
 func BenchmarkFirstRun(b *testing.B) {
 	var sides []side
 	for _, o := range onces {
-		sides = append(sides, side{o.name, func(tb testing.TB) func() {
-			send, next := o.send(tb, created), freshKeys()
-			return func() { send(next(), kilobyte) }
-		}})
+		sides = append(sides, side{o.name, o.firstRun})
 	}
 	compare(b, sides)
 }
@@ -205,11 +221,7 @@ func BenchmarkFirstRun(b *testing.B) {
 func BenchmarkReplay(b *testing.B) {
 	var sides []side
 	for _, o := range onces {
-		sides = append(sides, side{o.name, func(tb testing.TB) func() {
-			send, key := o.send(tb, created), freshKeys()()
-			send(key, kilobyte)
-			return func() { send(key, kilobyte) }
-		}})
+		sides = append(sides, side{o.name, o.replay})
 	}
 	compare(b, sides)
 }
@@ -219,26 +231,30 @@ func TestARequestRunsOnceAndItsKeyIsRefusedForAnotherBody(t *testing.T) {
 	for _, o := range onces {
 		t.Run(o.name, func(t *testing.T) {
 			t.Parallel()
-			runs := 0
-			send := o.send(t, func(w http.ResponseWriter, r *http.Request) {
-				runs++
-				created(w, r)
-			})
-			next := freshKeys()
-			key := next()
-
-			for range 2 {
-				status, body := send(key, kilobyte)
-				require.Equal(t, http.StatusCreated, status)
-				require.Equal(t, string(kilobyte), string(body))
-			}
-			status, _ := send(key, []byte(`{"name":"another"}`))
-
-			require.Equal(t, http.StatusConflict, status)
-			require.Equal(t, 1, runs)
-			status, _ = send(next(), kilobyte)
-			require.Equal(t, http.StatusCreated, status)
-			require.Equal(t, 2, runs)
+			o.requireOnce(t)
 		})
 	}
+}
+
+func (o once) requireOnce(t *testing.T) {
+	runs := 0
+	send := o.send(t, func(w http.ResponseWriter, r *http.Request) {
+		runs++
+		created(w, r)
+	})
+	next := freshKeys()
+	key := next()
+
+	for range 2 {
+		status, body := send(key, kilobyte)
+		require.Equal(t, http.StatusCreated, status)
+		require.Equal(t, string(kilobyte), string(body))
+	}
+	status, _ := send(key, []byte(`{"name":"another"}`))
+
+	require.Equal(t, http.StatusConflict, status)
+	require.Equal(t, 1, runs)
+	status, _ = send(next(), kilobyte)
+	require.Equal(t, http.StatusCreated, status)
+	require.Equal(t, 2, runs)
 }
