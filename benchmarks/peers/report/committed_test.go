@@ -67,3 +67,19 @@ func TestEveryPeerHasAVersion(t *testing.T) {
 		}
 	}
 }
+
+func TestSeawallMakesNoErrors(t *testing.T) {
+	t.Parallel()
+	res, counted := committed(t), 0
+	for name := range res.values {
+		for _, errors := range res.of(name, failures) {
+			if strings.HasSuffix(name, "/seawall") && errors > 0 {
+				t.Errorf("Benchmark%s: %v errors in an operation", name, errors)
+			}
+			counted++
+		}
+	}
+	if counted == 0 {
+		t.Error("no errors were counted")
+	}
+}

@@ -14,14 +14,14 @@ const introduction = `# Benchmarks
 This page compares Seawall with what one would use instead: other libraries, composed so that both
 sides do the same job. A test for each job asserts that the sides give the same answers. In most
 tables, each side runs for some tens of milliseconds in each of many rounds. A ratio is the median
-over these rounds, with its 95% confidence interval in parentheses. Times are processor time for one
-operation, including garbage collection but no network. In a service, the network and the handler
-take far longer.
+over these rounds, with its 95% confidence interval in parentheses. Unless a table says otherwise,
+times are processor time for one operation, including garbage collection but no network. In a
+service, the network and the handler take far longer.
 `
 
 const method = `## Method
 
-- ` + "`make bench-peers`" + ` measures everything again in ten minutes and writes this page.
+- ` + "`make bench-peers`" + ` measures everything again in fifteen minutes and writes this page.
 - Handlers write to a ResponseWriter that discards the response, and clients use a RoundTripper that
   answers from memory.
 - Every second round runs the sides in reverse order, so that no side always follows the same one.
@@ -30,6 +30,11 @@ const method = `## Method
   assumes no distribution. With fewer than six rounds, an interval is the range of the values.
 - Peers are configured as in their READMEs. A *lower bound* does less than the whole job, as its
   description says. It shows how much the rest of the job costs.
+- All sides with Redis use the same redis-server, which writes nothing to disk, over loopback. Each
+  has a client of go-redis with its default options, except for 64 connections, so that no caller
+  waits for one. Seawall's limiter waits for a reply as long as the others: three seconds instead of
+  its default of 50 milliseconds, which a busy machine can exceed. httprate-redis and rueidislimiter
+  are missing, because the module proxy that these benchmarks are built with does not have them.
 - fiber's idempotency middleware does not compare request bodies, so the comparison is added by
   hand. There is also a middleware for net/http that compares them. It is still young,
   and is not measured.
@@ -55,9 +60,10 @@ request also waits for memory that is not in a processor cache.
 func render(res *results) (string, error) {
 	var b strings.Builder
 	b.WriteString(introduction)
-	fmt.Fprintf(&b, "\nMeasured on %s with %s: %s, %s processors,\n%s, %s/%s, load average before the run %s.\n",
+	fmt.Fprintf(&b, "\nMeasured on %s with %s: %s, %s processors,\n%s, %s/%s, Redis %s, load average before the run %s.\n",
 		res.config["date"], res.config["go"], res.config["cpu"], res.config["gomaxprocs"],
-		res.config["kernel"], res.config["goos"], res.config["goarch"], res.config["load-before"])
+		res.config["kernel"], res.config["goos"], res.config["goarch"], res.config["redis"],
+		res.config["load-before"])
 	b.WriteString("\n## In short\n\nIn this table, Seawall is faster if the ratio of times is below 1. The tables further down have the\ninverse: there, Seawall is faster if the ratio of another side is above 1.\n\n")
 	if err := writeSummary(&b, res); err != nil {
 		return "", err
@@ -112,25 +118,43 @@ func writeSides(b *strings.Builder, res *results, r row, described map[string]bo
 	if r.unit == perKey {
 		what = "memory"
 	}
-	table := [][]string{{"", what + " / Seawall's", what, "allocations", "peak memory"}}
+	table := [][]string{{
+		"", what + " / Seawall's", what, "client's CPU", "server's CPU / Seawall's", "server's CPU",
+		"round trips", "errors", "allocations", "peak memory",
+	}}
 	for _, s := range r.sorted(res) {
-		name := r.bench + "/" + s.name
-		ratio := summarize(ratios(res.of(name, r.unit), res.of(r.bench+"/seawall", r.unit)))
-		relative := number(ratio.Center) + interval(ratio)
-		if s.name == "seawall" {
-			relative = "1"
-		}
 		heading := s.heading()
 		if s.lower {
 			heading += " (lower bound)"
 		}
-		table = append(table, []string{
-			heading, relative, r.value(res, s.name, r.unit),
-			r.value(res, s.name, allocations), r.value(res, s.name, peakMemory),
-		})
+		line := []string{heading, r.relative(res, s, r.unit), r.value(res, s.name, r.unit), "", "", ""}
+		if r.unit == elapsed || r.unit == latency {
+			line[3] = r.value(res, s.name, processor)
+			line[4], line[5] = r.relative(res, s, serverTime), r.value(res, s.name, serverTime)
+		}
+		for _, unit := range []string{roundTrips, failures, allocations, peakMemory} {
+			line = append(line, r.value(res, s.name, unit))
+		}
+		table = append(table, line)
 	}
 	writeTable(b, table)
 	writeDescriptions(b, r, described)
+}
+
+// relative returns the ratio of a side's measurements to Seawall's, or "" if there are none.
+func (r row) relative(res *results, s side, unit string) string {
+	values := ratios(res.of(r.bench+"/"+s.name, unit), res.of(r.bench+"/seawall", unit))
+	switch {
+	case len(values) == 0:
+		return ""
+	case s.name == "seawall":
+		return "1"
+	}
+	ratio := summarize(values)
+	if ratio.Center > 1000 { // ours is almost nothing
+		return "over 1000"
+	}
+	return number(ratio.Center) + interval(ratio)
 }
 
 // writeDescriptions lists the descriptions of the sides. A section has each of them once.
@@ -177,6 +201,13 @@ func (r row) value(res *results, side, unit string) string {
 		return fmt.Sprintf("%.0f", v)
 	case perKey:
 		return fmt.Sprintf("%.0f B", v)
+	case roundTrips:
+		return fmt.Sprintf("%.2f", v)
+	case failures:
+		if v == 0 {
+			return ""
+		}
+		return fmt.Sprintf("%.0f%%", v*100)
 	case peakMemory:
 		return fmt.Sprintf("%.0f MB", v/1e6)
 	}

@@ -119,7 +119,12 @@ func (r row) ratio(res *results, unit string) (benchmath.Summary, error) {
 	if best == nil {
 		return benchmath.Summary{}, fmt.Errorf("nothing to compare %s with", r.bench)
 	}
-	ours, theirs := res.of(r.bench+"/seawall", unit), res.of(r.bench+"/"+best.name, unit)
+	return r.ratioTo(res, best.name, unit)
+}
+
+// ratioTo returns our value divided by that of another side, in the given unit.
+func (r row) ratioTo(res *results, side, unit string) (benchmath.Summary, error) {
+	ours, theirs := res.of(r.bench+"/seawall", unit), res.of(r.bench+"/"+side, unit)
 	if len(ours) == 0 || len(theirs) == 0 {
 		return benchmath.Summary{}, fmt.Errorf("no %s of %s", unit, r.bench)
 	}

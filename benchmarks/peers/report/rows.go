@@ -28,6 +28,9 @@ const (
 	processor   = "cpu-sec/op"
 	elapsed     = "sec/op"
 	serverTime  = "server-sec/op"
+	latency     = "median-sec/op"
+	roundTrips  = "trips/op"
+	failures    = "errors/op"
 	allocations = "allocs/op"
 	perKey      = "B/key"
 	peakMemory  = "peak-RSS-bytes"
@@ -36,15 +39,19 @@ const (
 // compared are the modules whose versions the page names.
 var compared = []string{
 	"github.com/PuerkitoBio/rehttp",
+	"github.com/bsm/redislock",
 	"github.com/didip/tollbooth/v7",
 	"github.com/failsafe-go/failsafe-go",
 	"github.com/go-chi/chi/v5",
 	"github.com/go-chi/httplog/v3",
 	"github.com/go-chi/httprate",
+	"github.com/go-redis/redis_rate/v10",
 	"github.com/gofiber/fiber/v3",
+	"github.com/gofiber/storage/redis/v3",
 	"github.com/google/uuid",
 	"github.com/hashicorp/go-retryablehttp",
 	"github.com/moogar0880/problems",
+	"github.com/redis/go-redis/v9",
 	"github.com/sethvargo/go-limiter",
 	"github.com/sony/gobreaker/v2",
 	"github.com/throttled/throttled/v2",
@@ -81,6 +88,19 @@ var takers = []side{
 	{name: "allow", title: "rate.Limiter.Allow", lower: true, consists: "there is no key to look up"},
 }
 
+var sharedLimiters = []side{
+	{name: "seawall", consists: "`redislimit.New`"},
+	{name: "redis_rate", consists: "a script for each decision"},
+	{name: "autopipeline", title: "redis_rate, AutoPipeline",
+		consists: "redis_rate with the AutoPipeline of go-redis, which is experimental. It sends the " +
+			"commands of all callers together, ignores the deadlines of their contexts, and sends " +
+			"all commands again after a lost connection"},
+	{name: "ulule", title: "ulule/limiter", consists: "a script that counts in windows"},
+	{name: "throttled",
+		consists: "reads the key, and changes it in a second round trip unless it has changed since. " +
+			"After ten attempts, it returns an error"},
+}
+
 const keyAndHosts = ", and, added by hand, an Idempotency-Key from google/uuid and a map of hosts"
 
 var clients = []side{
@@ -101,6 +121,15 @@ var onces = []side{
 	{name: "map", title: "map of responses", lower: true,
 		consists: "a hash, a lock and a map, without a guard against concurrent duplicates, and " +
 			"nothing is ever forgotten"},
+}
+
+var sharedOnces = []side{
+	{name: "seawall", consists: "`idempotent.New` with a `redisstore.Store`"},
+	{name: "redislock", title: "fiber's idempotency, redislock",
+		consists: "fiber's middleware, on fasthttp, its storage for Redis, and, added by hand, a lock " +
+			"of redislock, which is not renewed, and the comparison of bodies"},
+	{name: "memorylock", title: "fiber's idempotency", lower: true,
+		consists: "the same with its own lock, which other processes do not see"},
 }
 
 // page holds the sections in their order.
@@ -151,6 +180,25 @@ var page = []section{
 		{"TakeParallel", "A decision, 10,000 keys, in parallel",
 			"The same on all processors. The time is elapsed time.", elapsed, takers},
 	}},
+	{"Rate limits in Redis", []row{
+		{"RedisTake", "A decision in Redis, 10,000 keys",
+			"64 callers decide at the same time, without HTTP. The keys take turns, and each is " +
+				"allowed 1,000 units a second. The time is elapsed time divided by the number of " +
+				"decisions. The callers and a redis-server share the processors. The processor " +
+				"time of each is listed as its CPU. Round trips are how often the server reads from " +
+				"a connection.",
+			elapsed, sharedLimiters},
+		{"RedisTakeHot", "A decision in Redis, one key",
+			"The same with a key that all callers share. Errors are decisions that failed.",
+			elapsed, sharedLimiters},
+		{"RedisDenied", "A denied decision in Redis",
+			"The same with a key that has no units left for an hour. Seawall remembers that, and " +
+				"does not ask Redis.",
+			elapsed, sharedLimiters},
+		{"RedisAlone", "A decision in Redis, one caller",
+			"One caller decides about 1,000 keys, which take turns. The time is the median latency.",
+			latency, sharedLimiters},
+	}},
 	{"Errors", []row{
 		{"Error", "An error answer",
 			"A 400 for a missing parameter, with its name and the request's id in the body, and " +
@@ -194,5 +242,14 @@ var page = []section{
 			"The same POST with a known key. The body is compared, and the kept response is " +
 				"written.",
 			processor, onces},
+	}},
+	{"Idempotency in Redis", []row{
+		{"RedisFirstRun", "A first request, kept in Redis",
+			"A POST of 1 KiB with a new key. Its response of 1 KiB is kept in Redis, with a hash of " +
+				"the request's body. One client sends one request after the other. The time is " +
+				"elapsed time over loopback. Over a network, a round trip costs far more than the " +
+				"rest.",
+			elapsed, sharedOnces},
+		{"RedisReplay", "A replay from Redis", "The same POST with a known key.", elapsed, sharedOnces},
 	}},
 }
