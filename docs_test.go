@@ -15,6 +15,7 @@ var (
 	goCode  = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
 	linked  = regexp.MustCompile(`\]\(([\w./-]+)\)`)                     // [text](docs/X.md)
 	quoted  = regexp.MustCompile("`([\\w./-]+\\.(?:go|md|sh|txt|yml))`") // `retry/decide.go`
+	tested  = regexp.MustCompile("`(Test\\w+)`")                         // `TestStore`
 	fencing = regexp.MustCompile("(?ms)^```.*?^```$")
 )
 
@@ -37,6 +38,26 @@ func TestDocumentsNameFilesThatExist(t *testing.T) {
 		for _, match := range quoted.FindAllStringSubmatch(prose, -1) {
 			require.True(t, exists(match[1]), "%s names %s", document, match[1])
 		}
+	}
+}
+
+// A guarantee names the test that shows it.
+func TestSemanticsNamesTestsThatExist(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("docs/SEMANTICS.md")
+	require.NoError(t, err)
+	names := tested.FindAllStringSubmatch(string(text), -1)
+	require.NotEmpty(t, names)
+	files, err := filepath.Glob("idempotent/*/*_test.go")
+	require.NoError(t, err)
+	var code strings.Builder
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		code.Write(text)
+	}
+	for _, name := range names {
+		require.Contains(t, code.String(), "func "+name[1]+"(", "docs/SEMANTICS.md names a test that is gone")
 	}
 }
 

@@ -55,9 +55,10 @@
 // separate Memory with [MemoryOptions].RefuseWhenFull, and a limit by address in front of
 // it.
 //
-// A limiter that several servers share implements [Limiter] and [MultiLimiter], and
-// package ratelimittest tests it. If it fails, each process uses a Memory instead, by
-// default: see [Fail]. Limiters also work without HTTP, for example in queues.
+// Several processes need a limiter that they share: module ratelimit/redislimit has one in
+// Redis. Others implement [Limiter] and [MultiLimiter], and package ratelimittest tests
+// them. If a limiter fails, each process uses a Memory instead, by default: see [Fail].
+// Limiters also work without HTTP, for example in queues.
 //
 // # Concurrency and overload
 //

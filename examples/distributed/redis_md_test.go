@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -101,10 +102,12 @@ func get(h http.Handler) (policy string) {
 func TestUserWithTheCommandsOfTheDocs(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	reply, err := server.Do(strings.Fields(
-		"ACL SETUSER seawall on >secret ~ratelimit:* ~idempotent:* &idempotent:* " +
-			"+evalsha +eval +time +get +set +del +exists +hget +hmget +hset +hdel +pexpire " +
-			"+publish +subscribe +unsubscribe +scan +info +ping")...)
+	text, err := os.ReadFile("../../docs/REDIS.md")
+	require.NoError(t, err)
+	_, rest, ok := strings.Cut(string(text), "    ACL SETUSER")
+	require.True(t, ok)
+	rights, _, _ := strings.Cut(rest, "\n\n")
+	reply, err := server.Do(strings.Fields("ACL SETUSER" + rights)...)
 	require.NoError(t, err)
 	require.Equal(t, "OK", reply)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "seawall", Password: "secret"})
@@ -116,6 +119,16 @@ func TestUserWithTheCommandsOfTheDocs(t *testing.T) {
 	}
 	require.NoError(t, limiter.Adjust(t.Context(), ratelimit.Charge{Rule: "reports", Key: "acct", Limit: ratelimit.PerMinute(10), Cost: -1}))
 	require.NoError(t, free(t.Context(), limiter, "acct"))
+
+	slots := redislimit.NewSlots(client, &redislimit.SlotsOptions{Lease: 300 * time.Millisecond})
+	leave, entered, err := slots.Enter(t.Context(), ratelimit.Entry{Rule: "concurrent", Key: "acct", Max: 1})
+	require.NoError(t, err)
+	require.True(t, entered)
+	require.Eventually(t, func() bool { // it has been renewed
+		stats, err := server.Do("INFO", "commandstats")
+		return err == nil && strings.Contains(stats, "cmdstat_zscore")
+	}, 10*time.Second, 10*time.Millisecond)
+	leave()
 
 	store := newStore(client, nil)
 	claim := idempotent.Claim{ID: idempotent.ID{1}, Token: idempotent.NewToken(), Lease: time.Millisecond, Retention: time.Hour}
