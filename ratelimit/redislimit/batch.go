@@ -26,18 +26,18 @@ type group struct {
 
 // batches sends the groups that wait at the same time in one call. A group is sent immediately
 // if no call is under way. Otherwise it waits until that call ends, and is then sent together
-// with the others that wait. On a Cluster, only groups of the same hash slot wait for each other.
+// with the others that wait. On a Cluster, only groups of the same hash tag wait for each other.
 type batches struct {
 	links   links
 	timeout time.Duration
 	now     func() time.Time
 
 	mu      sync.Mutex
-	waiting map[uint16][]*group // by slot; present if a call is under way
+	waiting map[string][]*group // by hash tag; present if a call is under way
 }
 
 func newBatches(l links, timeout time.Duration) *batches {
-	return &batches{links: l, timeout: timeout, now: time.Now, waiting: make(map[uint16][]*group)}
+	return &batches{links: l, timeout: timeout, now: time.Now, waiting: make(map[string][]*group)}
 }
 
 // take sends a group and waits for its results, or until ctx ends.
@@ -45,14 +45,14 @@ func (b *batches) take(ctx context.Context, g *group) error {
 	if err := ctx.Err(); err != nil {
 		return wrap(err)
 	}
-	slot := b.links.slot(g.keys[0])
+	tag := b.links.tag(g.keys[0])
 	for _, k := range g.keys[1:] {
-		if b.links.slot(k) != slot {
-			return errSlots
+		if b.links.tag(k) != tag {
+			return errTags
 		}
 	}
-	if b.enter(slot, g) {
-		b.send(ctx, slot, []*group{g})
+	if b.enter(tag, g) {
+		b.send(ctx, tag, []*group{g})
 		return g.err
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
@@ -69,25 +69,25 @@ func (b *batches) take(ctx context.Context, g *group) error {
 }
 
 // enter reports whether the group must be sent now. If not, it waits.
-func (b *batches) enter(slot uint16, g *group) bool {
+func (b *batches) enter(tag string, g *group) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	waiting, busy := b.waiting[slot]
+	waiting, busy := b.waiting[tag]
 	if !busy {
-		b.waiting[slot] = nil
+		b.waiting[tag] = nil
 		return true
 	}
 	g.done = make(chan struct{})
-	b.waiting[slot] = append(waiting, g)
+	b.waiting[tag] = append(waiting, g)
 	return false
 }
 
 // next returns the groups of the next call, without those whose callers have left. If there are
 // none, no call is under way any more.
-func (b *batches) next(slot uint16) (batch []*group) {
+func (b *batches) next(tag string) (batch []*group) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	waiting, charges := b.waiting[slot], 0
+	waiting, charges := b.waiting[tag], 0
 	for len(waiting) > 0 && (len(batch) == 0 || charges+len(waiting[0].keys) <= maxBatch) {
 		if g := waiting[0]; !g.left {
 			batch = append(batch, g)
@@ -95,26 +95,26 @@ func (b *batches) next(slot uint16) (batch []*group) {
 		}
 		waiting = waiting[1:]
 	}
-	b.waiting[slot] = waiting
+	b.waiting[tag] = waiting
 	if len(batch) == 0 {
-		delete(b.waiting, slot)
+		delete(b.waiting, tag)
 	}
 	return batch
 }
 
 // send sends groups in one call. The groups that wait when it ends are sent by a goroutine.
-func (b *batches) send(ctx context.Context, slot uint16, batch []*group) {
+func (b *batches) send(ctx context.Context, tag string, batch []*group) {
 	var reply any
 	err := wrap(errEnded)
 	sent := b.now()
 	defer func() {
-		if next := b.next(slot); len(next) > 0 {
-			go b.send(ctx, slot, next)
+		if next := b.next(tag); len(next) > 0 {
+			go b.send(ctx, tag, next)
 		}
 		b.deliver(batch, sent, reply, err)
 	}()
 	keys, args := arguments(batch)
-	reply, err = b.links.at(slot).run(ctx, takeScript, keys, args)
+	reply, err = b.links.of(keys[0]).run(ctx, takeScript, keys, args)
 }
 
 func arguments(batch []*group) (keys, args []string) {

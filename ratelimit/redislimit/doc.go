@@ -49,9 +49,9 @@
 //
 // # Redis Cluster
 //
-// The buckets of one caller's key share a hash slot. Rules with different keys, such as an API
-// key and an address, need [Options].HashTag. Decisions share a call if their keys have the same
-// slot.
+// The buckets of one caller's key share a hash tag, and so a hash slot. Rules with different keys,
+// such as an API key and an address, need [Options].HashTag. Only decisions about keys with the
+// same tag share a call. The same is true of a [redis.Ring].
 //
 // # Running requests
 //

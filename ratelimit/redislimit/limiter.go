@@ -32,13 +32,13 @@ type Options struct {
 	// milliseconds. It must not be negative.
 	Timeout time.Duration
 
-	// HashTag puts all buckets into one hash slot of a Redis Cluster, by a tag such as "limits".
-	// It is needed on a Cluster if one request is charged to buckets of several keys, for
-	// example to those of an API key and of an address. One master then has all the work. If
-	// empty, the buckets of each key have their own slot.
+	// HashTag puts all buckets into one hash slot of a Redis Cluster, or on one shard of a
+	// [redis.Ring], by a tag such as "limits". It is needed there if one request is charged to
+	// buckets of several keys, for example to those of an API key and of an address. One server
+	// then has all the work. If empty, the buckets of each key have their own tag.
 	HashTag string
 
-	// Cluster says that a script call must have keys of only one hash slot. It is for a
+	// Cluster says that a script call must have keys of only one hash tag. It is for a
 	// [Runner]. [New] knows it of a client of go-redis.
 	Cluster bool
 }
@@ -99,7 +99,7 @@ const defaultTimeout = 50 * time.Millisecond
 var (
 	errSame  = errors.New("redislimit: TakeAll with two charges to one bucket")
 	errInto  = errors.New("redislimit: TakeAll with slices of different lengths")
-	errSlots = errors.New("redislimit: TakeAll with keys of several hash slots of a Cluster: set Options.HashTag")
+	errTags  = errors.New("redislimit: TakeAll with keys of several hash tags on a Cluster: set Options.HashTag")
 	errOther = errors.New("redislimit: the Redis key of a bucket holds something else: delete it, or use another Prefix")
 	errReply = errors.New("redislimit: the reply is not that of the script")
 )

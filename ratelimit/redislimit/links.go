@@ -21,14 +21,18 @@ func newLinks(r Runner, timeout time.Duration, cluster bool) links {
 }
 
 // of returns the link for a Redis key.
-func (l links) of(key string) *link { return l.at(l.slot(key)) }
-
-// slot returns the hash slot of a Redis key. If there is no Cluster, all keys have slot 0.
-func (l links) slot(key string) uint16 {
+func (l links) of(key string) *link {
 	if len(l) == 1 {
-		return 0
+		return l[0]
 	}
-	return slotOf(key)
+	return l[int(slotOf(key))*len(l)/slots]
 }
 
-func (l links) at(slot uint16) *link { return l[int(slot)*len(l)/slots] }
+// tag returns what the keys of one call must have in common: on a Cluster, their hash tag. Keys
+// with different tags may have the same slot, but on a Ring they can be on different servers.
+func (l links) tag(key string) string {
+	if len(l) == 1 {
+		return ""
+	}
+	return tagOf(key)
+}
