@@ -8,15 +8,17 @@ import (
 	"github.com/seawall-go/seawall/ratelimit"
 )
 
-// maxBatch is the number of charges of one call, unless a single group has more.
-const maxBatch = 128
+const (
+	maxBatch = 128 // charges of one call, unless a single group has more
+	maxCalls = 8   // calls under way at the same time, for one hash tag
+)
 
 // group is what one TakeAll charges.
 type group struct {
 	charges []ratelimit.Charge
 	keys    []string
 
-	left bool // whether the caller has left; guarded by batches.mu
+	waits bool // whether it was not sent yet, and its caller has not left; guarded by batches.mu
 
 	done    chan struct{} // closed when the fields below are set; nil if the caller sends the group
 	err     error
@@ -26,18 +28,26 @@ type group struct {
 
 // batches sends the groups that wait at the same time in one call. A group is sent immediately
 // if no call is under way. Otherwise it waits until that call ends, and is then sent together
-// with the others that wait. On a Cluster, only groups of the same hash tag wait for each other.
+// with the others that wait. If Redis is slow, it is sent meanwhile, when it has waited for an
+// eighth of the timeout: the rest is for its own call. On a Cluster, only groups of the same hash
+// tag wait for each other.
 type batches struct {
 	links   links
 	timeout time.Duration
 	now     func() time.Time
 
-	mu      sync.Mutex
-	waiting map[string][]*group // by hash tag; present if a call is under way
+	mu     sync.Mutex
+	queues map[string]*queue // by hash tag; present if calls are under way
+}
+
+// queue are the groups that wait while calls are under way.
+type queue struct {
+	calls   int
+	waiting []*group
 }
 
 func newBatches(l links, timeout time.Duration) *batches {
-	return &batches{links: l, timeout: timeout, now: time.Now, waiting: make(map[string][]*group)}
+	return &batches{links: l, timeout: timeout, now: time.Now, queues: make(map[string]*queue)}
 }
 
 // take sends a group and waits for its results, or until ctx ends.
@@ -51,19 +61,24 @@ func (b *batches) take(ctx context.Context, g *group) error {
 			return errTags
 		}
 	}
+	if b.links.of(g.keys[0]).refuses() {
+		return errOpen // and do not wait for calls that are under way
+	}
 	if b.enter(tag, g) {
 		b.send(ctx, tag, []*group{g})
 		return g.err
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
+	late := time.AfterFunc(b.timeout/8, func() { b.hurry(tag, g) })
+	defer late.Stop()
 	select {
 	case <-g.done:
 		return g.err
 	case <-ctx.Done():
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		g.left = true
+		g.waits = false
 		return wrap(ctx.Err())
 	}
 }
@@ -72,32 +87,55 @@ func (b *batches) take(ctx context.Context, g *group) error {
 func (b *batches) enter(tag string, g *group) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	waiting, busy := b.waiting[tag]
-	if !busy {
-		b.waiting[tag] = nil
+	q := b.queues[tag]
+	if q == nil {
+		b.queues[tag] = &queue{calls: 1}
 		return true
 	}
-	g.done = make(chan struct{})
-	b.waiting[tag] = append(waiting, g)
+	g.waits, g.done = true, make(chan struct{})
+	q.waiting = append(q.waiting, g)
 	return false
 }
 
+// hurry sends the groups that wait, if g is still one of them.
+func (b *batches) hurry(tag string, g *group) {
+	b.mu.Lock()
+	var batch []*group
+	if q := b.queues[tag]; g.waits && q.calls < maxCalls {
+		q.calls++
+		batch = q.next()
+	}
+	b.mu.Unlock()
+	if len(batch) > 0 {
+		b.send(context.Background(), tag, batch)
+	}
+}
+
 // next returns the groups of the next call, without those whose callers have left. If there are
-// none, no call is under way any more.
-func (b *batches) next(tag string) (batch []*group) {
+// none, one call less is under way.
+func (b *batches) next(tag string) []*group {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	waiting, charges := b.waiting[tag], 0
-	for len(waiting) > 0 && (len(batch) == 0 || charges+len(waiting[0].keys) <= maxBatch) {
-		if g := waiting[0]; !g.left {
+	q := b.queues[tag]
+	batch := q.next()
+	if len(batch) > 0 {
+		return batch
+	}
+	if q.calls--; q.calls == 0 {
+		delete(b.queues, tag)
+	}
+	return nil
+}
+
+func (q *queue) next() (batch []*group) {
+	charges := 0
+	for len(q.waiting) > 0 && (len(batch) == 0 || charges+len(q.waiting[0].keys) <= maxBatch) {
+		if g := q.waiting[0]; g.waits {
+			g.waits = false
 			batch = append(batch, g)
 			charges += len(g.keys)
 		}
-		waiting = waiting[1:]
-	}
-	b.waiting[tag] = waiting
-	if len(batch) == 0 {
-		delete(b.waiting, tag)
+		q.waiting = q.waiting[1:]
 	}
 	return batch
 }

@@ -37,9 +37,9 @@
 // # Calls
 //
 // A decision is one script call, whatever the number of rules. Decisions that wait at the same
-// moment share a call: while one is under way, others gather, and go out together when it ends.
-// A caller that is alone never waits for others. In a shared call, each decision is still atomic
-// and exact.
+// moment share a call: while one is under way, others gather, and go out together when it ends,
+// or after an eighth of Timeout if it takes longer. Up to eight calls are then under way. A caller
+// that is alone never waits for others. In a shared call, each decision is still atomic and exact.
 //
 // A denial is remembered until the bucket can hold the cost again, for a second at most. So a
 // caller that goes on without waiting costs Redis one call a second. That is exact, except that

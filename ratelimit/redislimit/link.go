@@ -32,6 +32,19 @@ func newLink(r Runner, timeout time.Duration) *link {
 	})}
 }
 
+// refuses reports whether run would make no call now: there was no answer within the last second,
+// or a probe is under way.
+func (l *link) refuses() bool {
+	switch l.breaker.State() {
+	case gobreaker.StateOpen:
+		return true
+	case gobreaker.StateHalfOpen:
+		return l.breaker.Counts().Requests > 0
+	default:
+		return false
+	}
+}
+
 // run runs a script. It is not interrupted if ctx is canceled, since several callers may share
 // it, but it ends after the timeout. A panic of the runner, for example in a hook of the client,
 // becomes an error. Without that, it would be the loss of all callers that share the call.
