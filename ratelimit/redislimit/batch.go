@@ -140,14 +140,15 @@ func (q *queue) next() (batch []*group) {
 	return batch
 }
 
-// send sends groups in one call. The groups that wait when it ends are sent by a goroutine.
+// send sends groups in one call. The groups that wait when it ends are sent by a goroutine. Hooks
+// of the client see the values of ctx.
 func (b *batches) send(ctx context.Context, tag string, batch []*group) {
 	var reply any
 	err := wrap(errEnded)
 	sent := b.now()
 	defer func() {
 		if next := b.next(tag); len(next) > 0 {
-			go b.send(ctx, tag, next)
+			go b.send(context.Background(), tag, next) // it is not the call of this request
 		}
 		b.deliver(batch, sent, reply, err)
 	}()

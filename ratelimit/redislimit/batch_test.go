@@ -23,8 +23,9 @@ type runner struct {
 	latency time.Duration // of a call
 	hang    atomic.Bool   // whether calls end only with their context
 
-	mu    sync.Mutex
-	calls [][]string // their keys
+	mu       sync.Mutex
+	calls    [][]string // their keys
+	requests []any      // the values of their contexts
 }
 
 var errReply = errors.New("an error that the server answers with")
@@ -38,6 +39,7 @@ func (e replyError) Unwrap() error { return e.error }
 func (r *runner) Run(ctx context.Context, _ string, keys, _ []string) (any, error) {
 	r.mu.Lock()
 	r.calls = append(r.calls, slices.Clone(keys))
+	r.requests = append(r.requests, ctx.Value(requestKey{}))
 	r.mu.Unlock()
 	if r.hang.Load() {
 		<-ctx.Done()
@@ -255,6 +257,26 @@ func TestCallIsNotInterruptedByACaller(t *testing.T) {
 		defer cancel()
 		_, _ = l.Take(ctx, perHour("k", 10))
 		require.True(t, take(t, l, perHour("k", 10)).Allowed)
+	})
+}
+
+type requestKey struct{}
+
+// A hook of the client, such as one for traces, sees the request of a lone caller. A shared call
+// belongs to no request, least of all to one that has ended.
+func TestContextOfCalls(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := &runner{latency: time.Millisecond}
+		l := redislimit.NewRunner(r, nil)
+		var wg sync.WaitGroup
+		for i := range 3 {
+			ctx := context.WithValue(t.Context(), requestKey{}, i)
+			wg.Go(func() { _, _ = l.Take(ctx, perHour("k", 10)) })
+			synctest.Wait()
+		}
+		wg.Wait()
+		require.Equal(t, []any{0, nil}, r.requests)
 	})
 }
 
