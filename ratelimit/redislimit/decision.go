@@ -21,11 +21,11 @@ func decide(c ratelimit.Charge, r result, age time.Duration) ratelimit.Decision 
 	burst, perUnit := burstOf(c.Limit), perUnit(c.Limit)
 	full := max(r.full-age, 0)
 	d := ratelimit.Decision{Allowed: r.allowed, Limit: c.Limit, Remaining: burst}
-	missing := int(math.Ceil((float64(full) - slack(c.Limit)) / perUnit)) // units, begun ones too
+	missing := math.Ceil((float64(full) - slack(c.Limit)) / perUnit) // units, begun ones too
 	if missing > 0 {
-		d.Remaining = max(burst-missing, 0)
+		d.Remaining = burst - int(min(missing, float64(burst)))
 		d.RefillAfter = untilHolds(d.Remaining+1, c.Limit, full)
-		d.ResetAfter = max(full, d.RefillAfter)
+		d.ResetAfter = max(min(full, maxWait), d.RefillAfter)
 	}
 	if wait := waitFor(c, full); !r.allowed && wait > 0 {
 		d.RetryAfter = wait.Truncate(time.Second)

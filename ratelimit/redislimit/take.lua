@@ -50,7 +50,7 @@ for i = 1, #KEYS do
         end
         b.units, b.changed = b.units - cost, true
       end
-      reply[2 * j] = b and max(burst - b.units, 0) * perUnit or 0
+      reply[2 * j] = b and min(max(burst - b.units, 0) * perUnit, 2^62) or 0 -- an int64
     end
     first, all = i + 1, true
   end
