@@ -109,3 +109,15 @@ func TestLargestNumbers(t *testing.T) {
 		require.True(t, take(t, l, c).Allowed, "%+v", limit)
 	}
 }
+
+// A unit may be away by a fraction of a nanosecond, which the reply does not contain.
+func TestDenialByAFractionOfANanosecond(t *testing.T) {
+	t.Parallel()
+	for _, full := range []int64{0, 1} {
+		r := runnerFunc(func() (any, error) { return []any{int64(0), full}, nil })
+		c := perHour("k", 10)
+		c.Cost = 10
+		d := take(t, redislimit.NewRunner(r, nil), c)
+		require.Equal(t, ratelimit.Decision{Limit: ratelimit.PerHour(10), RetryAfter: time.Second, Remaining: 9, RefillAfter: 1, ResetAfter: 1}, d)
+	}
+}

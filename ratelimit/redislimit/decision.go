@@ -22,6 +22,9 @@ func decide(c ratelimit.Charge, r result, age time.Duration) ratelimit.Decision 
 	full := max(r.full-age, 0)
 	d := ratelimit.Decision{Allowed: r.allowed, Limit: c.Limit, Remaining: burst}
 	missing := math.Ceil((float64(full) - slack(c.Limit)) / perUnit) // units, begun ones too
+	if !r.allowed && c.Cost <= burst {
+		missing = max(missing, float64(burst-c.Cost+1)) // even if it is a fraction of a nanosecond
+	}
 	if missing > 0 {
 		d.Remaining = burst - int(min(missing, float64(burst)))
 		d.RefillAfter = untilHolds(d.Remaining+1, c.Limit, full)
