@@ -12,12 +12,13 @@ import (
 // denials remembers denials, so that a caller that goes on without waiting costs no calls.
 //
 // It is exact: after a denial, the bucket cannot hold the cost before the wait is over, counted
-// from the time at which the call was sent, and other charges only make the wait longer. Units
-// that another process gives back, with Adjust or Reset, are the exception. A denial is kept for
-// a second at most, which is also the least Retry-After, so a caller that waits as it is told
-// never notices.
+// from the time at which the call was sent, and other charges with its limit only make the wait
+// longer. Units that come back in another way are the exception, if this process does not see
+// that. A denial is kept for a second at most, which is also the least Retry-After, so a caller
+// that waits as it is told never notices.
 //
-// The table has a fixed size. A denial takes the place of an earlier one with the same index.
+// The table has a fixed size. A denial takes the place of an earlier one with the same index. A
+// group with long keys or many rules is not remembered.
 type denials struct {
 	seed   maphash.Seed
 	table  [maxDenials]atomic.Pointer[denial]
@@ -27,11 +28,14 @@ type denials struct {
 const (
 	maxDenials = 8192
 	maxKept    = time.Second
+	maxSize    = 2048 // bytes of a denial, about
 )
 
 // denial is a group that was denied. It does not change.
 type denial struct {
-	*group
+	charges  []ratelimit.Charge
+	results  []result
+	sent     time.Time
 	received time.Time
 	waits    []time.Duration // after which each denied charge is allowed; 0 if it was allowed
 	epoch    uint32
@@ -72,7 +76,13 @@ func (d *denials) add(g *group, epoch uint32, clock func() time.Time) {
 		}
 		return
 	}
-	e := &denial{group: g, received: clock(), waits: make([]time.Duration, len(g.charges)), epoch: epoch}
+	if sizeOf(g.charges) > maxSize {
+		return
+	}
+	e := &denial{
+		charges: g.charges, results: g.results, sent: g.sent, received: clock(),
+		waits: make([]time.Duration, len(g.charges)), epoch: epoch,
+	}
 	for i, r := range g.results {
 		if r.allowed {
 			continue
@@ -82,6 +92,14 @@ func (d *denials) add(g *group, epoch uint32, clock func() time.Time) {
 		}
 	}
 	d.slot(g.charges).Store(e)
+}
+
+// sizeOf returns about the number of bytes that a denial of charges takes.
+func sizeOf(charges []ratelimit.Charge) (size int) {
+	for _, c := range charges {
+		size += 128 + len(c.Rule) + len(c.Key)
+	}
+	return size
 }
 
 // find sets the decisions about charges, and reports true, if they are still denied.

@@ -43,9 +43,11 @@
 //
 // A denial is remembered until the bucket can hold the cost again, for a second at most. So a
 // caller that goes on without waiting costs Redis one call a second. That is exact, except that
-// units which another process gives back, by [Limiter.Adjust] or [Limiter.Reset], are noticed up
-// to a second later. Retry-After is at least a second too, so a caller that waits as it is told
-// does not notice. The table of denials holds 8,192 and takes about 3 MB at most.
+// units which come back other than with time are noticed up to a second later: another process
+// calls [Limiter.Adjust] or [Limiter.Reset], the bucket has another limit for a while, or Redis
+// loses the bucket. Retry-After is at least a second too, so a caller that waits as it is told does
+// not notice. The table holds 8,192 denials. It takes about 3 MB, with long keys or several rules
+// more, but at most 20 MB.
 //
 // # Redis Cluster
 //
