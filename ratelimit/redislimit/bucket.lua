@@ -24,7 +24,9 @@ local function read(key)
   if not value then return nil end
   if value.err or #value ~= 40 then return false end
   local units, at, keep, perUnit, burst = unpack('<ddddd', value)
-  if not (perUnit > 0 and burst >= 1 and units <= burst) then return false end
+  local sum = units + at + keep + perUnit + burst
+  local finite = sum - sum == 0
+  if not (finite and perUnit > 0 and burst >= 1 and units <= burst) then return false end
   if now > at then units = min(units + (now - at) * 1000 / perUnit, burst) end
   return { units = units, keep = keep, perUnit = perUnit, burst = burst, changed = now < at }
 end

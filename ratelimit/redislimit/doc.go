@@ -53,7 +53,8 @@
 //
 // The buckets of one caller's key share a hash tag, and so a hash slot. Rules with different keys,
 // such as an API key and an address, need [Options].HashTag. Only decisions about keys with the
-// same tag share a call. The same is true of a [redis.Ring].
+// same tag share a call. The same is true of a [redis.Ring]. While a hash slot moves to another
+// master, decisions about several of its buckets may fail.
 //
 // # Running requests
 //
