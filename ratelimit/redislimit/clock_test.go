@@ -1,6 +1,7 @@
 package redislimit_test
 
 import (
+	"context"
 	"strconv"
 	"testing"
 	"time"
@@ -72,6 +73,35 @@ func TestLifeOfAKey(t *testing.T) {
 	between(24*time.Hour, 48*time.Hour)
 	require.NoError(t, l.Adjust(t.Context(), ratelimit.Charge{Rule: "default", Key: "k", Limit: hourly, Cost: 60 * 100}))
 	between(100*time.Hour, 102*time.Hour)
+}
+
+// joined is a Runner that joins its calls to one, and makes none.
+type joined struct {
+	script     string
+	keys, args []string
+}
+
+func (c *joined) Run(_ context.Context, script string, keys, args []string) (any, error) {
+	c.script, c.keys, c.args = script, append(c.keys, keys...), append(c.args, args...)
+	return nil, errReply
+}
+
+// In a shared call, a bucket can have several limits one after another.
+func TestLifeOfAKeyWithSeveralLimitsInACall(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	shared := new(joined)
+	for _, limit := range []ratelimit.Limit{ratelimit.Per(24, 24*time.Hour), ratelimit.PerHour(60), ratelimit.PerSecond(100)} {
+		l := redislimit.NewRunner(shared, nil)
+		_, err := l.Take(t.Context(), ratelimit.Charge{Rule: "default", Key: "k", Limit: limit, Cost: 24})
+		require.ErrorIs(t, err, errReply)
+	}
+	runner := redislimit.NewGoRedisRunner(connect(t, server.Addr))
+	_, err := runner.Run(t.Context(), shared.script, shared.keys, shared.args)
+	require.NoError(t, err)
+	ms, err := strconv.ParseInt(do(t, server, "PTTL", shared.keys[0]), 10, 64)
+	require.NoError(t, err)
+	require.Greater(t, ms, (24*time.Hour - time.Minute).Milliseconds(), "until it is full by the first limit too")
 }
 
 // The largest numbers that a Limit and an Adjust can have.

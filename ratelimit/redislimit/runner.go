@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha1" //nolint:gosec // Redis names scripts by their SHA-1 hash
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -30,6 +29,7 @@ type Runner interface {
 type goRedis struct {
 	client redis.UniversalClient
 	late   bool // whether commands ignore the deadline of their context
+	checks atomic.Bool
 	hashes atomic.Pointer[[]hashed]
 }
 
@@ -89,13 +89,35 @@ func (r *goRedis) run(ctx context.Context, script string, keys, args []string) o
 	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
 		cmd = r.eval(ctx, "eval", script, keys, args)
 	}
-	var reply redis.Error
-	if cluster, ok := r.client.(*redis.ClusterClient); ok && cmd.Err() != nil && !errors.As(cmd.Err(), &reply) {
+	if isAnswer(cmd.Err()) {
+		return cmd
+	}
+	go r.check(keys[0])
+	if cluster, ok := r.client.(*redis.ClusterClient); ok {
 		// Another master may have the slot now. Of a command that it must not repeat, go-redis
 		// does not find out by itself.
 		cluster.ReloadState(ctx)
 	}
 	return cmd
+}
+
+// check drops idle connections that are broken, by a command that changes nothing. After a restart
+// of the server, they all are, and go-redis does not notice that if they use TLS. Without this,
+// each would cost a script its answer, and callers a pause.
+func (r *goRedis) check(key string) {
+	if r.checks.Swap(true) {
+		return
+	}
+	defer r.checks.Store(false)
+	defer func() { _ = recover() }() // a hook of the client
+	ctx, cancel := context.WithTimeout(context.Background(), pause/2)
+	defer cancel()
+	for range r.client.PoolStats().IdleConns {
+		cmd := once{redis.NewCmd(ctx, "exists", key)}
+		if err := r.client.Process(ctx, cmd); isAnswer(err) || ctx.Err() != nil {
+			return // the next script gets the same connection
+		}
+	}
 }
 
 func (r *goRedis) eval(ctx context.Context, command, script string, keys, args []string) once {

@@ -2,7 +2,10 @@ package redislimit_test
 
 import (
 	"context"
+	"net"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -40,6 +43,63 @@ func TestRunnerSendsAScriptOnce(t *testing.T) {
 	_, err = r.Run(t.Context(), "return redis.call('LPUSH', KEYS[1], 'x')", []string{"n"}, nil)
 	var answer interface{ RedisError() }
 	require.ErrorAs(t, err, &answer)
+}
+
+// opaque is a connection that go-redis cannot check, like one with TLS.
+type opaque struct{ net.Conn }
+
+// scripts is a hook of go-redis that counts the scripts.
+type scripts struct{ sent atomic.Int64 }
+
+func (s *scripts) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() == "evalsha" {
+			s.sent.Add(1)
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (s *scripts) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (s *scripts) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// After a restart, all idle connections are broken. Only the first call finds out.
+func TestIdleConnectionsAfterARestart(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	const idle = 10
+	client := redis.NewClient(&redis.Options{
+		Addr: server.Addr,
+		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, network, addr)
+			return opaque{c}, err
+		},
+	})
+	t.Cleanup(func() { _ = client.Close() })
+	conns := make([]*redis.Conn, idle)
+	for i := range conns {
+		conns[i] = client.Conn()
+		require.NoError(t, conns[i].Ping(t.Context()).Err())
+	}
+	for _, c := range conns {
+		require.NoError(t, c.Close())
+	}
+	require.EqualValues(t, idle, client.PoolStats().IdleConns)
+	counter := new(scripts)
+	client.AddHook(counter)
+	l := redislimit.New(client, &redislimit.Options{Timeout: patient})
+	take(t, l, perHour("k", 10))
+	server.Kill()
+	require.NoError(t, server.Run())
+	counter.sent.Store(0)
+	require.Eventually(t, func() bool {
+		_, err := l.Take(t.Context(), perHour("k", 10))
+		return err == nil
+	}, patient, 10*time.Millisecond)
+	require.LessOrEqual(t, counter.sent.Load(), int64(3))
 }
 
 // badHook is a hook of go-redis that panics.
