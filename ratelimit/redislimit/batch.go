@@ -2,6 +2,7 @@ package redislimit
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 const (
 	maxBatch = 128 // charges of one call, unless a single group has more
+	enough   = 32  // groups that wait: they are worth a second call, so that Redis is never idle
 	maxCalls = 8   // calls under way at the same time, for one hash tag
 )
 
@@ -20,17 +22,22 @@ type group struct {
 
 	waits bool // whether it was not sent yet, and its caller has not left; guarded by batches.mu
 
-	done    chan struct{} // closed when the fields below are set; nil if the caller sends the group
+	done    chan struct{} // closed when the fields below are set
 	err     error
 	results []result
 	sent    time.Time
+
+	// The usual group has one charge, and needs no other memory.
+	oneCharge [1]ratelimit.Charge
+	oneKey    [1]string
+	oneResult [1]result
 }
 
 // batches sends the groups that wait at the same time in one call. A group is sent immediately
-// if no call is under way. Otherwise it waits until that call ends, and is then sent together
-// with the others that wait. If Redis is slow, it is sent meanwhile, when it has waited for an
-// eighth of the timeout: the rest is for its own call. On a Cluster, only groups of the same hash
-// tag wait for each other.
+// if no call is under way. Otherwise it waits until one ends, or until enough others wait for a
+// second one, and is then sent together with them. If Redis is slow, they are sent when one of them has waited for
+// an eighth of the timeout: the rest is for their own call. On a Cluster, only groups of the same
+// hash tag wait for each other.
 type batches struct {
 	links   links
 	timeout time.Duration
@@ -64,69 +71,95 @@ func (b *batches) take(ctx context.Context, g *group) error {
 	if b.links.of(g.keys[0]).refuses() {
 		return errOpen // and do not wait for calls that are under way
 	}
-	if b.enter(tag, g) {
-		b.send(ctx, tag, []*group{g})
-		return g.err
+	if batch := b.enter(tag, g); len(batch) > 0 {
+		values := ctx
+		if len(batch) > 1 {
+			values = context.Background() // it is not the call of this request alone
+		}
+		b.send(values, tag, batch)
+		if slices.Contains(batch, g) {
+			return g.err
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.timeout)
-	defer cancel()
-	late := time.AfterFunc(b.timeout/8, func() { b.hurry(tag, g) })
-	defer late.Stop()
-	select {
-	case <-g.done:
-		return g.err
-	case <-ctx.Done():
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		g.waits = false
-		return wrap(ctx.Err())
+	return b.wait(ctx, tag, g)
+}
+
+// wait waits for the results of a group that another goroutine sends.
+func (b *batches) wait(ctx context.Context, tag string, g *group) error {
+	early := b.timeout / 8
+	timer := time.NewTimer(early)
+	defer timer.Stop()
+	for {
+		select {
+		case <-g.done:
+			return g.err
+		case <-ctx.Done():
+			b.leave(g)
+			return wrap(ctx.Err())
+		case <-timer.C:
+			if early == 0 {
+				b.leave(g)
+				return wrap(context.DeadlineExceeded)
+			}
+			timer.Reset(b.timeout - early)
+			early = 0
+			if batch := b.hurry(tag, g); len(batch) > 0 {
+				go b.send(context.Background(), tag, batch)
+			}
+		}
 	}
 }
 
-// enter reports whether the group must be sent now. If not, it waits.
-func (b *batches) enter(tag string, g *group) bool {
+// enter adds a group, and returns the groups that must be sent now, if there are any.
+func (b *batches) enter(tag string, g *group) (batch []*group) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	q := b.queues[tag]
 	if q == nil {
-		b.queues[tag] = &queue{calls: 1}
-		return true
+		q = new(queue)
+		b.queues[tag] = q
 	}
-	g.waits, g.done = true, make(chan struct{})
+	g.waits = true
 	q.waiting = append(q.waiting, g)
-	return false
-}
-
-// hurry sends the groups that wait, if g is still one of them.
-func (b *batches) hurry(tag string, g *group) {
-	b.mu.Lock()
-	var batch []*group
-	if q := b.queues[tag]; g.waits && q.calls < maxCalls {
+	if q.calls == 0 || q.calls == 1 && len(q.waiting) >= enough {
 		q.calls++
-		batch = q.next()
-	}
-	b.mu.Unlock()
-	if len(batch) > 0 {
-		b.send(context.Background(), tag, batch)
-	}
-}
-
-// next returns the groups of the next call, without those whose callers have left. If there are
-// none, one call less is under way.
-func (b *batches) next(tag string) []*group {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	q := b.queues[tag]
-	batch := q.next()
-	if len(batch) > 0 {
-		return batch
-	}
-	if q.calls--; q.calls == 0 {
-		delete(b.queues, tag)
+		return q.next()
 	}
 	return nil
 }
 
+// hurry returns the groups that wait, if g is one of them. They must be sent.
+func (b *batches) hurry(tag string, g *group) (batch []*group) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if q := b.queues[tag]; g.waits && q.calls < maxCalls {
+		q.calls++
+		batch = q.next()
+	}
+	return batch
+}
+
+func (b *batches) leave(g *group) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g.waits = false
+}
+
+// ended returns the groups of the call that follows one that has ended. If there are none, no
+// call follows.
+func (b *batches) ended(tag string) (batch []*group) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	q := b.queues[tag]
+	if batch = q.next(); len(batch) == 0 {
+		if q.calls--; q.calls == 0 {
+			delete(b.queues, tag)
+		}
+	}
+	return batch
+}
+
+// next takes the groups of a call that begins, without those whose callers have left.
 func (q *queue) next() (batch []*group) {
 	charges := 0
 	for len(q.waiting) > 0 && (len(batch) == 0 || charges+len(q.waiting[0].keys) <= maxBatch) {
@@ -147,7 +180,7 @@ func (b *batches) send(ctx context.Context, tag string, batch []*group) {
 	err := wrap(errEnded)
 	sent := b.now()
 	defer func() {
-		if next := b.next(tag); len(next) > 0 {
+		if next := b.ended(tag); len(next) > 0 {
 			go b.send(context.Background(), tag, next) // it is not the call of this request
 		}
 		b.deliver(batch, sent, reply, err)
@@ -179,28 +212,26 @@ func (b *batches) deliver(batch []*group, sent time.Time, reply any, err error) 
 	for _, g := range batch {
 		g.sent, g.err = sent, err
 		if err == nil {
-			g.results, g.err = results(numbers[:2*len(g.keys)])
+			g.err = g.read(numbers[:2*len(g.keys)])
 			numbers = numbers[2*len(g.keys):]
 		}
-		if g.done != nil {
-			close(g.done)
-		}
+		close(g.done)
 	}
 }
 
-// results reads the results of one group.
-func results(numbers []any) ([]result, error) {
-	rs := make([]result, 0, len(numbers)/2)
+// read sets the results from numbers of the reply.
+func (g *group) read(numbers []any) error {
+	g.results = g.oneResult[:0]
 	for i := 0; i < len(numbers); i += 2 {
 		outcome, ok1 := numbers[i].(int64)
 		full, ok2 := numbers[i+1].(int64)
 		if !ok1 || !ok2 {
-			return nil, errReply
+			return errReply
 		}
 		if outcome < 0 {
-			return nil, errOther
+			return errOther
 		}
-		rs = append(rs, result{allowed: outcome == 1, full: time.Duration(full)})
+		g.results = append(g.results, result{allowed: outcome == 1, full: time.Duration(full)})
 	}
-	return rs, nil
+	return nil
 }

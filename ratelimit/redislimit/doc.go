@@ -31,15 +31,18 @@
 //	limiter := redislimit.New(client, nil)
 //	limit := ratelimit.New(limiter, nil, ratelimit.Rule{Key: ratelimit.ByAPIKey})
 //
-// The package needs scripts (EVALSHA) of Redis 6.2 or later, or of Valkey. Add the hooks of a
-// client of go-redis before you pass it to [New]. Another client library needs a [Runner].
+// The package needs scripts (EVALSHA) of Redis 6.2 or later, or of Valkey. Another client library
+// needs a [Runner]. Set ContextTimeoutEnabled on a client of go-redis: without it, a command
+// ignores the deadline of its context, and each call needs another goroutine that can return in
+// time. docs/REDIS.md has more about settings, and about what to look at when something is wrong.
 //
 // # Calls
 //
 // A decision is one script call, whatever the number of rules. Decisions that wait at the same
-// moment share a call: while one is under way, others gather, and go out together when it ends,
-// or after an eighth of Timeout if it takes longer. Up to eight calls are then under way. A caller
-// that is alone never waits for others. In a shared call, each decision is still atomic and exact.
+// moment share a call: while one is under way, others gather, and go out together when it ends, or
+// as a second call when there are 32. If Redis is slow, they go out after an eighth of Timeout, and
+// up to eight calls are under way. A caller that is alone never waits for others. In a shared call,
+// each decision is still atomic and exact.
 //
 // A denial is remembered until the bucket can hold the cost again, for a second at most. So a
 // caller that goes on without waiting costs Redis one call a second. That is exact, except that

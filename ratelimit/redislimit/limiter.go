@@ -150,9 +150,10 @@ func sameBucket(a, b ratelimit.Charge) bool { return a.Key == b.Key && a.Rule ==
 
 // group returns the group of the charges, and keeps nothing of the caller's.
 func (l *Limiter) group(charges []ratelimit.Charge) *group {
-	g := &group{charges: slices.Clone(charges), keys: make([]string, len(charges))}
-	for i, c := range charges {
-		g.keys[i] = l.keys.of(c.Rule, c.Key)
+	g := &group{done: make(chan struct{})}
+	g.charges, g.keys = append(g.oneCharge[:0], charges...), g.oneKey[:0]
+	for _, c := range charges {
+		g.keys = append(g.keys, l.keys.of(c.Rule, c.Key))
 	}
 	return g
 }
