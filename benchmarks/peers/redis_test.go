@@ -17,9 +17,10 @@ import (
 // callers is how many goroutines use Redis at the same time.
 const callers = 64
 
-// connect returns a client with a connection for each caller, so that no side waits for one.
+// connect returns a client with a connection for each caller, so that no side waits for one. It
+// heeds the deadlines of contexts, as docs/REDIS.md recommends.
 func connect(tb testing.TB, server *redistest.Server) *redis.Client {
-	client := redis.NewClient(&redis.Options{Addr: server.Addr, PoolSize: callers})
+	client := redis.NewClient(&redis.Options{Addr: server.Addr, PoolSize: callers, ContextTimeoutEnabled: true})
 	tb.Cleanup(func() { _ = client.Close() })
 	return client
 }
