@@ -191,14 +191,3 @@ func heap() float64 {
 	runtime.ReadMemStats(&m)
 	return float64(m.HeapAlloc)
 }
-
-func TestAllocOfADenial(t *testing.T) { //nolint:paralleltest // AllocsPerRun counts the allocations of all goroutines
-	l := redislimit.NewRunner(runnerFunc(func() (any, error) { return []any{int64(0), int64(time.Hour)}, nil }), nil)
-	c := perHour("k", 1)
-	take(t, l, c)
-	require.Zero(t, testing.AllocsPerRun(100, func() {
-		if _, err := l.Take(context.Background(), c); err != nil {
-			panic(err)
-		}
-	}))
-}
