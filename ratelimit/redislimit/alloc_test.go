@@ -14,7 +14,7 @@ import (
 
 // The tests here are not parallel: AllocsPerRun counts the whole process.
 
-func TestAllocOfADecision(t *testing.T) { //nolint:paralleltest // see above
+func TestAllocOfADecision(t *testing.T) {
 	reply := []any{int64(1), int64(time.Hour)}
 	l := redislimit.NewRunner(runnerFunc(func() (any, error) { return reply, nil }), nil)
 	c := perHour("k", 1)
@@ -24,10 +24,10 @@ func TestAllocOfADecision(t *testing.T) { //nolint:paralleltest // see above
 		}
 	})
 	t.Logf("%v allocations", n)
-	require.LessOrEqual(t, n, 20.0)
+	require.LessOrEqual(t, n, 23.0)
 }
 
-func TestAllocOfADenial(t *testing.T) { //nolint:paralleltest // see above
+func TestAllocOfADenial(t *testing.T) {
 	l := redislimit.NewRunner(runnerFunc(func() (any, error) { return []any{int64(0), int64(time.Hour)}, nil }), nil)
 	c := perHour("k", 1)
 	require.False(t, take(t, l, c).Allowed)
