@@ -26,8 +26,9 @@ func TestALostReplyIsFoundOutByRepeatingTheCall(t *testing.T) {
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server.Addr)
 	direct, s := redisstore.New(client(t, server.Addr), nil), redisstore.New(client(t, proxy.Addr), nil)
-	warm := begun(t, direct) // loads the scripts
-	for _, call := range calls(direct, warm) {
+	warm := begun(t, direct)
+	require.NoError(t, direct.Finish(t.Context(), warm.Owner(), done(""))) // so that Wait returns
+	for _, call := range calls(direct, warm) {                             // loads the scripts
 		_ = call(t.Context())
 	}
 	begun(t, s) // connects
@@ -505,7 +506,9 @@ func (badHook) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 
 func (badHook) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (badHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook { return next }
+func (badHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
 
 func TestAPanicOfAHookIsAnError(t *testing.T) {
 	t.Parallel()
