@@ -58,9 +58,9 @@ type SlotsOptions struct {
 // response. If Redis does not answer it in time, the response is sent, and the slot is given back
 // in the background. If that also fails, the slot is free after its lease.
 //
-// A single goroutine renews the slots of requests that run for longer than a third of the lease.
-// It exists only while it does that. If Redis loses its data, requests that are running are no
-// longer counted.
+// The slots of requests that run for longer than a third of the lease are renewed in the
+// background, up to 128 with one call. On a Cluster, these must have the same key. If Redis loses its
+// data, requests that are running are no longer counted.
 type Slots struct {
 	keys    keys
 	lease   time.Duration
@@ -81,8 +81,9 @@ type held struct {
 }
 
 const (
-	defaultLease = 30 * time.Second
-	slotsBatch   = 128 // slots of one call
+	defaultLease  = 30 * time.Second
+	slotsBatch    = 128 // slots of one call
+	slotsParallel = 8   // calls at the same time; a client has at least 10 connections by default
 )
 
 // NewSlots returns Slots that use a client of go-redis: a [redis.Client], a
@@ -212,23 +213,38 @@ func (s *Slots) forget(tokens ...string) {
 func (s *Slots) tick() {
 	left, due := s.pending(time.Now())
 	ctx := context.Background()
-	for _, c := range s.split(left) {
+	s.each(left, func(c members) {
 		if _, err := s.links.of(c.keys[0]).run(ctx, slotsLeaveLua, c.keys, c.tokens); err == nil {
 			s.forget(c.tokens...)
 		}
-	}
-	for _, c := range s.split(due) {
+	})
+	s.each(due, func(c members) {
 		sent := time.Now()
 		args := append([]string{s.milliseconds()}, c.tokens...)
 		if _, err := s.links.of(c.keys[0]).run(ctx, slotsRenewLua, c.keys, args); err == nil {
 			s.renewed(c.tokens, sent.Add(s.lease/3))
 		}
-	}
+	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ticking = len(s.held) > 0; s.ticking {
 		s.startTimer()
 	}
+}
+
+// each divides slots into calls, and makes a few of them at the same time. On a Cluster there is a
+// call for each key, and one after another they could take longer than the lease.
+func (s *Slots) each(all []member, call func(members)) {
+	var wg sync.WaitGroup
+	running := make(chan struct{}, slotsParallel)
+	for _, c := range s.split(all) {
+		running <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-running }()
+			call(c)
+		})
+	}
+	wg.Wait()
 }
 
 // member is a slot to give back or to renew, a member of a sorted set.

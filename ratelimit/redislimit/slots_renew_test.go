@@ -161,6 +161,50 @@ func TestRenewalsShareCalls(t *testing.T) {
 	}
 }
 
+// Many long requests, each with another key, and a network with a delay: on a Cluster, each slot
+// needs a call.
+func TestManySlotsAreRenewedBeforeTheirLeasesEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := distant{delay: 10 * time.Millisecond, renewed: make(map[string]time.Time)}
+		s := redislimit.NewSlotsRunner(&r, &redislimit.SlotsOptions{Cluster: true})
+		var wg sync.WaitGroup
+		for i := range 4000 {
+			wg.Go(func() {
+				leave := enter(t, s, strconv.Itoa(i))
+				time.Sleep(time.Minute)
+				leave()
+			})
+		}
+		wg.Wait()
+		require.Less(t, r.longest, 30*time.Second, "without a renewal")
+		require.Greater(t, r.longest, 9*time.Second)
+	})
+}
+
+// distant is a Runner whose calls take a while. It finds the longest time between the renewals of
+// a key.
+type distant struct {
+	delay time.Duration
+
+	mu      sync.Mutex
+	renewed map[string]time.Time // by key
+	longest time.Duration
+}
+
+func (d *distant) Run(_ context.Context, _ string, keys, _ []string) (any, error) {
+	time.Sleep(d.delay)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, key := range keys {
+		if before, ok := d.renewed[key]; ok {
+			d.longest = max(d.longest, time.Since(before))
+		}
+		d.renewed[key] = time.Now()
+	}
+	return int64(1), nil
+}
+
 func TestFailedRenewalIsRepeated(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
