@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -77,4 +78,50 @@ func TestListUnknownNeedsAScanner(t *testing.T) {
 		_, err := redisstore.NewRunner(r, nil).ListUnknown(t.Context(), idempotent.ID{}, 0)
 		require.ErrorIs(t, err, errors.ErrUnsupported)
 	}
+}
+
+// A cursor of SCAN means nothing to a server that has restarted: it would skip records.
+func TestListUnknownNoticesARestart(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "appendonly yes")
+	c := client(t, server.Addr)
+	r := &pagedScanner{fullRunner: redisstore.NewGoRedisRunner(c).(fullRunner)}
+	s := redisstore.NewRunner(r, nil)
+	pipe := c.Pipeline()
+	for range 20_000 { // a page has about 1000 keys
+		pipe.HSet(t.Context(), newClaim().ID.String(), "a", "b")
+	}
+	_, err := pipe.Exec(t.Context())
+	require.NoError(t, err)
+	for range 10 {
+		unknownRecord(t, s)
+	}
+	r.between = func() {
+		server.Stop()
+		if err := server.Run(); err != nil {
+			t.Error(err)
+		}
+	}
+	_, err = s.ListUnknown(t.Context(), idempotent.ID{}, 0)
+	require.Error(t, err)
+	list, err := s.ListUnknown(t.Context(), idempotent.ID{}, 0)
+	require.NoError(t, err)
+	require.Len(t, list, 10)
+}
+
+// pagedScanner calls a function once, at a page without records.
+type pagedScanner struct {
+	fullRunner
+	between func()
+}
+
+func (p *pagedScanner) Scan(ctx context.Context, pattern string, each func(keys []string) error) error {
+	pages := 0
+	return p.fullRunner.Scan(ctx, pattern, func(keys []string) error {
+		if pages++; pages > 5 && len(keys) == 0 && p.between != nil {
+			p.between()
+			p.between = nil
+		}
+		return each(keys)
+	})
 }

@@ -40,7 +40,8 @@ type Subscriber interface {
 type Scanner interface {
 	// Scan calls each with all keys that match the pattern (see the SCAN command), on every
 	// master of a Cluster. A key may come more than once. The calls come one after another.
-	// The first error of each ends Scan and is returned.
+	// The first error of each ends Scan and is returned. If a connection is lost, Scan must
+	// return an error, because a cursor means nothing to a server that has restarted.
 	Scan(ctx context.Context, pattern string, each func(keys []string) error) error
 }
 
@@ -115,8 +116,10 @@ func (g *goRedis) hash(script string) string {
 func (g *goRedis) Scan(ctx context.Context, pattern string, each func(keys []string) error) error {
 	var mu sync.Mutex
 	scan := func(ctx context.Context, c *redis.Client) error {
+		conn := c.Conn() // one, because go-redis would continue with another after a restart
+		defer conn.Close()
 		for cursor := uint64(0); ; {
-			keys, next, err := c.ScanType(ctx, cursor, pattern, 1000, "hash").Result()
+			keys, next, err := conn.ScanType(ctx, cursor, pattern, 1000, "hash").Result()
 			if err != nil {
 				return err
 			}
