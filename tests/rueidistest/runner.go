@@ -77,23 +77,32 @@ func (r *Runner) eval(ctx context.Context, command, script string, keys, args []
 }
 
 // Scan calls each with the keys that match the pattern. Only redisstore.Store.ListUnknown needs it.
+// It walks through a server with one connection: rueidis would go on with another after a restart,
+// when the cursor means nothing.
 func (r *Runner) Scan(ctx context.Context, pattern string, each func(keys []string) error) error {
 	for _, node := range r.client.Nodes() { // replicas too: a key may come more than once
-		for cursor := uint64(0); ; {
-			cmd := node.B().Scan().Cursor(cursor).Match(pattern).Count(1000).Type("hash").Build()
-			page, err := node.Do(ctx, cmd).AsScanEntry()
-			if err != nil {
-				return err
-			}
-			if err := each(page.Elements); err != nil {
-				return err
-			}
-			if cursor = page.Cursor; cursor == 0 {
-				break
-			}
+		err := node.Dedicated(func(c rueidis.DedicatedClient) error { return scan(ctx, c, pattern, each) })
+		if err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func scan(ctx context.Context, c rueidis.DedicatedClient, pattern string, each func(keys []string) error) error {
+	for cursor := uint64(0); ; {
+		cmd := c.B().Scan().Cursor(cursor).Match(pattern).Count(1000).Type("hash").Build()
+		page, err := c.Do(ctx, cmd).AsScanEntry()
+		if err != nil {
+			return err
+		}
+		if err := each(page.Elements); err != nil {
+			return err
+		}
+		if cursor = page.Cursor; cursor == 0 {
+			return nil
+		}
+	}
 }
 
 func (r *Runner) hash(script string) string {
