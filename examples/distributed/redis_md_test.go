@@ -120,15 +120,19 @@ func TestUserWithTheCommandsOfTheDocs(t *testing.T) {
 	require.NoError(t, limiter.Adjust(t.Context(), ratelimit.Charge{Rule: "reports", Key: "acct", Limit: ratelimit.PerMinute(10), Cost: -1}))
 	require.NoError(t, free(t.Context(), limiter, "acct"))
 
-	slots := redislimit.NewSlots(client, &redislimit.SlotsOptions{Lease: 300 * time.Millisecond})
-	leave, entered, err := slots.Enter(t.Context(), ratelimit.Entry{Rule: "concurrent", Key: "acct", Max: 1})
+	slots := redislimit.NewSlots(client, &redislimit.SlotsOptions{Timeout: time.Second, Lease: 3 * time.Second})
+	leave, free, err := slots.Enter(t.Context(), ratelimit.Entry{Rule: "concurrent", Key: "acct", Max: 1})
 	require.NoError(t, err)
-	require.True(t, entered)
-	require.Eventually(t, func() bool { // it has been renewed
-		stats, err := server.Do("INFO", "commandstats")
-		return err == nil && strings.Contains(stats, "cmdstat_zscore")
-	}, 10*time.Second, 10*time.Millisecond)
+	require.True(t, free)
+	leases := func() string {
+		list, err := server.Do("ZRANGE", slots.RedisKey("concurrent", "acct"), "0", "-1", "WITHSCORES")
+		require.NoError(t, err)
+		return list
+	}
+	before := leases()
+	require.Eventually(t, func() bool { return leases() != before }, 10*time.Second, 10*time.Millisecond, "it is renewed")
 	leave()
+	require.Empty(t, leases())
 
 	store := newStore(client, nil)
 	claim := idempotent.Claim{ID: idempotent.ID{1}, Token: idempotent.NewToken(), Lease: time.Millisecond, Retention: time.Hour}

@@ -60,8 +60,9 @@ The user of the store needs these rights:
 	~idempotent:* &idempotent:* +eval +evalsha +exists +hmget +hget +hset +hdel +del +pexpire +time
 	+publish +subscribe +unsubscribe +ping +info +scan
 
-The right to publish and to subscribe makes duplicates wait shorter. The store uses INFO once, for
-the warning about maxmemory-policy, and SCAN for [Store.ListUnknown].
+On a Cluster, go-redis also needs +cluster|slots. The right to publish and to subscribe makes
+duplicates wait shorter. The store uses INFO once, for the warning about maxmemory-policy, and SCAN
+for [Store.ListUnknown].
 
 # When Redis is full
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -472,29 +473,62 @@ func replicated(t testing.TB, master *redistest.Server) bool {
 func TestPermissions(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	rights := strings.Fields("on >secret ~idempotent:* -@all +eval +evalsha +exists +hmget +hget +hset +hdel +del +pexpire" +
-		" +time +publish +subscribe +unsubscribe +ping +info +scan")
-	require.Equal(t, "OK", do(t, server, append([]string{"ACL", "SETUSER", "app", "resetchannels", "&idempotent:*"}, rights...)...))
-	require.Equal(t, "OK", do(t, server, append([]string{"ACL", "SETUSER", "mute", "resetchannels"}, rights...)...))
+	addUser(t, server, "app", "&idempotent:*")
+	addUser(t, server, "mute")
 	for _, user := range []string{"app", "mute"} {
 		rdb := redis.NewClient(&redis.Options{Addr: server.Addr, Username: user, Password: "secret"})
 		t.Cleanup(func() { _ = rdb.Close() })
-		s := redisstore.New(rdb, nil)
-		c := begun(t, s)
-		require.NoError(t, s.Renew(t.Context(), c.Owner(), lease))
-		require.NoError(t, s.BeginEffect(t.Context(), c.Owner()))
-		returned := waiting(t.Context(), s, c.ID)
-		if user == "app" {
-			eventually(t, func() bool { n, _ := subscriptions(t, server); return n == 1 }, "a subscription")
-		}
-		require.NoError(t, s.Finish(t.Context(), c.Owner(), unknown))
-		require.NoError(t, receive(t, returned))
-		list, err := s.ListUnknown(t.Context(), idempotent.ID{}, 0)
-		require.NoError(t, err)
-		require.Len(t, list, 1)
-		require.NoError(t, s.Resolve(t.Context(), c.ID, released))
+		useAll(t, redisstore.New(rdb, nil), func() bool {
+			n, _ := subscriptions(t, server)
+			return n == 1 || user == "mute"
+		})
 	}
 	require.NotContains(t, do(t, server, "ACL", "LOG"), "username\napp")
+}
+
+func TestPermissionsOnACluster(t *testing.T) {
+	t.Parallel()
+	servers := redistest.StartCluster(t, 3, 0)
+	for _, server := range servers {
+		addUser(t, server, "app", "&idempotent:*", "+cluster|slots")
+	}
+	rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{servers[0].Addr}, Username: "app", Password: "secret"})
+	t.Cleanup(func() { _ = rdb.Close() })
+	s := redisstore.New(rdb, nil)
+	for range 10 {
+		useAll(t, s, func() bool {
+			sum := 0
+			for _, server := range servers {
+				n, _ := subscriptions(t, server)
+				sum += n
+			}
+			return sum == 1
+		})
+	}
+}
+
+// addUser adds a user with the rights that doc.go names, except for channels, and with more.
+func addUser(t testing.TB, s *redistest.Server, name string, more ...string) {
+	t.Helper()
+	rights := strings.Fields("resetchannels on >secret ~idempotent:* -@all +eval +evalsha +exists +hmget +hget +hset +hdel +del" +
+		" +pexpire +time +publish +subscribe +unsubscribe +ping +info +scan")
+	require.Equal(t, "OK", do(t, s, slices.Concat([]string{"ACL", "SETUSER", name}, rights, more)...))
+}
+
+// useAll calls all operations of a store. subscribed reports whether Wait has subscribed.
+func useAll(t testing.TB, s *redisstore.Store, subscribed func() bool) {
+	t.Helper()
+	c := begun(t, s)
+	require.NoError(t, s.Renew(t.Context(), c.Owner(), lease))
+	require.NoError(t, s.BeginEffect(t.Context(), c.Owner()))
+	returned := waiting(t.Context(), s, c.ID)
+	eventually(t, subscribed, "a subscription")
+	require.NoError(t, s.Finish(t.Context(), c.Owner(), unknown))
+	require.NoError(t, receive(t, returned))
+	list, err := s.ListUnknown(t.Context(), idempotent.ID{}, 0)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.NoError(t, s.Resolve(t.Context(), c.ID, released))
 }
 
 // badHook is a hook of go-redis that panics.
