@@ -2,5 +2,6 @@
 // records concurrent random calls, and searches for an order that the model allows, with the
 // linearizability checker porcupine. It also checks that mistakes are found.
 //
-// It is a separate module, so that the core does not depend on porcupine.
+// It is a separate module, so that the core does not depend on porcupine. One test needs
+// redis-server on the PATH.
 package modeltest

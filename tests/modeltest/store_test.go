@@ -39,18 +39,23 @@ var storeModel = porcupine.Model{
 // recorder performs operations on a store and records them. The clock of a synctest bubble stands
 // still while calls run, so operations get numbers in place of times.
 type recorder struct {
-	store idempotent.Store
-	now   func() time.Duration
-	stamp atomic.Int64
+	now    func() time.Duration
+	sleep  func(time.Duration)
+	during sync.Locker // held during calls, if not nil
+	stamp  atomic.Int64
 
 	mu  sync.Mutex
 	ops []porcupine.Operation
 }
 
-func (r *recorder) do(ctx context.Context, owner int, c call) {
+func (r *recorder) do(ctx context.Context, store idempotent.Store, owner int, c call) {
+	if r.during != nil {
+		r.during.Lock()
+		defer r.during.Unlock()
+	}
 	c.at = r.now()
 	called := r.stamp.Add(1)
-	result := perform(ctx, r.store, c)
+	result := perform(ctx, store, c)
 	returned := r.stamp.Add(1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -80,14 +85,14 @@ func history(t *testing.T, newStore func(now func() time.Duration) idempotent.St
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		r := &recorder{now: func() time.Duration { return time.Since(start) }}
-		r.store = newStore(r.now)
+		r := &recorder{now: func() time.Duration { return time.Since(start) }, sleep: time.Sleep}
+		store := newStore(r.now)
 		var wg sync.WaitGroup
 		for owner := range 4 {
 			random := rand.New(rand.NewPCG(seed, uint64(owner)))
-			wg.Go(func() { play(t.Context(), r, owner, random) })
+			wg.Go(func() { play(t.Context(), r, store, owner, random) })
 		}
-		if sweeper, ok := r.store.(idempotent.Sweeper); ok {
+		if sweeper, ok := store.(idempotent.Sweeper); ok {
 			wg.Go(func() {
 				for range 30 {
 					_, _ = sweeper.Sweep(t.Context(), 0)
@@ -102,8 +107,8 @@ func history(t *testing.T, newStore func(now func() time.Duration) idempotent.St
 }
 
 // play performs the operations of a process that may be slow, die, or get no reply.
-func play(ctx context.Context, r *recorder, owner int, random *rand.Rand) {
-	_, resolves := r.store.(idempotent.Resolver)
+func play(ctx context.Context, r *recorder, store idempotent.Store, owner int, random *rand.Rand) {
+	_, resolves := store.(idempotent.Resolver)
 	for range 8 {
 		c := idempotent.Claim{Token: idempotent.NewToken(), Lease: lease, Retention: retention}
 		if random.IntN(6) == 0 {
@@ -112,17 +117,17 @@ func play(ctx context.Context, r *recorder, owner int, random *rand.Rand) {
 		if random.IntN(4) == 0 {
 			c.Retention = lease / 2 // shorter than the lease
 		}
-		do := func(op string) { r.do(ctx, owner, call{op: op, claim: c}) }
+		do := func(op string) { r.do(ctx, store, owner, call{op: op, claim: c}) }
 		end := func(op string, states ...idempotent.State) {
-			r.do(ctx, owner, ending(op, c, states[random.IntN(len(states))]))
-			sleep(random)
+			r.do(ctx, store, owner, ending(op, c, states[random.IntN(len(states))]))
+			r.pause(random)
 		}
 		for range 1 + random.IntN(4) {
 			do("acquire")
-			sleep(random)
+			r.pause(random)
 			for range random.IntN(3) {
 				do([]string{"renew", "begin"}[random.IntN(2)])
-				sleep(random)
+				r.pause(random)
 			}
 		}
 		for range random.IntN(3) {
@@ -146,10 +151,10 @@ func ending(op string, c idempotent.Claim, s idempotent.State) call {
 	return call{op: op, claim: c, completion: idempotent.Completion{State: s, Retention: retention}, payload: payload}
 }
 
-// sleep sleeps for no time, a part of a lease, a lease or a retention.
-func sleep(random *rand.Rand) {
+// pause sleeps for no time, a part of a lease, a lease or a retention.
+func (r *recorder) pause(random *rand.Rand) {
 	if d := []time.Duration{0, 0, 0, lease / 3, lease + 1, retention + 1}[min(random.IntN(7), 5)]; d > 0 {
-		time.Sleep(d)
+		r.sleep(d)
 	}
 }
 
