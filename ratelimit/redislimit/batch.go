@@ -35,9 +35,9 @@ type group struct {
 
 // batches sends the groups that wait at the same time in one call. A group is sent immediately
 // if no call is under way. Otherwise it waits until one ends, or until enough others wait for a
-// second one, and is then sent together with them. If Redis is slow, they are sent when one of them has waited for
-// an eighth of the timeout: the rest is for their own call. On a Cluster, only groups of the same
-// hash tag wait for each other.
+// second one, and is then sent together with them. If Redis is slow, they are sent when one of
+// them has waited for an eighth of the timeout: the rest is for their own call. On a Cluster, only
+// groups of the same hash tag wait for each other.
 type batches struct {
 	links   links
 	timeout time.Duration

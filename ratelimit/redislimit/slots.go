@@ -59,8 +59,8 @@ type SlotsOptions struct {
 // in the background. If that also fails, the slot is free after its lease.
 //
 // The slots of requests that run for longer than a third of the lease are renewed in the
-// background, up to 128 with one call. On a Cluster, these must have the same key. If Redis loses its
-// data, requests that are running are no longer counted.
+// background, up to 128 with one call. On a Cluster, these must have the same key. If Redis loses
+// its data, requests that are running are no longer counted.
 type Slots struct {
 	keys    keys
 	lease   time.Duration
