@@ -120,7 +120,7 @@ func TestUserWithTheCommandsOfTheDocs(t *testing.T) {
 	require.NoError(t, limiter.Adjust(t.Context(), ratelimit.Charge{Rule: "reports", Key: "acct", Limit: ratelimit.PerMinute(10), Cost: -1}))
 	require.NoError(t, free(t.Context(), limiter, "acct"))
 
-	slots := redislimit.NewSlots(client, &redislimit.SlotsOptions{Timeout: time.Second, Lease: 3 * time.Second})
+	slots := redislimit.NewSlots(client, &redislimit.SlotsOptions{Timeout: time.Second, Lease: 6 * time.Second})
 	leave, free, err := slots.Enter(t.Context(), ratelimit.Entry{Rule: "concurrent", Key: "acct", Max: 1})
 	require.NoError(t, err)
 	require.True(t, free)

@@ -87,7 +87,7 @@ func NewRunner(r Runner, o *Options) *Limiter {
 	timeout := cmp.Or(o.Timeout, defaultTimeout)
 	return &Limiter{
 		keys:    newKeys(o),
-		batches: newBatches(newLinks(r, timeout, o.Cluster), timeout),
+		batches: newBatches(newLinks(r, timeout, maxPause, o.Cluster), timeout),
 		denials: newDenials(),
 		now:     time.Now,
 		rules:   make(map[string]ratelimit.Limit),

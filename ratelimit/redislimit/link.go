@@ -9,23 +9,23 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// pause is how long Redis is not asked after a call without an answer.
-const pause = time.Second
+// maxPause is the longest time for which Redis is not asked after a call without an answer.
+const maxPause = time.Second
 
 // errEnded is the error of a call whose goroutine has ended, by runtime.Goexit.
 var errEnded = errors.New("the goroutine of the call has ended")
 
-var errOpen = errors.New("redislimit: Redis did not answer; it is asked again after a second")
+var errOpen = errors.New("redislimit: Redis did not answer; it is asked again soon")
 
 // link runs scripts on one server. After a call without an answer it makes no more calls for a
-// second, and then one as a probe. So an outage costs one timeout.
+// while, and then one as a probe. So an outage costs one timeout.
 type link struct {
 	runner  Runner
 	timeout time.Duration
 	breaker *gobreaker.TwoStepCircuitBreaker[any]
 }
 
-func newLink(r Runner, timeout time.Duration) *link {
+func newLink(r Runner, timeout, pause time.Duration) *link {
 	return &link{r, timeout, gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		Timeout:     pause,
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures > 0 },

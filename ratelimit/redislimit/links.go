@@ -8,14 +8,14 @@ const maxLinks = 64 // of a Cluster
 // range of hash slots, so that a master that is down affects only its own.
 type links []*link
 
-func newLinks(r Runner, timeout time.Duration, cluster bool) links {
+func newLinks(r Runner, timeout, pause time.Duration, cluster bool) links {
 	n := 1
 	if cluster {
 		n = maxLinks
 	}
 	l := make(links, n)
 	for i := range l {
-		l[i] = newLink(r, timeout)
+		l[i] = newLink(r, timeout, pause)
 	}
 	return l
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -110,7 +111,7 @@ func (r *goRedis) check(key string) {
 	}
 	defer r.checks.Store(false)
 	defer func() { _ = recover() }() // a hook of the client
-	ctx, cancel := context.WithTimeout(context.Background(), pause/2)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second/2)
 	defer cancel()
 	for range r.client.PoolStats().IdleConns {
 		cmd := once{redis.NewCmd(ctx, "exists", key)}

@@ -39,7 +39,7 @@ type SlotsOptions struct {
 	// Lease is how long a slot stays taken after its process has died. While the request runs,
 	// the lease is renewed every third of that time. A process that is paused for longer has
 	// lost its slots: its requests go on, and others may run beside them. If zero, it is 30
-	// seconds. It must be at least three times Timeout.
+	// seconds. It must be at least six times Timeout, so that no slot is lost if a single call is.
 	Lease time.Duration
 
 	// Timeout bounds each call to Redis, including the wait for a connection. If zero, it is 50
@@ -64,6 +64,7 @@ type SlotsOptions struct {
 type Slots struct {
 	keys    keys
 	lease   time.Duration
+	step    time.Duration // of the timer, and the pause after a call without an answer
 	cluster bool
 	links   links
 
@@ -117,14 +118,16 @@ func NewSlotsRunner(r Runner, o *SlotsOptions) *Slots {
 	if timeout < 0 {
 		panic("redislimit: SlotsOptions.Timeout is negative")
 	}
-	if lease < 3*timeout || lease < time.Millisecond {
-		panic("redislimit: SlotsOptions.Lease is less than three times Timeout")
+	if lease < 6*timeout || lease < time.Millisecond {
+		panic("redislimit: SlotsOptions.Lease is less than six times Timeout")
 	}
+	step := min(lease/12, maxPause)
 	return &Slots{
 		keys:    keys{prefix: cmp.Or(o.Prefix, "slots:"), secret: o.Secret},
 		lease:   lease,
+		step:    step,
 		cluster: o.Cluster,
-		links:   newLinks(r, timeout, o.Cluster),
+		links:   newLinks(r, timeout, step, o.Cluster),
 		held:    make(map[string]held),
 	}
 }
@@ -192,12 +195,11 @@ func (s *Slots) hold(token string, h held) {
 }
 
 func (s *Slots) startTimer() {
-	every := min(s.lease/6, pause)
 	if s.timer == nil {
-		s.timer = time.AfterFunc(every, s.tick)
+		s.timer = time.AfterFunc(s.step, s.tick)
 		return
 	}
-	s.timer.Reset(every)
+	s.timer.Reset(s.step)
 }
 
 func (s *Slots) forget(tokens ...string) {

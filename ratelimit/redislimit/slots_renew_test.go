@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -177,22 +178,35 @@ func TestManySlotsAreRenewedBeforeTheirLeasesEnd(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		require.Less(t, r.longest, 30*time.Second, "without a renewal")
-		require.Greater(t, r.longest, 9*time.Second)
+		require.Less(t, r.longestGap(), 30*time.Second, "without a renewal")
+		require.Greater(t, r.longestGap(), 9*time.Second)
 	})
 }
 
 // distant is a Runner whose calls take a while. It finds the longest time between the renewals of
 // a key.
 type distant struct {
-	delay time.Duration
+	delay   time.Duration
+	fails   bool // every second call has no answer
+	timeout time.Duration
 
 	mu      sync.Mutex
 	renewed map[string]time.Time // by key
 	longest time.Duration
+	calls   atomic.Int64
+}
+
+func (d *distant) longestGap() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.longest
 }
 
 func (d *distant) Run(_ context.Context, _ string, keys, _ []string) (any, error) {
+	if d.calls.Add(1)%2 == 0 && d.fails {
+		time.Sleep(d.timeout)
+		return nil, context.DeadlineExceeded
+	}
 	time.Sleep(d.delay)
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -254,6 +268,24 @@ func TestFailedLeaveIsRepeatedUntilTheLeaseIsOver(t *testing.T) {
 				time.Sleep(time.Hour)
 				require.Empty(t, r.calls, "also no renewal")
 			})
+		})
+	}
+}
+
+// Redis is not asked for a while after a call without an answer. That must not be too long for the
+// leases.
+func TestNoSlotIsLostIfACallIs(t *testing.T) {
+	t.Parallel()
+	for _, lease := range []time.Duration{300 * time.Millisecond, 3 * time.Second, 30 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			const timeout = 50 * time.Millisecond
+			r := distant{renewed: make(map[string]time.Time), fails: true, timeout: timeout}
+			s := redislimit.NewSlotsRunner(&r, &redislimit.SlotsOptions{Lease: lease, Timeout: timeout})
+			leave := enter(t, s, "k")
+			time.Sleep(20 * lease)
+			leave()
+			require.Less(t, r.longestGap(), lease, "without a renewal")
+			time.Sleep(2 * lease) // the call to give it back may be lost too
 		})
 	}
 }
@@ -346,7 +378,7 @@ func TestInvalidSlotsOptionsPanic(t *testing.T) {
 		"no Runner":                func() { redislimit.NewSlotsRunner(nil, nil) },
 		"a negative Timeout":       func() { redislimit.NewSlotsRunner(replies{}, &redislimit.SlotsOptions{Timeout: -1}) },
 		"a negative Lease":         func() { redislimit.NewSlotsRunner(replies{}, &redislimit.SlotsOptions{Lease: -1}) },
-		"a Lease of two timeouts":  func() { redislimit.NewSlotsRunner(replies{}, &redislimit.SlotsOptions{Lease: 100 * time.Millisecond}) },
+		"a Lease of five timeouts": func() { redislimit.NewSlotsRunner(replies{}, &redislimit.SlotsOptions{Lease: 250 * time.Millisecond}) },
 		"a Lease of a microsecond": func() { redislimit.NewSlotsRunner(replies{}, &redislimit.SlotsOptions{Lease: 1000, Timeout: 1}) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -27,7 +27,7 @@ import (
 var patientSlots = redislimit.SlotsOptions{Timeout: patient, Lease: 10 * patient}
 
 // briefSlots are the options of slots that are renewed during the test.
-var briefSlots = redislimit.SlotsOptions{Timeout: time.Second, Lease: 3 * time.Second}
+var briefSlots = redislimit.SlotsOptions{Timeout: time.Second, Lease: 6 * time.Second}
 
 func TestSlots(t *testing.T) {
 	t.Parallel()
