@@ -74,4 +74,6 @@
 //	Redis is down or slow              as above, by OnFailure; running requests keep their slots
 //	                                   for the lease, and then are no longer counted
 //	Redis loses its data or the key    requests that are running are no longer counted
+//	the server's clock jumps forward   as above, if it jumps beyond the lease
+//	the server's clock is set back     leases end a lease after the next entry at the latest
 package redislimit
