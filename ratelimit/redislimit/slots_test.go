@@ -27,7 +27,7 @@ import (
 var patientSlots = redislimit.SlotsOptions{Timeout: patient, Lease: 10 * patient}
 
 // briefSlots are the options of slots that are renewed during the test.
-var briefSlots = redislimit.SlotsOptions{Timeout: time.Second, Lease: 6 * time.Second}
+var briefSlots = redislimit.SlotsOptions{Timeout: time.Second / 2, Lease: 3 * time.Second}
 
 func TestSlots(t *testing.T) {
 	t.Parallel()
@@ -250,7 +250,7 @@ func TestWrongTypeAtOneKeyAffectsNoOtherSlots(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server.Addr)
-	s := redislimit.NewSlots(connect(t, proxy.Addr), &redislimit.SlotsOptions{Timeout: briefSlots.Timeout, Lease: time.Minute})
+	s := redislimit.NewSlots(connect(t, proxy.Addr), &redislimit.SlotsOptions{Timeout: time.Second, Lease: time.Minute})
 	wrong := ratelimit.Entry{Rule: "r", Key: "a", Max: 1}
 	good := ratelimit.Entry{Rule: "r", Key: "b", Max: 1}
 	if s.RedisKey("r", "a") > s.RedisKey("r", "b") { // the wrong one comes first in a call
@@ -444,7 +444,7 @@ func TestSlotsOnACluster(t *testing.T) {
 	servers := redistest.StartCluster(t, 3, 0)
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{servers[0].Addr}})
 	t.Cleanup(func() { _ = client.Close() })
-	s := redislimit.NewSlots(client, &briefSlots)
+	s := redislimit.NewSlots(client, &redislimit.SlotsOptions{Timeout: time.Second, Lease: 6 * time.Second})
 	owners := map[*redistest.Server]bool{}
 	var leaves []func()
 	var entries []ratelimit.Entry
