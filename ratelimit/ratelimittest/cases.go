@@ -159,6 +159,11 @@ var cases = []struct {
 		{remaining: 9},
 		{limit: ratelimit.PerMinute(60), remaining: 8, reset: 52 * time.Second},
 	}},
+	{"a plan with a larger burst only", ratelimit.Limit{Quota: 1, Window: time.Hour, Burst: 5}, []step{
+		{cost: 5, remaining: 0},
+		{limit: ratelimit.Limit{Quota: 1, Window: time.Hour, Burst: 10}, denied: true, remaining: 0, retry: 3600},
+		{after: 10 * time.Hour, limit: ratelimit.Limit{Quota: 1, Window: time.Hour, Burst: 10}, cost: 9, remaining: 1},
+	}},
 	{"a smaller plan forgives no debt", ratelimit.PerMinute(60), []step{
 		{cost: 55, remaining: 5},
 		{limit: ratelimit.PerMinute(10), cost: 5, remaining: 0},

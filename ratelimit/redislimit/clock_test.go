@@ -119,7 +119,10 @@ func TestLargestNumbers(t *testing.T) {
 		{Quota: 1e9, Window: time.Second, Burst: 1},
 		ratelimit.PerHour(1),
 	} {
-		c := ratelimit.Charge{Rule: "default", Key: strconv.Itoa(i), Limit: limit, Cost: 1e9}
+		c := ratelimit.Charge{Rule: "default", Key: strconv.Itoa(i), Limit: limit, Cost: 1}
+		require.True(t, take(t, l, c).Allowed)
+		require.True(t, take(t, memory, c).Allowed)
+		c.Cost = 1e9
 		for range 3 {
 			require.NoError(t, l.Adjust(t.Context(), c), "%+v", limit)
 			require.NoError(t, memory.Adjust(t.Context(), c), "%+v", limit)
