@@ -62,6 +62,10 @@ func TestDecisionOfALoneCallerIsOneCall(t *testing.T) {
 	n := calls(t, server, "evalsha")
 	require.NoError(t, l.TakeAll(t.Context(), rules, make([]ratelimit.Decision, 2)))
 	require.Equal(t, 1, calls(t, server, "evalsha")-n)
+	require.True(t, take(t, l, perHour("scarce", 1)).Allowed)
+	sets := calls(t, server, "set")
+	require.False(t, take(t, l, perHour("scarce", 1)).Allowed)
+	require.Equal(t, sets, calls(t, server, "set"), "a denial writes nothing")
 	for _, command := range []string{"eval", "multi", "time", "script|load"} {
 		if n := calls(t, server, command); command == "eval" {
 			require.Equal(t, 1, n, "for the unknown script")
@@ -98,6 +102,37 @@ func TestConcurrentCallersShareCalls(t *testing.T) {
 		d := take(t, l, ratelimit.Charge{Rule: "default", Key: fmt.Sprint(i), Limit: ratelimit.PerHour(1000)})
 		want := 1000 - each*((callers-i+9)/10)
 		require.Equal(t, want, d.Remaining, "key %d", i)
+	}
+}
+
+// The groups of a call are denied and charged one by one.
+func TestGroupsOfACallAreIndependent(t *testing.T) {
+	t.Parallel()
+	client := connect(t, redistest.Start(t).Addr)
+	shared := new(joined)
+	for _, c := range []struct {
+		key  string
+		cost int
+	}{{"a", 4}, {"a", 7}, {"b", 3}, {"a", 6}, {"b", 8}, {"b", 7}, {"c", 1}} {
+		charge := perHour(c.key, 10)
+		charge.Cost = c.cost
+		_, err := redislimit.NewRunner(shared, nil).Take(t.Context(), charge)
+		require.ErrorIs(t, err, errReply)
+	}
+	reply, err := redislimit.NewGoRedisRunner(client).Run(t.Context(), shared.script, shared.keys, shared.args)
+	require.NoError(t, err)
+	numbers, ok := reply.([]any)
+	require.True(t, ok)
+	var outcomes []any
+	for i := 0; i < len(numbers); i += 2 {
+		outcomes = append(outcomes, numbers[i])
+	}
+	require.Equal(t, []any{int64(1), int64(0), int64(1), int64(1), int64(0), int64(1), int64(1)}, outcomes)
+	l := redislimit.New(client, &redislimit.Options{Timeout: patient})
+	for key, remaining := range map[string]int{"a": 0, "b": 0, "c": 9} {
+		peek := perHour(key, 10)
+		peek.Cost = 0
+		require.Equal(t, remaining, take(t, l, peek).Remaining, key)
 	}
 }
 

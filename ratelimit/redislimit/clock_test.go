@@ -104,6 +104,28 @@ func TestLifeOfAKeyWithSeveralLimitsInACall(t *testing.T) {
 	require.Greater(t, ms, (24*time.Hour - time.Minute).Milliseconds(), "until it is full by the first limit too")
 }
 
+// Each decision rounds the units of a bucket. The errors must not deny a unit that is due.
+func TestRoundingErrors(t *testing.T) {
+	t.Parallel()
+	c := newClock(t, connect(t, redistest.Start(t).Addr))
+	for _, row := range []struct{ step, window time.Duration }{
+		{100 * time.Microsecond, time.Millisecond},
+		{365 * 24 * time.Hour, 10 * 365 * 24 * time.Hour},
+	} {
+		charge := ratelimit.Charge{Rule: "default", Key: row.window.String(), Limit: ratelimit.Per(1, row.window), Cost: 1}
+		l := c.limiter()
+		require.True(t, take(t, l, charge).Allowed)
+		for range 10 {
+			c.advance(t, row.step)
+			for _, charge.Cost = range []int{1, -1} {
+				require.NoError(t, l.Adjust(t.Context(), charge))
+			}
+		}
+		charge.Cost = 1
+		require.True(t, take(t, l, charge).Allowed, "%v", row.window)
+	}
+}
+
 // The largest numbers that a Limit and an Adjust can have.
 func TestLargestNumbers(t *testing.T) {
 	t.Parallel()
