@@ -65,8 +65,8 @@ func TestCallersInChaos(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(3) {
 		synctest.Test(t, func(t *testing.T) {
-			r := rand.New(rand.NewPCG(seed, 0))                                                       //nolint:gosec // of a test
-			c := &chaos{rand: rand.New(rand.NewPCG(seed, 1)), sent: make(map[string]time.Time), t: t} //nolint:gosec // of a test
+			r := rand.New(rand.NewPCG(seed, 0))
+			c := &chaos{rand: rand.New(rand.NewPCG(seed, 1)), sent: make(map[string]time.Time), t: t}
 			l := redislimit.NewRunner(c, nil)
 			var wg sync.WaitGroup
 			decided := 0

@@ -124,6 +124,10 @@ func TestRoundingErrors(t *testing.T) {
 		charge.Cost = 1
 		require.True(t, take(t, l, charge).Allowed, "%v", row.window)
 	}
+	half := ratelimit.Charge{Rule: "default", Key: "half", Limit: ratelimit.Limit{Quota: 2, Window: 2*time.Millisecond + 1, Burst: 1}, Cost: 1}
+	require.True(t, take(t, c.limiter(), half).Allowed)
+	c.advance(t, time.Millisecond)
+	require.True(t, take(t, c.limiter(), half).Allowed, "half a nanosecond early")
 }
 
 // The largest numbers that a Limit and an Adjust can have.

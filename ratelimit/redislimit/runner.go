@@ -93,7 +93,7 @@ func (r *goRedis) run(ctx context.Context, script string, keys, args []string) o
 	if isAnswer(cmd.Err()) {
 		return cmd
 	}
-	go r.check(keys[0])
+	go r.check(keys[0]) //nolint:gosec // the connections are not those of the request
 	if cluster, ok := r.client.(*redis.ClusterClient); ok {
 		// Another master may have the slot now. Of a command that it must not repeat, go-redis
 		// does not find out by itself.
