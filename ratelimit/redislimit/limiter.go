@@ -28,8 +28,10 @@ type Options struct {
 	// Redis keys contain a plain hash.
 	Secret []byte
 
-	// Timeout bounds each decision, including the wait for a connection. If zero, it is 50
-	// milliseconds. It must not be negative.
+	// Timeout bounds each decision, including the wait for a connection. It should be at least
+	// twice the usual latency of Redis. If zero, it is 50 milliseconds. It must not be negative.
+	// If the context of a caller ends earlier, the caller leaves, unless the call that is under
+	// way is its own: that one is not interrupted.
 	Timeout time.Duration
 
 	// HashTag puts all buckets into one hash slot of a Redis Cluster, or on one shard of a
