@@ -171,6 +171,28 @@ func TestDenialDuringAReset(t *testing.T) {
 	})
 }
 
+// The server decides somewhere between the begin of a call and its end.
+func TestDenialCountsFromTheBeginOfTheCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		l := redislimit.NewRunner(runnerFunc(func() (any, error) {
+			calls++
+			time.Sleep(10 * time.Millisecond)
+			return []any{int64(0), int64(100 * time.Millisecond)}, nil
+		}), nil)
+		c := ratelimit.Charge{Rule: "default", Key: "k", Limit: ratelimit.Per(1, 100*time.Millisecond), Cost: 1}
+		began := time.Now()
+		take(t, l, c)
+		time.Sleep(time.Until(began.Add(100*time.Millisecond - 1)))
+		take(t, l, c)
+		require.Equal(t, 1, calls)
+		time.Sleep(1)
+		take(t, l, c)
+		require.Equal(t, 2, calls)
+	})
+}
+
 // Many keys that are denied take a bounded amount of memory, however long they are.
 func TestManyDenials(t *testing.T) { //nolint:paralleltest // it measures the heap
 	l := redislimit.NewRunner(runnerFunc(func() (any, error) { return []any{int64(0), int64(time.Hour)}, nil }), nil)
