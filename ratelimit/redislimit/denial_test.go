@@ -118,6 +118,18 @@ func TestRememberedDenialAgreesWithTheServer(t *testing.T) {
 	require.Zero(t, r.calls)
 }
 
+func TestCostOverTheBurstIsRemembered(t *testing.T) {
+	t.Parallel()
+	l, c, r := deniedLimiter(t, redistest.Start(t))
+	c.advance(t, time.Second) // the denial of a smaller cost is over
+	for range 3 {
+		d := take(t, l, cost(11))
+		require.False(t, d.Allowed)
+		require.Zero(t, d.RetryAfter)
+	}
+	require.Equal(t, 1, r.calls)
+}
+
 func TestDeniedGroupIsRemembered(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -187,7 +199,7 @@ func TestDenialCountsFromTheBeginOfTheCall(t *testing.T) {
 		time.Sleep(time.Until(began.Add(100*time.Millisecond - 1)))
 		take(t, l, c)
 		require.Equal(t, 1, calls)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		take(t, l, c)
 		require.Equal(t, 2, calls)
 	})

@@ -129,3 +129,19 @@ func TestPanicOfAHookIsAnError(t *testing.T) {
 		require.ErrorContains(t, err, "redislimit: the client panicked: a hook", "%T", client)
 	}
 }
+
+// brokenHook is a hook of go-redis that returns an error, which it does not set in the command.
+type brokenHook struct{ badHook }
+
+func (brokenHook) ProcessHook(redis.ProcessHook) redis.ProcessHook {
+	return func(context.Context, redis.Cmder) error { return errReply }
+}
+
+func TestErrorOfAHookIsAnError(t *testing.T) {
+	t.Parallel()
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+	t.Cleanup(func() { _ = client.Close() })
+	client.AddHook(brokenHook{})
+	_, err := redislimit.New(client, &redislimit.Options{Timeout: patient}).Take(t.Context(), perHour("k", 1))
+	require.ErrorIs(t, err, errReply)
+}
