@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -15,12 +16,28 @@ import (
 
 	"github.com/seawall-go/seawall"
 	"github.com/seawall-go/seawall/idempotent"
+	"github.com/seawall-go/seawall/idempotent/redisstore"
 	"github.com/seawall-go/seawall/internal/redistest"
 	"github.com/seawall-go/seawall/ratelimit"
 	"github.com/seawall-go/seawall/ratelimit/redislimit"
 )
 
 // This file has code and claims of docs/REDIS.md that the session does not need.
+
+func firstSteps(client redis.UniversalClient, authenticate seawall.Middleware, mux *http.ServeMux) http.Handler {
+	stack := &seawall.Stack{
+		Authenticate: authenticate,
+		RateLimit: seawall.Chain(
+			ratelimit.New(redislimit.New(client, nil), &ratelimit.Options{Processes: 3},
+				ratelimit.Rule{Limit: ratelimit.PerMinute(100), Key: ratelimit.ByPrincipal}),
+			ratelimit.MaxConcurrent(20, ratelimit.ByPrincipal, &ratelimit.ConcurrentOptions{
+				Slots: redislimit.NewSlots(client, nil), Processes: 3,
+			}),
+		),
+		Idempotency: idempotent.New(redisstore.New(client, nil), idempotent.ByPrincipal, nil),
+	}
+	return stack.Handler(mux)
+}
 
 func decideAlone(ctx context.Context, limiter *redislimit.Limiter, account string) error {
 	d, err := limiter.Take(ctx, ratelimit.Charge{
@@ -60,6 +77,29 @@ func connect(addr string) redis.UniversalClient {
 	})
 }
 
+// The timeouts are the defaults, so on a slow machine Redis may not answer in time at first.
+func TestFirstStepsOfTheDocs(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	client := connect(server.Addr)
+	defer client.Close()
+	authenticate := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			next.ServeHTTP(w, seawall.WithPrincipal(r, "acct"))
+		})
+	}
+	var during string // the keys in Redis while a handler runs
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /", func(http.ResponseWriter, *http.Request) { during, _ = server.Do("KEYS", "*") })
+	h := firstSteps(client, authenticate, mux)
+	require.Eventually(t, func() bool {
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		r.Header.Set("Idempotency-Key", rand.Text())
+		h.ServeHTTP(httptest.NewRecorder(), r)
+		return strings.Contains(during, "ratelimit:{") && strings.Contains(during, "slots:{") && strings.Contains(during, "idempotent:")
+	}, 10*time.Second, 10*time.Millisecond)
+}
+
 // The limiter's timeout is the default, so on a slow machine it may fail at first.
 func TestLimiterOfTheDocs(t *testing.T) {
 	t.Parallel()
@@ -82,7 +122,10 @@ func TestLimiterOfTheDocs(t *testing.T) {
 func TestLimiterOfTheDocsOnACluster(t *testing.T) {
 	t.Parallel()
 	servers := redistest.StartCluster(t, 3, 0)
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{servers[0].Addr}})
+	for _, s := range servers {
+		allowUser(t, s, "+cluster|slots", "+command")
+	}
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{servers[0].Addr}, Username: "seawall", Password: "secret"})
 	defer client.Close()
 	owner := redistest.Owner(t, servers, "{limits}")
 	require.Eventually(t, func() bool {
@@ -90,6 +133,28 @@ func TestLimiterOfTheDocsOnACluster(t *testing.T) {
 		keys, err := owner.Do("KEYS", "ratelimit:{limits}*")
 		return err == nil && strings.Contains(keys, ":account") && strings.Contains(keys, ":address")
 	}, 10*time.Second, 10*time.Millisecond)
+	for _, s := range servers {
+		log, err := s.Do("ACL", "LOG")
+		require.NoError(t, err)
+		require.Empty(t, log, "commands that were refused")
+	}
+}
+
+// allowUser makes the user that docs/REDIS.md describes, with more rights if there are any.
+func allowUser(t *testing.T, s *redistest.Server, more ...string) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/REDIS.md")
+	require.NoError(t, err)
+	_, rest, ok := strings.Cut(string(text), "    redis-cli ACL SETUSER ")
+	require.True(t, ok)
+	rights, _, _ := strings.Cut(rest, "\n\n")
+	rights = strings.NewReplacer("'", "", "\\\n", "").Replace(rights)
+	reply, err := s.Do(append(append([]string{"ACL", "SETUSER"}, strings.Fields(rights)...), more...)...)
+	require.NoError(t, err)
+	require.Equal(t, "OK", reply)
+	for _, right := range more {
+		require.Contains(t, string(text), "`"+right+"`")
+	}
 }
 
 // get sends a request of an account, and returns the RateLimit-Policy of the response.
@@ -102,14 +167,7 @@ func get(h http.Handler) (policy string) {
 func TestUserWithTheCommandsOfTheDocs(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	text, err := os.ReadFile("../../docs/REDIS.md")
-	require.NoError(t, err)
-	_, rest, ok := strings.Cut(string(text), "    ACL SETUSER")
-	require.True(t, ok)
-	rights, _, _ := strings.Cut(rest, "\n\n")
-	reply, err := server.Do(strings.Fields("ACL SETUSER" + rights)...)
-	require.NoError(t, err)
-	require.Equal(t, "OK", reply)
+	allowUser(t, server)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "seawall", Password: "secret"})
 	defer client.Close()
 
