@@ -1,5 +1,6 @@
 /*
-Package redisstore is an [idempotent.Store] for many processes: its records are in Redis.
+Package redisstore is an [idempotent.Store] for services that run in several processes: its records
+are in Redis.
 
 	effects of a handler                     happen
 	after BeginEffect                        at most once; after a failure, the outcome is
@@ -8,10 +9,10 @@ Package redisstore is an [idempotent.Store] for many processes: its records are 
 	                                         lease or a 5xx
 
 The handler's effects are not in Redis, so no effect commits together with its record. A store in
-the handler's own database can do that.
+the handler's own database can do that: see docs/STORE_GUIDE.md.
 
-These guarantees hold as long as Redis keeps what it has confirmed. If it loses a record, the key is
-new, and a retry runs again, even after BeginEffect:
+These guarantees hold as long as Redis keeps what it has confirmed. If it loses a record, the key
+is new, and a retry runs again, even after BeginEffect:
 
 	Redis                                    can lose
 	appendfsync always                       nothing when it restarts
@@ -33,22 +34,24 @@ a database, or pass on an idempotent.DerivedKey.
 	keyed := idempotent.New(store, idempotent.ByPrincipal, nil)
 	http.ListenAndServe(addr, authenticate(keyed(mux)))
 
-[New] takes every client of go-redis: for one server, for Sentinel and for Cluster. [NewRunner] is for
-other client libraries. Redis 6.2 and later and Valkey can run the scripts; the tests use Redis 7.0.
+Make one Store in each process, and use it for all routes. [New] takes every client of go-redis: for
+one server, for Sentinel and for Cluster. The package runs scripts (EVALSHA) on Redis 6.2 or later,
+or on Valkey; the tests use Redis 7.0. Another client library needs a [Runner].
 
-A call returns when its context ends, although go-redis may still wait for a reply. The call may have
-taken effect then. The middleware repeats it, and the store recognizes its token.
+A call returns when its context ends, even if go-redis still waits for a reply. The call may have
+taken effect then. The middleware repeats it, and the store recognizes its token. docs/REDIS.md has
+more about settings, and about what to look at when something is wrong.
 
 # In Redis
 
-Each record is a hash with one key: the prefix and the hexadecimal [idempotent.ID]. Each operation is
-one Lua script on this key. Only the server's clock decides, so the clocks of services do not matter.
-After a failover, the clock of the new master decides: keep the clocks of the servers
+Each record is a Redis hash. Its key is the prefix and the hexadecimal [idempotent.ID]. Each
+operation is one Lua script on this key. Only the server's clock decides, so the clocks of services
+do not matter. After a failover, the clock of the new master decides: keep the clocks of the servers
 synchronized.
 
 The fields can be read with redis-cli. They hold hashes, a random token and times. Of requests and
-responses, only the recorded response is in Redis. A running record takes about 450 bytes. A finished
-one takes about 1 KB, and its response.
+responses, only the recorded response is in Redis. A running record takes about 450 bytes. A
+finished one takes about 1 KB more than its response.
 
 	redis-cli HGETALL idempotent:5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9
 

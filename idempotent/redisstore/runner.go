@@ -12,16 +12,18 @@ import (
 )
 
 // A Runner runs Lua scripts on Redis. It is all that this package needs of a client library.
-// [New] has one for go-redis. With another library, write one and use [NewRunner]. A Runner can
-// also be a [Subscriber] and a [Scanner].
+// [New] has one for go-redis. With another library, write one and use [NewRunner]. Package
+// redislimit has the same interface, so one type can serve both. For this package, it can also be a
+// [Subscriber] and a [Scanner].
 type Runner interface {
 	// Run runs the script with EVALSHA, and with EVAL if the server answers NOSCRIPT. The
-	// script is one of a few constants. There is always one key. The arguments can hold any
-	// bytes. The reply is an int64, a string, nil, or a []any of these.
+	// script is one of a few constants. There is always one key. Keys and arguments can hold any
+	// bytes. The reply is an int64, a string, nil, or a []any of these. Run is safe for
+	// concurrent use.
 	//
 	// Run must send the script at most once, because a second Resolve would return
 	// [idempotent.ErrNotUnknown] although the first one took effect. Only after MOVED, ASK and
-	// NOSCRIPT may it send it again, because the server has not run it. Run should return when
+	// NOSCRIPT may it send it again, because the server has not run it. Run must return when
 	// ctx ends.
 	Run(ctx context.Context, script string, keys, args []string) (reply any, err error)
 }

@@ -19,9 +19,10 @@ import (
 
 // Options configure a [Store]. Nil and the zero value are the defaults.
 type Options struct {
-	// Prefix begins every key and every channel. The default is "idempotent:". Services and
-	// environments that share a Redis need different prefixes, or different values of
-	// idempotent.Options.Namespace.
+	// Prefix is the beginning of every Redis key, and of the names of channels. Stores with the
+	// same prefix share their records, so all processes of a service need the same prefix.
+	// Services that share a Redis need different ones, or different values of
+	// idempotent.Options.Namespace. If empty, it is "idempotent:".
 	Prefix string
 
 	// Logger gets one warning if Redis may evict records. If nil, slog.Default() is used.
@@ -35,8 +36,8 @@ type Options struct {
 // The errors of Redis, such as READONLY, LOADING and CLUSTERDOWN, are returned wrapped. If Redis is
 // out of memory, the error matches [idempotent.ErrFull].
 //
-// It has nothing to close. A connection on which duplicates wait closes two seconds after the last
-// of them.
+// It has nothing to close. A connection on which duplicates wait is closed two seconds after the
+// last of them has left.
 type Store struct {
 	runner  Runner
 	prefix  string
@@ -45,8 +46,9 @@ type Store struct {
 	checked atomic.Bool   // the eviction policy
 }
 
-// New returns a store that uses a client of go-redis. It does not connect yet. The caller closes
-// the client, after the last call of the store. If o is nil, the defaults apply.
+// New returns a Store that uses a client of go-redis: a [redis.Client], a [redis.ClusterClient] or
+// a [redis.Ring]. New does not connect. The caller closes the client, after the last call of the
+// Store.
 func New(client redis.UniversalClient, o *Options) *Store { return NewRunner(newGoRedis(client), o) }
 
 // NewRunner is [New] for other client libraries.

@@ -1,5 +1,6 @@
-// Package redislimit is a [ratelimit.Limiter] for services that run in several processes. Its
-// token buckets are in Redis.
+// Package redislimit limits requests in several processes together: its counters are in Redis. A
+// [Limiter] has token buckets for [ratelimit.New], and [Slots] count running requests for
+// [ratelimit.MaxConcurrent].
 //
 // # Guarantees
 //
@@ -14,13 +15,13 @@
 //	an outage goes on                  after a call without an answer, Redis is not asked for a
 //	                                   second, then once as a probe. Callers do not wait
 //	SCRIPT FLUSH                       nothing
-//	the server's clock is set back     buckets go on from the present time
+//	the server's clock is set back     buckets keep their units, and refill from the new time
 //	a key holds something else         an error for this bucket alone, until the key is deleted
 //
-// What Redis forgets is lost: a bucket without a key is full. So buckets are full again after a
-// restart without persistence, and after the eviction of a key, and after a failover they may
-// lack the last charges, since replication is asynchronous. Every key has a time to live, so any
-// maxmemory-policy except noeviction can evict buckets.
+// A bucket without a key is full. So if Redis loses a key, its caller has the whole burst again:
+// after a restart without persistence, and after an eviction. Every key has a time to live, so any
+// maxmemory-policy except noeviction can evict buckets. After a failover, buckets may lack the
+// last charges, since replication is asynchronous.
 //
 // Only the clock of the server counts, so the clocks of the processes do not matter. The keys of
 // callers do not reach Redis, only their hashes: see [Options].Secret and [Limiter.RedisKey].
@@ -29,12 +30,15 @@
 //
 //	client := redis.NewClient(&redis.Options{Addr: "redis:6379"})
 //	limiter := redislimit.New(client, nil)
-//	limit := ratelimit.New(limiter, nil, ratelimit.Rule{Key: ratelimit.ByAPIKey})
+//	limit := ratelimit.New(limiter, nil,
+//		ratelimit.Rule{Limit: ratelimit.PerSecond(100), Key: ratelimit.ByAPIKey})
 //
-// The package needs scripts (EVALSHA) of Redis 6.2 or later, or of Valkey. Another client library
-// needs a [Runner]. Set ContextTimeoutEnabled on a client of go-redis: without it, a command
-// ignores the deadline of its context, and each call needs another goroutine that can return in
-// time. docs/REDIS.md has more about settings, and about what to look at when something is wrong.
+// Make one Limiter in each process, and use it for all routes. The package runs scripts (EVALSHA)
+// on Redis 6.2 or later, or on Valkey. Another client library needs a [Runner].
+//
+// Set ContextTimeoutEnabled on a client of go-redis. Without it, a command ignores the deadline of
+// its context, and each call needs another goroutine that can return in time. docs/REDIS.md has
+// more about settings, and about what to look at when something is wrong.
 //
 // # Calls
 //

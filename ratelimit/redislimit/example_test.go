@@ -15,7 +15,8 @@ func Example() { //nolint:testableexamples // it needs a Redis server
 	defer client.Close()
 
 	limiter := redislimit.New(client, &redislimit.Options{Prefix: "payments:limits:"})
-	limit := ratelimit.New(limiter, nil, ratelimit.Rule{Key: ratelimit.ByAPIKey})
+	limit := ratelimit.New(limiter, nil,
+		ratelimit.Rule{Limit: ratelimit.PerSecond(100), Key: ratelimit.ByAPIKey})
 
 	mux := http.NewServeMux()
 	_ = http.Server{Addr: ":8080", Handler: limit(mux)}

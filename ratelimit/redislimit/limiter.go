@@ -19,13 +19,14 @@ import (
 // Options configure a [Limiter]. Nil and the zero value are the defaults.
 type Options struct {
 	// Prefix is the beginning of every Redis key. Limiters with the same prefix share their
-	// buckets, so all processes of a service use the same, and two services on one Redis
-	// different ones. If empty, it is "ratelimit:".
+	// buckets, so all processes of a service need the same prefix, and services that share a
+	// Redis need different ones. If empty, it is "ratelimit:".
 	Prefix string
 
-	// Secret makes it impossible to find a caller's key from its Redis key by trying, which is
-	// easy for an address or an account's number. All processes need the same secret. If empty,
-	// Redis keys contain a plain hash.
+	// Secret makes Redis keys unpredictable to anyone who knows or guesses the key of a caller
+	// (HMAC-SHA-256). Set it if keys can be guessed, such as addresses or account numbers. All
+	// processes need the same secret. A new secret makes every bucket full. If empty, Redis keys
+	// contain a plain hash.
 	Secret []byte
 
 	// Timeout bounds each decision, including the wait for a connection. It should be at least
@@ -45,8 +46,11 @@ type Options struct {
 	Cluster bool
 }
 
-// Limiter is a [ratelimit.MultiLimiter], a [ratelimit.Adjuster], a [ratelimit.Resetter] and a
-// [ratelimit.Registrar] whose buckets are in Redis.
+// Limiter is a [ratelimit.Limiter] whose buckets are in Redis. It also implements
+// [ratelimit.MultiLimiter], [ratelimit.Adjuster], [ratelimit.Resetter] and [ratelimit.Registrar].
+// It is safe for concurrent use. It has nothing to close.
+//
+// The errors of Redis, such as READONLY and OOM, are returned wrapped.
 type Limiter struct {
 	keys    keys
 	batches *batches
@@ -58,8 +62,8 @@ type Limiter struct {
 }
 
 // New returns a Limiter that uses a client of go-redis: a [redis.Client], a
-// [redis.ClusterClient] or a [redis.Ring]. The caller owns the client. New does not connect. It
-// panics if client is nil, or if an option is invalid.
+// [redis.ClusterClient] or a [redis.Ring]. New does not connect. The caller closes the client,
+// after the last call of the Limiter. New panics if client is nil, or if an option is invalid.
 func New(client redis.UniversalClient, o *Options) *Limiter {
 	if client == nil {
 		panic("redislimit: New with a nil client")
@@ -75,7 +79,7 @@ func New(client redis.UniversalClient, o *Options) *Limiter {
 	return NewRunner(newGoRedis(client), &options)
 }
 
-// NewRunner is New for another client library.
+// NewRunner is [New] for other client libraries.
 func NewRunner(r Runner, o *Options) *Limiter {
 	if r == nil {
 		panic("redislimit: NewRunner with a nil Runner")

@@ -13,16 +13,17 @@ import (
 )
 
 // A Runner runs Lua scripts on Redis. It is all that this package needs of a client library.
-// [New] has one for go-redis. With another library, write one and use [NewRunner].
+// [New] has one for go-redis. With another library, write one and use [NewRunner] and
+// [NewSlotsRunner]. Package redisstore has the same interface, so one type can serve both.
 type Runner interface {
 	// Run runs the script with EVALSHA, and with EVAL if the server answers NOSCRIPT. The
-	// script is one of a few constants. The reply is an int64, a string, nil, or a []any of
-	// these.
+	// script is one of a few constants. Keys and arguments can hold any bytes. The reply is an
+	// int64, a string, nil, or a []any of these. Run is safe for concurrent use.
 	//
 	// Run must send the script at most once, because a script that runs twice charges twice.
 	// Only after MOVED, ASK and NOSCRIPT may it send it again, because the server has not run it.
-	// If the server answers with another error, the error has a method RedisError(), as the
-	// errors of go-redis have. Run must return when ctx ends.
+	// If the server answers with another error, the error must have a method RedisError(), as
+	// the errors of go-redis have. Run must return when ctx ends.
 	Run(ctx context.Context, script string, keys, args []string) (reply any, err error)
 }
 

@@ -28,12 +28,14 @@ var (
 // SlotsOptions configure [Slots]. Nil and the zero value are the defaults. All processes that
 // share slots need the same options.
 type SlotsOptions struct {
-	// Prefix is the beginning of every Redis key. Two services on one Redis need different
-	// ones, and so do Slots and a [Limiter]. If empty, it is "slots:".
+	// Prefix is the beginning of every Redis key. Slots with the same prefix are shared, so all
+	// processes of a service need the same prefix, and services that share a Redis need
+	// different ones. Slots and a [Limiter] need different prefixes too. If empty, it is
+	// "slots:".
 	Prefix string
 
-	// Secret makes it impossible to find a caller's key from its Redis key by trying. See
-	// [Options]. If empty, Redis keys contain a plain hash.
+	// Secret makes Redis keys unpredictable to anyone who knows or guesses the key of a caller:
+	// see [Options]. If empty, Redis keys contain a plain hash.
 	Secret []byte
 
 	// Lease is how long a slot stays taken after its process has died. While the request runs,
@@ -51,7 +53,8 @@ type SlotsOptions struct {
 	Cluster bool
 }
 
-// Slots is a [ratelimit.Slots] that counts the running requests of all processes in Redis.
+// Slots is a [ratelimit.Slots] that counts the running requests of all processes in Redis. It is
+// safe for concurrent use. It has nothing to close.
 //
 // A request costs two calls: one before its handler runs, and one after it has returned. The
 // response may wait for the second one, so that the slot is free when the client has the
@@ -88,8 +91,9 @@ const (
 )
 
 // NewSlots returns Slots that use a client of go-redis: a [redis.Client], a
-// [redis.ClusterClient] or a [redis.Ring]. The caller owns the client. NewSlots does not connect.
-// It panics if client is nil, or if an option is invalid.
+// [redis.ClusterClient] or a [redis.Ring]. NewSlots does not connect. The caller closes the
+// client, after the last request has ended. NewSlots panics if client is nil, or if an option is
+// invalid.
 func NewSlots(client redis.UniversalClient, o *SlotsOptions) *Slots {
 	if client == nil {
 		panic("redislimit: NewSlots with a nil client")
@@ -106,7 +110,7 @@ func NewSlots(client redis.UniversalClient, o *SlotsOptions) *Slots {
 	return NewSlotsRunner(newGoRedis(client), &options)
 }
 
-// NewSlotsRunner is NewSlots for another client library.
+// NewSlotsRunner is [NewSlots] for other client libraries.
 func NewSlotsRunner(r Runner, o *SlotsOptions) *Slots {
 	if r == nil {
 		panic("redislimit: NewSlotsRunner with a nil Runner")
