@@ -60,7 +60,7 @@ docs/KEYED_HANDLERS.md lists everything that a key changes for a handler.
 # Stores
 
 [Memory] serves one process. Several processes need a [Store] that they share: module
-idempotent/redisstore has one in Redis. A Store has four atomic operations. See docs/STORE_GUIDE.md and package
-idempotenttest.
+idempotent/redisstore has one in Redis. A Store has four atomic operations. See
+docs/STORE_GUIDE.md and package idempotenttest.
 */
 package idempotent

@@ -1,9 +1,7 @@
 package redisstore_test
 
 import (
-	"bufio"
 	"context"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,7 +12,6 @@ import (
 
 	"github.com/seawall-go/seawall/idempotent"
 	"github.com/seawall-go/seawall/idempotent/redisstore"
-	"github.com/seawall-go/seawall/internal/logbuf"
 	"github.com/seawall-go/seawall/internal/redistest"
 )
 
@@ -22,7 +19,6 @@ import (
 func TestRedisSeesNoKeyAndNoRequest(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	seen := monitor(t, server)
 	store := redisstore.New(client(t, server.Addr), nil)
 	scope := func(*http.Request) (string, error) { return "the-principal", nil }
 	h := idempotent.New(store, scope, nil)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -32,37 +28,16 @@ func TestRedisSeesNoKeyAndNoRequest(t *testing.T) {
 		w.WriteHeader(http.StatusCreated)
 		_, _ = w.Write([]byte("the-response"))
 	}))
-	require.Equal(t, http.StatusCreated, post(t, h, "the-key", "the-body").Code)
-	require.Equal(t, "the-response", post(t, h, "the-key", "the-body").Body.String())
-	require.Equal(t, http.StatusConflict, post(t, h, "the-key", "the-other-body").Code)
-	do(t, server, "ECHO", "the-end")
-
-	eventually(t, func() bool { return strings.Contains(seen.String(), "the-end") }, "the last command")
-	require.Contains(t, seen.String(), "the-response")
-	for _, secret := range []string{"the-key", "the-body", "the-other-body", "the-principal", "/charges"} {
-		require.NotContains(t, seen.String(), secret)
-	}
-}
-
-// monitor returns a buffer into which MONITOR writes until the test ends.
-func monitor(t *testing.T, server *redistest.Server) *logbuf.Buffer {
-	t.Helper()
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Addr)
-	require.NoError(t, err)
-	_, err = conn.Write([]byte("MONITOR\r\n"))
-	require.NoError(t, err)
-	replies := bufio.NewReader(conn)
-	line, err := replies.ReadString('\n')
-	require.NoError(t, err)
-	require.Equal(t, "+OK\r\n", line)
-	var seen logbuf.Buffer
-	var wg sync.WaitGroup
-	wg.Go(func() { _, _ = replies.WriteTo(&seen) })
-	t.Cleanup(func() {
-		_ = conn.Close()
-		wg.Wait()
+	lines := redistest.Monitor(t, server, func() {
+		require.Equal(t, http.StatusCreated, post(t, h, "the-key", "the-body").Code)
+		require.Equal(t, "the-response", post(t, h, "the-key", "the-body").Body.String())
+		require.Equal(t, http.StatusConflict, post(t, h, "the-key", "the-other-body").Code)
 	})
-	return &seen
+	seen := strings.Join(lines, "")
+	require.Contains(t, seen, "the-response")
+	for _, secret := range []string{"the-key", "the-body", "the-other-body", "the-principal", "/charges"} {
+		require.NotContains(t, seen, secret)
+	}
 }
 
 // recorder is a Runner that records the arguments of all scripts.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,6 +70,16 @@ func TestClusterAnswersForEverySlot(t *testing.T) {
 	}
 	if len(owners) != 3 {
 		t.Errorf("%d servers own the keys, want 3", len(owners))
+	}
+}
+
+func TestMonitorShowsWhatIsExecutedMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	do(t, s, "SET", "k", "before")
+	lines := redistest.Monitor(t, s, func() { do(t, s, "SET", "k", "during") })
+	if n := len(lines); n != 1 || !strings.Contains(lines[0], `"SET" "k" "during"`) {
+		t.Errorf("MONITOR has shown %q", lines)
 	}
 }
 

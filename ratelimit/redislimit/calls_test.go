@@ -1,9 +1,7 @@
 package redislimit_test
 
 import (
-	"bufio"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -220,10 +218,10 @@ func TestWhatRedisGets(t *testing.T) {
 		require.NoError(t, l.Adjust(t.Context(), perHour("sk_live_4242", 10)))
 		require.NoError(t, l.Reset(t.Context(), "default", "sk_live_4242"))
 	}
-	first := sent(monitor(t, server, requests))
-	again := sent(monitor(t, server, requests))
+	first := sent(redistest.Monitor(t, server, requests))
+	again := sent(redistest.Monitor(t, server, requests))
 	require.Len(t, again, 3)
-	require.Equal(t, again, sent(monitor(t, server, requests)), "nothing that is sent depends on the time")
+	require.Equal(t, again, sent(redistest.Monitor(t, server, requests)), "nothing that is sent depends on the time")
 	require.NotContains(t, strings.Join(append(first, again...), "\n"), "4242")
 }
 
@@ -235,28 +233,4 @@ func sent(lines []string) (commands []string) {
 		}
 	}
 	return commands
-}
-
-// monitor returns what the server executes while f runs.
-func monitor(t *testing.T, s *redistest.Server, f func()) (lines []string) {
-	t.Helper()
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", s.Addr)
-	require.NoError(t, err)
-	defer conn.Close()
-	_, err = conn.Write([]byte("MONITOR\r\n"))
-	require.NoError(t, err)
-	r := bufio.NewReader(conn)
-	ok, err := r.ReadString('\n')
-	require.NoError(t, err)
-	require.Equal(t, "+OK\r\n", ok)
-	f()
-	do(t, s, "ECHO", "end-of-the-test")
-	for {
-		line, err := r.ReadString('\n')
-		require.NoError(t, err)
-		if strings.Contains(line, "end-of-the-test") {
-			return lines
-		}
-		lines = append(lines, line)
-	}
 }

@@ -431,7 +431,7 @@ func TestSlotsSendNoKeysAndNoTimes(t *testing.T) {
 			before := leases(t, server, key)
 			require.Eventually(t, func() bool { return leases(t, server, key) != before }, patient, 20*time.Millisecond, "it is renewed")
 		}))
-	commands := strings.Join(sent(monitor(t, server, func() {
+	commands := strings.Join(sent(redistest.Monitor(t, server, func() {
 		require.Equal(t, 200, send(h, "sk_live_secret"))
 	})), "\n")
 	require.GreaterOrEqual(t, strings.Count(commands, `"eval`), 3)
