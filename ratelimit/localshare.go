@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// localShare is a Memory that allows each key a share of its limit: every charge costs as many
-// times as much as there are processes. A single charge never costs more than the burst, so
-// that a small limit still allows something.
+// localShare is a Memory that allows each key a share of its limit: with three processes, every
+// charge costs three times as much. A single charge never costs more than the burst, so that a
+// small limit still allows something.
 type localShare struct {
 	*Memory
 	processes int
@@ -55,5 +55,5 @@ func (s *localShare) decision(d Decision) Decision {
 	return d
 }
 
-// times returns a cost as many times as there are processes. It may not fit an int.
+// times returns a cost multiplied by the number of processes. It may not fit an int.
 func (s *localShare) times(cost int) int64 { return int64(cost) * int64(s.processes) }

@@ -234,7 +234,7 @@ func lostSlots(t *testing.T, s ratelimit.Slots, lease time.Duration, advance fun
 	advance(2 * slack)
 	takeSlot(t, s, e)
 	isFull(t, s, e)
-	first() // its slot is another's now
+	first() // another request has its slot now
 	isFull(t, s, e)
 	second()
 	third := takeSlot(t, s, e)

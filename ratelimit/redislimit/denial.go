@@ -68,7 +68,7 @@ func (d *denials) epoch(charges []ratelimit.Charge) (sum uint32) {
 // forget drops the denials of a bucket, also those of calls that are under way.
 func (d *denials) forget(c ratelimit.Charge) { d.epochs[d.index(c)%maxDenials].Add(1) }
 
-// add remembers a group if it was denied. epoch is that from before the call.
+// add remembers a group if it was denied. epoch is the one from before the call.
 func (d *denials) add(g *group, epoch uint32, clock func() time.Time) {
 	if !slices.ContainsFunc(g.results, func(r result) bool { return !r.allowed }) {
 		for _, c := range g.charges {

@@ -47,7 +47,7 @@ func (l *link) refuses() bool {
 
 // run runs a script. It is not interrupted if ctx is canceled, since several callers may share
 // it, but it ends after the timeout. A panic of the runner, for example in a hook of the client,
-// becomes an error. Without that, it would be the loss of all callers that share the call.
+// becomes an error. Otherwise, all callers that share the call would be lost.
 func (l *link) run(ctx context.Context, script string, keys, args []string) (reply any, err error) {
 	report, err := l.breaker.Allow()
 	if err != nil {

@@ -145,7 +145,7 @@ type once struct{ *redis.Cmd }
 // NoRetry implements [redis.Cmder].
 func (once) NoRetry() bool { return true }
 
-// hash returns the name of a script in Redis. There are only a few scripts.
+// hash returns the SHA-1 by which EVALSHA names a script. There are only a few scripts.
 func (r *goRedis) hash(script string) string {
 	known := r.hashes.Load()
 	for i := range *known {
