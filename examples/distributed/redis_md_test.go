@@ -114,7 +114,7 @@ func TestLimiterOfTheDocs(t *testing.T) {
 
 	key, err := server.Do("KEYS", "ratelimit:*")
 	require.NoError(t, err)
-	bucket, err := server.Do("--eval", "../../ratelimit/redislimit/inspect.lua", key)
+	bucket, err := server.Do("--eval", "../../ratelimit/redislimit/scripts/inspect.lua", key)
 	require.NoError(t, err)
 	require.Regexp(t, `units now +\d+\.\d+ of 100`, bucket)
 }

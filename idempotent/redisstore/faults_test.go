@@ -22,7 +22,7 @@ import (
 
 // The server executes a call, and its reply is lost. The call is then an error, and a repeated call
 // with the same token finds out what happened.
-func TestALostReplyIsFoundOutByRepeatingTheCall(t *testing.T) {
+func TestLostReplyIsFoundOutByRepeatingTheCall(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server.Addr)
@@ -88,7 +88,7 @@ func newService(s idempotent.Store, o idempotent.Options) *service {
 }
 
 // The middleware repeats calls whose reply was lost. The handler does not run again.
-func TestALostReplyCausesNoSecondEffect(t *testing.T) {
+func TestLostReplyCausesNoSecondEffect(t *testing.T) {
 	t.Parallel()
 	for name, lost := range map[string]string{"Acquire": "\r\n86400000000\r\n", "Finish": "\r\ndone\r\n"} {
 		t.Run(name, func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestALostReplyCausesNoSecondEffect(t *testing.T) {
 }
 
 // With appendfsync always, a server that was killed still has all that it has confirmed.
-func TestARestartKeepsRecords(t *testing.T) {
+func TestRestartKeepsRecords(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "appendonly yes", "appendfsync always")
 	s := redisstore.New(client(t, server.Addr), nil)
@@ -137,7 +137,7 @@ func TestARestartKeepsRecords(t *testing.T) {
 }
 
 // The server restarts while a handler runs: the handler's end is recorded in the new one.
-func TestARestartDuringARun(t *testing.T) {
+func TestRestartDuringARun(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "appendonly yes", "appendfsync always")
 	v := newService(redisstore.New(client(t, server.Addr), nil), idempotent.Options{StoreTimeout: 5 * time.Second})
@@ -155,7 +155,7 @@ func TestARestartDuringARun(t *testing.T) {
 }
 
 // A server that writes nothing to disk has forgotten everything.
-func TestARestartWithoutPersistenceMakesEveryKeyNew(t *testing.T) {
+func TestRestartWithoutPersistenceMakesEveryKeyNew(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	s := redisstore.New(client(t, server.Addr), nil)
@@ -169,7 +169,7 @@ func TestARestartWithoutPersistenceMakesEveryKeyNew(t *testing.T) {
 	require.Equal(t, 1, wantVerdict(t, s, rival(c), idempotent.VerdictAcquired).Attempt)
 }
 
-func TestAFlushedScriptCacheIsInvisible(t *testing.T) {
+func TestFlushedScriptCacheIsInvisible(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	s := redisstore.New(client(t, server.Addr), nil)
@@ -233,7 +233,7 @@ func TestCallsReturnWhenTheirContextEnds(t *testing.T) {
 }
 
 // A full Redis refuses new records and large responses, and nothing else.
-func TestAFullRedisRefusesOnlyWhatNeedsRoom(t *testing.T) {
+func TestFullRedisRefusesOnlyWhatNeedsRoom(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	clock := newMovedClock(client(t, server.Addr))
@@ -283,7 +283,7 @@ func TestAFullRedisRefusesOnlyWhatNeedsRoom(t *testing.T) {
 }
 
 // The middleware records that the handler ran when there is no room for its response.
-func TestAFullRedisThroughTheMiddleware(t *testing.T) {
+func TestFullRedisThroughTheMiddleware(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	v := newService(redisstore.New(client(t, server.Addr), nil), idempotent.Options{})
@@ -302,7 +302,7 @@ func TestAFullRedisThroughTheMiddleware(t *testing.T) {
 }
 
 // A replica answers, but accepts no writes. Its errors are errors, and nothing is lost.
-func TestAReadOnlyReplica(t *testing.T) {
+func TestReadOnlyReplica(t *testing.T) {
 	t.Parallel()
 	master := redistest.Start(t, "repl-diskless-sync-delay 0")
 	s := redisstore.New(client(t, master.Addr), nil)
@@ -333,7 +333,7 @@ func TestAReadOnlyReplica(t *testing.T) {
 
 // With min-replicas-to-write, a master without its replicas accepts no writes. It refuses each
 // script before its first write, so no step is done by half.
-func TestAMasterThatLacksItsReplicas(t *testing.T) {
+func TestMasterThatLacksItsReplicas(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	s := redisstore.New(client(t, server.Addr), nil)
@@ -357,7 +357,7 @@ func TestAMasterThatLacksItsReplicas(t *testing.T) {
 }
 
 // Replication is asynchronous. What a master has confirmed, but not yet passed on, is lost with it.
-func TestAFailoverLosesWhatWasNotReplicated(t *testing.T) {
+func TestFailoverLosesWhatWasNotReplicated(t *testing.T) {
 	t.Parallel()
 	master := redistest.Start(t, "repl-diskless-sync-delay 0")
 	link := redistest.NewProxy(t, master.Addr)
@@ -379,7 +379,7 @@ func TestAFailoverLosesWhatWasNotReplicated(t *testing.T) {
 }
 
 // What was replicated survives the loss of a master of a Cluster.
-func TestAClusterFailsOver(t *testing.T) {
+func TestClusterFailsOver(t *testing.T) {
 	t.Parallel()
 	servers := redistest.StartCluster(t, 3, 1, "repl-diskless-sync-delay 0")
 	s := redisstore.New(cluster(t, servers), nil)
@@ -406,7 +406,7 @@ func TestAClusterFailsOver(t *testing.T) {
 }
 
 // A Cluster that lacks a master refuses everything. Nothing is lost on the others.
-func TestAClusterThatIsDown(t *testing.T) {
+func TestClusterThatIsDown(t *testing.T) {
 	t.Parallel()
 	servers := redistest.StartCluster(t, 3, 0)
 	s := redisstore.New(cluster(t, servers), nil)
@@ -432,7 +432,7 @@ func TestAClusterThatIsDown(t *testing.T) {
 }
 
 // A server that still reads its data from disk answers with an error.
-func TestAServerThatIsLoading(t *testing.T) {
+func TestServerThatIsLoading(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "appendonly yes", "appendfsync always")
 	s := redisstore.New(client(t, server.Addr), nil)
@@ -544,7 +544,7 @@ func (badHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 	return next
 }
 
-func TestAPanicOfAHookIsAnError(t *testing.T) {
+func TestPanicOfAHookIsAnError(t *testing.T) {
 	t.Parallel()
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	t.Cleanup(func() { _ = client.Close() })

@@ -16,7 +16,7 @@ import (
 	"github.com/seawall-go/seawall/internal/redistest"
 )
 
-func TestAWarningIfRedisMayEvict(t *testing.T) {
+func TestWarningIfRedisMayEvict(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		options []string
@@ -74,7 +74,7 @@ func (r *policyRunner) Run(ctx context.Context, script string, keys, args []stri
 }
 
 // The request for which Redis was looked at can end first.
-func TestTheLookAtThePolicyOutlivesItsRequest(t *testing.T) {
+func TestLookAtThePolicyOutlivesItsRequest(t *testing.T) {
 	t.Parallel()
 	var logs logbuf.Buffer
 	server := redistest.Start(t, "maxmemory 1gb", "maxmemory-policy allkeys-lru")
@@ -91,7 +91,7 @@ func TestTheLookAtThePolicyOutlivesItsRequest(t *testing.T) {
 }
 
 // A look that fails, hangs or panics does not disturb the request.
-func TestTheLookAtThePolicyMayFail(t *testing.T) {
+func TestLookAtThePolicyMayFail(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "maxmemory 1gb", "maxmemory-policy allkeys-lru")
 	for name, test := range map[string]struct {

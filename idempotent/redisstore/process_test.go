@@ -139,7 +139,7 @@ func postTo(t *testing.T, h http.Handler, path, body string) response {
 	return response{w.Code, w.Body.String(), w.Header().Get("Idempotent-Replayed") == "true", nil}
 }
 
-func TestAKilledProcessIsReplacedAfterItsLease(t *testing.T) {
+func TestKilledProcessIsReplacedAfterItsLease(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	rdb := client(t, server.Addr)
@@ -168,7 +168,7 @@ func TestAKilledProcessIsReplacedAfterItsLease(t *testing.T) {
 	require.Equal(t, "1", do(t, server, "GET", "effects of parent"))
 }
 
-func TestAKilledProcessAfterBeginEffectIsNeverReplaced(t *testing.T) {
+func TestKilledProcessAfterBeginEffectIsNeverReplaced(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	rdb := client(t, server.Addr)
@@ -197,7 +197,7 @@ func TestAKilledProcessAfterBeginEffectIsNeverReplaced(t *testing.T) {
 	require.Empty(t, do(t, server, "GET", "effects of parent"))
 }
 
-func TestAPausedProcessThatWasReplacedChangesNothing(t *testing.T) {
+func TestPausedProcessThatWasReplacedChangesNothing(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	rdb := client(t, server.Addr)

@@ -103,7 +103,7 @@ func TestKeysExpireAfterTheirRecords(t *testing.T) {
 }
 
 // A record that Redis has not removed yet leaves nothing to the next one.
-func TestANewRecordHasNoOtherFields(t *testing.T) {
+func TestNewRecordHasNoOtherFields(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	clock := newMovedClock(client(t, server.Addr))

@@ -2,29 +2,24 @@ package redisstore
 
 import _ "embed" // for the scripts
 
-//go:embed scripts/record.lua
-var recordLua string
-
-//go:embed scripts/acquire.lua
-var acquireLua string
-
-//go:embed scripts/renew.lua
-var renewLua string
-
-//go:embed scripts/begin_effect.lua
-var beginEffectLua string
-
-//go:embed scripts/finish.lua
-var finishLua string
-
-//go:embed scripts/resolve.lua
-var resolveLua string
-
-//go:embed scripts/look.lua
-var lookLua string
-
-//go:embed scripts/memory.lua
-var memoryScript string
+var (
+	//go:embed scripts/record.lua
+	recordLua string
+	//go:embed scripts/acquire.lua
+	acquireLua string
+	//go:embed scripts/renew.lua
+	renewLua string
+	//go:embed scripts/begin_effect.lua
+	beginEffectLua string
+	//go:embed scripts/finish.lua
+	finishLua string
+	//go:embed scripts/resolve.lua
+	resolveLua string
+	//go:embed scripts/look.lua
+	lookLua string
+	//go:embed scripts/memory.lua
+	memoryScript string
+)
 
 // The scripts on one record.
 var (

@@ -3,17 +3,24 @@ package redislimit
 import _ "embed" // for the scripts
 
 var (
-	//go:embed bucket.lua
+	//go:embed scripts/bucket.lua
 	bucketLua string
-	//go:embed take.lua
+	//go:embed scripts/take.lua
 	takeLua string
-	//go:embed adjust.lua
+	//go:embed scripts/adjust.lua
 	adjustLua string
-	//go:embed reset.lua
+	//go:embed scripts/reset.lua
 	resetLua string
+
+	//go:embed scripts/slots_enter.lua
+	slotsEnterLua string
+	//go:embed scripts/slots_renew.lua
+	slotsRenewLua string
+	//go:embed scripts/slots_leave.lua
+	slotsLeaveLua string
 )
 
-// The scripts.
+// The scripts on buckets.
 var (
 	takeScript   = bucketLua + takeLua
 	adjustScript = bucketLua + adjustLua

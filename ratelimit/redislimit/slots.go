@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	_ "embed" // for the scripts
 	"errors"
 	"slices"
 	"strconv"
@@ -14,15 +13,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/seawall-go/seawall/ratelimit"
-)
-
-var (
-	//go:embed slots_enter.lua
-	slotsEnterLua string
-	//go:embed slots_renew.lua
-	slotsRenewLua string
-	//go:embed slots_leave.lua
-	slotsLeaveLua string
 )
 
 // SlotsOptions configure [Slots]. Nil and the zero value are the defaults. All processes that

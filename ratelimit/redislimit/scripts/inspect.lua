@@ -1,6 +1,6 @@
 -- Shows a bucket of redislimit:
 --
---   redis-cli --eval inspect.lua 'ratelimit:{pmWkWSBCL51Bfkhn79xPuA}:default'
+--   redis-cli --eval scripts/inspect.lua 'ratelimit:{pmWkWSBCL51Bfkhn79xPuA}:default'
 
 local value = redis.call('GET', KEYS[1])
 if not value then return 'no bucket: it is full' end
