@@ -53,8 +53,8 @@
 // units which come back other than with time are noticed up to a second later: another process
 // calls [Limiter.Adjust] or [Limiter.Reset], the bucket has another limit for a while, or Redis
 // loses the bucket. Retry-After is at least a second too, so a caller that waits as it is told does
-// not notice. The table holds 8,192 denials. It takes about 3 MB, with long keys or several rules
-// more, but at most 20 MB.
+// not notice. The table holds 8,192 denials and takes about 3 MB. With long keys or several rules,
+// it takes more, but at most 20 MB.
 //
 // # Redis Cluster
 //

@@ -41,8 +41,8 @@ type Options struct {
 	// then has all the work. If empty, the buckets of each key have their own tag.
 	HashTag string
 
-	// Cluster says that a script call must have keys of only one hash tag. It is for a
-	// [Runner]. [New] knows it of a client of go-redis.
+	// Cluster must be set if a [Runner] talks to a Redis Cluster or to several shards. All keys
+	// of a script call then have the same hash tag. [New] sets it for clients of go-redis.
 	Cluster bool
 }
 

@@ -38,8 +38,8 @@ type SlotsOptions struct {
 	// milliseconds. It must not be negative.
 	Timeout time.Duration
 
-	// Cluster says that a script call must have keys of only one hash slot. It is for a
-	// [Runner]. [NewSlots] knows it of a client of go-redis.
+	// Cluster must be set if a [Runner] talks to a Redis Cluster or to several shards. All keys
+	// of a script call are then the same. [NewSlots] sets it for clients of go-redis.
 	Cluster bool
 }
 
