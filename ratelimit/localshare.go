@@ -2,12 +2,13 @@ package ratelimit
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
 // localShare is a Memory that allows each key a share of its limit: with three processes, every
-// charge costs three times as much. A single charge never costs more than the burst, so that a
-// small limit still allows something.
+// charge costs three times as much. If that is more than the burst, a full bucket allows it and is
+// in debt afterward, so that a small limit still allows something.
 type localShare struct {
 	*Memory
 	processes int
@@ -15,21 +16,37 @@ type localShare struct {
 
 // Take implements [Limiter].
 func (s *localShare) Take(ctx context.Context, c Charge) (Decision, error) {
-	d, err := s.Memory.Take(ctx, s.charge(c))
-	return s.decision(d), err
+	var into [1]Decision
+	err := s.TakeAll(ctx, []Charge{c}, into[:])
+	return into[0], err
 }
 
 // TakeAll implements [MultiLimiter].
 func (s *localShare) TakeAll(ctx context.Context, charges []Charge, into []Decision) error {
-	scaled := make([]Charge, len(charges))
+	scaled := slices.Clone(charges)
 	for i, c := range charges {
-		scaled[i] = s.charge(c)
+		if burst := c.Limit.burst(); c.Cost <= burst {
+			scaled[i].Cost = int(min(s.times(c.Cost), int64(burst)))
+		}
 	}
-	err := s.Memory.TakeAll(ctx, scaled, into)
-	for i := range into {
-		into[i] = s.decision(into[i])
+	if err := s.Memory.TakeAll(ctx, scaled, into); err != nil {
+		return err
 	}
-	return err
+	denied := slices.ContainsFunc(into, func(d Decision) bool { return !d.Allowed })
+	for i, c := range charges {
+		var debt int64
+		if !denied {
+			debt = s.times(c.Cost) - int64(scaled[i].Cost)
+		}
+		if debt > 0 {
+			c.Cost = int(min(debt, maxUnits))
+			if err := s.Memory.Adjust(ctx, c); err != nil {
+				return err
+			}
+		}
+		into[i] = s.decision(into[i], debt)
+	}
+	return nil
 }
 
 // Adjust implements [Adjuster].
@@ -38,18 +55,12 @@ func (s *localShare) Adjust(ctx context.Context, c Charge) error {
 	return s.Memory.Adjust(ctx, c)
 }
 
-func (s *localShare) charge(c Charge) Charge {
-	if burst := c.Limit.burst(); c.Cost <= burst {
-		c.Cost = int(min(s.times(c.Cost), int64(burst)))
-	}
-	return c
-}
-
-// decision returns a decision with the units that this process can use.
-func (s *localShare) decision(d Decision) Decision {
-	if rest := d.Remaining % s.processes; d.RefillAfter > 0 {
-		d.RefillAfter += d.Limit.refill(float64(s.processes - 1 - rest))
-		d.RefillAfter = min(d.RefillAfter, max(d.ResetAfter, time.Nanosecond))
+// decision returns a decision with the units that this process can use, after a debt.
+func (s *localShare) decision(d Decision, debt int64) Decision {
+	if d.RefillAfter > 0 {
+		d.RefillAfter += d.Limit.refill(float64(s.processes - 1 - d.Remaining%s.processes))
+		d.RefillAfter = min(d.RefillAfter, max(d.ResetAfter, time.Nanosecond)) + d.Limit.refill(float64(debt))
+		d.ResetAfter += d.Limit.refill(float64(debt))
 	}
 	d.Remaining /= s.processes
 	return d

@@ -27,7 +27,7 @@ func TestLocalShareOfALimit(t *testing.T) {
 		"four processes":          {4, ratelimit.PerMinute(60), 1, 15, 4 * time.Second},
 		"not a divisor":           {7, ratelimit.PerMinute(60), 1, 8, 3 * time.Second},
 		"a cost":                  {4, ratelimit.PerMinute(60), 5, 3, 20 * time.Second},
-		"more than the burst":     {100, ratelimit.PerMinute(60), 1, 1, time.Minute},
+		"more than the burst":     {100, ratelimit.PerMinute(60), 1, 1, 100 * time.Second},
 		"a cost that is too high": {4, ratelimit.PerMinute(60), 61, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -76,20 +76,36 @@ func TestNumberOfProcessesIsChecked(t *testing.T) {
 	}
 }
 
+// What is given back is in proportion, even if the estimate was more than the burst.
 func TestLocalShareIsSettled(t *testing.T) {
 	t.Parallel()
-	rule := byKey("a", ratelimit.PerMinute(60))
-	rule.Cost = func(*http.Request) int { return 15 }
-	rule.Settled = true
-	h := ratelimit.New(&broken{Memory: ratelimit.NewMemory(nil), err: errors.New("down")},
-		&ratelimit.Options{Processes: 4, Logger: slog.New(slog.DiscardHandler)}, rule)(
-		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(http.StatusOK)
-			if err := ratelimit.Settle(r.Context(), "a", 5); err != nil {
-				t.Error(err)
-			}
-		}))
-	require.Equal(t, http.StatusOK, get(h, "k").Code)
-	require.Equal(t, http.StatusTooManyRequests, get(h, "k").Code, "10 of 15 are left")
-	require.Equal(t, `"a";r=10;t=4`, get(h, "k").Header().Get("RateLimit"))
+	for name, row := range map[string]struct {
+		estimate, cost int
+		wait           time.Duration // until a request is admitted
+	}{
+		"within the burst":    {15, 5, 20 * time.Second}, // 20 units are gone, and 60 are needed
+		"more than the burst": {20, 15, time.Minute},     // 80 units are taken, and 20 given back
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				rule := byKey("a", ratelimit.PerMinute(60))
+				rule.Cost = func(*http.Request) int { return row.estimate }
+				rule.Settled = true
+				h := ratelimit.New(&broken{Memory: ratelimit.NewMemory(nil), err: errors.New("down")},
+					&ratelimit.Options{Processes: 4, Logger: slog.New(slog.DiscardHandler)}, rule)(
+					http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						w.WriteHeader(http.StatusOK)
+						if err := ratelimit.Settle(r.Context(), "a", row.cost); err != nil {
+							t.Error(err)
+						}
+					}))
+				require.Equal(t, http.StatusOK, get(h, "k").Code)
+				time.Sleep(row.wait - time.Second/2)
+				require.Equal(t, http.StatusTooManyRequests, get(h, "k").Code)
+				time.Sleep(time.Second / 2)
+				require.Equal(t, http.StatusOK, get(h, "k").Code)
+			})
+		})
+	}
 }

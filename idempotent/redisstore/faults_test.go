@@ -552,3 +552,9 @@ func TestPanicOfAHookIsAnError(t *testing.T) {
 	err := redisstore.New(client, nil).Renew(t.Context(), idempotent.Owner{}, time.Second)
 	require.ErrorContains(t, err, "the client panicked: a hook")
 }
+
+func TestNilPanics(t *testing.T) {
+	t.Parallel()
+	require.PanicsWithValue(t, "redisstore: New with a nil client", func() { redisstore.New(nil, nil) })
+	require.PanicsWithValue(t, "redisstore: NewRunner with a nil Runner", func() { redisstore.NewRunner(nil, nil) })
+}

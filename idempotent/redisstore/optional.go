@@ -77,8 +77,7 @@ func (s *Store) look(ctx context.Context, id idempotent.ID) (state string, unkno
 // page walks through all keys of the server (of every master of a Cluster), and looks at each
 // record with the store's prefix that can be in the page. A record that becomes unknown during the
 // walk may be missing. A record that is damaged, or has a later layout, is an error with its ID. If
-// the connection to a server is lost, for example by its restart, that is an error too. During the
-// walk, it holds one connection of the client to each server, and needs another one there.
+// a server restarts during the walk, that is an error too.
 //
 // With a [Runner] that is not a [Scanner], the error matches errors.ErrUnsupported.
 func (s *Store) ListUnknown(ctx context.Context, after idempotent.ID, limit int) ([]idempotent.UnknownRecord, error) {

@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha1" //nolint:gosec // Redis names scripts by their SHA-1 hash
 	"encoding/hex"
@@ -42,8 +43,9 @@ type Subscriber interface {
 type Scanner interface {
 	// Scan calls each with all keys that match the pattern (see the SCAN command), on every
 	// master of a Cluster. A key may come more than once. The calls come one after another.
-	// The first error of each ends Scan and is returned. If a connection is lost, Scan must
-	// return an error, because a cursor means nothing to a server that has restarted.
+	// The first error of each ends Scan and is returned. If a server restarts
+	// during the walk, Scan must return an error, because a cursor means nothing to the new
+	// process.
 	Scan(ctx context.Context, pattern string, each func(keys []string) error) error
 }
 
@@ -94,7 +96,9 @@ func (g *goRedis) eval(ctx context.Context, command, script string, keys, args [
 	if len(keys) > 0 {
 		cmd.SetFirstKeyPos(3)
 	}
-	_ = g.client.Process(ctx, cmd) // it is the error of cmd too
+	if err := g.client.Process(ctx, cmd); err != nil {
+		cmd.SetErr(err) // a hook may return another error than the command has
+	}
 	return cmd.Result()
 }
 
@@ -118,20 +122,27 @@ func (g *goRedis) hash(script string) string {
 func (g *goRedis) Scan(ctx context.Context, pattern string, each func(keys []string) error) error {
 	var mu sync.Mutex
 	scan := func(ctx context.Context, c *redis.Client) error {
-		conn := c.Conn() // one, because go-redis would continue with another after a restart
-		defer conn.Close()
-		for cursor := uint64(0); ; {
-			keys, next, err := conn.ScanType(ctx, cursor, pattern, 1000, "hash").Result()
-			if err != nil {
+		before, err := processOf(ctx, c)
+		if err != nil {
+			return err
+		}
+		for cursor, begun := uint64(0), false; cursor != 0 || !begun; begun = true {
+			var keys []string
+			if keys, cursor, err = c.ScanType(ctx, cursor, pattern, 1000, "hash").Result(); err != nil {
 				return err
 			}
 			mu.Lock() // ForEachMaster calls scan concurrently
 			err = each(keys)
 			mu.Unlock()
-			if cursor = next; err != nil || cursor == 0 {
+			if err != nil {
 				return err
 			}
 		}
+		// The cursor means nothing to another process, and go-redis does not notice a restart.
+		if after, err := processOf(ctx, c); err != nil || after != before {
+			return cmp.Or(err, errors.New("the server has restarted during the walk"))
+		}
+		return nil
 	}
 	switch c := g.client.(type) {
 	case *redis.Client:
@@ -142,6 +153,12 @@ func (g *goRedis) Scan(ctx context.Context, pattern string, each func(keys []str
 		return c.ForEachShard(ctx, scan)
 	}
 	return errors.ErrUnsupported
+}
+
+// processOf returns the run_id of a server, which is new after each start.
+func processOf(ctx context.Context, c *redis.Client) (string, error) {
+	info, err := c.Info(ctx, "server").Result()
+	return infoField(info, "run_id"), err
 }
 
 // within returns what f returns. If ctx ends first, within returns its error, and f continues in

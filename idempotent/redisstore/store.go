@@ -47,12 +47,20 @@ type Store struct {
 }
 
 // New returns a Store that uses a client of go-redis: a [redis.Client], a [redis.ClusterClient] or
-// a [redis.Ring]. New does not connect. The caller closes the client, after the last call of the
-// Store.
-func New(client redis.UniversalClient, o *Options) *Store { return NewRunner(newGoRedis(client), o) }
+// a [redis.Ring]. New does not connect, and panics if client is nil. The caller closes the client,
+// after the last call of the Store.
+func New(client redis.UniversalClient, o *Options) *Store {
+	if client == nil {
+		panic("redisstore: New with a nil client")
+	}
+	return NewRunner(newGoRedis(client), o)
+}
 
 // NewRunner is [New] for other client libraries.
 func NewRunner(r Runner, o *Options) *Store {
+	if r == nil {
+		panic("redisstore: NewRunner with a nil Runner")
+	}
 	if o == nil {
 		o = new(Options)
 	}

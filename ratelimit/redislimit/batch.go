@@ -104,7 +104,7 @@ func (b *batches) wait(ctx context.Context, tag string, g *group) error {
 			timer.Reset(b.timeout - early)
 			early = 0
 			if batch := b.hurry(tag, g); len(batch) > 0 {
-				go b.send(context.Background(), tag, batch)
+				go b.send(context.Background(), tag, batch) //nolint:gosec // it is not the call of this request alone
 			}
 		}
 	}

@@ -207,7 +207,7 @@ func TestCallersDoNotWaitForAProbe(t *testing.T) {
 		require.Len(t, r.sizes(), 2, "it probes")
 		at := time.Now()
 		_, err = l.Take(t.Context(), perHour("k", 10))
-		require.ErrorContains(t, err, "after a second")
+		require.ErrorContains(t, err, "soon")
 		require.Equal(t, at, time.Now())
 		wg.Wait()
 	})
@@ -349,5 +349,8 @@ func TestInvalidOptionsPanic(t *testing.T) {
 	require.PanicsWithValue(t, "redislimit: NewRunner with a nil Runner", func() { redislimit.NewRunner(nil, nil) })
 	require.PanicsWithValue(t, "redislimit: Options.Timeout is negative", func() {
 		redislimit.NewRunner(new(runner), &redislimit.Options{Timeout: -1})
+	})
+	require.PanicsWithValue(t, "redislimit: Options.HashTag has a brace", func() {
+		redislimit.NewRunner(new(runner), &redislimit.Options{HashTag: "{limits}"})
 	})
 }

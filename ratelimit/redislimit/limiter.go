@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -89,6 +90,9 @@ func NewRunner(r Runner, o *Options) *Limiter {
 	}
 	if o.Timeout < 0 {
 		panic("redislimit: Options.Timeout is negative")
+	}
+	if strings.ContainsAny(o.HashTag, "{}") {
+		panic("redislimit: Options.HashTag has a brace")
 	}
 	timeout := cmp.Or(o.Timeout, defaultTimeout)
 	return &Limiter{

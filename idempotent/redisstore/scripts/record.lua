@@ -56,10 +56,10 @@ local function remove() redis.call('DEL', KEYS[1]) end
 local function wake() redis.pcall('PUBLISH', KEYS[1], '') end
 
 local r
-local exists = redis.call('EXISTS', KEYS[1]) == 1
+local f = redis.call('HMGET', KEYS[1],
+  'v', 'state', 'fingerprint', 'token', 'expiry', 'scope', 'attempt', 'effect', 'lease_end')
+local exists = f[1] or redis.call('EXISTS', KEYS[1]) == 1
 if exists then
-  local f = redis.call('HMGET', KEYS[1],
-    'v', 'state', 'fingerprint', 'token', 'expiry', 'scope', 'attempt', 'effect', 'lease_end')
   r = {
     state = f[2], fingerprint = f[3], token = f[4], expiry = integer(f[5]), scope = f[6],
     attempt = integer(f[7]), effect = f[8] == '1', lease_end = integer(f[9]),
