@@ -14,3 +14,17 @@ func (l *Limiter) SetClock(now func() time.Time) { l.now, l.batches.now = now, n
 
 // SlotOf is the hash slot of a key of a Redis Cluster.
 func SlotOf(key string) uint16 { return slotOf(key) }
+
+// Held returns how many slots this process holds, or may still hold.
+func (s *Slots) Held() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.held)
+}
+
+// StopTimer stops the timer of the slots, and reports whether it was running.
+func (s *Slots) StopTimer() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.timer.Stop()
+}

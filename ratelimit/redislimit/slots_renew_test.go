@@ -102,6 +102,7 @@ func TestSlotsAreRenewedWhileTheyAreHeld(t *testing.T) {
 			require.Len(t, r.drain("leave"), 1)
 			time.Sleep(time.Hour)
 			require.Empty(t, r.calls)
+			require.False(t, s.StopTimer(), "no slot is held")
 		}
 	})
 }
@@ -270,6 +271,39 @@ func TestFailedLeaveIsRepeatedUntilTheLeaseIsOver(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The memory that an outage costs does not grow with its length.
+func TestSlotsThatCannotBeGivenBackAreForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		s := redislimit.NewSlotsRunner(runnerFunc(func() (any, error) {
+			if down.Load() {
+				return nil, errLost
+			}
+			return int64(1), nil
+		}), nil)
+		var leaves []func()
+		for range 100 {
+			leaves = append(leaves, enter(t, s, "k"))
+		}
+		down.Store(true)
+		for _, leave := range leaves {
+			leave()
+		}
+		require.Equal(t, 100, s.Held())
+		for range 2000 { // ten minutes
+			_, _, err := s.Enter(t.Context(), entry("k"))
+			require.Error(t, err)
+			time.Sleep(300 * time.Millisecond)
+		}
+		require.Positive(t, s.Held())
+		require.LessOrEqual(t, s.Held(), 32, "a probe each second of the lease")
+		time.Sleep(32 * time.Second)
+		require.Zero(t, s.Held())
+		require.False(t, s.StopTimer())
+	})
 }
 
 // Redis is not asked for a while after a call without an answer. That must not be too long for the
