@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -162,6 +163,48 @@ func TestLeaseEndsAlthoughTheClockWasSetBack(t *testing.T) {
 	c.advance(t, o.Lease)
 	enter1(t, s, e)
 	enter1(t, s, e)
+}
+
+// A lease begins and ends within a second of the server's clock.
+func TestLeaseEndsOnTheMillisecond(t *testing.T) {
+	t.Parallel()
+	const lease = 10*patient + 500*time.Millisecond
+	var sent tape
+	synctest.Test(t, func(t *testing.T) {
+		s := redislimit.NewSlotsRunner(&sent, &redislimit.SlotsOptions{Lease: lease})
+		e := ratelimit.Entry{Rule: "r", Key: "k", Max: 1}
+		enter1(t, s, e)
+		time.Sleep(lease/3 + time.Second)
+		enter1(t, s, e)
+	})
+	require.Len(t, sent, 3)
+	first, renew, second := sent[0], sent[1], sent[2]
+	for _, renewed := range []bool{false, true} {
+		c := newClock(t, connect(t, redistest.Start(t).Addr))
+		c.advance(t, 900*time.Millisecond)
+		require.EqualValues(t, 1, first(t, c))
+		if renewed {
+			c.advance(t, 700*time.Millisecond)
+			renew(t, c)
+		}
+		c.advance(t, lease-time.Millisecond)
+		require.EqualValues(t, 0, second(t, c), "renewed: %v", renewed)
+		c.advance(t, time.Millisecond)
+		require.EqualValues(t, 1, second(t, c), "renewed: %v", renewed)
+	}
+}
+
+// tape is a Runner that records its calls for another Runner. It answers that a slot is free.
+type tape []func(*testing.T, redislimit.Runner) (reply any)
+
+func (p *tape) Run(_ context.Context, script string, keys, args []string) (any, error) {
+	*p = append(*p, func(t *testing.T, r redislimit.Runner) any {
+		t.Helper()
+		reply, err := r.Run(t.Context(), script, keys, args)
+		require.NoError(t, err)
+		return reply
+	})
+	return int64(1), nil
 }
 
 // enter1 takes a slot that must be free.
@@ -472,5 +515,34 @@ func TestSlotsOnACluster(t *testing.T) {
 	}
 	for _, server := range servers {
 		require.Eventually(t, func() bool { return do(t, server, "DBSIZE") == "0" }, patient, 20*time.Millisecond)
+	}
+}
+
+func TestSlotsOnARing(t *testing.T) {
+	t.Parallel()
+	client := connectRing(t, 2)
+	s := redislimit.NewSlots(client, &redislimit.SlotsOptions{Timeout: time.Second, Lease: 6 * time.Second})
+	ends := func(key string) float64 { // of the lease, or zero
+		for _, z := range client.ZRangeWithScores(t.Context(), key, 0, -1).Val() {
+			return z.Score
+		}
+		return 0
+	}
+	owners := map[*redis.Client]bool{}
+	before := map[string]float64{}
+	for i := range 12 {
+		e := ratelimit.Entry{Rule: "r", Key: strconv.Itoa(i), Max: 1}
+		leave := enterPatiently(t, s, e)
+		defer leave()
+		key := s.RedisKey(e.Rule, e.Key)
+		owner, err := client.GetShardClientForKey(key)
+		require.NoError(t, err)
+		owners[owner] = true
+		before[key] = ends(key)
+		require.Positive(t, before[key])
+	}
+	require.Len(t, owners, 2)
+	for key, old := range before {
+		require.Eventually(t, func() bool { return ends(key) > old }, patient, 20*time.Millisecond, "it is renewed")
 	}
 }
