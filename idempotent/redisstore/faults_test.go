@@ -397,6 +397,11 @@ func TestClusterFailsOver(t *testing.T) {
 		_, err := s.Acquire(t.Context(), rival(running[0]))
 		return err == nil
 	}, "the failover")
+	for _, server := range servers {
+		if server != victim {
+			eventually(t, func() bool { return strings.Contains(do(t, server, "CLUSTER", "INFO"), "cluster_state:ok") }, "the failover on all servers")
+		}
+	}
 	for i := range running {
 		wantVerdict(t, s, rival(running[i]), idempotent.VerdictRunning)
 		require.Equal(t, "response", string(wantVerdict(t, s, rival(finished[i]), idempotent.VerdictDone).Response))

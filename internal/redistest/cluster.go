@@ -15,7 +15,7 @@ func StartCluster(tb testing.TB, masters, replicas int, options ...string) []*Se
 	var servers []*Server
 	create := []string{"--cluster", "create"}
 	for range masters * (1 + replicas) {
-		s := Start(tb, append([]string{"cluster-enabled yes", "cluster-node-timeout 1000"}, options...)...)
+		s := Start(tb, append([]string{"cluster-enabled yes", "cluster-node-timeout 2000"}, options...)...)
 		servers = append(servers, s)
 		create = append(create, s.Addr)
 	}
