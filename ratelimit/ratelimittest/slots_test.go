@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,6 +73,8 @@ type leased struct {
 	last  int                                 // the id of the last slot
 	ends  map[[2]string]map[int]time.Duration // the ends of the leases of a key's slots, by id
 	most  map[[2]string]int                   // the first Max
+
+	between atomic.Int64 // entries that have counted, and have not taken
 }
 
 func (l *leased) advance(d time.Duration) {
@@ -87,7 +90,11 @@ func (l *leased) Enter(ctx context.Context, e ratelimit.Entry) (leave func(), fr
 	}
 	if l.fault == "counting and taking are two steps" {
 		free = l.count(key) < most
-		runtime.Gosched()
+		l.between.Add(1)
+		for i := 0; l.between.Load() < 8 && i < 10_000; i++ { // until others have counted too
+			runtime.Gosched()
+		}
+		l.between.Add(-1)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
