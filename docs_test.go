@@ -48,16 +48,9 @@ func TestSemanticsNamesTestsThatExist(t *testing.T) {
 	require.NoError(t, err)
 	names := tested.FindAllStringSubmatch(string(text), -1)
 	require.NotEmpty(t, names)
-	files, err := filepath.Glob("idempotent/*/*_test.go")
-	require.NoError(t, err)
-	var code strings.Builder
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		require.NoError(t, err)
-		code.Write(text)
-	}
+	code := contents(t, "idempotent/*/*_test.go")
 	for _, name := range names {
-		require.Contains(t, code.String(), "func "+name[1]+"(", "docs/SEMANTICS.md names a test that is gone")
+		require.Contains(t, code, "func "+name[1]+"(", "docs/SEMANTICS.md names a test that is gone")
 	}
 }
 
@@ -78,19 +71,26 @@ func TestRedisDocumentQuotesTheExample(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("docs/REDIS.md")
 	require.NoError(t, err)
-	files, err := filepath.Glob("examples/distributed/*.go")
-	require.NoError(t, err)
-	var code strings.Builder
-	for _, file := range files {
-		source, err := os.ReadFile(file)
-		require.NoError(t, err)
-		code.Write(source)
-	}
+	code := contents(t, "examples/distributed/*.go")
 	quotes := goCode.FindAllSubmatch(text, -1)
 	require.NotEmpty(t, quotes)
 	for _, match := range quotes {
-		require.Contains(t, code.String(), string(match[1]))
+		require.Contains(t, code, string(match[1]))
 	}
+}
+
+// contents returns what the files that match a pattern contain, one after another.
+func contents(t *testing.T, pattern string) string {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	require.NoError(t, err)
+	var b strings.Builder
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		b.Write(text)
+	}
+	return b.String()
 }
 
 func exists(path string) bool {

@@ -43,7 +43,7 @@ func ByPrincipal(r *http.Request) (string, error) {
 }
 
 // Global is a [ScopeFunc]. It returns [GlobalPrincipal], so that all callers share their
-// keys. It is safe only if callers trust each other, or if their keys cannot be guessed:
-// anyone who sends another caller's key and request gets that caller's response. A store's
-// quota for one scope does not apply.
+// keys. It is safe only if callers trust each other, or if their keys cannot be guessed.
+// Otherwise, a caller can get the response of another one, by sending the same key and the
+// same request. A store's quota for one scope does not apply.
 func Global(*http.Request) (string, error) { return GlobalPrincipal, nil }

@@ -50,14 +50,18 @@ func waitFor(c ratelimit.Charge, full time.Duration) time.Duration {
 
 // holds reports whether a bucket that is full after the given time holds the cost.
 func holds(c ratelimit.Charge, full time.Duration) bool {
-	missing := float64(full) - float64(burstOf(c.Limit)-c.Cost)*perUnit(c.Limit)
-	return c.Cost == 0 || c.Cost <= burstOf(c.Limit) && missing <= slack(c.Limit)
+	return c.Cost == 0 || c.Cost <= burstOf(c.Limit) && missing(c.Cost, c.Limit, full) <= slack(c.Limit)
 }
 
 // untilHolds returns the time until a bucket holds a number of units: at least a nanosecond.
 func untilHolds(units int, l ratelimit.Limit, full time.Duration) time.Duration {
-	after := float64(full) - float64(burstOf(l)-units)*perUnit(l)
-	return time.Duration(min(max(after, 1), float64(maxWait)))
+	return time.Duration(min(max(missing(units, l, full), 1), float64(maxWait)))
+}
+
+// missing returns the nanoseconds until a bucket that is full after the given time holds a number
+// of units. It is not positive if the bucket holds them now.
+func missing(units int, l ratelimit.Limit, full time.Duration) float64 {
+	return float64(full) - float64(burstOf(l)-units)*perUnit(l)
 }
 
 // perUnit returns the nanoseconds in which one unit comes back.

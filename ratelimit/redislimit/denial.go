@@ -45,7 +45,7 @@ func newDenials() *denials { return &denials{seed: maphash.MakeSeed()} }
 
 // index returns the place of a bucket.
 func (d *denials) index(c ratelimit.Charge) uint64 {
-	return maphash.Comparable(d.seed, [2]string{c.Rule, c.Key})
+	return maphash.Comparable(d.seed, [2]string{c.Rule, c.Key}) % maxDenials
 }
 
 func (d *denials) slot(charges []ratelimit.Charge) *atomic.Pointer[denial] {
@@ -60,13 +60,13 @@ func (d *denials) slot(charges []ratelimit.Charge) *atomic.Pointer[denial] {
 // other than by time.
 func (d *denials) epoch(charges []ratelimit.Charge) (sum uint32) {
 	for _, c := range charges {
-		sum += d.epochs[d.index(c)%maxDenials].Load()
+		sum += d.epochs[d.index(c)].Load()
 	}
 	return sum
 }
 
 // forget drops the denials of a bucket, also those of calls that are under way.
-func (d *denials) forget(c ratelimit.Charge) { d.epochs[d.index(c)%maxDenials].Add(1) }
+func (d *denials) forget(c ratelimit.Charge) { d.epochs[d.index(c)].Add(1) }
 
 // add remembers a group if it was denied. epoch is the one from before the call.
 func (d *denials) add(g *group, epoch uint32, clock func() time.Time) {

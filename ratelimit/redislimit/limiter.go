@@ -73,10 +73,7 @@ func New(client redis.UniversalClient, o *Options) *Limiter {
 	if o != nil {
 		options = *o
 	}
-	switch client.(type) {
-	case *redis.ClusterClient, *redis.Ring:
-		options.Cluster = true
-	}
+	options.Cluster = options.Cluster || severalServers(client)
 	return NewRunner(newGoRedis(client), &options)
 }
 

@@ -32,8 +32,8 @@ func newLink(r Runner, timeout, pause time.Duration) *link {
 	})}
 }
 
-// refuses reports whether run would make no call now: there was no answer within the last second,
-// or a probe is under way.
+// refuses reports whether run would make no call now: a call had no answer a moment ago, or a
+// probe is under way.
 func (l *link) refuses() bool {
 	switch l.breaker.State() {
 	case gobreaker.StateOpen:

@@ -56,6 +56,15 @@ func heedsDeadlines(client redis.UniversalClient) bool {
 	return false
 }
 
+// severalServers reports whether a client spreads keys over several servers.
+func severalServers(client redis.UniversalClient) bool {
+	switch client.(type) {
+	case *redis.ClusterClient, *redis.Ring:
+		return true
+	}
+	return false
+}
+
 // Run implements [Runner].
 func (r *goRedis) Run(ctx context.Context, script string, keys, args []string) (any, error) {
 	if !r.late {

@@ -10,7 +10,7 @@ var (
 	//go:embed scripts/adjust.lua
 	adjustLua string
 	//go:embed scripts/reset.lua
-	resetLua string
+	resetScript string
 
 	//go:embed scripts/slots_enter.lua
 	slotsEnterLua string
@@ -20,9 +20,8 @@ var (
 	slotsLeaveLua string
 )
 
-// The scripts on buckets.
+// The scripts that read buckets.
 var (
 	takeScript   = bucketLua + takeLua
 	adjustScript = bucketLua + adjustLua
-	resetScript  = resetLua
 )

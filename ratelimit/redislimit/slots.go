@@ -92,10 +92,7 @@ func NewSlots(client redis.UniversalClient, o *SlotsOptions) *Slots {
 	if o != nil {
 		options = *o
 	}
-	switch client.(type) {
-	case *redis.ClusterClient, *redis.Ring:
-		options.Cluster = true
-	}
+	options.Cluster = options.Cluster || severalServers(client)
 	options.Timeout = cmp.Or(options.Timeout, defaultTimeout)
 	return NewSlotsRunner(newGoRedis(client), &options)
 }
