@@ -1,10 +1,13 @@
 package idempotent
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
+
+	"github.com/seawall-go/seawall/internal/reqstate"
 )
 
 // BeginEffect marks the point of no return. Call it right before an effect outside of the
@@ -40,9 +43,54 @@ func BeginEffectWith(ctx context.Context, begin func(context.Context, Owner) err
 	return n.beginEffect(ctx, begin)
 }
 
+// FinishWith calls finish with the owner under which a handler runs and the completion that records
+// the response. It is for store packages that record the response in the handler's business
+// transaction, so that it is recorded if and only if the transaction commits. The handler then
+// answers with the same response. Without a key, it returns nil and does not call finish. With an
+// [Executor], which records the response itself, it returns an error that matches
+// errors.ErrUnsupported.
+//
+// If finish returns [ErrLost], another process has replaced this one. The error is then answered 503
+// service_unavailable, and the context of the run ends with [ErrLeaseLost].
+func FinishWith(ctx context.Context, response Response, finish func(context.Context, Owner, Completion) error) error {
+	n := runFrom(ctx)
+	if n == nil {
+		return nil
+	}
+	if err := n.startFinishing(); err != nil {
+		return err
+	}
+	response.RequestID = cmp.Or(response.RequestID, reqstate.From(n.caller).RequestID())
+	err := finish(ctx, n.owner(), response.Completion(n.opt.Retention))
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrLost):
+		n.cancel(ErrLeaseLost)
+		return serviceUnavailable(ErrLeaseLost)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return ctx.Err()
+	}
+	return serviceUnavailable(fmt.Errorf("idempotent: finishing in the handler's transaction: %w", err))
+}
+
+// startFinishing notes that the record may be finished by the task. From then on, a lease that cannot
+// be renewed is no reason to stop the task.
+func (n *run) startFinishing() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.executor != nil:
+		return internalError(fmt.Errorf("idempotent: FinishWith with an Executor: %w", errors.ErrUnsupported))
+	case n.over:
+		return internalError(errLate)
+	}
+	n.finishing = true
+	return nil
+}
+
 // OwnerOf returns the owner under which a handler runs. It reports false without a key. It is
-// for store packages that finish the record in the handler's business transaction, and for
-// services that keep the ID of the record.
+// for services that keep the ID of the record.
 func OwnerOf(ctx context.Context) (Owner, bool) {
 	if n := runFrom(ctx); n != nil {
 		return n.owner(), true
@@ -106,7 +154,7 @@ func Stream(ctx context.Context) {
 	}
 }
 
-var errLate = errors.New("idempotent: BeginEffect was called after the run had ended")
+var errLate = errors.New("idempotent: the run had ended before its effect was begun or its response was recorded")
 
 // beginEffect counts an effect and marks it with begin. It holds no lock while it waits for
 // begin. The effect counts as begun even during that wait. If the run ends meanwhile, Finish

@@ -1,0 +1,2 @@
+// Package pgstore is a store.
+package pgstore

@@ -1,0 +1,99 @@
+package pgstore
+
+import (
+	"embed"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+//go:embed sql
+var files embed.FS
+
+// statements are the texts of sql/ for one pair of tables.
+type statements struct {
+	read, drop, lock, claim, claimUnlocked, lease string
+	renew, beginEffect, finish, release           string
+	unlease, owner, resolve, forget               string
+	sweep, sweepLeases, listUnknown               string
+	wait, running, listen, waitForTransaction     string
+	tables                                        []string // and indexes
+	schema                                        string
+}
+
+// validPrefix is a prefix of names that need no quotes, perhaps after the name of a schema.
+var validPrefix = regexp.MustCompile(`^([a-z_][a-z0-9_]*\.)?[a-z_][a-z0-9_]{0,39}$`)
+
+func newStatements(prefix string) *statements {
+	if !validPrefix.MatchString(prefix) {
+		panic(fmt.Sprintf("pgstore: Options.Prefix %q: want lower-case letters, digits and _, perhaps after a schema and a dot", prefix))
+	}
+	records, leases := prefix+"records", prefix+"leases"
+	_, index, inSchema := strings.Cut(records, ".")
+	if !inSchema {
+		index = records
+	}
+	channel := prefix + "ended"
+	// The number of the table keeps stores apart that have other tables in the same database.
+	lock := "(CAST($6 AS bigint) # CAST(CAST('" + records + "' AS regclass) AS oid)::bigint)"
+	names := strings.NewReplacer(
+		"{records}", records,
+		"{leases}", leases,
+		"{index}", index,
+		"{now}", "clock_timestamp()",
+		"{microsecond}", "interval '1 microsecond'",
+		"{seconds}(", "date_part('epoch', ",
+		"{for_update}", "FOR UPDATE",
+		"{skip_locked}", "FOR UPDATE SKIP LOCKED",
+	)
+	text := func(name string) string {
+		b, err := files.ReadFile("sql/" + name + ".sql")
+		if err != nil {
+			panic(err) // no such file is embedded
+		}
+		return names.Replace(string(b))
+	}
+	statement := func(name string) string { return withoutComments(text(name)) }
+	notified := func(remove string) string {
+		return "WITH gone AS (" + remove + " RETURNING l.id, l.waited) SELECT pg_notify('" + channel + "', encode(id, 'hex')) FROM gone WHERE waited"
+	}
+	claim := statement("claim")
+	return &statements{
+		read:               statement("read"),
+		drop:               statement("drop"),
+		lock:               statement("lock"),
+		claim:              strings.Replace(claim, "{unlocked}", "TRUE", 1),
+		claimUnlocked:      strings.Replace(claim, "{unlocked}", "pg_try_advisory_xact_lock"+lock, 1),
+		waitForTransaction: "SELECT pg_advisory_xact_lock" + strings.Replace(lock, "$6", "$1", 1),
+		lease:              statement("lease"),
+		renew:              statement("renew"),
+		beginEffect:        statement("begin_effect"),
+		finish:             statement("finish"),
+		release:            statement("release"),
+		unlease:            notified(statement("unlease")),
+		owner:              statement("owner"),
+		resolve:            statement("resolve"),
+		forget:             statement("forget"),
+		sweep:              statement("sweep"),
+		sweepLeases:        statement("sweep_leases"),
+		listUnknown:        statement("list_unknown"),
+		wait:               statement("wait"),
+		running:            statement("running"),
+		listen:             "LISTEN " + pgx.Identifier{channel}.Sanitize(),
+		tables:             []string{records, leases, records + "_expires_at", records + "_unknown"},
+		schema:             text("schema"),
+	}
+}
+
+// withoutComments removes the lines that are comments, so that only the statement is sent.
+func withoutComments(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "--") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.TrimSpace(strings.Join(lines, ""))
+}
