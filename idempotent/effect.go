@@ -46,7 +46,8 @@ func BeginEffectWith(ctx context.Context, begin func(context.Context, Owner) err
 // FinishWith calls finish with the owner under which a handler runs and the completion that records
 // the response. It is for store packages that record the response in the handler's business
 // transaction, so that it is recorded if and only if the transaction commits. The handler then
-// answers with the same response. Without a key, it returns nil and does not call finish. With an
+// answers with the same response. In a [Do], the response has the status 200, and its body is the
+// encoded value. Without a key, FinishWith returns nil and does not call finish. With an
 // [Executor], which records the response itself, it returns an error that matches
 // errors.ErrUnsupported.
 //

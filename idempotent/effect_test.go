@@ -467,3 +467,106 @@ func TestEffectIsDoneOnceHoweverTheRunEnds(t *testing.T) {
 		}
 	}
 }
+
+// FinishWith.
+
+func finishing(store idempotent.Store, response idempotent.Response, after func(w http.ResponseWriter, r *http.Request)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := idempotent.FinishWith(r.Context(), response, store.Finish); err != nil {
+			apierror.Write(w, r, err)
+			return
+		}
+		after(w, r)
+	}
+}
+
+func TestFinishWithRecordsWhateverFollows(t *testing.T) {
+	t.Parallel()
+	recorded := idempotent.Response{Status: http.StatusCreated, Header: http.Header{"Location": {"/1"}}, Body: []byte("recorded")}
+	for name, after := range map[string]func(w http.ResponseWriter, r *http.Request){
+		"a response": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) },
+		"5xx":        func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) },
+		"a panic":    func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := memory()
+			h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) { finishing(store, recorded, after)(w, r) }}
+			mw := idempotent.New(store, idempotent.Global, nil)(&h)
+
+			first := call(mw, "k", "")
+			again := call(mw, "k", "")
+
+			require.EqualValues(t, 1, h.runs.Load())
+			require.Equal(t, http.StatusCreated, again.Status)
+			require.Equal(t, "recorded", again.Body)
+			require.Equal(t, "/1", again.Header.Get("Location"))
+			require.True(t, again.replayed())
+			require.NotEmpty(t, again.Header.Get("Original-Request"))
+			require.Equal(t, first.Header.Get("Request-Id"), again.Header.Get("Original-Request"))
+		})
+	}
+}
+
+func TestFinishWithThatIsRolledBackRecordsWhatIsAnswered(t *testing.T) {
+	t.Parallel()
+	h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+		rolledBack := func(context.Context, idempotent.Owner, idempotent.Completion) error { return nil }
+		require.NoError(t, idempotent.FinishWith(r.Context(), idempotent.Response{Status: http.StatusCreated}, rolledBack))
+		w.WriteHeader(http.StatusConflict)
+	}}
+	mw := idempotent.New(memory(), idempotent.Global, nil)(&h)
+	call(mw, "k", "")
+	again := call(mw, "k", "")
+	require.Equal(t, http.StatusConflict, again.Status)
+	require.True(t, again.replayed())
+}
+
+func TestFinishWithReturnsErrors(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		err  error
+		lost bool
+	}{
+		"the store fails":    {err: errDown},
+		"the claim was lost": {err: idempotent.ErrLost, lost: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			mw := protected(nil, func(w http.ResponseWriter, r *http.Request) {
+				fails := func(context.Context, idempotent.Owner, idempotent.Completion) error { return test.err }
+				err := idempotent.FinishWith(r.Context(), idempotent.Response{Status: http.StatusCreated}, fails)
+				require.Equal(t, apierror.CodeServiceUnavailable, apierror.CodeOf(err))
+				if test.lost {
+					require.ErrorIs(t, err, idempotent.ErrLeaseLost)
+					require.ErrorIs(t, context.Cause(r.Context()), idempotent.ErrLeaseLost)
+				} else {
+					require.ErrorIs(t, err, test.err)
+				}
+				apierror.Write(w, r, err)
+			})
+			require.Equal(t, http.StatusServiceUnavailable, call(mw, "k", "").Status)
+		})
+	}
+}
+
+func TestFinishWithWithoutAKeyDoesNothing(t *testing.T) {
+	t.Parallel()
+	finish := func(context.Context, idempotent.Owner, idempotent.Completion) error { return errDown }
+	require.NoError(t, idempotent.FinishWith(t.Context(), idempotent.Response{Status: http.StatusCreated}, finish))
+}
+
+// A renewal that finds the record finished must not stop the handler that has finished it.
+func TestFinishWithDoesNotLoseTheLease(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := leased{memory()}
+		mw := idempotent.New(store, idempotent.Global, nil)(finishing(store, idempotent.Response{Status: http.StatusCreated},
+			func(w http.ResponseWriter, r *http.Request) {
+				time.Sleep(time.Minute)
+				require.NoError(t, r.Context().Err())
+				w.WriteHeader(http.StatusCreated)
+			}))
+		require.Equal(t, http.StatusCreated, call(mw, "k", "").Status)
+	})
+}

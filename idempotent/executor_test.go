@@ -309,6 +309,8 @@ func TestBeginEffectIsUnsupportedInAnExecutor(t *testing.T) {
 		begin := func(context.Context, idempotent.Owner) error { t.Error("called"); return nil }
 		require.ErrorIs(t, idempotent.BeginEffect(r.Context()), errors.ErrUnsupported)
 		require.ErrorIs(t, idempotent.BeginEffectWith(r.Context(), begin), errors.ErrUnsupported)
+		finish := func(context.Context, idempotent.Owner, idempotent.Completion) error { t.Error("called"); return nil }
+		require.ErrorIs(t, idempotent.FinishWith(r.Context(), idempotent.Response{Status: 200}, finish), errors.ErrUnsupported)
 	})
 	_, store := newExecutor()
 	call(idempotent.New(store, idempotent.Global, nil)(h), "k", "1")
