@@ -15,12 +15,15 @@ func (g *Guard) once(ctx context.Context, timeout time.Duration, op func(context
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("idempotent: the store panicked: %v", p)
-		}
-	}()
+	defer recoverStore(&err)
 	return op(ctx)
+}
+
+// recoverStore is deferred around code of a store. It turns a panic into an error.
+func recoverStore(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("idempotent: the store panicked: %v", p)
+	}
 }
 
 // try calls the store, and calls it again after an error, until the store answers or the

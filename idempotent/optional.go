@@ -14,7 +14,7 @@ type Waiter interface {
 	// Wait returns nil immediately if the record is not running, and otherwise soon after
 	// Finish or a [Resolver] has ended the run. It may return nil earlier, and need not
 	// notice the end of a lease, because its callers call Acquire again. If ctx ends first,
-	// it returns ctx.Err().
+	// it returns ctx.Err(). A [Poller] does this for a store whose back end must be asked.
 	Wait(ctx context.Context, id ID) error
 }
 
