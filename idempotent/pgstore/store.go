@@ -3,6 +3,7 @@ package pgstore
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -27,6 +28,9 @@ type Options struct {
 	// Listen connects to the database for LISTEN. If nil, a connection like those of the pool is
 	// opened. Set it to go around a proxy with transaction pooling.
 	Listen func(ctx context.Context) (*pgx.Conn, error)
+
+	// Logger gets a warning if LISTEN fails. If nil, slog.Default() is used.
+	Logger *slog.Logger
 
 	// The fields below are for [NewExecutor]. [New] ignores them.
 
@@ -70,12 +74,15 @@ func (o *Options) withDefaults() Options {
 // [idempotent.ErrFull].
 type Store struct {
 	records
+	poller *idempotent.Poller
 }
 
 // New returns a Store. [Migrate] creates its tables. New does not connect, and panics if pool is nil
 // or an option is invalid. The caller closes the pool, after the last call of the Store.
 func New(pool *pgxpool.Pool, o *Options) *Store {
-	return &Store{records: newRecords("New", pool, o)}
+	s := &Store{records: newRecords("New", pool, o)}
+	s.poller = s.newPoller(0)
+	return s
 }
 
 // BeginEffectTx is [idempotent.BeginEffect] as a part of a transaction of the handler: the effect has
