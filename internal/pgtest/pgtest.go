@@ -1,4 +1,4 @@
-// Package pgtest runs real PostgreSQL servers for tests, examples and benchmarks. It needs Linux,
+// Package pgtest runs real PostgreSQL servers for tests, examples and benchmarks. It needs Linux
 // and the programs of PostgreSQL, which "make deps" installs.
 package pgtest
 
@@ -131,6 +131,7 @@ func (s *Server) Run() error {
 		return err
 	}
 	defer log.Close()
+	endWithParent(cmd.SysProcAttr)
 	cmd.Stderr = log
 	// This makes a pipe that all processes of the server inherit, so Wait waits for all of them.
 	cmd.Stdout = io.Discard

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -15,7 +16,23 @@ import (
 	"github.com/seawall-go/seawall/internal/pgtest"
 )
 
-func TestMain(m *testing.M) { leakcheck.Main(m) }
+// launchIn is the environment variable with the folder in which the child process launches a server
+// that it does not stop.
+const launchIn = "PGTEST_LAUNCH_IN"
+
+func TestMain(m *testing.M) {
+	dir := os.Getenv(launchIn)
+	if dir == "" {
+		leakcheck.Main(m)
+	}
+	s, err := pgtest.Launch(dir)
+	if err != nil {
+		panic(err)
+	}
+	for _, pid := range append(childrenOf(s.Pid()), s.Pid()) {
+		fmt.Println(pid)
+	}
+}
 
 // start is pgtest.Start. The tests of the core module need nothing but Go, so without PostgreSQL
 // they are skipped.
@@ -62,7 +79,7 @@ func TestServerKeepsItsDataOverARestart(t *testing.T) {
 			addr, pid := s.Addr, s.Pid()
 			sql(t, s, "CREATE TABLE t (v text)")
 			sql(t, s, "INSERT INTO t VALUES ('kept')")
-			children := childrenOf(t, pid)
+			children := childrenOf(pid)
 			end(s)
 			requireEnd(t, append(children, pid))
 			if _, err := s.SQL("SELECT 1"); err == nil {
@@ -91,12 +108,7 @@ func TestOptionsOverrideDefaults(t *testing.T) {
 func TestErrorOfLaunchHasTheLog(t *testing.T) {
 	t.Parallel()
 	needServer(t)
-	dir, err := os.MkdirTemp("", "pgtest") //nolint:usetesting // as in Start
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	s, err := pgtest.Launch(dir, "no_such_parameter = 1")
+	s, err := pgtest.Launch(tempDir(t), "no_such_parameter = 1")
 	if err == nil {
 		s.Kill()
 		t.Fatal("the server runs")
@@ -156,12 +168,43 @@ func TestNothingIsLeftAfterTheTest(t *testing.T) {
 	})
 	s := start(t)
 	addr, dir = s.Addr, filepath.Dir(sql(t, s, "SHOW data_directory"))
-	processes = append(childrenOf(t, s.Pid()), s.Pid())
+	processes = append(childrenOf(s.Pid()), s.Pid())
+}
+
+func TestServerEndsWithTheProcessThatRunsIt(t *testing.T) {
+	t.Parallel()
+	needServer(t)
+	dir := tempDir(t)
+	child := exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), launchIn+"="+dir)
+	out, err := child.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var processes []int
+	for line := range strings.FieldsSeq(string(out)) {
+		pid, err := strconv.Atoi(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		processes = append(processes, pid)
+	}
+	requireEnd(t, processes)
+}
+
+// tempDir returns a folder that other users may enter.
+func tempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pgtest") //nolint:usetesting // its folders are closed to others
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 // childrenOf returns the processes of the server, which are several.
-func childrenOf(t *testing.T, pid int) (children []int) {
-	t.Helper()
+func childrenOf(pid int) (children []int) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, stat := range stats {
 		b, _ := os.ReadFile(stat)
@@ -171,15 +214,16 @@ func childrenOf(t *testing.T, pid int) (children []int) {
 			children = append(children, child)
 		}
 	}
-	if len(children) < 3 {
-		t.Fatalf("postgres has the processes %v", children)
-	}
 	return children
 }
 
-// requireEnd waits for the end of processes, which close their files a moment before.
+// requireEnd waits for the end of the processes of a server, which close their files a moment
+// before. A server has several.
 func requireEnd(t *testing.T, pids []int) {
 	t.Helper()
+	if len(pids) < 4 {
+		t.Fatalf("the server has the processes %v", pids)
+	}
 	for deadline := time.Now().Add(5 * time.Second); slices.ContainsFunc(pids, alive); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("a process is left")

@@ -48,11 +48,12 @@ func program(dir, name string, args ...string) (*exec.Cmd, error) {
 func unprivileged(dir, path string, args ...string) (*exec.Cmd, error) {
 	cmd := exec.Command(path, args...) //nolint:gosec,noctx // of tests; Kill and Stop end the server
 	cmd.Dir = dir
+	cmd.SysProcAttr = new(syscall.SysProcAttr)
 	if os.Getuid() != 0 {
 		return cmd, nil
 	}
 	uid, gid, err := nobody()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	return cmd, err
 }
 

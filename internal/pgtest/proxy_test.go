@@ -36,8 +36,8 @@ var ways = []struct {
 	},
 	{
 		"unnamed",
-		[]string{exec("start transaction") + sync, exec("INSERT INTO t VALUES ('unnamed')") + sync},
-		exec("Commit") + sync,
+		[]string{unnamed("start transaction") + sync, unnamed("INSERT INTO t VALUES ('unnamed')") + sync},
+		unnamed("Commit") + sync,
 		[]string{"COMMIT"},
 		pgtest.Counts{RoundTrips: 3, Statements: 3, Begins: 1, Commits: 1},
 	},
@@ -55,7 +55,7 @@ var ways = []struct {
 	{
 		"pipeline",
 		[]string{prepare("i", "INSERT INTO t VALUES ('pipeline')") + sync},
-		exec("BEGIN") + run("i") + exec("COMMIT") + exec("SELECT 1") + sync,
+		unnamed("BEGIN") + run("i") + unnamed("COMMIT") + unnamed("SELECT 1") + sync,
 		[]string{"BEGIN", "INSERT 0 1", "COMMIT", "SELECT 1"},
 		pgtest.Counts{RoundTrips: 2, Statements: 4, Begins: 1, Commits: 1},
 	},
@@ -218,9 +218,10 @@ func TestFaultComesOnlyToATransactionWithItsText(t *testing.T) {
 				query("BEGIN; COMMIT"),
 				query("BEGIN"), query("SELECT 1"), query("COMMIT"),
 				query(insert), query("BEGIN; COMMIT"),
-				exec(insert)+sync, exec("BEGIN")+exec("COMMIT")+sync,
+				query(insert), query("COMMIT"),
+				unnamed(insert)+sync, unnamed("BEGIN")+unnamed("COMMIT")+sync,
 				query("BEGIN"), query(insert), query("ROLLBACK"), query("BEGIN"), query("COMMIT"),
-				prepare("p", insert)+exec("BEGIN")+exec("COMMIT")+sync,
+				prepare("p", insert)+unnamed("BEGIN")+unnamed("COMMIT")+sync,
 				query("BEGIN"), query("SELECT 'INTO T' AS commit"),
 			)
 			select {
@@ -245,7 +246,7 @@ func TestRollbackToASavepointDoesNotEndATransaction(t *testing.T) {
 			p := pgtest.NewProxy(t, s.Addr)
 			w := dial(t, p.Addr)
 			done := fault(p)
-			w.mustRun(query("BEGIN"), exec("INSERT INTO t VALUES ('v')")+sync)
+			w.mustRun(query("BEGIN"), unnamed("INSERT INTO t VALUES ('v')")+sync)
 			w.mustRun(query("SAVEPOINT s"), query("ROLLBACK TO s"))
 			w.send(query("COMMIT"))
 			<-done
@@ -264,7 +265,7 @@ func TestDroppedReplyIsNotThatOfAFailedCommit(t *testing.T) {
 	w.mustRun(query("BEGIN"), query("INSERT INTO t VALUES (1)"), query("SELECT 1/0"))
 	w.send(query("COMMIT"))
 	w.receive("ROLLBACK")
-	w.mustRun(exec("BEGIN") + exec("INSERT INTO t VALUES (1/0)") + exec("COMMIT") + sync)
+	w.mustRun(unnamed("BEGIN") + unnamed("INSERT INTO t VALUES (1/0)") + unnamed("COMMIT") + sync)
 	w.send(query("ROLLBACK"))
 	w.receive("ROLLBACK")
 	w.send(query("BEGIN; INSERT INTO t VALUES (2); COMMIT"))

@@ -65,7 +65,7 @@ func (s *script) execute(text string) (commits []transaction) {
 		}
 		switch words[0] {
 		case "begin", "start":
-			s.open, s.tx = true, make(transaction)
+			s.open = true // what the batch has done before becomes part of the transaction
 		case "commit":
 			commits = append(commits, s.tx)
 			s.open, s.tx = false, make(transaction)

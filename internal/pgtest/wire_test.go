@@ -122,7 +122,7 @@ func run(name string) string {
 	return message('B', "\x00"+name+"\x00\x00\x00\x00\x00\x00\x00") + message('E', "\x00\x00\x00\x00\x00")
 }
 
-// exec executes a text in the extended protocol, without a name.
-func exec(text string) string { return prepare("", text) + run("") }
+// unnamed executes a text in the extended protocol, without a name.
+func unnamed(text string) string { return prepare("", text) + run("") }
 
 var sync = message('S', "")
