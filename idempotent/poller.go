@@ -31,7 +31,7 @@ type Poller struct {
 
 	mu      sync.Mutex
 	waiting map[ID]map[*waiter]bool
-	due     map[ID]bool   // the records to look at next
+	due     map[ID]bool   // those of waiting to look at next
 	looks   int           // that have begun
 	workers []*worker     // the one that looks, and the one that watches if there is a Watch
 	backoff time.Duration // after the last failure of Watch; 0 once it was ready
@@ -178,6 +178,7 @@ func (p *Poller) remove(id ID, w *waiter) {
 		return
 	}
 	delete(p.waiting, id)
+	delete(p.due, id)
 	if len(p.waiting) > 0 {
 		return
 	}
@@ -278,10 +279,7 @@ func (p *Poller) takeDue(ctx context.Context) (ids []ID, look int) {
 	}
 	for id := range p.due {
 		delete(p.due, id)
-		if len(p.waiting[id]) > 0 {
-			ids = append(ids, id)
-		}
-		if len(ids) == maxLook {
+		if ids = append(ids, id); len(ids) == maxLook {
 			p.wakeUp() // for the rest, after the timer has had its turn
 			break
 		}

@@ -362,6 +362,26 @@ func TestLookEndsWithItsLastCall(t *testing.T) {
 	})
 }
 
+func TestNoLookForACallThatHasLeft(t *testing.T) {
+	t.Parallel()
+	pollerTest(t, func(t *testing.T) {
+		b := newBackEnd(t, record(1), record(2))
+		b.take = time.Second
+		p := idempotent.NewPoller(b.look, &idempotent.PollerOptions{Every: time.Hour})
+		one := waiters(t.Context(), p, 1, record(1))
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		require.Equal(t, []error{context.DeadlineExceeded}, waiters(ctx, p, 1, record(2))())
+		p.Wake(record(2))
+		time.Sleep(time.Minute)
+		require.Equal(t, [][]idempotent.ID{{record(1)}}, b.seen())
+		b.end(record(1))
+		p.Wake(record(1))
+		require.Equal(t, []error{nil}, one())
+	})
+}
+
 func TestWakeLooksNow(t *testing.T) {
 	t.Parallel()
 	pollerTest(t, func(t *testing.T) {
@@ -468,6 +488,10 @@ func TestWatchRunsWhileCallsWait(t *testing.T) {
 			defer cancel()
 			require.ErrorIs(t, p.Wait(ctx, record(1)), context.DeadlineExceeded)
 		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.ErrorIs(t, p.Wait(ended, record(1)), context.Canceled)
+		p.Wake(record(1))
 		time.Sleep(time.Second)
 		require.Empty(t, w.begun, "no call waits")
 
