@@ -90,7 +90,9 @@ type Executor interface {
 	//     database could not be reached to find out.
 	//  6. If run panics or calls runtime.Goexit, Execute rolls back and lets it continue.
 	//  7. Every wait is bounded: for a connection, for another owner's transaction (then the
-	//     verdict is VerdictRunning), and for the outcome of a commit.
+	//     verdict is VerdictRunning), and for the outcome of a commit. If only one transaction
+	//     can write at a time, and it may be about another key, the result of the wait for it
+	//     is an error.
 	//
 	// No one else sees a claim before it is committed, and a rollback erases it. So a
 	// mismatch is reported only after the first run has committed. There is no lease, and

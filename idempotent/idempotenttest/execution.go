@@ -174,6 +174,22 @@ func (x *execution) executeBounded(what string, c idempotent.Claim) (idempotent.
 	return r.d, r.err
 }
 
+// isHeldUp reports whether a result says that another owner runs. With one writer, an error may
+// say it.
+func (x *execution) isHeldUp(d idempotent.Decision, err error) bool {
+	if err != nil {
+		return x.OneWriter
+	}
+	return d.Verdict == idempotent.VerdictRunning
+}
+
+func (x *execution) wantHeldUp(d idempotent.Decision, err error) {
+	x.Helper()
+	if !x.isHeldUp(d, err) {
+		x.Errorf("Execute while another owner runs returned %s, %v; want %s", d.Verdict, err, idempotent.VerdictRunning)
+	}
+}
+
 type executeResult struct {
 	d   idempotent.Decision
 	err error

@@ -35,6 +35,28 @@ func TestExecutorConformsWithoutOptionalFunctions(t *testing.T) {
 	})
 }
 
+func TestTxStoreWithOneWriterConforms(t *testing.T) {
+	t.Parallel()
+	for name, wrap := range map[string]func(*idemtest.TxStore) idempotent.Executor{
+		"it waits":         func(s *idemtest.TxStore) idempotent.Executor { return s },
+		"it does not wait": idemtest.Impatient,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			idempotenttest.RunExecutor(t, func(*testing.T) idempotenttest.ExecutorFixture { return oneWriter(wrap) })
+		})
+	}
+}
+
+// oneWriter returns a fixture whose database has one writer at a time.
+func oneWriter(wrap func(*idemtest.TxStore) idempotent.Executor) idempotenttest.ExecutorFixture {
+	db, clock := idemtest.NewDatabase(16), new(idemtest.Clock)
+	db.OneWriter = true
+	f := fixtureOf(wrap(idemtest.NewTxStore(db, clock.Now, time.Second)), db, clock)
+	f.OneWriter = true
+	return f
+}
+
 func fixtureOf(e idempotent.Executor, db *idemtest.Database, clock *idemtest.Clock) idempotenttest.ExecutorFixture {
 	commit := func(f idemtest.CommitFault) func() { return func() { db.FailNextCommit(f) } }
 	return idempotenttest.ExecutorFixture{

@@ -96,6 +96,30 @@ func TestSuiteFindsEachFaultOfExecutors(t *testing.T) {
 	}
 }
 
+// TestOneWriterWithFault is run by TestSuiteFindsEachFaultOfOneWriter.
+func TestOneWriterWithFault(t *testing.T) {
+	t.Parallel()
+	for _, fault := range idemtest.OneWriterFaults() {
+		if fault.Name == os.Getenv(envFault) {
+			idempotenttest.RunExecutor(t, func(*testing.T) idempotenttest.ExecutorFixture {
+				f := oneWriter(fault.Wrap)
+				f.Patience = 3 * time.Second
+				return f
+			})
+		}
+	}
+}
+
+func TestSuiteFindsEachFaultOfOneWriter(t *testing.T) {
+	t.Parallel()
+	for _, fault := range idemtest.OneWriterFaults() {
+		t.Run(fault.Name, func(t *testing.T) {
+			t.Parallel()
+			mustFail(t, "TestOneWriterWithFault", fault.Case, fault.Name)
+		})
+	}
+}
+
 // mustFail runs one case of a suite in a process with a fault.
 func mustFail(t *testing.T, test, name, fault string) {
 	t.Helper()

@@ -16,6 +16,7 @@ var (
 	ErrConnection    = errors.New("idemtest: the connection is broken")
 	ErrEnded         = errors.New("idemtest: the transaction has ended")
 	ErrRefused       = errors.New("idemtest: the commit was refused")
+	ErrBusy          = errors.New("idemtest: another transaction writes")
 )
 
 // A CommitFault is a failure of a commit.
@@ -35,6 +36,9 @@ const (
 // a transaction accepts only a rollback, which may be to a savepoint. The number of connections
 // is bounded.
 type Database struct {
+	// OneWriter reports that only one transaction can write or lock at a time, as in SQLite.
+	OneWriter bool
+
 	connections chan struct{}
 
 	mu       sync.Mutex
@@ -180,11 +184,15 @@ func (t *Transaction) Get(row string) (string, error) {
 	return t.d.rows[row], nil
 }
 
-// Lock waits until no other transaction has locked the row. If ctx ends first, the transaction is
-// aborted.
+// Lock waits until no other transaction has locked the row. With OneWriter, it waits for other
+// rows too, and their owner is not known. If ctx ends first, the transaction is aborted.
 func (t *Transaction) Lock(ctx context.Context, row string) error {
 	if err := t.ready(); err != nil {
 		return err
+	}
+	late := context.Context.Err
+	if t.d.OneWriter {
+		row, late = "any", func(context.Context) error { return ErrBusy }
 	}
 	for {
 		t.d.mu.Lock()
@@ -201,7 +209,7 @@ func (t *Transaction) Lock(ctx context.Context, row string) error {
 		select {
 		case <-ended:
 		case <-ctx.Done():
-			t.failure = ctx.Err()
+			t.failure = late(ctx)
 			return t.failure
 		}
 	}

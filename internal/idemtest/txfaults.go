@@ -73,6 +73,37 @@ func patient(s *TxStore) idempotent.Executor {
 	return s
 }
 
+// Impatient returns the store as an executor that does not wait for another writer. This is
+// allowed with one writer.
+func Impatient(s *TxStore) idempotent.Executor {
+	var writer sync.Mutex
+	return executeFunc(func(ctx context.Context, c idempotent.Claim, run runFunc) (idempotent.Decision, error) {
+		if s.db.Get(rowOf(c.ID)) == "" {
+			if !writer.TryLock() {
+				return idempotent.Decision{}, ErrBusy
+			}
+			defer writer.Unlock()
+		}
+		return s.Execute(ctx, c, run)
+	})
+}
+
+// twice runs a duplicate under another key if it began before the first call's record was seen.
+func twice(s *TxStore) idempotent.Executor {
+	var unlocked sync.Map // the tokens that another one's record is hidden from
+	return executeFunc(func(ctx context.Context, c idempotent.Claim, run runFunc) (idempotent.Decision, error) {
+		if s.db.Get(rowOf(c.ID)) == "" {
+			unlocked.Store(c.Token, true)
+		}
+		d, err := s.Execute(ctx, c, run)
+		if _, ok := unlocked.Load(c.Token); ok && d.Verdict == idempotent.VerdictDone {
+			copy(c.ID[:], c.Token[:])
+			return s.Execute(ctx, c, run)
+		}
+		return d, err
+	})
+}
+
 var errWrong = errors.New("idemtest: a mistake")
 
 // ExecutorFaults returns mistakes that executors have had or could have.
@@ -172,20 +203,7 @@ func ExecutorFaults() []ExecutorFault {
 				return c
 			}
 		})},
-		{"two calls run at the same time", "only one of many concurrent calls runs", func(s *TxStore) idempotent.Executor {
-			var unlocked sync.Map // the tokens that another one's record is hidden from
-			return executeFunc(func(ctx context.Context, c idempotent.Claim, run runFunc) (idempotent.Decision, error) {
-				if s.db.Get(rowOf(c.ID)) == "" {
-					unlocked.Store(c.Token, true)
-				}
-				d, err := s.Execute(ctx, c, run)
-				if _, ok := unlocked.Load(c.Token); ok && d.Verdict == idempotent.VerdictDone {
-					copy(c.ID[:], c.Token[:])
-					return s.Execute(ctx, c, run)
-				}
-				return d, err
-			})
-		}},
+		{"two calls run at the same time", "only one of many concurrent calls runs", twice},
 		{"a replay locks the record", "concurrent replays never get VerdictRunning", func(s *TxStore) idempotent.Executor {
 			var locks sync.Map
 			return executeFunc(func(ctx context.Context, c idempotent.Claim, run runFunc) (idempotent.Decision, error) {
@@ -200,6 +218,13 @@ func ExecutorFaults() []ExecutorFault {
 			})
 		}},
 		{"it waits for another owner forever", "another owner gets VerdictRunning after a bounded wait", patient},
+		{"another owner gets an error", "another owner gets VerdictRunning after a bounded wait",
+			wrongDecision(func(_ context.Context, d *idempotent.Decision) error {
+				if d.Verdict == idempotent.VerdictRunning {
+					return ErrBusy
+				}
+				return nil
+			})},
 		{"it runs one at a time", "other keys can run at the same time", func(s *TxStore) idempotent.Executor {
 			var one sync.Mutex
 			return executeFunc(func(ctx context.Context, c idempotent.Claim, run runFunc) (idempotent.Decision, error) {
@@ -315,6 +340,28 @@ func ExecutorFaults() []ExecutorFault {
 					return nil
 				}
 				return err
+			})},
+	}
+}
+
+// OneWriterFaults returns mistakes that are found although an executor with one writer may return
+// errors while others write.
+func OneWriterFaults() []ExecutorFault {
+	return []ExecutorFault{
+		{"it waits for the writer forever", "another owner gets VerdictRunning after a bounded wait", patient},
+		{"two calls run at the same time", "only one of many concurrent calls runs", twice},
+		{"it is busy forever", "only one of many concurrent calls runs", func(s *TxStore) idempotent.Executor {
+			return executeFunc(func(ctx context.Context, c idempotent.Claim, _ runFunc) (idempotent.Decision, error) {
+				time.Sleep(s.wait)
+				return idempotent.Decision{}, ErrBusy
+			})
+		}},
+		{"a call that took effect is busy", "only one of many concurrent calls runs",
+			wrongDecision(func(_ context.Context, d *idempotent.Decision) error {
+				if d.Verdict == idempotent.VerdictAcquired {
+					return ErrBusy
+				}
+				return nil
 			})},
 	}
 }
