@@ -69,7 +69,7 @@ type PollerOptions struct {
 // is not running, or does not exist. It gets each ID once, and at most 1000 of them; more
 // records take several calls. It is never called twice at the same time. Its context ends
 // after five seconds, and when no call waits any more; look must then return soon. It must
-// not keep or change ids.
+// not change ids. If it panics, that is an error.
 func NewPoller(look func(ctx context.Context, ids []ID) (running []ID, err error), o *PollerOptions) *Poller {
 	p := &Poller{look: look, wake: make(chan struct{}, 1)}
 	if o != nil {

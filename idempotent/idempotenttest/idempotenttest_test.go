@@ -20,6 +20,14 @@ func TestReferenceStoreConforms(t *testing.T) {
 	})
 }
 
+func TestStoreWithPollerConforms(t *testing.T) {
+	t.Parallel()
+	idempotenttest.Run(t, func(*testing.T) (idempotent.Store, func(time.Duration)) {
+		clock := new(idemtest.Clock)
+		return idemtest.NewPolled(clock.Now, 10*time.Millisecond), clock.Advance
+	})
+}
+
 func TestBoundedStoreConforms(t *testing.T) {
 	t.Parallel()
 	runFull(t, "")
