@@ -3,6 +3,8 @@ package pgstore_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,9 +14,72 @@ import (
 
 	"github.com/seawall-go/seawall/idempotent/pgstore"
 	"github.com/seawall-go/seawall/internal/leakcheck"
+	"github.com/seawall-go/seawall/internal/pgtest"
 )
 
-func TestMain(m *testing.M) { leakcheck.Main(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		runChild()
+		return
+	}
+	leakcheck.Main(m)
+}
+
+// patience bounds how long a test waits for a server or a process.
+const patience = 20 * time.Second
+
+// eventually waits until ok returns true.
+func eventually(t testing.TB, ok func() bool, what string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			require.FailNow(t, "not reached: "+what)
+		}
+	}
+}
+
+// receive receives a value in time.
+func receive[T any](t testing.TB, c <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(patience):
+		require.FailNow(t, "nothing comes")
+	}
+	return v
+}
+
+// shared is a server that tests use which do not harm it. It ends with the last of them.
+var shared struct {
+	sync.Mutex
+	users  int
+	dir    string
+	server *pgtest.Server
+}
+
+// sharedServer returns the shared server. Tests call it before t.Parallel: it then starts only once.
+func sharedServer(t testing.TB) *pgtest.Server {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.users == 0 {
+		var err error
+		shared.dir, err = os.MkdirTemp("", "pgstore") //nolint:usetesting // it outlives this test
+		require.NoError(t, err)
+		shared.server, err = pgtest.Launch(shared.dir, "max_connections = 500")
+		require.NoError(t, err)
+	}
+	shared.users++
+	t.Cleanup(func() {
+		shared.Lock()
+		defer shared.Unlock()
+		if shared.users--; shared.users == 0 {
+			shared.server.StopImmediately()
+			require.NoError(t, os.RemoveAll(shared.dir))
+		}
+	})
+	return shared.server
+}
 
 var schemas atomic.Int64
 
