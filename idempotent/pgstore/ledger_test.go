@@ -14,6 +14,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/idempotent"
+	"github.com/seawall-go/seawall/idempotent/pgstore"
 )
 
 // A bank is what handlers change: accounts, and the transfers between them. It remembers what its
@@ -82,6 +85,15 @@ func (b *bank) count(sql string, args ...any) (n int) {
 func (b *bank) transfers(key string) int {
 	b.Helper()
 	return b.count("SELECT count(*) FROM transfers WHERE key = $1", key)
+}
+
+// settle resolves an unknown outcome after it has found out that the transfer is committed.
+func (b *bank) settle(s *service, key string) {
+	b.Helper()
+	require.Equal(b, 1, b.transfers(key))
+	completion := idempotent.Response{Status: http.StatusCreated, Body: []byte("settled")}.Completion(time.Hour)
+	require.NoError(b, pgstore.New(b.pool, nil).Resolve(b.Context(), s.guard.ID(idempotent.GlobalPrincipal, key), completion))
+	require.Equal(b, response{http.StatusCreated, "settled", true, nil}, b.post(s, key))
 }
 
 // check is what must hold after every fault: one transfer for each key whose client saw a success,

@@ -242,14 +242,12 @@ func (b *bank) resolve(s *service, key string, committed bool) {
 	require.NoError(b, err)
 	require.Len(b, list, 1)
 	require.Equal(b, s.guard.ID(idempotent.GlobalPrincipal, key), list[0].ID)
-	completion := idempotent.Completion{State: idempotent.StateAbsent}
 	if committed {
-		completion = idempotent.Response{Status: http.StatusCreated, Body: []byte("resolved")}.Completion(time.Hour)
+		b.settle(s, key)
+		return
 	}
-	require.NoError(b, store.Resolve(b.Context(), list[0].ID, completion))
-	r = b.post(s, key)
-	require.Equal(b, http.StatusCreated, r.status)
-	require.Equal(b, committed, r.body == "resolved")
+	require.NoError(b, store.Resolve(b.Context(), list[0].ID, idempotent.Completion{State: idempotent.StateAbsent}))
+	require.Equal(b, "other, run 1, attempt 1", b.post(s, key).body)
 }
 
 // The server ends the session of a paused process, and a duplicate takes its place. When the process

@@ -150,6 +150,11 @@ func (s *records) Finish(ctx context.Context, o idempotent.Owner, c idempotent.C
 
 // queueFinish queues the end of a run. Its result is in r.
 func (s *records) queueFinish(b *pgx.Batch, o idempotent.Owner, c idempotent.Completion, r *ownership) {
+	if c.State == idempotent.StateUnknown {
+		// A transaction with BeginEffectTx may still commit. Only a statement that begins after it
+		// sees whether the effect was begun.
+		b.Queue(s.sql.lock, o.ID[:])
+	}
 	if c.State != idempotent.StateAbsent {
 		b.Queue(s.sql.finish, o.ID[:], o.Token[:], c.State.String(), c.Response, microseconds(c.Retention))
 	}
