@@ -123,6 +123,10 @@ type transaction struct {
 	wait    time.Duration
 }
 
+// maxRun is a duration that no handler takes. Until then the record is not over its retention, which
+// begins again with the response.
+const maxRun = 24 * time.Hour
+
 // begin begins a transaction with the claim, in one round trip. The verdict is VerdictAcquired or zero.
 func (s *Executor) begin(ctx context.Context, c idempotent.Claim) (t *transaction, d idempotent.Decision, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opt.Wait)
@@ -136,6 +140,7 @@ func (s *Executor) begin(ctx context.Context, c idempotent.Claim) (t *transactio
 	for _, setting := range s.settings() {
 		b.Queue("SELECT set_config($1, $2, true)", setting.name, setting.value)
 	}
+	c.Retention = max(c.Retention, maxRun)
 	s.queueClaim(b, s.sql.claimUnlocked, c, &d, lockKey(c.ID))
 	b.Queue("SAVEPOINT " + beforeRun)
 	results := conn.SendBatch(ctx, b)
@@ -188,13 +193,15 @@ const (
 
 func (t *transaction) status() byte { return t.conn.Conn().PgConn().TxStatus() }
 
+var errEnded = errors.New("the handler has ended the transaction itself")
+
 // commit records the completion and commits, in one round trip.
 func (s *Executor) commit(ctx context.Context, t *transaction, c idempotent.Claim, completion idempotent.Completion) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opt.Wait)
 	defer cancel()
 	switch t.status() {
 	case statusIdle:
-		return errors.New("the handler has ended the transaction itself")
+		return errEnded
 	case statusAborted:
 		if err := refusal(completion, t.handler.lastFailure()); err != nil {
 			return err
@@ -208,6 +215,8 @@ func (s *Executor) commit(ctx context.Context, t *transaction, c idempotent.Clai
 	s.queueFinish(b, c.Owner(), completion, &r)
 	b.Queue("COMMIT")
 	switch err := t.conn.SendBatch(ctx, b).Close(); {
+	case err == nil && !r.finished:
+		return errEnded
 	case err == nil:
 		return nil
 	case isRefused(err):

@@ -408,12 +408,13 @@ func TestHandlerThatEndsItsTransactionIsNoSuccess(t *testing.T) {
 	server := sharedServer(t)
 	t.Parallel()
 	for sql, committed := range map[string]bool{
-		"ROLLBACK":           false,
-		"ROLLBACK; BEGIN":    false,
-		"ROLLBACK AND CHAIN": false,
-		"COMMIT":             true,
-		"COMMIT; BEGIN":      true,
-		"COMMIT AND CHAIN":   true,
+		"ROLLBACK":        false,
+		"ROLLBACK; BEGIN": false,
+		"ROLLBACK; BEGIN; SAVEPOINT seawall_before_run": false,
+		"ROLLBACK AND CHAIN":                            false,
+		"COMMIT":                                        true,
+		"COMMIT; BEGIN":                                 true,
+		"COMMIT AND CHAIN":                              true,
 	} {
 		t.Run(sql, func(t *testing.T) {
 			t.Parallel()
@@ -508,4 +509,24 @@ func TestTransactionIsOverAfterTheHandler(t *testing.T) {
 	}
 	require.Equal(t, http.StatusCreated, b.post(s, "another").status)
 	b.check()
+}
+
+// The retention begins when the response is recorded. How long the handler runs does not matter.
+func TestRunLongerThanTheRetentionIsRecorded(t *testing.T) {
+	server := sharedServer(t)
+	t.Parallel()
+	for _, w := range ownTx {
+		b := newBank(t, server.URL(""))
+		s := newService("service", w, b.connect(server.URL("")))
+		s.guard.Retention = lease / 2
+		s.at = func(_ context.Context, _ pgx.Tx, p point) error {
+			if p == afterWrite {
+				b.advance(lease / 2)
+			}
+			return nil
+		}
+		require.Equal(t, http.StatusCreated, b.post(s, "key").status, w)
+		require.Equal(t, response{http.StatusCreated, "service, run 1, attempt 1", true, nil}, b.post(s, "key"), w)
+		b.check()
+	}
 }

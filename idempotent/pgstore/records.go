@@ -156,7 +156,10 @@ func (s *records) queueFinish(b *pgx.Batch, o idempotent.Owner, c idempotent.Com
 		b.Queue(s.sql.lock, o.ID[:])
 	}
 	if c.State != idempotent.StateAbsent {
-		b.Queue(s.sql.finish, o.ID[:], o.Token[:], c.State.String(), c.Response, microseconds(c.Retention))
+		b.Queue(s.sql.finish, o.ID[:], o.Token[:], c.State.String(), c.Response, microseconds(c.Retention)).Exec(func(tag pgconn.CommandTag) error {
+			r.finished = tag.RowsAffected() > 0
+			return nil
+		})
 	}
 	if c.State == idempotent.StateAbsent || c.State == idempotent.StateUnknown {
 		b.Queue(s.sql.release, o.ID[:], o.Token[:], c.State.String())
@@ -169,7 +172,10 @@ func (s *records) queueFinish(b *pgx.Batch, o idempotent.Owner, c idempotent.Com
 }
 
 // ownership is the record of an owner after a call of Finish.
-type ownership struct{ found, own bool }
+type ownership struct {
+	finished   bool // by this call
+	found, own bool
+}
 
 // result is the result of Finish. If the record is the owner's, it is finished, now or earlier.
 func (r ownership) result(c idempotent.Completion) error {
