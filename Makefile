@@ -42,7 +42,7 @@ api: ## write the exported API to api.txt, so that diffs show changes
 bench: ## run the benchmarks (BENCH=regexp)
 	$(call each,$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem ./...)
 
-bench-peers: ## compare with other libraries, in about ten minutes (needs redis-server), and write docs/BENCHMARKS.md
+bench-peers: ## compare with other libraries, in about ten minutes (needs redis-server and PostgreSQL), and write docs/BENCHMARKS.md
 	cd benchmarks && $(GO) run ./peers/report
 
 fuzz: ## run every fuzz target for FUZZTIME=30s

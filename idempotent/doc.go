@@ -59,8 +59,9 @@ docs/KEYED_HANDLERS.md lists everything that a key changes for a handler.
 
 # Stores
 
-[Memory] serves one process. Several processes need a [Store] that they share: module
-idempotent/redisstore has one in Redis. A Store has four atomic operations. See
-docs/STORE_GUIDE.md and package idempotenttest.
+[Memory] serves one process. Several processes need a [Store] that they share. Module
+idempotent/redisstore has one in Redis. Modules idempotent/pgstore and idempotent/sqlstore
+have them in databases, where the record can be a part of the handler's transaction. A
+Store has four atomic operations. See docs/STORE_GUIDE.md and package idempotenttest.
 */
 package idempotent

@@ -331,11 +331,16 @@ func (p *Poller) watch(ctx context.Context) {
 			return
 		}
 		p.watchAt = time.Now().Add(jitter(p.nextBackoff()))
-		const maxErrorText = 1 << 10
-		logger := cmp.Or(p.opt.Logger, slog.Default())
-		logger.LogAttrs(ctx, slog.LevelWarn, "idempotent: a store cannot watch for the ends of runs, and only polls",
-			slog.String("error", plain.Text(plain.ErrorText(err), maxErrorText)))
+		p.warn(ctx, err)
 	}
+}
+
+func (p *Poller) warn(ctx context.Context, err error) {
+	defer func() { _ = recover() }() // a logger that panics must not end the process
+	const maxErrorText = 1 << 10
+	logger := cmp.Or(p.opt.Logger, slog.Default())
+	logger.LogAttrs(ctx, slog.LevelWarn, "idempotent: a store cannot watch for the ends of runs, and only polls",
+		slog.String("error", plain.Text(plain.ErrorText(err), maxErrorText)))
 }
 
 var errWatchEnded = errors.New("idempotent: PollerOptions.Watch has returned")

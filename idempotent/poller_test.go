@@ -3,6 +3,7 @@ package idempotent_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -210,7 +211,7 @@ func TestLookIsAtAThousandRecordsAtMost(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		b.seen()
-		time.Sleep(750 * time.Millisecond) // at least one time that they are all looked at
+		time.Sleep(800 * time.Millisecond) // in which all are looked at one or more times
 		looked := make(map[idempotent.ID]bool)
 		for _, ids := range b.seen() {
 			for _, id := range ids {
@@ -587,7 +588,8 @@ func TestPauseAfterAFailureOfWatchOutlivesTheCalls(t *testing.T) {
 	pollerTest(t, func(t *testing.T) {
 		w := newWatcher(func(context.Context, func()) error { return errDown })
 		b := newBackEnd(t)
-		p := idempotent.NewPoller(b.look, &idempotent.PollerOptions{Watch: w.watch})
+		logger := slog.New(panicHandler{}) // does not end the process
+		p := idempotent.NewPoller(b.look, &idempotent.PollerOptions{Watch: w.watch, Logger: logger})
 		for range 100 {
 			require.NoError(t, p.Wait(t.Context(), record(1)))
 			time.Sleep(3 * time.Second) // Watch has ended

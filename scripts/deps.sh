@@ -20,6 +20,9 @@ need() {
 
 need "$(go env CC)" "gcc libc6-dev" "go test -race needs cgo, and cgo a C compiler and the C library's headers"
 need redis-server "redis-server redis-tools" "the tests start Redis servers"
+if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then # Debian does not put them on the PATH
+	need postgres postgresql "the tests start PostgreSQL servers"
+fi
 
 for module; do
 	(cd "$module" && go mod download)

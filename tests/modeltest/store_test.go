@@ -53,6 +53,8 @@ func (r *recorder) do(ctx context.Context, store idempotent.Store, owner int, c 
 		r.during.Lock()
 		defer r.during.Unlock()
 	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // as the middleware does
+	defer cancel()
 	c.at = r.now()
 	called := r.stamp.Add(1)
 	result := perform(ctx, store, c)
