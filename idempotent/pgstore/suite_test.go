@@ -23,9 +23,9 @@ var (
 	_ idempotent.UnknownLister = (*pgstore.Executor)(nil)
 )
 
-// modes are the ways in which pgx sends statements. Behind a proxy with transaction pooling, only
-// some of them work.
-var modes = []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"}
+// modes are the ways in which pgx sends statements: by default, and behind a proxy with transaction
+// pooling.
+var modes = []string{"cache_statement", "exec", "simple_protocol"}
 
 // inMode returns the URL of a server for a mode.
 func inMode(server *pgtest.Server, mode string) string {
@@ -33,8 +33,8 @@ func inMode(server *pgtest.Server, mode string) string {
 }
 
 func TestStore(t *testing.T) {
+	server := sharedServer(t)
 	t.Parallel()
-	server := pgtest.Start(t, "max_connections = 500")
 	for _, mode := range modes {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
@@ -48,8 +48,8 @@ func TestStore(t *testing.T) {
 
 // An Executor is also a Store.
 func TestExecutorAsStore(t *testing.T) {
+	server := sharedServer(t)
 	t.Parallel()
-	server := pgtest.Start(t, "max_connections = 500")
 	idempotenttest.Run(t, func(t *testing.T) (idempotent.Store, func(time.Duration)) {
 		pool, advance := newPool(t, server.URL(""))
 		return pgstore.NewExecutor(pool, nil), advance
