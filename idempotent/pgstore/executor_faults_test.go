@@ -21,9 +21,6 @@ import (
 	"github.com/seawall-go/seawall/internal/pgtest"
 )
 
-// ownTx are the ways in which a transaction of the service decides.
-var ownTx = []way{withExecutor, withBeginEffectTx, withFinishTx}
-
 // A gate keeps a pool from connecting again.
 type gate struct {
 	used atomic.Bool
@@ -108,7 +105,7 @@ func TestBrokenCommitCausesNoSecondEffect(t *testing.T) {
 		{"lost reply", func(p *pgtest.Proxy) <-chan struct{} { return p.DropCommitReply(text) }, true},
 		{"late commit", func(p *pgtest.Proxy) <-chan struct{} { return p.DelayCommit(text, 200*time.Millisecond) }, true},
 	} {
-		for _, w := range ownTx {
+		for _, w := range transactional {
 			for _, mode := range []string{"cache_statement", "simple_protocol"} {
 				t.Run(fmt.Sprintf("%s, %s, %s", fault.name, w, mode), func(t *testing.T) {
 					t.Parallel()
@@ -149,7 +146,7 @@ func TestBrokenCommitCausesNoSecondEffect(t *testing.T) {
 func TestTerminatedSessionLeavesNoTrace(t *testing.T) {
 	server := sharedServer(t)
 	t.Parallel()
-	for _, w := range ownTx {
+	for _, w := range transactional {
 		for _, at := range []point{betweenRows, afterWrite, afterMark} {
 			if at == afterMark && w == withExecutor {
 				continue
@@ -191,7 +188,7 @@ func TestRestartedServer(t *testing.T) {
 				}
 				b.pool.Reset()
 			}
-			for _, w := range ownTx {
+			for _, w := range transactional {
 				proxy := pgtest.NewProxy(t, server.Addr)
 				s := newService("service", w, b.connect(proxy.URL("")))
 				s.guard.StoreTimeout, s.store.Wait = 5*time.Second, patience
@@ -515,7 +512,7 @@ func TestTransactionIsOverAfterTheHandler(t *testing.T) {
 func TestRunLongerThanTheRetentionIsRecorded(t *testing.T) {
 	server := sharedServer(t)
 	t.Parallel()
-	for _, w := range ownTx {
+	for _, w := range transactional {
 		b := newBank(t, server.URL(""))
 		s := newService("service", w, b.connect(server.URL("")))
 		s.guard.Retention = lease / 2

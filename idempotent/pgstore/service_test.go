@@ -1,6 +1,7 @@
 package pgstore_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -29,6 +30,12 @@ const (
 	withLease         way = "lease"       // the transaction is committed without the store
 )
 
+// The ways in which the transaction of the transfer decides, and those of them with a lease.
+var (
+	transactional = []way{withExecutor, withBeginEffectTx, withFinishTx}
+	marking       = []way{withBeginEffectTx, withFinishTx}
+)
+
 // A service makes transfers. Its options can be changed until the first request.
 type service struct {
 	name  string
@@ -54,6 +61,8 @@ const (
 	betweenRows point = "between the rows"
 	afterWrite  point = "after the write"
 	afterMark   point = "after the mark" // of BeginEffectTx or FinishTx
+	afterCommit point = "after the commit"
+	afterAbort  point = "after the rollback"
 )
 
 // lease is never over unless a test moves the clock. An Executor has none.
@@ -95,6 +104,11 @@ func (s *service) handlerOf(inTx func(context.Context, func(pgx.Tx) error) error
 		err := inTx(ctx, func(tx pgx.Tx) error {
 			return s.transfer(ctx, tx, r.URL.Path, r.Header.Get("Idempotency-Key"))
 		})
+		if err == nil {
+			err = s.reach(ctx, nil, afterCommit)
+		} else {
+			err = cmp.Or(s.reach(ctx, nil, afterAbort), err)
+		}
 		if err != nil {
 			apierror.Write(w, r, err)
 			return
