@@ -1,0 +1,231 @@
+package pgstore_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/idempotent"
+	"github.com/seawall-go/seawall/idempotent/pgstore"
+)
+
+// keep is a retention that is never over.
+const keep = 365 * 24 * time.Hour
+
+// newClaim returns a claim with a new ID.
+func newClaim() idempotent.Claim {
+	return idempotent.Claim{
+		ID:          new(idempotent.Options).ID("principal", idempotent.NewToken().String()),
+		Token:       idempotent.NewToken(),
+		Fingerprint: idempotent.Fingerprint{2},
+		Lease:       lease,
+		Retention:   keep,
+	}
+}
+
+// rival returns the claim of a duplicate.
+func rival(c idempotent.Claim) idempotent.Claim {
+	c.Token = idempotent.NewToken()
+	return c
+}
+
+func done(response string) idempotent.Completion {
+	return idempotent.Completion{State: idempotent.StateDone, Response: []byte(response), Retention: keep}
+}
+
+// history is what is known about a record for which owners compete. A step is known when its call has
+// returned.
+type history struct {
+	*testing.T
+
+	mu       sync.Mutex
+	acquired []idempotent.Token // by attempt, from 1
+	effect   idempotent.Token   // under which an effect was begun
+	robbed   bool               // the owner of an effect was lost
+	ended    string             // the response; empty if the record is running
+}
+
+// known is what was known when a call began.
+type known struct {
+	attempt int
+	effect  bool
+	ended   string
+}
+
+func (h *history) known() known {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return known{len(h.acquired), h.effect != idempotent.Token{}, h.ended}
+}
+
+// decided checks the decision about a claim.
+func (h *history) decided(before known, c idempotent.Claim, d idempotent.Decision) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch d.Verdict {
+	case idempotent.VerdictAcquired:
+		if before.effect || before.ended != "" || d.Attempt <= before.attempt {
+			h.Errorf("attempt %d was acquired after %+v", d.Attempt, before)
+		}
+		for len(h.acquired) < d.Attempt {
+			h.acquired = append(h.acquired, idempotent.Token{}) // those whose calls have not returned
+		}
+		if h.acquired[d.Attempt-1] != (idempotent.Token{}) {
+			h.Errorf("attempt %d was acquired twice", d.Attempt)
+		}
+		h.acquired[d.Attempt-1] = c.Token
+	case idempotent.VerdictDone:
+		h.end(string(d.Response))
+	default:
+		if before.ended != "" {
+			h.Errorf("the verdict is %s after the end", d.Verdict)
+		}
+	}
+}
+
+// end notes the response of the record. It never changes.
+func (h *history) end(response string) {
+	if h.ended == "" {
+		h.ended = response
+	}
+	if response != h.ended {
+		h.Errorf("the response is %q and was %q", response, h.ended)
+	}
+}
+
+// changed checks the result of a call under an attempt. If it has changed the record, note notes that.
+func (h *history) changed(before known, op string, attempt int, token idempotent.Token, err error, note func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case errors.Is(err, idempotent.ErrLost):
+		h.robbed = h.robbed || h.effect == token
+	case err != nil:
+		h.Errorf("%s: %v", op, err)
+	case attempt < before.attempt:
+		h.Errorf("%s under attempt %d succeeded after attempt %d was acquired", op, attempt, before.attempt)
+	default:
+		note()
+	}
+}
+
+// own makes a claim, and does what an owner does if it acquires the record. It may stop at any time,
+// as if its process were killed.
+func (h *history) own(s *pgstore.Store, c idempotent.Claim) {
+	before := h.known()
+	d, err := s.Acquire(h.Context(), c)
+	if err != nil {
+		h.Error(err)
+		return
+	}
+	h.decided(before, c, d)
+	lost := false
+	for d.Verdict == idempotent.VerdictAcquired && rand.N(8) > 0 {
+		before, op, note := h.known(), "Renew", func() {}
+		switch rand.N(20) {
+		default:
+			err = s.Renew(h.Context(), c.Owner(), c.Lease)
+		case 0:
+			op, note = "BeginEffect", func() { h.effect = c.Token }
+			err = s.BeginEffect(h.Context(), c.Owner())
+		case 1:
+			op, note = "Finish", func() { h.end(c.Token.String()) }
+			err = s.Finish(h.Context(), c.Owner(), done(c.Token.String()))
+		}
+		if lost && err == nil {
+			h.Errorf("%s succeeded after ErrLost", op)
+		}
+		lost = lost || errors.Is(err, idempotent.ErrLost)
+		h.changed(before, op, d.Attempt, c.Token, err, note)
+		if op == "Finish" {
+			return
+		}
+	}
+}
+
+// resolve tries to settle the record.
+func (h *history) resolve(s *pgstore.Store, id idempotent.ID) {
+	err := s.Resolve(h.Context(), id, done("resolved"))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case err == nil:
+		h.end("resolved")
+	case !errors.Is(err, idempotent.ErrNotUnknown):
+		h.Error(err)
+	}
+}
+
+// Many owners compete for a few records, while leases end, and jobs sweep and settle.
+func TestRandomOwnersFollowTheRules(t *testing.T) {
+	server := sharedServer(t)
+	t.Parallel()
+	b := newBank(t, server.URL(""))
+	s := pgstore.New(b.connect(server.URL(""), func(c *pgxpool.Config) { c.MaxConns = 12 }), nil)
+	var (
+		owners, jobs sync.WaitGroup
+		histories    []*history
+		over         = make(chan struct{})
+	)
+	job := func(f func()) {
+		jobs.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+					f()
+				}
+			}
+		})
+	}
+	claims := make([]idempotent.Claim, 8)
+	for i := range claims {
+		claims[i] = newClaim()
+		h := &history{T: t}
+		histories = append(histories, h)
+		for range 3 {
+			owners.Go(func() {
+				for range 20 {
+					if rand.N(6) == 0 {
+						b.advance(lease) // the leases of all are over
+					}
+					h.own(s, rival(claims[i]))
+				}
+			})
+		}
+	}
+	job(func() {
+		if n, err := s.Sweep(t.Context(), 0); n != 0 || err != nil {
+			t.Errorf("Sweep removed %d records: %v", n, err)
+		}
+	})
+	job(func() {
+		i := rand.N(len(claims))
+		if rand.N(20) == 0 {
+			histories[i].resolve(s, claims[i].ID)
+		}
+	})
+	owners.Wait()
+	close(over)
+	jobs.Wait()
+
+	most := 0
+	for i, h := range histories {
+		c := rival(claims[i])
+		d, err := s.Acquire(t.Context(), c)
+		require.NoError(t, err)
+		h.decided(h.known(), c, d)
+		require.NotContains(t, h.acquired, idempotent.Token{})
+		if h.robbed {
+			require.Equal(t, "resolved", h.ended)
+		}
+		most = max(most, len(h.acquired))
+	}
+	require.Greater(t, most, 1, "no takeover has happened")
+}
