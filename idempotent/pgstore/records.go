@@ -180,7 +180,7 @@ type ownership struct {
 // result is the result of Finish. If the record is the owner's, it is finished, now or earlier.
 func (r ownership) result(c idempotent.Completion) error {
 	released := !r.found && (c.State == idempotent.StateAbsent || c.State == idempotent.StateUnknown)
-	if r.own || released {
+	if r.finished || r.own || released {
 		return nil
 	}
 	return idempotent.ErrLost
