@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -21,36 +22,61 @@ func TestMain(m *testing.M) {
 	leakcheck.Main(m)
 }
 
-// The session checks each of its steps itself.
-func TestSessionGoesAsExpected(t *testing.T) {
+// A session checks each of its steps itself.
+func TestSessionsGoAsExpected(t *testing.T) {
 	t.Parallel()
-	var out bytes.Buffer
-	err := session(t.Context(), &out)
-	t.Log(out.String())
-	require.NoError(t, err)
-	require.Contains(t, out.String(), "All 5 steps went as expected.")
-	require.Contains(t, out.String(), "Everything has stopped.")
+	for name, run := range map[string]func(context.Context, io.Writer) error{
+		"Redis":      func(ctx context.Context, out io.Writer) error { return newOrdersSession(out).run(ctx) },
+		"PostgreSQL": func(ctx context.Context, out io.Writer) error { return newTransfersSession(out).run(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var out bytes.Buffer
+			err := run(t.Context(), &out)
+			t.Log(out.String())
+			require.NoError(t, err)
+			require.Contains(t, out.String(), "All 5 steps went as expected.")
+			require.Contains(t, out.String(), "Everything has stopped.")
+		})
+	}
 }
 
 func TestInterruptedSessionLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
+	t.Run("Redis", func(t *testing.T) {
+		t.Parallel()
+		s := newOrdersSession(nil)
+		interrupt(t, &s.stage, "5.", s.run)
+		_, err := s.redis.Do("PING")
+		require.Error(t, err)
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Parallel()
+		s := newTransfersSession(nil)
+		interrupt(t, &s.stage, "   Server B, process", s.run)
+		_, err := s.postgres.SQL("SELECT 1")
+		require.Error(t, err)
+	})
+}
+
+// interrupt runs a session until it prints a line that begins with a prefix.
+func interrupt(t *testing.T, s *stage, prefix string, run func(context.Context) error) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var out strings.Builder
-	s := &stage{out: writerFunc(func(p []byte) (int, error) {
-		if strings.HasPrefix(string(p), "5.") {
+	s.out = writerFunc(func(p []byte) (int, error) {
+		if strings.HasPrefix(string(p), prefix) {
 			cancel()
 		}
 		return out.Write(p)
-	})}
-	require.ErrorContains(t, s.session(ctx), "interrupted")
+	})
+	require.ErrorContains(t, run(ctx), "interrupted")
 	require.NotContains(t, out.String(), "as expected")
 	require.NoDirExists(t, s.dir)
-	for _, p := range []*process{s.a, s.b} {
+	for _, p := range s.balancer.servers {
 		<-p.done
 	}
-	_, err := s.redis.Do("PING")
-	require.Error(t, err)
 }
 
 type writerFunc func(p []byte) (int, error)

@@ -1,17 +1,20 @@
-// Command distributed is a service that runs in two processes and keeps its limits and its
-// idempotency keys in Redis. It starts a redis-server, starts itself twice as the service, and
-// calls it: more often than the limit allows, with a lost reply, and while one of the processes is
-// killed. The session prints what happens and checks it. It needs redis-server and redis-cli on
-// the PATH, which "make deps" installs.
+// Command distributed is a service that runs in two processes. It starts itself twice as the
+// service, calls it, and kills processes in the middle of writes. The session prints what happens
+// and checks it. There are two of them:
 //
-//	go run .                            # in this folder
-//	go run -C examples/distributed .    # at the root of the repository
+//	go run .             # orders, with limits and idempotency keys in Redis (docs/REDIS.md)
+//	go run . -postgres   # transfers, with idempotency keys in PostgreSQL (docs/POSTGRES.md)
 //
-// Copy from service.go. The other files are the session.
+// At the root of the repository, use go run -C examples/distributed . instead. The first session
+// needs redis-server and redis-cli on the PATH, and the second one the programs of PostgreSQL.
+// "make deps" installs both.
+//
+// Copy from orders.go or transfers.go. The other files are the sessions.
 package main
 
 import (
 	"context"
+	"flag"
 	"log"
 	"os"
 	"os/signal"
@@ -22,13 +25,21 @@ func main() {
 	log.SetFlags(0)
 	log.SetPrefix("distributed: ")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	run := func() error { return session(ctx, os.Stdout) }
-	if len(os.Args) > 1 && os.Args[1] == serverCommand { // the session has started this process
-		run = func() error { return runServer(ctx, os.Args[2:], os.Stdin, os.Stdout) }
-	}
-	err := run()
+	err := run(ctx)
 	stop()
 	if err != nil {
 		log.Fatal(err)
 	}
+}
+
+func run(ctx context.Context) error {
+	if len(os.Args) > 1 && os.Args[1] == serverCommand { // a session has started this process
+		return runServer(ctx, os.Args[2:], os.Stdin, os.Stdout)
+	}
+	postgres := flag.Bool("postgres", false, "run the session with PostgreSQL, and not the one with Redis")
+	flag.Parse()
+	if *postgres {
+		return newTransfersSession(os.Stdout).run(ctx)
+	}
+	return newOrdersSession(os.Stdout).run(ctx)
 }

@@ -4,11 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -16,40 +16,59 @@ import (
 	"time"
 )
 
-// serverCommand is the argument that makes the program a process of the service. The others are
-// its name, the address of Redis and the URL of the bank.
+// serverCommand is the argument that makes the program a process of a service. The others are those
+// of runServer.
 const serverCommand = "server"
 
-// runServer is a process of the service. It writes its address to out, and serves until ctx is done
-// or in ends. So it also ends when the session that has started it is killed.
+// The services.
+const (
+	ordersService    = "orders"
+	transfersService = "transfers"
+)
+
+// runServer is a process of a service. The arguments are the service, the name of the process, and
+// the addresses that the service needs. runServer writes its own address to out, and serves until
+// ctx is done or in ends. So it also ends when the session that has started it is killed.
 func runServer(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
-	if len(args) != 3 {
-		return errors.New("the arguments are a name, the address of Redis and the URL of the bank")
-	}
-	s := &service{
-		name:     args[0],
-		accounts: map[string]string{"Bearer " + keyOfAlice: "acct_alice", "Bearer " + keyOfBob: "acct_bob"},
-		redis:    newRedis(args[1]),
-		bank:     args[2],
-		logger:   slog.New(slog.NewJSONHandler(os.Stderr, nil)),
-	}
-	slog.SetDefault(s.logger)
-	defer s.redis.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
 		_, _ = io.Copy(io.Discard, in)
 		cancel()
 	}()
+	logger := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	slog.SetDefault(logger)
+	h, closeService, err := openService(ctx, args, logger)
+	if err != nil {
+		return err
+	}
+	defer closeService()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(out, l.Addr())
-	return serve(ctx, l, s.handler())
+	return serve(ctx, l, h)
 }
 
-// process is a process of the service that the session has started.
+// openService returns the handler of a service, and a function that closes what it uses.
+func openService(ctx context.Context, args []string, logger *slog.Logger) (h http.Handler, closeService func(), err error) {
+	switch {
+	case len(args) == 4 && args[0] == ordersService:
+		s := &orders{name: args[1], redis: newRedis(args[2]), bank: args[3], logger: logger}
+		return s.handler(), func() { _ = s.redis.Close() }, nil
+	case len(args) == 3 && args[0] == transfersService:
+		s, err := openTransfers(ctx, args[1], args[2], logger)
+		if err != nil {
+			return nil, nil, err
+		}
+		return s.handler(), s.close, nil
+	default:
+		return nil, nil, fmt.Errorf("the arguments %q name no service", args)
+	}
+}
+
+// process is a process of a service that the session has started.
 type process struct {
 	name, addr string
 	cmd        *exec.Cmd
@@ -61,13 +80,13 @@ type process struct {
 }
 
 // startProcess starts this program once more.
-func startProcess(name, redisAddr, bankURL string) (*process, error) {
+func startProcess(service, name string, args ...string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	p := &process{name: name, done: make(chan struct{})}
-	p.cmd = exec.Command(self, serverCommand, name, redisAddr, bankURL) //nolint:gosec // it is this program
+	p.cmd = exec.Command(self, append([]string{serverCommand, service, name}, args...)...) //nolint:gosec // it is this program
 	p.cmd.Stderr = &p.log
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
@@ -93,6 +112,8 @@ func startProcess(name, redisAddr, bankURL string) (*process, error) {
 	p.addr = strings.TrimSpace(line)
 	return p, nil
 }
+
+func (p *process) pid() int { return p.cmd.Process.Pid }
 
 // kill ends the process with SIGKILL: it cannot finish anything.
 func (p *process) kill() {

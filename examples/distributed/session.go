@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,32 +11,37 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
-	"github.com/redis/go-redis/v9"
-
-	"github.com/seawall-go/seawall/internal/redistest"
+	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/retry"
 )
 
-// session starts Redis and two processes of the service, runs the steps, and stops everything,
-// also when ctx ends. Each step prints what happens and checks it. The error is that of the first
-// step that did not go as expected.
-func session(ctx context.Context, out io.Writer) error { return (&stage{out: out}).session(ctx) }
+// stage holds what both sessions need.
+type stage struct {
+	out    io.Writer
+	failed error // the first check that failed
 
-func (s *stage) session(ctx context.Context) (err error) {
+	dir      string
+	a, b     *process
+	balancer *balancer
+	once     client // makes one attempt
+	retrying client // retries
+	cleanups []func() error
+}
+
+// step is a step of a session. It prints what happens and checks it.
+type step struct {
+	title string
+	run   func(context.Context)
+}
+
+// play starts what the steps need, runs them, and stops everything, also when ctx ends. The error
+// is that of the first step that did not go as expected.
+func (s *stage) play(ctx context.Context, start func(context.Context) error, steps []step) (err error) {
 	defer func() { err = errors.Join(err, s.stop()) }()
-	if err := s.start(ctx); err != nil {
+	if err := start(ctx); err != nil {
 		return fmt.Errorf("starting: %w", err)
-	}
-	steps := []struct {
-		title string
-		run   func(context.Context)
-	}{
-		{"An account sends 40 requests, 8 at a time, and its limit is 20 an hour", s.limit},
-		{"The reply to a write is lost", s.lostReply},
-		{"Two different writes have the same Idempotency-Key", s.conflict},
-		{"A server is killed before a write has its effect", s.killBefore},
-		{"A server is killed after its point of no return", s.killAfter},
 	}
 	for i, step := range steps {
 		s.say("%d. %s", i+1, step.title)
@@ -58,74 +64,36 @@ func (s *stage) session(ctx context.Context) (err error) {
 	return nil
 }
 
-// stage holds the parts that the steps of a session share.
-type stage struct {
-	out    io.Writer
-	failed error // the first check that failed
-
-	dir      string
-	redis    *redistest.Server
-	client   redis.UniversalClient
-	a, b     *process
-	bank     *bank
-	balancer *balancer
-	once     *http.Client // makes one attempt
-	retrying *http.Client // retries
-	cleanups []func() error
-}
-
-const (
-	keyOfAlice = "sk_alice"
-	keyOfBob   = "sk_bob" // for the limit
-)
-
-func (s *stage) start(ctx context.Context) (err error) {
+// prepare makes a folder for the files of servers, and the clients of a service.
+func (s *stage) prepare(url string) (err error) {
 	if s.dir, err = os.MkdirTemp("", "seawall-distributed-"); err != nil {
 		return err
 	}
 	s.cleanup(func() error { return os.RemoveAll(s.dir) })
-	if s.redis, err = redistest.Launch(s.dir, "appendonly yes", "maxmemory-policy noeviction"); err != nil {
-		return err
-	}
-	s.cleanup(func() error { s.redis.Stop(); return nil })
-	s.client = newRedis(s.redis.Addr)
-	s.cleanup(s.client.Close)
-	if s.bank, err = newBank(); err != nil {
-		return err
-	}
-	s.cleanup(s.bank.server.Close)
-
 	// Without connections that are kept open, each request meets the process as it is now.
 	s.balancer = &balancer{transport: &http.Transport{DisableKeepAlives: true}}
-	s.once = &http.Client{Transport: s.balancer}
-	s.retrying = &http.Client{Transport: &retry.Transport{
-		Base:   s.balancer,
-		Policy: &retry.Policy{MaxAttempts: 10, Retryable: retry.DefaultRetryable}, // so that reports have the codes
+	s.once = client{&http.Client{Transport: s.balancer}, url}
+	s.retrying = client{&http.Client{Transport: &retry.Transport{
+		Base: s.balancer,
+		Policy: &retry.Policy{
+			MaxAttempts: 10,
+			Retryable:   retry.DefaultRetryable,     // so that reports have the codes
+			Budget:      &retry.Budget{Tokens: 100}, // a kill breaks many requests at the same time
+		},
 		Logger: slog.New(slog.DiscardHandler),
-	}}
-	if s.a, err = s.startServer(ctx, "A"); err != nil {
-		return err
-	}
-	if s.b, err = s.startServer(ctx, "B"); err != nil {
-		return err
-	}
-	s.say("redis-server is process %d. The service is server A, process %d, and server B, process %d.",
-		s.redis.Pid(), s.a.cmd.Process.Pid, s.b.cmd.Process.Pid)
-	s.say("Requests go to A and B in turn.")
-	s.say("")
+	}}, url}
 	return nil
 }
 
-// startServer starts a process of the service, and waits until it answers.
-func (s *stage) startServer(ctx context.Context, name string) (*process, error) {
-	p, err := startProcess(name, s.redis.Addr, s.bank.url)
+// startServer starts a process of a service.
+func (s *stage) startServer(service, name string, args ...string) (*process, error) {
+	p, err := startProcess(service, name, args...)
 	if err != nil {
 		return nil, err
 	}
 	s.cleanup(p.stop)
-	s.balancer.servers = append(s.balancer.servers, p)
-	s.balancer.startWith(p)
-	return p, send(ctx, s.once, http.MethodGet, keyOfAlice, "", "").err
+	s.balancer.add(p)
+	return p, nil
 }
 
 func (s *stage) cleanup(f func() error) { s.cleanups = append(s.cleanups, f) }
@@ -161,4 +129,52 @@ func (s *stage) check(ok bool, format string, args ...any) {
 	if !ok && s.failed == nil {
 		s.failed = fmt.Errorf("unexpected: "+format, args...)
 	}
+}
+
+// writeWithLostReply sends a write to server A with retries. The first reply is lost, so server B
+// must answer the retry with the same bytes.
+func (s *stage) writeWithLostReply(ctx context.Context, key, body string) (answer, []retry.Attempt) {
+	s.balancer.startWith(s.a)
+	s.balancer.loseNext.Store(true)
+	ctx, report := retry.WithReport(ctx)
+	got := s.retrying.send(ctx, http.MethodPost, keyOfAlice, key, body)
+	attempts := report.Attempts()
+	lost, _ := s.balancer.lost.Load().([]byte)
+	s.check(got.status == http.StatusCreated && len(attempts) == 2, "%d attempts, and %v", len(attempts), got.err)
+	s.check(got.server() == "B" && got.replayed(), "server %q has answered, replayed: %t", got.server(), got.replayed())
+	s.check(equal(got.body, lost), "the lost reply was %q, and the retry got %q", lost, got.body)
+	return got, attempts
+}
+
+// writeWhileKilling sends a write with retries. The first attempt goes to server p, and kill ends p
+// during that attempt.
+func (s *stage) writeWhileKilling(ctx context.Context, p *process, key, body string, kill func(context.Context)) (answer, []retry.Attempt) {
+	s.balancer.startWith(p)
+	killCtx, cancel := context.WithCancel(ctx)
+	var killer sync.WaitGroup
+	killer.Go(func() { kill(killCtx) })
+	callCtx, report := retry.WithReport(ctx)
+	got := s.retrying.send(callCtx, http.MethodPost, keyOfAlice, key, body)
+	cancel()
+	killer.Wait()
+	attempts := report.Attempts()
+	s.check(len(attempts) >= 2 && attempts[0].Status == 0, "the client made %d attempts, and got %v", len(attempts), got.err)
+	return got, attempts
+}
+
+// checkRecorded sends a write once more, and checks that the recorded answer comes back.
+func (s *stage) checkRecorded(ctx context.Context, key, body string, want answer) {
+	got := s.once.send(ctx, http.MethodPost, keyOfAlice, key, body)
+	s.check(got.replayed() && got.status == want.status && equal(got.body, want.body),
+		"the next retry got %d %q, %v", got.status, got.body, got.err)
+	s.say("   Next retry: %d, Idempotent-Replayed: true, the same bytes.", got.status)
+}
+
+// brief returns status, code and message of an error.
+func brief(err error) string {
+	e, ok := errors.AsType[*apierror.Error](err)
+	if !ok {
+		return fmt.Sprint(err)
+	}
+	return fmt.Sprintf("%d %s: %s", e.Status(), cmp.Or(string(e.Code()), string(e.Type())), e.Message())
 }

@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,9 +30,15 @@ func (a answer) server() string { return a.header.Get("Served-By") }
 
 func (a answer) replayed() bool { return a.header.Get("Idempotent-Replayed") == "true" }
 
-// send sends a request through the balancer. An empty idempotencyKey is not sent.
-func send(ctx context.Context, c *http.Client, method, apiKey, idempotencyKey, body string) answer {
-	req, err := http.NewRequestWithContext(ctx, method, "http://orders.example/v1/orders", strings.NewReader(body))
+// client sends requests to one URL of a service.
+type client struct {
+	http *http.Client
+	url  string
+}
+
+// send sends a request. An empty idempotencyKey is not sent.
+func (c client) send(ctx context.Context, method, apiKey, idempotencyKey, body string) answer {
+	req, err := http.NewRequestWithContext(ctx, method, c.url, strings.NewReader(body))
 	if err != nil {
 		return answer{err: err}
 	}
@@ -39,7 +47,7 @@ func send(ctx context.Context, c *http.Client, method, apiKey, idempotencyKey, b
 	if idempotencyKey != "" {
 		req.Header.Set("Idempotency-Key", idempotencyKey)
 	}
-	resp, err := c.Do(req)
+	resp, err := c.http.Do(req)
 	if err != nil {
 		return answer{err: err}
 	}
@@ -53,11 +61,13 @@ func send(ctx context.Context, c *http.Client, method, apiKey, idempotencyKey, b
 
 // balancer sends requests to the processes in turn, as a load balancer does.
 type balancer struct {
-	servers   []*process
 	transport *http.Transport
-	turn      atomic.Int64
 	loseNext  atomic.Bool  // lose the next reply
 	lost      atomic.Value // its body, a []byte
+
+	mu      sync.Mutex
+	servers []*process // those that were killed too
+	turn    int        // how many turns there were
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -80,8 +90,11 @@ func (b *balancer) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // next returns the process whose turn it is. A process that was killed has no turn.
 func (b *balancer) next() *process {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for range b.servers {
-		p := b.servers[int(b.turn.Add(1)-1)%len(b.servers)]
+		p := b.servers[b.turn%len(b.servers)]
+		b.turn++
 		if !p.killed.Load() {
 			return p
 		}
@@ -89,13 +102,18 @@ func (b *balancer) next() *process {
 	return nil
 }
 
+// add adds a process.
+func (b *balancer) add(p *process) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.servers = append(b.servers, p)
+}
+
 // startWith makes the next request go to p.
 func (b *balancer) startWith(p *process) {
-	for i, server := range b.servers {
-		if server == p {
-			b.turn.Store(int64(i))
-		}
-	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.turn = slices.Index(b.servers, p)
 }
 
 // bank is another service, which charges cards. It runs in the process of the session.

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"time"
 
@@ -21,13 +20,12 @@ import (
 	"github.com/seawall-go/seawall/ratelimit/redislimit"
 )
 
-// service takes orders. All of its processes share what is in Redis.
-type service struct {
-	name     string            // of this process
-	accounts map[string]string // by Authorization header
-	redis    redis.UniversalClient
-	bank     string // the URL of another service
-	logger   *slog.Logger
+// orders is a service that takes orders. All of its processes share what is in Redis.
+type orders struct {
+	name   string // of this process
+	redis  redis.UniversalClient
+	bank   string // the URL of another service
+	logger *slog.Logger
 }
 
 // newRedis returns the client that the limiter and the store share.
@@ -54,40 +52,21 @@ func newStore(client redis.UniversalClient, logger *slog.Logger) *redisstore.Sto
 var keyOptions = &idempotent.Options{Lease: 2 * time.Second, Wait: -1}
 
 // handler returns the service's routes inside a Stack.
-func (s *service) handler() http.Handler {
+func (s *orders) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /v1/orders", apierror.HandlerFunc(s.list))
-	mux.Handle("POST /v1/orders", apierror.HandlerFunc(s.order))
+	mux.Handle("POST /v1/orders", apierror.HandlerFunc(s.create))
 	stack := &seawall.Stack{
 		Logger:       s.logger,
 		MaxBody:      1 << 20,
 		Timeout:      10 * time.Second,
-		Authenticate: s.authenticate,
+		Authenticate: authenticate,
 		// FailClosed is not the default. With it, the session notices if Redis fails.
 		RateLimit: ratelimit.New(newLimiter(s.redis), &ratelimit.Options{OnFailure: ratelimit.FailClosed, Logger: s.logger},
 			ratelimit.Rule{Limit: ratelimit.Per(20, time.Hour), Key: ratelimit.ByPrincipal}),
 		Idempotency: idempotent.New(newStore(s.redis, s.logger), idempotent.ByPrincipal, keyOptions),
 	}
-	return s.named(stack.Handler(mux))
-}
-
-// named tells the client which process has answered.
-func (s *service) named(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Served-By", s.name)
-		next.ServeHTTP(w, r)
-	})
-}
-
-func (s *service) authenticate(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		account, ok := s.accounts[r.Header.Get("Authorization")]
-		if !ok {
-			apierror.Write(w, r, apierror.CodeAuthenticationFailed)
-			return
-		}
-		next.ServeHTTP(w, seawall.WithPrincipal(r, account))
-	})
+	return named(s.name, stack.Handler(mux))
 }
 
 type order struct {
@@ -97,13 +76,14 @@ type order struct {
 	RunBy string `json:"run_by"` // the process whose handler ran
 }
 
-func (s *service) list(w http.ResponseWriter, _ *http.Request) error {
+func (s *orders) list(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, []order{})
 }
 
-// order asks the bank twice. If the process dies during the first call, nothing has happened, and a
-// retry can run. BeginEffect is the point of no return: after it, no retry charges the card again.
-func (s *service) order(w http.ResponseWriter, r *http.Request) error {
+// create asks the bank twice. If the process dies during the first call, nothing has happened, and
+// a retry can run. BeginEffect is the point of no return: after it, no retry charges the card
+// again.
+func (s *orders) create(w http.ResponseWriter, r *http.Request) error {
 	var in order
 	if err := apierror.DecodeJSON(w, r, &in, nil); err != nil {
 		return err
@@ -125,7 +105,7 @@ func (s *service) order(w http.ResponseWriter, r *http.Request) error {
 }
 
 // ask calls the bank.
-func (s *service) ask(ctx context.Context, path string, in order) error {
+func (s *orders) ask(ctx context.Context, path string, in order) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err
@@ -143,25 +123,4 @@ func (s *service) ask(ctx context.Context, path string, in order) error {
 		return fmt.Errorf("the bank answered %s", resp.Status)
 	}
 	return nil
-}
-
-func writeJSON(w http.ResponseWriter, status int, v any) error {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	return json.NewEncoder(w).Encode(v)
-}
-
-// serve answers requests until ctx is done, and then finishes those that are in flight.
-func serve(ctx context.Context, l net.Listener, h http.Handler) error {
-	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(l) }()
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second) // more than the Timeout of a request
-	defer cancel()
-	return server.Shutdown(ctx)
 }

@@ -2,10 +2,8 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -14,13 +12,13 @@ import (
 	"github.com/seawall-go/seawall/retry"
 )
 
-func (s *stage) limit(ctx context.Context) {
+func (s *ordersSession) limit(ctx context.Context) {
 	answers := make([]answer, 40)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
 			for j := i; j < len(answers); j += 8 {
-				answers[j] = send(ctx, s.once, http.MethodGet, keyOfBob, "", "")
+				answers[j] = s.once.send(ctx, http.MethodGet, keyOfBob, "", "")
 			}
 		})
 	}
@@ -56,13 +54,13 @@ func (s *stage) limit(ctx context.Context) {
 }
 
 // freeAccount fills the bucket of the account that was denied.
-func (s *stage) freeAccount(ctx context.Context) {
+func (s *ordersSession) freeAccount(ctx context.Context) {
 	limiter := newLimiter(s.client)
 	err := free(ctx, limiter, "acct_bob")
 	s.check(err == nil, "freeing the account: %v", err)
 	var next answer
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline) && next.status != 200; time.Sleep(100 * time.Millisecond) {
-		next = send(ctx, s.once, http.MethodGet, keyOfBob, "", "")
+		next = s.once.send(ctx, http.MethodGet, keyOfBob, "", "")
 	}
 	s.check(next.status == http.StatusOK, "after the reset, a request got %d, %v", next.status, next.err)
 	rule, key, err := bucketOf("acct_bob")
@@ -71,17 +69,9 @@ func (s *stage) freeAccount(ctx context.Context) {
 	s.say("   %s", limiter.RedisKey(rule, key))
 }
 
-func (s *stage) lostReply(ctx context.Context) {
-	s.balancer.startWith(s.a)
-	s.balancer.loseNext.Store(true)
+func (s *ordersSession) lostReply(ctx context.Context) {
 	charges := s.bank.charges.Load()
-	ctx, report := retry.WithReport(ctx)
-	got := send(ctx, s.retrying, http.MethodPost, keyOfAlice, "order-1", `{"item":"lamp","cents":4900}`)
-	attempts := report.Attempts()
-	lost, _ := s.balancer.lost.Load().([]byte)
-	s.check(got.status == http.StatusCreated && len(attempts) == 2, "%d attempts, and %v", len(attempts), got.err)
-	s.check(got.server() == "B" && got.replayed(), "server %q has answered, replayed: %t", got.server(), got.replayed())
-	s.check(equal(got.body, lost), "the lost reply was %q, and the retry got %q", lost, got.body)
+	got, attempts := s.writeWithLostReply(ctx, "order-1", `{"item":"lamp","cents":4900}`)
 	s.check(s.bank.charges.Load() == charges+1, "the card was charged %d times", s.bank.charges.Load()-charges)
 	if s.failed != nil {
 		return
@@ -93,11 +83,11 @@ func (s *stage) lostReply(ctx context.Context) {
 	s.say("   The card was charged once.")
 }
 
-func (s *stage) conflict(ctx context.Context) {
+func (s *ordersSession) conflict(ctx context.Context) {
 	s.balancer.startWith(s.a)
 	s.say("   order-1 {\"item\":\"lamp\",\"cents\":4900}   was answered above")
 	for _, p := range []*process{s.a, s.b} {
-		got := send(ctx, s.once, http.MethodPost, keyOfAlice, "order-1", `{"item":"lamp","cents":1}`)
+		got := s.once.send(ctx, http.MethodPost, keyOfAlice, "order-1", `{"item":"lamp","cents":1}`)
 		s.check(errors.Is(got.err, apierror.CodeIdempotencyConflict), "the answer was %d, %v", got.status, got.err)
 		s.check(got.server() == p.name, "server %q has answered", got.server())
 		s.say("   order-1 {\"item\":\"lamp\",\"cents\":1}      server %s: %s", p.name, brief(got.err))
@@ -107,10 +97,10 @@ func (s *stage) conflict(ctx context.Context) {
 // killBefore kills server A while its handler waits for the bank's check. Nothing has been done by
 // then, and BeginEffect was not called, so the write can run again. But server B cannot know that A
 // is not alive. So the write does not run before the lease of A is over.
-func (s *stage) killBefore(ctx context.Context) {
+func (s *ordersSession) killBefore(ctx context.Context) {
 	const body = `{"item":"chair","cents":12000}`
 	charges := s.bank.charges.Load()
-	got, attempts := s.writeWhileKilling(ctx, s.a, "/check", "order-2", body)
+	got, attempts := s.killDuring(ctx, s.a, "/check", "order-2", body)
 	s.check(got.status == http.StatusCreated && !got.replayed() && got.server() == "B", "the write got %d, %v", got.status, got.err)
 	if s.failed != nil {
 		return
@@ -127,7 +117,7 @@ func (s *stage) killBefore(ctx context.Context) {
 
 // killAfter kills server B while its handler waits for the charge. The bank has charged the card,
 // but no server can know that. So the write does not run again, until someone has asked the bank.
-func (s *stage) killAfter(ctx context.Context) {
+func (s *ordersSession) killAfter(ctx context.Context) {
 	c, err := s.startServer(ctx, "C")
 	if err != nil {
 		s.check(false, "%v", err)
@@ -135,12 +125,12 @@ func (s *stage) killAfter(ctx context.Context) {
 	}
 	const body = `{"item":"table","cents":30000}`
 	charges := s.bank.charges.Load()
-	got, attempts := s.writeWhileKilling(ctx, s.b, "/charge", "order-3", body)
+	got, attempts := s.killDuring(ctx, s.b, "/charge", "order-3", body)
 	s.check(errors.Is(got.err, apierror.CodeIdempotencyOutcomeUnknown) && got.server() == "C", "the write got %d, %v", got.status, got.err)
 	if s.failed != nil {
 		return
 	}
-	s.say("   Server C, process %d, takes the place of A.", c.cmd.Process.Pid)
+	s.say("   Server C, process %d, takes the place of A.", c.pid())
 	s.say("   Attempt 1: server B runs the handler, and is killed after BeginEffect, in the middle of the charge.")
 	s.say("              %v", attempts[0].Err)
 	s.sayInProgress(attempts, "C")
@@ -151,7 +141,7 @@ func (s *stage) killAfter(ctx context.Context) {
 	err = settle(ctx, newStore(s.client, nil), "acct_alice", "order-3", &found)
 	s.check(err == nil, "settling the write: %v", err)
 	s.say("   The bank says that the card was charged. An operator records the order:")
-	got = send(ctx, s.once, http.MethodPost, keyOfAlice, "order-3", body)
+	got = s.once.send(ctx, http.MethodPost, keyOfAlice, "order-3", body)
 	s.check(got.status == http.StatusCreated && got.replayed(), "the next retry got %d, %v", got.status, got.err)
 	s.say("   Next retry: 201, Idempotent-Replayed: true")
 	s.say("              %s", bytes.TrimSpace(got.body))
@@ -159,47 +149,27 @@ func (s *stage) killAfter(ctx context.Context) {
 	s.say("   The card was charged once.")
 }
 
-// writeWhileKilling sends a write with retries. The first attempt goes to p, which is killed while
-// it waits for the bank's answer to the path.
-func (s *stage) writeWhileKilling(ctx context.Context, p *process, path, key, body string) (answer, []retry.Attempt) {
-	s.balancer.startWith(p)
+// killDuring sends a write with retries. The first attempt goes to p, which is killed while it
+// waits for the bank's answer to the path.
+func (s *ordersSession) killDuring(ctx context.Context, p *process, path, key, body string) (answer, []retry.Attempt) {
 	s.bank.hold.Store(path)
-	go func() {
+	got, attempts := s.writeWhileKilling(ctx, p, key, body, func(ctx context.Context) {
 		select {
 		case <-s.bank.held:
 			p.kill()
 		case <-ctx.Done():
 		}
-	}()
-	callCtx, report := retry.WithReport(ctx)
-	got := send(callCtx, s.retrying, http.MethodPost, keyOfAlice, key, body)
-	attempts := report.Attempts()
-	s.check(len(attempts) >= 3 && attempts[0].Status == 0, "the client made %d attempts, and got %v", len(attempts), got.err)
+	})
+	s.check(len(attempts) >= 3, "the client made %d attempts, and got %v", len(attempts), got.err)
 	return got, attempts
 }
 
 // sayInProgress prints and checks the attempts between the first and the last one.
-func (s *stage) sayInProgress(attempts []retry.Attempt, server string) {
+func (s *ordersSession) sayInProgress(attempts []retry.Attempt, server string) {
 	for _, a := range attempts[1 : len(attempts)-1] {
 		s.check(a.Code == apierror.CodeIdempotencyInProgress && a.RetryAfter >= time.Second,
 			"attempt %d got %d %s, Retry-After %v", a.Number, a.Status, a.Code, a.RetryAfter)
 		s.say("   Attempt %d: %d %s of server %s, Retry-After: %.0f. The client waits %v.",
 			a.Number, a.Status, a.Code, server, a.RetryAfter.Seconds(), a.Delay.Round(time.Millisecond))
 	}
-}
-
-// checkRecorded sends a write once more, and checks that the recorded answer comes back.
-func (s *stage) checkRecorded(ctx context.Context, key, body string, want answer) {
-	got := send(ctx, s.once, http.MethodPost, keyOfAlice, key, body)
-	s.check(got.replayed() && equal(got.body, want.body), "the next retry got %d %q, %v", got.status, got.body, got.err)
-	s.say("   Next retry: 201, Idempotent-Replayed: true, the same bytes.")
-}
-
-// brief returns status, code and message of an error.
-func brief(err error) string {
-	e, ok := errors.AsType[*apierror.Error](err)
-	if !ok {
-		return fmt.Sprint(err)
-	}
-	return fmt.Sprintf("%d %s: %s", e.Status(), cmp.Or(string(e.Code()), string(e.Type())), e.Message())
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/seawall-go/seawall/ratelimit/redislimit"
 )
 
-// These functions are for those who operate the service. Limiter and store have the service's
-// options, because Redis keys depend on them. See docs/REDIS.md.
+// These functions are for those who operate the service with Redis. Limiter and store have the
+// service's options, because Redis keys depend on them. See docs/REDIS.md.
 
 // bucketOf returns the rule and the key of the bucket of an account.
 func bucketOf(account string) (rule, key string, err error) {
