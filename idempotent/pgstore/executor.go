@@ -83,10 +83,12 @@ func (s *Executor) execute(ctx context.Context, c idempotent.Claim, run func(con
 		return s.taken(ctx, c)
 	}
 	completion := t.run(ctx, d.Attempt, run)
+	absent := completion.State == idempotent.StateAbsent
 	switch code := t.handler.lastFailure(); {
-	case t.status() == statusAborted && (code == codeSerializationFailure || code == codeDeadlockDetected):
+	// After a savepoint, such as that of InTx, the transaction is intact, but the handler has failed.
+	case (absent || t.status() == statusAborted) && (code == codeSerializationFailure || code == codeDeadlockDetected):
 		return d, fmt.Errorf("%w: SQLSTATE %s", errAgain, code)
-	case completion.State == idempotent.StateAbsent:
+	case absent:
 		return d, nil
 	}
 	return d, s.commit(ctx, t, c, completion)
