@@ -66,16 +66,18 @@ func TestReadmeProgramsBuild(t *testing.T) {
 	}
 }
 
-// The code in docs/REDIS.md is code of the example, which runs.
-func TestRedisDocumentQuotesTheExample(t *testing.T) {
+// The code in these documents is code of the example, which runs.
+func TestDocumentsQuoteTheExample(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("docs/REDIS.md")
-	require.NoError(t, err)
 	code := contents(t, "examples/distributed/*.go")
-	quotes := goCode.FindAllSubmatch(text, -1)
-	require.NotEmpty(t, quotes)
-	for _, match := range quotes {
-		require.Contains(t, code, string(match[1]))
+	for _, document := range []string{"docs/REDIS.md", "docs/POSTGRES.md"} {
+		text, err := os.ReadFile(document)
+		require.NoError(t, err)
+		quotes := goCode.FindAllSubmatch(text, -1)
+		require.NotEmpty(t, quotes)
+		for _, match := range quotes {
+			require.Contains(t, code, string(match[1]), document)
+		}
 	}
 }
 

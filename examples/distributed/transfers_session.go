@@ -106,7 +106,7 @@ func (s *transfersSession) killBetween(ctx context.Context) {
 	}
 	const body = `{"to":"acct_bob","cents":12000,"reference":"chair"}`
 	got, attempts := s.writeWhileKilling(ctx, s.a, "transfer-2", body, func(ctx context.Context) {
-		if s.awaitUpdate(ctx) == nil {
+		if awaitUpdate(ctx, s.pool) == nil {
 			s.a.kill()
 		}
 		_ = lock.Rollback(ctx)
@@ -130,12 +130,12 @@ func (s *transfersSession) killBetween(ctx context.Context) {
 	}
 }
 
-// awaitUpdate waits until a server waits for the lock of an account.
-func (s *transfersSession) awaitUpdate(ctx context.Context) error {
+// awaitUpdate waits until a transaction in the database waits for the lock of an account.
+func awaitUpdate(ctx context.Context, pool *pgxpool.Pool) error {
 	for {
 		var waiting bool
-		err := s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity
-			WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE accounts %')`).Scan(&waiting)
+		err := pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity
+			WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'UPDATE accounts %')`).Scan(&waiting)
 		if err != nil || waiting {
 			return err
 		}
