@@ -1,0 +1,2 @@
+// Package sqlstore is a store.
+package sqlstore

@@ -1,0 +1,7 @@
+-- At most $2 unknown records whose ID is greater than $1.
+SELECT r.id, r.scope, r.attempt, {seconds}(r.expires_at - {now})
+FROM {records} AS r
+WHERE r.id > $1 AND r.expires_at > {now} AND (r.state = 'unknown' OR r.id IN (
+  SELECT l.id FROM {leases} AS l JOIN {records} AS o ON o.id = l.id
+  WHERE l.ends_at <= {now} AND o.state = 'running' AND o.effect))
+ORDER BY r.id LIMIT $2
