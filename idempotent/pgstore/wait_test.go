@@ -74,28 +74,6 @@ func anotherProcess(t *testing.T, pool *pgxpool.Pool, change ...func(*pgxpool.Co
 	return other
 }
 
-const patience = 20 * time.Second
-
-func eventually(t testing.TB, ok func() bool, what string) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			require.FailNow(t, "not reached: "+what)
-		}
-	}
-}
-
-func newClaim() idempotent.Claim {
-	return idempotent.Claim{
-		ID:          new(idempotent.Options).ID("principal", idempotent.NewToken().String()),
-		Scope:       idempotent.ID{1},
-		Token:       idempotent.NewToken(),
-		Fingerprint: idempotent.Fingerprint{2},
-		Lease:       30 * time.Second,
-		Retention:   time.Hour,
-	}
-}
-
 // begun returns the claim of a new record.
 func begun(t testing.TB, s idempotent.Store) idempotent.Claim {
 	t.Helper()
@@ -106,25 +84,11 @@ func begun(t testing.TB, s idempotent.Store) idempotent.Claim {
 	return c
 }
 
-var done = idempotent.Response{Status: 201, Body: []byte("response")}.Completion(time.Hour)
-
 // waiting calls Wait in a goroutine. Its result comes on the channel.
 func waiting(ctx context.Context, s *pgstore.Store, id idempotent.ID) <-chan error {
 	returned := make(chan error, 1)
 	go func() { returned <- s.Wait(ctx, id) }()
 	return returned
-}
-
-// receive returns the result of a call.
-func receive(t testing.TB, returned <-chan error) error {
-	t.Helper()
-	select {
-	case err := <-returned:
-		return err
-	case <-time.After(patience):
-		require.FailNow(t, "the call does not return")
-		return nil
-	}
 }
 
 // listeners returns the number of connections that listen.
@@ -145,7 +109,7 @@ func TestWaitIsWokenByAnotherProcess(t *testing.T) {
 		duplicate := pgstore.New(anotherProcess(t, pool), nil)
 		duplicate.LookEvery(time.Hour)
 		for name, end := range map[string]func(c idempotent.Claim) error{
-			"Finish": func(c idempotent.Claim) error { return owner.Finish(t.Context(), c.Owner(), done) },
+			"Finish": func(c idempotent.Claim) error { return owner.Finish(t.Context(), c.Owner(), done("response")) },
 			"release": func(c idempotent.Claim) error {
 				return owner.Finish(t.Context(), c.Owner(), idempotent.Completion{State: idempotent.StateAbsent})
 			},
@@ -183,8 +147,8 @@ func TestEndIsOnlyNotifiedIfSomeoneWaits(t *testing.T) {
 	eventually(t, func() bool {
 		return scalar[bool](t, pool, "SELECT waited FROM idempotency_leases WHERE id = $1", awaited.ID[:])
 	}, "a lease that is waited for")
-	require.NoError(t, s.Finish(t.Context(), alone.Owner(), done))
-	require.NoError(t, s.Finish(t.Context(), awaited.Owner(), done))
+	require.NoError(t, s.Finish(t.Context(), alone.Owner(), done("response")))
+	require.NoError(t, s.Finish(t.Context(), awaited.Owner(), done("response")))
 	require.NoError(t, receive(t, returned))
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -221,7 +185,7 @@ func TestTenThousandWaitersShareOneConnection(t *testing.T) {
 	require.LessOrEqual(t, pool.Stat().TotalConns(), int32(2))
 	require.Zero(t, returned.Load())
 
-	require.NoError(t, s.Finish(t.Context(), c.Owner(), done))
+	require.NoError(t, s.Finish(t.Context(), c.Owner(), done("response")))
 	wg.Wait()
 	require.EqualValues(t, waiters, returned.Load())
 	require.Equal(t, 1, sent.of("listen"))
@@ -245,7 +209,7 @@ func TestWaitPollsWithoutListen(t *testing.T) {
 		if o.Listen != nil {
 			eventually(t, func() bool { return strings.Contains(log.String(), "no direct connection") }, "a warning")
 		}
-		require.NoError(t, pgstore.New(pool, nil).Finish(t.Context(), c.Owner(), done), name)
+		require.NoError(t, pgstore.New(pool, nil).Finish(t.Context(), c.Owner(), done("response")), name)
 		require.NoError(t, receive(t, returned), name)
 		require.Equal(t, "0", listeners(t, server), name)
 	}
@@ -265,6 +229,6 @@ func TestWaitGoesOnAfterTheServerHasRestarted(t *testing.T) {
 
 	returned = waiting(t.Context(), s, c.ID)
 	eventually(t, func() bool { return listeners(t, server) == "1" }, "LISTEN")
-	require.NoError(t, s.Finish(t.Context(), c.Owner(), done))
+	require.NoError(t, s.Finish(t.Context(), c.Owner(), done("response")))
 	require.NoError(t, receive(t, returned))
 }
