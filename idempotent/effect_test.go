@@ -484,9 +484,13 @@ func TestFinishWithRecordsWhateverFollows(t *testing.T) {
 	t.Parallel()
 	recorded := idempotent.Response{Status: http.StatusCreated, Header: http.Header{"Location": {"/1"}}, Body: []byte("recorded")}
 	for name, after := range map[string]func(w http.ResponseWriter, r *http.Request){
-		"a response": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) },
-		"5xx":        func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) },
-		"a panic":    func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"the response": func(w http.ResponseWriter, _ *http.Request) {
+			require.NoError(t, recorded.Write(w))
+			require.Equal(t, "/1", w.Header().Get("Location"))
+		},
+		"another": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) },
+		"5xx":     func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) },
+		"a panic": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -498,6 +502,10 @@ func TestFinishWithRecordsWhateverFollows(t *testing.T) {
 			again := call(mw, "k", "")
 
 			require.EqualValues(t, 1, h.runs.Load())
+			if name == "the response" {
+				require.Equal(t, again.Status, first.Status)
+				require.Equal(t, again.Body, first.Body)
+			}
 			require.Equal(t, http.StatusCreated, again.Status)
 			require.Equal(t, "recorded", again.Body)
 			require.Equal(t, "/1", again.Header.Get("Location"))

@@ -34,6 +34,17 @@ func (r Response) Completion(retention time.Duration) Completion {
 	return Completion{State: StateDone, Response: r.encode(), Retention: retention}
 }
 
+// Write sends the response, for a handler that has recorded it in its own transaction
+// ([FinishWith]).
+func (r Response) Write(w http.ResponseWriter) error {
+	for name, values := range r.Header {
+		w.Header()[name] = slices.Clone(values)
+	}
+	w.WriteHeader(r.Status)
+	_, err := w.Write(r.Body)
+	return err
+}
+
 func (r Response) encode() []byte {
 	if !finalStatus(r.Status) {
 		panic(fmt.Sprintf("idempotent: Response: invalid status %d", r.Status))
