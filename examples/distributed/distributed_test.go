@@ -25,18 +25,37 @@ func TestMain(m *testing.M) {
 // A session checks each of its steps itself.
 func TestSessionsGoAsExpected(t *testing.T) {
 	t.Parallel()
-	for name, run := range map[string]func(context.Context, io.Writer) error{
-		"Redis":      func(ctx context.Context, out io.Writer) error { return newOrdersSession(out).run(ctx) },
-		"PostgreSQL": func(ctx context.Context, out io.Writer) error { return newTransfersSession(out).run(ctx) },
+	for name, session := range map[string]struct {
+		run   func(context.Context, io.Writer) error
+		lines []string
+	}{
+		"Redis": {
+			func(ctx context.Context, out io.Writer) error { return newOrdersSession(out).run(ctx) },
+			[]string{
+				"   That is 20 admitted in all. A denial:",
+				"   Attempt 2: 201 of server B, Idempotent-Replayed: true, the bytes that were lost:",
+				"   The card was charged once.",
+			},
+		},
+		"PostgreSQL": {
+			func(ctx context.Context, out io.Writer) error { return newTransfersSession(out).run(ctx) },
+			[]string{
+				"   Attempt 2: 201 of server B, Idempotent-Replayed: true, the bytes that were lost:",
+				"   Attempt 2: server B runs the handler immediately. There is no lease to wait for. 201",
+				"   transfers in the ledger                       300",
+				"   cents on all accounts after               3000000",
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var out bytes.Buffer
-			err := run(t.Context(), &out)
+			err := session.run(t.Context(), &out)
 			t.Log(out.String())
 			require.NoError(t, err)
-			require.Contains(t, out.String(), "All 5 steps went as expected.")
-			require.Contains(t, out.String(), "Everything has stopped.")
+			for _, line := range append(session.lines, "All 5 steps went as expected.", "Everything has stopped.") {
+				require.Contains(t, out.String(), line+"\n")
+			}
 		})
 	}
 }

@@ -80,7 +80,8 @@ func (s *stage) prepare(url string) (err error) {
 			Retryable:   retry.DefaultRetryable,     // so that reports have the codes
 			Budget:      &retry.Budget{Tokens: 100}, // a kill breaks many requests at the same time
 		},
-		Logger: slog.New(slog.DiscardHandler),
+		Breaker: &retry.Breaker{FailureRatio: -1}, // for the same reason
+		Logger:  slog.New(slog.DiscardHandler),
 	}}, url}
 	return nil
 }

@@ -16,8 +16,8 @@ import (
 
 const (
 	stormClients = 16
-	stormKeys    = 400
-	stormKills   = 5
+	stormKeys    = 300
+	stormKills   = 4
 )
 
 // storm sends transfers while server B is killed again and again, and compares what the clients
