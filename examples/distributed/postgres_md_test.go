@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -53,10 +52,7 @@ func (s *leased) createAndFinish(w http.ResponseWriter, r *http.Request, t trans
 	if err != nil {
 		return err
 	}
-	maps.Copy(w.Header(), response.Header)
-	w.WriteHeader(response.Status)
-	_, err = w.Write(response.Body)
-	return err
+	return response.Write(w)
 }
 
 func (s *leased) createAfterMark(w http.ResponseWriter, r *http.Request, t transfer) error {

@@ -74,8 +74,9 @@ Call Sweep every minute, in one process or in all of them: it removes the record
 retention. It removes 500 records per transaction, and skips those that are in use.
 
 The store needs SELECT, INSERT, UPDATE and DELETE on both tables. Only the server's clock decides, so
-the clocks of services do not matter. All statements work in every QueryExecMode of pgx, so also behind
-a proxy with transaction pooling, except for LISTEN: see [Options].
+the clocks of services do not matter. All statements work in every QueryExecMode of pgx. Behind a
+proxy with transaction pooling, use QueryExecModeExec, and see [Options] for LISTEN. docs/POSTGRES.md
+has more about rights, the pool, timeouts and proxies, and queries for operators.
 
 A call returns when its context ends. pgx then closes the connection, unless its
 ContextWatcherHandler is set to cancel the statement instead.
