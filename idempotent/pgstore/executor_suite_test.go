@@ -21,7 +21,7 @@ func TestExecutor(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			idempotenttest.RunExecutor(t, func(t *testing.T) idempotenttest.ExecutorFixture {
-				return executorFixture(t, server, "&default_query_exec_mode="+mode, nil)
+				return executorFixture(newBank(t, server.URL("")), server.Addr, "&default_query_exec_mode="+mode, nil)
 			})
 		})
 	}
@@ -32,7 +32,7 @@ func TestExecutorSerializable(t *testing.T) {
 	server := sharedServer(t)
 	t.Parallel()
 	idempotenttest.RunExecutor(t, func(t *testing.T) idempotenttest.ExecutorFixture {
-		return executorFixture(t, server, "", &pgstore.Options{TxOptions: pgx.TxOptions{IsoLevel: pgx.Serializable}})
+		return executorFixture(newBank(t, server.URL("")), server.Addr, "", &pgstore.Options{TxOptions: pgx.TxOptions{IsoLevel: pgx.Serializable}})
 	})
 }
 
@@ -57,11 +57,12 @@ const effects = `
 	CREATE CONSTRAINT TRIGGER commit_refusal AFTER INSERT ON effects DEFERRABLE INITIALLY DEFERRED
 		FOR EACH ROW EXECUTE FUNCTION fail('commit_refusal', '23514')`
 
-func executorFixture(t *testing.T, server *pgtest.Server, params string, o *pgstore.Options) idempotenttest.ExecutorFixture {
-	b := newBank(t, server.URL(""))
+// executorFixture returns a fixture whose executor connects to an address, with more parameters.
+func executorFixture(b *bank, addr, params string, o *pgstore.Options, change ...func(*pgxpool.Config)) idempotenttest.ExecutorFixture {
 	b.exec(effects)
-	proxy := pgtest.NewProxy(t, server.Addr)
-	pool := b.connect(proxy.URL("")+params, func(c *pgxpool.Config) { c.MaxConns = 20 })
+	proxy := pgtest.NewProxy(b.T, addr)
+	change = append(change, func(c *pgxpool.Config) { c.MaxConns = 20 })
+	pool := b.connect(proxy.URL("")+params, change...)
 	if o == nil {
 		o = new(pgstore.Options)
 	}
@@ -87,7 +88,7 @@ func executorFixture(t *testing.T, server *pgtest.Server, params string, o *pgst
 			var conns []*pgxpool.Conn
 			for range pool.Config().MaxConns {
 				c, err := pool.Acquire(context.Background())
-				require.NoError(t, err)
+				require.NoError(b, err)
 				conns = append(conns, c)
 			}
 			return func() {

@@ -51,6 +51,12 @@ func (b *bank) searchPath() string {
 	return b.pool.Config().ConnConfig.RuntimeParams["search_path"]
 }
 
+// schema returns the name of the schema.
+func (b *bank) schema() string {
+	name, _, _ := strings.Cut(b.searchPath(), ",")
+	return name
+}
+
 // connect returns a pool for a service. The URL may be that of a proxy.
 func (b *bank) connect(url string, change ...func(*pgxpool.Config)) *pgxpool.Pool {
 	b.Helper()

@@ -85,7 +85,7 @@ func TestRoleWithoutTheRightToCreate(t *testing.T) {
 	server := sharedServer(t)
 	t.Parallel()
 	b := newBank(t, server.URL(""))
-	schema, _, _ := strings.Cut(b.searchPath(), ",")
+	schema := b.schema()
 	role := schema + "_app"
 	b.exec("CREATE ROLE " + role + " LOGIN")
 	b.exec("GRANT USAGE ON SCHEMA " + schema + " TO " + role)
@@ -113,7 +113,7 @@ func TestSchemaCanBeRunAgain(t *testing.T) {
 	server := sharedServer(t)
 	t.Parallel()
 	b := newBank(t, server.URL(""))
-	schema, _, _ := strings.Cut(b.searchPath(), ",")
+	schema := b.schema()
 	for _, prefix := range []string{"tool_", schema + ".other_"} {
 		sql := "SET search_path = " + b.searchPath() + ";\n" + pgstore.Schema(&pgstore.Options{Prefix: prefix})
 		for range 2 {
@@ -135,7 +135,7 @@ func TestPrefixWithASchema(t *testing.T) {
 	server := sharedServer(t)
 	t.Parallel()
 	b := newBank(t, server.URL(""))
-	schema, _, _ := strings.Cut(b.searchPath(), ",")
+	schema := b.schema()
 	b.exec("CREATE SCHEMA " + schema + "_billing")
 	for _, prefix := range []string{schema + "_billing.idempotency_", schema + "_billing.x"} {
 		o := pgstore.Options{Prefix: prefix}
