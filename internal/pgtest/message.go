@@ -83,9 +83,20 @@ func (m message) endsBatch() bool {
 // asksForEncryption reports whether a packet is an SSLRequest or a GSSENCRequest.
 func (m message) asksForEncryption() bool {
 	const sslRequest, gssRequest = 80877103, 80877104
-	if len(m.bytes) != 8 {
-		return false
+	return m.code() == sslRequest || m.code() == gssRequest
+}
+
+// asksToCancel reports whether a packet is a CancelRequest.
+func (m message) asksToCancel() bool {
+	const cancelRequest = 80877102
+	return m.code() == cancelRequest
+}
+
+// code returns the number at the beginning of a packet's body. In a startup packet, it is the
+// version of the protocol.
+func (m message) code() uint32 {
+	if len(m.bytes) < 8 {
+		return 0
 	}
-	code := binary.BigEndian.Uint32(m.bytes[4:])
-	return code == sslRequest || code == gssRequest
+	return binary.BigEndian.Uint32(m.bytes[4:])
 }

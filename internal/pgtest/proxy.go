@@ -27,6 +27,7 @@ type Proxy struct {
 	down   bool // refuse connections by closing them
 	silent bool // swallow what clients send
 	next   *fault
+	held   int // COMMITs that DelayCommit has not passed on, or whose answer has not come
 	counts Counts
 }
 
@@ -148,6 +149,19 @@ func (p *Proxy) count(add func(*Counts)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	add(&p.counts)
+}
+
+// hold adds n COMMITs to those that are held back.
+func (p *Proxy) hold(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held += n
+}
+
+func (p *Proxy) isHolding() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.held > 0
 }
 
 func (p *Proxy) isSilent() bool {

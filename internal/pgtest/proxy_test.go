@@ -347,10 +347,31 @@ func TestProxyPassesCancelRequests(t *testing.T) {
 	active := fmt.Sprintf("SELECT count(*) FROM pg_stat_activity WHERE pid = %d AND wait_event = 'PgSleep'", w.pid)
 	for sql(t, s, active) != "1" {
 	}
-	request := binary.BigEndian.AppendUint32([]byte{0, 0, 0, 16}, 80877102)
-	connect(t, p.Addr).send(string(binary.BigEndian.AppendUint32(request, w.pid)) + w.secret)
+	connect(t, p.Addr).send(w.cancelRequest())
 	tags, err := w.read()
 	if err != nil || len(tags) != 1 || !strings.Contains(tags[0], "canceling statement due to user request") {
 		t.Errorf("received %q, %v", tags, err)
+	}
+}
+
+// A client whose connection breaks may ask to cancel its statement. That must not reach the COMMIT.
+func TestDelayedCommitIsNotCanceled(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	p := pgtest.NewProxy(t, s.Addr)
+	busy, late := dial(t, p.Addr), dial(t, p.Addr)
+	busy.send(query("SELECT pg_sleep(3600)"))
+	p.DelayCommit("", time.Hour)
+	late.send(query("BEGIN") + query("COMMIT"))
+	if _, err := late.read(); err == nil {
+		late.receiveEnd()
+	}
+	canceling := connect(t, p.Addr)
+	canceling.send(busy.cancelRequest())
+	if _, err := canceling.replies.ReadByte(); err == nil {
+		t.Error("the request to cancel was answered")
+	}
+	if n := sql(t, s, fmt.Sprintf("SELECT count(*) FROM pg_stat_activity WHERE pid = %d AND state = 'active'", busy.pid)); n != "1" {
+		t.Error("the statement was canceled")
 	}
 }

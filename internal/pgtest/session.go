@@ -54,6 +54,9 @@ func (s *session) startup(client *bufio.Reader) error {
 		if s.proxy.isSilent() {
 			continue
 		}
+		if packet.asksToCancel() && s.proxy.isHolding() {
+			return io.EOF
+		}
 		if !packet.asksForEncryption() {
 			_, err := s.server.Write(packet.bytes)
 			return err
@@ -105,6 +108,10 @@ func (s *session) inspect(m message) *fault {
 // fail causes a fault instead of passing on a message with a COMMIT.
 func (s *session) fail(f *fault, m message) {
 	defer close(f.done)
+	if f.kind == delay {
+		s.proxy.hold(1)
+		defer s.proxy.hold(-1)
+	}
 	_ = s.client.Close()
 	if f.kind == lose {
 		_ = s.server.Close()

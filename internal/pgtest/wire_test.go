@@ -46,6 +46,12 @@ func (w *wire) start() {
 	w.receive()
 }
 
+// cancelRequest is the packet with which another connection cancels the query of this one.
+func (w *wire) cancelRequest() string {
+	request := binary.BigEndian.AppendUint32([]byte{0, 0, 0, 16}, 80877102)
+	return string(binary.BigEndian.AppendUint32(request, w.pid)) + w.secret
+}
+
 func (w *wire) send(messages ...string) {
 	w.t.Helper()
 	if _, err := io.WriteString(w.conn, strings.Join(messages, "")); err != nil {
