@@ -73,8 +73,8 @@ func TestFailureAfterTheCommitKeepsTheMark(t *testing.T) {
 	})
 }
 
-// The lease of an owner ends while its transaction with the mark is open. A takeover waits for the end
-// of the transaction.
+// The lease of an owner ends while its transaction with the mark is open. A takeover waits for
+// the end of the transaction.
 func TestTakeoverWaitsForTheMark(t *testing.T) {
 	t.Parallel()
 	for _, commits := range []bool{true, false} {
@@ -133,8 +133,9 @@ func TestTakeoverWaitsForTheMark(t *testing.T) {
 	}
 }
 
-// Renewals, and everything that other processes do with the same record, happen between the snapshot
-// and the mark, and between the mark and the commit. They neither wait nor abort the transaction.
+// Renewals, and everything that other processes do with the same record, happen between the
+// snapshot and the mark, and between the mark and the commit. They neither wait nor abort the
+// transaction.
 func TestRenewalsNeverAbortATransaction(t *testing.T) {
 	t.Parallel()
 	forEachMarking(t, func(b *bank, s *service) {

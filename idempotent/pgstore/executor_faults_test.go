@@ -64,8 +64,8 @@ func TestExecutorFindsOutThatACommitTookEffect(t *testing.T) {
 	b.check()
 }
 
-// While the database cannot be reached, the outcome of a commit is unknown. The client gets an error,
-// and a retry gets the answer.
+// While the database cannot be reached, the outcome of a commit is unknown. The client gets an
+// error, and a retry gets the answer.
 func TestCommitThatCannotBeFoundOutIsAnError(t *testing.T) {
 	server := sharedServer(t)
 	t.Parallel()
@@ -91,7 +91,8 @@ func errorContains(err error, text string) bool {
 	return err != nil && strings.Contains(err.Error(), text)
 }
 
-// The connection breaks at the COMMIT of the service's transaction, before or after it takes effect.
+// The connection breaks at the COMMIT of the service's transaction, before or after it takes
+// effect.
 func TestBrokenCommitCausesNoSecondEffect(t *testing.T) {
 	server := sharedServer(t)
 	t.Parallel()
@@ -332,7 +333,7 @@ func TestDeadlockedHandlersBothSucceed(t *testing.T) {
 	b.check()
 }
 
-// What a handler answers after a statement that has failed, and what becomes of it.
+// A statement of the handler fails, or the handler itself.
 func TestFailedStatement(t *testing.T) {
 	server := sharedServer(t)
 	t.Parallel()

@@ -57,7 +57,8 @@ var shared struct {
 	server *pgtest.Server
 }
 
-// sharedServer returns the shared server. Tests call it before t.Parallel: it then starts only once.
+// sharedServer returns the shared server. It starts only once if tests call this before
+// t.Parallel.
 func sharedServer(t testing.TB) *pgtest.Server {
 	t.Helper()
 	shared.Lock()
@@ -83,8 +84,8 @@ func sharedServer(t testing.TB) *pgtest.Server {
 
 var schemas atomic.Int64
 
-// newPool returns a pool whose connections use a schema of their own, with the tables of a store and a
-// clock that advance moves: the function clock_timestamp of the schema hides that of PostgreSQL.
+// newPool returns a pool whose connections use a new schema, with the tables of a store and a clock
+// that advance moves: the function clock_timestamp of the schema hides that of PostgreSQL.
 func newPool(t testing.TB, url string, change ...func(*pgxpool.Config)) (pool *pgxpool.Pool, advance func(time.Duration)) {
 	t.Helper()
 	config, err := pgxpool.ParseConfig(url)

@@ -38,8 +38,8 @@ func done(response string) idempotent.Completion {
 	return idempotent.Completion{State: idempotent.StateDone, Response: []byte(response), Retention: keep}
 }
 
-// history is what is known about a record for which owners compete. A step is known when its call has
-// returned.
+// history is what is known about a record for which owners compete. A step is known when its call
+// has returned.
 type history struct {
 	*testing.T
 
@@ -98,7 +98,8 @@ func (h *history) end(response string) {
 	}
 }
 
-// changed checks the result of a call under an attempt. If it has changed the record, note notes that.
+// changed checks the result of a call under an attempt. If it has changed the record, changed calls
+// note.
 func (h *history) changed(before known, op string, attempt int, token idempotent.Token, err error, note func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -114,8 +115,8 @@ func (h *history) changed(before known, op string, attempt int, token idempotent
 	}
 }
 
-// own makes a claim, and does what an owner does if it acquires the record. It may stop at any time,
-// as if its process were killed.
+// own makes a claim, and does what an owner does if it acquires the record. It may stop at any
+// time, as if its process were killed.
 func (h *history) own(s *pgstore.Store, c idempotent.Claim) {
 	before := h.known()
 	d, err := s.Acquire(h.Context(), c)

@@ -126,7 +126,7 @@ func (b *bank) check() {
 	require.Zero(b, b.count(`SELECT count(*) FROM accounts AS a WHERE cents <> $1
 		- (SELECT coalesce(sum(cents), 0) FROM transfers WHERE source = a.id)
 		+ (SELECT coalesce(sum(cents), 0) FROM transfers WHERE target = a.id)`, opening), "accounts with another balance")
-	require.EqualValues(b, 4*opening, b.count("SELECT sum(cents) FROM accounts"))
+	require.Equal(b, 4*opening, b.count("SELECT sum(cents) FROM accounts"))
 }
 
 // response is what a client gets, or an error.

@@ -19,7 +19,8 @@ import (
 	"github.com/seawall-go/seawall/internal/pgtest"
 )
 
-// startPgBouncer runs PgBouncer with transaction pooling until the test ends, and returns its address.
+// startPgBouncer runs PgBouncer with transaction pooling until the test ends. It returns its
+// address.
 func startPgBouncer(t *testing.T, server *pgtest.Server) (addr string) {
 	t.Helper()
 	path, err := exec.LookPath("pgbouncer")
@@ -31,7 +32,7 @@ func startPgBouncer(t *testing.T, server *pgtest.Server) (addr string) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not block
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	addr = l.Addr().String()
 	require.NoError(t, l.Close())
@@ -44,7 +45,7 @@ func startPgBouncer(t *testing.T, server *pgtest.Server) (addr string) {
 		fmt.Fprintf(&users, "\"test%d\" \"\"\n", i) // the schemas of newPool
 	}
 	list := filepath.Join(dir, "users.txt")
-	require.NoError(t, os.WriteFile(list, []byte(users.String()), 0o644)) //nolint:gosec // see above
+	require.NoError(t, os.WriteFile(list, []byte(users.String()), 0o644))
 	config := filepath.Join(dir, "pgbouncer.ini")
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `[databases]
 * = host=127.0.0.1 port=%s
@@ -59,14 +60,14 @@ max_client_conn = 1000
 server_idle_timeout = 1
 log_connections = 0
 log_disconnections = 0
-`, serverPort, port, list), 0o644)) //nolint:gosec // see above
+`, serverPort, port, list), 0o644))
 	cmd := exec.CommandContext(t.Context(), path, config)
 	if os.Getuid() == 0 { // PgBouncer refuses root
 		nobody, err := user.Lookup("nobody")
 		require.NoError(t, err)
 		uid, err := strconv.Atoi(nobody.Uid)
 		require.NoError(t, err)
-		require.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // see above
+		require.NoError(t, os.Chmod(dir, 0o755))
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
 	}
 	var log strings.Builder
@@ -80,7 +81,7 @@ log_disconnections = 0
 		}
 	})
 	eventually(t, func() bool {
-		c, err := net.Dial("tcp", addr) //nolint:noctx // it does not block
+		c, err := net.Dial("tcp", addr)
 		if err == nil {
 			_ = c.Close()
 		}

@@ -99,8 +99,11 @@ func TestDatabaseSeesNoKeyAndNoRequest(t *testing.T) {
 				b.exec("ALTER TABLE idempotency_records RENAME TO gone")
 				require.Equal(t, http.StatusServiceUnavailable, secretRequest(t, h, "the-key", "the-body").Code)
 				b.exec("ALTER TABLE gone RENAME TO idempotency_records")
-				require.Contains(t, seen.String(), "SQLSTATE 23514")
-				require.Contains(t, seen.String(), "SQLSTATE 42P01")
+				require.Contains(t, seen.String(), "pgstore: ")
+				if name == "Executor" { // whose calls are not repeated until they time out
+					require.Contains(t, seen.String(), "SQLSTATE 23514")
+					require.Contains(t, seen.String(), "SQLSTATE 42P01")
+				}
 				for _, secret := range secrets {
 					require.NotContains(t, during+dump+seen.String(), secret)
 				}
@@ -109,8 +112,8 @@ func TestDatabaseSeesNoKeyAndNoRequest(t *testing.T) {
 	}
 }
 
-// A full disk is told apart from other failures. PostgreSQL reports it for each statement that needs
-// room.
+// A full disk is told apart from other failures. PostgreSQL reports it for each statement that
+// needs room.
 func TestFullDiskIsErrFull(t *testing.T) {
 	server := sharedServer(t)
 	t.Parallel()

@@ -250,8 +250,8 @@ func (b *bank) resolve(s *service, key string, committed bool) {
 	require.Equal(b, "other, run 1, attempt 1", b.post(s, key).body)
 }
 
-// The server ends the session of a paused process, and a duplicate takes its place. When the process
-// goes on, it cannot commit.
+// The server ends the session of a paused process, and a duplicate takes its place. When the
+// process goes on, it cannot commit.
 func TestPausedExecutorIsReplacedAfterItsIdleTimeout(t *testing.T) {
 	server := sharedServer(t)
 	t.Parallel()
@@ -265,8 +265,8 @@ func TestPausedExecutorIsReplacedAfterItsIdleTimeout(t *testing.T) {
 	}
 }
 
-// A paused owner that was replaced cannot commit, whatever its isolation level. Its snapshot is older
-// than the takeover.
+// A paused owner that was replaced cannot commit, whatever its isolation level. Its snapshot is
+// older than the takeover.
 func TestPausedProcessThatWasReplacedCannotCommit(t *testing.T) {
 	server := sharedServer(t)
 	t.Parallel()

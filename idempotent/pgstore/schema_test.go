@@ -16,8 +16,8 @@ import (
 	"github.com/seawall-go/seawall/idempotent/pgstore"
 )
 
-// objects returns the names of the tables and indexes that begin with a text, with their schema if it
-// is not the first one.
+// objects returns the names of the tables and indexes that begin with a text, with their schema
+// if it is not the first one.
 func (b *bank) objects(prefix string) []string {
 	b.Helper()
 	rows, _ := b.pool.Query(b.Context(), `SELECT c.oid::regclass::text FROM pg_class AS c

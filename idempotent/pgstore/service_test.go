@@ -71,7 +71,7 @@ const lease = time.Minute
 func newService(name string, w way, pool *pgxpool.Pool) *service {
 	return &service{
 		name: name, way: w, pool: pool,
-		guard: idempotent.Options{Wait: -1, Lease: lease, Logger: slog.New(slog.DiscardHandler)},
+		guard: idempotent.Options{Wait: -1, Lease: lease, StoreTimeout: patience, Logger: slog.New(slog.DiscardHandler)},
 	}
 }
 
