@@ -15,8 +15,8 @@ type connector struct {
 	driver.Connector
 	moved        atomic.Int64 // seconds
 	transactions atomic.Int64
-	commit       atomic.Pointer[func(t tx) error] // replaces the next Commit
-	uncanceled   atomic.Bool                      // transactions go on when their context ends
+	commit       atomic.Pointer[func(t commitTx) error] // replaces the next Commit
+	uncanceled   atomic.Bool                            // transactions go on when their context ends
 }
 
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
@@ -88,7 +88,7 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 		return nil, err
 	}
 	c.connector.transactions.Add(1)
-	return tx{inner, c}, nil
+	return commitTx{inner, c}, nil
 }
 
 func (c *conn) Close() error {
@@ -102,12 +102,12 @@ func (c *conn) Close() error {
 	return nil
 }
 
-type tx struct {
+type commitTx struct {
 	driver.Tx
 	conn *conn
 }
 
-func (t tx) Commit() error {
+func (t commitTx) Commit() error {
 	if f := t.conn.connector.commit.Swap(nil); f != nil {
 		return (*f)(t)
 	}
@@ -115,22 +115,22 @@ func (t tx) Commit() error {
 }
 
 // onCommit replaces the next commit.
-func (c *connector) onCommit(f func(t tx) error) { c.commit.Store(&f) }
+func (c *connector) onCommit(f func(t commitTx) error) { c.commit.Store(&f) }
 
 // The database commits, and its reply is lost.
-func loseReply(t tx) error {
+func loseReply(t commitTx) error {
 	_ = t.Tx.Commit()
 	return driver.ErrBadConn
 }
 
 // The commit is lost, and the database rolls back.
-func loseCommit(t tx) error {
+func loseCommit(t commitTx) error {
 	_ = t.Tx.Rollback()
 	return driver.ErrBadConn
 }
 
 // The connection breaks, and the database commits a moment later.
-func delayCommit(t tx) error {
+func delayCommit(t commitTx) error {
 	late := make(chan struct{})
 	t.conn.late = late
 	time.AfterFunc(50*time.Millisecond, func() {
@@ -141,7 +141,7 @@ func delayCommit(t tx) error {
 }
 
 // The database rolls back because of another transaction.
-func conflictCommit(t tx) error {
+func conflictCommit(t commitTx) error {
 	_ = t.Tx.Rollback()
 	return conflict{}
 }
