@@ -15,9 +15,11 @@ require (
 	github.com/gofiber/storage/redis/v3 v3.4.3
 	github.com/google/uuid v1.6.0
 	github.com/hashicorp/go-retryablehttp v0.7.8
+	github.com/jackc/pgx/v5 v5.13.0
 	github.com/moogar0880/problems v1.0.1
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/seawall-go/seawall v0.0.0
+	github.com/seawall-go/seawall/idempotent/pgstore v0.0.0
 	github.com/seawall-go/seawall/idempotent/redisstore v0.0.0
 	github.com/seawall-go/seawall/ratelimit/redislimit v0.0.0
 	github.com/sethvargo/go-limiter v0.7.1
@@ -41,6 +43,9 @@ require (
 	github.com/hashicorp/go-cleanhttp v0.5.2 // indirect
 	github.com/hashicorp/golang-lru v0.5.4 // indirect
 	github.com/influxdata/tdigest v0.0.1 // indirect
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/klauspost/cpuid/v2 v2.4.0 // indirect
 	github.com/mattn/go-colorable v0.1.14 // indirect
@@ -55,12 +60,15 @@ require (
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/net v0.62.0 // indirect
+	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	google.golang.org/protobuf v1.36.11 // indirect
 )
 
 replace github.com/seawall-go/seawall => ..
+
+replace github.com/seawall-go/seawall/idempotent/pgstore => ../idempotent/pgstore
 
 replace github.com/seawall-go/seawall/idempotent/redisstore => ../idempotent/redisstore
 

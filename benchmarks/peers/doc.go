@@ -5,7 +5,7 @@
 //
 // The handlers write to a ResponseWriter that discards the response, and the clients use
 // a RoundTripper that answers from memory, so that the libraries are measured and not the
-// network. Only the rows with Redis use the network: a redis-server on the same machine, which
-// all sides share. The command in folder report runs the benchmarks in many rounds and writes
+// network. Only the rows with Redis and PostgreSQL use the network: a server on the same machine,
+// which all sides share. The command in folder report runs the benchmarks in many rounds and writes
 // docs/BENCHMARKS.md.
 package peers

@@ -54,6 +54,12 @@ var expectations = []expectation{
 	{"RedisFirstRun", roundTrips, 0.4, "one for the lease and one for the response"},
 	{"RedisReplay", elapsed, 2.2, "a script checks the record, where the others only read a key"},
 	{"RedisReplay", roundTrips, 1.0, "one for the response"},
+	{"PostgresFirstRun", elapsed, 1.6, "a savepoint, a timeout, and a read before the transaction"},
+	{"PostgresFirstRun/bare", elapsed, 1.7, "one round trip and one INSERT and UPDATE, and no commit"},
+	{"PostgresFirstRuns", elapsed, 1.8, "the processors are busy, and nothing waits for the disk alone"},
+	{"PostgresFirstRuns/bare", serverTime, 2.4, "an INSERT and an UPDATE that change four indexes"},
+	{"PostgresReplay", elapsed, 0.9, "one round trip, without a transaction"},
+	{"PostgresReplay/bare", serverTime, 2.0, "the lease is read too, and the fingerprint is compared"},
 }
 
 func (e expectation) ratio(rows map[string]row, res *results) (benchmath.Summary, error) {

@@ -20,6 +20,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/seawall-go/seawall/internal/pgtest"
 )
 
 // A pass runs a set of benchmarks in a number of rounds.
@@ -30,10 +32,11 @@ type pass struct {
 }
 
 var passes = []pass{
-	{bench: ".", skip: "Flood|Memory|Server|Keys|Clients|Redis", rounds: 15, time: "80ms"},
+	{bench: ".", skip: "Flood|Memory|Server|Keys|Clients|Redis|Postgres", rounds: 15, time: "80ms"},
 	{bench: "Keys|Clients", rounds: 6, time: "100ms"},
 	{bench: "Server", rounds: 10, time: "10000x"},
 	{bench: "Redis", rounds: 12, time: "200ms"},
+	{bench: "Postgres", rounds: 10, time: "200ms"},
 	{bench: "Memory", rounds: 1, time: "1x"},
 	{bench: "Flood", rounds: 1, time: "1x"},
 	{bench: "Flood/^(seawall|httprate|throttled)$", rounds: 1, time: "1x"},
@@ -165,9 +168,19 @@ func header(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	_, redisVersion, _ := strings.Cut(string(redis), " v=")
-	_, err = fmt.Fprintf(w, "date: %s\ngo: %s\nredis: %s\nkernel: Linux %sload-before: %s\nversions: %s\n",
+	bin, err := pgtest.Installed()
+	if err != nil {
+		return err
+	}
+	//nolint:gosec // G204: the path is not from outside
+	postgres, err := exec.CommandContext(ctx, filepath.Join(bin, "postgres"), "--version").Output()
+	if err != nil {
+		return err
+	}
+	_, postgresVersion, _ := strings.Cut(string(postgres), ") ") // postgres (PostgreSQL) 15.18
+	_, err = fmt.Fprintf(w, "date: %s\ngo: %s\nredis: %s\npostgres: %s\nkernel: Linux %sload-before: %s\nversions: %s\n",
 		time.Now().UTC().Format(time.DateOnly), runtime.Version(),
-		strings.Fields(redisVersion)[0], kernel,
+		strings.Fields(redisVersion)[0], strings.Fields(postgresVersion)[0], kernel,
 		strings.Join(strings.Fields(string(load))[:3], " "),
 		strings.ReplaceAll(strings.TrimSpace(string(versions)), "\n", ", "))
 	return err

@@ -35,6 +35,10 @@ const method = `## Method
   waits for one. Seawall's limiter waits for a reply as long as the others: three seconds instead of
   its default of 50 milliseconds, which a busy machine can exceed. httprate-redis and rueidislimiter
   are missing, because the module proxy that these benchmarks are built with does not have them.
+- All sides with PostgreSQL use the same server, over loopback, with its default settings, except
+  that autovacuum is off. The clients have a pool of 32 connections of pgx, one for each caller.
+  Every side has its own tables. A test lists the statements and round trips of each side and
+  counts its commits.
 - fiber's idempotency middleware does not compare request bodies, so the comparison is added by
   hand. There is also a middleware for net/http that compares them. It is still young,
   and is not measured.
@@ -60,10 +64,10 @@ request also waits for memory that is not in a processor cache.
 func render(res *results) (string, error) {
 	var b strings.Builder
 	b.WriteString(introduction)
-	fmt.Fprintf(&b, "\nMeasured on %s with %s: %s, %s processors,\n%s, %s/%s, Redis %s, load average before the run %s.\n",
+	fmt.Fprintf(&b, "\nMeasured on %s with %s: %s, %s processors,\n%s, %s/%s, Redis %s, PostgreSQL %s,\nload average before the run %s.\n",
 		res.config["date"], res.config["go"], res.config["cpu"], res.config["gomaxprocs"],
 		res.config["kernel"], res.config["goos"], res.config["goarch"], res.config["redis"],
-		res.config["load-before"])
+		res.config["postgres"], res.config["load-before"])
 	b.WriteString("\n## In short\n\nIn this table, Seawall is faster if the ratio of times is below 1. The tables further down have the\ninverse: there, Seawall is faster if the ratio of another side is above 1.\n\n")
 	if err := writeSummary(&b, res); err != nil {
 		return "", err

@@ -103,10 +103,10 @@ func (r row) sorted(res *results) []side {
 	return sides
 }
 
-// best returns the fastest side that does the whole job, apart from ours, or nil.
+// best returns the fastest side of others that does the whole job, or nil.
 func (r row) best(res *results) *side {
 	for _, s := range r.sorted(res) {
-		if s.name != "seawall" && !s.lower {
+		if s.name != "seawall" && !s.ours && !s.lower {
 			return &s
 		}
 	}

@@ -21,6 +21,7 @@ type side struct {
 	title    string
 	consists string
 	lower    bool // whether the side does less than the job, so that it is only a lower bound
+	ours     bool // whether the side is another way of Seawall's
 }
 
 // The units of benchfmt, and ours. They are per operation.
@@ -50,6 +51,7 @@ var compared = []string{
 	"github.com/gofiber/storage/redis/v3",
 	"github.com/google/uuid",
 	"github.com/hashicorp/go-retryablehttp",
+	"github.com/jackc/pgx/v5",
 	"github.com/moogar0880/problems",
 	"github.com/redis/go-redis/v9",
 	"github.com/sethvargo/go-limiter",
@@ -130,6 +132,23 @@ var sharedOnces = []side{
 			"of redislock, which is not renewed, and the comparison of bodies"},
 	{name: "memorylock", title: "fiber's idempotency", lower: true,
 		consists: "the same with its own lock, which other processes do not see"},
+}
+
+var pgOnces = []side{
+	{name: "seawall", consists: "`idempotent.New` with a `pgstore.Executor`. The transfer is in its " +
+		"transaction, which commits the record and the transfer together"},
+	{name: "intx", title: "Seawall, InTx", ours: true,
+		consists: "the same, with `InTx` for the transfer, which sets a savepoint"},
+	{name: "finishtx", title: "Seawall, FinishTx", ours: true,
+		consists: "a `pgstore.Store`, whose `FinishTx` records the response in the handler's transaction"},
+	{name: "begineffecttx", title: "Seawall, BeginEffectTx", ours: true,
+		consists: "a `pgstore.Store`, and its `BeginEffectTx` in the handler's transaction"},
+	{name: "leased", title: "Seawall, a lease", ours: true,
+		consists: "a `pgstore.Store`, and a transaction of the handler that does not know of it"},
+	{name: "byhand", title: "a table of keys", consists: "by hand: in the transaction of the " +
+		"transfer, an INSERT of the key and the hash of the body, in which duplicates wait, and an " +
+		"UPDATE with the response"},
+	{name: "bare", title: "the transfer alone", lower: true, consists: "no idempotency"},
 }
 
 // page holds the sections in their order.
@@ -251,5 +270,27 @@ var page = []section{
 				"rest.",
 			elapsed, sharedOnces},
 		{"RedisReplay", "A replay from Redis", "The same POST with a known key.", elapsed, sharedOnces},
+	}},
+	{"Idempotency in PostgreSQL", []row{
+		{"PostgresFirstRun", "A first request, kept in PostgreSQL",
+			"A POST of 1 KiB with a new key makes a transfer: a transaction of two UPDATEs and an " +
+				"INSERT. Its response of 1 KiB is kept in the same database. One client sends one " +
+				"request after the other. The time is elapsed time over loopback. PostgreSQL waits " +
+				"for the disk at each commit (fsync is on). The Executor adds a round trip, four " +
+				"statements and no commit to the transaction, and the lease adds two commits. A " +
+				"slower disk or network brings the ratios of the Executor closer to 1.",
+			elapsed, pgOnces},
+		{"PostgresFirstRuns", "First requests, kept in PostgreSQL, 32 clients",
+			"The same with 32 clients at the same time. They and PostgreSQL share the processors, " +
+				"which are busy all the time. The time is elapsed time divided by the number of " +
+				"requests. Commits wait for the disk together.",
+			elapsed, pgOnces},
+		{"PostgresReplay", "A replay from PostgreSQL",
+			"The same POST with a known key. All ways of Seawall read the record once, without a " +
+				"transaction.",
+			elapsed, []side{
+				pgOnces[0], pgOnces[4], pgOnces[5],
+				{name: "bare", title: "a SELECT of the response", lower: true},
+			}},
 	}},
 }
