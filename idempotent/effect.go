@@ -51,8 +51,8 @@ func BeginEffectWith(ctx context.Context, begin func(context.Context, Owner) err
 // [Executor], which records the response itself, it returns an error that matches
 // errors.ErrUnsupported.
 //
-// If finish returns [ErrLost], another process has replaced this one. The error is then answered 503
-// service_unavailable, and the context of the run ends with [ErrLeaseLost].
+// If finish returns [ErrLost], another process has replaced this one. The error is then answered
+// 503 service_unavailable, and the context of the run ends with [ErrLeaseLost].
 func FinishWith(ctx context.Context, response Response, finish func(context.Context, Owner, Completion) error) error {
 	n := runFrom(ctx)
 	if n == nil {
@@ -75,8 +75,8 @@ func FinishWith(ctx context.Context, response Response, finish func(context.Cont
 	return serviceUnavailable(fmt.Errorf("idempotent: finishing in the handler's transaction: %w", err))
 }
 
-// startFinishing notes that the record may be finished by the task. From then on, a lease that cannot
-// be renewed is no reason to stop the task.
+// startFinishing notes that the record may be finished by the task. From then on, a lease that
+// cannot be renewed is no reason to stop the task.
 func (n *run) startFinishing() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -2,17 +2,16 @@
 Package pgstore keeps the records of idempotent requests in PostgreSQL, through pgx. If the effects
 of a handler are in the same database, they happen exactly once.
 
-	store               effects of a handler                happen
-	[NewExecutor]       in the transaction of [Tx]          exactly once: the claim, the effects
-	                                                        and the record commit together
-	[New], FinishTx     in the transaction of FinishTx      exactly once: the effects and the
-	                                                        record commit together
-	[New], BeginEffectTx
-	                    in the transaction of BeginEffectTx at most once; after a failure, the
-	                                                        outcome is unknown until Resolve
-	[New]               after idempotent.BeginEffect        at most once, likewise
-	[New]               elsewhere, with none of these       once; again after a crash, a panic,
-	                                                        a lost lease or a 5xx
+	store               effects of a handler              happen
+	NewExecutor         in the transaction of Tx          exactly once: the claim, the effects
+	                                                      and the record commit together
+	New, FinishTx       in the transaction of FinishTx    exactly once: the effects and the
+	                                                      record commit together
+	New, BeginEffectTx  in that of BeginEffectTx          at most once; after a failure, the
+	                                                      outcome is unknown until Resolve
+	New                 after idempotent.BeginEffect      at most once, likewise
+	New                 elsewhere, with none of these     once; again after a crash, a panic,
+	                                                      a lost lease or a 5xx
 
 The guarantees of the first two rows hold if the process is killed or paused at any point, if the
 reply to a COMMIT is lost, and if the database restarts. They hold as long as PostgreSQL keeps what
@@ -53,8 +52,8 @@ Two things differ from a handler that begins its own transaction:
 # The handler's own transaction
 
 A handler that must not be in a transaction all the time, for example because it calls a slow service
-first, uses a [Store]. Its claims have leases. In a transaction of its own, it calls one of these right
-before the commit:
+first, uses a [Store]. Its claims have leases. The handler begins its transaction itself, and calls
+one of these right before the commit:
 
   - [Store.FinishTx], if it knows its response. Effects and response are recorded together.
   - [Store.BeginEffectTx], otherwise. If the process dies before the response is recorded, a retry is

@@ -29,8 +29,8 @@ func transfer(ctx context.Context, tx pgx.Tx, from, to string, cents int64) erro
 	return err
 }
 
-// The Executor commits the transfer together with the record of its response. A request without a key
-// gets a transaction of the pool.
+// The Executor commits the transfer together with the record of its response. A request without a
+// key gets a transaction of the pool.
 //
 //nolint:testableexamples // it needs a PostgreSQL at a fixed address
 func ExampleNewExecutor() {
@@ -126,8 +126,9 @@ func ExampleStore_FinishTx() {
 	http.Handle("POST /v1/transfers", idempotent.New(store, idempotent.ByPrincipal, nil)(create))
 }
 
-// The effect has begun if and only if the transaction commits. If the process dies before its response
-// is recorded, a retry is answered 409 idempotency_outcome_unknown, and does not move the money again.
+// The effect has begun if and only if the transaction commits. If the process dies before its
+// response is recorded, a retry is answered 409 idempotency_outcome_unknown, and does not move the
+// money again.
 //
 //nolint:testableexamples // it needs a PostgreSQL at a fixed address
 func ExampleStore_BeginEffectTx() {

@@ -16,13 +16,13 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 )
 
-// Executor is an [idempotent.Executor] in PostgreSQL: what a handler does in the transaction of [Tx],
-// and the record of its response, are committed together. It also implements [idempotent.Sweeper],
-// [idempotent.Resolver] and [idempotent.UnknownLister]. It is safe for concurrent use. Make one and
-// share it.
+// Executor is an [idempotent.Executor] in PostgreSQL: what a handler does in the transaction of
+// [Tx], and the record of its response, are committed together. It also implements
+// [idempotent.Sweeper], [idempotent.Resolver] and [idempotent.UnknownLister]. It is safe for
+// concurrent use. Make one and share it.
 //
-// It can share its tables with a [Store], for example if other routes of the service use one: a key is
-// then the same key for both.
+// It can share its tables with a [Store], for example if other routes of the service use one: a key
+// is then the same key for both.
 type Executor struct {
 	records
 }
@@ -43,13 +43,13 @@ const (
 // maxReruns bounds how often a handler runs again after serialization failures.
 const maxReruns = 3
 
-// errAgain means that a transaction was rolled back after a serialization failure or a deadlock, and
-// can run again.
+// errAgain means that a transaction was rolled back after a serialization failure or a deadlock,
+// and can run again.
 var errAgain = errors.New("the transaction cannot be serialized")
 
-// Execute implements [idempotent.Executor]. In the happy case it adds one round trip to the handler's
-// transaction: the record is read before it. The claim travels with its BEGIN, and the record with its
-// COMMIT.
+// Execute implements [idempotent.Executor]. In the happy case it adds one round trip to the
+// handler's transaction: the record is read before it. The claim travels with its BEGIN, and the
+// record with its COMMIT.
 func (s *Executor) Execute(ctx context.Context, c idempotent.Claim, run func(ctx context.Context, attempt int) idempotent.Completion) (idempotent.Decision, error) {
 	if err := checkClaim("Execute", c); err != nil {
 		return idempotent.Decision{}, err
@@ -85,7 +85,8 @@ func (s *Executor) execute(ctx context.Context, c idempotent.Claim, run func(con
 	completion := t.run(ctx, d.Attempt, run)
 	absent := completion.State == idempotent.StateAbsent
 	switch code := t.handler.lastFailure(); {
-	// After a savepoint, such as that of InTx, the transaction is intact, but the handler has failed.
+	// After a savepoint, such as that of InTx, the transaction is intact, but the handler has
+	// failed.
 	case (absent || t.status() == statusAborted) && (code == codeSerializationFailure || code == codeDeadlockDetected):
 		return d, fmt.Errorf("%w: SQLSTATE %s", errAgain, code)
 	case absent:
@@ -105,8 +106,8 @@ func (s *Executor) lookUp(ctx context.Context, c idempotent.Claim) (idempotent.D
 	return d, err
 }
 
-// taken returns the verdict of a claim that has failed because another transaction has the record, or
-// had it until now.
+// taken returns the verdict of a claim that has failed because another transaction has the record,
+// or had it until now.
 func (s *Executor) taken(ctx context.Context, c idempotent.Claim) (idempotent.Decision, error) {
 	d, err := s.lookUp(ctx, c)
 	if err == nil && d.Verdict == idempotent.VerdictAcquired { // not committed yet
@@ -125,11 +126,12 @@ type transaction struct {
 	wait    time.Duration
 }
 
-// maxRun is a duration that no handler takes. Until then the record is not over its retention, which
-// begins again with the response.
+// maxRun is a duration that no handler takes. Until then the record is not over its retention,
+// which begins again with the response.
 const maxRun = 24 * time.Hour
 
-// begin begins a transaction with the claim, in one round trip. The verdict is VerdictAcquired or zero.
+// begin begins a transaction with the claim, in one round trip. The verdict is VerdictAcquired or
+// zero.
 func (s *Executor) begin(ctx context.Context, c idempotent.Claim) (t *transaction, d idempotent.Decision, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opt.Wait)
 	defer cancel()
@@ -229,8 +231,8 @@ func (s *Executor) commit(ctx context.Context, t *transaction, c idempotent.Clai
 	}
 }
 
-// refusal returns an error unless a completion can be recorded after the handler's effects were rolled
-// back.
+// refusal returns an error unless a completion can be recorded after the handler's effects were
+// rolled back.
 func refusal(c idempotent.Completion, code string) error {
 	response, err := idempotent.DecodeResponse(c.Response)
 	if err != nil {
@@ -242,16 +244,16 @@ func refusal(c idempotent.Completion, code string) error {
 	return nil
 }
 
-// isRefused reports whether the database has answered that a transaction is not committed. After any
-// other error, it may be committed, also if the database has ended the connection.
+// isRefused reports whether the database has answered that a transaction is not committed. After
+// any other error, it may be committed, also if the database has ended the connection.
 func isRefused(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pg.SeverityUnlocalized == "ERROR"
 }
 
-// findOut returns nil if the transaction whose commit has failed with err has taken effect. It waits
-// until the old transaction has ended, and tries again while the database cannot be reached, for as
-// long as Options.Wait.
+// findOut returns nil if the transaction whose commit has failed with err has taken effect. It
+// waits until the old transaction has ended, and tries again while the database cannot be reached,
+// for as long as Options.Wait.
 func (s *Executor) findOut(ctx context.Context, c idempotent.Claim, err error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opt.Wait)
 	defer cancel()
@@ -275,8 +277,8 @@ func (s *Executor) findOut(ctx context.Context, c idempotent.Claim, err error) e
 	}
 }
 
-// release rolls back, unless the transaction has ended, and gives the connection back to the pool. It
-// may be called twice.
+// release rolls back, unless the transaction has ended, and gives the connection back to the pool.
+// It may be called twice.
 func (t *transaction) release() {
 	if t.conn == nil {
 		return

@@ -207,8 +207,8 @@ func (s *records) Resolve(ctx context.Context, id idempotent.ID, c idempotent.Co
 	return failed("Resolve", id, err)
 }
 
-// sweepStep is how many records one statement of Sweep removes at most. A small step holds few locks
-// for a short time.
+// sweepStep is how many records one statement of Sweep removes at most. A small step holds few
+// locks for a short time.
 const sweepStep = 500
 
 // Sweep implements [idempotent.Sweeper]. It removes up to 500 records per transaction, so it never
@@ -255,8 +255,8 @@ func (s *records) ListUnknown(ctx context.Context, after idempotent.ID, limit in
 	return list, nil
 }
 
-// step runs statements in a transaction, in one round trip. It is READ COMMITTED whatever the default
-// of the database is, so that it never aborts a business transaction that is SERIALIZABLE.
+// step runs statements in a transaction, in one round trip. It is READ COMMITTED whatever the
+// default of the database is, so that it never aborts a business transaction that is SERIALIZABLE.
 func (s *records) step(ctx context.Context, queue func(*pgx.Batch)) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -299,8 +299,8 @@ func checkClaim(op string, c idempotent.Claim) error {
 	return nil
 }
 
-// checkCompletion returns an error unless the completion has one of the states, and a retention if it
-// needs one.
+// checkCompletion returns an error unless the completion has one of the states, and a retention if
+// it needs one.
 func checkCompletion(op string, c idempotent.Completion, states ...idempotent.State) error {
 	if !slices.Contains(states, c.State) || c.State != idempotent.StateAbsent && c.Retention <= 0 {
 		return fmt.Errorf("pgstore: %s: invalid completion: state %s, retention %s; want one of the states %v and a positive retention",

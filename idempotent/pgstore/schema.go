@@ -18,9 +18,9 @@ func Schema(o *Options) string {
 // migrationLock is the key of an advisory lock: "seawall" in ASCII.
 const migrationLock = 0x73656177616c6c
 
-// Migrate creates the tables that are missing. It can be called by several processes at the same time
-// and at every start: if nothing is missing, it takes no lock and needs no right to create tables. Of
-// the options, only Prefix matters.
+// Migrate creates the tables that are missing. It can be called by several processes at the same
+// time and at every start: if nothing is missing, it takes no lock and needs no right to create
+// tables. Of the options, only Prefix matters.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, o *Options) error {
 	opt := o.withDefaults()
 	sql := newStatements(opt.Prefix)

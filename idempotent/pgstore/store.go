@@ -67,8 +67,8 @@ func (o *Options) withDefaults() Options {
 }
 
 // Store is an [idempotent.Store] in PostgreSQL whose claims have leases. It also implements
-// [idempotent.Waiter], [idempotent.Sweeper], [idempotent.Resolver] and [idempotent.UnknownLister]. It
-// is safe for concurrent use. Make one and share it.
+// [idempotent.Waiter], [idempotent.Sweeper], [idempotent.Resolver] and [idempotent.UnknownLister].
+// It is safe for concurrent use. Make one and share it.
 //
 // Errors of the database are returned wrapped. If its disk is full, the error matches
 // [idempotent.ErrFull].
@@ -77,18 +77,18 @@ type Store struct {
 	poller *idempotent.Poller
 }
 
-// New returns a Store. [Migrate] creates its tables. New does not connect, and panics if pool is nil
-// or an option is invalid. The caller closes the pool, after the last call of the Store.
+// New returns a Store. [Migrate] creates its tables. New does not connect, and panics if pool is
+// nil or an option is invalid. The caller closes the pool, after the last call of the Store.
 func New(pool *pgxpool.Pool, o *Options) *Store {
 	s := &Store{records: newRecords("New", pool, o)}
 	s.poller = s.newPoller(0)
 	return s
 }
 
-// BeginEffectTx is [idempotent.BeginEffect] as a part of a transaction of the handler: the effect has
-// begun if and only if tx commits, and the tx of an owner that was replaced cannot commit. Call it
-// right before the commit, because it locks the record until then. Without a key, it returns nil and
-// does nothing.
+// BeginEffectTx is [idempotent.BeginEffect] as a part of a transaction of the handler: the effect
+// has begun if and only if tx commits, and the tx of an owner that was replaced cannot commit. Call
+// it right before the commit, because it locks the record until then. Without a key, it returns nil
+// and does nothing.
 //
 // If BeginEffectTx returns an error, roll tx back and return the error.
 func (s *Store) BeginEffectTx(ctx context.Context, tx pgx.Tx) error {
@@ -101,9 +101,10 @@ func (s *Store) BeginEffectTx(ctx context.Context, tx pgx.Tx) error {
 	})
 }
 
-// FinishTx records the handler's response in a transaction of the handler: it is recorded if and only
-// if tx commits. The handler then answers with the same response. Call FinishTx right before the
-// commit, because it locks the record until then. Without a key, it returns nil and does nothing.
+// FinishTx records the handler's response in a transaction of the handler: it is recorded if and
+// only if tx commits. The handler then answers with the same response. Call FinishTx right before
+// the commit, because it locks the record until then. Without a key, it returns nil and does
+// nothing.
 //
 // If FinishTx returns an error, roll tx back and return the error.
 func (s *Store) FinishTx(ctx context.Context, tx pgx.Tx, response idempotent.Response) error {

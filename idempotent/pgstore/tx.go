@@ -12,11 +12,11 @@ import (
 
 type txKey struct{}
 
-// Tx returns the transaction in which an [Executor] runs a handler. It is nil without one, so also for
-// a request without a key: see [InTx].
+// Tx returns the transaction in which an [Executor] runs a handler. It is nil without one, so also
+// for a request without a key: see [InTx].
 //
-// The Executor commits or rolls back the transaction when the handler has returned. Its methods Commit
-// and Rollback return an error. Begin sets a savepoint, as in any pgx.Tx.
+// The Executor commits or rolls back the transaction when the handler has returned. Its methods
+// Commit and Rollback return an error. Begin sets a savepoint, as in any pgx.Tx.
 func Tx(ctx context.Context) pgx.Tx {
 	if tx, ok := ctx.Value(txKey{}).(*handlerTx); ok {
 		return tx
@@ -25,9 +25,9 @@ func Tx(ctx context.Context) pgx.Tx {
 }
 
 // InTx calls f with a transaction, for handlers that serve requests with and without a key. With a
-// key, it is the transaction of [Tx], after a savepoint: if f returns an error, its effects are rolled
-// back, and the handler can still answer. Without a key, it is a transaction of the pool, which is
-// committed unless f returns an error.
+// key, it is the transaction of [Tx], after a savepoint: if f returns an error, its effects are
+// rolled back, and the handler can still answer. Without a key, it is a transaction of the pool,
+// which is committed unless f returns an error.
 func InTx(ctx context.Context, pool *pgxpool.Pool, f func(tx pgx.Tx) error) error {
 	if tx := Tx(ctx); tx != nil {
 		return pgx.BeginFunc(ctx, tx, f)
@@ -66,7 +66,8 @@ func (w watch) note(err error) {
 	}
 }
 
-// lastFailure returns the SQLSTATE of the last error of the database. It is empty if there was none.
+// lastFailure returns the SQLSTATE of the last error of the database. It is empty if there was
+// none.
 func (w watch) lastFailure() string {
 	if code := w.failure.Load(); code != nil {
 		return *code

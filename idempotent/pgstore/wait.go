@@ -15,7 +15,8 @@ import (
 // returned.
 func (s *Store) Wait(ctx context.Context, id idempotent.ID) error { return s.poller.Wait(ctx, id) }
 
-// newPoller returns a Poller that looks at records in the given time, or by default if that is zero.
+// newPoller returns a Poller that looks at records in the given time, or by default if that is
+// zero.
 func (s *Store) newPoller(every time.Duration) *idempotent.Poller {
 	o := &idempotent.PollerOptions{Every: every, Watch: s.watch, Logger: s.opt.Logger}
 	if s.opt.NoListen {
@@ -25,8 +26,8 @@ func (s *Store) newPoller(every time.Duration) *idempotent.Poller {
 }
 
 // look returns those of the records that are running. It asks the owners of their leases for a
-// notification, which is thus only sent if someone waits: notifications slow all commits of a database
-// down.
+// notification, which is thus only sent if someone waits: notifications slow all commits of a
+// database down.
 func (s *Store) look(ctx context.Context, ids []idempotent.ID) (running []idempotent.ID, err error) {
 	list := make([][]byte, len(ids))
 	for i := range ids {

@@ -126,8 +126,8 @@ func disturbPostgres(server *pgtest.Server, proxy *pgtest.Proxy, random *rand.Ra
 	}
 }
 
-// The server loses connections, commits and their replies, and is killed. A record has two tables, and
-// each operation takes several statements: they must look like one step.
+// The server loses connections, commits and their replies, and is killed. A record has two tables,
+// and each operation takes several statements: they must look like one step.
 func TestPostgreSQLFollowsTheModel(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t)
