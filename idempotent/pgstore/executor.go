@@ -216,7 +216,7 @@ func (s *Executor) commit(ctx context.Context, t *transaction, c idempotent.Clai
 	}
 	b, r := new(pgx.Batch), ownership{}
 	b.Queue("RELEASE SAVEPOINT " + beforeRun) // fails if this is another transaction of the handler
-	s.queueFinish(b, c.Owner(), completion, &r)
+	s.queueRecord(b, c.Owner(), completion, &r)
 	b.Queue("COMMIT")
 	switch err := t.conn.SendBatch(ctx, b).Close(); {
 	case err == nil && !r.finished:

@@ -156,10 +156,7 @@ func (s *records) queueFinish(b *pgx.Batch, o idempotent.Owner, c idempotent.Com
 		b.Queue(s.sql.lock, o.ID[:])
 	}
 	if c.State != idempotent.StateAbsent {
-		b.Queue(s.sql.finish, o.ID[:], o.Token[:], c.State.String(), c.Response, microseconds(c.Retention)).Exec(func(tag pgconn.CommandTag) error {
-			r.finished = tag.RowsAffected() > 0
-			return nil
-		})
+		s.queueRecord(b, o, c, r)
 	}
 	if c.State == idempotent.StateAbsent || c.State == idempotent.StateUnknown {
 		b.Queue(s.sql.release, o.ID[:], o.Token[:], c.State.String())
@@ -168,6 +165,14 @@ func (s *records) queueFinish(b *pgx.Batch, o idempotent.Owner, c idempotent.Com
 		err := row.Scan(&r.own)
 		r.found = err == nil
 		return ignoreNoRows(err)
+	})
+}
+
+// queueRecord queues the record of a response. It sets r.finished.
+func (s *records) queueRecord(b *pgx.Batch, o idempotent.Owner, c idempotent.Completion, r *ownership) {
+	b.Queue(s.sql.finish, o.ID[:], o.Token[:], c.State.String(), c.Response, microseconds(c.Retention)).Exec(func(tag pgconn.CommandTag) error {
+		r.finished = tag.RowsAffected() > 0
+		return nil
 	})
 }
 
