@@ -21,6 +21,7 @@ require (
 	github.com/seawall-go/seawall v0.0.0
 	github.com/seawall-go/seawall/idempotent/pgstore v0.0.0
 	github.com/seawall-go/seawall/idempotent/redisstore v0.0.0
+	github.com/seawall-go/seawall/idempotent/sqlstore v0.0.0
 	github.com/seawall-go/seawall/ratelimit/redislimit v0.0.0
 	github.com/sethvargo/go-limiter v0.7.1
 	github.com/sony/gobreaker/v2 v2.4.0
@@ -71,5 +72,7 @@ replace github.com/seawall-go/seawall => ..
 replace github.com/seawall-go/seawall/idempotent/pgstore => ../idempotent/pgstore
 
 replace github.com/seawall-go/seawall/idempotent/redisstore => ../idempotent/redisstore
+
+replace github.com/seawall-go/seawall/idempotent/sqlstore => ../idempotent/sqlstore
 
 replace github.com/seawall-go/seawall/ratelimit/redislimit => ../ratelimit/redislimit

@@ -7,15 +7,18 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/stretchr/testify/require"
 
 	"github.com/seawall-go/seawall/idempotent"
 	"github.com/seawall-go/seawall/idempotent/pgstore"
+	"github.com/seawall-go/seawall/idempotent/sqlstore"
 	"github.com/seawall-go/seawall/internal/pgtest"
 )
 
@@ -25,16 +28,25 @@ type pgOnce struct {
 	open func(pool *pgxpool.Pool) http.Handler
 }
 
-// pgOnces are the ways of pgstore, a table of keys by hand, and the transfer without idempotency.
+// pgOnces are the ways of pgstore and sqlstore, a table of keys by hand, and the transfer without idempotency.
 var pgOnces = []pgOnce{
 	{"seawall", func(pool *pgxpool.Pool) http.Handler {
 		return guard(pgstore.NewExecutor(pool, nil))(answering(func(ctx context.Context) error {
-			return transfer(ctx, pgstore.Tx(ctx))
+			return transferIn(ctx, pgstore.Tx(ctx))
 		}))
 	}},
 	{"intx", func(pool *pgxpool.Pool) http.Handler {
 		return guard(pgstore.NewExecutor(pool, nil))(answering(func(ctx context.Context) error {
-			return pgstore.InTx(ctx, pool, func(tx pgx.Tx) error { return transfer(ctx, tx) })
+			return pgstore.InTx(ctx, pool, func(tx pgx.Tx) error { return transferIn(ctx, tx) })
+		}))
+	}},
+	{"sqlstore", func(pool *pgxpool.Pool) http.Handler {
+		executor := sqlstore.NewExecutor(stdlib.OpenDBFromPool(pool), sqlstore.PostgreSQL, nil)
+		return guard(executor)(answering(func(ctx context.Context) error {
+			return transfer(func(sql string, args ...any) error {
+				_, err := sqlstore.Tx(ctx).ExecContext(ctx, sql, args...)
+				return err
+			})
 		}))
 	}},
 	{"finishtx", func(pool *pgxpool.Pool) http.Handler {
@@ -63,7 +75,7 @@ var pgOnces = []pgOnce{
 func inTransaction(pool *pgxpool.Pool, last func(context.Context, pgx.Tx) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-			err := transfer(ctx, tx)
+			err := transferIn(ctx, tx)
 			if err == nil && last != nil {
 				err = last(ctx, tx)
 			}
@@ -120,7 +132,7 @@ func (h byHand) run(ctx context.Context, tx pgx.Tx, key string, sum []byte) erro
 	if tag.RowsAffected() == 0 {
 		return errKnown
 	}
-	if err := transfer(ctx, tx); err != nil {
+	if err := transferIn(ctx, tx); err != nil {
 		return err
 	}
 	if _, err := tx.Exec(ctx, "UPDATE keys SET status = $2, body = $3 WHERE key = $1", key, http.StatusCreated, kilobyte); err != nil {
@@ -163,7 +175,7 @@ func pgFirstRuns() (sides []pgSide) {
 // response, and nothing else.
 func pgReplays() (sides []pgSide) {
 	for _, o := range pgOnces {
-		if o.name != "seawall" && o.name != "leased" && o.name != "byhand" {
+		if !slices.Contains([]string{"seawall", "sqlstore", "leased", "byhand"}, o.name) {
 			continue
 		}
 		sides = append(sides, pgSide{o.name, func(pool *pgxpool.Pool) func(testing.TB) func() {

@@ -53,16 +53,23 @@ func openDatabase(tb testing.TB, url string, change ...func(*pgxpool.Config)) *p
 var schemas, transfers atomic.Int64
 
 // transfer is the business of all sides. It moves one unit from an account to another.
-func transfer(ctx context.Context, tx pgx.Tx) error {
+func transfer(exec func(sql string, args ...any) error) error {
 	sender := transfers.Add(1) % pairs * 2
-	if _, err := tx.Exec(ctx, "UPDATE accounts SET balance = balance - 1 WHERE id = $1", sender); err != nil {
+	if err := exec("UPDATE accounts SET balance = balance - 1 WHERE id = $1", sender); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, "UPDATE accounts SET balance = balance + 1 WHERE id = $1", sender+1); err != nil {
+	if err := exec("UPDATE accounts SET balance = balance + 1 WHERE id = $1", sender+1); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, "INSERT INTO transfers (sender, receiver, amount) VALUES ($1, $2, 1)", sender, sender+1)
-	return err
+	return exec("INSERT INTO transfers (sender, receiver, amount) VALUES ($1, $2, 1)", sender, sender+1)
+}
+
+// transferIn makes a transfer in a transaction of pgx.
+func transferIn(ctx context.Context, tx pgx.Tx) error {
+	return transfer(func(sql string, args ...any) error {
+		_, err := tx.Exec(ctx, sql, args...)
+		return err
+	})
 }
 
 // pgSide is one way to do the job of a row with PostgreSQL.
