@@ -28,7 +28,8 @@ type pgOnce struct {
 	open func(pool *pgxpool.Pool) http.Handler
 }
 
-// pgOnces are the ways of pgstore and sqlstore, a table of keys by hand, and the transfer without idempotency.
+// pgOnces are the ways of pgstore and sqlstore, a table of keys by hand, and the transfer without
+// idempotency.
 var pgOnces = []pgOnce{
 	{"seawall", func(pool *pgxpool.Pool) http.Handler {
 		return guard(pgstore.NewExecutor(pool, nil))(answering(func(ctx context.Context) error {
