@@ -1,6 +1,7 @@
 package pgstore_test
 
 import (
+	"cmp"
 	"context"
 	"testing"
 	"time"
@@ -66,7 +67,7 @@ func executorFixture(b *bank, addr, params string, o *pgstore.Options, change ..
 	if o == nil {
 		o = new(pgstore.Options)
 	}
-	o.Wait = 2 * time.Second
+	o.Wait = cmp.Or(o.Wait, 3*time.Second)
 	fail := func(ctx context.Context, tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, "SELECT 1/0")
 		return err

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seawall-go/seawall/idempotent/idempotenttest"
+	"github.com/seawall-go/seawall/idempotent/pgstore"
 	"github.com/seawall-go/seawall/internal/pgtest"
 )
 
@@ -103,10 +104,11 @@ func TestExecutorBehindPgBouncer(t *testing.T) {
 				role := b.schema() // PgBouncer passes on no search_path
 				b.exec("CREATE ROLE " + role + " LOGIN SUPERUSER")
 				b.exec("ALTER ROLE " + role + " SET search_path = " + b.searchPath())
-				f := executorFixture(b, pooler, "&default_query_exec_mode="+mode, nil, func(c *pgxpool.Config) {
+				f := executorFixture(b, pooler, "&default_query_exec_mode="+mode, &pgstore.Options{Wait: patience}, func(c *pgxpool.Config) {
 					delete(c.ConnConfig.RuntimeParams, "search_path")
 					c.ConnConfig.User = role
 				})
+				f.Exhaust = nil     // it would wait for long
 				f.DelayCommit = nil // PgBouncer drops what a client sends before it leaves
 				return f
 			})
