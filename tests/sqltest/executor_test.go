@@ -339,7 +339,7 @@ func TestOneConnectionIsEnough(t *testing.T) {
 	each(t, func(t *testing.T, open func(t testing.TB) *database) {
 		db := openEffects(t, open)
 		db.SetMaxOpenConns(1)
-		s := sqlstore.NewExecutor(db.DB, db.dialect, &sqlstore.Options{Wait: 100 * time.Millisecond})
+		s := sqlstore.NewExecutor(db.DB, db.dialect, &sqlstore.Options{Wait: time.Second})
 		c := newClaim()
 		_, err := execute(t, s, c, func(ctx context.Context) idempotent.Completion {
 			require.NoError(t, insert(ctx, sqlstore.Tx(ctx), 1))

@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -67,10 +69,7 @@ type database struct {
 // If backends are named, only those are used.
 func each(t *testing.T, f func(t *testing.T, open func(t testing.TB) *database), names ...string) {
 	t.Helper()
-	server := pgtest.Start(t, "max_connections = 500")
-	admin, err := sql.Open("pgx", server.URL(""))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = admin.Close() })
+	server := shared.use(t)
 	for _, b := range backends {
 		if len(names) > 0 && !slices.Contains(names, b.name) {
 			continue
@@ -81,7 +80,7 @@ func each(t *testing.T, f func(t *testing.T, open func(t testing.TB) *database),
 				t.Helper()
 				dsn := sqliteFile(t)
 				if b.dialect == sqlstore.PostgreSQL {
-					dsn = newSchema(t, server, admin) + b.options
+					dsn = newSchema(t, server) + b.options
 				}
 				db := connect(t, b.open, dsn, b.dialect)
 				require.NoError(t, sqlstore.Migrate(t.Context(), db.DB, b.dialect, nil))
@@ -99,6 +98,7 @@ func connect(t testing.TB, open func(dsn string) (driver.Connector, error), dsn 
 	c := &connector{Connector: inner}
 	db := sql.OpenDB(c)
 	db.SetMaxOpenConns(20)
+	db.SetMaxIdleConns(20)
 	t.Cleanup(func() { _ = db.Close() })
 	return &database{DB: db, dialect: d, dsn: dsn, connector: c}
 }
@@ -109,15 +109,60 @@ func sqliteFile(t testing.TB) string {
 		"?_pragma=busy_timeout(50)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=foreign_keys(1)"
 }
 
+// sharedServer is a server that runs while tests use it.
+type sharedServer struct {
+	mu     sync.Mutex
+	users  int
+	server *pgtest.Server
+	admin  *sql.DB
+	dir    string
+}
+
+var shared sharedServer
+
+// use returns the server until the test ends.
+func (s *sharedServer) use(t testing.TB) *sharedServer {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users == 0 {
+		s.start(t)
+	}
+	s.users++
+	t.Cleanup(s.leave)
+	return s
+}
+
+func (s *sharedServer) start(t testing.TB) {
+	t.Helper()
+	var err error
+	s.dir, err = os.MkdirTemp("", "sqltest") //nolint:usetesting // it outlives the test
+	require.NoError(t, err)
+	s.server, err = pgtest.Launch(s.dir, "max_connections = 500")
+	require.NoError(t, err)
+	s.admin, err = sql.Open("pgx", s.server.URL(""))
+	require.NoError(t, err)
+}
+
+func (s *sharedServer) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users--; s.users == 0 {
+		_ = s.admin.Close()
+		s.server.StopImmediately()
+		_ = os.RemoveAll(s.dir)
+	}
+}
+
 var schemas atomic.Int64
 
 // newSchema returns the URL of a new schema.
-func newSchema(t testing.TB, server *pgtest.Server, admin *sql.DB) string {
+func newSchema(t testing.TB, s *sharedServer) string {
 	t.Helper()
 	schema := fmt.Sprintf("test%d", schemas.Add(1))
-	_, err := admin.ExecContext(t.Context(), "CREATE SCHEMA "+schema)
+	_, err := s.admin.ExecContext(t.Context(), "CREATE SCHEMA "+schema)
 	require.NoError(t, err)
-	return server.URL("") + "&search_path=" + schema
+	return s.server.URL("") + "&search_path=" + schema
 }
 
 // exec runs a statement.

@@ -34,7 +34,7 @@ func TestStore(t *testing.T) {
 			db := open(t)
 			return sqlstore.New(db.DB, db.dialect, nil), db.advance
 		})
-	})
+	}, "pgx", "pq", "modernc", "ncruces")
 }
 
 func TestExecutor(t *testing.T) {
@@ -112,7 +112,8 @@ func exhaust(t testing.TB, db *database) (release func()) {
 	}
 }
 
-// An Executor is also a Store. Its operations are those of Store, so one backend is enough.
+// An Executor is also a Store, with the same operations. So here are the other ways to send
+// statements.
 func TestExecutorAsStore(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, open func(t testing.TB) *database) {
@@ -120,5 +121,5 @@ func TestExecutorAsStore(t *testing.T) {
 			db := open(t)
 			return sqlstore.NewExecutor(db.DB, db.dialect, nil), db.advance
 		})
-	}, "pgx")
+	}, "pgx simple protocol", "pq binary parameters")
 }
