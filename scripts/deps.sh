@@ -23,6 +23,7 @@ need redis-server "redis-server redis-tools" "the tests start Redis servers"
 if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then # Debian does not put them on the PATH
 	need postgres postgresql "the tests start PostgreSQL servers"
 fi
+need pgbouncer pgbouncer "the tests of pgstore put PgBouncer in front of PostgreSQL"
 
 for module; do
 	(cd "$module" && go mod download)
