@@ -237,3 +237,22 @@ func goCommand(t *testing.T, dir string, args ...string) []byte {
 	require.NoError(t, err, "go %s: %s", strings.Join(args, " "), &stderr)
 	return out
 }
+
+// A published module uses no other one, so pgstore and sqlstore have the statements twice. A service
+// can use both on the same tables.
+func TestStoresInDatabasesHaveTheSameStatements(t *testing.T) {
+	t.Parallel()
+	read := func(file string) string {
+		text, err := os.ReadFile(filepath.FromSlash(file))
+		require.NoError(t, err)
+		return string(text)
+	}
+	files, err := filepath.Glob("idempotent/pgstore/sql/*.sql")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		if name := filepath.Base(file); name != "wait.sql" { // it is about LISTEN
+			require.Equal(t, read(file), read("idempotent/sqlstore/sql/"+name), name)
+		}
+	}
+}
