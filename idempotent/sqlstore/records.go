@@ -243,11 +243,12 @@ func (s *records) Sweep(ctx context.Context, limit int) (removed int, err error)
 }
 
 // ListUnknown implements [idempotent.UnknownLister].
-func (s *records) ListUnknown(ctx context.Context, after idempotent.ID, limit int) (list []idempotent.UnknownRecord, err error) {
+func (s *records) ListUnknown(ctx context.Context, after idempotent.ID, limit int) ([]idempotent.UnknownRecord, error) {
 	if limit <= 0 {
 		limit = math.MaxInt32
 	}
-	err = s.whileBusy(ctx, func() error {
+	var list []idempotent.UnknownRecord
+	err := s.whileBusy(ctx, func() error {
 		list = nil
 		rows, err := s.db.QueryContext(ctx, s.sql.listUnknown, after[:], limit)
 		if err != nil {

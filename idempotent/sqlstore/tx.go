@@ -31,8 +31,8 @@ type txKey struct{}
 // also for a request without a key: see [InTx].
 //
 // The Executor commits or rolls back the transaction when the handler has returned. If the
-// handler does so with a statement, its request fails. It can set savepoints whose names do not
-// begin with "seawall". It must close its rows.
+// handler does so with a statement, its request fails, and after a COMMIT its retries do too.
+// It can set savepoints whose names do not begin with "seawall". It must close its rows.
 func Tx(ctx context.Context) DBTX {
 	if tx, ok := ctx.Value(txKey{}).(*handlerTx); ok {
 		return tx

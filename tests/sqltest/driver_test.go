@@ -15,6 +15,7 @@ type connector struct {
 	driver.Connector
 	moved        atomic.Int64 // seconds
 	transactions atomic.Int64
+	looks        atomic.Int64                           // statements of Wait
 	commit       atomic.Pointer[func(t commitTx) error] // replaces the next Commit
 	uncanceled   atomic.Bool                            // transactions go on when their context ends
 }
@@ -54,6 +55,9 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 }
 
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if strings.Contains(query, "r.id IN (") {
+		c.connector.looks.Add(1)
+	}
 	if inner, ok := c.Conn.(driver.QueryerContext); ok {
 		return inner.QueryContext(ctx, c.rewrite(query), args)
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -419,4 +420,43 @@ func TestContextOfBeginReachesTheHandler(t *testing.T) {
 		require.Equal(t, []int{1, 2}, ids(t, db))
 		wantVerdict(t, s, rival(c), idempotent.VerdictDone)
 	})
+}
+
+// Each call counts the effects and adds one with that number, which only works one after another.
+func TestSerializableRunsTakeEffectOneAfterAnother(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, open func(t testing.TB) *database) {
+		db := open(t)
+		db.exec(t, "CREATE TABLE effects (id integer)")
+		s := sqlstore.NewExecutor(db.DB, db.dialect, &sqlstore.Options{TxOptions: sql.TxOptions{Isolation: sql.LevelSerializable}})
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				c := newClaim()
+				for {
+					failed := false
+					d, err := s.Execute(t.Context(), c, func(ctx context.Context, _ int) idempotent.Completion {
+						tx := sqlstore.Tx(ctx)
+						var n int
+						err := tx.QueryRowContext(ctx, "SELECT count(*) FROM effects").Scan(&n)
+						if err == nil {
+							err = insert(ctx, tx, n+1)
+						}
+						if failed = err != nil; failed {
+							return released
+						}
+						return answer(201)
+					})
+					if err == nil && !failed && d.Verdict == idempotent.VerdictAcquired {
+						return
+					}
+					if t.Context().Err() != nil {
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		require.Equal(t, []int{1, 2, 3, 4, 5, 6, 7, 8}, ids(t, db))
+	}, "pgx", "pq", "ncruces")
 }

@@ -128,7 +128,8 @@ func TestWaitForManyRecords(t *testing.T) {
 			claims = append(claims, c)
 			go func() { woken <- s.Wait(t.Context(), c.ID) }()
 		}
-		time.Sleep(time.Millisecond) // some of them look before the end, and some after it
+		eventually(t, func() bool { return db.connector.looks.Load() >= 9 }, "three looks at all records")
+		require.Empty(t, woken)
 		for _, c := range claims {
 			require.NoError(t, s.Finish(t.Context(), c.Owner(), answer(201)))
 		}
