@@ -152,6 +152,8 @@ func TestRenewalsNeverAbortATransaction(t *testing.T) {
 				return err
 			}
 			o, _ := idempotent.OwnerOf(ctx)
+			ctx, cancel := context.WithTimeout(ctx, patience)
+			defer cancel()
 			for range 20 {
 				if err := store.Renew(ctx, o, lease); err != nil {
 					return err

@@ -42,12 +42,30 @@ func done(response string) idempotent.Completion {
 // has returned.
 type history struct {
 	*testing.T
+	clock *movedClock
 
 	mu       sync.Mutex
+	leased   map[int]int        // the attempt whose lease was begun or renewed, by era
 	acquired []idempotent.Token // by attempt, from 1
 	effect   idempotent.Token   // under which an effect was begun
 	robbed   bool               // the owner of an effect was lost
 	ended    string             // the response; empty if the record is running
+}
+
+// A movedClock does not move during a call of an owner.
+type movedClock struct {
+	sync.RWMutex
+	era int
+}
+
+// lease notes that the lease of an attempt was begun or renewed. Until the clock moves, no other
+// attempt has one.
+func (h *history) lease(attempt int) {
+	era := h.clock.era
+	if other, ok := h.leased[era]; ok && other != attempt {
+		h.Errorf("the attempts %d and %d have a lease at the same time", other, attempt)
+	}
+	h.leased[era] = attempt
 }
 
 // known is what was known when a call began.
@@ -79,6 +97,7 @@ func (h *history) decided(before known, c idempotent.Claim, d idempotent.Decisio
 			h.Errorf("attempt %d was acquired twice", d.Attempt)
 		}
 		h.acquired[d.Attempt-1] = c.Token
+		h.lease(d.Attempt)
 	case idempotent.VerdictDone:
 		h.end(string(d.Response))
 	default:
@@ -118,35 +137,51 @@ func (h *history) changed(before known, op string, attempt int, token idempotent
 // own makes a claim, and does what an owner does if it acquires the record. It may stop at any
 // time, as if its process were killed.
 func (h *history) own(s *pgstore.Store, c idempotent.Claim) {
-	before := h.known()
-	d, err := s.Acquire(h.Context(), c)
-	if err != nil {
-		h.Error(err)
-		return
-	}
-	h.decided(before, c, d)
+	attempt := h.acquire(s, c)
 	lost := false
-	for d.Verdict == idempotent.VerdictAcquired && rand.N(8) > 0 {
-		before, op, note := h.known(), "Renew", func() {}
-		switch rand.N(20) {
-		default:
-			err = s.Renew(h.Context(), c.Owner(), c.Lease)
-		case 0:
-			op, note = "BeginEffect", func() { h.effect = c.Token }
-			err = s.BeginEffect(h.Context(), c.Owner())
-		case 1:
-			op, note = "Finish", func() { h.end(c.Token.String()) }
-			err = s.Finish(h.Context(), c.Owner(), done(c.Token.String()))
-		}
+	for attempt > 0 && rand.N(8) > 0 {
+		op, err := h.change(s, c, attempt)
 		if lost && err == nil {
 			h.Errorf("%s succeeded after ErrLost", op)
 		}
 		lost = lost || errors.Is(err, idempotent.ErrLost)
-		h.changed(before, op, d.Attempt, c.Token, err, note)
 		if op == "Finish" {
 			return
 		}
 	}
+}
+
+// acquire makes a claim. It returns 0 if the record is not acquired.
+func (h *history) acquire(s *pgstore.Store, c idempotent.Claim) (attempt int) {
+	h.clock.RLock()
+	defer h.clock.RUnlock()
+	before := h.known()
+	d, err := s.Acquire(h.Context(), c)
+	if err != nil {
+		h.Error(err)
+		return 0
+	}
+	h.decided(before, c, d)
+	return d.Attempt
+}
+
+// change makes a random call under an attempt.
+func (h *history) change(s *pgstore.Store, c idempotent.Claim, attempt int) (op string, err error) {
+	h.clock.RLock()
+	defer h.clock.RUnlock()
+	before, note := h.known(), func() { h.lease(attempt) }
+	switch rand.N(20) {
+	default:
+		op, err = "Renew", s.Renew(h.Context(), c.Owner(), c.Lease)
+	case 0:
+		op, err = "BeginEffect", s.BeginEffect(h.Context(), c.Owner())
+		note = func() { h.effect = c.Token }
+	case 1:
+		op, err = "Finish", s.Finish(h.Context(), c.Owner(), done(c.Token.String()))
+		note = func() { h.end(c.Token.String()) }
+	}
+	h.changed(before, op, attempt, c.Token, err, note)
+	return op, err
 }
 
 // resolve tries to settle the record.
@@ -171,6 +206,7 @@ func TestRandomOwnersFollowTheRules(t *testing.T) {
 	var (
 		owners, jobs sync.WaitGroup
 		histories    []*history
+		clock        movedClock
 		over         = make(chan struct{})
 	)
 	job := func(f func()) {
@@ -188,13 +224,16 @@ func TestRandomOwnersFollowTheRules(t *testing.T) {
 	claims := make([]idempotent.Claim, 8)
 	for i := range claims {
 		claims[i] = newClaim()
-		h := &history{T: t}
+		h := &history{T: t, clock: &clock, leased: make(map[int]int)}
 		histories = append(histories, h)
 		for range 3 {
 			owners.Go(func() {
 				for range 20 {
 					if rand.N(6) == 0 {
+						clock.Lock()
 						b.advance(lease) // the leases of all are over
+						clock.era++
+						clock.Unlock()
 					}
 					h.own(s, rival(claims[i]))
 				}
