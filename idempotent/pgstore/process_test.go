@@ -136,6 +136,14 @@ func (c *child) kill(t *testing.T) {
 	_ = c.Wait()
 }
 
+// proceed continues a process that is paused in a transfer.
+func (c *child) proceed(t *testing.T) {
+	t.Helper()
+	_, err := io.WriteString(c.stdin, "go\n")
+	require.NoError(t, err)
+	require.NoError(t, c.Process.Signal(syscall.SIGCONT))
+}
+
 // ends are the points at which a child is killed, and whether its transfer is committed.
 var ends = []struct {
 	name      string
@@ -161,7 +169,7 @@ var ends = []struct {
 func killEverywhere(t *testing.T, server *pgtest.Server, w way, after func(b *bank, other *service, key string, committed bool)) {
 	t.Helper()
 	for _, end := range ends {
-		if end.point == afterMark && w != withBeginEffectTx && w != withFinishTx {
+		if end.point == afterMark && w != withBeginEffectTx && w != withFinishTx || end.committed && w == withLease {
 			continue
 		}
 		t.Run(string(w)+", killed "+end.name, func(t *testing.T) {
@@ -214,7 +222,7 @@ func TestKilledExecutorIsReplacedImmediately(t *testing.T) {
 func TestKilledProcessIsReplacedAfterItsLease(t *testing.T) {
 	server := sharedServer(t)
 	t.Parallel()
-	for _, w := range []way{withBeginEffectTx, withFinishTx, withBeginEffect} {
+	for _, w := range []way{withBeginEffectTx, withFinishTx, withBeginEffect, withLease} {
 		killEverywhere(t, server, w, func(b *bank, other *service, key string, committed bool) {
 			switch {
 			case w == withBeginEffect || w == withBeginEffectTx && committed:
@@ -292,9 +300,7 @@ func (b *bank) replaceWhilePaused(c *child, w way, want string) {
 	b.advance(lease)
 	other := newService("other", w, b.connect(b.url))
 	require.Equal(b, want, b.postUntil(other, "key", http.StatusCreated).body)
-	_, err := io.WriteString(c.stdin, "go\n")
-	require.NoError(b, err)
-	require.NoError(b, c.Process.Signal(syscall.SIGCONT))
+	c.proceed(b.T)
 	r := receive(b, got)
 	require.NoError(b, r.err)
 	if r.status != http.StatusCreated {
@@ -304,4 +310,48 @@ func (b *bank) replaceWhilePaused(c *child, w way, want string) {
 	}
 	require.Equal(b, response{http.StatusCreated, want, true, nil}, b.post(other, "key"))
 	b.check()
+}
+
+// After BeginEffect, a paused owner is not replaced, and its late end is recorded.
+func TestPausedProcessAfterBeginEffectIsNeverReplaced(t *testing.T) {
+	server := sharedServer(t)
+	t.Parallel()
+	b := newBank(t, server.URL(""))
+	c := b.startChild(childSpec{URL: b.url, Way: withBeginEffect, Point: beforeWrite})
+	got := b.postTo(c.url, "key")
+	c.line(t)
+	require.NoError(t, c.Process.Signal(syscall.SIGSTOP))
+	b.advance(lease)
+	other := newService("other", withBeginEffect, b.connect(b.url))
+	r := b.post(other, "key")
+	require.Equal(t, http.StatusConflict, r.status)
+	require.Contains(t, r.body, "idempotency_outcome_unknown")
+
+	c.proceed(t)
+	require.Equal(t, response{http.StatusCreated, "child, run 1, attempt 1", false, nil}, receive(t, got))
+	require.Equal(t, response{http.StatusCreated, "child, run 1, attempt 1", true, nil}, b.post(other, "key"))
+	require.Zero(t, other.runs.Load())
+	b.check()
+}
+
+// A lease alone does not protect effects. After a takeover, the paused owner cannot change the record
+// any more, but its transfer does not depend on that, and happens too.
+func TestLeaseAloneDoesNotPreventASecondEffect(t *testing.T) {
+	server := sharedServer(t)
+	t.Parallel()
+	b := newBank(t, server.URL(""))
+	c := b.startChild(childSpec{URL: b.url, Way: withLease, Point: beforeWrite})
+	got := b.postTo(c.url, "key")
+	c.line(t)
+	require.NoError(t, c.Process.Signal(syscall.SIGSTOP))
+	b.advance(lease)
+	other := newService("other", withLease, b.connect(b.url))
+	want := response{http.StatusCreated, "other, run 1, attempt 2", false, nil}
+	require.Equal(t, want, b.post(other, "key"))
+	want.replayed = true
+
+	c.proceed(t)
+	require.Equal(t, want, receive(t, got))
+	require.Equal(t, want, b.post(other, "key"))
+	require.Equal(t, 2, b.transfers("key"))
 }
