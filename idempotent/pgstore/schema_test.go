@@ -157,6 +157,32 @@ func TestPrefixWithASchema(t *testing.T) {
 	b.check()
 }
 
+// Handlers for several tenants change the search path of their transaction. With a schema in the
+// prefix, the record is found nevertheless.
+func TestHandlerMayChangeTheSearchPath(t *testing.T) {
+	server := sharedServer(t)
+	t.Parallel()
+	b := newBank(t, server.URL(""))
+	for prefix, status := range map[string]int{
+		b.schema() + ".idempotency_": http.StatusCreated,
+		"idempotency_":               http.StatusServiceUnavailable, // rolled back
+	} {
+		s := newService("service", withExecutor, b.connect(server.URL("")))
+		s.store.Prefix = prefix
+		s.at = func(ctx context.Context, tx pgx.Tx, p point) error {
+			if p != afterWrite {
+				return nil
+			}
+			_, err := tx.Exec(ctx, "SET LOCAL search_path = pg_catalog")
+			return err
+		}
+		for range 2 {
+			require.Equal(t, status, b.post(s, prefix).status, prefix)
+		}
+	}
+	b.check()
+}
+
 // Stores with other tables have nothing to do with each other, even if they have the same IDs. Two
 // schemas can hold tables with the same names.
 func TestStoresWithOtherTablesAreIndependent(t *testing.T) {
