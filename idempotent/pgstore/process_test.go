@@ -334,8 +334,8 @@ func TestPausedProcessAfterBeginEffectIsNeverReplaced(t *testing.T) {
 	b.check()
 }
 
-// A lease alone does not protect effects. After a takeover, the paused owner cannot change the record
-// any more, but its transfer does not depend on that, and happens too.
+// A lease alone does not protect effects. After a takeover, the paused owner cannot change the
+// record any more, but its transfer does not depend on that, and happens too.
 func TestLeaseAloneDoesNotPreventASecondEffect(t *testing.T) {
 	server := sharedServer(t)
 	t.Parallel()
