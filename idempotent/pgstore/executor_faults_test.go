@@ -73,22 +73,18 @@ func TestCommitThatCannotBeFoundOutIsAnError(t *testing.T) {
 	proxy := pgtest.NewProxy(t, server.Addr)
 	g := &gate{open: make(chan struct{})}
 	s := newService("service", withExecutor, b.connect(proxy.URL(""), g.install))
-	s.store.Wait = 100 * time.Millisecond
-	s.guard.Observe = func(_ context.Context, e idempotent.Event) {
-		if e.Outcome == idempotent.OutcomeStoreFailed && !errorContains(e.Err, "it is unknown whether the transaction is committed") {
-			t.Error(e.Err)
-		}
-	}
+	s.store.Wait = time.Second
+	var last atomic.Pointer[idempotent.Event]
+	s.guard.Observe = func(_ context.Context, e idempotent.Event) { last.Store(&e) }
+	b.postUntil(s, "connects", http.StatusCreated)
 	dropped := proxy.DropCommitReply("INSERT INTO transfers")
 	require.Equal(t, http.StatusServiceUnavailable, b.post(s, "key").status)
 	receive(t, dropped)
+	require.ErrorContains(t, last.Load().Err, "it is unknown whether the transaction is committed")
 	close(g.open)
-	require.Equal(t, response{http.StatusCreated, "service, run 1, attempt 1", true, nil}, b.postUntil(s, "key", http.StatusCreated))
+	want := fmt.Sprintf("service, run %d, attempt 1", s.runs.Load())
+	require.Equal(t, response{http.StatusCreated, want, true, nil}, b.postUntil(s, "key", http.StatusCreated))
 	b.check()
-}
-
-func errorContains(err error, text string) bool {
-	return err != nil && strings.Contains(err.Error(), text)
 }
 
 // The connection breaks at the COMMIT of the service's transaction, before or after it takes
@@ -329,7 +325,7 @@ func TestDeadlockedHandlersBothSucceed(t *testing.T) {
 	for range 2 {
 		require.Equal(t, http.StatusCreated, receive(t, got).status)
 	}
-	require.EqualValues(t, 3, s.runs.Load())
+	require.GreaterOrEqual(t, s.runs.Load(), int64(3)) // PostgreSQL may end both
 	b.check()
 }
 
