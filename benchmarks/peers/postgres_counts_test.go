@@ -37,8 +37,10 @@ var (
 
 // The Executor adds one round trip and no commit. Commits count if they have changed something,
 // because only those wait for the disk.
-func TestWhatARequestCostsInPostgres(t *testing.T) {
+func TestWhatARequestCostsInPostgres(t *testing.T) { //nolint:tparallel // each case counts all commits
 	t.Parallel()
+	server := pgtest.Start(t, "autovacuum = off")
+	sql(t, server, "CREATE EXTENSION pg_walinspect")
 	for _, tt := range []struct {
 		side    string
 		first   []string
@@ -54,10 +56,6 @@ func TestWhatARequestCostsInPostgres(t *testing.T) {
 		{"leased", slices.Concat(claimed, begun, committed, finished), 3, replayed},
 	} {
 		t.Run(tt.side, func(t *testing.T) {
-			t.Parallel()
-			// Each side has its own server, so that all commits in its log are of the side.
-			server := pgtest.Start(t, "autovacuum = off")
-			sql(t, server, "CREATE EXTENSION pg_walinspect")
 			proxy, seen := pgtest.NewProxy(t, server.Addr), new(trace)
 			send := overHTTP(t, pgOnceNamed(t, tt.side).open(openDatabase(t, proxy.URL(""), func(c *pgxpool.Config) {
 				c.MaxConns = 1

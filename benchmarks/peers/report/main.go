@@ -36,7 +36,7 @@ var passes = []pass{
 	{bench: "Keys|Clients", rounds: 6, time: "100ms"},
 	{bench: "Server", rounds: 10, time: "10000x"},
 	{bench: "Redis", rounds: 12, time: "200ms"},
-	{bench: "Postgres", rounds: 10, time: "200ms"},
+	{bench: "Postgres", rounds: 8, time: "200ms"},
 	{bench: "Memory", rounds: 1, time: "1x"},
 	{bench: "Flood", rounds: 1, time: "1x"},
 	{bench: "Flood/^(seawall|httprate|throttled)$", rounds: 1, time: "1x"},
