@@ -251,6 +251,8 @@ func (s *Executor) end(ctx context.Context, t *transaction, c idempotent.Claim, 
 	_, err := t.tx.ExecContext(ctx, "RELEASE SAVEPOINT "+beforeRun)
 	aborted, absent := stateOf(err) == codeAborted, completion.State == idempotent.StateAbsent
 	switch {
+	case isEnded(err) && s.dialect == SQLite:
+		return fmt.Errorf("%w; the last error is %q", errEnded, t.handler.lastFailure())
 	case isEnded(err):
 		return errEnded
 	// After a savepoint, such as that of InTx, the transaction is intact, but the handler has

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
+	"strings"
 	"time"
 
 	"github.com/seawall-go/seawall/idempotent"
@@ -96,7 +98,11 @@ func (s *Store) Wait(ctx context.Context, id idempotent.ID) error { return s.pol
 // as they are: give it the *sql.Tx that a transaction of bun embeds.
 func (s *Store) BeginEffectTx(ctx context.Context, tx DBTX) error {
 	return idempotent.BeginEffectWith(ctx, func(ctx context.Context, o idempotent.Owner) error {
-		return failed(ctx, "BeginEffectTx", o.ID, s.beginEffect(ctx, tx, o))
+		err := s.checkOpen(ctx, tx)
+		if err == nil {
+			err = s.beginEffect(ctx, tx, o)
+		}
+		return failed(ctx, "BeginEffectTx", o.ID, err)
 	})
 }
 
@@ -109,6 +115,28 @@ func (s *Store) BeginEffectTx(ctx context.Context, tx DBTX) error {
 // [Store.BeginEffectTx].
 func (s *Store) FinishTx(ctx context.Context, tx DBTX, response idempotent.Response) error {
 	return idempotent.FinishWith(ctx, response, func(ctx context.Context, o idempotent.Owner, c idempotent.Completion) error {
-		return failed(ctx, "FinishTx", o.ID, s.finish(ctx, tx, o, c))
+		err := s.checkOpen(ctx, tx)
+		if err == nil {
+			err = s.finish(ctx, tx, o, c)
+		}
+		return failed(ctx, "FinishTx", o.ID, err)
 	})
+}
+
+// checkOpen returns an error if SQLite has rolled back the handler's transaction after an earlier
+// error. It would then commit the next statement by itself, without the effects.
+func (s *Store) checkOpen(ctx context.Context, tx DBTX) error {
+	if s.dialect != SQLite {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, "BEGIN")
+	switch {
+	case err == nil:
+		_, err = tx.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+		return errors.Join(errEnded, err)
+	case strings.Contains(err.Error(), "within a transaction"):
+		return nil
+	default:
+		return err
+	}
 }

@@ -62,26 +62,47 @@ type handlerTx struct {
 	dialect Dialect
 	wait    time.Duration
 	over    atomic.Bool            // the handler has returned
-	failure atomic.Pointer[string] // the SQLSTATE of the last error
+	failure atomic.Pointer[string] // the SQLSTATE of the last error; in SQLite its text
+	unseen  atomic.Bool            // rows or prepared statements may have failed
 }
 
 // The savepoints.
 const (
 	beforeRun  = "seawall_before_run"
 	beforeInTx = "seawall_before_in_tx"
-	afterError = "seawall_after_error"
 )
+
+// before is called before each statement.
+func (t *handlerTx) before(ctx context.Context) error {
+	if t.over.Load() {
+		return errOver
+	}
+	if t.unseen.Load() {
+		t.keepOpen(ctx)
+	}
+	return nil
+}
+
+// keepOpen makes sure that there is a transaction in SQLite. After some errors, such as a full
+// disk or an interruption, SQLite has rolled back the whole transaction, and would commit each
+// later statement of the handler by itself. BEGIN then begins another transaction, which the
+// Executor rolls back because it lacks the savepoint. Within a transaction, BEGIN only fails.
+func (t *handlerTx) keepOpen(ctx context.Context) {
+	if t.dialect != SQLite {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.wait)
+	defer cancel()
+	_, _ = t.tx.ExecContext(ctx, "BEGIN")
+}
 
 func (t *handlerTx) note(ctx context.Context, err error) {
 	switch {
 	case err == nil:
 	case t.dialect == SQLite:
-		// After some errors, such as a full disk or an interruption, SQLite has rolled back the
-		// whole transaction, and would commit each later statement of the handler by itself. A
-		// savepoint then begins another transaction, which the Executor rolls back.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.wait)
-		defer cancel()
-		_, _ = t.tx.ExecContext(ctx, "SAVEPOINT "+afterError)
+		text := err.Error()
+		t.failure.Store(&text)
+		t.keepOpen(ctx)
 	default:
 		if state := stateOf(err); state != "" && state != codeAborted {
 			t.failure.Store(&state)
@@ -89,7 +110,8 @@ func (t *handlerTx) note(ctx context.Context, err error) {
 	}
 }
 
-// lastFailure returns the SQLSTATE of the last error. It is empty if there was none.
+// lastFailure returns the SQLSTATE of the last error, or in SQLite its text. It is empty if there
+// was none.
 func (t *handlerTx) lastFailure() string {
 	if state := t.failure.Load(); state != nil {
 		return *state
@@ -99,8 +121,8 @@ func (t *handlerTx) lastFailure() string {
 
 // ExecContext implements [DBTX].
 func (t *handlerTx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	if t.over.Load() {
-		return nil, errOver
+	if err := t.before(ctx); err != nil {
+		return nil, err
 	}
 	result, err := t.tx.ExecContext(ctx, query, args...)
 	t.note(ctx, err)
@@ -109,9 +131,10 @@ func (t *handlerTx) ExecContext(ctx context.Context, query string, args ...any) 
 
 // PrepareContext implements [DBTX].
 func (t *handlerTx) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
-	if t.over.Load() {
-		return nil, errOver
+	if err := t.before(ctx); err != nil {
+		return nil, err
 	}
+	t.unseen.Store(true)
 	stmt, err := t.tx.PrepareContext(ctx, query)
 	t.note(ctx, err)
 	return stmt, err
@@ -119,9 +142,10 @@ func (t *handlerTx) PrepareContext(ctx context.Context, query string) (*sql.Stmt
 
 // QueryContext implements [DBTX].
 func (t *handlerTx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	if t.over.Load() {
-		return nil, errOver
+	if err := t.before(ctx); err != nil {
+		return nil, err
 	}
+	t.unseen.Store(true)
 	rows, err := t.tx.QueryContext(ctx, query, args...)
 	t.note(ctx, err)
 	return rows, err
@@ -129,9 +153,10 @@ func (t *handlerTx) QueryContext(ctx context.Context, query string, args ...any)
 
 // QueryRowContext implements [DBTX].
 func (t *handlerTx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	if t.over.Load() {
+	if t.before(ctx) != nil {
 		return t.tx.QueryRowContext(overContext{ctx}, query, args...)
 	}
+	t.unseen.Store(true)
 	row := t.tx.QueryRowContext(ctx, query, args...)
 	t.note(ctx, row.Err())
 	return row
