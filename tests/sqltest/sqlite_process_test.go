@@ -343,8 +343,7 @@ func TestPausedWriterHoldsUpAllOthers(t *testing.T) {
 				got := b.postTo(c.url, "paused")
 				c.line(t)
 				require.NoError(t, c.Process.Signal(syscall.SIGSTOP))
-				other := newService("other", w, b.connect(strings.Replace(settings, "5000", "10", 1)).DB)
-				other.store.Wait, other.guard.StoreTimeout = 50*time.Millisecond, 50*time.Millisecond
+				other, clock := b.newImpatient(w, impatient)
 				for _, key := range []string{"paused", "another"} {
 					r := b.post(other, key)
 					require.Contains(t, []int{http.StatusServiceUnavailable, http.StatusTooManyRequests}, r.status)
@@ -356,8 +355,8 @@ func TestPausedWriterHoldsUpAllOthers(t *testing.T) {
 				want := receive(t, got)
 				require.Equal(t, response{status: http.StatusCreated, body: "child, run 1, attempt 1"}, want)
 				want.replayed = true
-				require.Equal(t, want, b.postUntil(other, "paused", http.StatusCreated))
-				require.Equal(t, "other, run 1, attempt 1", b.postUntil(other, "another", http.StatusCreated).body)
+				require.Equal(t, want, b.retry(other, clock, "paused"))
+				b.retry(other, clock, "another")
 				b.check()
 			})
 		})

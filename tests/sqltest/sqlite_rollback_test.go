@@ -19,13 +19,13 @@ import (
 var doomed = []struct {
 	name, statement string
 	interrupted     bool
-	perhaps         bool // a statement with RETURNING is rolled back alone
+	perhaps         bool // or only the statement is rolled back, or has not begun
 }{
 	{name: "RAISE(ROLLBACK)", statement: "INSERT INTO refusing VALUES (1)"},
 	{name: "OR ROLLBACK", statement: "INSERT OR ROLLBACK INTO accounts VALUES (1, 0)"},
 	{name: "SQLITE_FULL", statement: "INSERT INTO blobs VALUES (zeroblob(1000000))", perhaps: true},
 	{
-		name: "SQLITE_INTERRUPT", interrupted: true,
+		name: "SQLITE_INTERRUPT", interrupted: true, perhaps: true,
 		statement: "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i FROM n) INSERT INTO blobs SELECT i FROM n WHERE i > 1",
 	},
 }
@@ -93,7 +93,7 @@ func TestHandlerThatIgnoresARollbackHasNoEffect(t *testing.T) {
 								}
 								if d.interrupted {
 									var cancel context.CancelFunc
-									ctx, cancel = context.WithTimeout(ctx, 5*time.Millisecond)
+									ctx, cancel = context.WithTimeout(ctx, 20*time.Millisecond)
 									defer cancel()
 								}
 								run := func(tx sqlstore.DBTX) error { return do(ctx, tx, d.statement) }
@@ -108,8 +108,7 @@ func TestHandlerThatIgnoresARollbackHasNoEffect(t *testing.T) {
 							r := b.post(s, key)
 							b.check()
 							if d.perhaps && r.status == http.StatusCreated {
-								require.Contains(t, sense, "Query")
-								return
+								return // with its effect
 							}
 							require.GreaterOrEqual(t, r.status, 500, r.body)
 							require.Zero(t, b.transfers(key))
