@@ -37,6 +37,7 @@ func NewExecutor(pool *pgxpool.Pool, o *Options) *Executor {
 const (
 	codeSerializationFailure = "40001"
 	codeDeadlockDetected     = "40P01"
+	codeNoSavepoint          = "3B001"
 	codeDiskFull             = "53100"
 )
 
@@ -85,6 +86,8 @@ func (s *Executor) execute(ctx context.Context, c idempotent.Claim, run func(con
 	completion := t.run(ctx, d.Attempt, run)
 	absent := completion.State == idempotent.StateAbsent
 	switch code := t.handler.lastFailure(); {
+	case t.status() == statusIdle:
+		return d, s.disown(ctx, t, c)
 	// After a savepoint, such as that of InTx, the transaction is intact, but the handler has
 	// failed.
 	case (absent || t.status() == statusAborted) && (code == codeSerializationFailure || code == codeDeadlockDetected):
@@ -101,7 +104,10 @@ func (s *Executor) lookUp(ctx context.Context, c idempotent.Claim) (idempotent.D
 	defer cancel()
 	d, over, err := s.read(ctx, c)
 	if err == nil && over {
-		err = s.step(ctx, func(b *pgx.Batch) { b.Queue(s.sql.drop, c.ID[:]) })
+		err = s.step(ctx, func(b *pgx.Batch) {
+			b.Queue(s.sql.lock, c.ID[:])
+			b.Queue(s.sql.drop, c.ID[:])
+		})
 	}
 	return d, err
 }
@@ -203,10 +209,7 @@ var errEnded = errors.New("the handler has ended the transaction itself")
 func (s *Executor) commit(ctx context.Context, t *transaction, c idempotent.Claim, completion idempotent.Completion) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opt.Wait)
 	defer cancel()
-	switch t.status() {
-	case statusIdle:
-		return errEnded
-	case statusAborted:
+	if t.status() == statusAborted {
 		if err := refusal(completion, t.handler.lastFailure()); err != nil {
 			return err
 		}
@@ -223,7 +226,9 @@ func (s *Executor) commit(ctx context.Context, t *transaction, c idempotent.Clai
 		return errEnded
 	case err == nil:
 		return nil
-	case isRefused(err):
+	case isRefused(err, codeNoSavepoint):
+		return s.disown(ctx, t, c)
+	case isRefused(err, ""):
 		return serialization(err)
 	default:
 		t.release()
@@ -244,11 +249,25 @@ func refusal(c idempotent.Completion, code string) error {
 	return nil
 }
 
-// isRefused reports whether the database has answered that a transaction is not committed. After
-// any other error, it may be committed, also if the database has ended the connection.
-func isRefused(err error) bool {
+// isRefused reports whether the database has answered that a transaction is not committed, with a
+// SQLSTATE unless that is empty. After any other error, it may be committed, also if the database
+// has ended the connection.
+func isRefused(err error, code string) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && pg.SeverityUnlocalized == "ERROR"
+	return ok && pg.SeverityUnlocalized == "ERROR" && (code == "" || code == pg.Code)
+}
+
+// disown returns the error for a handler that has ended the transaction itself. If it has committed
+// it, the record is running, and no one else will finish it: its outcome is unknown.
+func (s *Executor) disown(ctx context.Context, t *transaction, c idempotent.Claim) error {
+	t.release()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opt.Wait)
+	defer cancel()
+	err := s.step(ctx, func(b *pgx.Batch) {
+		b.Queue(s.sql.beginEffect, c.ID[:], c.Token[:])
+		b.Queue(s.sql.finish, c.ID[:], c.Token[:], idempotent.StateUnknown.String(), nil, microseconds(c.Retention))
+	})
+	return errors.Join(errEnded, err)
 }
 
 // findOut returns nil if the transaction whose commit has failed with err has taken effect. It

@@ -43,6 +43,7 @@ func (s *records) Acquire(ctx context.Context, c idempotent.Claim) (idempotent.D
 		}
 		err = s.step(ctx, func(b *pgx.Batch) {
 			if over {
+				b.Queue(s.sql.lock, c.ID[:])
 				b.Queue(s.sql.drop, c.ID[:])
 			}
 			d = idempotent.Decision{}

@@ -132,10 +132,7 @@ func (s *Executor) lookUp(ctx context.Context, c idempotent.Claim) (idempotent.D
 	defer cancel()
 	d, over, err := s.read(ctx, c)
 	if err == nil && over {
-		err = s.step(ctx, func(tx DBTX) error {
-			_, err := tx.ExecContext(ctx, s.sql.drop, c.ID[:])
-			return err
-		})
+		err = s.step(ctx, func(tx DBTX) error { return s.drop(ctx, tx, c.ID) })
 	}
 	return d, err
 }
@@ -251,10 +248,8 @@ func (s *Executor) end(ctx context.Context, t *transaction, c idempotent.Claim, 
 	_, err := t.tx.ExecContext(ctx, "RELEASE SAVEPOINT "+beforeRun)
 	aborted, absent := stateOf(err) == codeAborted, completion.State == idempotent.StateAbsent
 	switch {
-	case isEnded(err) && s.dialect == SQLite:
-		return fmt.Errorf("%w; the last error is %q", errEnded, t.handler.lastFailure())
 	case isEnded(err):
-		return errEnded
+		return s.disown(ctx, t, c)
 	// After a savepoint, such as that of InTx, the transaction is intact, but the handler has
 	// failed.
 	case (aborted || absent) && isConflict(t.handler.lastFailure()):
@@ -282,6 +277,23 @@ func (s *Executor) end(ctx context.Context, t *transaction, c idempotent.Claim, 
 		return err
 	}
 	return s.findOut(ctx, c, err)
+}
+
+// disown returns the error for a transaction that is no longer the Executor's. If the handler has
+// committed it, the record is running, and no one else will finish it: its outcome is unknown.
+func (s *Executor) disown(ctx context.Context, t *transaction, c idempotent.Claim) error {
+	t.rollback()
+	err := s.step(ctx, func(tx DBTX) error {
+		if _, err := tx.ExecContext(ctx, s.sql.beginEffect, c.ID[:], c.Token[:]); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, s.sql.finish, c.ID[:], c.Token[:], idempotent.StateUnknown.String(), nil, microseconds(c.Retention))
+		return err
+	})
+	if s.dialect == SQLite {
+		return errors.Join(fmt.Errorf("%w; the last error is %q", errEnded, t.handler.lastFailure()), err)
+	}
+	return errors.Join(errEnded, err)
 }
 
 // isEnded reports whether the savepoint is gone.

@@ -42,7 +42,7 @@ func (s *records) Acquire(ctx context.Context, c idempotent.Claim) (idempotent.D
 		}
 		err = s.step(ctx, func(tx DBTX) (err error) {
 			if over {
-				if _, err := tx.ExecContext(ctx, s.sql.drop, c.ID[:]); err != nil {
+				if err := s.drop(ctx, tx, c.ID); err != nil {
 					return err
 				}
 			}
@@ -94,6 +94,15 @@ func (s *records) read(ctx context.Context, c idempotent.Claim) (d idempotent.De
 		return d, false, fmt.Errorf("the record has the state %q, which this version does not know", state)
 	}
 	return d, state == "over", nil
+}
+
+// drop removes a record that is over its retention.
+func (s *records) drop(ctx context.Context, tx DBTX, id idempotent.ID) error {
+	if err := s.lock(ctx, tx, id); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, s.sql.drop, id[:])
+	return err
 }
 
 // claim makes a claim in a transaction. The verdict is VerdictAcquired or zero.
