@@ -251,7 +251,8 @@ func TestStoresInDatabasesHaveTheSameStatements(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	for _, file := range files {
-		if name := filepath.Base(file); name != "wait.sql" { // it is about LISTEN
+		name := filepath.Base(file)
+		if name != "wait.sql" && name != "record.sql" && name != "relax.sql" { // for what pgx can do
 			require.Equal(t, read(file), read("idempotent/sqlstore/sql/"+name), name)
 		}
 	}

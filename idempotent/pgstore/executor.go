@@ -38,11 +38,15 @@ const (
 	codeSerializationFailure = "40001"
 	codeDeadlockDetected     = "40P01"
 	codeNoSavepoint          = "3B001"
+	codeUniqueViolation      = "23505"
 	codeDiskFull             = "53100"
 )
 
 // maxReruns bounds how often a handler runs again after serialization failures.
 const maxReruns = 3
+
+// errTaken means that another owner has made the record meanwhile.
+var errTaken = errors.New("another owner has made the record")
 
 // errAgain means that a transaction was rolled back after a serialization failure or a deadlock,
 // and can run again.
@@ -87,15 +91,23 @@ func (s *Executor) execute(ctx context.Context, c idempotent.Claim, run func(con
 	absent := completion.State == idempotent.StateAbsent
 	switch code := t.handler.lastFailure(); {
 	case t.status() == statusIdle:
-		return d, s.disown(ctx, t, c)
+		err = errEnded
 	// After a savepoint, such as that of InTx, the transaction is intact, but the handler has
 	// failed.
 	case (absent || t.status() == statusAborted) && (code == codeSerializationFailure || code == codeDeadlockDetected):
-		return d, fmt.Errorf("%w: SQLSTATE %s", errAgain, code)
-	case absent:
-		return d, nil
+		err = fmt.Errorf("%w: SQLSTATE %s", errAgain, code)
+	case !absent:
+		err = s.commit(ctx, t, c, completion)
 	}
-	return d, s.commit(ctx, t, c, completion)
+	switch {
+	case errors.Is(err, errEnded):
+		t.release()
+		err = errors.Join(err, s.disown(ctx, c))
+	case errors.Is(err, errTaken):
+		t.release()
+		return s.taken(ctx, c)
+	}
+	return d, err
 }
 
 // lookUp reads the record outside of a transaction, and removes it if it is over.
@@ -129,15 +141,16 @@ const beforeRun = "seawall_before_run"
 type transaction struct {
 	conn    *pgxpool.Conn
 	handler *handlerTx
+	fresh   bool // there is no record yet
 	wait    time.Duration
 }
 
-// maxRun is a duration that no handler takes. Until then the record is not over its retention,
-// which begins again with the response.
+// maxRun is a duration that no handler takes. Until then a record that was taken over is not over
+// its retention, which begins again with the response.
 const maxRun = 24 * time.Hour
 
-// begin begins a transaction with the claim, in one round trip. The verdict is VerdictAcquired or
-// zero.
+// begin begins a transaction and locks the record, in one round trip. The verdict is VerdictAcquired
+// or zero. If there is no record, none is made before the commit.
 func (s *Executor) begin(ctx context.Context, c idempotent.Claim) (t *transaction, d idempotent.Decision, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opt.Wait)
 	defer cancel()
@@ -145,21 +158,46 @@ func (s *Executor) begin(ctx context.Context, c idempotent.Claim) (t *transactio
 	if err != nil {
 		return nil, d, err
 	}
+	var (
+		locked bool
+		r      reading
+	)
 	b := new(pgx.Batch)
 	b.BeginTx(s.opt.TxOptions)
 	for _, setting := range s.settings() {
 		b.Queue("SELECT set_config($1, $2, true)", setting.name, setting.value)
 	}
-	c.Retention = max(c.Retention, maxRun)
-	s.queueClaim(b, s.sql.claimUnlocked, c, &d, lockKey(c.ID))
+	b.Queue(s.sql.tryLock, lockKey(c.ID)).QueryRow(func(row pgx.Row) error { return row.Scan(&locked) })
+	// Another transaction may have committed since the record was read.
+	b.Queue(s.sql.read, readArgs(c)...).QueryRow(func(row pgx.Row) (err error) {
+		r, err = scanRead(row)
+		return err
+	})
 	b.Queue("SAVEPOINT " + beforeRun)
 	results := conn.SendBatch(ctx, b)
 	t = &transaction{conn: conn, handler: newHandlerTx(results.Tx()), wait: s.opt.Wait}
-	if err = results.Close(); err != nil {
+	err = results.Close()
+	switch {
+	case err != nil || !locked:
+	case r.state == "":
+		t.fresh, d = true, idempotent.Decision{Verdict: idempotent.VerdictAcquired, Attempt: 1}
+	case r.state == "free":
+		d, err = s.takeOver(ctx, t, c)
+	}
+	if err != nil {
 		t.release()
 		return nil, d, serialization(err)
 	}
 	return t, d, nil
+}
+
+// takeOver claims the record of a lease that is over.
+func (s *Executor) takeOver(ctx context.Context, t *transaction, c idempotent.Claim) (d idempotent.Decision, err error) {
+	c.Retention = max(c.Retention, maxRun)
+	b := new(pgx.Batch)
+	s.queueClaim(b, c, &d)
+	b.Queue("SAVEPOINT " + beforeRun) // takes the place of the one before the claim
+	return d, t.conn.SendBatch(ctx, b).Close()
 }
 
 type setting struct{ name, value string }
@@ -219,7 +257,11 @@ func (s *Executor) commit(ctx context.Context, t *transaction, c idempotent.Clai
 	}
 	b, r := new(pgx.Batch), ownership{}
 	b.Queue("RELEASE SAVEPOINT " + beforeRun) // fails if this is another transaction of the handler
-	s.queueRecord(b, c.Owner(), completion, &r)
+	if t.fresh {
+		s.queueRecord(b, s.sql.record, c, completion).Exec(r.noteFinished)
+	} else {
+		s.queueEnd(b, c.Owner(), completion).Exec(r.noteFinished)
+	}
 	b.Queue("COMMIT")
 	switch err := t.conn.SendBatch(ctx, b).Close(); {
 	case err == nil && !r.finished:
@@ -227,7 +269,9 @@ func (s *Executor) commit(ctx context.Context, t *transaction, c idempotent.Clai
 	case err == nil:
 		return nil
 	case isRefused(err, codeNoSavepoint):
-		return s.disown(ctx, t, c)
+		return errEnded
+	case isRefused(err, codeUniqueViolation) && !r.finished: // by a Store that shares the tables
+		return errTaken
 	case isRefused(err, ""):
 		return serialization(err)
 	default:
@@ -257,17 +301,22 @@ func isRefused(err error, code string) bool {
 	return ok && pg.SeverityUnlocalized == "ERROR" && (code == "" || code == pg.Code)
 }
 
-// disown returns the error for a handler that has ended the transaction itself. If it has committed
-// it, the record is running, and no one else will finish it: its outcome is unknown.
-func (s *Executor) disown(ctx context.Context, t *transaction, c idempotent.Claim) error {
-	t.release()
+// queueRecord queues the record of a run that has none yet.
+func (s *Executor) queueRecord(b *pgx.Batch, sql string, c idempotent.Claim, end idempotent.Completion) *pgx.QueuedQuery {
+	return b.Queue(sql, c.ID[:], c.Fingerprint[:], c.Token[:], c.Scope[:], end.State.String(), end.Response, microseconds(end.Retention))
+}
+
+// disown records that the outcome of a run is unknown, because the handler has ended the transaction
+// itself. It may have committed it.
+func (s *Executor) disown(ctx context.Context, c idempotent.Claim) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opt.Wait)
 	defer cancel()
-	err := s.step(ctx, func(b *pgx.Batch) {
+	unknown := idempotent.Completion{State: idempotent.StateUnknown, Retention: c.Retention}
+	return s.step(ctx, func(b *pgx.Batch) {
 		b.Queue(s.sql.beginEffect, c.ID[:], c.Token[:])
-		b.Queue(s.sql.finish, c.ID[:], c.Token[:], idempotent.StateUnknown.String(), nil, microseconds(c.Retention))
+		s.queueEnd(b, c.Owner(), unknown)
+		s.queueRecord(b, s.sql.record+" ON CONFLICT (id) DO NOTHING", c, unknown)
 	})
-	return errors.Join(errEnded, err)
 }
 
 // findOut returns nil if the transaction whose commit has failed with err has taken effect. It

@@ -397,18 +397,54 @@ func (b *bank) postPanicking(h http.Handler, key string) (r response) {
 	return b.post(h, key)
 }
 
-// A handler cannot make a success of a transaction that it has ended itself.
-func TestHandlerThatEndsItsTransactionIsNoSuccess(t *testing.T) {
+func TestHandlerCannotEndItsTransaction(t *testing.T) {
 	server := sharedServer(t)
 	t.Parallel()
-	for sql, committed := range map[string]bool{
-		"ROLLBACK":        false,
-		"ROLLBACK; BEGIN": false,
-		"ROLLBACK; BEGIN; SAVEPOINT seawall_before_run": false,
-		"ROLLBACK AND CHAIN":                            false,
-		"COMMIT":                                        true,
-		"COMMIT; BEGIN":                                 true,
-		"COMMIT AND CHAIN":                              true,
+	pool, _ := newPool(t, server.URL(""))
+	s := pgstore.NewExecutor(pool, nil)
+	for sql, refused := range map[string]bool{
+		"COMMIT": true, "commit;": true, "END": true, " ROLLBACK": true, "abort": true, "COMMIT; BEGIN": true, "ROLLBACK AND CHAIN": true,
+		"PREPARE TRANSACTION 'a'": true, "SAVEPOINT a": false, "SAVEPOINT a; ROLLBACK TO a": false,
+	} {
+		_, err := s.Execute(t.Context(), newClaim(), func(ctx context.Context, _ int) idempotent.Completion {
+			tx := pgstore.Tx(ctx)
+			for _, call := range []func() error{
+				func() error { return execute(ctx, tx, sql) },
+				func() error { _, err := tx.Query(ctx, sql); return err },
+				func() error { return tx.QueryRow(ctx, sql).Scan() },
+			} {
+				if err := call(); refused {
+					require.ErrorContains(t, err, "the Executor commits", sql)
+				} else {
+					require.NoError(t, err, sql)
+					break
+				}
+			}
+			require.Error(t, tx.Commit(ctx))
+			require.Error(t, tx.Rollback(ctx))
+			return done("response")
+		})
+		require.NoError(t, err, sql)
+	}
+}
+
+func execute(ctx context.Context, tx pgx.Tx, sql string) error {
+	_, err := tx.Exec(ctx, sql)
+	return err
+}
+
+// A handler can get around that with the connection. It may then have committed.
+func TestHandlerThatEndsItsTransactionIsUnknown(t *testing.T) {
+	server := sharedServer(t)
+	t.Parallel()
+	for sql, committed := range map[string]int{
+		"ROLLBACK":                           0,
+		"ROLLBACK; BEGIN":                    0,
+		"ROLLBACK; BEGIN; SAVEPOINT seawall": 0,
+		"ROLLBACK AND CHAIN":                 0,
+		"COMMIT":                             1,
+		"COMMIT; BEGIN":                      1,
+		"COMMIT AND CHAIN":                   1,
 	} {
 		t.Run(sql, func(t *testing.T) {
 			t.Parallel()
@@ -416,21 +452,16 @@ func TestHandlerThatEndsItsTransactionIsNoSuccess(t *testing.T) {
 			s := newService("service", withExecutor, b.connect(server.URL("")))
 			s.at = func(ctx context.Context, tx pgx.Tx, p point) error {
 				if p == afterWrite && s.runs.Load() == 1 {
-					_, err := tx.Exec(ctx, sql)
+					_, err := tx.Conn().Exec(ctx, sql)
 					return err
 				}
 				return nil
 			}
 			require.Equal(t, http.StatusServiceUnavailable, b.post(s, "key").status)
-			if committed { // the claim too, so it does not happen again
-				for range 2 {
-					require.Contains(t, b.post(s, "key").body, "idempotency_outcome_unknown")
-				}
-				require.Equal(t, 1, b.transfers("key"))
-				return
+			for range 2 {
+				require.Contains(t, b.post(s, "key").body, "idempotency_outcome_unknown")
 			}
-			require.Equal(t, "service, run 2, attempt 1", b.post(s, "key").body)
-			b.check()
+			require.Equal(t, committed, b.transfers("key"))
 		})
 	}
 }

@@ -47,7 +47,7 @@ func (s *records) Acquire(ctx context.Context, c idempotent.Claim) (idempotent.D
 				b.Queue(s.sql.drop, c.ID[:])
 			}
 			d = idempotent.Decision{}
-			s.queueClaim(b, s.sql.claim, c, &d)
+			s.queueClaim(b, c, &d)
 			b.Queue(s.sql.lease, c.ID[:], c.Token[:], microseconds(c.Lease))
 		})
 		if err != nil || d.Verdict == idempotent.VerdictAcquired {
@@ -60,41 +60,49 @@ func (s *records) Acquire(ctx context.Context, c idempotent.Claim) (idempotent.D
 // read returns the verdict of a claim, without changing anything. If it is VerdictAcquired, the
 // record can be claimed. It is in the way if it is over.
 func (s *records) read(ctx context.Context, c idempotent.Claim) (d idempotent.Decision, over bool, err error) {
+	r, err := scanRead(s.pool.QueryRow(ctx, s.sql.read, readArgs(c)...))
+	return r.Decision, r.state == "over", err
+}
+
+// reading is what a claim would get. If the verdict is VerdictAcquired, it has no attempt.
+type reading struct {
+	idempotent.Decision
+	state string // as in read.sql; empty if there is no record
+}
+
+func readArgs(c idempotent.Claim) []any { return []any{c.ID[:], c.Fingerprint[:], c.Token[:]} }
+
+// scanRead scans the result of read.sql.
+func scanRead(row pgx.Row) (r reading, err error) {
 	var (
-		state    string
 		left     float64
 		response []byte
 	)
-	row := s.pool.QueryRow(ctx, s.sql.read, c.ID[:], c.Fingerprint[:], c.Token[:])
-	switch err = row.Scan(&state, &left, &response); {
-	case errors.Is(err, pgx.ErrNoRows):
-		state = "free"
-	case err != nil:
-		return d, false, err
+	if err = ignoreNoRows(row.Scan(&r.state, &left, &response)); err != nil {
+		return r, err
 	}
-	switch state {
-	case "free", "over":
-		d.Verdict = idempotent.VerdictAcquired
+	switch r.state {
+	case "", "free", "over":
+		r.Verdict = idempotent.VerdictAcquired
 	case "running":
-		d.Verdict, d.LeaseLeft = idempotent.VerdictRunning, duration(left)
+		r.Verdict, r.LeaseLeft = idempotent.VerdictRunning, duration(left)
 	case "mismatch":
-		d.Verdict = idempotent.VerdictMismatch
+		r.Verdict = idempotent.VerdictMismatch
 	case "unknown":
-		d.Verdict = idempotent.VerdictUnknown
+		r.Verdict = idempotent.VerdictUnknown
 	case "done":
-		d.Verdict, d.Response = idempotent.VerdictDone, response
+		r.Verdict, r.Response = idempotent.VerdictDone, response
 	case "not_kept":
-		d.Verdict, d.Response = idempotent.VerdictNotKept, response
+		r.Verdict, r.Response = idempotent.VerdictNotKept, response
 	default:
-		return d, false, fmt.Errorf("the record has the state %q, which this version does not know", state)
+		err = fmt.Errorf("the record has the state %q, which this version does not know", r.state)
 	}
-	return d, state == "over", nil
+	return r, err
 }
 
 // queueClaim queues a claim. Its decision is set if the record is acquired.
-func (s *records) queueClaim(b *pgx.Batch, sql string, c idempotent.Claim, d *idempotent.Decision, args ...any) {
-	args = append([]any{c.ID[:], c.Fingerprint[:], c.Token[:], c.Scope[:], microseconds(c.Retention)}, args...)
-	b.Queue(sql, args...).QueryRow(func(row pgx.Row) error {
+func (s *records) queueClaim(b *pgx.Batch, c idempotent.Claim, d *idempotent.Decision) {
+	b.Queue(s.sql.claim, c.ID[:], c.Fingerprint[:], c.Token[:], c.Scope[:], microseconds(c.Retention)).QueryRow(func(row pgx.Row) error {
 		err := row.Scan(&d.Attempt)
 		if err == nil {
 			d.Verdict = idempotent.VerdictAcquired
@@ -141,6 +149,7 @@ func (s *records) Finish(ctx context.Context, o idempotent.Owner, c idempotent.C
 	var r ownership
 	err := s.step(ctx, func(b *pgx.Batch) {
 		s.queueFinish(b, o, c, &r)
+		b.Queue(s.sql.relax)
 		b.Queue(s.sql.unlease, o.ID[:], o.Token[:])
 	})
 	if err != nil {
@@ -157,7 +166,7 @@ func (s *records) queueFinish(b *pgx.Batch, o idempotent.Owner, c idempotent.Com
 		b.Queue(s.sql.lock, o.ID[:])
 	}
 	if c.State != idempotent.StateAbsent {
-		s.queueRecord(b, o, c, r)
+		s.queueEnd(b, o, c).Exec(r.noteFinished)
 	}
 	if c.State == idempotent.StateAbsent || c.State == idempotent.StateUnknown {
 		b.Queue(s.sql.release, o.ID[:], o.Token[:], c.State.String())
@@ -169,18 +178,20 @@ func (s *records) queueFinish(b *pgx.Batch, o idempotent.Owner, c idempotent.Com
 	})
 }
 
-// queueRecord queues the record of a response. It sets r.finished.
-func (s *records) queueRecord(b *pgx.Batch, o idempotent.Owner, c idempotent.Completion, r *ownership) {
-	b.Queue(s.sql.finish, o.ID[:], o.Token[:], c.State.String(), c.Response, microseconds(c.Retention)).Exec(func(tag pgconn.CommandTag) error {
-		r.finished = tag.RowsAffected() > 0
-		return nil
-	})
+// queueEnd queues the end of a run whose record is running.
+func (s *records) queueEnd(b *pgx.Batch, o idempotent.Owner, c idempotent.Completion) *pgx.QueuedQuery {
+	return b.Queue(s.sql.finish, o.ID[:], o.Token[:], c.State.String(), c.Response, microseconds(c.Retention))
 }
 
 // ownership is the record of an owner after a call of Finish.
 type ownership struct {
 	finished   bool // by this call
 	found, own bool
+}
+
+func (r *ownership) noteFinished(tag pgconn.CommandTag) error {
+	r.finished = tag.RowsAffected() > 0
+	return nil
 }
 
 // result is the result of Finish. If the record is the owner's, it is finished, now or earlier.

@@ -14,13 +14,13 @@ var files embed.FS
 
 // statements are the texts of sql/ for one pair of tables.
 type statements struct {
-	read, drop, lock, claim, claimUnlocked, lease string
-	renew, beginEffect, finish, release           string
-	unlease, owner, resolve, forget               string
-	sweep, sweepLeases, listUnknown               string
-	wait, running, listen, waitForTransaction     string
-	tables                                        []string // and indexes
-	schema                                        string
+	read, drop, lock, claim, lease, tryLock, record string
+	renew, beginEffect, finish, release             string
+	relax, unlease, owner, resolve, forget          string
+	sweep, sweepLeases, listUnknown                 string
+	wait, running, listen, waitForTransaction       string
+	tables                                          []string // and indexes
+	schema                                          string
 }
 
 // validPrefix is a prefix of names that need no quotes, perhaps after the name of a schema.
@@ -37,7 +37,7 @@ func newStatements(prefix string) *statements {
 	}
 	channel := prefix + "ended"
 	// The number of the table keeps stores apart that have other tables in the same database.
-	lock := "(CAST($6 AS bigint) # CAST(CAST('" + records + "' AS regclass) AS oid)::bigint)"
+	lock := "(CAST($1 AS bigint) # CAST(CAST('" + records + "' AS regclass) AS oid)::bigint)"
 	names := strings.NewReplacer(
 		"{records}", records,
 		"{leases}", leases,
@@ -59,19 +59,20 @@ func newStatements(prefix string) *statements {
 	notified := func(remove string) string {
 		return "WITH gone AS (" + remove + " RETURNING l.id, l.waited) SELECT pg_notify('" + channel + "', encode(id, 'hex')) FROM gone WHERE waited"
 	}
-	claim := statement("claim")
 	return &statements{
 		read:               statement("read"),
 		drop:               statement("drop"),
 		lock:               statement("lock"),
-		claim:              strings.Replace(claim, "{unlocked}", "TRUE", 1),
-		claimUnlocked:      strings.Replace(claim, "{unlocked}", "pg_try_advisory_xact_lock"+lock, 1),
-		waitForTransaction: "SELECT pg_advisory_xact_lock" + strings.Replace(lock, "$6", "$1", 1),
+		claim:              strings.Replace(statement("claim"), "{unlocked}", "TRUE", 1),
+		tryLock:            "SELECT pg_try_advisory_xact_lock" + lock,
+		waitForTransaction: "SELECT pg_advisory_xact_lock" + lock,
+		record:             statement("record"),
 		lease:              statement("lease"),
 		renew:              statement("renew"),
 		beginEffect:        statement("begin_effect"),
 		finish:             statement("finish"),
 		release:            statement("release"),
+		relax:              statement("relax"),
 		unlease:            notified(statement("unlease")),
 		owner:              statement("owner"),
 		resolve:            statement("resolve"),

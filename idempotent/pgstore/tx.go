@@ -3,7 +3,10 @@ package pgstore
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -29,10 +32,31 @@ func Tx(ctx context.Context) pgx.Tx {
 // rolled back, and the handler can still answer. Without a key, it is a transaction of the pool,
 // which is committed unless f returns an error.
 func InTx(ctx context.Context, pool *pgxpool.Pool, f func(tx pgx.Tx) error) error {
-	if tx := Tx(ctx); tx != nil {
+	tx, keyed := ctx.Value(txKey{}).(*handlerTx)
+	switch {
+	case !keyed:
+		return pgx.BeginFunc(ctx, pool, f)
+	case tx.used.Load():
 		return pgx.BeginFunc(ctx, tx, f)
 	}
-	return pgx.BeginFunc(ctx, pool, f)
+	return tx.first(ctx, f)
+}
+
+// first is InTx before anything else. The Executor's savepoint is then as good as another one.
+func (t *handlerTx) first(ctx context.Context, f func(tx pgx.Tx) error) (err error) {
+	returned := false
+	defer func() {
+		if err == nil && returned {
+			return
+		}
+		ctx, cancel := unhurried(ctx)
+		defer cancel()
+		_, failure := t.Exec(ctx, "ROLLBACK TO SAVEPOINT "+beforeRun) // also after a panic
+		err = errors.Join(err, failure)
+	}()
+	err = f(t)
+	returned = true
+	return err
 }
 
 // The errors of the handler's transaction.
@@ -49,12 +73,48 @@ type handlerTx struct {
 
 // watch is shared by a handlerTx and what comes from it.
 type watch struct {
+	used    *atomic.Bool            // the handler has sent something
 	over    *atomic.Bool            // the handler has returned
 	failure *atomic.Pointer[string] // the SQLSTATE of the last error of the database
 }
 
 func newHandlerTx(tx pgx.Tx) *handlerTx {
-	return &handlerTx{tx, watch{new(atomic.Bool), new(atomic.Pointer[string])}}
+	return &handlerTx{tx, watch{new(atomic.Bool), new(atomic.Bool), new(atomic.Pointer[string])}}
+}
+
+// ready returns an error unless the handler may send something.
+func (w watch) ready() error {
+	if w.over.Load() {
+		return errOver
+	}
+	w.used.Store(true)
+	return nil
+}
+
+// checked is ready for a statement.
+func (w watch) checked(sql string) error {
+	if endsTransaction(sql) {
+		return errNotYours
+	}
+	return w.ready()
+}
+
+// endsTransaction reports whether a statement would end the transaction. It is for mistakes, and not
+// for statements that hide it: the Executor notices those when the handler has returned.
+func endsTransaction(sql string) bool {
+	words := strings.Fields(strings.ToUpper(sql))
+	if len(words) == 0 {
+		return false
+	}
+	switch strings.TrimRight(words[0], ";") {
+	case "COMMIT", "END", "ABORT":
+		return true
+	case "ROLLBACK":
+		return !slices.Contains(words[:min(3, len(words))], "TO")
+	case "PREPARE":
+		return len(words) > 1 && words[1] == "TRANSACTION"
+	}
+	return false
 }
 
 // codeAborted is the SQLSTATE of every statement after the one that has aborted a transaction.
@@ -77,8 +137,8 @@ func (w watch) lastFailure() string {
 
 // Begin implements [pgx.Tx]. It sets a savepoint.
 func (t *handlerTx) Begin(ctx context.Context) (pgx.Tx, error) {
-	if t.over.Load() {
-		return nil, errOver
+	if err := t.ready(); err != nil {
+		return nil, err
 	}
 	tx, err := t.tx.Begin(ctx)
 	if err != nil {
@@ -96,8 +156,8 @@ func (t *handlerTx) Rollback(context.Context) error { return errNotYours }
 
 // Exec implements [pgx.Tx].
 func (t *handlerTx) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	if t.over.Load() {
-		return pgconn.CommandTag{}, errOver
+	if err := t.checked(sql); err != nil {
+		return pgconn.CommandTag{}, err
 	}
 	tag, err := t.tx.Exec(ctx, sql, args...)
 	t.note(err)
@@ -106,8 +166,8 @@ func (t *handlerTx) Exec(ctx context.Context, sql string, args ...any) (pgconn.C
 
 // Query implements [pgx.Tx].
 func (t *handlerTx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	if t.over.Load() {
-		return pgx.FailedBatchResults(new(pgx.Batch), errOver).Query()
+	if err := t.checked(sql); err != nil {
+		return pgx.FailedBatchResults(new(pgx.Batch), err).Query()
 	}
 	rows, err := t.tx.Query(ctx, sql, args...)
 	t.note(err)
@@ -116,24 +176,24 @@ func (t *handlerTx) Query(ctx context.Context, sql string, args ...any) (pgx.Row
 
 // QueryRow implements [pgx.Tx].
 func (t *handlerTx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	if t.over.Load() {
-		return pgx.FailedBatchResults(new(pgx.Batch), errOver).QueryRow()
+	if err := t.checked(sql); err != nil {
+		return pgx.FailedBatchResults(new(pgx.Batch), err).QueryRow()
 	}
 	return watchedRow{t.tx.QueryRow(ctx, sql, args...), t.watch}
 }
 
 // SendBatch implements [pgx.Tx].
 func (t *handlerTx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
-	if t.over.Load() {
-		return pgx.FailedBatchResults(b, errOver)
+	if err := t.ready(); err != nil {
+		return pgx.FailedBatchResults(b, err)
 	}
 	return watchedBatch{t.tx.SendBatch(ctx, b), t.watch}
 }
 
 // CopyFrom implements [pgx.Tx].
 func (t *handlerTx) CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, rows pgx.CopyFromSource) (int64, error) {
-	if t.over.Load() {
-		return 0, errOver
+	if err := t.ready(); err != nil {
+		return 0, err
 	}
 	n, err := t.tx.CopyFrom(ctx, table, columns, rows)
 	t.note(err)
@@ -142,8 +202,8 @@ func (t *handlerTx) CopyFrom(ctx context.Context, table pgx.Identifier, columns 
 
 // Prepare implements [pgx.Tx].
 func (t *handlerTx) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDescription, error) {
-	if t.over.Load() {
-		return nil, errOver
+	if err := t.ready(); err != nil {
+		return nil, err
 	}
 	d, err := t.tx.Prepare(ctx, name, sql)
 	t.note(err)
@@ -151,10 +211,16 @@ func (t *handlerTx) Prepare(ctx context.Context, name, sql string) (*pgconn.Stat
 }
 
 // LargeObjects implements [pgx.Tx].
-func (t *handlerTx) LargeObjects() pgx.LargeObjects { return t.tx.LargeObjects() }
+func (t *handlerTx) LargeObjects() pgx.LargeObjects {
+	t.used.Store(true)
+	return t.tx.LargeObjects()
+}
 
 // Conn implements [pgx.Tx]. Do not end the transaction through it.
-func (t *handlerTx) Conn() *pgx.Conn { return t.tx.Conn() }
+func (t *handlerTx) Conn() *pgx.Conn {
+	t.used.Store(true)
+	return t.tx.Conn()
+}
 
 // savepointTx is a nested transaction of the handler, which the handler ends.
 type savepointTx struct{ handlerTx }
@@ -162,12 +228,22 @@ type savepointTx struct{ handlerTx }
 // Commit implements [pgx.Tx]. It releases the savepoint.
 func (t *savepointTx) Commit(ctx context.Context) error { return t.end(ctx, t.tx.Commit) }
 
-// Rollback implements [pgx.Tx]. It rolls back to the savepoint.
-func (t *savepointTx) Rollback(ctx context.Context) error { return t.end(ctx, t.tx.Rollback) }
+// Rollback implements [pgx.Tx]. It rolls back to the savepoint, even if ctx has ended: otherwise,
+// the Executor would commit what the handler has given up.
+func (t *savepointTx) Rollback(ctx context.Context) error {
+	ctx, cancel := unhurried(ctx)
+	defer cancel()
+	return t.end(ctx, t.tx.Rollback)
+}
+
+// unhurried returns a context for a rollback. It does not end with ctx.
+func unhurried(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+}
 
 func (t *savepointTx) end(ctx context.Context, end func(context.Context) error) error {
-	if t.over.Load() {
-		return errOver
+	if err := t.ready(); err != nil {
+		return err
 	}
 	err := end(ctx)
 	t.note(err)
