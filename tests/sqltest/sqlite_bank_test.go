@@ -92,7 +92,7 @@ func (b *bank) dsn(settings string) string {
 	return "file:" + b.path + "?" + settings + "&_pragma=journal_mode(" + b.mode + ")"
 }
 
-// connect returns a pool of its own. Its settings are those of each connection.
+// connect returns another pool. Its settings are those of each connection.
 func (b *bank) connect(other ...string) *database {
 	b.Helper()
 	dsn := b.dsn(settings)

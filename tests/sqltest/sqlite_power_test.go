@@ -207,9 +207,7 @@ func recordRun(t *testing.T, w way, mode, synchronous string) *run {
 // number of transfers that were there.
 func (r *run) recover(t *testing.T, driver string, w way, left files) int {
 	t.Helper()
-	dir, err := os.MkdirTemp(t.TempDir(), "")
-	require.NoError(t, err)
-	b := &bank{T: t, driver: driver, path: filepath.Join(dir, "bank.db"), mode: r.mode, succeeded: make(map[string]bool)}
+	b := &bank{T: t, driver: driver, path: filepath.Join(t.TempDir(), "bank.db"), mode: r.mode, succeeded: make(map[string]bool)}
 	for end, content := range left {
 		require.NoError(t, os.WriteFile(b.path+end, content, 0o600))
 	}

@@ -37,9 +37,9 @@ type childSpec struct {
 // TestChild is the main function of another process. It serves until its standard input ends. It
 // writes its address, and a line at its point.
 func TestChild(t *testing.T) {
+	t.Parallel()
 	encoded := os.Getenv(childEnv)
 	if encoded == "" {
-		t.Parallel()
 		return // not another process
 	}
 	var spec childSpec
@@ -234,11 +234,12 @@ func TestRecordsSurviveKillAfterTheReply(t *testing.T) {
 		t.Run(string(w), func(t *testing.T) {
 			t.Parallel()
 			eachSQLite(t, func(t *testing.T, b *bank) {
-				c := b.startChild(childSpec{Way: w})
+				recommended := b.dsn(strings.Replace(settings, "OFF", "FULL", 1))
+				c := b.startChild(childSpec{DSN: recommended, Way: w})
 				want := receive(t, b.postTo(c.url, "key"))
 				require.Equal(t, response{status: http.StatusCreated, body: "child, run 1, attempt 1"}, want)
 				c.kill(t)
-				c = b.startChild(childSpec{Way: w})
+				c = b.startChild(childSpec{DSN: recommended, Way: w})
 				want.replayed = true
 				require.Equal(t, want, receive(t, b.postTo(c.url, "key")))
 				b.check()
@@ -286,8 +287,8 @@ func TestHotJournalIsRolledBack(t *testing.T) {
 	}
 }
 
-// Several processes make transfers in one file at the same time, and one of them sweeps all the time. Clients
-// send each key to several of them, and retry.
+// Several processes make transfers in one file at the same time, and one of them sweeps all the
+// time. Clients send each key to several of them, and retry.
 func TestSeveralProcessesOnOneFile(t *testing.T) {
 	t.Parallel()
 	for _, w := range transactional {
@@ -297,11 +298,12 @@ func TestSeveralProcessesOnOneFile(t *testing.T) {
 				const keys = 15
 				// Records that are over, for Sweep.
 				s := sqlstore.New(b.db.DB, sqlstore.SQLite, nil)
+				over := idempotent.Completion{State: idempotent.StateDone, Retention: time.Microsecond}
 				for range 50 {
 					c := newClaim()
 					_, err := s.Acquire(t.Context(), c)
 					require.NoError(t, err)
-					require.NoError(t, s.Finish(t.Context(), c.Owner(), idempotent.Completion{State: idempotent.StateDone, Retention: time.Microsecond}))
+					require.NoError(t, s.Finish(t.Context(), c.Owner(), over))
 				}
 				var clients sync.WaitGroup
 				for i := range 3 {

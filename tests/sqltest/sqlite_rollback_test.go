@@ -152,8 +152,10 @@ func TestFullFileIsErrFull(t *testing.T) {
 				s := newService("service", w, db.DB)
 				var events []idempotent.Event
 				s.guard.Observe = func(_ context.Context, e idempotent.Event) { events = append(events, e) }
-				key := idempotent.NewToken().String()
-				var pages int
+				var (
+					key   string
+					pages int
+				)
 				require.NoError(t, db.QueryRowContext(t.Context(), "PRAGMA page_count").Scan(&pages))
 				db.exec(t, fmt.Sprintf("PRAGMA max_page_count = %d", pages))
 				for i := 0; ; i++ { // until the pages are full
