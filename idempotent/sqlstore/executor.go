@@ -273,8 +273,8 @@ func (s *Executor) end(ctx context.Context, t *transaction, c idempotent.Claim, 
 		return err
 	}
 	err = t.commit()
-	if err == nil || isConflict(stateOf(err)) {
-		return err
+	if err == nil || isConflict(stateOf(err)) || s.dialect == SQLite && isBusy(err) {
+		return err // SQLite has not committed, and the driver has rolled back
 	}
 	return s.findOut(ctx, c, err)
 }

@@ -203,9 +203,14 @@ func TestReaderThatHoldsUpCommit(t *testing.T) {
 				return nil
 			}
 			key := idempotent.NewToken().String()
+			var last error
+			s.guard.Observe = func(_ context.Context, e idempotent.Event) { last = e.Err }
 			var r response
 			eventually(t, func() bool { r = b.post(s, key); return s.runs.Load() == 1 }, "a run")
 			require.GreaterOrEqual(t, r.status, 500, r.body)
+			if w == withExecutor && timeout == 10 {
+				require.NotContains(t, last.Error(), "unknown")
+			}
 			unlock()
 			b.retry(s, db, key)
 			noOpenTransaction(t, db)
@@ -232,4 +237,18 @@ func TestFailedCommitLeavesNoOpenTransaction(t *testing.T) {
 		noOpenTransaction(t, db)
 		b.check()
 	}, rollback)
+}
+
+// The settings that the documentation recommends. Without synchronous(FULL), not all drivers sync
+// each commit in WAL mode.
+func TestRecommendedSettings(t *testing.T) {
+	t.Parallel()
+	eachSQLite(t, func(t *testing.T, b *bank) {
+		db := b.connect("_txlock=immediate&_pragma=busy_timeout(1000)&_pragma=synchronous(FULL)")
+		for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "busy_timeout": "1000"} {
+			var got string
+			require.NoError(t, db.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got))
+			require.Equal(t, want, got, pragma)
+		}
+	}, wal)
 }
