@@ -22,7 +22,7 @@ what it has committed:
 	PostgreSQL                                              nothing
 	PostgreSQL, synchronous_commit = off                    the last commits when its machine fails
 	PostgreSQL, failover to an asynchronous standby         what the standby had not yet received
-	SQLite, WAL mode, synchronous = FULL (its default)      nothing
+	SQLite, synchronous = FULL                              nothing
 	SQLite, WAL mode, synchronous = NORMAL                  the last commits when its machine fails
 
 The package imports no driver. The tests use pgx's stdlib and lib/pq for PostgreSQL, and
@@ -107,6 +107,8 @@ SQLite 3.42 or later is needed. It runs one transaction that writes at a time, f
 
   - Use WAL mode (PRAGMA journal_mode = WAL), so that replays and duplicates can read while a handler
     runs.
+  - Set PRAGMA synchronous = FULL. In WAL mode, it is not the default of every driver: ncruces
+    uses NORMAL, with which a power failure loses the last commits.
   - Set a busy timeout, such as PRAGMA busy_timeout = 1000. While another connection writes, the store
     also tries again by itself, for as long as [Options].Wait. After that it returns an error, which
     the middleware answers with 503.
@@ -118,6 +120,11 @@ SQLite 3.42 or later is needed. It runs one transaction that writes at a time, f
   - An error such as a full disk, or a context that ends during a statement, makes SQLite roll back the
     whole transaction. The handler's request then fails, whatever the handler does next. With a
     prepared statement, the Executor does not see that error: after it, use the transaction no more.
+  - In a transaction that the handler or an ORM has begun itself, SQLite would commit each statement
+    after such an error by itself. So return after a statement that failed. FinishTx and
+    BeginEffectTx then return an error too.
+  - While a process is paused in a transaction that writes, no other can write. A process that is
+    killed leaves no lock.
 
 With SetMaxOpenConns(1), requests also read one after another, and wait for each handler. A
 database in memory needs that, or a shared cache, in which a duplicate cannot read while a handler

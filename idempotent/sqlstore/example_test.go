@@ -51,7 +51,8 @@ func ExampleNewExecutor() {
 //
 //nolint:testableexamples // it needs a database
 func ExampleStore_FinishTx() {
-	db, err := sql.Open("sqlite", "file:orders.db?_pragma=journal_mode(WAL)&_pragma=busy_timeout(1000)&_txlock=immediate")
+	const settings = "_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(1000)&_txlock=immediate"
+	db, err := sql.Open("sqlite", "file:orders.db?"+settings)
 	if err != nil {
 		log.Fatal(err)
 	}
