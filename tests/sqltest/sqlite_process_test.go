@@ -295,7 +295,7 @@ func TestSeveralProcessesOnOneFile(t *testing.T) {
 		t.Run(string(w), func(t *testing.T) {
 			t.Parallel()
 			eachSQLite(t, func(t *testing.T, b *bank) {
-				const keys = 15
+				const keys = 9
 				// Records that are over, for Sweep.
 				s := sqlstore.New(b.db.DB, sqlstore.SQLite, nil)
 				over := idempotent.Completion{State: idempotent.StateDone, Retention: time.Microsecond}

@@ -36,9 +36,6 @@ var senses = map[string]func(ctx context.Context, tx sqlstore.DBTX, statement st
 		_, err := tx.ExecContext(ctx, statement)
 		return err
 	},
-	"QueryRow": func(ctx context.Context, tx sqlstore.DBTX, statement string) error {
-		return tx.QueryRowContext(ctx, statement+" RETURNING 1").Scan(new(int))
-	},
 	"Query": func(ctx context.Context, tx sqlstore.DBTX, statement string) error {
 		rows, err := tx.QueryContext(ctx, statement+" RETURNING 1")
 		if err != nil {
