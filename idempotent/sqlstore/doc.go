@@ -22,8 +22,10 @@ what it has committed:
 	PostgreSQL                                              nothing
 	PostgreSQL, synchronous_commit = off                    the last commits when its machine fails
 	PostgreSQL, failover to an asynchronous standby         what the standby had not yet received
-	SQLite, synchronous = FULL                              nothing
+	SQLite, WAL mode, synchronous = FULL                    nothing
 	SQLite, WAL mode, synchronous = NORMAL                  the last commits when its machine fails
+	SQLite, rollback journal, synchronous = EXTRA           nothing
+	SQLite, rollback journal, synchronous = FULL            the last commit when its machine fails
 
 The package imports no driver. The tests use pgx's stdlib and lib/pq for PostgreSQL, and
 modernc.org/sqlite and ncruces/go-sqlite3 for SQLite. With pgx alone, package pgstore needs fewer
