@@ -238,8 +238,8 @@ func goCommand(t *testing.T, dir string, args ...string) []byte {
 	return out
 }
 
-// A published module uses no other one, so pgstore and sqlstore have the statements twice. A service
-// can use both on the same tables.
+// A published module uses no other one, so pgstore and sqlstore have the statements twice. A
+// service can use both on the same tables.
 func TestStoresInDatabasesHaveTheSameStatements(t *testing.T) {
 	t.Parallel()
 	read := func(file string) string {

@@ -149,8 +149,8 @@ type transaction struct {
 // its retention, which begins again with the response.
 const maxRun = 24 * time.Hour
 
-// begin begins a transaction and locks the record, in one round trip. The verdict is VerdictAcquired
-// or zero. If there is no record, none is made before the commit.
+// begin begins a transaction and locks the record, in one round trip. The verdict is
+// VerdictAcquired or zero. If there is no record, none is made before the commit.
 func (s *Executor) begin(ctx context.Context, c idempotent.Claim) (t *transaction, d idempotent.Decision, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opt.Wait)
 	defer cancel()
@@ -306,8 +306,8 @@ func (s *Executor) queueRecord(b *pgx.Batch, sql string, c idempotent.Claim, end
 	return b.Queue(sql, c.ID[:], c.Fingerprint[:], c.Token[:], c.Scope[:], end.State.String(), end.Response, microseconds(end.Retention))
 }
 
-// disown records that the outcome of a run is unknown, because the handler has ended the transaction
-// itself. It may have committed it.
+// disown records that the outcome of a run is unknown, because the handler has ended the
+// transaction itself. It may have committed it.
 func (s *Executor) disown(ctx context.Context, c idempotent.Claim) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opt.Wait)
 	defer cancel()

@@ -99,8 +99,8 @@ func (w watch) checked(sql string) error {
 	return w.ready()
 }
 
-// endsTransaction reports whether a statement would end the transaction. It is for mistakes, and not
-// for statements that hide it: the Executor notices those when the handler has returned.
+// endsTransaction reports whether a statement would end the transaction. It is for mistakes, and
+// not for statements that hide it: the Executor notices those when the handler has returned.
 func endsTransaction(sql string) bool {
 	words := strings.Fields(strings.ToUpper(sql))
 	if len(words) == 0 {
