@@ -39,6 +39,7 @@ const (
 	codeDeadlockDetected     = "40P01"
 	codeNoSavepoint          = "3B001"
 	codeUniqueViolation      = "23505"
+	codeDivisionByZero       = "22012"
 	codeDiskFull             = "53100"
 )
 
@@ -102,7 +103,7 @@ func (s *Executor) execute(ctx context.Context, c idempotent.Claim, run func(con
 	switch {
 	case errors.Is(err, errEnded):
 		t.release()
-		err = errors.Join(err, s.disown(ctx, c))
+		err = errors.Join(err, s.disown(ctx, t, c))
 	case errors.Is(err, errTaken):
 		t.release()
 		return s.taken(ctx, c)
@@ -141,7 +142,8 @@ const beforeRun = "seawall_before_run"
 type transaction struct {
 	conn    *pgxpool.Conn
 	handler *handlerTx
-	fresh   bool // there is no record yet
+	fresh   bool  // there is no record yet
+	table   int64 // the number of the table
 	wait    time.Duration
 }
 
@@ -160,6 +162,7 @@ func (s *Executor) begin(ctx context.Context, c idempotent.Claim) (t *transactio
 	}
 	var (
 		locked bool
+		table  int64
 		r      reading
 	)
 	b := new(pgx.Batch)
@@ -167,7 +170,7 @@ func (s *Executor) begin(ctx context.Context, c idempotent.Claim) (t *transactio
 	for _, setting := range s.settings() {
 		b.Queue("SELECT set_config($1, $2, true)", setting.name, setting.value)
 	}
-	b.Queue(s.sql.tryLock, lockKey(c.ID)).QueryRow(func(row pgx.Row) error { return row.Scan(&locked) })
+	b.Queue(s.sql.tryLock, lockKey(c.ID)).QueryRow(func(row pgx.Row) error { return row.Scan(&locked, &table) })
 	// Another transaction may have committed since the record was read.
 	b.Queue(s.sql.read, readArgs(c)...).QueryRow(func(row pgx.Row) (err error) {
 		r, err = scanRead(row)
@@ -177,6 +180,7 @@ func (s *Executor) begin(ctx context.Context, c idempotent.Claim) (t *transactio
 	results := conn.SendBatch(ctx, b)
 	t = &transaction{conn: conn, handler: newHandlerTx(results.Tx()), wait: s.opt.Wait}
 	err = results.Close()
+	t.table = table
 	switch {
 	case err != nil || !locked:
 	case r.state == "":
@@ -241,7 +245,10 @@ const (
 
 func (t *transaction) status() byte { return t.conn.Conn().PgConn().TxStatus() }
 
-var errEnded = errors.New("the handler has ended the transaction itself")
+var (
+	errEnded     = errors.New("the handler has ended the transaction itself")
+	errElsewhere = errors.New("the record cannot be written, and the handler's effects are undone: if handlers change search_path, Options.Prefix must name the schema")
+)
 
 // commit records the completion and commits, in one round trip.
 func (s *Executor) commit(ctx context.Context, t *transaction, c idempotent.Claim, completion idempotent.Completion) error {
@@ -255,22 +262,26 @@ func (s *Executor) commit(ctx context.Context, t *transaction, c idempotent.Clai
 			return err
 		}
 	}
-	b, r := new(pgx.Batch), ownership{}
+	b := new(pgx.Batch)
 	b.Queue("RELEASE SAVEPOINT " + beforeRun) // fails if this is another transaction of the handler
+	sql, args := s.sql.finishOrFail, finishArgs(c.Owner(), completion)
 	if t.fresh {
-		s.queueRecord(b, s.sql.record, c, completion).Exec(r.noteFinished)
-	} else {
-		s.queueEnd(b, c.Owner(), completion).Exec(r.noteFinished)
+		sql, args = s.sql.record, t.recordArgs(c, completion)
 	}
+	recorded := false
+	b.Queue(sql, args...).Exec(func(pgconn.CommandTag) error {
+		recorded = true
+		return nil
+	})
 	b.Queue("COMMIT")
 	switch err := t.conn.SendBatch(ctx, b).Close(); {
-	case err == nil && !r.finished:
-		return errEnded
 	case err == nil:
 		return nil
 	case isRefused(err, codeNoSavepoint):
 		return errEnded
-	case isRefused(err, codeUniqueViolation) && !r.finished: // by a Store that shares the tables
+	case isRefused(err, codeDivisionByZero) && !recorded:
+		return errElsewhere
+	case isRefused(err, codeUniqueViolation) && !recorded: // by a Store that shares the tables
 		return errTaken
 	case isRefused(err, ""):
 		return serialization(err)
@@ -301,21 +312,20 @@ func isRefused(err error, code string) bool {
 	return ok && pg.SeverityUnlocalized == "ERROR" && (code == "" || code == pg.Code)
 }
 
-// queueRecord queues the record of a run that has none yet.
-func (s *Executor) queueRecord(b *pgx.Batch, sql string, c idempotent.Claim, end idempotent.Completion) *pgx.QueuedQuery {
-	return b.Queue(sql, c.ID[:], c.Fingerprint[:], c.Token[:], c.Scope[:], end.State.String(), end.Response, microseconds(end.Retention))
+func (t *transaction) recordArgs(c idempotent.Claim, end idempotent.Completion) []any {
+	return []any{c.ID[:], c.Fingerprint[:], c.Token[:], c.Scope[:], end.State.String(), end.Response, microseconds(end.Retention), t.table}
 }
 
 // disown records that the outcome of a run is unknown, because the handler has ended the
 // transaction itself. It may have committed it.
-func (s *Executor) disown(ctx context.Context, c idempotent.Claim) error {
+func (s *Executor) disown(ctx context.Context, t *transaction, c idempotent.Claim) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opt.Wait)
 	defer cancel()
 	unknown := idempotent.Completion{State: idempotent.StateUnknown, Retention: c.Retention}
 	return s.step(ctx, func(b *pgx.Batch) {
 		b.Queue(s.sql.beginEffect, c.ID[:], c.Token[:])
-		s.queueEnd(b, c.Owner(), unknown)
-		s.queueRecord(b, s.sql.record+" ON CONFLICT (id) DO NOTHING", c, unknown)
+		b.Queue(s.sql.finish, finishArgs(c.Owner(), unknown)...)
+		b.Queue(s.sql.record+" ON CONFLICT (id) DO NOTHING", t.recordArgs(c, unknown)...)
 	})
 }
 

@@ -555,3 +555,29 @@ func TestRunLongerThanTheRetentionIsRecorded(t *testing.T) {
 		b.check()
 	}
 }
+
+// Nothing is committed if the record would be in another table: the effect happens when the client
+// tries again.
+func TestNoEffectIsCommittedWithoutItsRecord(t *testing.T) {
+	server := sharedServer(t)
+	t.Parallel()
+	for _, mode := range modes {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			b := newBank(t, server.URL(""))
+			s := newService("service", withExecutor, b.connect(inMode(server, mode)))
+			s.at = func(ctx context.Context, tx pgx.Tx, p point) error {
+				if p != afterWrite || s.runs.Load() != 1 {
+					return nil
+				}
+				schema := b.schema() + "_tenant"
+				b.exec("CREATE SCHEMA " + schema + "; CREATE TABLE " + schema + ".idempotency_records (LIKE idempotency_records)")
+				return execute(ctx, tx, "SET LOCAL search_path TO "+schema+", "+b.schema())
+			}
+			require.Equal(t, http.StatusServiceUnavailable, b.post(s, "key").status)
+			require.Zero(t, b.transfers("key"))
+			require.Equal(t, "service, run 2, attempt 1", b.post(s, "key").body)
+			b.check()
+		})
+	}
+}

@@ -166,7 +166,7 @@ func (s *records) queueFinish(b *pgx.Batch, o idempotent.Owner, c idempotent.Com
 		b.Queue(s.sql.lock, o.ID[:])
 	}
 	if c.State != idempotent.StateAbsent {
-		s.queueEnd(b, o, c).Exec(r.noteFinished)
+		b.Queue(s.sql.finish, finishArgs(o, c)...).Exec(r.noteFinished)
 	}
 	if c.State == idempotent.StateAbsent || c.State == idempotent.StateUnknown {
 		b.Queue(s.sql.release, o.ID[:], o.Token[:], c.State.String())
@@ -178,9 +178,8 @@ func (s *records) queueFinish(b *pgx.Batch, o idempotent.Owner, c idempotent.Com
 	})
 }
 
-// queueEnd queues the end of a run whose record is running.
-func (s *records) queueEnd(b *pgx.Batch, o idempotent.Owner, c idempotent.Completion) *pgx.QueuedQuery {
-	return b.Queue(s.sql.finish, o.ID[:], o.Token[:], c.State.String(), c.Response, microseconds(c.Retention))
+func finishArgs(o idempotent.Owner, c idempotent.Completion) []any {
+	return []any{o.ID[:], o.Token[:], c.State.String(), c.Response, microseconds(c.Retention)}
 }
 
 // ownership is the record of an owner after a call of Finish.

@@ -14,13 +14,13 @@ var files embed.FS
 
 // statements are the texts of sql/ for one pair of tables.
 type statements struct {
-	read, drop, lock, claim, lease, tryLock, record string
-	renew, beginEffect, finish, release             string
-	relax, unlease, owner, resolve, forget          string
-	sweep, sweepLeases, listUnknown                 string
-	wait, running, listen, waitForTransaction       string
-	tables                                          []string // and indexes
-	schema                                          string
+	read, drop, lock, claim, lease, tryLock, record   string
+	renew, beginEffect, finish, finishOrFail, release string
+	relax, unlease, owner, resolve, forget            string
+	sweep, sweepLeases, listUnknown                   string
+	wait, running, listen, waitForTransaction         string
+	tables                                            []string // and indexes
+	schema                                            string
 }
 
 // validPrefix is a prefix of names that need no quotes, perhaps after the name of a schema.
@@ -37,11 +37,13 @@ func newStatements(prefix string) *statements {
 	}
 	channel := prefix + "ended"
 	// The number of the table keeps stores apart that have other tables in the same database.
-	lock := "(CAST($1 AS bigint) # CAST(CAST('" + records + "' AS regclass) AS oid)::bigint)"
+	table := "CAST(CAST('" + records + "' AS regclass) AS oid)::bigint"
+	lock := "(CAST($1 AS bigint) # " + table + ")"
 	names := strings.NewReplacer(
 		"{records}", records,
 		"{leases}", leases,
 		"{index}", index,
+		"{table}", table,
 		"{now}", "clock_timestamp()",
 		"{microsecond}", "interval '1 microsecond'",
 		"{seconds}(", "date_part('epoch', ",
@@ -64,13 +66,14 @@ func newStatements(prefix string) *statements {
 		drop:               statement("drop"),
 		lock:               statement("lock"),
 		claim:              strings.Replace(statement("claim"), "{unlocked}", "TRUE", 1),
-		tryLock:            "SELECT pg_try_advisory_xact_lock" + lock,
+		tryLock:            "SELECT pg_try_advisory_xact_lock" + lock + ", " + table,
 		waitForTransaction: "SELECT pg_advisory_xact_lock" + lock,
 		record:             statement("record"),
 		lease:              statement("lease"),
 		renew:              statement("renew"),
 		beginEffect:        statement("begin_effect"),
 		finish:             statement("finish"),
+		finishOrFail:       orFail(statement("finish")),
 		release:            statement("release"),
 		relax:              statement("relax"),
 		unlease:            notified(statement("unlease")),
@@ -86,6 +89,11 @@ func newStatements(prefix string) *statements {
 		tables:             []string{records, leases, records + "_expires_at", records + "_unknown"},
 		schema:             text("schema"),
 	}
+}
+
+// orFail makes a statement fail that changes no row. A COMMIT that travels with it then has no effect.
+func orFail(update string) string {
+	return "WITH updated AS (" + update + " RETURNING 1) SELECT 1 / count(*) FROM updated"
 }
 
 // withoutComments removes the lines that are comments, so that only the statement is sent.

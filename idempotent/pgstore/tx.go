@@ -228,15 +228,11 @@ type savepointTx struct{ handlerTx }
 // Commit implements [pgx.Tx]. It releases the savepoint.
 func (t *savepointTx) Commit(ctx context.Context) error { return t.end(ctx, t.tx.Commit) }
 
-// Rollback implements [pgx.Tx]. It rolls back to the savepoint, even if ctx has ended: otherwise,
-// the Executor would commit what the handler has given up.
-func (t *savepointTx) Rollback(ctx context.Context) error {
-	ctx, cancel := unhurried(ctx)
-	defer cancel()
-	return t.end(ctx, t.tx.Rollback)
-}
+// Rollback implements [pgx.Tx]. It rolls back to the savepoint.
+func (t *savepointTx) Rollback(ctx context.Context) error { return t.end(ctx, t.tx.Rollback) }
 
-// unhurried returns a context for a rollback. It does not end with ctx.
+// unhurried returns a context for the end of a savepoint. It does not end with ctx: the transaction
+// goes on after that, and would commit what was not rolled back.
 func unhurried(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 }
@@ -245,6 +241,8 @@ func (t *savepointTx) end(ctx context.Context, end func(context.Context) error) 
 	if err := t.ready(); err != nil {
 		return err
 	}
+	ctx, cancel := unhurried(ctx)
+	defer cancel()
 	err := end(ctx)
 	t.note(err)
 	return err
