@@ -581,3 +581,38 @@ func TestNoEffectIsCommittedWithoutItsRecord(t *testing.T) {
 		})
 	}
 }
+
+// A Store whose lease is over cannot renew it while an Executor takes the record over, and is told
+// the truth afterward.
+func TestRenewWaitsForAnExecutorThatTakesOver(t *testing.T) {
+	server := sharedServer(t)
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		end  idempotent.Completion
+		want error
+	}{
+		{"commit", done("response"), idempotent.ErrLost},
+		{"rollback", idempotent.Completion{State: idempotent.StateAbsent}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBank(t, server.URL(""))
+			waiting := "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = '" + b.schema() + "'"
+			old := pgstore.New(b.connect(server.URL("")+"&application_name="+b.schema()), nil)
+			c := newClaim()
+			_, err := old.Acquire(t.Context(), c)
+			require.NoError(t, err)
+			b.advance(2 * lease)
+			renewed := make(chan error, 1)
+			d, err := pgstore.NewExecutor(b.pool, nil).Execute(t.Context(), rival(c), func(context.Context, int) idempotent.Completion {
+				go func() { renewed <- old.Renew(t.Context(), c.Owner(), lease) }()
+				eventually(t, func() bool { return b.count(waiting) > 0 }, "Renew waits")
+				return tt.end
+			})
+			require.NoError(t, err)
+			require.Equal(t, 2, d.Attempt)
+			require.ErrorIs(t, receive(t, renewed), tt.want)
+		})
+	}
+}

@@ -116,22 +116,25 @@ func (s *records) Renew(ctx context.Context, o idempotent.Owner, d time.Duration
 	if d <= 0 {
 		return errors.New("pgstore: Renew: the lease must be positive")
 	}
-	return s.change(ctx, "Renew", o.ID, idempotent.ErrLost, s.sql.renew, o.ID[:], o.Token[:], microseconds(d))
+	var tag pgconn.CommandTag
+	err := s.step(ctx, func(b *pgx.Batch) {
+		b.Queue(s.sql.lockLease, o.ID[:])
+		b.Queue(s.sql.renew, o.ID[:], o.Token[:], microseconds(d)).Exec(keep(&tag))
+	})
+	if err == nil && tag.RowsAffected() == 0 {
+		return idempotent.ErrLost
+	}
+	return failed("Renew", o.ID, err)
 }
 
 // BeginEffect implements [idempotent.Store].
 func (s *records) BeginEffect(ctx context.Context, o idempotent.Owner) error {
-	return s.change(ctx, "BeginEffect", o.ID, idempotent.ErrLost, s.sql.beginEffect, o.ID[:], o.Token[:])
-}
-
-// change runs a statement that changes one record. If it changes none, the error is none.
-func (s *records) change(ctx context.Context, op string, id idempotent.ID, none error, sql string, args ...any) error {
 	var tag pgconn.CommandTag
-	err := s.step(ctx, func(b *pgx.Batch) { b.Queue(sql, args...).Exec(keep(&tag)) })
+	err := s.step(ctx, func(b *pgx.Batch) { b.Queue(s.sql.beginEffect, o.ID[:], o.Token[:]).Exec(keep(&tag)) })
 	if err == nil && tag.RowsAffected() == 0 {
-		return none
+		return idempotent.ErrLost
 	}
-	return failed(op, id, err)
+	return failed("BeginEffect", o.ID, err)
 }
 
 func keep(tag *pgconn.CommandTag) func(pgconn.CommandTag) error {

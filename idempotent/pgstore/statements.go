@@ -14,13 +14,14 @@ var files embed.FS
 
 // statements are the texts of sql/ for one pair of tables.
 type statements struct {
-	read, drop, lock, claim, lease, tryLock, record   string
-	renew, beginEffect, finish, finishOrFail, release string
-	relax, unlease, owner, resolve, forget            string
-	sweep, sweepLeases, listUnknown                   string
-	wait, running, listen, waitForTransaction         string
-	tables                                            []string // and indexes
-	schema                                            string
+	read, drop, lock, claim, lease, tryLock, record string
+	lockLease, renew, beginEffect                   string
+	finish, finishOrFail, release                   string
+	relax, unlease, owner, resolve, forget          string
+	sweep, sweepLeases, listUnknown                 string
+	wait, running, listen, waitForTransaction       string
+	tables                                          []string // and indexes
+	schema                                          string
 }
 
 // validPrefix is a prefix of names that need no quotes, perhaps after the name of a schema.
@@ -70,6 +71,7 @@ func newStatements(prefix string) *statements {
 		waitForTransaction: "SELECT pg_advisory_xact_lock" + lock,
 		record:             statement("record"),
 		lease:              statement("lease"),
+		lockLease:          statement("lock_lease"),
 		renew:              statement("renew"),
 		beginEffect:        statement("begin_effect"),
 		finish:             statement("finish"),

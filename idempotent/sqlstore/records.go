@@ -121,6 +121,9 @@ func (s *records) Renew(ctx context.Context, o idempotent.Owner, d time.Duration
 		return errors.New("sqlstore: Renew: the lease must be positive")
 	}
 	err := s.step(ctx, func(tx DBTX) error {
+		if err := s.lock(ctx, tx, s.sql.lockLease, o.ID); err != nil {
+			return err
+		}
 		return change(ctx, tx, idempotent.ErrLost, s.sql.renew, o.ID[:], o.Token[:], microseconds(d))
 	})
 	return failed(ctx, "Renew", o.ID, err)
@@ -145,7 +148,7 @@ func (s *records) Finish(ctx context.Context, o idempotent.Owner, c idempotent.C
 		if c.State == idempotent.StateUnknown {
 			// A transaction with BeginEffectTx may still commit. Only a statement that begins
 			// after it sees whether the effect was begun.
-			if err := s.lock(ctx, tx, o.ID); err != nil {
+			if err := s.lock(ctx, tx, s.sql.lock, o.ID); err != nil {
 				return err
 			}
 		}
@@ -158,12 +161,13 @@ func (s *records) Finish(ctx context.Context, o idempotent.Owner, c idempotent.C
 	return failed(ctx, "Finish", o.ID, err)
 }
 
-// lock locks a record. In SQLite, each step has the lock of all records.
-func (s *records) lock(ctx context.Context, tx DBTX, id idempotent.ID) error {
+// lock runs a statement that locks a record or its lease. In SQLite, each step has the lock of
+// everything.
+func (s *records) lock(ctx context.Context, tx DBTX, statement string, id idempotent.ID) error {
 	if s.dialect == SQLite {
 		return nil
 	}
-	_, err := tx.ExecContext(ctx, s.sql.lock, id[:])
+	_, err := tx.ExecContext(ctx, statement, id[:])
 	return err
 }
 
@@ -200,7 +204,7 @@ func (s *records) Resolve(ctx context.Context, id idempotent.ID, c idempotent.Co
 		return err
 	}
 	err := s.step(ctx, func(tx DBTX) (err error) {
-		if err := s.lock(ctx, tx, id); err != nil {
+		if err := s.lock(ctx, tx, s.sql.lock, id); err != nil {
 			return err
 		}
 		if c.State == idempotent.StateAbsent {

@@ -24,7 +24,8 @@ var files embed.FS
 // statements are the texts of sql/ for one pair of tables.
 type statements struct {
 	read, drop, lock, claim, claimUnlocked, lease string
-	renew, beginEffect, finish, release           string
+	lockLease, renew, beginEffect                 string
+	finish, release                               string
 	unlease, owner, resolve, forget               string
 	sweep, sweepLeases, listUnknown               string
 	running                                       string // with {ids} for the placeholders
@@ -88,6 +89,7 @@ func newStatements(d Dialect, prefix string) *statements {
 		lock:        statement("lock"),
 		claim:       strings.Replace(statement("claim"), "{unlocked}", "TRUE", 1),
 		lease:       statement("lease"),
+		lockLease:   statement("lock_lease"),
 		renew:       statement("renew"),
 		beginEffect: statement("begin_effect"),
 		finish:      statement("finish"),

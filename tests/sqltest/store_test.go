@@ -225,3 +225,28 @@ func TestStoreAndExecutorShareTheirRecords(t *testing.T) {
 		wantVerdictOf(t, s, rival(c), idempotent.VerdictDone)
 	})
 }
+
+// A Store whose lease is over cannot renew it while an Executor takes the record over, and is told
+// the truth afterward.
+func TestRenewWaitsForAnExecutorThatTakesOver(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, open func(t testing.TB) *database) {
+		db := open(t)
+		s := sqlstore.New(db.DB, db.dialect, nil)
+		c := begun(t, s)
+		db.advance(2 * c.Lease)
+		renewed := make(chan error, 1)
+		d, err := execute(t, sqlstore.NewExecutor(db.DB, db.dialect, nil), rival(c), func(ctx context.Context) idempotent.Completion {
+			go func() { renewed <- s.Renew(t.Context(), c.Owner(), c.Lease) }()
+			eventually(t, func() (waits bool) {
+				require.NoError(t, sqlstore.Tx(ctx).QueryRowContext(ctx, `SELECT EXISTS (
+					SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)))`).Scan(&waits))
+				return waits
+			}, "Renew waits")
+			return answer(201)
+		})
+		require.NoError(t, err)
+		require.Equal(t, 2, d.Attempt)
+		require.ErrorIs(t, <-renewed, idempotent.ErrLost)
+	}, "pgx", "pq")
+}
