@@ -24,6 +24,9 @@ type statements struct {
 	schema                                          string
 }
 
+// maxName is the length of the longest name in PostgreSQL, less that of "ended".
+const maxName = 63 - 5
+
 // validPrefix is a prefix of names that need no quotes, perhaps after the name of a schema.
 var validPrefix = regexp.MustCompile(`^([a-z_][a-z0-9_]*\.)?[a-z_][a-z0-9_]{0,39}$`)
 
@@ -36,7 +39,8 @@ func newStatements(prefix string) *statements {
 	if !inSchema {
 		index = records
 	}
-	channel := prefix + "ended"
+	// pg_notify refuses longer names. It does no harm if stores share a channel.
+	channel := prefix[max(0, len(prefix)-maxName):] + "ended"
 	// The number of the table keeps stores apart that have other tables in the same database.
 	table := "CAST(CAST('" + records + "' AS regclass) AS oid)::bigint"
 	lock := "(CAST($1 AS bigint) # " + table + ")"

@@ -85,5 +85,11 @@ func (s *Store) listen(ctx context.Context) (*pgx.Conn, error) {
 	if s.opt.Listen != nil {
 		return s.opt.Listen(ctx)
 	}
-	return pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
+	config := s.pool.Config()
+	if config.BeforeConnect != nil { // may set a password that changes
+		if err := config.BeforeConnect(ctx, config.ConnConfig); err != nil {
+			return nil, err
+		}
+	}
+	return pgx.ConnectConfig(ctx, config.ConnConfig)
 }

@@ -1,6 +1,7 @@
 package pgstore_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -122,6 +123,47 @@ func TestWaitIsWokenByAnotherProcess(t *testing.T) {
 			require.NoError(t, end(c), name)
 			require.NoError(t, receive(t, returned), name)
 		}
+	}
+}
+
+// The end of a run is notified with any valid prefix, and over a connection that the hook of the pool
+// has changed.
+func TestWaitIsWokenWithAnyPrefixAndPool(t *testing.T) {
+	server := sharedServer(t)
+	t.Parallel()
+	for _, tt := range []struct {
+		name, prefix string
+		change       func(*pgxpool.Config)
+	}{
+		{"long prefix", strings.Repeat("s", 63) + "." + strings.Repeat("p", 40), func(*pgxpool.Config) {}},
+		{"hook of the pool", "", func(c *pgxpool.Config) {
+			user := c.ConnConfig.User
+			c.ConnConfig.User = "nobody"
+			c.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
+				c.User = user
+				return nil
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			pool, _ := newPool(t, server.URL(""))
+			o := &pgstore.Options{Prefix: tt.prefix}
+			if schema, _, ok := strings.Cut(tt.prefix, "."); ok {
+				_, err := pool.Exec(t.Context(), "CREATE SCHEMA "+schema)
+				require.NoError(t, err)
+				require.NoError(t, pgstore.Migrate(t.Context(), pool, o))
+			}
+			owner, duplicate := pgstore.New(pool, o), pgstore.New(anotherProcess(t, pool, tt.change), o)
+			duplicate.LookEvery(time.Hour)
+			c := begun(t, owner)
+			returned := waiting(t.Context(), duplicate, c.ID)
+			eventually(t, func() bool {
+				return scalar[bool](t, pool, "SELECT waited FROM "+cmp.Or(tt.prefix, "idempotency_")+"leases WHERE id = $1", c.ID[:])
+			}, "a lease that is waited for")
+			require.NoError(t, owner.Finish(t.Context(), c.Owner(), done("response")))
+			require.NoError(t, receive(t, returned))
+		})
 	}
 }
 
