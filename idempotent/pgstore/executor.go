@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"time"
@@ -210,7 +211,8 @@ type setting struct{ name, value string }
 func (s *Executor) settings() (list []setting) {
 	add := func(name string, d time.Duration) {
 		if d > 0 {
-			list = append(list, setting{name, strconv.FormatInt(max(1, d.Milliseconds()), 10)})
+			ms := min(max(1, d.Milliseconds()), math.MaxInt32) // what PostgreSQL accepts
+			list = append(list, setting{name, strconv.FormatInt(ms, 10)})
 		}
 	}
 	add("idle_in_transaction_session_timeout", s.opt.IdleTimeout)

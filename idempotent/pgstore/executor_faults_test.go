@@ -616,3 +616,32 @@ func TestRenewWaitsForAnExecutorThatTakesOver(t *testing.T) {
 		})
 	}
 }
+
+func TestTimeoutsApplyToTheTransaction(t *testing.T) {
+	server := sharedServer(t)
+	t.Parallel()
+	const year = 365 * 24 * time.Hour // more than PostgreSQL accepts
+	for _, tt := range []struct {
+		options pgstore.Options
+		want    string
+	}{
+		{pgstore.Options{}, "1min, 0, 0"},
+		{pgstore.Options{IdleTimeout: -1}, "0, 0, 0"},
+		{pgstore.Options{IdleTimeout: 3 * time.Second, StatementTimeout: 2 * time.Second, LockTimeout: 1500 * time.Millisecond}, "3s, 2s, 1500ms"},
+		{pgstore.Options{IdleTimeout: year, StatementTimeout: year, LockTimeout: 1}, "2147483647ms, 2147483647ms, 1ms"},
+	} {
+		t.Run(tt.want, func(t *testing.T) {
+			t.Parallel()
+			b := newBank(t, server.URL(""))
+			var got string
+			_, err := pgstore.NewExecutor(b.pool, &tt.options).Execute(t.Context(), newClaim(), func(ctx context.Context, _ int) idempotent.Completion {
+				err := pgstore.Tx(ctx).QueryRow(ctx, `SELECT concat_ws(', ', current_setting('idle_in_transaction_session_timeout'),
+					current_setting('statement_timeout'), current_setting('lock_timeout'))`).Scan(&got)
+				require.NoError(t, err)
+				return done("response")
+			})
+			require.NoError(t, err)
+			require.Equal(t, tt.want, got)
+		})
+	}
+}

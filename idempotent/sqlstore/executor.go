@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -55,7 +56,8 @@ func settings(o *Options) string {
 		{"lock_timeout", o.LockTimeout},
 	} {
 		if setting.timeout > 0 {
-			list = append(list, fmt.Sprintf("set_config('%s', '%d', true)", setting.name, max(1, setting.timeout.Milliseconds())))
+			ms := min(max(1, setting.timeout.Milliseconds()), math.MaxInt32) // what PostgreSQL accepts
+			list = append(list, fmt.Sprintf("set_config('%s', '%d', true)", setting.name, ms))
 		}
 	}
 	if len(list) == 0 {

@@ -307,6 +307,10 @@ func TestTimeoutsApplyToTheTransaction(t *testing.T) {
 			IdleTimeout: 3 * time.Second, StatementTimeout: 2 * time.Second, LockTimeout: 1500 * time.Millisecond,
 			TxOptions: sql.TxOptions{Isolation: sql.LevelSerializable},
 		}))
+		const year = 365 * 24 * time.Hour // more than PostgreSQL accepts
+		require.Equal(t, []string{"2147483647ms", "2147483647ms", "1ms", "read committed"}, show(&sqlstore.Options{
+			IdleTimeout: year, StatementTimeout: year, LockTimeout: 1,
+		}))
 	}, "pgx", "pq")
 }
 
