@@ -97,7 +97,8 @@ func newStatements(prefix string) *statements {
 	}
 }
 
-// orFail makes a statement fail that changes no row. A COMMIT that travels with it then has no effect.
+// orFail makes a statement fail that changes no row. A COMMIT that travels with it then has no
+// effect.
 func orFail(update string) string {
 	return "WITH updated AS (" + update + " RETURNING 1) SELECT 1 / count(*) FROM updated"
 }

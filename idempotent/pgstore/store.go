@@ -15,9 +15,10 @@ import (
 // Options configure a [Store] or an [Executor]. Nil and the zero value are the defaults.
 type Options struct {
 	// Prefix is the beginning of the names of the tables. It may include a schema, as in
-	// "billing.idempotency_", and must if handlers change search_path. All processes of a service need the same prefix. Services that share
-	// a database need different ones, or different values of idempotent.Options.Namespace. It
-	// consists of lower-case letters, digits and underscores. If empty, it is "idempotency_".
+	// "billing.idempotency_", and must if handlers change search_path. All processes of a service
+	// need the same prefix. Services that share a database need different ones, or different values
+	// of idempotent.Options.Namespace. It consists of lower-case letters, digits and underscores.
+	// If empty, it is "idempotency_".
 	Prefix string
 
 	// NoListen makes the duplicates that wait poll every half second, instead of being woken by a

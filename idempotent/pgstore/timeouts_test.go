@@ -12,7 +12,7 @@ import (
 	"github.com/seawall-go/seawall/idempotent/pgstore"
 )
 
-func TestTimeoutsApplyToTheTransaction(t *testing.T) {
+func TestTimeoutsEndStatementsOfTheHandler(t *testing.T) {
 	server := sharedServer(t)
 	t.Parallel()
 	pool, _ := newPool(t, server.URL(""))

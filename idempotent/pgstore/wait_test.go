@@ -126,8 +126,8 @@ func TestWaitIsWokenByAnotherProcess(t *testing.T) {
 	}
 }
 
-// The end of a run is notified with any valid prefix, and over a connection that the hook of the pool
-// has changed.
+// The end of a run is notified with any valid prefix, and over a connection that the hook of the
+// pool has changed.
 func TestWaitIsWokenWithAnyPrefixAndPool(t *testing.T) {
 	server := sharedServer(t)
 	t.Parallel()

@@ -98,7 +98,7 @@ func (s *records) read(ctx context.Context, c idempotent.Claim) (d idempotent.De
 
 // drop removes a record that is over its retention.
 func (s *records) drop(ctx context.Context, tx DBTX, id idempotent.ID) error {
-	if err := s.lock(ctx, tx, id); err != nil {
+	if err := s.lock(ctx, tx, s.sql.lock, id); err != nil {
 		return err
 	}
 	_, err := tx.ExecContext(ctx, s.sql.drop, id[:])

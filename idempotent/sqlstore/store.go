@@ -13,11 +13,11 @@ import (
 
 // Options configure a [Store] or an [Executor]. Nil and the zero value are the defaults.
 type Options struct {
-	// Prefix is the beginning of the names of the tables. In PostgreSQL it may include a
-	// schema, as in "billing.idempotency_", and must if handlers change search_path. All processes of a service need the same prefix.
-	// Services that share a database need different ones, or different values of
-	// idempotent.Options.Namespace. It consists of lower-case letters, digits and underscores.
-	// If empty, it is "idempotency_".
+	// Prefix is the beginning of the names of the tables. In PostgreSQL it may include a schema, as
+	// in "billing.idempotency_", and must if handlers change search_path. All processes of a
+	// service need the same prefix. Services that share a database need different ones, or
+	// different values of idempotent.Options.Namespace. It consists of lower-case letters, digits
+	// and underscores. If empty, it is "idempotency_".
 	Prefix string
 
 	// Wait bounds each wait of Execute: for a connection, for the answer of the database to the
