@@ -38,9 +38,10 @@ the handler has returned. It rolls back if the response is a 5xx, 401, 403, 408,
 a panic.
 
 The transaction begins before the handler, so a keyed request holds a connection of the pool while its
-handler runs. Its other costs are small: one round trip to read the record before the transaction, and
-two statements and a savepoint in it, which travel with its BEGIN and its COMMIT. There is no further
-commit. A replay is one round trip, without a transaction.
+handler runs. An Executor adds no commit and one round trip, which reads the record before the
+transaction. What it adds to the transaction travels with the BEGIN and the COMMIT: an advisory lock, a
+second look at the record, a savepoint, and one INSERT. A replay is one round trip, without a
+transaction.
 
 Two things differ from a handler that begins its own transaction:
 
@@ -60,8 +61,8 @@ one of these right before the commit:
     answered 409 idempotency_outcome_unknown.
 
 Neither can commit if another process has taken over, and renewals of the lease never abort the
-transaction, also if it is SERIALIZABLE. An Executor costs no commit, FinishTx one, BeginEffectTx and
-a Store alone two.
+transaction, also if it is SERIALIZABLE. FinishTx costs one more commit that waits for the disk,
+BeginEffectTx and a Store alone two.
 
 # In the database
 
