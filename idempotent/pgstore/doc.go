@@ -39,9 +39,8 @@ a panic.
 
 The transaction begins before the handler, so a keyed request holds a connection of the pool while its
 handler runs. An Executor adds no commit and one round trip, which reads the record before the
-transaction. What it adds to the transaction travels with the BEGIN and the COMMIT: an advisory lock, a
-second look at the record, a savepoint, and one INSERT. A replay is one round trip, without a
-transaction.
+transaction. What it adds to the transaction travels with the BEGIN and the COMMIT: a statement that
+locks the record, a savepoint, and one INSERT. A replay is one round trip, without a transaction.
 
 Two things differ from a handler that begins its own transaction:
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,13 +25,16 @@ import (
 // is then the same key for both.
 type Executor struct {
 	records
+	lock string // the first statement of each transaction
 }
 
 // NewExecutor returns an Executor. [Migrate] creates its tables. NewExecutor does not connect, and
 // panics if pool is nil or an option is invalid. The caller closes the pool, after the last call of
 // the Executor.
 func NewExecutor(pool *pgxpool.Pool, o *Options) *Executor {
-	return &Executor{newRecords("NewExecutor", pool, o)}
+	s := &Executor{records: newRecords("NewExecutor", pool, o)}
+	s.lock = lockStatement(s.sql.tryLock, &s.opt)
+	return s
 }
 
 const (
@@ -152,8 +154,8 @@ type transaction struct {
 // its retention, which begins again with the response.
 const maxRun = 24 * time.Hour
 
-// begin begins a transaction and locks the record, in one round trip. The verdict is
-// VerdictAcquired or zero. If there is no record, none is made before the commit.
+// begin begins a transaction and locks the record, in one round trip. The verdict is VerdictAcquired
+// or zero. If there is no record, none is made before the commit.
 func (s *Executor) begin(ctx context.Context, c idempotent.Claim) (t *transaction, d idempotent.Decision, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opt.Wait)
 	defer cancel()
@@ -161,33 +163,23 @@ func (s *Executor) begin(ctx context.Context, c idempotent.Claim) (t *transactio
 	if err != nil {
 		return nil, d, err
 	}
-	var (
-		locked bool
-		table  int64
-		r      reading
-	)
 	b := new(pgx.Batch)
 	b.BeginTx(s.opt.TxOptions)
-	for _, setting := range s.settings() {
-		b.Queue("SELECT set_config($1, $2, true)", setting.name, setting.value)
-	}
-	b.Queue(s.sql.tryLock, lockKey(c.ID)).QueryRow(func(row pgx.Row) error { return row.Scan(&locked, &table) })
-	// Another transaction may have committed since the record was read.
-	b.Queue(s.sql.read, readArgs(c)...).QueryRow(func(row pgx.Row) (err error) {
-		r, err = scanRead(row)
-		return err
-	})
+	var (
+		locked, exists bool
+		table          int64
+	)
+	b.Queue(s.lock, lockKey(c.ID), c.ID[:]).QueryRow(func(row pgx.Row) error { return row.Scan(&locked, &exists, &table, nil) })
 	b.Queue("SAVEPOINT " + beforeRun)
 	results := conn.SendBatch(ctx, b)
 	t = &transaction{conn: conn, handler: newHandlerTx(results.Tx()), wait: s.opt.Wait}
 	err = results.Close()
-	t.table = table
 	switch {
 	case err != nil || !locked:
-	case r.state == "":
-		t.fresh, d = true, idempotent.Decision{Verdict: idempotent.VerdictAcquired, Attempt: 1}
-	case r.state == "free":
+	case exists:
 		d, err = s.takeOver(ctx, t, c)
+	default:
+		t.fresh, t.table, d = true, table, idempotent.Decision{Verdict: idempotent.VerdictAcquired, Attempt: 1}
 	}
 	if err != nil {
 		t.release()
@@ -196,7 +188,7 @@ func (s *Executor) begin(ctx context.Context, c idempotent.Claim) (t *transactio
 	return t, d, nil
 }
 
-// takeOver claims the record of a lease that is over.
+// takeOver claims the record of a lease that is over. Any other record was made since lookUp.
 func (s *Executor) takeOver(ctx context.Context, t *transaction, c idempotent.Claim) (d idempotent.Decision, err error) {
 	c.Retention = max(c.Retention, maxRun)
 	b := new(pgx.Batch)
@@ -205,20 +197,24 @@ func (s *Executor) takeOver(ctx context.Context, t *transaction, c idempotent.Cl
 	return d, t.conn.SendBatch(ctx, b).Close()
 }
 
-type setting struct{ name, value string }
-
-// settings returns the settings of a transaction.
-func (s *Executor) settings() (list []setting) {
-	add := func(name string, d time.Duration) {
-		if d > 0 {
-			ms := min(max(1, d.Milliseconds()), math.MaxInt32) // what PostgreSQL accepts
-			list = append(list, setting{name, strconv.FormatInt(ms, 10)})
+// lockStatement returns the statement that locks a record and sets the timeouts of a transaction, in
+// its last column.
+func lockStatement(lock string, o *Options) string {
+	settings := "''"
+	for _, setting := range []struct {
+		name    string
+		timeout time.Duration
+	}{
+		{"idle_in_transaction_session_timeout", o.IdleTimeout},
+		{"statement_timeout", o.StatementTimeout},
+		{"lock_timeout", o.LockTimeout},
+	} {
+		if setting.timeout > 0 {
+			ms := min(max(1, setting.timeout.Milliseconds()), math.MaxInt32) // what PostgreSQL accepts
+			settings += fmt.Sprintf(" || set_config('%s', '%d', true)", setting.name, ms)
 		}
 	}
-	add("idle_in_transaction_session_timeout", s.opt.IdleTimeout)
-	add("statement_timeout", s.opt.StatementTimeout)
-	add("lock_timeout", s.opt.LockTimeout)
-	return list
+	return lock + ", " + settings
 }
 
 // lockKey is the key of the advisory lock that a transaction holds on its record. With the lock, a

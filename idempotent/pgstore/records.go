@@ -60,44 +60,35 @@ func (s *records) Acquire(ctx context.Context, c idempotent.Claim) (idempotent.D
 // read returns the verdict of a claim, without changing anything. If it is VerdictAcquired, the
 // record can be claimed. It is in the way if it is over.
 func (s *records) read(ctx context.Context, c idempotent.Claim) (d idempotent.Decision, over bool, err error) {
-	r, err := scanRead(s.pool.QueryRow(ctx, s.sql.read, readArgs(c)...))
-	return r.Decision, r.state == "over", err
-}
-
-// reading is what a claim would get. If the verdict is VerdictAcquired, it has no attempt.
-type reading struct {
-	idempotent.Decision
-	state string // as in read.sql; empty if there is no record
-}
-
-func readArgs(c idempotent.Claim) []any { return []any{c.ID[:], c.Fingerprint[:], c.Token[:]} }
-
-// scanRead scans the result of read.sql.
-func scanRead(row pgx.Row) (r reading, err error) {
 	var (
+		state    string
 		left     float64
 		response []byte
 	)
-	if err = ignoreNoRows(row.Scan(&r.state, &left, &response)); err != nil {
-		return r, err
+	row := s.pool.QueryRow(ctx, s.sql.read, c.ID[:], c.Fingerprint[:], c.Token[:])
+	switch err = row.Scan(&state, &left, &response); {
+	case errors.Is(err, pgx.ErrNoRows):
+		state = "free"
+	case err != nil:
+		return d, false, err
 	}
-	switch r.state {
-	case "", "free", "over":
-		r.Verdict = idempotent.VerdictAcquired
+	switch state {
+	case "free", "over":
+		d.Verdict = idempotent.VerdictAcquired
 	case "running":
-		r.Verdict, r.LeaseLeft = idempotent.VerdictRunning, duration(left)
+		d.Verdict, d.LeaseLeft = idempotent.VerdictRunning, duration(left)
 	case "mismatch":
-		r.Verdict = idempotent.VerdictMismatch
+		d.Verdict = idempotent.VerdictMismatch
 	case "unknown":
-		r.Verdict = idempotent.VerdictUnknown
+		d.Verdict = idempotent.VerdictUnknown
 	case "done":
-		r.Verdict, r.Response = idempotent.VerdictDone, response
+		d.Verdict, d.Response = idempotent.VerdictDone, response
 	case "not_kept":
-		r.Verdict, r.Response = idempotent.VerdictNotKept, response
+		d.Verdict, d.Response = idempotent.VerdictNotKept, response
 	default:
-		err = fmt.Errorf("the record has the state %q, which this version does not know", r.state)
+		return d, false, fmt.Errorf("the record has the state %q, which this version does not know", state)
 	}
-	return r, err
+	return d, state == "over", nil
 }
 
 // queueClaim queues a claim. Its decision is set if the record is acquired.

@@ -71,7 +71,7 @@ func newStatements(prefix string) *statements {
 		drop:               statement("drop"),
 		lock:               statement("lock"),
 		claim:              strings.Replace(statement("claim"), "{unlocked}", "TRUE", 1),
-		tryLock:            "SELECT pg_try_advisory_xact_lock" + lock + ", " + table,
+		tryLock:            "SELECT pg_try_advisory_xact_lock" + lock + ", EXISTS (SELECT 1 FROM " + records + " WHERE id = $2), " + table,
 		waitForTransaction: "SELECT pg_advisory_xact_lock" + lock,
 		record:             statement("record"),
 		lease:              statement("lease"),
