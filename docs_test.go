@@ -66,10 +66,10 @@ func TestReadmeProgramsBuild(t *testing.T) {
 	}
 }
 
-// The code in these documents is code of the example, which runs.
+// The code in these documents is code of examples and tests, which run.
 func TestDocumentsQuoteTheExample(t *testing.T) {
 	t.Parallel()
-	code := contents(t, "examples/distributed/*.go")
+	code := contents(t, "examples/distributed/*.go") + contents(t, "tests/sqltest/*_test.go")
 	for _, document := range []string{"docs/REDIS.md", "docs/POSTGRES.md"} {
 		text, err := os.ReadFile(document)
 		require.NoError(t, err)

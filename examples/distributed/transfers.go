@@ -58,7 +58,7 @@ func connectPostgres(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.MaxConns = 20 // so many transfers run at the same time
+	config.MaxConns = 20 // at most so many transfers run at the same time
 	return pgxpool.NewWithConfig(ctx, config)
 }
 

@@ -7,6 +7,8 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/sqlitedialect"
@@ -16,6 +18,60 @@ import (
 	"github.com/seawall-go/seawall/idempotent"
 	"github.com/seawall-go/seawall/idempotent/sqlstore"
 )
+
+// A service with the driver ncruces/go-sqlite3. For modernc.org/sqlite, the name is "sqlite", and
+// the rest is the same.
+func Example_sqlite() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "bank")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	file := filepath.Join(dir, "bank.db")
+
+	const parameters = "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(1000)&_txlock=immediate"
+	db, err := sql.Open("sqlite3", "file:"+file+parameters)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	if err := sqlstore.Migrate(ctx, db, sqlstore.SQLite, nil); err != nil {
+		log.Fatal(err)
+	}
+	executor := sqlstore.NewExecutor(db, sqlstore.SQLite, nil)
+
+	if _, err := db.ExecContext(ctx, "CREATE TABLE orders (id INTEGER PRIMARY KEY)"); err != nil {
+		log.Fatal(err)
+	}
+	keyed := idempotent.New(executor, idempotent.Global, nil)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		err := sqlstore.InTx(r.Context(), db, func(tx sqlstore.DBTX) error {
+			_, err := tx.ExecContext(r.Context(), "INSERT INTO orders DEFAULT VALUES")
+			return err
+		})
+		if err != nil {
+			http.Error(w, "try again", http.StatusServiceUnavailable)
+			return
+		}
+		w.WriteHeader(http.StatusCreated)
+	}))
+	for range 2 {
+		r := httptest.NewRequest(http.MethodPost, "/orders", http.NoBody)
+		r.Header.Set("Idempotency-Key", "8e03978e-40d5-43dd-bc93-6894a57f9324")
+		w := httptest.NewRecorder()
+		keyed.ServeHTTP(w, r)
+		fmt.Println(w.Code)
+	}
+	var orders int
+	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM orders").Scan(&orders); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(orders)
+	// Output:
+	// 201
+	// 201
+	// 1
+}
 
 // The handlers of this service find a transaction of bun in the context.
 func Example_bun() {
@@ -41,8 +97,11 @@ func Example_bun() {
 
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		type Order struct{ ID int64 }
-		tx := r.Context().Value(txKey{}).(bun.Tx)
-		if _, err := tx.NewInsert().Model(&Order{ID: 7}).Exec(r.Context()); err != nil {
+		var conn bun.IDB = bunDB // for a request without a key
+		if tx, ok := r.Context().Value(txKey{}).(bun.Tx); ok {
+			conn = tx
+		}
+		if _, err := conn.NewInsert().Model(&Order{ID: 7}).Exec(r.Context()); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
@@ -85,7 +144,10 @@ func Example_gorm() {
 	})
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		type Order struct{ ID int64 }
-		tx := r.Context().Value(txKey{}).(*gorm.DB)
+		tx, ok := r.Context().Value(txKey{}).(*gorm.DB)
+		if !ok {
+			tx = gormDB // for a request without a key
+		}
 		if err := tx.WithContext(r.Context()).Create(&Order{ID: 7}).Error; err != nil {
 			http.Error(w, "try again", http.StatusServiceUnavailable)
 			return
