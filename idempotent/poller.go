@@ -46,15 +46,15 @@ type PollerOptions struct {
 
 	// Watch lets the back end report ended runs, so that calls need not wait for the next
 	// look. It listens until ctx ends, for example with PostgreSQL's LISTEN, and calls Wake
-	// for each run that has ended. It calls ready each time that it begins to hear of them:
-	// what happened earlier is lost, so the Poller then looks at every record that is waited
-	// for. No run is missed if Watch fails or a report is lost, because the Poller looks all
-	// the same.
+	// for each run that has ended. It calls ready each time that it has begun to listen: it
+	// has missed what happened before, so the Poller then looks at every record that is
+	// waited for. No run is missed if Watch fails or a report is lost, because the Poller
+	// keeps looking.
 	//
-	// The Poller calls Watch in a goroutine when a call waits, and ends ctx two seconds after
-	// the last one has returned. Watch must then return soon. If it returns or panics
-	// earlier, the Poller logs that, and calls it again after a pause. The pauses grow from
-	// about a second to about 30 seconds, until Watch is ready again. Two calls of Watch
+	// The Poller calls Watch in a goroutine when a call of Wait waits, and ends ctx two
+	// seconds after the last call has returned. Watch must then return soon. If it returns or
+	// panics earlier, the Poller logs that, and calls it again after a pause. The pauses grow
+	// from about a second to about 30 seconds, until Watch is ready again. Two calls of Watch
 	// never run at the same time. If Watch is nil, the Poller only looks.
 	Watch func(ctx context.Context, ready func()) error
 
@@ -67,9 +67,9 @@ type PollerOptions struct {
 //
 // look returns those of the given records that are running. A record that it does not return
 // is not running, or does not exist. It gets each ID once, and at most 1000 of them; more
-// records take several calls. It is never called twice at the same time. Its context ends
-// after five seconds, and when no call waits any more; look must then return soon. It must
-// not change ids. If it panics, that is an error.
+// records take several calls. Two calls of look never run at the same time. Its context ends
+// after five seconds, and when no call waits anymore. look must then return soon. It must
+// not change ids. A panic of look counts as an error.
 func NewPoller(look func(ctx context.Context, ids []ID) (running []ID, err error), o *PollerOptions) *Poller {
 	p := &Poller{look: look, wake: make(chan struct{}, 1)}
 	if o != nil {

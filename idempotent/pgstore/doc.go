@@ -60,7 +60,7 @@ one of these right before the commit:
     answered 409 idempotency_outcome_unknown.
 
 Neither can commit if another process has taken over, and renewals of the lease never abort the
-transaction, also if it is SERIALIZABLE. FinishTx costs one more commit that waits for the disk,
+transaction, even if it is SERIALIZABLE. FinishTx costs one more commit that waits for the disk,
 BeginEffectTx and a Store alone two.
 
 # In the database

@@ -14,11 +14,12 @@ import (
 
 // Options configure a [Store] or an [Executor]. Nil and the zero value are the defaults.
 type Options struct {
-	// Prefix is the beginning of the names of the tables. It may include a schema, as in
-	// "billing.idempotency_", and must if handlers change search_path. All processes of a service
-	// need the same prefix. Services that share a database need different ones, or different values
-	// of idempotent.Options.Namespace. It consists of lower-case letters, digits and underscores.
-	// If empty, it is "idempotency_".
+	// Prefix is the beginning of the names of the tables. It may include a schema that exists, as
+	// in "billing.idempotency_", and must if handlers change search_path. All processes of a
+	// service need the same prefix. Services that share a database need different ones, or
+	// different values of idempotent.Options.Namespace. It consists of at most 40 lower-case
+	// letters, digits and underscores, and does not begin with a digit. If empty, it is
+	// "idempotency_".
 	Prefix string
 
 	// NoListen makes the duplicates that wait poll every half second, instead of being woken by a
@@ -26,8 +27,8 @@ type Options struct {
 	// PgBouncer, where LISTEN has no effect, and Listen cannot be set.
 	NoListen bool
 
-	// Listen connects to the database for LISTEN. If nil, a connection like those of the pool is
-	// opened. Set it to go around a proxy with transaction pooling.
+	// Listen opens a connection to the database for LISTEN, which the Store closes. If nil, the
+	// Store opens one like those of the pool. Set it to go around a proxy with transaction pooling.
 	Listen func(ctx context.Context) (*pgx.Conn, error)
 
 	// Logger gets a warning if LISTEN fails. If nil, slog.Default() is used.
@@ -106,6 +107,9 @@ func (s *Store) BeginEffectTx(ctx context.Context, tx pgx.Tx) error {
 // only if tx commits. The handler then answers with the same response. Call FinishTx right before
 // the commit, because it locks the record until then. Without a key, it returns nil and does
 // nothing.
+//
+// The response is recorded whatever its status is. If the handler has failed, roll tx back without
+// calling FinishTx. FinishTx panics if the status is not from 200 to 999.
 //
 // If FinishTx returns an error, roll tx back and return the error.
 func (s *Store) FinishTx(ctx context.Context, tx pgx.Tx, response idempotent.Response) error {

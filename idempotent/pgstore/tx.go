@@ -30,7 +30,8 @@ func Tx(ctx context.Context) pgx.Tx {
 // InTx calls f with a transaction, for handlers that serve requests with and without a key. With a
 // key, it is the transaction of [Tx], after a savepoint: if f returns an error, its effects are
 // rolled back, and the handler can still answer. Without a key, it is a transaction of the pool,
-// which is committed unless f returns an error.
+// which is committed unless f returns an error. f must not commit tx or roll it back. InTx returns
+// the error of f, or that of the transaction.
 func InTx(ctx context.Context, pool *pgxpool.Pool, f func(tx pgx.Tx) error) error {
 	tx, keyed := ctx.Value(txKey{}).(*handlerTx)
 	switch {

@@ -2,17 +2,16 @@
 Package sqlstore keeps the records of idempotent requests in PostgreSQL or SQLite, through
 database/sql. If the effects of a handler are in the same database, they happen exactly once.
 
-	store               effects of a handler                happen
-	[NewExecutor]       in the transaction of [Tx]          exactly once: the claim, the effects
-	                                                        and the record commit together
-	[New], FinishTx     in the transaction of FinishTx      exactly once: the effects and the
-	                                                        record commit together
-	[New], BeginEffectTx
-	                    in the transaction of BeginEffectTx at most once; after a failure, the
-	                                                        outcome is unknown until Resolve
-	[New]               after idempotent.BeginEffect        at most once, likewise
-	[New]               elsewhere, with none of these       once; again after a crash, a panic,
-	                                                        a lost lease or a 5xx
+	store               effects of a handler              happen
+	NewExecutor         in the transaction of Tx          exactly once: the claim, the effects
+	                                                      and the record commit together
+	New, FinishTx       in the transaction of FinishTx    exactly once: the effects and the
+	                                                      record commit together
+	New, BeginEffectTx  in that of BeginEffectTx          at most once; after a failure, the
+	                                                      outcome is unknown until Resolve
+	New                 after idempotent.BeginEffect      at most once, likewise
+	New                 elsewhere, with none of these     once; again after a crash, a panic,
+	                                                      a lost lease or a 5xx
 
 The guarantees of the first two rows hold if the process is killed or paused at any point, if the
 reply to a COMMIT is lost, and if the database restarts. They hold as long as the database keeps
@@ -87,7 +86,7 @@ one of these right before the commit:
     answered 409 idempotency_outcome_unknown.
 
 Neither can commit if another process has taken over. In PostgreSQL, renewals of the lease never abort
-the transaction, also if it is SERIALIZABLE.
+the transaction, even if it is SERIALIZABLE.
 
 # In the database
 

@@ -10,10 +10,10 @@ import (
 // A Dialect is a kind of database. The zero value is invalid.
 type Dialect int
 
-// The dialects.
+// The dialects. SQLite must be 3.42 or later.
 const (
 	PostgreSQL Dialect = iota + 1
-	SQLite             // 3.42 or later
+	SQLite
 )
 
 // The files are those of package pgstore, and schema_sqlite.sql.

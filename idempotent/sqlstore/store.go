@@ -13,11 +13,12 @@ import (
 
 // Options configure a [Store] or an [Executor]. Nil and the zero value are the defaults.
 type Options struct {
-	// Prefix is the beginning of the names of the tables. In PostgreSQL it may include a schema, as
-	// in "billing.idempotency_", and must if handlers change search_path. All processes of a
-	// service need the same prefix. Services that share a database need different ones, or
-	// different values of idempotent.Options.Namespace. It consists of lower-case letters, digits
-	// and underscores. If empty, it is "idempotency_".
+	// Prefix is the beginning of the names of the tables. In PostgreSQL it may include a schema
+	// that exists, as in "billing.idempotency_", and must if handlers change search_path. All
+	// processes of a service need the same prefix. Services that share a database need
+	// different ones, or different values of idempotent.Options.Namespace. It consists of at
+	// most 40 lower-case letters, digits and underscores, and does not begin with a digit. If
+	// empty, it is "idempotency_".
 	Prefix string
 
 	// Wait bounds each wait of Execute: for a connection, for the answer of the database to the
@@ -37,8 +38,8 @@ type Options struct {
 	// own transactions. It returns the transaction, and a context that holds it for the
 	// handler. That context derives from ctx. The transaction must be of the same database, and
 	// must not end when Begin returns: the Executor commits it or rolls it back. Begin must not
-	// set a deadline on ctx. If Begin is nil, the Executor uses the BeginTx of its database
-	// with TxOptions.
+	// set a deadline on ctx. It is not called for a request without a key. If Begin is nil, the
+	// Executor uses the BeginTx of its database with TxOptions. Otherwise TxOptions has no effect.
 	Begin func(ctx context.Context) (context.Context, Transaction, error)
 
 	// IdleTimeout is how long a transaction may be idle between two statements. After it,
@@ -110,6 +111,9 @@ func (s *Store) BeginEffectTx(ctx context.Context, tx DBTX) error {
 // and only if tx commits. The handler then answers with the same response. Call FinishTx right
 // before the commit, because it locks the record until then. Without a key, it returns nil and
 // does nothing.
+//
+// The response is recorded whatever its status is. If the handler has failed, roll tx back
+// without calling FinishTx. FinishTx panics if the status is not from 200 to 999.
 //
 // If FinishTx returns an error, roll tx back and return the error. tx is as for
 // [Store.BeginEffectTx].

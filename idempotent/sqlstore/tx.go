@@ -43,7 +43,8 @@ func Tx(ctx context.Context) DBTX {
 // InTx calls f with a transaction, for handlers that serve requests with and without a key.
 // With a key, it is the transaction of [Tx], after a savepoint: if f returns an error, its
 // effects are rolled back, and the handler can still answer. Without a key, it is a transaction
-// of db with the default options, which is committed unless f returns an error.
+// of db with the default options, which is committed unless f returns an error. InTx returns the
+// error of f, or that of the transaction.
 func InTx(ctx context.Context, db *sql.DB, f func(tx DBTX) error) error {
 	if tx, ok := ctx.Value(txKey{}).(*handlerTx); ok {
 		return tx.nested(ctx, f)
