@@ -3,6 +3,7 @@ package sqltest
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log"
 	"net/http"
@@ -19,28 +20,31 @@ import (
 	"github.com/seawall-go/seawall/idempotent/sqlstore"
 )
 
-// A service with the driver ncruces/go-sqlite3. For modernc.org/sqlite, the name is "sqlite", and
-// the rest is the same.
-func Example_sqlite() {
-	ctx := context.Background()
-	dir, err := os.MkdirTemp("", "bank")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	file := filepath.Join(dir, "bank.db")
-
-	const parameters = "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(1000)&_txlock=immediate"
+func openSQLite(ctx context.Context, file string) (*sql.DB, *sqlstore.Executor, error) {
+	const parameters = "?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)" +
+		"&_pragma=busy_timeout(1000)&_txlock=immediate"
 	db, err := sql.Open("sqlite3", "file:"+file+parameters)
 	if err != nil {
-		log.Fatal(err)
+		return nil, nil, err
 	}
-	defer func() { _ = db.Close() }()
 	if err := sqlstore.Migrate(ctx, db, sqlstore.SQLite, nil); err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return db, sqlstore.NewExecutor(db, sqlstore.SQLite, nil), nil
+}
+
+// This service uses the driver ncruces/go-sqlite3. For modernc.org/sqlite, only the name of the
+// driver differs: it is "sqlite".
+func Example_sqlite() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "orders")
+	if err != nil {
 		log.Fatal(err)
 	}
-	executor := sqlstore.NewExecutor(db, sqlstore.SQLite, nil)
-
+	db, executor, err := openSQLite(ctx, filepath.Join(dir, "orders.db"))
+	if err != nil {
+		log.Fatal(err)
+	}
 	if _, err := db.ExecContext(ctx, "CREATE TABLE orders (id INTEGER PRIMARY KEY)"); err != nil {
 		log.Fatal(err)
 	}
@@ -67,6 +71,9 @@ func Example_sqlite() {
 		log.Fatal(err)
 	}
 	fmt.Println(orders)
+	if err := errors.Join(db.Close(), os.RemoveAll(dir)); err != nil {
+		log.Fatal(err)
+	}
 	// Output:
 	// 201
 	// 201
