@@ -28,6 +28,9 @@ func newRecords(name string, pool *pgxpool.Pool, o *Options) records {
 		panic("pgstore: " + name + " with a nil pool")
 	}
 	opt := o.withDefaults()
+	if opt.Wait < 0 {
+		panic("pgstore: " + name + ": Options.Wait must not be negative")
+	}
 	return records{pool: pool, opt: opt, sql: newStatements(opt.Prefix)}
 }
 

@@ -290,3 +290,16 @@ func TestSweepKeepsLiveRecords(t *testing.T) {
 	require.Zero(t, b.count("SELECT count(*) FROM idempotency_leases"))
 	require.Positive(t, swept)
 }
+
+func TestPanicsOfConstructors(t *testing.T) {
+	t.Parallel()
+	pool := new(pgxpool.Pool)
+	for name, f := range map[string]func(){
+		"nil pool":                func() { pgstore.New(nil, nil) },
+		"nil pool of an Executor": func() { pgstore.NewExecutor(nil, nil) },
+		"invalid prefix":          func() { pgstore.New(pool, &pgstore.Options{Prefix: "A-"}) },
+		"negative wait":           func() { pgstore.NewExecutor(pool, &pgstore.Options{Wait: -1}) },
+	} {
+		require.Panics(t, f, name)
+	}
+}

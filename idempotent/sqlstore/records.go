@@ -27,6 +27,9 @@ func newRecords(name string, db *sql.DB, d Dialect, o *Options) records {
 		panic("sqlstore: " + name + " with a nil database")
 	}
 	opt := o.withDefaults()
+	if opt.Wait < 0 {
+		panic("sqlstore: " + name + ": Options.Wait must not be negative")
+	}
 	return records{db: db, dialect: d, opt: opt, sql: newStatements(d, opt.Prefix)}
 }
 

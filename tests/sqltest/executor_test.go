@@ -366,6 +366,7 @@ func TestPanicsOfConstructors(t *testing.T) {
 		"no dialect":                  func() { sqlstore.New(db, 0, nil) },
 		"invalid prefix":              func() { sqlstore.NewExecutor(db, sqlstore.PostgreSQL, &sqlstore.Options{Prefix: "A-"}) },
 		"schema in SQLite":            func() { sqlstore.NewExecutor(db, sqlstore.SQLite, &sqlstore.Options{Prefix: "main.a_"}) },
+		"negative wait":               func() { sqlstore.NewExecutor(db, sqlstore.PostgreSQL, &sqlstore.Options{Wait: -1}) },
 		"nil database of an Executor": func() { sqlstore.NewExecutor(nil, sqlstore.SQLite, nil) },
 	} {
 		require.Panics(t, f, name)
