@@ -248,17 +248,22 @@ var (
 	errElsewhere = errors.New("the record cannot be written, and the handler's effects are undone: if handlers change search_path, Options.Prefix must name the schema")
 )
 
+var errRemains = errors.New("the end of a savepoint of the handler has failed, perhaps because rows were open")
+
 // commit records the completion and commits, in one round trip.
 func (s *Executor) commit(ctx context.Context, t *transaction, c idempotent.Claim, completion idempotent.Completion) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opt.Wait)
 	defer cancel()
-	if t.status() == statusAborted {
+	switch {
+	case t.status() == statusAborted:
 		if err := refusal(completion, t.handler.lastFailure()); err != nil {
 			return err
 		}
 		if _, err := t.conn.Exec(ctx, "ROLLBACK TO SAVEPOINT "+beforeRun); err != nil {
 			return err
 		}
+	case t.handler.remains.Load():
+		return errRemains
 	}
 	b := new(pgx.Batch)
 	b.Queue("RELEASE SAVEPOINT " + beforeRun) // fails if this is another transaction of the handler

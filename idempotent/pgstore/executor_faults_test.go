@@ -556,6 +556,62 @@ func TestRunLongerThanTheRetentionIsRecorded(t *testing.T) {
 	}
 }
 
+// InTx rolls its effects back even if the context has ended meanwhile.
+func TestInTxRollsBackAfterItsContextHasEnded(t *testing.T) {
+	server := sharedServer(t)
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		end  error // of the function in the transaction
+		want int
+	}{
+		{"failure", errors.New("not enough money"), 0},
+		{"success", nil, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBank(t, server.URL(""))
+			x := pgstore.NewExecutor(b.connect(server.URL("")), nil)
+			_, err := x.Execute(t.Context(), newClaim(), func(ctx context.Context, _ int) idempotent.Completion {
+				ctx, cancel := context.WithCancel(ctx)
+				defer cancel()
+				err := pgstore.InTx(ctx, nil, func(tx pgx.Tx) error {
+					_, err := tx.Exec(ctx, "INSERT INTO transfers VALUES ('key', 1, 2, 1)")
+					require.NoError(t, err)
+					cancel()
+					return tt.end
+				})
+				require.Equal(t, tt.end, err)
+				return idempotent.Response{Status: http.StatusConflict}.Completion(time.Hour)
+			})
+			require.NoError(t, err)
+			require.Equal(t, tt.want, b.transfers("key"))
+		})
+	}
+}
+
+// InTx cannot roll back while rows are open. What it has done is not committed after they are closed.
+func TestInTxThatCannotRollBackIsNoAnswer(t *testing.T) {
+	server := sharedServer(t)
+	t.Parallel()
+	b := newBank(t, server.URL(""))
+	_, err := pgstore.NewExecutor(b.pool, nil).Execute(t.Context(), newClaim(), func(ctx context.Context, _ int) idempotent.Completion {
+		var rows pgx.Rows
+		err := pgstore.InTx(ctx, nil, func(tx pgx.Tx) (err error) {
+			_, err = tx.Exec(ctx, "INSERT INTO transfers VALUES ('key', 1, 2, 1)")
+			require.NoError(t, err)
+			rows, err = tx.Query(ctx, "SELECT generate_series(1, 2)")
+			require.NoError(t, err)
+			return errors.New("not enough money")
+		})
+		require.Error(t, err)
+		rows.Close()
+		return idempotent.Response{Status: http.StatusConflict}.Completion(time.Hour)
+	})
+	require.ErrorContains(t, err, "rows were open")
+	require.Zero(t, b.transfers("key"))
+}
+
 // Nothing is committed if the record would be in another table: the effect happens when the client
 // tries again.
 func TestNoEffectIsCommittedWithoutItsRecord(t *testing.T) {

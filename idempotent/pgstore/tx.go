@@ -52,8 +52,10 @@ func (t *handlerTx) first(ctx context.Context, f func(tx pgx.Tx) error) (err err
 		}
 		ctx, cancel := unhurried(ctx)
 		defer cancel()
-		_, failure := t.Exec(ctx, "ROLLBACK TO SAVEPOINT "+beforeRun) // also after a panic
-		err = errors.Join(err, failure)
+		if _, failure := t.Exec(ctx, "ROLLBACK TO SAVEPOINT "+beforeRun); failure != nil { // also after a panic
+			t.remains.Store(true)
+			err = errors.Join(err, failure)
+		}
 	}()
 	err = f(t)
 	returned = true
@@ -77,10 +79,11 @@ type watch struct {
 	used    *atomic.Bool            // the handler has sent something
 	over    *atomic.Bool            // the handler has returned
 	failure *atomic.Pointer[string] // the SQLSTATE of the last error of the database
+	remains *atomic.Bool            // the end of a savepoint has failed, so its effects remain
 }
 
 func newHandlerTx(tx pgx.Tx) *handlerTx {
-	return &handlerTx{tx, watch{new(atomic.Bool), new(atomic.Bool), new(atomic.Pointer[string])}}
+	return &handlerTx{tx, watch{new(atomic.Bool), new(atomic.Bool), new(atomic.Pointer[string]), new(atomic.Bool)}}
 }
 
 // ready returns an error unless the handler may send something.
@@ -246,6 +249,9 @@ func (t *savepointTx) end(ctx context.Context, end func(context.Context) error) 
 	defer cancel()
 	err := end(ctx)
 	t.note(err)
+	if err != nil && !errors.Is(err, pgx.ErrTxClosed) {
+		t.remains.Store(true) // the handler takes it for rolled back
+	}
 	return err
 }
 

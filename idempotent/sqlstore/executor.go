@@ -242,6 +242,8 @@ func (t *transaction) run(ctx context.Context, attempt int, run func(context.Con
 
 var errEnded = errors.New("the transaction is no longer the one that was begun: the handler has ended it, or the database has after an error")
 
+var errRemains = errors.New("the rollback of InTx has failed, perhaps because rows were open")
+
 // end records the completion and commits, or returns without a commit. It releases the savepoint
 // first, which shows in what state the transaction is.
 func (s *Executor) end(ctx context.Context, t *transaction, c idempotent.Claim, completion idempotent.Completion) error {
@@ -267,6 +269,8 @@ func (s *Executor) end(ctx context.Context, t *transaction, c idempotent.Claim, 
 		}
 	case err != nil:
 		return err
+	case t.handler.remains.Load():
+		return errRemains
 	}
 	switch err := s.finish(ctx, t.tx, c.Owner(), completion); {
 	case errors.Is(err, idempotent.ErrLost):

@@ -65,6 +65,7 @@ type handlerTx struct {
 	over    atomic.Bool            // the handler has returned
 	failure atomic.Pointer[string] // the SQLSTATE of the last error; in SQLite its text
 	unseen  atomic.Bool            // rows or prepared statements may have failed
+	remains atomic.Bool            // a rollback to a savepoint has failed, so its effects remain
 }
 
 // The savepoints.
@@ -183,7 +184,9 @@ func (t *handlerTx) nested(ctx context.Context, f func(tx DBTX) error) (err erro
 	released := false
 	defer func() {
 		if !released { // f may have panicked
-			err = errors.Join(err, t.rollBackTo(ctx, beforeInTx))
+			failure := t.rollBackTo(ctx, beforeInTx)
+			t.remains.Store(t.remains.Load() || failure != nil)
+			err = errors.Join(err, failure)
 		}
 	}()
 	if err := f(t); err != nil {

@@ -101,6 +101,28 @@ func ids(t testing.TB, db *database) (list []int) {
 	return list
 }
 
+// InTx cannot roll back while rows are open. What it has done is not committed after they are closed.
+func TestInTxThatCannotRollBackIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, open func(t testing.TB) *database) {
+		db := openEffects(t, open)
+		_, err := execute(t, sqlstore.NewExecutor(db.DB, db.dialect, nil), newClaim(), func(ctx context.Context) idempotent.Completion {
+			var rows *sql.Rows
+			err := sqlstore.InTx(ctx, db.DB, func(tx sqlstore.DBTX) (err error) {
+				require.NoError(t, insert(ctx, tx, 1))
+				rows, err = tx.QueryContext(ctx, "SELECT generate_series(1, 2)")
+				require.NoError(t, err)
+				return errors.New("not enough money")
+			})
+			require.Error(t, err)
+			require.NoError(t, rows.Close())
+			return answer(409)
+		})
+		require.ErrorContains(t, err, "rows were open")
+		require.Empty(t, ids(t, db))
+	}, "pgx")
+}
+
 func TestInTxWithoutAKeyIsItsOwnTransaction(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, open func(t testing.TB) *database) {
