@@ -46,10 +46,10 @@ func BeginEffectWith(ctx context.Context, begin func(context.Context, Owner) err
 // FinishWith calls finish with the owner under which a handler runs and the completion that records
 // the response. It is for store packages that record the response in the handler's business
 // transaction, so that it is recorded if and only if the transaction commits. The handler then
-// answers with the same response. In a [Do], the response has the status 200, and its body is the
-// encoded value. Without a key, FinishWith returns nil and does not call finish. With an
-// [Executor], which records the response itself, it returns an error that matches
-// errors.ErrUnsupported.
+// answers with the same response. It must have a status that is recorded (see [Options].Keep). In a
+// [Do], the response has the status 200, and its body is the encoded value. Without a key,
+// FinishWith returns nil and does not call finish. With an [Executor], which records the response
+// itself, it returns an error that matches errors.ErrUnsupported.
 //
 // If finish returns [ErrLost], another process has replaced this one. The error is then answered
 // 503 service_unavailable, and the context of the run ends with [ErrLeaseLost].
@@ -58,7 +58,7 @@ func FinishWith(ctx context.Context, response Response, finish func(context.Cont
 	if n == nil {
 		return nil
 	}
-	if err := n.startFinishing(); err != nil {
+	if err := n.startFinishing(response.Status); err != nil {
 		return err
 	}
 	response.RequestID = cmp.Or(response.RequestID, reqstate.From(n.caller).RequestID())
@@ -77,7 +77,7 @@ func FinishWith(ctx context.Context, response Response, finish func(context.Cont
 
 // startFinishing notes that the record may be finished by the task. From then on, a lease that
 // cannot be renewed is no reason to stop the task.
-func (n *run) startFinishing() error {
+func (n *run) startFinishing(status int) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
@@ -85,6 +85,8 @@ func (n *run) startFinishing() error {
 		return internalError(fmt.Errorf("idempotent: FinishWith with an Executor: %w", errors.ErrUnsupported))
 	case n.over:
 		return internalError(errLate)
+	case !n.opt.Keep(status):
+		return internalError(fmt.Errorf("idempotent: FinishWith: a response with the status %d is not recorded (Options.Keep)", status))
 	}
 	n.finishing = true
 	return nil

@@ -558,6 +558,17 @@ func TestFinishWithReturnsErrors(t *testing.T) {
 	}
 }
 
+func TestFinishWithRefusesAResponseThatIsNotKept(t *testing.T) {
+	t.Parallel()
+	mw := protected(nil, func(w http.ResponseWriter, r *http.Request) {
+		finish := func(context.Context, idempotent.Owner, idempotent.Completion) error { t.Error("called"); return nil }
+		err := idempotent.FinishWith(r.Context(), idempotent.Response{Status: http.StatusServiceUnavailable}, finish)
+		require.Equal(t, apierror.CodeAPIError, apierror.CodeOf(err))
+		apierror.Write(w, r, err)
+	})
+	require.Equal(t, http.StatusInternalServerError, call(mw, "k", "").Status)
+}
+
 func TestFinishWithWithoutAKeyDoesNothing(t *testing.T) {
 	t.Parallel()
 	finish := func(context.Context, idempotent.Owner, idempotent.Completion) error { return errDown }

@@ -252,6 +252,20 @@ func TestFailureAfterBeginEffectIsLogged(t *testing.T) {
 	require.Contains(t, log.String(), "idempotency_id=")
 }
 
+// Only the store knows whether a transaction with BeginEffectWith was committed.
+func TestFailureAfterBeginEffectWithIsLogged(t *testing.T) {
+	t.Parallel()
+	var log logBuffer
+	mw := idempotent.New(memory(), idempotent.Global, &idempotent.Options{Logger: log.logger()})(
+		apierror.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+			rolledBack := func(context.Context, idempotent.Owner) error { return nil }
+			require.NoError(t, idempotent.BeginEffectWith(r.Context(), rolledBack))
+			return apierror.CodeAPIError
+		}))
+	call(mw, "k", "")
+	require.Contains(t, log.String(), "if the transaction with the effect was committed")
+}
+
 func TestMissingPrincipalIsLoggedOnce(t *testing.T) {
 	t.Parallel()
 	var log logBuffer

@@ -74,7 +74,11 @@ func (c *call) resultOfRun(err error) result {
 	case StateUnknown:
 		r.outcome, r.followers = OutcomeUnknown, OutcomeStillUnknown
 		r.ask = n.shared // only the store knows whether the effect has begun
-		c.warn("idempotent: a call failed after BeginEffect", errUnknown)
+		cause := errUnknown
+		if n.shared {
+			cause = errUnknownCommit
+		}
+		c.warn("idempotent: a call failed after BeginEffect", cause)
 	default:
 		r.outcome, r.followers = OutcomeReleased, OutcomeLeaderFailed
 	}
@@ -132,6 +136,7 @@ func serviceUnavailable(cause error) error {
 func soon() time.Duration { return time.Duration(1+rand.IntN(2)) * time.Second }
 
 var (
-	errLeaderFailed = errors.New("idempotent: the first call with this key failed while this one waited")
-	errUnknown      = errors.New("idempotent: it is unknown whether the effect happened; the key is refused until the record is resolved")
+	errLeaderFailed  = errors.New("idempotent: the first call with this key failed while this one waited")
+	errUnknownCommit = errors.New("idempotent: if the transaction with the effect was committed, the key is refused until the record is resolved")
+	errUnknown       = errors.New("idempotent: it is unknown whether the effect happened; the key is refused until the record is resolved")
 )

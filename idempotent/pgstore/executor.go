@@ -44,6 +44,7 @@ const (
 	codeUniqueViolation      = "23505"
 	codeDivisionByZero       = "22012"
 	codeDiskFull             = "53100"
+	codeNoTable              = "42P01"
 )
 
 // maxReruns bounds how often a handler runs again after serialization failures.
@@ -154,8 +155,8 @@ type transaction struct {
 // its retention, which begins again with the response.
 const maxRun = 24 * time.Hour
 
-// begin begins a transaction and locks the record, in one round trip. The verdict is VerdictAcquired
-// or zero. If there is no record, none is made before the commit.
+// begin begins a transaction and locks the record, in one round trip. The verdict is
+// VerdictAcquired or zero. If there is no record, none is made before the commit.
 func (s *Executor) begin(ctx context.Context, c idempotent.Claim) (t *transaction, d idempotent.Decision, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opt.Wait)
 	defer cancel()
@@ -197,8 +198,8 @@ func (s *Executor) takeOver(ctx context.Context, t *transaction, c idempotent.Cl
 	return d, t.conn.SendBatch(ctx, b).Close()
 }
 
-// lockStatement returns the statement that locks a record and sets the timeouts of a transaction, in
-// its last column.
+// lockStatement returns the statement that locks a record and sets the timeouts of a transaction,
+// in its last column.
 func lockStatement(lock string, o *Options) string {
 	settings := "''"
 	for _, setting := range []struct {

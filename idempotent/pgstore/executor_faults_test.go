@@ -590,7 +590,8 @@ func TestInTxRollsBackAfterItsContextHasEnded(t *testing.T) {
 	}
 }
 
-// InTx cannot roll back while rows are open. What it has done is not committed after they are closed.
+// InTx cannot roll back while rows are open. What it has done is not committed after they are
+// closed.
 func TestInTxThatCannotRollBackIsNoAnswer(t *testing.T) {
 	server := sharedServer(t)
 	t.Parallel()

@@ -292,8 +292,13 @@ func failed(op string, id idempotent.ID, err error) error {
 	if err == nil {
 		return nil
 	}
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == codeDiskFull {
-		err = fmt.Errorf("%w: %w", idempotent.ErrFull, err)
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch pg.Code {
+		case codeDiskFull:
+			err = fmt.Errorf("%w: %w", idempotent.ErrFull, err)
+		case codeNoTable:
+			err = fmt.Errorf("%w: call Migrate, with the same Options.Prefix", err)
+		}
 	}
 	return fmt.Errorf("pgstore: %s, record %s: %w", op, id, err)
 }

@@ -22,8 +22,7 @@ const migrationLock = 0x73656177616c6c
 // time and at every start: if nothing is missing, it takes no lock and needs no right to create
 // tables. Of the options, only Prefix matters.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, o *Options) error {
-	opt := o.withDefaults()
-	sql := newStatements(opt.Prefix)
+	sql := newRecords("Migrate", pool, o).sql
 	err := pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		if done, err := migrated(ctx, tx, sql); done || err != nil {
 			return err

@@ -303,3 +303,15 @@ func TestPanicsOfConstructors(t *testing.T) {
 		require.Panics(t, f, name)
 	}
 }
+
+func TestMissingTablesNameMigrate(t *testing.T) {
+	server := sharedServer(t)
+	t.Parallel()
+	pool, _ := newPool(t, server.URL(""))
+	s := pgstore.NewExecutor(pool, &pgstore.Options{Prefix: "other_"})
+	_, err := s.Execute(t.Context(), newClaim(), nil)
+	require.ErrorContains(t, err, "call Migrate")
+	_, err = s.Acquire(t.Context(), newClaim())
+	require.ErrorContains(t, err, "call Migrate")
+	require.Panics(t, func() { _ = pgstore.Migrate(t.Context(), nil, nil) })
+}

@@ -74,6 +74,7 @@ const (
 	codeNoTransaction        = "25P01"
 	codeNoSavepoint          = "3B001"
 	codeDiskFull             = "53100"
+	codeNoTable              = "42P01"
 )
 
 // maxReruns bounds how often a handler runs again after serialization failures.
@@ -182,7 +183,9 @@ func (s *Executor) beginTx(ctx, bounded context.Context) (*transaction, error) {
 	life, end := context.WithCancel(context.Background())
 	stop := context.AfterFunc(bounded, end)
 	values, tx, err := s.opt.Begin(contextWith{life, ctx})
-	if err == nil && !stop() {
+	if err == nil && (values == nil || tx == nil) {
+		err = errors.New("Options.Begin has returned no context or no transaction")
+	} else if err == nil && !stop() {
 		_ = tx.Rollback()
 		err = bounded.Err()
 	}

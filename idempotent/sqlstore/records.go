@@ -413,8 +413,11 @@ func failed(ctx context.Context, op string, id idempotent.ID, err error) error {
 	if err == nil || errors.Is(err, idempotent.ErrLost) || errors.Is(err, idempotent.ErrNotUnknown) {
 		return err
 	}
-	if stateOf(err) == codeDiskFull || strings.Contains(err.Error(), "database or disk is full") {
+	switch state, text := stateOf(err), err.Error(); {
+	case state == codeDiskFull || strings.Contains(text, "database or disk is full"):
 		err = fmt.Errorf("%w: %w", idempotent.ErrFull, err)
+	case state == codeNoTable || strings.Contains(text, "no such table"):
+		err = fmt.Errorf("%w: call Migrate, with the same Options.Prefix", err)
 	}
 	return fmt.Errorf("sqlstore: %s, record %s: %w", op, id, withContext(ctx, err))
 }

@@ -39,7 +39,7 @@ var validPrefix = regexp.MustCompile(`^([a-z_][a-z0-9_]*\.)?[a-z_][a-z0-9_]{0,39
 
 func newStatements(d Dialect, prefix string) *statements {
 	if !validPrefix.MatchString(prefix) {
-		panic(fmt.Sprintf("sqlstore: Options.Prefix %q: want lower-case letters, digits and _, perhaps after a schema and a dot", prefix))
+		panic(fmt.Sprintf("sqlstore: Options.Prefix %q: want at most 40 lower-case letters, digits and _, perhaps after a schema and a dot", prefix))
 	}
 	records, leases := prefix+"records", prefix+"leases"
 	_, index, inSchema := strings.Cut(records, ".")

@@ -101,7 +101,8 @@ func ids(t testing.TB, db *database) (list []int) {
 	return list
 }
 
-// InTx cannot roll back while rows are open. What it has done is not committed after they are closed.
+// InTx cannot roll back while rows are open. What it has done is not committed after they are
+// closed.
 func TestInTxThatCannotRollBackIsNoAnswer(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, open func(t testing.TB) *database) {
