@@ -58,7 +58,7 @@ var errTaken = errors.New("another owner has made the record")
 var errAgain = errors.New("the transaction cannot be serialized")
 
 // Execute implements [idempotent.Executor]. If nothing fails, it adds one round trip to the
-// handler's transaction: the record is read before it. The claim travels with its BEGIN, and the
+// handler's transaction: the record is read before it. The lock travels with its BEGIN, and the
 // record with its COMMIT.
 func (s *Executor) Execute(ctx context.Context, c idempotent.Claim, run func(ctx context.Context, attempt int) idempotent.Completion) (idempotent.Decision, error) {
 	if err := checkClaim("Execute", c); err != nil {
