@@ -63,9 +63,11 @@ func FinishWith(ctx context.Context, response Response, finish func(context.Cont
 	}
 	response.RequestID = cmp.Or(response.RequestID, reqstate.From(n.caller).RequestID())
 	err := finish(ctx, n.owner(), response.Completion(n.opt.Retention))
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
+	}
+	n.stopFinishing() // the transaction must not commit
+	switch {
 	case errors.Is(err, ErrLost):
 		n.cancel(ErrLeaseLost)
 		return serviceUnavailable(ErrLeaseLost)
@@ -88,8 +90,14 @@ func (n *run) startFinishing(status int) error {
 	case !n.opt.Keep(status):
 		return internalError(fmt.Errorf("idempotent: FinishWith: a response with the status %d is not recorded (Options.Keep)", status))
 	}
-	n.finishing = true
+	n.finishing++
 	return nil
+}
+
+func (n *run) stopFinishing() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.finishing--
 }
 
 // OwnerOf returns the owner under which a handler runs. It reports false without a key. It is

@@ -589,3 +589,23 @@ func TestFinishWithDoesNotLoseTheLease(t *testing.T) {
 		require.Equal(t, http.StatusCreated, call(mw, "k", "").Status)
 	})
 }
+
+// After a FinishWith that has failed, the record can only be lost, and a handler that goes on must
+// learn that.
+func TestLeaseCanBeLostAfterFinishWithHasFailed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := leased{memory()}
+		mw := idempotent.New(store, idempotent.Global, nil)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fails := func(ctx context.Context, o idempotent.Owner, _ idempotent.Completion) error {
+				require.NoError(t, store.Finish(ctx, o, idempotent.Completion{State: idempotent.StateAbsent}))
+				return errDown
+			}
+			require.Error(t, idempotent.FinishWith(r.Context(), idempotent.Response{Status: http.StatusCreated}, fails))
+			time.Sleep(time.Minute)
+			require.ErrorIs(t, context.Cause(r.Context()), idempotent.ErrLeaseLost)
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}))
+		require.Equal(t, http.StatusServiceUnavailable, call(mw, "k", "").Status)
+	})
+}

@@ -35,7 +35,7 @@ type run struct {
 	mu        sync.Mutex
 	effects   int  // calls of BeginEffect that have succeeded, or still may
 	shared    bool // an effect is marked in the task's transaction, so only the store knows of it
-	finishing bool // the task may finish the record itself, in its transaction
+	finishing int  // calls of FinishWith that have succeeded, or still may
 	over      bool // the task has returned, and its completion is decided
 	recording bool // the store is being told that the task ran, while it still runs
 	recorded  bool // the store knows; the response goes out as it is written, and is not kept
@@ -246,7 +246,7 @@ func (n *run) finish(c Completion) error {
 func (n *run) needsLease() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return !n.over && !n.finishing && !n.recording && !n.recorded
+	return !n.over && n.finishing == 0 && !n.recording && !n.recorded
 }
 
 func (n *run) isOver() bool {
