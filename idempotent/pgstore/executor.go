@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -33,6 +34,9 @@ type Executor struct {
 // the Executor.
 func NewExecutor(pool *pgxpool.Pool, o *Options) *Executor {
 	s := &Executor{records: newRecords("NewExecutor", pool, o)}
+	if s.opt.TxOptions.CommitQuery != "" {
+		panic("pgstore: NewExecutor: Options.TxOptions.CommitQuery is not supported")
+	}
 	s.lock = lockStatement(s.sql.tryLock, &s.opt)
 	return s
 }
@@ -201,7 +205,7 @@ func (s *Executor) takeOver(ctx context.Context, t *transaction, c idempotent.Cl
 // lockStatement returns the statement that locks a record and sets the timeouts of a transaction,
 // in its last column.
 func lockStatement(lock string, o *Options) string {
-	settings := "''"
+	settings := []string{"''"}
 	for _, setting := range []struct {
 		name    string
 		timeout time.Duration
@@ -212,10 +216,10 @@ func lockStatement(lock string, o *Options) string {
 	} {
 		if setting.timeout > 0 {
 			ms := min(max(1, setting.timeout.Milliseconds()), math.MaxInt32) // what PostgreSQL accepts
-			settings += fmt.Sprintf(" || set_config('%s', '%d', true)", setting.name, ms)
+			settings = append(settings, fmt.Sprintf("set_config('%s', '%d', true)", setting.name, ms))
 		}
 	}
-	return lock + ", " + settings
+	return lock + ", " + strings.Join(settings, " || ")
 }
 
 // lockKey is the key of the advisory lock that a transaction holds on its record. With the lock, a
@@ -313,7 +317,9 @@ func refusal(c idempotent.Completion, code string) error {
 // has ended the connection.
 func isRefused(err error, code string) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && pg.SeverityUnlocalized == "ERROR" && (code == "" || code == pg.Code)
+	// A proxy may report a connection that it has lost.
+	broken := ok && strings.HasPrefix(pg.Code, "08")
+	return ok && !broken && pg.SeverityUnlocalized == "ERROR" && (code == "" || code == pg.Code)
 }
 
 func (t *transaction) recordArgs(c idempotent.Claim, end idempotent.Completion) []any {

@@ -191,7 +191,7 @@ func (r *ownership) noteFinished(tag pgconn.CommandTag) error {
 }
 
 // result is the result of Finish. If the record is the owner's, it is finished, now or earlier.
-func (r ownership) result(c idempotent.Completion) error {
+func (r *ownership) result(c idempotent.Completion) error {
 	released := !r.found && (c.State == idempotent.StateAbsent || c.State == idempotent.StateUnknown)
 	if r.finished || r.own || released {
 		return nil

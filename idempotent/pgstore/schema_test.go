@@ -298,7 +298,10 @@ func TestPanicsOfConstructors(t *testing.T) {
 		"nil pool":                func() { pgstore.New(nil, nil) },
 		"nil pool of an Executor": func() { pgstore.NewExecutor(nil, nil) },
 		"invalid prefix":          func() { pgstore.New(pool, &pgstore.Options{Prefix: "A-"}) },
-		"negative wait":           func() { pgstore.NewExecutor(pool, &pgstore.Options{Wait: -1}) },
+		"commit query": func() {
+			pgstore.NewExecutor(pool, &pgstore.Options{TxOptions: pgx.TxOptions{CommitQuery: "COMMIT"}})
+		},
+		"negative wait": func() { pgstore.NewExecutor(pool, &pgstore.Options{Wait: -1}) },
 	} {
 		require.Panics(t, f, name)
 	}

@@ -37,6 +37,7 @@ type Options struct {
 	// The fields below are for [NewExecutor]. [New] ignores them.
 
 	// TxOptions are the options of the transactions of Execute, such as their isolation level.
+	// CommitQuery must be empty.
 	TxOptions pgx.TxOptions
 
 	// Wait bounds each wait of Execute: for a connection, for the answer of the database to the
