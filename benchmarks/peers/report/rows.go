@@ -138,7 +138,7 @@ var pgOnces = []side{
 	{name: "seawall", consists: "`idempotent.New` with a `pgstore.Executor`. The transfer is in its " +
 		"transaction, which commits the record and the transfer together"},
 	{name: "intx", title: "Seawall, InTx", ours: true,
-		consists: "`InTx` makes the transfer in the Executor's transaction, after a savepoint"},
+		consists: "`InTx` makes the transfer in the Executor's transaction"},
 	{name: "sqlstore", title: "Seawall, database/sql", ours: true,
 		consists: "a `sqlstore.Executor` and pgx's driver for database/sql, which " +
 			"sends each statement alone"},
