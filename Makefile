@@ -4,6 +4,7 @@ GO       ?= go
 FUZZTIME ?= 30s
 BENCH    ?= .
 ROUNDS   ?= 20
+KEYS     ?= 500000
 
 MODULES := $(patsubst %/go.mod,%,$(sort $(shell find . -name go.mod -not -path '*/.*/*' -not -path '*/testdata/*')))
 TOOLS   := $(CURDIR)/.tools/bin
@@ -13,7 +14,7 @@ export GOWORK := off
 # $(call each,COMMAND) runs COMMAND in the folder of every module and stops at the first that fails.
 each = @set -e; for m in $(MODULES); do echo "== $$m: $(1)"; (cd "$$m" && $(1)); done
 
-.PHONY: help deps test test-core lint api bench bench-peers fuzz soak cover
+.PHONY: help deps test test-core lint api bench bench-peers bloat fuzz soak cover
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +45,9 @@ bench: ## run the benchmarks (BENCH=regexp)
 
 bench-peers: ## compare with other libraries, in about ten minutes (needs redis-server and PostgreSQL), and write docs/BENCHMARKS.md
 	cd benchmarks && $(GO) run ./peers/report
+
+bloat: ## measure the size of pgstore's tables with KEYS=500000 keys for each store, in about ten minutes
+	cd benchmarks && $(GO) test ./bloat -v -count=1 -timeout=60m -keys=$(KEYS) -retention=20s
 
 fuzz: ## run every fuzz target for FUZZTIME=30s
 	$(call each,sh $(CURDIR)/scripts/fuzz.sh $(FUZZTIME))
