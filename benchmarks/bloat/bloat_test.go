@@ -80,7 +80,7 @@ func TestSweepingKeepsUp(t *testing.T) { //nolint:tparallel // they would distur
 			wg.Wait()
 			took := time.Since(start)
 			steady := sizes.stop()
-			removed := sweeper.untilEmpty(t)
+			removed := sweeper.untilEmpty(t, *keys)
 
 			t.Logf("%d keys in %v: %.0f a second", *keys, took.Round(time.Millisecond), float64(*keys)/took.Seconds())
 			t.Logf("while keys come and go, each the median (the maximum) of the second half:\n%s", steady)
@@ -187,14 +187,18 @@ func startSweeper(tb testing.TB, server *pgtest.Server) *sweeper {
 	return s
 }
 
-// untilEmpty stops the sweeper when the retention of all records is over. It returns how many were
-// removed in all.
-func (s *sweeper) untilEmpty(tb testing.TB) int {
-	time.Sleep(*retention)
+// untilEmpty stops the sweeper, and sweeps until a number of records was removed in all, or for a
+// minute more than the retention. It returns how many were.
+func (s *sweeper) untilEmpty(tb testing.TB, want int) int {
 	require.NoError(tb, s.end())
-	n, err := s.store.Sweep(tb.Context(), 0)
+	for deadline := time.Now().Add(*retention + time.Minute); s.removed < want && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		n, err := s.store.Sweep(tb.Context(), 0)
+		require.NoError(tb, err)
+		s.removed += n
+	}
+	_, err := s.store.Sweep(tb.Context(), 0) // the leases
 	require.NoError(tb, err)
-	return s.removed + n
+	return s.removed
 }
 
 // every calls f in a goroutine until the returned function is called, or f fails.

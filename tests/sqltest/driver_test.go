@@ -13,8 +13,8 @@ import (
 // and makes commits fail.
 type connector struct {
 	driver.Connector
-	moved        atomic.Int64 // seconds
-	transactions atomic.Int64
+	moved        atomic.Int64                           // seconds
+	transactions atomic.Int64                           // also those that could not begin
 	looks        atomic.Int64                           // statements of Wait
 	commit       atomic.Pointer[func(t commitTx) error] // replaces the next Commit
 	uncanceled   atomic.Bool                            // transactions go on when their context ends
@@ -87,11 +87,11 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	if c.connector.uncanceled.Load() {
 		ctx = context.WithoutCancel(ctx)
 	}
+	c.connector.transactions.Add(1)
 	inner, err := c.Conn.(driver.ConnBeginTx).BeginTx(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
-	c.connector.transactions.Add(1)
 	return commitTx{inner, c}, nil
 }
 

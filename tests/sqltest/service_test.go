@@ -226,9 +226,10 @@ func TestBusySQLiteIsAwaited(t *testing.T) {
 		writer, err := db.Conn(t.Context())
 		require.NoError(t, err)
 		defer writer.Close()
+		require.NoError(t, db.PingContext(t.Context())) // opens the connection for the call
 		_, err = writer.ExecContext(t.Context(), "BEGIN IMMEDIATE")
 		require.NoError(t, err)
-		result := make(chan error, 1)
+		before, result := db.connector.transactions.Load(), make(chan error, 1)
 		go func() {
 			_, err := x.Execute(t.Context(), newClaim(), func(ctx context.Context, _ int) idempotent.Completion {
 				if transfer(ctx, sqlstore.Tx(ctx)) != nil {
@@ -238,7 +239,7 @@ func TestBusySQLiteIsAwaited(t *testing.T) {
 			})
 			result <- err
 		}()
-		time.Sleep(150 * time.Millisecond) // three times the busy timeout
+		eventually(t, func() bool { return db.connector.transactions.Load() >= before+3 }, "two tries that were refused")
 		_, err = writer.ExecContext(t.Context(), "COMMIT")
 		require.NoError(t, err)
 		require.NoError(t, <-result)
