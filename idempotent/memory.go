@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math"
-	"slices"
 	"time"
 )
 
@@ -126,8 +125,8 @@ func (m *Memory) lock(id ID) (*shard, time.Duration) {
 
 // Acquire implements [Store].
 func (m *Memory) Acquire(ctx context.Context, c Claim) (Decision, error) {
-	if c.Lease <= 0 || c.Retention <= 0 {
-		return Decision{}, errors.New("idempotent: Memory.Acquire: the lease and the retention must be positive")
+	if err := c.Validate(); err != nil {
+		return Decision{}, fmt.Errorf("idempotent: Memory.Acquire: %w", err)
 	}
 	if err := ctx.Err(); err != nil {
 		return Decision{}, err
@@ -193,8 +192,8 @@ func (m *Memory) change(ctx context.Context, o Owner, f func(e *entry, now time.
 
 // Finish implements [Store].
 func (m *Memory) Finish(ctx context.Context, o Owner, c Completion) error {
-	if err := c.check(StateDone, StateNotKept, StateUnknown, StateAbsent); err != nil {
-		return err
+	if err := c.Validate(StateDone, StateNotKept, StateUnknown, StateAbsent); err != nil {
+		return fmt.Errorf("idempotent: Memory: %w", err)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -213,16 +212,6 @@ func (m *Memory) Finish(ctx context.Context, o Owner, c Completion) error {
 		c.State = StateAbsent
 	}
 	return s.finish(e, c, now)
-}
-
-// check returns an error unless the completion has one of the states, and a retention if it
-// needs one.
-func (c Completion) check(states ...State) error {
-	if !slices.Contains(states, c.State) || c.State != StateAbsent && c.Retention <= 0 {
-		return fmt.Errorf("idempotent: Memory: invalid completion: state %s, retention %s; want one of the states %v and a positive retention",
-			c.State, c.Retention, states)
-	}
-	return nil
 }
 
 // Stats returns the current size of the store, and what it has removed.

@@ -3,6 +3,7 @@ package idempotent
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"slices"
 )
 
@@ -53,8 +54,8 @@ func (m *Memory) Sweep(ctx context.Context, limit int) (removed int, err error) 
 
 // Resolve implements [Resolver].
 func (m *Memory) Resolve(ctx context.Context, id ID, c Completion) error {
-	if err := c.check(StateDone, StateNotKept, StateAbsent); err != nil {
-		return err
+	if err := c.Validate(StateDone, StateNotKept, StateAbsent); err != nil {
+		return fmt.Errorf("idempotent: Memory: %w", err)
 	}
 	if err := ctx.Err(); err != nil {
 		return err

@@ -3,6 +3,8 @@ package idempotent
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 )
 
@@ -117,6 +119,14 @@ type Claim struct {
 // Owner returns the owner of the record once this claim is acquired.
 func (c Claim) Owner() Owner { return Owner{ID: c.ID, Token: c.Token} }
 
+// Validate returns an error unless the lease and the retention are positive. It is for stores.
+func (c Claim) Validate() error {
+	if c.Lease <= 0 || c.Retention <= 0 {
+		return errors.New("the lease and the retention must be positive")
+	}
+	return nil
+}
+
 // An Owner is the right to change one record.
 type Owner struct {
 	ID    ID
@@ -170,6 +180,16 @@ type Completion struct {
 	// Retention is how long the finished record is kept. It is positive, and ignored for
 	// StateAbsent.
 	Retention time.Duration
+}
+
+// Validate returns an error unless the completion has one of the states and, unless that is
+// StateAbsent, a positive retention. It is for stores.
+func (c Completion) Validate(states ...State) error {
+	if !slices.Contains(states, c.State) || c.State != StateAbsent && c.Retention <= 0 {
+		return fmt.Errorf("invalid completion: state %s, retention %s; want one of the states %v and a positive retention",
+			c.State, c.Retention, states)
+	}
+	return nil
 }
 
 // A State is the state of a record. The zero value is invalid.

@@ -65,8 +65,8 @@ var errAgain = errors.New("the transaction cannot be serialized")
 // handler's transaction: the record is read before it. The lock travels with its BEGIN, and the
 // record with its COMMIT.
 func (s *Executor) Execute(ctx context.Context, c idempotent.Claim, run func(ctx context.Context, attempt int) idempotent.Completion) (idempotent.Decision, error) {
-	if err := checkClaim("Execute", c); err != nil {
-		return idempotent.Decision{}, err
+	if err := c.Validate(); err != nil {
+		return idempotent.Decision{}, fmt.Errorf("pgstore: Execute: %w", err)
 	}
 	for reruns := 0; ; reruns++ {
 		d, err := s.execute(ctx, c, run)
@@ -250,10 +250,9 @@ func (t *transaction) status() byte { return t.conn.Conn().PgConn().TxStatus() }
 
 var (
 	errEnded     = errors.New("the handler has ended the transaction itself")
+	errRemains   = errors.New("the end of a savepoint of the handler has failed, perhaps because rows were open")
 	errElsewhere = errors.New("the record cannot be written, and the handler's effects are undone: if handlers change search_path, Options.Prefix must name the schema")
 )
-
-var errRemains = errors.New("the end of a savepoint of the handler has failed, perhaps because rows were open")
 
 // commit records the completion and commits, in one round trip.
 func (s *Executor) commit(ctx context.Context, t *transaction, c idempotent.Claim, completion idempotent.Completion) error {

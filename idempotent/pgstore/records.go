@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -36,8 +35,8 @@ func newRecords(name string, pool *pgxpool.Pool, o *Options) records {
 
 // Acquire implements [idempotent.Store].
 func (s *records) Acquire(ctx context.Context, c idempotent.Claim) (idempotent.Decision, error) {
-	if err := checkClaim("Acquire", c); err != nil {
-		return idempotent.Decision{}, err
+	if err := c.Validate(); err != nil {
+		return idempotent.Decision{}, fmt.Errorf("pgstore: Acquire: %w", err)
 	}
 	for {
 		d, over, err := s.read(ctx, c)
@@ -140,8 +139,8 @@ func keep(tag *pgconn.CommandTag) func(pgconn.CommandTag) error {
 
 // Finish implements [idempotent.Store].
 func (s *records) Finish(ctx context.Context, o idempotent.Owner, c idempotent.Completion) error {
-	if err := checkCompletion("Finish", c, idempotent.StateDone, idempotent.StateNotKept, idempotent.StateUnknown, idempotent.StateAbsent); err != nil {
-		return err
+	if err := c.Validate(idempotent.StateDone, idempotent.StateNotKept, idempotent.StateUnknown, idempotent.StateAbsent); err != nil {
+		return fmt.Errorf("pgstore: Finish: %w", err)
 	}
 	var r ownership
 	err := s.step(ctx, func(b *pgx.Batch) {
@@ -201,8 +200,8 @@ func (r *ownership) result(c idempotent.Completion) error {
 
 // Resolve implements [idempotent.Resolver].
 func (s *records) Resolve(ctx context.Context, id idempotent.ID, c idempotent.Completion) error {
-	if err := checkCompletion("Resolve", c, idempotent.StateDone, idempotent.StateNotKept, idempotent.StateAbsent); err != nil {
-		return err
+	if err := c.Validate(idempotent.StateDone, idempotent.StateNotKept, idempotent.StateAbsent); err != nil {
+		return fmt.Errorf("pgstore: Resolve: %w", err)
 	}
 	var tag pgconn.CommandTag
 	err := s.step(ctx, func(b *pgx.Batch) {
@@ -308,23 +307,6 @@ func ignoreNoRows(err error) error {
 		return nil
 	}
 	return err
-}
-
-func checkClaim(op string, c idempotent.Claim) error {
-	if c.Lease <= 0 || c.Retention <= 0 {
-		return fmt.Errorf("pgstore: %s: the lease and the retention must be positive", op)
-	}
-	return nil
-}
-
-// checkCompletion returns an error unless the completion has one of the states, and a retention if
-// it needs one.
-func checkCompletion(op string, c idempotent.Completion, states ...idempotent.State) error {
-	if !slices.Contains(states, c.State) || c.State != idempotent.StateAbsent && c.Retention <= 0 {
-		return fmt.Errorf("pgstore: %s: invalid completion: state %s, retention %s; want one of the states %v and a positive retention",
-			op, c.State, c.Retention, states)
-	}
-	return nil
 }
 
 // microseconds returns the argument of a statement. It rounds up, so that a positive one stays so.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -74,8 +73,8 @@ func NewRunner(r Runner, o *Options) *Store {
 // Acquire implements [idempotent.Store]. After the first call that succeeds, it looks in the
 // background whether Redis may evict records, and logs a warning if so.
 func (s *Store) Acquire(ctx context.Context, c idempotent.Claim) (idempotent.Decision, error) {
-	if c.Lease <= 0 || c.Retention <= 0 {
-		return idempotent.Decision{}, errors.New("redisstore: Acquire: the lease and the retention must be positive")
+	if err := c.Validate(); err != nil {
+		return idempotent.Decision{}, fmt.Errorf("redisstore: Acquire: %w", err)
 	}
 	reply, err := s.run(ctx, "Acquire", acquireScript, c.ID,
 		c.Fingerprint.String(), c.Token.String(), c.Scope.String(), microseconds(c.Lease), microseconds(c.Retention))
@@ -136,8 +135,8 @@ func (s *Store) BeginEffect(ctx context.Context, o idempotent.Owner) error {
 
 // Finish implements [idempotent.Store].
 func (s *Store) Finish(ctx context.Context, o idempotent.Owner, c idempotent.Completion) error {
-	if err := check("Finish", c, idempotent.StateDone, idempotent.StateNotKept, idempotent.StateUnknown, idempotent.StateAbsent); err != nil {
-		return err
+	if err := c.Validate(idempotent.StateDone, idempotent.StateNotKept, idempotent.StateUnknown, idempotent.StateAbsent); err != nil {
+		return fmt.Errorf("redisstore: Finish: %w", err)
 	}
 	return s.change(ctx, "Finish", finishScript, o.ID,
 		o.Token.String(), c.State.String(), microseconds(c.Retention), string(c.Response))
@@ -145,20 +144,10 @@ func (s *Store) Finish(ctx context.Context, o idempotent.Owner, c idempotent.Com
 
 // Resolve implements [idempotent.Resolver].
 func (s *Store) Resolve(ctx context.Context, id idempotent.ID, c idempotent.Completion) error {
-	if err := check("Resolve", c, idempotent.StateDone, idempotent.StateNotKept, idempotent.StateAbsent); err != nil {
-		return err
+	if err := c.Validate(idempotent.StateDone, idempotent.StateNotKept, idempotent.StateAbsent); err != nil {
+		return fmt.Errorf("redisstore: Resolve: %w", err)
 	}
 	return s.change(ctx, "Resolve", resolveScript, id, c.State.String(), microseconds(c.Retention), string(c.Response))
-}
-
-// check returns an error unless the completion has one of the states, and a retention if it needs
-// one.
-func check(op string, c idempotent.Completion, states ...idempotent.State) error {
-	if !slices.Contains(states, c.State) || c.State != idempotent.StateAbsent && c.Retention <= 0 {
-		return fmt.Errorf("redisstore: %s: invalid completion: state %s, retention %s; want one of the states %v and a positive retention",
-			op, c.State, c.Retention, states)
-	}
-	return nil
 }
 
 // change runs a script that changes a record or refuses to.

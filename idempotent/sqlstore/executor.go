@@ -91,8 +91,8 @@ func isConflict(state string) bool {
 
 // Execute implements [idempotent.Executor]. It reads the record before it begins a transaction.
 func (s *Executor) Execute(ctx context.Context, c idempotent.Claim, run func(ctx context.Context, attempt int) idempotent.Completion) (idempotent.Decision, error) {
-	if err := checkClaim("Execute", c); err != nil {
-		return idempotent.Decision{}, err
+	if err := c.Validate(); err != nil {
+		return idempotent.Decision{}, fmt.Errorf("sqlstore: Execute: %w", err)
 	}
 	for reruns := 0; ; reruns++ {
 		d, err := s.execute(ctx, c, run)

@@ -35,8 +35,8 @@ func newRecords(name string, db *sql.DB, d Dialect, o *Options) records {
 
 // Acquire implements [idempotent.Store].
 func (s *records) Acquire(ctx context.Context, c idempotent.Claim) (idempotent.Decision, error) {
-	if err := checkClaim("Acquire", c); err != nil {
-		return idempotent.Decision{}, err
+	if err := c.Validate(); err != nil {
+		return idempotent.Decision{}, fmt.Errorf("sqlstore: Acquire: %w", err)
 	}
 	for {
 		d, over, err := s.read(ctx, c)
@@ -144,8 +144,8 @@ func (s *records) beginEffect(ctx context.Context, tx DBTX, o idempotent.Owner) 
 
 // Finish implements [idempotent.Store].
 func (s *records) Finish(ctx context.Context, o idempotent.Owner, c idempotent.Completion) error {
-	if err := checkCompletion("Finish", c, idempotent.StateDone, idempotent.StateNotKept, idempotent.StateUnknown, idempotent.StateAbsent); err != nil {
-		return err
+	if err := c.Validate(idempotent.StateDone, idempotent.StateNotKept, idempotent.StateUnknown, idempotent.StateAbsent); err != nil {
+		return fmt.Errorf("sqlstore: Finish: %w", err)
 	}
 	err := s.step(ctx, func(tx DBTX) error {
 		if c.State == idempotent.StateUnknown {
@@ -203,8 +203,8 @@ func (s *records) finish(ctx context.Context, tx DBTX, o idempotent.Owner, c ide
 
 // Resolve implements [idempotent.Resolver].
 func (s *records) Resolve(ctx context.Context, id idempotent.ID, c idempotent.Completion) error {
-	if err := checkCompletion("Resolve", c, idempotent.StateDone, idempotent.StateNotKept, idempotent.StateAbsent); err != nil {
-		return err
+	if err := c.Validate(idempotent.StateDone, idempotent.StateNotKept, idempotent.StateAbsent); err != nil {
+		return fmt.Errorf("sqlstore: Resolve: %w", err)
 	}
 	err := s.step(ctx, func(tx DBTX) (err error) {
 		if err := s.lock(ctx, tx, s.sql.lock, id); err != nil {
@@ -449,23 +449,6 @@ func ignoreNoRows(err error) error {
 		return nil
 	}
 	return err
-}
-
-func checkClaim(op string, c idempotent.Claim) error {
-	if c.Lease <= 0 || c.Retention <= 0 {
-		return fmt.Errorf("sqlstore: %s: the lease and the retention must be positive", op)
-	}
-	return nil
-}
-
-// checkCompletion returns an error unless the completion has one of the states, and a retention
-// if it needs one.
-func checkCompletion(op string, c idempotent.Completion, states ...idempotent.State) error {
-	if !slices.Contains(states, c.State) || c.State != idempotent.StateAbsent && c.Retention <= 0 {
-		return fmt.Errorf("sqlstore: %s: invalid completion: state %s, retention %s; want one of the states %v and a positive retention",
-			op, c.State, c.Retention, states)
-	}
-	return nil
 }
 
 // microseconds returns the argument of a statement. It rounds up, so that a positive one stays
