@@ -25,6 +25,7 @@ var layout = []struct {
 }{
 	{pkg: ".", may: []string{"apierror", "internal/..."}},
 	{pkg: "apierror", may: []string{"internal/..."}, tests: true},
+	{pkg: "apierror/reference", may: []string{"apierror", "internal/..."}, tests: true},
 	{pkg: "ratelimit", may: []string{"apierror", "internal/...", "golang.org/x/time/rate"}},
 	{pkg: "ratelimit/ratelimittest", may: []string{"ratelimit"}},
 	{pkg: "idempotent", may: []string{"apierror", "internal/..."}},
@@ -32,6 +33,7 @@ var layout = []struct {
 	{pkg: "retry", may: []string{"apierror", "internal/...", "github.com/sony/gobreaker/v2", "golang.org/x/time/rate"}},
 	{pkg: "internal/...", may: []string{"internal/..."}, tests: true},
 	{pkg: "internal/idemtest", may: []string{"idempotent"}},
+	{pkg: "cmd/...", may: []string{"apierror", "apierror/reference"}},
 	{pkg: "examples/...", may: []string{".", "apierror", "ratelimit", "idempotent", "retry"}},
 }
 

@@ -15,6 +15,10 @@ type Catalog struct {
 // DefaultCatalog returns the built-in catalog: the core codes and those that Seawall adds.
 func DefaultCatalog() *Catalog { return builtin }
 
+// CoreCatalog returns the catalog of the eight core codes, which are all that a service with
+// [Renderer.Strict] sends. It is for that service's reference page.
+func CoreCatalog() *Catalog { return core }
+
 // NewCatalog returns a catalog of the built-in definitions and defs. Its error names
 // everything that is wrong with defs: a code that is defined twice (and where), a malformed
 // code, an unknown type, a status that is not 4xx or 5xx, or a missing message.
@@ -58,8 +62,8 @@ func (c *Catalog) Lookup(code Code) (Definition, bool) {
 	return Definition{}, false
 }
 
-// Definitions returns all definitions, for a reference page: the built-in ones, then the
-// service's own in the order in which NewCatalog got them.
+// Definitions returns all definitions: the built-in ones, then the service's own in the order in
+// which NewCatalog got them.
 func (c *Catalog) Definitions() []Definition { return slices.Clone(c.defs) }
 
 // find returns the definition of a code, which must not be written to. It is nil if there is

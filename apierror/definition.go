@@ -1,6 +1,9 @@
 package apierror
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Definition defines a code: its type, its status and its default message. A service defines its
 // own codes as package variables, returns them or makes errors from them, and gives them to
@@ -20,7 +23,8 @@ type Definition struct {
 	Type        Type   // one of the six
 	Status      int    // 400 to 599
 	Message     string // the default message, for the client's developer
-	Description string // when the code occurs, for a reference page; optional
+	Description string // when the code occurs, for the reference page; optional
+	Resolution  string // what the client can do about it, for the reference page; optional
 
 	// NotRetryable tells clients not to retry, even though they retry the status (429, or a
 	// 5xx other than 501) by default. The response then has X-Should-Retry: false, like
@@ -45,6 +49,21 @@ func (d Definition) Messagef(format string, args ...any) *Error {
 	e := d.New()
 	e.message, e.cause = publicText(format, args)
 	return e
+}
+
+// Retryable reports whether a retry of the same request may have another result: the status is
+// 429 or a 5xx other than 501, and NotRetryable is false.
+func (d Definition) Retryable() bool { return d.New().Retryable() }
+
+// Validate returns an error that names everything that is wrong with the definition: a malformed
+// code, an unknown type, a status that is not 4xx or 5xx, or a missing message. [NewCatalog] does
+// the same for each definition.
+func (d Definition) Validate() error {
+	var faults []error
+	for _, fault := range d.faults() {
+		faults = append(faults, fmt.Errorf("apierror: the code %q %s", string(d.Code), fault))
+	}
+	return errors.Join(faults...)
 }
 
 // faults returns everything that is wrong with a definition. Each text completes "the code

@@ -44,7 +44,7 @@ type Renderer struct {
 	Challenge string
 
 	// Strict sends only the core codes and their statuses: see docs/WIRE.md. In place of
-	// any other code, it sends the nearest core code.
+	// any other code, it sends the nearest core code. CoreCatalog() returns the core codes.
 	Strict bool
 
 	// Problem sends RFC 9457's problem details to clients that prefer application/problem+json

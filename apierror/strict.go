@@ -46,9 +46,5 @@ func (e *Error) strictCode() Code {
 	}
 }
 
-// strict reports whether the code is one of the specification's, which come first in the
-// built-in catalog.
-func (c Code) strict() bool {
-	i, ok := builtin.byCode[c]
-	return ok && i <= builtin.byCode[CodeAPIError]
-}
+// strict reports whether the code is one of the specification's.
+func (c Code) strict() bool { return core.find(c) != nil }

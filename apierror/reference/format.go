@@ -1,0 +1,60 @@
+package reference
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Format is a form of a reference: the page, a schema, or code in another language.
+type Format string
+
+// The formats. All are deterministic: the same catalog gives the same bytes.
+const (
+	FormatJSON Format = "json" // the export of the catalog, which Parse reads and Diff compares
+)
+
+// output says how a format is made and served.
+type output struct {
+	format      Format
+	file        string // its usual file name
+	contentType string
+	render      func(*Reference) []byte
+}
+
+// outputs has all formats, in the order of the links on the page.
+var outputs = []output{
+	{FormatJSON, "errors.json", "application/json", (*Reference).exportJSON},
+}
+
+// Formats returns all formats.
+func Formats() []Format {
+	formats := make([]Format, len(outputs))
+	for i, o := range outputs {
+		formats[i] = o.format
+	}
+	return formats
+}
+
+// Render returns the reference in a format. Its error says that there is no such format.
+func (r *Reference) Render(f Format) ([]byte, error) {
+	o, err := find(f)
+	if err != nil {
+		return nil, err
+	}
+	return o.render(r), nil
+}
+
+// FileName returns the usual name of a file with the format, such as "errors.ts". It is empty if
+// there is no such format.
+func (f Format) FileName() string {
+	o, _ := find(f)
+	return o.file
+}
+
+func find(f Format) (output, error) {
+	i := slices.IndexFunc(outputs, func(o output) bool { return o.format == f })
+	if i < 0 {
+		return output{}, fmt.Errorf("reference: there is no format %q: use one of %q", string(f), Formats())
+	}
+	return outputs[i], nil
+}

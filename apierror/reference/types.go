@@ -1,0 +1,33 @@
+package reference
+
+import "github.com/seawall-go/seawall/apierror"
+
+// errorType describes one of the six types.
+type errorType struct {
+	Type    apierror.Type
+	Class   string // its name in the generated code
+	Meaning string
+}
+
+// errorTypes has all types, in the order of the specification.
+var errorTypes = []errorType{
+	{apierror.TypeInvalidRequest, "InvalidRequestError", "The request was malformed, or it cannot be carried out as it is."},
+	{apierror.TypeAuthentication, "AuthenticationError", "The request carried no valid API key."},
+	{apierror.TypePermission, "PermissionDeniedError", "The API key is valid, but it does not allow the request."},
+	{apierror.TypeIdempotency, "IdempotencyError", "The idempotency key and the request do not fit together."},
+	{apierror.TypeRateLimit, "RateLimitError", "Too many requests were sent in a short time."},
+	{apierror.TypeAPI, "APIError", "Something went wrong on our side."},
+}
+
+// baseClass is the class that the classes of all types extend.
+const baseClass = "ResponseError"
+
+// definitionsOf returns the catalog's definitions of a type.
+func (r *Reference) definitionsOf(t apierror.Type) (defs []apierror.Definition) {
+	for _, d := range r.defs {
+		if d.Type == t {
+			defs = append(defs, d)
+		}
+	}
+	return defs
+}
