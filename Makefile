@@ -6,7 +6,7 @@ BENCH    ?= .
 ROUNDS   ?= 20
 KEYS     ?= 500000
 
-MODULES := $(patsubst %/go.mod,%,$(sort $(shell find . -name go.mod -not -path '*/.*/*' -not -path '*/testdata/*')))
+MODULES := $(patsubst %/go.mod,%,$(sort $(shell find . -name go.mod -not -path '*/.*/*' -not -path '*/testdata/*' -not -path '*/node_modules/*')))
 TOOLS   := $(CURDIR)/.tools/bin
 
 export GOWORK := off
