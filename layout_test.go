@@ -201,7 +201,7 @@ func nestedModules(t *testing.T) []string {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && path != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata"):
+		case d.IsDir() && path != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "node_modules"):
 			return fs.SkipDir
 		case d.Name() == "go.mod" && path != "go.mod":
 			dirs = append(dirs, filepath.ToSlash(filepath.Dir(path)))

@@ -156,3 +156,59 @@ func TestCodesAreLowerCaseLettersDigitsAndUnderscores(t *testing.T) {
 		equal(t, fmt.Sprintf("%q", code), err == nil, ok)
 	}
 }
+
+func TestCoreCatalogHasTheCodesOfTheSpecification(t *testing.T) {
+	t.Parallel()
+	want := []apierror.Code{
+		apierror.CodeParameterMissing, apierror.CodeParameterInvalid, apierror.CodeResourceMissing, apierror.CodeAuthenticationFailed,
+		apierror.CodePermissionDenied, apierror.CodeIdempotencyConflict, apierror.CodeRateLimitExceeded, apierror.CodeAPIError,
+	}
+	var got []apierror.Code
+	for _, d := range apierror.CoreCatalog().Definitions() {
+		got = append(got, d.Code)
+	}
+	if !slices.Equal(got, want) {
+		t.Error(got)
+	}
+	if _, ok := apierror.CoreCatalog().Lookup(apierror.CodeTimeout); ok {
+		t.Error("the core catalog has an added code")
+	}
+}
+
+// The reference page says when each code occurs and what to do about it.
+func TestBuiltInCodesAreExplained(t *testing.T) {
+	t.Parallel()
+	for _, d := range apierror.DefaultCatalog().Definitions() {
+		if d.Description == "" || d.Resolution == "" {
+			t.Errorf("%s has no description or no resolution", d.Code)
+		}
+	}
+}
+
+func TestDefinitionKnowsWhetherItIsRetryable(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]bool{400: false, 409: false, 429: true, 500: true, 501: false, 503: true, 599: true} {
+		d := apierror.Definition{Code: "a", Type: apierror.TypeAPI, Status: status, Message: "A."}
+		if d.Retryable() != want || d.New().Retryable() != want {
+			t.Errorf("%d: %v", status, d.Retryable())
+		}
+		if d.NotRetryable = true; d.Retryable() {
+			t.Errorf("%d is retryable although the definition says no", status)
+		}
+	}
+}
+
+func TestDefinitionValidateNamesEveryFault(t *testing.T) {
+	t.Parallel()
+	for _, d := range slices.Concat(apierror.DefaultCatalog().Definitions(), ownCodes()) {
+		if err := d.Validate(); err != nil {
+			t.Error(err)
+		}
+	}
+	err := apierror.Definition{Code: "X", Type: "card_error", Status: 200}.Validate()
+	for _, want := range []string{`the code "X" does not match`, `unknown type "card_error"`, "status 200", "no default message"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in %v", want, err)
+		}
+	}
+}

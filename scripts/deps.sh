@@ -24,9 +24,15 @@ if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then # Debian does n
 	need postgres postgresql "the tests start PostgreSQL servers"
 fi
 need pgbouncer pgbouncer "the tests of pgstore put PgBouncer in front of PostgreSQL"
+need node "nodejs npm" "the tests run generated TypeScript"
+need python3 python3 "the tests run generated Python"
+need chromium chromium "the tests open the reference page in a browser"
 
 for module; do
 	(cd "$module" && go mod download)
+	if [ -f "$module/package-lock.json" ] && ! cmp -s "$module/package-lock.json" "$module/node_modules/.installed"; then
+		(cd "$module" && npm ci --no-audit --no-fund && cp package-lock.json node_modules/.installed)
+	fi
 done
 
 # install MODULE VERSION PACKAGE builds a tool, unless this version of it, built by this version of Go, is there.

@@ -3,7 +3,6 @@ package reference
 import (
 	"cmp"
 	"go/token"
-	"slices"
 	"strings"
 
 	"github.com/seawall-go/seawall/apierror"
@@ -61,8 +60,9 @@ func newReference(defs []apierror.Definition, o *Options) *Reference {
 // DocURL returns a function for [apierror.Renderer.DocURL]. It links each code of the catalog to
 // its entry on the page, which is served at the URL page.
 func (r *Reference) DocURL(page string) func(apierror.Code) string {
+	codes := r.byCode()
 	return func(code apierror.Code) string {
-		if !slices.ContainsFunc(r.defs, func(d apierror.Definition) bool { return d.Code == code }) {
+		if _, ok := codes[code]; !ok {
 			return ""
 		}
 		return page + "#" + string(code)

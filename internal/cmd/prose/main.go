@@ -66,7 +66,7 @@ func check(tree fs.FS) ([]finding, error) {
 			return err
 		}
 		if d.IsDir() {
-			if path != "." && strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || path == "internal/cmd/prose" {
+			if path != "." && strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "node_modules" || path == "internal/cmd/prose" {
 				return fs.SkipDir
 			}
 			return nil
