@@ -50,7 +50,7 @@ func newReference(defs []apierror.Definition, o *Options) *Reference {
 	}
 	for i := range r.defs {
 		d := &r.defs[i]
-		d.Message = strings.ToValidUTF8(d.Message, "\ufffd") // as the renderer sends it
+		d.Message = string([]rune(d.Message)) // each invalid byte becomes U+FFFD, as in what the renderer sends
 		d.Description = line(d.Description)
 		d.Resolution = line(d.Resolution)
 	}
