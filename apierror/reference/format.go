@@ -10,6 +10,7 @@ type Format string
 
 // The formats. All are deterministic: the same catalog gives the same bytes.
 const (
+	FormatHTML Format = "html" // the page
 	FormatJSON Format = "json" // the export of the catalog, which Parse reads and Diff compares
 )
 
@@ -23,6 +24,7 @@ type output struct {
 
 // outputs has all formats, in the order of the links on the page.
 var outputs = []output{
+	{FormatHTML, "errors.html", "text/html; charset=utf-8", (*Reference).html},
 	{FormatJSON, "errors.json", "application/json", (*Reference).exportJSON},
 }
 

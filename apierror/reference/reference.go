@@ -24,6 +24,7 @@ type Reference struct {
 	title     string
 	goPackage string
 	defs      []apierror.Definition // in the catalog's order, with texts that line has cleaned
+	files     []file                // a file of each format
 }
 
 // New returns the reference of a catalog. If c is nil, apierror.DefaultCatalog() is used. For a
@@ -53,6 +54,9 @@ func newReference(defs []apierror.Definition, o *Options) *Reference {
 		d.Message = string([]rune(d.Message)) // each invalid byte becomes U+FFFD, as in what the renderer sends
 		d.Description = line(d.Description)
 		d.Resolution = line(d.Resolution)
+	}
+	for _, o := range outputs {
+		r.files = append(r.files, newFile(r, o))
 	}
 	return r
 }

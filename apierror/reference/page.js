@@ -1,0 +1,81 @@
+"use strict";
+{
+  const search = document.querySelector(".search");
+  const input = search.querySelector("input");
+  const count = search.querySelector("[role=status]");
+  const none = document.querySelector(".none");
+  const guides = [...document.querySelectorAll(".guide")];
+
+  const entries = [...document.querySelectorAll(".entry")].map((entry) => ({
+    elements: [entry, document.querySelector(`nav a[href="#${entry.id}"]`).parentElement],
+    text: (entry.querySelector(".about").textContent + JSON.parse(entry.querySelector("pre").textContent).error.message).toLowerCase(),
+  }));
+
+  // find shows the codes whose texts have all words of the search.
+  function find() {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let found = 0;
+    for (const { elements, text } of entries) {
+      const matches = words.every((word) => text.includes(word));
+      elements.forEach((element) => (element.hidden = !matches));
+      found += matches;
+    }
+    const searching = words.length > 0;
+    guides.forEach((guide) => (guide.hidden = searching));
+    none.hidden = found > 0;
+    count.textContent = searching ? `${found} of ${entries.length} codes` : "";
+  }
+
+  function clear() {
+    input.value = "";
+    find();
+  }
+
+  // reveal shows the target of a link again if the search has hidden it.
+  function reveal(fragment) {
+    const target = document.getElementById(fragment.slice(1));
+    const hidden = target?.closest("[hidden]");
+    if (hidden) clear();
+    return hidden && target;
+  }
+
+  async function copy(button, code) {
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+    } catch { // there is no clipboard without HTTPS
+      getSelection().selectAllChildren(code);
+      document.execCommand("copy");
+    }
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = "Copy"), 2000);
+  }
+
+  for (const figure of document.querySelectorAll("figure")) {
+    const caption = figure.querySelector("figcaption");
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = "Copy";
+    button.addEventListener("click", () => copy(button, figure.querySelector("code")));
+    caption.append(button);
+  }
+
+  search.hidden = false;
+  input.addEventListener("input", () => {
+    find();
+    scrollTo(0, 0);
+  });
+  addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && input.value) {
+      event.preventDefault();
+      clear();
+    } else if (event.key === "/" && event.target !== input && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      event.preventDefault();
+      input.select();
+    }
+  });
+  addEventListener("click", (event) => {
+    const link = event.target.closest("a[href^='#']");
+    if (link) reveal(link.hash);
+  });
+  addEventListener("hashchange", () => reveal(location.hash)?.scrollIntoView());
+}

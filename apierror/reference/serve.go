@@ -1,0 +1,74 @@
+package reference
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/seawall-go/seawall/apierror"
+)
+
+// file is a format of a reference as it is served.
+type file struct {
+	format      Format
+	name        string
+	contentType string
+	load        func() (content []byte, etag string)
+}
+
+// newFile returns the file of an output. It is rendered when it is first loaded.
+func newFile(r *Reference, o output) file {
+	return file{o.format, o.file, o.contentType, sync.OnceValues(func() ([]byte, string) {
+		content := o.render(r)
+		sum := sha256.Sum256(content)
+		return content, `"` + base64.RawURLEncoding.EncodeToString(sum[:]) + `"`
+	})}
+}
+
+// ServeHTTP serves the page, or another [Format] if the query has one, such as ?format=json. The
+// rest of the query is ignored. The methods are GET and HEAD. Any other method is answered with
+// method_not_allowed, and an unknown format with parameter_invalid.
+//
+// Responses have an ETag, and caches must revalidate them. The Content-Security-Policy forbids
+// everything but the page's own style and script.
+func (r *Reference) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if req.Method != http.MethodGet && req.Method != http.MethodHead {
+		apierror.Write(w, req, apierror.MethodNotAllowed(http.MethodGet, http.MethodHead))
+		return
+	}
+	f, err := r.requested(req)
+	if err != nil {
+		apierror.Write(w, req, err)
+		return
+	}
+	content, etag := f.load()
+	h := w.Header()
+	h.Set("Content-Type", f.contentType)
+	h.Set("Content-Disposition", `inline; filename="`+f.name+`"`)
+	h.Set("Content-Security-Policy", pagePolicy+"; frame-ancestors 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("Etag", etag)
+	http.ServeContent(w, req, "", time.Time{}, bytes.NewReader(content))
+}
+
+// requested returns the file that a request asks for.
+func (r *Reference) requested(req *http.Request) (file, error) {
+	formats, ok := req.URL.Query()["format"]
+	if !ok {
+		formats = []string{string(FormatHTML)}
+	}
+	i := slices.IndexFunc(r.files, func(f file) bool { return string(f.format) == formats[0] })
+	if i < 0 || len(formats) > 1 {
+		names := strings.Trim(fmt.Sprint(Formats()), "[]")
+		return file{}, apierror.ParameterInvalid("format", "must be one of "+strings.ReplaceAll(names, " ", ", "))
+	}
+	return r.files[i], nil
+}
