@@ -44,7 +44,7 @@ type page struct {
 	Formats  []pageFormat
 	Example  pageExample // the example of the error object
 	Statuses []status
-	Types    []pageType
+	Types    []errorType // those that the catalog has
 	Codes    []pageCode
 	Snippets []snippet
 }
@@ -52,11 +52,6 @@ type page struct {
 type pageFormat struct {
 	Format            Format
 	Name, ContentType string
-}
-
-type pageType struct {
-	errorType
-	Codes []apierror.Code
 }
 
 type pageCode struct {
@@ -91,12 +86,8 @@ func (r *Reference) html() []byte {
 		}
 	}
 	for _, t := range errorTypes {
-		var codes []apierror.Code
-		for _, d := range r.definitionsOf(t.Type) {
-			codes = append(codes, d.Code)
-		}
-		if len(codes) > 0 {
-			p.Types = append(p.Types, pageType{t, codes})
+		if len(r.definitionsOf(t.Type)) > 0 {
+			p.Types = append(p.Types, t)
 		}
 	}
 	for _, d := range r.defs {
@@ -125,13 +116,8 @@ func newExample(status int, body string) pageExample {
 	x := pageExample{Caption: strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))}
 	for text := range strings.Lines(body) {
 		text = strings.TrimSuffix(text, "\n")
-		member, rest, ok := strings.Cut(text, ":")
-		if !ok {
-			member, rest = "", text
-		} else {
-			rest = ":" + rest
-		}
-		x.Lines = append(x.Lines, pageLine{member, rest})
+		colon := max(strings.IndexByte(text, ':'), 0)
+		x.Lines = append(x.Lines, pageLine{text[:colon], text[colon:]})
 	}
 	return x
 }

@@ -60,6 +60,7 @@
   }
 
   search.hidden = false;
+  document.querySelector(".formats").hidden = location.protocol === "file:"; // its links need the server
   input.addEventListener("input", () => {
     find();
     scrollTo(0, 0);

@@ -24,7 +24,7 @@ func TestScreenshots(t *testing.T) {
 			for _, dark := range []bool{false, true} {
 				b := open(t, catalog, view{width: width, dark: dark})
 				name := fmt.Sprintf("%s-%d-%s", catalog, width, map[bool]string{false: "light", true: "dark"}[dark])
-				for _, section := range []string{"error-object", "http-statuses", "error-types", "error-codes", "handling-errors", "rate-limits"} {
+				for _, section := range []string{"main-content", "error-object", "http-statuses", "error-types", "error-codes", "handling-errors", "rate-limits"} {
 					b.visit("/docs/" + catalog + "#" + section)
 					picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
 					require.NoError(t, err)
