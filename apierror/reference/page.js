@@ -40,13 +40,14 @@
   }
 
   async function copy(button, code) {
+    let copied = true;
     try {
       await navigator.clipboard.writeText(code.textContent);
     } catch { // there is no clipboard without HTTPS
       getSelection().selectAllChildren(code);
-      document.execCommand("copy");
+      copied = document.execCommand("copy");
     }
-    button.textContent = "Copied";
+    button.textContent = copied ? "Copied" : "Selected";
     setTimeout(() => (button.textContent = "Copy"), 2000);
   }
 
@@ -55,6 +56,7 @@
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = "Copy";
+    button.ariaLive = "polite";
     button.addEventListener("click", () => copy(button, figure.querySelector("code")));
     caption.append(button);
   }
@@ -71,6 +73,7 @@
       clear();
     } else if (event.key === "/" && event.target !== input && !event.ctrlKey && !event.metaKey && !event.altKey) {
       event.preventDefault();
+      input.focus();
       input.select();
     }
   });

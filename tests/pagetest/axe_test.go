@@ -19,12 +19,16 @@ func TestPageIsAccessible(t *testing.T) {
 	axe, err := os.ReadFile("node_modules/axe-core/axe.min.js")
 	require.NoError(t, err, "axe-core is missing: run make deps")
 	for _, catalog := range []string{"builtin", "custom", "hostile"} {
+		searches := []string{""}
+		if catalog == "builtin" {
+			searches = []string{"", "/api", " nothing has this"}
+		}
 		for _, v := range []view{{}, {dark: true}, {width: 390}, {width: 390, dark: true}} {
 			t.Run(fmt.Sprintf("%s/%+v", catalog, v), func(t *testing.T) {
 				t.Parallel()
 				b := open(t, catalog, v)
 				eval[any](b, string(axe))
-				for _, search := range []string{"", "/api", "/ nothing has this"} {
+				for _, search := range searches {
 					b.press(search)
 					result := eval[struct{ Violations, Passes []string }](b, axeRun)
 					require.Empty(t, result.Violations, search)

@@ -1,6 +1,7 @@
 package pagetest_test
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -105,10 +106,6 @@ func open(t *testing.T, catalog string, v view) *tab {
 	ctx, cancel := chromedp.NewContext(chromium, chromedp.WithListener(b.listen))
 	t.Cleanup(cancel)
 	b.ctx = ctx
-	width := max(v.width, 1)
-	if v.width == 0 {
-		width = 1280
-	}
 	scheme, media := "light", ""
 	if v.dark {
 		scheme = "dark"
@@ -117,7 +114,7 @@ func open(t *testing.T, catalog string, v view) *tab {
 		media = "print"
 	}
 	require.NoError(t, chromedp.Do(ctx))
-	call(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 844, DeviceScaleFactor: 1, Mobile: width < 600})
+	b.resize(cmp.Or(v.width, 1280))
 	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: media, Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
 	call(b, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
 	call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: v.noScript})
@@ -133,6 +130,12 @@ func open(t *testing.T, catalog string, v view) *tab {
 		}
 	})
 	return b
+}
+
+// resize sets the width in pixels. A narrow screen is that of a phone.
+func (b *tab) resize(width int64) {
+	b.t.Helper()
+	call(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 844, DeviceScaleFactor: 1, Mobile: width < 600})
 }
 
 func (b *tab) listen(event any) {

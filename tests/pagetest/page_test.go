@@ -209,8 +209,9 @@ func TestPageWorksWithoutJavaScript(t *testing.T) {
 func TestPageFitsOnPhones(t *testing.T) {
 	t.Parallel()
 	for _, catalog := range catalogs {
+		b := open(t, catalog, view{})
 		for _, width := range []int64{1280, 800, 390, 320} {
-			b := open(t, catalog, view{width: width})
+			b.resize(width)
 			require.LessOrEqual(t, eval[int](b, `document.documentElement.scrollWidth`), int(width), "%s, %d pixels", catalog, width)
 			require.LessOrEqual(t, eval[int](b, `Math.max(...[...document.querySelectorAll("main *")].filter((e) => !e.closest("pre")).map((e) => e.getBoundingClientRect().right))`), int(width), "%s, %d pixels", catalog, width)
 			require.True(t, eval[bool](b, `[...document.querySelectorAll("pre")].every((e) => e.scrollWidth <= e.clientWidth || e.tabIndex === 0)`), "code scrolls, but not with the keyboard")

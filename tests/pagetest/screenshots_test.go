@@ -19,18 +19,33 @@ func TestScreenshots(t *testing.T) {
 		t.Skip("there is no -screenshots=FOLDER")
 	}
 	require.NoError(t, os.MkdirAll(*screenshots, 0o777))
-	for _, catalog := range []string{"builtin", "custom", "hostile"} {
-		for _, width := range []int64{1280, 390} {
-			for _, dark := range []bool{false, true} {
+	save := func(b *tab, name string) {
+		picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(*screenshots, name+".png"), picture, 0o666))
+	}
+	for _, width := range []int64{1280, 390} {
+		for scheme, dark := range map[string]bool{"light": false, "dark": true} {
+			for _, catalog := range []string{"custom", "hostile"} {
 				b := open(t, catalog, view{width: width, dark: dark})
-				name := fmt.Sprintf("%s-%d-%s", catalog, width, map[bool]string{false: "light", true: "dark"}[dark])
-				for _, section := range []string{"main-content", "error-object", "http-statuses", "error-types", "error-codes", "handling-errors", "rate-limits"} {
-					b.visit("/docs/" + catalog + "#" + section)
-					picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
-					require.NoError(t, err)
-					require.NoError(t, os.WriteFile(filepath.Join(*screenshots, name+"-"+section+".png"), picture, 0o666))
+				name := fmt.Sprintf("%s-%d-%s", catalog, width, scheme)
+				save(b, name+"-0")
+				for i, section := range []string{"error-object", "http-statuses", "error-types", "error-codes", "card_declined", "hostile_g", "handling-errors", "rate-limits"} {
+					if eval[bool](b, `document.getElementById("`+section+`") !== null`) {
+						b.visit("/docs/" + catalog + "#" + section)
+						save(b, fmt.Sprint(name, "-", i+1, "-", section))
+					}
 				}
+				b.press("/503")
+				save(b, name+"-search")
+				b.press("x")
+				save(b, name+"-search-none")
 			}
 		}
+		save(open(t, "custom", view{width: width, noScript: true}), fmt.Sprintf("custom-%d-noscript", width))
 	}
+	b := open(t, "custom", view{width: 794, print: true, dark: true})
+	save(b, "custom-print")
+	b.visit("/docs/custom#card_declined")
+	save(b, "custom-print-codes")
 }
