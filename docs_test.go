@@ -69,8 +69,9 @@ func TestReadmeProgramsBuild(t *testing.T) {
 // The code in these documents is code of examples and tests, which run.
 func TestDocumentsQuoteTheExample(t *testing.T) {
 	t.Parallel()
-	code := contents(t, "examples/distributed/*.go") + contents(t, "tests/sqltest/*_test.go")
-	for _, document := range []string{"docs/REDIS.md", "docs/POSTGRES.md"} {
+	code := contents(t, "examples/distributed/*.go") + contents(t, "tests/sqltest/*_test.go") +
+		contents(t, "cmd/seawall-catalog/testdata/shop/*.go") + contents(t, "cmd/seawall-catalog/testdata/shop/errs/*.go")
+	for _, document := range []string{"docs/REDIS.md", "docs/POSTGRES.md", "docs/ERRORS.md"} {
 		text, err := os.ReadFile(document)
 		require.NoError(t, err)
 		quotes := goCode.FindAllSubmatch(text, -1)

@@ -3,6 +3,7 @@ package reference_test
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -94,9 +95,20 @@ func TestOutputsAreAsInTheGoldenFiles(t *testing.T) {
 					t.Fatal(err)
 				}
 				if !bytes.Equal(got, want) {
-					t.Errorf("%s differs: look at it, then run go test ./apierror/reference -update and look at the difference\n%s", file, got)
+					t.Errorf("%s differs: %s\nIf that is right, run go test ./apierror/reference -update", file, difference(got, want))
 				}
 			})
 		}
 	}
+}
+
+// difference returns the first line that differs.
+func difference(got, want []byte) string {
+	before := bytes.Split(want, []byte("\n"))
+	for i, text := range bytes.Split(got, []byte("\n")) {
+		if i >= len(before) || !bytes.Equal(text, before[i]) {
+			return fmt.Sprintf("line %d is %.300q", i+1, text)
+		}
+	}
+	return "the end is missing"
 }
