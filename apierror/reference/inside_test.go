@@ -1,0 +1,12 @@
+package reference
+
+import "github.com/seawall-go/seawall/apierror"
+
+// BodiesOfExamples returns the definitions' example bodies.
+func BodiesOfExamples(r *Reference) map[apierror.Code]string {
+	bodies := make(map[apierror.Code]string)
+	for _, d := range r.defs {
+		bodies[d.Code] = r.exampleBody(d)
+	}
+	return bodies
+}
