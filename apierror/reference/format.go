@@ -10,8 +10,11 @@ type Format string
 
 // The formats. All are deterministic: the same catalog gives the same bytes.
 const (
-	FormatHTML Format = "html" // the page
-	FormatJSON Format = "json" // the export of the catalog, which Parse reads and Diff compares
+	FormatHTML       Format = "html"       // the page
+	FormatMarkdown   Format = "markdown"   // the page for a repository or another site
+	FormatJSON       Format = "json"       // the export of the catalog, which Parse reads and Diff compares
+	FormatJSONSchema Format = "jsonschema" // a JSON Schema (2020-12) of the service's errors
+	FormatOpenAPI    Format = "openapi"    // components for the service's OpenAPI document (3.1)
 )
 
 // output says how a format is made and served.
@@ -25,7 +28,10 @@ type output struct {
 // outputs has all formats, in the order of the links on the page.
 var outputs = []output{
 	{FormatHTML, "errors.html", "text/html; charset=utf-8", (*Reference).html},
+	{FormatMarkdown, "errors.md", "text/markdown; charset=utf-8", (*Reference).markdown},
 	{FormatJSON, "errors.json", "application/json", (*Reference).exportJSON},
+	{FormatJSONSchema, "errors.schema.json", "application/schema+json", (*Reference).jsonSchema},
+	{FormatOpenAPI, "errors.openapi.json", "application/json", (*Reference).openAPI},
 }
 
 // Formats returns all formats.

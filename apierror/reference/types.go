@@ -31,3 +31,13 @@ func (r *Reference) definitionsOf(t apierror.Type) (defs []apierror.Definition) 
 	}
 	return defs
 }
+
+// definitionsWith returns the catalog's definitions with a status.
+func (r *Reference) definitionsWith(status int) (defs []apierror.Definition) {
+	for _, d := range r.defs {
+		if d.Status == status {
+			defs = append(defs, d)
+		}
+	}
+	return defs
+}
