@@ -3,7 +3,10 @@ package schematest_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -202,16 +205,45 @@ func TestEveryLinkLeadsToTheHeadingOfItsCode(t *testing.T) {
 	}
 }
 
-func FuzzMarkdownText(f *testing.F) {
-	for _, text := range []string{
-		"Wait (at most 5 s), then retry.", "the request_id of _a_ and __b__", "# a #", "1. a", "- a", "> a", "=== a", "    a",
-		"[a](b) ![c](d) [e][f] [^1]", "<b onclick=a>b</b> <!-- c --> <a@b.example> <https://a.example>", "&lt; &#60; &amp;amp;",
-		"http://a.example www.b.example ftp://c.example a@d.example mailto:a@b.example xmpp:a@b.example", "a | b \\| c \\\\| d `|`",
-		"`a` ``b`` ```c``` ~d~ ~~e~~ ~~~", "\\", "\\\\", "a\\\nb", "***", "---", "___", "|---|", "a\n===\nb\n---\n", "[ ] a", "\t\ta", "$a$ {b} {{c}}",
-		"\"'", "a\u00a0_b_\u00a0c", "é_é_é", "\x00\xff", "a  \nb", "*a_*b_", "HTTP://A WWW.A", "+a@b.c", "_http://a_b", "(www.a.b)", "*http://a*",
-	} {
-		f.Add(text)
+// tokens are what Markdown is made of.
+var tokens = []string{
+	"*", "**", "_", "__", "`", "``", "```", "~", "~~", "[", "]", "(", ")", "<", ">", "&", ";", "&lt;", "#", "# ", "- ", "+ ", "1. ", "1) ", "> ",
+	"|", "\\", "\\|", "a", "b", "0", "é", " ", "  ", "\t", "\n", "!", "![", "](", "[^1]", "[x] ", "http://", "https://a.b", "ftp://", "www.",
+	"www.a.b", "mailto:", "@", "a@b.c", ".", ":", ":-", "-", "---", "=", "===", "<b>", "</b>", "<!--", "-->", "$", "{", "}", "\"", "'", "^", "\u00a0",
+}
+
+func TestNoElementComesFromRandomText(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(1, 2))
+	text := func() string {
+		var b strings.Builder
+		for range 1 + random.IntN(9) {
+			b.WriteString(tokens[random.IntN(len(tokens))])
+		}
+		return b.String()
 	}
+	x := export{Version: 1, Title: "a"}
+	for i := range 2000 {
+		x.Codes = append(x.Codes, definition{fmt.Sprintf("code_%d", i), "api_error", 500, true, "m", text(), text()})
+	}
+	x = cleaned(t, x.json(t))
+	got := show(t, render(t, x.json(t), reference.FormatMarkdown))
+	want := show(t, render(t, x.plain().json(t), reference.FormatMarkdown))
+	require.True(t, slices.Equal(want.elements, got.elements), "the elements differ") // they are many
+	cells, paragraphs := make(map[string]bool), make(map[string]bool)
+	for _, cell := range got.texts["td"] {
+		cells[cell] = true
+	}
+	for _, paragraph := range got.texts["p"] {
+		paragraphs[paragraph] = true
+	}
+	for _, d := range x.Codes {
+		require.True(t, cells[folded(d.meaning())], "%q", d.meaning())
+		require.True(t, d.Resolution == "" || paragraphs[folded("What to do: "+d.Resolution)], "%q", d.Resolution)
+	}
+}
+
+func FuzzMarkdownText(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		x := cleaned(t, export{1, text, []definition{
 			{"described", "api_error", 500, true, "m", text, text},
