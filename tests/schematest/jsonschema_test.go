@@ -105,7 +105,7 @@ func TestSchemaAcceptsRandomErrors(t *testing.T) {
 			random := rand.New(rand.NewPCG(1, uint64(i)))
 			s, rd := schema(t, catalog), renderer(t, catalog)
 			defs := definitions(t, catalog)
-			for range 2000 {
+			for range 500 {
 				e := randomError(random, defs)
 				text := body(t, send(rd, e))
 				require.NoError(t, s.Validate(value(t, text)), "%s", text)
