@@ -90,14 +90,13 @@ func response(meaning string, status int, defs []apierror.Definition) object {
 	for _, d := range defs {
 		examples = append(examples, property{string(d.Code), ref(examplesAt + string(d.Code))})
 	}
-	body := object{{"schema", ref(schemasAt + "ErrorResponse")}}
-	if len(examples) > 0 {
-		body = append(body, property{"examples", examples})
-	}
 	return object{
 		{"description", meaning},
 		{"headers", headers},
-		{"content", object{{"application/json", body}}},
+		{"content", object{{"application/json", object{
+			{"schema", ref(schemasAt + "ErrorResponse")},
+			{"examples", examples},
+		}}}},
 	}
 }
 
