@@ -100,7 +100,7 @@ var texts = []string{
 }
 
 // longText is six times as long in JSON.
-var longText = strings.Repeat("\x00", 1<<14)
+var longText = strings.Repeat("\x00", 1<<13)
 
 // variants returns the errors that a service may make from a definition.
 func variants(d apierror.Definition) []error {

@@ -54,11 +54,12 @@ func TestSchemaIsValidInDraft202012(t *testing.T) {
 func TestSchemaAcceptsItsExamples(t *testing.T) {
 	t.Parallel()
 	for _, catalog := range catalogs {
+		s := schema(t, catalog)
 		document := value(t, render(t, exported(t, catalog), reference.FormatJSONSchema)).(map[string]any)
 		examples := document["examples"].([]any)
 		require.GreaterOrEqual(t, len(examples), 6)
 		for _, example := range examples {
-			require.NoError(t, schema(t, catalog).Validate(example))
+			require.NoError(t, s.Validate(example))
 		}
 	}
 }
@@ -176,6 +177,7 @@ func TestSchemaAcceptsMoreMembers(t *testing.T) {
 
 func TestSchemaRefusesWhatNoRendererSends(t *testing.T) {
 	t.Parallel()
+	s := schema(t, "custom")
 	for _, row := range []struct{ name, old, with, at string }{
 		{"other member", `"error": {`, `"errors": {`, ""},
 		{"null", `{"error"`, `{"error": null, "old"`, "/error"},
@@ -231,21 +233,21 @@ func TestSchemaRefusesWhatNoRendererSends(t *testing.T) {
 			t.Parallel()
 			text := strings.Replace(envelope, row.old, row.with, 1)
 			require.NotEqual(t, envelope, text)
-			err := schema(t, "custom").Validate(value(t, []byte(text)))
+			err := s.Validate(value(t, []byte(text)))
 			var invalid *jsonschema.ValidationError
 			require.ErrorAs(t, err, &invalid, "%s", text)
 			require.Equal(t, row.at, strings.Join(places(invalid), " "), "%v", err)
 		})
 	}
-	require.Error(t, schema(t, "custom").Validate(value(t, []byte(`[]`))))
+	require.Error(t, s.Validate(value(t, []byte(`[]`))))
 }
 
 func TestSchemaRefusesACodeWithAnotherType(t *testing.T) {
 	t.Parallel()
 	for _, catalog := range catalogs {
-		s := schema(t, catalog)
-		for _, d := range definitions(t, catalog) {
-			for _, other := range definitions(t, catalog) {
+		s, defs := schema(t, catalog), definitions(t, catalog)
+		for _, d := range defs {
+			for _, other := range defs {
 				text := fmt.Sprintf(`{"error": {"type": %q, "code": %q, "message": "x", "request_id": "req_1"}}`, string(other.Type), string(d.Code))
 				err := s.Validate(value(t, []byte(text)))
 				require.Equal(t, d.Type == other.Type, err == nil, "%s: %v", text, err)
@@ -274,9 +276,9 @@ func places(err *jsonschema.ValidationError) []string {
 // A schema of one service refuses what another one, with more codes, sends.
 func TestSchemaRefusesCodesOfOtherCatalogs(t *testing.T) {
 	t.Parallel()
-	core, builtin := schema(t, "core"), schema(t, "builtin")
+	core, builtin, rd := schema(t, "core"), schema(t, "builtin"), renderer(t, "custom")
 	for _, d := range definitions(t, "custom") {
-		text := body(t, send(renderer(t, "custom"), d))
+		text := body(t, send(rd, d))
 		_, isBuiltin := apierror.DefaultCatalog().Lookup(d.Code)
 		_, isCore := apierror.CoreCatalog().Lookup(d.Code)
 		require.Equal(t, isBuiltin, builtin.Validate(value(t, text)) == nil, d.Code)

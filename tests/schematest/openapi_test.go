@@ -155,10 +155,11 @@ func TestResponsesDescribeTheHeadersThatAreSent(t *testing.T) {
 	for _, catalog := range catalogs {
 		document, err := checked(t, render(t, exported(t, catalog), reference.FormatOpenAPI))
 		require.NoError(t, err)
+		rd := renderer(t, catalog)
 		for _, d := range definitions(t, catalog) {
 			described := document.Components.Responses[fmt.Sprintf("Error%d", d.Status)].Value.Headers
 			inDefault := document.Components.Responses["Error"].Value.Headers
-			sent := send(renderer(t, catalog), d).Header
+			sent := send(rd, d).Header
 			for name, header := range document.Components.Headers {
 				_, isDescribed := described[name]
 				_, isInDefault := inDefault[name]
