@@ -13,22 +13,19 @@ import (
 func (r *Reference) markdown() []byte {
 	var m markdownWriter
 	m.block("# " + markdownText(r.title))
-	m.block("Every failed request is answered with a JSON object that has one member, `error`. Look at the status first, then branch on `error.code`.")
+	m.block("The API uses conventional HTTP statuses to indicate the outcome of a request. A status in the 2xx range means success, 4xx a problem with the request, and 5xx a rare error on our side.")
 	r.markdownObject(&m)
 	r.markdownStatuses(&m)
 	r.markdownTypes(&m)
 	r.markdownCodes(&m)
 	r.markdownHandling(&m)
-	m.block("## Rate limits and retries")
-	m.line("")
-	for _, rule := range retryRules {
-		m.line("- " + rule)
-	}
+	r.markdownRetries(&m)
 	return []byte(m.String())
 }
 
 func (r *Reference) markdownObject(m *markdownWriter) {
 	m.block("## The error object")
+	m.block("Every failed request returns a JSON body with an error object. The `type` groups errors into broad categories, and the `code` identifies the specific problem: branch on the code. Ignore members that you do not know.")
 	d, _ := apierror.DefaultCatalog().Lookup(apierror.CodeParameterMissing)
 	d.Message = "Missing required parameter: " + exampleParam + "."
 	m.fence("json", r.exampleBody(d))
@@ -36,7 +33,6 @@ func (r *Reference) markdownObject(m *markdownWriter) {
 	for _, member := range members {
 		m.row("`"+member.Name+"`", member.Meaning)
 	}
-	m.block("Ignore members that you do not know.")
 }
 
 func (r *Reference) markdownStatuses(m *markdownWriter) {
@@ -51,7 +47,9 @@ func (r *Reference) markdownTypes(m *markdownWriter) {
 	m.block("## Error types")
 	m.table("Type", "Meaning", "Codes")
 	for _, t := range errorTypes {
-		m.row("`"+string(t.Type)+"`", t.Meaning, codeLinks(codesOf(r.definitionsOf(t.Type))))
+		if defs := r.definitionsOf(t.Type); len(defs) > 0 {
+			m.row("`"+string(t.Type)+"`", t.Meaning, codeLinks(codesOf(defs)))
+		}
 	}
 }
 
@@ -77,19 +75,23 @@ func (r *Reference) markdownCodes(m *markdownWriter) {
 
 func (r *Reference) markdownHandling(m *markdownWriter) {
 	m.block("## Handling errors")
+	m.block("Look at the status first, then branch on the code. The examples use the files with typed errors, which need nothing but the standard library of their language.")
 	for _, s := range r.snippets() {
 		m.block("In " + s.Language + ":")
 		m.fence(s.ID, s.Code)
 	}
 }
 
-// retryRules say when a client may retry. They are Markdown.
-var retryRules = []string{
-	"Retry only 429 and 5xx other than 501, with exponential backoff and jitter. For any other status, the result will be the same until you change the request.",
-	"Wait for at least as long as the `Retry-After` header says.",
-	"Do not retry if the header `X-Should-Retry` is `false`.",
-	"Send the same `Idempotency-Key` header with all attempts of a write, so that retries never duplicate work.",
-	"Log the `request_id` of every failure, so that support can trace it.",
+func (r *Reference) markdownRetries(m *markdownWriter) {
+	m.block("## Rate limits and retries")
+	m.block("If you exceed a rate limit, you receive a 429 with a `Retry-After` header. Retry 429 and 5xx responses, except 501, with exponential backoff. Attach an `Idempotency-Key` to writes, so that retries never duplicate work.")
+	m.block("Never retry a 4xx other than 429 without changing the request: the result will be the same.")
+	m.block("Log the `request_id` of every error, so that support can trace any issue quickly.")
+	m.table("Header", "Meaning")
+	m.row("`Retry-After`", "On a response: the seconds to wait before a retry.")
+	m.row("`X-Should-Retry`", "On a response: if it is `false`, do not retry, whatever the status is.")
+	m.row("`Idempotency-Key`", "On a request: a unique value for each write. All attempts of one write have the same key.")
+	m.row("`Request-Id`", "On every response: the id of the request.")
 }
 
 func codeLink(code apierror.Code) string { return "[`" + string(code) + "`](#" + string(code) + ")" }

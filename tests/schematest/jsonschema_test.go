@@ -256,8 +256,8 @@ func TestSchemaRefusesACodeWithAnotherType(t *testing.T) {
 	}
 }
 
-// places returns the places in a body that an error is about, without those in a oneOf, which has an
-// error for each type.
+// places returns the places in a body that an error is about, without those in a oneOf, which has
+// an error for each type.
 func places(err *jsonschema.ValidationError) []string {
 	if len(err.Causes) == 0 {
 		return []string{strings.Join(append([]string{""}, err.InstanceLocation...), "/")}
