@@ -158,12 +158,13 @@ func (rd *Renderer) fill(e *Error) {
 				e.cause = fmt.Errorf("apierror: the code %q is not in the Renderer's catalog", string(e.code))
 			}
 		}
-		if e.typ == "" && e.status == 0 {
+		if e.status == 0 && d.Status != 0 { // the catalog decides
+			e.typ, e.status = d.Type, d.Status
 			e.notRetryable = e.notRetryable || d.NotRetryable
 		}
 		e.code = d.Code
 		e.typ = cmp.Or(e.typ, d.Type)
-		e.status = cmp.Or(e.status, d.Status, e.typ.status())
+		e.status = cmp.Or(e.status, e.typ.status())
 		e.message = cmp.Or(e.message, d.Message)
 	}
 	if !e.typ.known() {

@@ -198,11 +198,44 @@ func TestDefinitionsOverrideTheCatalogsNotRetryable(t *testing.T) {
 	w := write(rd, "", apierror.Definition{Code: "own", Type: apierror.TypeAPI, Status: 503})
 	equal(t, "X-Should-Retry", w.Header().Get("X-Should-Retry"), "")
 	w = write(rd, "", apierror.Definition{Code: "own", Type: apierror.TypeAPI})
-	equal(t, "X-Should-Retry without a status", w.Header().Get("X-Should-Retry"), "")
+	equal(t, "X-Should-Retry of the catalog's, as the definition has no status", w.Header().Get("X-Should-Retry"), "false")
 	w = write(rd, "", apierror.Definition{Code: "own", Status: 503})
 	equal(t, "X-Should-Retry without a type", w.Header().Get("X-Should-Retry"), "")
 	w = write(rd, "", apierror.Code("own"))
 	equal(t, "X-Should-Retry of the catalog's", w.Header().Get("X-Should-Retry"), "false")
+}
+
+// A code never goes out with another code's type or status.
+func TestCatalogDecidesOnFieldsOwnCodes(t *testing.T) {
+	t.Parallel()
+	rd := quiet()
+	rd.Catalog = apierror.MustCatalog(
+		apierror.Definition{Code: "account_frozen", Type: apierror.TypePermission, Status: 423, Message: "m"},
+		apierror.Definition{Code: "ledger_locked", Type: apierror.TypeAPI, Status: 503, Message: "m", NotRetryable: true},
+		apierror.Definition{Code: "declined", Type: apierror.TypeInvalidRequest, Status: 402, Message: "m"},
+	)
+	declined, _ := rd.Catalog.Lookup("declined")
+	field := func(code apierror.Code) apierror.Field { return apierror.Field{Code: code, Param: "x", Message: "f"} }
+	for _, row := range []struct {
+		name   string
+		err    *apierror.Error
+		status int
+		want   string
+		again  string // X-Should-Retry
+	}{
+		{"own code", apierror.CodeParameterInvalid.New().WithField(field("account_frozen")), 423, `"type":"permission_error","code":"account_frozen"`, "false"},
+		{"two", apierror.CodeParameterInvalid.New().WithField(field("account_frozen")).WithField(field("declined")), 423, `"type":"permission_error","code":"account_frozen"`, "false"},
+		{"not retryable", apierror.CodeParameterInvalid.New().WithField(field("ledger_locked")), 503, `"type":"api_error","code":"ledger_locked"`, "false"},
+		{"built-in code", apierror.CodeAPIError.New().WithField(field("parameter_missing")), 400, `"type":"invalid_request_error","code":"parameter_missing"`, "false"},
+		{"unknown code", apierror.CodeParameterInvalid.New().WithField(field("too_long")), 400, `"type":"invalid_request_error","code":"too_long"`, "false"},
+		{"no code", apierror.CodeParameterInvalid.New().WithField(field("")), 400, `"type":"invalid_request_error","code":"parameter_invalid"`, "false"},
+		{"own definition", declined.New().WithField(field("account_frozen")), 402, `"type":"invalid_request_error","code":"declined"`, "false"},
+	} {
+		w := write(rd, "", row.err)
+		equal(t, row.name, w.Code, row.status)
+		equal(t, row.name, strings.Contains(w.Body.String(), row.want), true)
+		equal(t, row.name, w.Header().Get("X-Should-Retry"), row.again)
+	}
 }
 
 func TestInvalidStatusesBecome500(t *testing.T) {

@@ -99,6 +99,8 @@ func (e *Error) mirror(f Field) {
 	}
 	if d := builtin.find(f.Code); d != nil {
 		e.typ, e.status = d.Type, d.Status
+	} else if f.Code != "" {
+		e.status = 0 // the catalog decides; if it does not have the code, the type does
 	}
 	e.code, e.message = cmp.Or(f.Code, e.code), cmp.Or(f.Message, e.message)
 }

@@ -153,6 +153,3 @@ func TestNewRefusesPackageNamesThatAreNone(t *testing.T) {
 		}()
 	}
 }
-
-// MarkdownText returns Markdown that shows a text as it is.
-func MarkdownText(text string) string { return markdownText(text) }

@@ -10,3 +10,6 @@ func BodiesOfExamples(r *Reference) map[apierror.Code]string {
 	}
 	return bodies
 }
+
+// MarkdownText returns Markdown that shows a text as it is.
+func MarkdownText(text string) string { return markdownText(text) }
