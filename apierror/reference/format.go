@@ -15,6 +15,9 @@ const (
 	FormatJSON       Format = "json"       // the export of the catalog, which Parse reads and Diff compares
 	FormatJSONSchema Format = "jsonschema" // a JSON Schema (2020-12) of the service's errors
 	FormatOpenAPI    Format = "openapi"    // components for the service's OpenAPI document (3.1)
+	FormatTypeScript Format = "typescript" // typed errors in TypeScript, for ES2022
+	FormatPython     Format = "python"     // typed errors in Python, from version 3.9 on
+	FormatGo         Format = "go"         // typed errors in Go, from version 1.24 on
 )
 
 // output says how a format is made and served.
@@ -32,6 +35,9 @@ var outputs = []output{
 	{FormatJSON, "errors.json", "application/json", (*Reference).exportJSON},
 	{FormatJSONSchema, "errors.schema.json", "application/schema+json", (*Reference).jsonSchema},
 	{FormatOpenAPI, "errors.openapi.json", "application/json", (*Reference).openAPI},
+	{FormatTypeScript, "errors.ts", "text/plain; charset=utf-8", (*Reference).typeScript},
+	{FormatPython, "errors.py", "text/plain; charset=utf-8", (*Reference).python},
+	{FormatGo, "errors.go", "text/plain; charset=utf-8", (*Reference).golang},
 }
 
 // Formats returns all formats.

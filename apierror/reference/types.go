@@ -5,7 +5,7 @@ import "github.com/seawall-go/seawall/apierror"
 // errorType describes one of the six types.
 type errorType struct {
 	Type    apierror.Type
-	Class   string // its name in the generated code
+	Class   string // its name in the generated code, where it extends ResponseError
 	Meaning string
 }
 
@@ -18,9 +18,6 @@ var errorTypes = []errorType{
 	{apierror.TypeRateLimit, "RateLimitError", "Too many requests were sent in a short time."},
 	{apierror.TypeAPI, "APIError", "Something went wrong on our side."},
 }
-
-// baseClass is the class that the classes of all types extend.
-const baseClass = "ResponseError"
 
 // definitionsOf returns the catalog's definitions of a type.
 func (r *Reference) definitionsOf(t apierror.Type) (defs []apierror.Definition) {
