@@ -207,7 +207,7 @@ func (s *stage) upstreams(ctx context.Context) {
 	var requests atomic.Int64
 	address, stop := s.upstream(func(w http.ResponseWriter, _ *http.Request) {
 		if requests.Add(1) < 3 {
-			http.Error(w, "try again", http.StatusBadGateway)
+			http.Error(w, "try again", http.StatusBadGateway) //apierror:ignore this plays the upstream, which is another service
 			return
 		}
 		_ = writeJSON(w, http.StatusOK, resource{ID: "res_up"})

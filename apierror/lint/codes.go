@@ -1,0 +1,511 @@
+package lint
+
+import (
+	"cmp"
+	"fmt"
+	"go/ast"
+	"go/constant"
+	"go/token"
+	"go/types"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/tools/go/analysis"
+	"golang.org/x/tools/go/types/typeutil"
+)
+
+// UndefinedCode reports codes that are sent although the catalog of the Renderer does not define
+// them.
+var UndefinedCode = newAnalyzer("apierrorcode", undefinedCodeDoc, undefinedCode, new(definesFact), new(programFact))
+
+const undefinedCodeDoc = `report codes that the catalog of the Renderer does not define
+
+A Code that is not in the catalog of the Renderer is sent as 500, and a Definition that is not in
+it is missing from the reference page of the API:
+
+	var Catalog = apierror.MustCatalog(CardDeclined)
+
+	rd := &apierror.Renderer{Catalog: Catalog}
+
+	return apierror.Code("card_expired") // or CardExpired, a Definition
+
+The analyzer finds the codes in package variables and in the calls of apierror.NewCatalog and
+MustCatalog, in the package and in those that it imports. The codes that are sent are constants
+of type Code, and Definitions: those that are returned as an error, that have their New or
+Messagef method called, that are given to apierror.Write, apierror.From, fmt.Errorf or
+errors.Join, and those of Fields. A code that is only compared is none of them.
+
+A code that the package of the Renderer or one that imports it sends is reported where it is
+sent. A code of another package is reported at the Renderer, or at the name of a main package whose
+Renderer is in a package that it imports. A program may have several Renderers:
+a code that any of its catalogs defines is not reported. If the codes of one of the catalogs are
+known only at run time, nothing is reported.`
+
+// definesFact is about a variable or function of type Definition, []Definition or *Catalog. It
+// has the codes that it defines besides the built-in ones.
+type definesFact struct{ Codes []string }
+
+func (*definesFact) AFact() {}
+
+func (f *definesFact) String() string { return fmt.Sprintf("defines %v", f.Codes) }
+
+// programFact is about a package and everything that it imports.
+type programFact struct {
+	Sent      []sentCode // not reported yet
+	Defined   []string   // by package apierror, or by any catalog
+	Unknown   bool       // a catalog has codes that are known only at run time
+	Renderers []string   // the modules that have a Renderer with a known catalog
+}
+
+func (*programFact) AFact() {}
+
+func (f *programFact) String() string {
+	return fmt.Sprintf("sends %v, defines %v, unknown %t", f.Sent, f.Defined, f.Unknown)
+}
+
+// sentCode is a code that a package sends.
+type sentCode struct {
+	Code  string
+	Place string // the file as its package's path and its name, and the line
+
+	pos token.Pos // in the package that is analyzed
+}
+
+func (c sentCode) String() string { return c.Code }
+
+// codes is the analysis of one package.
+type codes struct {
+	*pass
+	fact       programFact
+	sent       []sentCode              // by this package
+	renderers  []ast.Node              // those with a known catalog
+	values     map[*types.Var]ast.Expr // of the variables of the package
+	reassigned map[*types.Var]bool
+	functions  map[*types.Func]*ast.FuncDecl
+	active     map[types.Object]bool // what codesOf asks about, for recursion
+}
+
+func undefinedCode(p *pass) {
+	c := &codes{pass: p, values: make(map[*types.Var]ast.Expr), reassigned: make(map[*types.Var]bool),
+		functions: make(map[*types.Func]*ast.FuncDecl), active: make(map[types.Object]bool)}
+	for _, imported := range p.Pkg.Imports() {
+		var f programFact
+		if p.ImportPackageFact(imported, &f) {
+			c.fact.Sent = append(c.fact.Sent, f.Sent...)
+			c.fact.Defined = append(c.fact.Defined, f.Defined...)
+			c.fact.Renderers = append(c.fact.Renderers, f.Renderers...)
+			c.fact.Unknown = c.fact.Unknown || f.Unknown
+		}
+	}
+	switch {
+	case p.Pkg.Path() == apierrorPath:
+		c.fact.Defined = builtin(p.Pkg)
+	case len(c.fact.Defined) > 0: // the package uses apierror
+		c.declarations()
+		c.export()
+		for _, file := range p.files {
+			ast.PreorderStack(file, nil, func(n ast.Node, stack []ast.Node) bool {
+				c.visit(n, stack)
+				return true
+			})
+		}
+		c.check()
+	}
+	f := &c.fact
+	f.Defined, f.Renderers = sorted(f.Defined), sorted(f.Renderers)
+	f.Sent = slices.CompactFunc(slices.SortedFunc(slices.Values(f.Sent), compareSent), func(a, b sentCode) bool { return compareSent(a, b) == 0 })
+	if len(f.Sent)+len(f.Defined)+len(f.Renderers) > 0 || f.Unknown {
+		p.ExportPackageFact(f)
+	}
+}
+
+// builtin returns the codes that package apierror defines itself.
+func builtin(api *types.Package) (list []string) {
+	for _, name := range api.Scope().Names() {
+		if c, ok := api.Scope().Lookup(name).(*types.Const); ok && c.Exported() && isType(c.Type(), apierrorPath, "Code") {
+			list = append(list, constant.StringVal(c.Val()))
+		}
+	}
+	return list
+}
+
+// check reports the codes that no catalog defines, if it is known what the catalogs define.
+func (c *codes) check() {
+	module := ""
+	if c.Module != nil {
+		module = c.Module.Path
+	}
+	if len(c.renderers) > 0 {
+		c.fact.Renderers = append(c.fact.Renderers, module)
+	}
+	defined := make(map[string]bool)
+	for _, code := range c.fact.Defined {
+		defined[code] = true
+	}
+	undefined := func(list []sentCode) []sentCode {
+		return slices.DeleteFunc(list, func(code sentCode) bool { return defined[code.Code] })
+	}
+	c.sent, c.fact.Sent = undefined(c.sent), undefined(c.fact.Sent)
+	if c.fact.Unknown || !slices.Contains(c.fact.Renderers, module) {
+		c.fact.Sent = append(c.fact.Sent, c.sent...)
+		return
+	}
+	const advice = "give its Definition to apierror.NewCatalog"
+	for _, code := range c.sent {
+		c.report(analysis.Diagnostic{Pos: code.pos,
+			Message: fmt.Sprintf("the catalog of the Renderer does not define the code %q: %s", code.Code, advice)})
+	}
+	at := c.reportAt()
+	if at == nil {
+		return
+	}
+	for _, code := range slices.SortedFunc(slices.Values(c.fact.Sent), compareSent) {
+		if !defined[code.Code] {
+			defined[code.Code] = true // one finding for a code is enough
+			c.report(analysis.Diagnostic{Pos: at.Pos(), End: at.End(),
+				Message: fmt.Sprintf("the catalog of the Renderer does not define the code %q, which %s sends: %s", code.Code, code.Place, advice)})
+		}
+	}
+	c.fact.Sent = nil
+}
+
+// reportAt returns where the codes of other packages are reported: at the Renderer, or in a main
+// package at its name. It is nil for a package that others import and that has no Renderer.
+func (c *codes) reportAt() ast.Node {
+	switch {
+	case len(c.renderers) > 0:
+		return c.renderers[0]
+	case c.Pkg.Name() == "main" && len(c.files) > 0:
+		return c.files[0].Name
+	default:
+		return nil
+	}
+}
+
+// visit finds catalogs, Renderers and the codes that are sent.
+func (c *codes) visit(n ast.Node, stack []ast.Node) {
+	switch n := n.(type) {
+	case *ast.CompositeLit:
+		switch t := c.TypesInfo.TypeOf(n); {
+		case isType(t, apierrorPath, "Renderer"):
+			if catalog := field(n, "Catalog"); catalog != nil {
+				c.renderer(n, catalog)
+			}
+		case isType(t, apierrorPath, "Field"):
+			if code := field(n, "Code"); code != nil {
+				c.send(code)
+			}
+		}
+	case *ast.AssignStmt:
+		for i, left := range n.Lhs {
+			if sel, ok := left.(*ast.SelectorExpr); ok && sel.Sel.Name == "Catalog" && isType(c.TypesInfo.TypeOf(sel.X), apierrorPath, "Renderer") {
+				if catalog := valueAt(n.Rhs, len(n.Lhs), i); catalog != nil {
+					c.renderer(n, catalog)
+				}
+			}
+			if value := valueAt(n.Rhs, len(n.Lhs), i); value != nil && isErrorInterface(c.TypesInfo.TypeOf(left)) {
+				c.send(value)
+			}
+		}
+	case *ast.ReturnStmt:
+		if sig := c.enclosing(stack); sig != nil && len(n.Results) == sig.Results().Len() {
+			for i, result := range n.Results {
+				if isErrorInterface(sig.Results().At(i).Type()) {
+					c.send(result)
+				}
+			}
+		}
+	case *ast.CallExpr:
+		c.call(n, stack)
+	}
+}
+
+func (c *codes) call(n *ast.CallExpr, stack []ast.Node) {
+	f, ok := typeutil.Callee(c.TypesInfo, n).(*types.Func)
+	if !ok || f.Pkg() == nil {
+		return
+	}
+	switch {
+	case isFunc(f, apierrorPath, "NewCatalog", "MustCatalog"):
+		defined, ok := c.codesOf(n)
+		c.fact.Defined = append(c.fact.Defined, defined...)
+		c.fact.Unknown = c.fact.Unknown || !ok
+	case isFunc(f, apierrorPath, "Write", "From"), isFunc(f, "fmt", "Errorf"), isFunc(f, "errors", "Join"):
+		for _, arg := range n.Args {
+			c.send(arg)
+		}
+	case f.Pkg().Path() == apierrorPath && f.Signature().Recv() != nil && (f.Name() == "New" || f.Name() == "Messagef"):
+		if sel, ok := ast.Unparen(n.Fun).(*ast.SelectorExpr); ok && !c.compared(stack) {
+			c.send(sel.X)
+		}
+	}
+}
+
+// compared reports whether a path leads through a call of errors.Is or errors.As.
+func (c *codes) compared(stack []ast.Node) bool {
+	return slices.ContainsFunc(stack, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		return ok && isFunc(typeutil.Callee(c.TypesInfo, call), "errors", "Is", "As")
+	})
+}
+
+// send notes the code of a constant or Definition, unless a directive says otherwise.
+func (c *codes) send(e ast.Expr) {
+	t := c.TypesInfo.TypeOf(e)
+	if !isType(t, apierrorPath, "Code") && !isType(t, apierrorPath, "Definition") {
+		return
+	}
+	list, ok := c.codesOf(e)
+	if !ok || c.ignoredAt(e.Pos()) == withReason {
+		return
+	}
+	at := c.Fset.Position(e.Pos())
+	for _, code := range list {
+		c.sent = append(c.sent, sentCode{code, fmt.Sprintf("%s/%s:%d", c.Pkg.Path(), filepath.Base(at.Filename), at.Line), e.Pos()})
+	}
+}
+
+// renderer notes a Renderer with a catalog.
+func (c *codes) renderer(n ast.Node, catalog ast.Expr) {
+	if c.TypesInfo.Types[catalog].IsNil() {
+		return
+	}
+	if _, ok := c.codesOf(catalog); ok {
+		c.renderers = append(c.renderers, n)
+	} else {
+		c.fact.Unknown = true
+	}
+}
+
+// enclosing returns the signature of the innermost function of a path.
+func (c *codes) enclosing(stack []ast.Node) *types.Signature {
+	for _, n := range slices.Backward(stack) {
+		switch n := n.(type) {
+		case *ast.FuncLit:
+			sig, _ := c.TypesInfo.TypeOf(n).(*types.Signature)
+			return sig
+		case *ast.FuncDecl:
+			if f, ok := c.TypesInfo.Defs[n.Name].(*types.Func); ok {
+				return f.Signature()
+			}
+		}
+	}
+	return nil
+}
+
+func isErrorInterface(t types.Type) bool {
+	return t != nil && types.Identical(t, types.Universe.Lookup("error").Type())
+}
+
+// field returns the value of a field in a literal with field names, or nil.
+func field(lit *ast.CompositeLit, name string) ast.Expr {
+	for _, element := range lit.Elts {
+		if kv, ok := element.(*ast.KeyValueExpr); ok {
+			if key, ok := kv.Key.(*ast.Ident); ok && key.Name == name {
+				return kv.Value
+			}
+		}
+	}
+	return nil
+}
+
+func sorted(list []string) []string { return slices.Compact(slices.Sorted(slices.Values(list))) }
+
+func compareSent(a, b sentCode) int {
+	return cmp.Or(cmp.Compare(a.Code, b.Code), cmp.Compare(a.Place, b.Place))
+}
+
+// declarations collects the variables and functions of the package.
+func (c *codes) declarations() {
+	for _, file := range c.Files {
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.FuncDecl:
+				if f, ok := c.TypesInfo.Defs[n.Name].(*types.Func); ok {
+					c.functions[f] = n
+				}
+			case *ast.ValueSpec:
+				for i, name := range n.Names {
+					c.define(name, valueAt(n.Values, len(n.Names), i))
+				}
+			case *ast.AssignStmt:
+				for i, left := range n.Lhs {
+					name, ok := left.(*ast.Ident)
+					if ok && c.TypesInfo.Defs[name] != nil {
+						c.define(name, valueAt(n.Rhs, len(n.Lhs), i))
+					} else {
+						c.reassigned[c.root(left)] = true
+					}
+				}
+			case *ast.UnaryExpr:
+				if n.Op == token.AND && !isType(c.TypesInfo.TypeOf(n.X), apierrorPath, "Definition") {
+					c.reassigned[c.root(n.X)] = true
+				}
+			}
+			return true
+		})
+	}
+}
+
+func (c *codes) define(name *ast.Ident, value ast.Expr) {
+	if v, ok := c.TypesInfo.Defs[name].(*types.Var); ok && value != nil {
+		c.values[v] = value
+	}
+}
+
+// root returns the variable that an assignment to e changes, or nil.
+func (c *codes) root(e ast.Expr) *types.Var {
+	for {
+		switch inner := ast.Unparen(e).(type) {
+		case *ast.IndexExpr:
+			e = inner.X
+		case *ast.StarExpr:
+			e = inner.X
+		case *ast.SelectorExpr:
+			if v := c.variable(inner); v != nil {
+				return v
+			}
+			e = inner.X
+		default:
+			return c.variable(e)
+		}
+	}
+}
+
+// export exports what the package's variables and functions define.
+func (c *codes) export() {
+	scope := c.Pkg.Scope()
+	for _, name := range scope.Names() {
+		obj := scope.Lookup(name)
+		t := obj.Type()
+		if f, ok := obj.(*types.Func); ok {
+			if f.Signature().Results().Len() == 0 {
+				continue
+			}
+			t = f.Signature().Results().At(0).Type()
+		}
+		if !obj.Exported() || !isDefining(t) {
+			continue
+		}
+		if list, ok := c.codesOfObject(obj); ok {
+			c.ExportObjectFact(obj, &definesFact{sorted(list)})
+		}
+	}
+}
+
+// isDefining reports whether values of type t define codes.
+func isDefining(t types.Type) bool {
+	if slice, ok := t.Underlying().(*types.Slice); ok {
+		t = slice.Elem()
+	}
+	return isType(t, apierrorPath, "Definition") || isType(t, apierrorPath, "Catalog")
+}
+
+// codesOf returns the codes of an expression of type Code, Definition, []Definition or *Catalog,
+// besides the built-in codes. It reports whether it knows them.
+func (c *codes) codesOf(e ast.Expr) (list []string, ok bool) {
+	e = ast.Unparen(e)
+	if tv := c.TypesInfo.Types[e]; tv.IsNil() {
+		return nil, true
+	} else if tv.Value != nil && tv.Value.Kind() == constant.String {
+		return []string{constant.StringVal(tv.Value)}, true
+	}
+	switch e := e.(type) {
+	case *ast.Ident:
+		return c.codesOfObject(c.object(e))
+	case *ast.SelectorExpr:
+		if isType(c.TypesInfo.TypeOf(e.X), apierrorPath, "Definition") && e.Sel.Name == "Code" {
+			return c.codesOf(e.X)
+		}
+		return c.codesOfObject(c.object(e))
+	case *ast.UnaryExpr:
+		return c.codesOf(e.X)
+	case *ast.StarExpr:
+		return c.codesOf(e.X)
+	case *ast.CompositeLit:
+		if isType(c.TypesInfo.TypeOf(e), apierrorPath, "Definition") {
+			if code := field(e, "Code"); code != nil {
+				return c.codesOf(code)
+			}
+			return nil, false
+		}
+		return c.union(e.Elts)
+	case *ast.KeyValueExpr: // of an array or slice with indices
+		return c.codesOf(e.Value)
+	case *ast.CallExpr:
+		f := typeutil.Callee(c.TypesInfo, e)
+		switch {
+		case isFunc(f, apierrorPath, "DefaultCatalog", "CoreCatalog"):
+			return nil, true
+		case isFunc(f, apierrorPath, "NewCatalog", "MustCatalog"), isFunc(f, "slices", "Concat", "Clone"), isAppend(f):
+			return c.union(e.Args)
+		case f != nil:
+			return c.codesOfObject(f)
+		}
+	}
+	return nil, false
+}
+
+func isAppend(f types.Object) bool {
+	b, ok := f.(*types.Builtin)
+	return ok && b.Name() == "append"
+}
+
+func (c *codes) union(list []ast.Expr) (all []string, ok bool) {
+	for _, e := range list {
+		one, ok := c.codesOf(e)
+		if !ok {
+			return nil, false
+		}
+		all = append(all, one...)
+	}
+	return all, true
+}
+
+// codesOfObject returns the codes of a variable that has one value, or of a function that has
+// one return statement.
+func (c *codes) codesOfObject(obj types.Object) (list []string, ok bool) {
+	if obj == nil || obj.Pkg() == nil || c.active[obj] {
+		return nil, false
+	}
+	if obj.Pkg() != c.Pkg {
+		var fact definesFact
+		ok = c.ImportObjectFact(obj, &fact)
+		return fact.Codes, ok
+	}
+	c.active[obj] = true
+	defer delete(c.active, obj)
+	switch obj := obj.(type) {
+	case *types.Var:
+		if value := c.values[obj]; value != nil && !c.reassigned[obj] {
+			return c.codesOf(value)
+		}
+	case *types.Func:
+		if result := onlyResult(c.functions[obj]); result != nil {
+			return c.codesOf(result)
+		}
+	}
+	return nil, false
+}
+
+// onlyResult returns the first result of the only return statement of a function, or nil.
+func onlyResult(f *ast.FuncDecl) (result ast.Expr) {
+	if f == nil || f.Body == nil {
+		return nil
+	}
+	n := 0
+	ast.Inspect(f.Body, func(node ast.Node) bool {
+		if ret, ok := node.(*ast.ReturnStmt); ok {
+			n++
+			if len(ret.Results) > 0 {
+				result = ret.Results[0]
+			}
+		}
+		_, nested := node.(*ast.FuncLit)
+		return !nested
+	})
+	if n != 1 {
+		return nil
+	}
+	return result
+}

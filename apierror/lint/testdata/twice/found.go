@@ -1,0 +1,121 @@
+// Package twice continues after it has answered.
+package twice
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/seawall-go/seawall/apierror"
+)
+
+type store struct{}
+
+func (store) Load(context.Context, string) (string, error)    { return "", nil }
+func (store) Delete(context.Context, string) error            { return nil }
+func (store) Close() error                                    { return nil }
+func (store) Rollback() error                                 { return nil }
+func (store) Watch(context.Context, func(string) error) error { return nil }
+
+var db store
+
+func writesToo(w http.ResponseWriter, r *http.Request) {
+	order, err := db.Load(r.Context(), r.PathValue("id"))
+	if err != nil {
+		apierror.Write(w, r, err) // want `the handler calls json.NewEncoder\(w\).Encode after apierror.Write has answered: add a return`
+	}
+	_ = json.NewEncoder(w).Encode(order)
+}
+
+func worksToo(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Admin") == "" {
+		apierror.Write(w, r, apierror.CodePermissionDenied) // want `the handler calls db.Delete after apierror.Write has answered`
+	}
+	_ = db.Delete(r.Context(), r.PathValue("id"))
+}
+
+func checksTwice(w http.ResponseWriter, r *http.Request) {
+	name := r.FormValue("name")
+	if name == "" {
+		apierror.Write(w, r, apierror.ParameterMissing("name")) // want `the handler calls apierror.Write after apierror.Write`
+	}
+	if len(name) > 100 {
+		apierror.Write(w, r, apierror.ParameterInvalid("name", "is too long")) // want `the handler calls w.WriteHeader after`
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func authenticates(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "" {
+			apierror.Write(w, r, apierror.CodeAuthenticationFailed) // want `the handler calls next.ServeHTTP after`
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func breaks(w http.ResponseWriter, r *http.Request, ids []string) {
+	for _, id := range ids {
+		if err := db.Delete(r.Context(), id); err != nil {
+			apierror.Write(w, r, err) // want `the handler calls fmt.Fprintln after`
+			break
+		}
+	}
+	fmt.Fprintln(w, "deleted")
+}
+
+func loops(w http.ResponseWriter, r *http.Request, ids []string) {
+	for _, id := range ids {
+		if id == "" {
+			apierror.Write(w, r, apierror.ParameterMissing("ids")) // want `the handler calls apierror.Write after`
+			continue
+		}
+		fmt.Println(id)
+	}
+}
+
+func switches(w http.ResponseWriter, r *http.Request) {
+	switch r.Method {
+	case http.MethodGet:
+	case http.MethodDelete:
+		apierror.Write(w, r, apierror.MethodNotAllowed("GET")) // want `the handler calls w.Write after`
+	}
+	w.Write([]byte("order"))
+}
+
+func byHand(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength > 1000 {
+		http.Error(w, "too large", 413) // want `the handler calls w.WriteHeader after http.Error has answered`
+	}
+	w.WriteHeader(http.StatusAccepted)
+}
+
+func returnsToo(w http.ResponseWriter, r *http.Request) error {
+	err := db.Delete(r.Context(), r.PathValue("id"))
+	if err != nil {
+		apierror.Write(w, r, err) // want `apierror.HandlerFunc answers the error that is returned after apierror.Write has answered: return it without writing it`
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func routes(mux *http.ServeMux) {
+	mux.Handle("DELETE /orders/{id}", apierror.HandlerFunc(returnsToo))
+	mux.Handle("POST /orders/{id}", logged(func(w http.ResponseWriter, r *http.Request) error {
+		apierror.Write(w, r, apierror.CodeTimeout) // want `apierror.HandlerFunc answers the error that is returned`
+		return apierror.CodeTimeout
+	}))
+}
+
+func logged(next apierror.HandlerFunc) apierror.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		err := next(w, r)
+		if err != nil {
+			fmt.Println(err)
+			apierror.Write(w, r, fmt.Errorf("logged: %w", err)) // want `apierror.HandlerFunc answers the error that is returned`
+		}
+		return err
+	}
+}
