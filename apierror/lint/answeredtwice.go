@@ -120,8 +120,8 @@ func (w *walk) from(b *cfg.Block, index int, known known) (found bool) {
 		return w.enter(b.Succs[:1], known)
 	case ok:
 		return w.enter(b.Succs[1:], known)
-	case mentions(w.pass, condition, w.changed):
-		return false // the handler may well have noted that it has answered
+	case mentions(w.pass, condition, w.changed), mentions(w.pass, condition, map[*types.Var]bool{w.err: true}):
+		return false // the handler may well ask whether it has answered
 	default:
 		return w.enter(b.Succs, known)
 	}

@@ -9,6 +9,7 @@ import (
 	"go/types"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/tools/go/analysis"
 	"golang.org/x/tools/go/types/typeutil"
@@ -230,7 +231,7 @@ func (c *codes) call(n *ast.CallExpr, stack []ast.Node) {
 		defined, ok := c.codesOf(n)
 		c.fact.Defined = append(c.fact.Defined, defined...)
 		c.fact.Unknown = c.fact.Unknown || !ok
-	case isFunc(f, apierrorPath, "Write", "From"), isFunc(f, "fmt", "Errorf"), isFunc(f, "errors", "Join"):
+	case isFunc(f, apierrorPath, "Write", "From"), isFunc(f, "errors", "Join"), isFunc(f, "fmt", "Errorf") && c.wraps(n):
 		for _, arg := range n.Args {
 			c.send(arg)
 		}
@@ -239,6 +240,12 @@ func (c *codes) call(n *ast.CallExpr, stack []ast.Node) {
 			c.send(sel.X)
 		}
 	}
+}
+
+// wraps reports whether the format of a call of fmt.Errorf has a %w.
+func (c *codes) wraps(call *ast.CallExpr) bool {
+	format := c.TypesInfo.Types[call.Args[0]].Value
+	return format != nil && strings.Contains(constant.StringVal(format), "%w")
 }
 
 // compared reports whether a path leads through a call of errors.Is or errors.As.
@@ -270,11 +277,13 @@ func (c *codes) renderer(n ast.Node, catalog ast.Expr) {
 	if c.TypesInfo.Types[catalog].IsNil() {
 		return
 	}
-	if _, ok := c.codesOf(catalog); ok {
-		c.renderers = append(c.renderers, n)
-	} else {
+	defined, ok := c.codesOf(catalog)
+	if !ok {
 		c.fact.Unknown = true
+		return
 	}
+	c.fact.Defined = append(c.fact.Defined, defined...)
+	c.renderers = append(c.renderers, n)
 }
 
 // enclosing returns the signature of the innermost function of a path.

@@ -204,3 +204,34 @@ func ignored(w http.ResponseWriter, r *http.Request) {
 	}
 	_ = db.Delete(r.Context(), "b")
 }
+
+func asksForTheError(w http.ResponseWriter, r *http.Request) {
+	err := db.Delete(r.Context(), "a")
+	if err != nil && !errors.Is(err, io.EOF) {
+		apierror.Write(w, r, err)
+	}
+	if errors.Is(err, io.EOF) {
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+var _ = func(w http.ResponseWriter, r *http.Request) { apierror.Write(w, r, apierror.CodeTimeout) }
+
+func _(w http.ResponseWriter, r *http.Request) { apierror.Write(w, r, apierror.CodeTimeout) }
+
+func init() {}
+
+type server[T http.ResponseWriter] struct{ w T }
+
+func (s server[T]) serve(w T, r *http.Request, f func() bool) {
+	switch any(s.w).(type) {
+	case nil:
+	default:
+		apierror.Write(w, r, apierror.CodeTimeout)
+		goto end
+	}
+	for f() {
+	}
+end:
+	select {}
+}

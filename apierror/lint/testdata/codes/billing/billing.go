@@ -48,7 +48,7 @@ func Parse(r *http.Request) error {
 	}
 	switch apierror.CodeOf(err) {
 	case "upstream_closed":
-		return apierror.CodeServiceUnavailable
+		return fmt.Errorf("the upstream says %s", apierror.Code("upstream_text"))
 	}
 	if docs := (map[apierror.Code]string{"upstream_x": "documentation"}); docs["upstream_x"] == "" {
 		return apierror.CodeTimeout.New().WithCause(err)
