@@ -5,7 +5,9 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
+	"path"
 	"regexp"
+	"strings"
 
 	"golang.org/x/tools/go/analysis"
 	"golang.org/x/tools/go/cfg"
@@ -28,7 +30,8 @@ After apierror.Write, the request is answered, and the handler should return:
 The analyzer reports a call of apierror.Write, http.Error or http.NotFound if control can reach a
 statement that writes to the same ResponseWriter, or hands it on, or if it leaves the branch
 with the call and reaches work that can fail, such as store.Delete(ctx, id). Work that can fail
-is a call whose last result is an error. Logging, metrics, closing and deferred calls are no work.
+is a call whose last result is an error. Logging, metrics, closing, cleaning up and deferred calls
+are no work.
 
 It also reports an apierror.HandlerFunc that writes an error and then returns it: HandlerFunc
 writes what its function returns.`
@@ -107,6 +110,9 @@ func (w *walk) from(b *cfg.Block, index int, known known) (found bool) {
 			return true
 		}
 		known = w.assign(n, known)
+		if w.changed[w.writer] {
+			return false // another response
+		}
 	}
 	if len(b.Succs) != 2 || len(b.Nodes) == 0 {
 		return w.enter(b.Succs, known)
@@ -186,13 +192,23 @@ func (w *walk) answers(call *ast.CallExpr) bool {
 }
 
 var (
-	// noWork are the names of functions that a handler may call after it has answered.
-	noWork = regexp.MustCompile(`(?i)^(close|rollback|flush|sync|shutdown|release|unlock|log|print|record|observe|report|` +
-		`track|trace|audit|emit|notify|count|add|inc|wait|end|finish|done|clean|err$|cause$|unwrap|remove$|removeall$)`)
-	// noWorkIn are the last elements of the paths of packages whose functions are no work.
-	noWorkIn = regexp.MustCompile(`^(fmt|errors|log|logs|logger|logging|slog|zap|zerolog|logrus|logr|glog|klog|` +
-		`metrics?|prometheus|otel|trace|tracing|audit|sentry|apierror)$`)
+	// noWork has the first words of the names of functions that handlers call after an answer.
+	noWork = words("close rollback flush sync shutdown release unlock log logf print printf println record observe " +
+		"report track trace audit emit notify wait end finish done clean cleanup err cause unwrap")
+	// noWorkIn has the last elements of the paths of packages whose functions are no work.
+	noWorkIn = words("fmt errors log logs logger logging slog zap zerolog logrus logr glog klog " +
+		"metric metrics prometheus otel trace tracing audit sentry apierror")
+
+	firstWord = regexp.MustCompile(`^[A-Z]?[a-z]+`)
 )
+
+func words(list string) map[string]bool {
+	set := make(map[string]bool)
+	for word := range strings.FieldsSeq(list) {
+		set[word] = true
+	}
+	return set
+}
 
 // works reports whether a call can fail, and is not of the kind that follows an answer.
 func (w *walk) works(call *ast.CallExpr) bool {
@@ -208,16 +224,13 @@ func (w *walk) works(call *ast.CallExpr) bool {
 	if f == nil {
 		return true // a function in a variable
 	}
-	if f.Pkg() != nil && noWorkIn.MatchString(lastElement(f.Pkg().Path())) {
+	if f.Pkg() != nil && noWorkIn[path.Base(f.Pkg().Path())] || noWork[strings.ToLower(firstWord.FindString(f.Name()))] {
 		return false
 	}
 	drains := isFunc(f, "io", "Copy", "CopyN") && isDiscard(w.object(call.Args[0]))
-	return !drains && !noWork.MatchString(f.Name())
+	removes := f.Name() == "Remove" || f.Name() == "RemoveAll" // temporary files
+	return !drains && !removes
 }
-
-var elements = regexp.MustCompile(`[^/]*$`)
-
-func lastElement(path string) string { return elements.FindString(path) }
 
 func isDiscard(obj types.Object) bool {
 	return obj != nil && obj.Pkg() != nil && obj.Pkg().Path() == "io" && obj.Name() == "Discard"

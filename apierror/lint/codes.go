@@ -36,9 +36,9 @@ of type Code, and Definitions: those that are returned as an error, that have th
 Messagef method called, that are given to apierror.Write, apierror.From, fmt.Errorf or
 errors.Join, and those of Fields. A code that is only compared is none of them.
 
-A code that the package of the Renderer or one that imports it sends is reported where it is
-sent. A code of another package is reported at the Renderer, or at the name of a main package whose
-Renderer is in a package that it imports. A program may have several Renderers:
+A code is reported where it is sent if that is in the package of the Renderer, or in a package of
+the same module that imports it. A code of another package is reported at the Renderer, or at the
+name of a main package whose Renderer is in a package that it imports. A program may have several Renderers:
 a code that any of its catalogs defines is not reported. If the codes of one of the catalogs are
 known only at run time, nothing is reported.`
 
@@ -47,8 +47,6 @@ known only at run time, nothing is reported.`
 type definesFact struct{ Codes []string }
 
 func (*definesFact) AFact() {}
-
-func (f *definesFact) String() string { return fmt.Sprintf("defines %v", f.Codes) }
 
 // programFact is about a package and everything that it imports.
 type programFact struct {
@@ -60,10 +58,6 @@ type programFact struct {
 
 func (*programFact) AFact() {}
 
-func (f *programFact) String() string {
-	return fmt.Sprintf("sends %v, defines %v, unknown %t", f.Sent, f.Defined, f.Unknown)
-}
-
 // sentCode is a code that a package sends.
 type sentCode struct {
 	Code  string
@@ -71,8 +65,6 @@ type sentCode struct {
 
 	pos token.Pos // in the package that is analyzed
 }
-
-func (c sentCode) String() string { return c.Code }
 
 // codes is the analysis of one package.
 type codes struct {

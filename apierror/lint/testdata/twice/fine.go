@@ -48,10 +48,10 @@ func adapts(next func(http.ResponseWriter, *http.Request) error, observe func(ti
 		}
 		observe(time.Since(start))
 		slog.InfoContext(r.Context(), "served", "path", r.URL.Path)
+		_ = db.Close()
 		if err := r.MultipartForm.RemoveAll(); err != nil {
 			slog.Warn("temporary files are left", "error", err)
 		}
-		_ = db.Close()
 	})
 }
 
@@ -234,4 +234,15 @@ func (s server[T]) serve(w T, r *http.Request, f func() bool) {
 	}
 end:
 	select {}
+}
+
+func manyResponses(requests []*http.Request, response func(*http.Request) http.ResponseWriter) {
+	for _, r := range requests {
+		w := response(r)
+		if err := db.Delete(r.Context(), "a"); err != nil {
+			apierror.Write(w, r, err)
+			continue
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}
 }

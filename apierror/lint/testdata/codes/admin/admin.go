@@ -1,4 +1,4 @@
-// Package admin has two Renderers with catalogs of their own. // want package:`sends \[\], defines \[.*only_admin only_public.*\], unknown false`
+// Package admin has two Renderers with catalogs of their own.
 package admin
 
 import (

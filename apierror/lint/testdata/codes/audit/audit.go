@@ -1,4 +1,4 @@
-// Package audit knows neither the Renderer nor the catalog. // want package:`sends \[audit_closed\]`
+// Package audit knows neither the Renderer nor the catalog.
 package audit
 
 import (

@@ -1,4 +1,4 @@
-// Package billing sends codes. The Renderer is in another package. // want package:`sends \[billing_closed forgotten ignored_at_renderer unknown_code\]`
+// Package billing sends codes. The Renderer is in another package.
 package billing
 
 import (

@@ -1,4 +1,4 @@
-// Shop imports the Renderer, and a package with handlers that the Renderer's does not know. // want package:`sends \[\]`
+// Shop imports the Renderer, and a package with handlers that the Renderer's does not know.
 package main // want `the catalog of the Renderer does not define the code "audit_closed", which example.com/shop/codes/audit/audit.go:12 sends`
 
 import (

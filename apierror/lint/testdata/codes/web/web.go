@@ -1,4 +1,4 @@
-// Package web has the Renderer. // want package:`sends \[\], defines \[.*card_declined.*web_only.*\], unknown false`
+// Package web has the Renderer.
 package web
 
 import (
