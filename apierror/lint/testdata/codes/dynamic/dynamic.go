@@ -9,6 +9,9 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
+// Known is a Renderer too, but the other one may define what it does not.
+var Known = &apierror.Renderer{Catalog: apierror.MustCatalog(errs.CardDeclined)}
+
 // Renderer returns a Renderer.
 func Renderer(read func() []apierror.Definition, catalog *apierror.Catalog) *apierror.Renderer {
 	defs := []apierror.Definition{errs.CardDeclined}
