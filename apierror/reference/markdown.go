@@ -2,7 +2,6 @@ package reference
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/seawall-go/seawall/apierror"
@@ -13,22 +12,20 @@ import (
 func (r *Reference) markdown() []byte {
 	var m markdownWriter
 	m.block("# " + markdownText(r.title))
-	m.block("The API uses conventional HTTP statuses to indicate the outcome of a request. A status in the 2xx range means success, 4xx a problem with the request, and 5xx a rare error on our side.")
-	r.markdownObject(&m)
+	m.block(aboutStatuses)
+	markdownObject(&m)
 	r.markdownStatuses(&m)
 	r.markdownTypes(&m)
 	r.markdownCodes(&m)
 	r.markdownHandling(&m)
-	r.markdownRetries(&m)
+	markdownRetries(&m)
 	return []byte(m.String())
 }
 
-func (r *Reference) markdownObject(m *markdownWriter) {
+func markdownObject(m *markdownWriter) {
 	m.block("## The error object")
-	m.block("Every failed request returns a JSON body with an error object. The `type` groups errors into broad categories, and the `code` identifies the specific problem: branch on the code. Ignore members that you do not know.")
-	d, _ := apierror.DefaultCatalog().Lookup(apierror.CodeParameterMissing)
-	d.Message = "Missing required parameter: " + exampleParam + "."
-	m.fence("json", r.exampleBody(d))
+	m.block(aboutObject)
+	m.fence("json", specExample)
 	m.table("Member", "Meaning")
 	for _, member := range members {
 		m.row("`"+member.Name+"`", member.Meaning)
@@ -75,23 +72,22 @@ func (r *Reference) markdownCodes(m *markdownWriter) {
 
 func (r *Reference) markdownHandling(m *markdownWriter) {
 	m.block("## Handling errors")
-	m.block("Look at the status first, then branch on the code. The examples use the files with typed errors, which need nothing but the standard library of their language.")
+	m.block(aboutHandling)
 	for _, s := range r.snippets() {
 		m.block("In " + s.Language + ":")
 		m.fence(s.ID, s.Code)
 	}
 }
 
-func (r *Reference) markdownRetries(m *markdownWriter) {
+func markdownRetries(m *markdownWriter) {
 	m.block("## Rate limits and retries")
-	m.block("If you exceed a rate limit, you receive a 429 with a `Retry-After` header. Retry 429 and 5xx responses, except 501, with exponential backoff. Attach an `Idempotency-Key` to writes, so that retries never duplicate work.")
-	m.block("Never retry a 4xx other than 429 without changing the request: the result will be the same.")
-	m.block("Log the `request_id` of every error, so that support can trace any issue quickly.")
+	for _, text := range aboutRetries {
+		m.block(text)
+	}
 	m.table("Header", "Meaning")
-	m.row("`Retry-After`", "On a response: the seconds to wait before a retry.")
-	m.row("`X-Should-Retry`", "On a response: if it is `false`, do not retry, whatever the status is.")
-	m.row("`Idempotency-Key`", "On a request: a unique value for each write. All attempts of one write have the same key.")
-	m.row("`Request-Id`", "On every response: the id of the request.")
+	for _, h := range retryHeaders {
+		m.row("`"+h.Name+"`", h.Meaning)
+	}
 }
 
 func codeLink(code apierror.Code) string { return "[`" + string(code) + "`](#" + string(code) + ")" }
@@ -102,10 +98,6 @@ func codeLinks(codes []apierror.Code) string {
 		links[i] = codeLink(code)
 	}
 	return strings.Join(links, ", ")
-}
-
-func statusText(status int) string {
-	return strings.TrimSpace(fmt.Sprint(status, " ", http.StatusText(status)))
 }
 
 func yesOrNo(b bool) string {

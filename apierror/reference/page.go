@@ -2,13 +2,11 @@ package reference
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
 	"html/template"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/seawall-go/seawall/apierror"
@@ -22,7 +20,7 @@ var (
 	//go:embed page.js
 	pageJS string
 
-	pageTemplate = template.Must(template.New("page").Parse(pageHTML))
+	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"spans": spans}).Parse(pageHTML))
 )
 
 // pagePolicy is the Content-Security-Policy in the page: nothing but its own style, script and
@@ -47,6 +45,15 @@ type page struct {
 	Types    []errorType // those that the catalog has
 	Codes    []pageCode
 	Snippets []snippet
+	Texts    pageTexts
+}
+
+// pageTexts are the texts that the page shares with the Markdown.
+type pageTexts struct {
+	Statuses, Object, Handling string
+	Members                    []member
+	Retries                    []string
+	RetryHeaders               []struct{ Name, Meaning string }
 }
 
 type pageFormat struct {
@@ -79,6 +86,7 @@ func (r *Reference) html() []byte {
 		Example:  newExample(http.StatusBadRequest, specExample),
 		Statuses: r.statuses(),
 		Snippets: r.snippets(),
+		Texts:    pageTexts{aboutStatuses, aboutObject, aboutHandling, members, aboutRetries, retryHeaders},
 	}
 	for _, f := range r.files {
 		if f.format != FormatHTML {
@@ -91,7 +99,7 @@ func (r *Reference) html() []byte {
 		}
 	}
 	for _, d := range r.defs {
-		p.Codes = append(p.Codes, pageCode{d, cmp.Or(d.Description, line(d.Message)), newExample(d.Status, r.exampleBody(d))})
+		p.Codes = append(p.Codes, pageCode{d, meaning(d), newExample(d.Status, r.exampleBody(d))})
 	}
 	var b bytes.Buffer
 	if err := pageTemplate.Execute(&b, p); err != nil {
@@ -100,20 +108,23 @@ func (r *Reference) html() []byte {
 	return b.Bytes()
 }
 
-// specExample is the specification's example of the error object.
-const specExample = `{
-  "error": {
-    "type": "invalid_request_error",
-    "code": "parameter_missing",
-    "message": "Missing required parameter: name.",
-    "param": "name",
-    "request_id": "` + exampleRequestID + `"
-  }
-}`
+// spans returns Markdown that has only code spans as HTML.
+func spans(text string) template.HTML {
+	var b strings.Builder
+	for i, part := range strings.Split(text, "`") {
+		if i%2 == 1 {
+			part = "<code>" + template.HTMLEscapeString(part) + "</code>"
+		} else {
+			part = template.HTMLEscapeString(part)
+		}
+		b.WriteString(part)
+	}
+	return template.HTML(b.String()) //nolint:gosec // a constant, and escaped
+}
 
 // newExample returns the example of a response. Its body is indented JSON.
 func newExample(status int, body string) pageExample {
-	x := pageExample{Caption: strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))}
+	x := pageExample{Caption: statusText(status)}
 	for text := range strings.Lines(body) {
 		text = strings.TrimSuffix(text, "\n")
 		colon := max(strings.IndexByte(text, ':'), 0)

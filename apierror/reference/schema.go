@@ -123,14 +123,6 @@ func plainList(defs []apierror.Definition) string {
 	return strings.Join(lines, "\n")
 }
 
-// meaning returns what a code means, on one line.
-func meaning(d apierror.Definition) string {
-	if d.Description != "" {
-		return d.Description
-	}
-	return line(d.Message)
-}
-
 func codesOf(defs []apierror.Definition) []apierror.Code {
 	codes := make([]apierror.Code, len(defs))
 	for i, d := range defs {

@@ -2,7 +2,6 @@ package reference
 
 import (
 	"bytes"
-	"cmp"
 	"embed"
 	"go/format"
 	"strings"
@@ -66,7 +65,7 @@ func (r *Reference) typed(name string, escape *strings.Replacer) []byte {
 	for _, t := range errorTypes {
 		class := typedClass{errorType: t}
 		for _, d := range r.definitionsOf(t.Type) {
-			text := strings.TrimSpace(cmp.Or(d.Description, line(d.Message)) + " " + d.Resolution)
+			text := strings.TrimSpace(meaning(d) + " " + d.Resolution)
 			class.Codes = append(class.Codes, typedCode{d.Code, constants[d.Code], escape.Replace(text)})
 		}
 		data.Types = append(data.Types, class)

@@ -35,7 +35,7 @@ func exported(t *testing.T, defs ...apierror.Definition) string {
 	return file
 }
 
-func TestExportOfGoVariable(t *testing.T) { //nolint:paralleltest // it changes the working directory
+func TestExportOfGoVariable(t *testing.T) {
 	dir, err := filepath.Abs("testdata/shop")
 	require.NoError(t, err)
 	before := files(t, dir)

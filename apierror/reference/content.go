@@ -1,0 +1,73 @@
+package reference
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/seawall-go/seawall/apierror"
+)
+
+// The texts of the page and of the Markdown. They are Markdown with code spans and nothing else.
+const (
+	aboutStatuses = "The API uses conventional HTTP statuses to indicate the outcome of a request. A status in the 2xx range means success, 4xx a problem with the request, and 5xx a rare error on our side."
+	aboutObject   = "Every failed request returns a JSON body with an error object. The `type` groups errors into broad categories, and the `code` identifies the specific problem: branch on the code. Ignore members that you do not know."
+	aboutHandling = "Look at the status first, then branch on the code. The examples use the files with typed errors, which need nothing but the standard library of their language."
+)
+
+var aboutRetries = []string{
+	"If you exceed a rate limit, you receive a 429 with a `Retry-After` header. Retry 429 and 5xx responses, except 501, with exponential backoff. Attach an `Idempotency-Key` to writes, so that retries never duplicate work.",
+	"Never retry a 4xx other than 429 without changing the request: the result will be the same.",
+	"Log the `request_id` of every error, so that support can trace any issue quickly.",
+}
+
+// retryHeaders are the header fields that retries depend on.
+var retryHeaders = []struct{ Name, Meaning string }{
+	{"Retry-After", "On a response: the seconds to wait before a retry."},
+	{"X-Should-Retry", "On a response: if it is `false`, do not retry, whatever the status is."},
+	{"Idempotency-Key", "On a request: a unique value for each write. All attempts of one write have the same key."},
+	{"Request-Id", "On every response: the id of the request."},
+}
+
+// member describes a member of the error object.
+type member struct {
+	Name     string
+	Required bool
+	Meaning  string
+}
+
+// members has all members, in the order in which the renderer sends them.
+var members = []member{
+	{"type", true, "The broad category of the error."},
+	{"code", true, "The specific problem. Branch on this one."},
+	{"message", true, "A text for the developer of the client. It may change."},
+	{"param", false, "The parameter at fault, as the client spells it, such as `items[1].price`, or the name of a header. It is absent if no single parameter is at fault."},
+	{"request_id", true, "The id of the request, which support asks for. It is also in the `Request-Id` header."},
+	{"doc_url", false, "A link to the description of the code, if the service has one."},
+	{"errors", false, "If several parameters are at fault: all of them, as objects with `code`, `param` and `message`. The first one is also in `param`."},
+	{"metadata", false, "More about the error, if the service adds any. All values are strings."},
+}
+
+// specExample is the specification's example of the error object.
+const specExample = `{
+  "error": {
+    "type": "invalid_request_error",
+    "code": "parameter_missing",
+    "message": "Missing required parameter: name.",
+    "param": "name",
+    "request_id": "` + exampleRequestID + `"
+  }
+}`
+
+// meaning returns the text that says what a code means.
+func meaning(d apierror.Definition) string {
+	if d.Description != "" {
+		return d.Description
+	}
+	return line(d.Message)
+}
+
+// statusText returns a status with its name, if it has one.
+func statusText(status int) string {
+	return strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
+}
