@@ -7,6 +7,7 @@ import (
 	"go/types"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"golang.org/x/tools/go/analysis"
@@ -16,7 +17,7 @@ import (
 
 // AnsweredTwice reports calls of apierror.Write after which the handler continues as if there
 // were no error, most often because a return is missing.
-var AnsweredTwice = newAnalyzer("apierrortwice", answeredTwiceDoc, answeredTwice)
+var AnsweredTwice = newAnalyzer("apierrortwice", answeredTwiceDoc, answeredTwice, new(answersFact))
 
 const answeredTwiceDoc = `report handlers that continue after apierror.Write
 
@@ -27,21 +28,24 @@ After apierror.Write, the request is answered, and the handler should return:
 	}
 	json.NewEncoder(w).Encode(order)
 
-The analyzer reports a call of apierror.Write, http.Error or http.NotFound if control can reach a
-statement that writes to the same ResponseWriter, or hands it on, or if it leaves the branch
-with the call and reaches work that can fail, such as store.Delete(ctx, id). Work that can fail
-is a call whose last result is an error. Logging, metrics, closing, cleaning up and deferred calls
-are no work.
+The analyzer reports a call of apierror.Write, http.Error or http.NotFound if the handler can then
+write to the same ResponseWriter, or pass it to another function. It also reports such a call if
+the handler can then leave the branch with the call and do work that can fail, such as
+store.Delete(ctx, id). A call can fail if its last result is an error. Logging, metrics, closing,
+cleaning up and deferred calls do not count. Neither does work that also follows a success that
+has been answered.
 
-It also reports an apierror.HandlerFunc that writes an error and then returns it: HandlerFunc
-writes what its function returns.`
+A call of a function that always calls apierror.Write for its caller, such as fail(w, r, err),
+counts as a call of apierror.Write. The function must have a name and no results.
+
+It also reports an apierror.HandlerFunc that writes an error and then returns it. HandlerFunc
+itself writes the error that its function returns.`
 
 // answer is a call that answers a request with an error.
 type answer struct {
-	place
 	call   *ast.CallExpr
-	name   string     // of the function
-	writer *types.Var // the first argument
+	name   string // of the function
+	writer *types.Var
 	err    *types.Var // the error, or nil if it is in no variable
 }
 
@@ -49,21 +53,77 @@ func answeredTwice(p *pass) {
 	if !p.usesCatalog() {
 		return
 	}
-	returning := p.handlerFuncs()
-	for _, f := range p.functions() {
+	functions, returning := p.functions(), p.handlerFuncs()
+	p.exportWrappers(functions)
+	for _, f := range functions {
 		f.places(func(at place) {
-			if a := p.answerAt(at); a != nil {
-				w := &walk{pass: p, function: f, answer: a, returns: returning[f.node], without: f.reachableWithout(at),
+			if a := p.answerIn(at.node()); a != nil {
+				w := &walk{pass: p, function: f, answer: a, returns: returning[f.node],
 					seen: make(map[*cfg.Block]bool), changed: make(map[*types.Var]bool)}
+				w.without = f.reachableWithout(at, w.succeeds)
 				w.from(at.block, at.index+1, p.conditions(f.body, a.call))
 			}
 		})
 	}
 }
 
-// answerAt returns the call that answers a request at a place, or nil.
-func (p *pass) answerAt(at place) *answer {
-	stmt, ok := at.node().(*ast.ExprStmt)
+// answersFact is about a function that always answers with an error. It has the indices of
+// parameters: of the ResponseWriter, and of the error, or -1 if it makes the error itself.
+type answersFact struct{ Writer, Err int }
+
+func (*answersFact) AFact() {}
+
+// exportWrappers exports which functions answer for their caller. They may call each other.
+func (p *pass) exportWrappers(functions []*function) {
+	for again := true; again; {
+		again = false
+		for _, f := range functions {
+			decl, ok := f.node.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			obj := p.TypesInfo.Defs[decl.Name]
+			if fact := p.wrapper(f); fact != nil && !p.ImportObjectFact(obj, new(answersFact)) {
+				p.ExportObjectFact(obj, fact)
+				again = true
+			}
+		}
+	}
+}
+
+// wrapper returns what a function answers, or nil if it may not answer.
+func (p *pass) wrapper(f *function) *answersFact {
+	if f.sig.Results().Len() > 0 {
+		return nil
+	}
+	for _, stmt := range f.body.List {
+		if a := p.answerIn(stmt); a != nil && f.param(a.writer) >= 0 {
+			return &answersFact{Writer: f.param(a.writer), Err: f.param(a.err)}
+		}
+		if leaves(stmt) {
+			break
+		}
+	}
+	return nil
+}
+
+// leaves reports whether a statement may return or jump.
+func leaves(stmt ast.Stmt) (found bool) {
+	ast.Inspect(stmt, func(n ast.Node) bool {
+		switch n.(type) {
+		case *ast.FuncLit:
+			return false
+		case *ast.ReturnStmt, *ast.BranchStmt:
+			found = true
+		}
+		return true
+	})
+	return found
+}
+
+// answerIn returns the call that answers a request if that is the whole node, or nil.
+func (p *pass) answerIn(n ast.Node) *answer {
+	stmt, ok := n.(*ast.ExprStmt)
 	if !ok {
 		return nil
 	}
@@ -71,7 +131,7 @@ func (p *pass) answerAt(at place) *answer {
 	if !ok || len(call.Args) < 2 {
 		return nil
 	}
-	a := &answer{place: at, call: call, writer: p.variable(call.Args[0])}
+	a := &answer{call: call, writer: p.variable(call.Args[0])}
 	switch f := typeutil.Callee(p.TypesInfo, call); {
 	case isFunc(f, apierrorPath, "Write"):
 		a.name = "apierror.Write"
@@ -79,30 +139,39 @@ func (p *pass) answerAt(at place) *answer {
 	case isFunc(f, "net/http", "Error", "NotFound"):
 		a.name = "http." + f.Name()
 	default:
-		return nil
+		var fact answersFact
+		fn, ok := f.(*types.Func)
+		if !ok || !p.ImportObjectFact(fn.Origin(), &fact) || max(fact.Writer, fact.Err) >= len(call.Args) {
+			return nil
+		}
+		a.name, a.writer = types.ExprString(call.Fun), p.variable(call.Args[fact.Writer])
+		if fact.Err >= 0 {
+			a.err = p.variable(call.Args[fact.Err])
+		}
 	}
-	if a.writer == nil || isType(a.writer.Type(), "net/http/httptest", "ResponseRecorder") {
+	if a.writer == nil || !isWriter(a.writer.Type()) || isType(a.writer.Type(), "net/http/httptest", "ResponseRecorder") {
 		return nil
 	}
 	return a
 }
 
-// walk follows control from an answer until it finds something that should not happen after it.
+// walk follows control from an answer until it finds something that must not follow it.
 type walk struct {
 	*pass
 	*function
 	*answer
 	returns bool                // the function is an apierror.HandlerFunc
-	without map[*cfg.Block]bool // the blocks that control can also enter without the answer
+	without map[*cfg.Block]bool // the blocks that control can also enter without any answer
 	seen    map[*cfg.Block]bool
 	changed map[*types.Var]bool // the variables that were assigned since the answer
 }
 
-// known holds what conditions say about variables: a boolean is true, or another is not nil.
-type known map[*types.Var]bool
+// known holds what conditions say: whether a boolean variable is true, whether any other variable
+// is not nil, and whether the condition with a text is true.
+type known map[any]bool
 
-// from follows control from a node of a block. It reports at most one finding, and returns true
-// if it has.
+// from follows control from a node of a block. It reports at most one finding, and returns true if
+// it reported one.
 func (w *walk) from(b *cfg.Block, index int, known known) (found bool) {
 	joined := index == 0 && w.without[b] // the code also runs if there was no error
 	for _, n := range b.Nodes[index:] {
@@ -112,6 +181,9 @@ func (w *walk) from(b *cfg.Block, index int, known known) (found bool) {
 		known = w.assign(n, known)
 		if w.changed[w.writer] {
 			return false // another response
+		}
+		if w.isTag(n) && w.asks(n) {
+			return false
 		}
 	}
 	if len(b.Succs) != 2 || len(b.Nodes) == 0 {
@@ -126,11 +198,26 @@ func (w *walk) from(b *cfg.Block, index int, known known) (found bool) {
 		return w.enter(b.Succs[:1], known)
 	case ok:
 		return w.enter(b.Succs[1:], known)
-	case mentions(w.pass, condition, w.changed), mentions(w.pass, condition, map[*types.Var]bool{w.err: true}):
-		return false // the handler may well ask whether it has answered
+	case w.asks(condition):
+		return false
 	default:
 		return w.enter(b.Succs, known)
 	}
+}
+
+// asks reports whether a condition may depend on whether the handler has answered.
+func (w *walk) asks(condition ast.Node) bool {
+	return mentions(w.pass, condition, w.changed) || mentions(w.pass, condition, map[*types.Var]bool{w.err: true})
+}
+
+// isTag reports whether a node is the tag of a switch statement.
+func (w *walk) isTag(n ast.Node) (found bool) {
+	ast.Inspect(w.body, func(parent ast.Node) bool {
+		s, ok := parent.(*ast.SwitchStmt)
+		found = found || ok && s.Tag == n
+		return !found
+	})
+	return found
 }
 
 func (w *walk) enter(blocks []*cfg.Block, known known) (found bool) {
@@ -149,7 +236,7 @@ func (w *walk) enter(blocks []*cfg.Block, known known) (found bool) {
 // check reports a node that should not be reached, and whether it is one.
 func (w *walk) check(n ast.Node, joined bool, known known) (found bool) {
 	calls(n, func(call *ast.CallExpr) {
-		if found || !w.answers(call) && (!joined || !w.hasParam(w.writer) || !w.works(call)) {
+		if found || !w.answers(call) && (!joined || w.param(w.writer) < 0 || !w.works(call)) {
 			return
 		}
 		found = true
@@ -163,10 +250,23 @@ func (w *walk) check(n ast.Node, joined bool, known known) (found bool) {
 		found = true
 		w.report(analysis.Diagnostic{
 			Pos: w.call.Pos(), End: w.call.End(),
-			Message: fmt.Sprintf("apierror.HandlerFunc answers the error that is returned after %s has answered: return it without writing it", w.name),
+			Message: fmt.Sprintf("apierror.HandlerFunc writes the error that is returned, but %s has already answered: return the error without writing it", w.name),
 			Related: []analysis.RelatedInformation{{Pos: ret.Pos(), End: ret.End(), Message: "the error is returned here"}},
 		})
 	}
+	return found
+}
+
+// succeeds reports whether a node seems to answer too. The arguments of its calls show it: it
+// writes to the response, or runs a handler.
+func (w *walk) succeeds(n ast.Node) (found bool) {
+	calls(n, func(call *ast.CallExpr) {
+		if !w.answers(call) {
+			return
+		}
+		reads := slices.ContainsFunc(call.Args, func(e ast.Expr) bool { return isType(w.TypesInfo.TypeOf(e), "net/http", "Request") })
+		found = found || !reads || len(call.Args) == 2 && !isBool(w.TypesInfo.TypeOf(call))
+	})
 	return found
 }
 
@@ -179,8 +279,11 @@ func (w *walk) answers(call *ast.CallExpr) bool {
 			return true
 		}
 	}
-	sig, ok := w.TypesInfo.TypeOf(call.Fun).(*types.Signature)
-	if !ok || isFunc(typeutil.Callee(w.TypesInfo, call), "net/http", "NewResponseController", "MaxBytesReader") {
+	sig := w.signature(call)
+	if sig == nil || isFunc(typeutil.Callee(w.TypesInfo, call), "net/http", "NewResponseController", "MaxBytesReader") {
+		return false
+	}
+	if isNoWork(typeutil.Callee(w.TypesInfo, call)) {
 		return false
 	}
 	for i, arg := range call.Args {
@@ -210,21 +313,21 @@ func words(list string) map[string]bool {
 	return set
 }
 
-// works reports whether a call can fail, and is not of the kind that follows an answer.
+// works reports whether a call is work that can fail, which should not follow an answer.
 func (w *walk) works(call *ast.CallExpr) bool {
-	sig, ok := w.TypesInfo.TypeOf(call.Fun).(*types.Signature)
-	if !ok || sig.Results().Len() == 0 {
+	sig := w.signature(call)
+	if sig == nil || sig.Results().Len() == 0 {
 		return false
 	}
 	last := sig.Results().At(sig.Results().Len() - 1).Type()
-	if !types.Identical(last, types.Universe.Lookup("error").Type()) {
+	if !isErrorInterface(last) {
 		return false
 	}
 	f := typeutil.Callee(w.TypesInfo, call)
 	if f == nil {
 		return true // a function in a variable
 	}
-	if f.Pkg() != nil && noWorkIn[path.Base(f.Pkg().Path())] || noWork[strings.ToLower(firstWord.FindString(f.Name()))] {
+	if f.Pkg() != nil && noWorkIn[path.Base(f.Pkg().Path())] || isNoWork(f) {
 		return false
 	}
 	drains := isFunc(f, "io", "Copy", "CopyN") && isDiscard(w.object(call.Args[0]))
@@ -232,12 +335,17 @@ func (w *walk) works(call *ast.CallExpr) bool {
 	return !drains && !removes
 }
 
+// isNoWork reports whether the name of a function says that it is not work.
+func isNoWork(f types.Object) bool {
+	return f != nil && noWork[strings.ToLower(firstWord.FindString(f.Name()))]
+}
+
 func isDiscard(obj types.Object) bool {
 	return obj != nil && obj.Pkg() != nil && obj.Pkg().Path() == "io" && obj.Name() == "Discard"
 }
 
-// isError reports whether a result is surely an error: what was written, what a condition says
-// is not nil, or a code.
+// isError reports whether a result is certainly an error: the error that was written, a variable
+// that is known not to be nil, or a code.
 func (w *walk) isError(e ast.Expr, known known) bool {
 	t := w.TypesInfo.TypeOf(e)
 	if isType(t, apierrorPath, "Code") || isType(t, apierrorPath, "Definition") {
@@ -255,6 +363,9 @@ func (w *walk) assign(n ast.Node, before known) known {
 	set := func(e, value ast.Expr) {
 		v := w.variable(e)
 		if v == nil {
+			if owner := w.root(e); owner != w.writer {
+				w.changed[owner] = true // s.failed = true
+			}
 			return
 		}
 		after = without(after, v)
@@ -265,7 +376,7 @@ func (w *walk) assign(n ast.Node, before known) known {
 		switch tv := w.TypesInfo.Types[value]; {
 		case tv.IsNil():
 			after[v] = false
-		case tv.Value != nil && types.Identical(v.Type().Underlying(), types.Typ[types.Bool]):
+		case tv.Value != nil && isBool(v.Type()):
 			after[v] = tv.Value.String() == "true"
 		}
 	}
@@ -291,7 +402,7 @@ func (w *walk) assign(n ast.Node, before known) known {
 func without(k known, v *types.Var) known {
 	c := make(known, len(k))
 	for other, value := range k {
-		if other != v {
+		if other != any(v) {
 			c[other] = value
 		}
 	}
@@ -304,7 +415,7 @@ func (w *walk) eval(e ast.Expr, known known) (value, ok bool) {
 	case *ast.Ident:
 		v := w.variable(e)
 		value, ok = known[v]
-		return value, ok && types.Identical(v.Type().Underlying(), types.Typ[types.Bool])
+		return value, ok && isBool(v.Type())
 	case *ast.UnaryExpr:
 		if e.Op == token.NOT {
 			value, ok = w.eval(e.X, known)
@@ -325,7 +436,34 @@ func (w *walk) eval(e ast.Expr, known known) (value, ok bool) {
 			return !decides, okX && okY
 		}
 	}
-	return false, false
+	if mentions(w.pass, e, w.changed) {
+		return false, false
+	}
+	text, not := conditionText(e)
+	value, ok = known[text]
+	return value != not, ok
+}
+
+// opposites maps comparison operators to their negations, so that conditionText uses only one of
+// each pair.
+var opposites = map[token.Token]token.Token{token.NEQ: token.EQL, token.GEQ: token.LSS, token.GTR: token.LEQ}
+
+// conditionText returns a text that identifies a condition. It reports whether the text is that of
+// the negated condition.
+func conditionText(e ast.Expr) (text string, not bool) {
+	e = ast.Unparen(e)
+	b, ok := e.(*ast.BinaryExpr)
+	if !ok {
+		return types.ExprString(e), false
+	}
+	x, y := types.ExprString(b.X), types.ExprString(b.Y)
+	if b.Op == token.GTR && strings.HasPrefix(x, "len(") && y == "0" {
+		return x + " == 0", true
+	}
+	if opposite, ok := opposites[b.Op]; ok {
+		return x + " " + opposite.String() + " " + y, true
+	}
+	return x + " " + b.Op.String() + " " + y, false
 }
 
 // comparesNil returns the variable that e compares with nil, or nil, and whether the operator
@@ -397,7 +535,13 @@ func (p *pass) learn(e ast.Expr, value bool, result known) {
 		} else if e.Op == token.LAND && value || e.Op == token.LOR && !value {
 			p.learn(e.X, value, result)
 			p.learn(e.Y, value, result)
+		} else if e.Op != token.LAND && e.Op != token.LOR {
+			text, not := conditionText(e)
+			result[text] = value != not
 		}
+	case *ast.CallExpr:
+		text, not := conditionText(e)
+		result[text] = value != not
 	}
 }
 
@@ -445,7 +589,7 @@ func (p *pass) handlerFuncs() map[ast.Node]bool {
 			fun := p.TypesInfo.Types[call.Fun]
 			if fun.IsType() && len(call.Args) == 1 {
 				use(fun.Type, call.Args[0])
-			} else if sig, ok := fun.Type.(*types.Signature); ok {
+			} else if sig := p.signature(call); sig != nil {
 				for i, arg := range call.Args {
 					if i < sig.Params().Len() {
 						use(sig.Params().At(i).Type(), arg)

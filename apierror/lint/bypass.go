@@ -10,33 +10,37 @@ import (
 	"golang.org/x/tools/go/types/typeutil"
 )
 
-// Bypass reports errors that are answered by hand instead of with the error object: uses of
+// Bypass reports errors that are written by hand instead of as the error object: uses of
 // http.Error, http.NotFound, http.NotFoundHandler and http.TimeoutHandler, and calls of
 // WriteHeader with a constant 4xx or 5xx.
 var Bypass = newBypass()
 
-const bypassDoc = `report errors that are answered by hand instead of with the error object
+const bypassDoc = `report errors that are written by hand instead of as the error object
 
 The analyzer reports uses of http.Error, http.NotFound, http.NotFoundHandler and
 http.TimeoutHandler, and calls of a ResponseWriter's WriteHeader with a constant 4xx or 5xx:
 
 	http.Error(w, "no such order", http.StatusNotFound)
 
-Clients cannot read such an answer: it has no code and no request id. Return an error from an
+Clients cannot handle such a response: it has no code and no request id. Return an error from an
 apierror.HandlerFunc instead, or call apierror.Write:
 
 	return apierror.ResourceMissing("order")
 
-Only packages that import apierror or seawall are checked, unless the flag -all is set. A status
-in a variable is not reported, nor is anything in the methods of a ResponseWriter.`
+A function that passes a parameter on to WriteHeader counts as WriteHeader:
+
+	writeJSON(w, http.StatusNotFound, body)
+
+Only packages that import apierror or seawall are checked, unless the flag -all is set. The
+analyzer ignores a status in a variable, and the methods of types that are ResponseWriters.`
 
 func newBypass() *analysis.Analyzer {
-	a := newAnalyzer("apierrorbypass", bypassDoc, bypass)
-	a.Flags.Bool("all", false, "check packages that import neither apierror nor seawall too")
+	a := newAnalyzer("apierrorbypass", bypassDoc, bypass, new(statusFact))
+	a.Flags.Bool("all", false, "also check packages that import neither apierror nor seawall")
 	return a
 }
 
-// instead says what to use instead of a function of net/http.
+// instead has the advice for each function of net/http that is reported.
 var instead = map[string]string{
 	"Error":           "return an error from an apierror.HandlerFunc, or call apierror.Write",
 	"NotFound":        "return apierror.CodeResourceMissing from an apierror.HandlerFunc, or call apierror.Write",
@@ -44,12 +48,22 @@ var instead = map[string]string{
 	"TimeoutHandler":  "use seawall.Timeout",
 }
 
+// statusFact is about a function or method that writes a response with the status that is its
+// parameter of this index.
+type statusFact struct{ Param int }
+
+func (*statusFact) AFact() {}
+
 func bypass(p *pass) {
+	if p.imported("net/http") == nil {
+		return
+	}
+	p.exportStatusParams()
 	if !p.usesCatalog() && !p.flag("all") {
 		return
 	}
 	for _, file := range p.files {
-		ok := make(map[*ast.Ident]bool) // names of http.Error where its status is no error
+		ok := make(map[*ast.Ident]bool) // the names of http.Error in calls with a status under 400
 		ast.Inspect(file, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.FuncDecl:
@@ -62,7 +76,7 @@ func bypass(p *pass) {
 				}
 				if status, is := p.writesError(n); is {
 					p.report(analysis.Diagnostic{Pos: n.Pos(), End: n.End(),
-						Message: fmt.Sprintf("WriteHeader(%d) bypasses the catalog: %s", status, instead["Error"])})
+						Message: fmt.Sprintf("%s with status %d bypasses the catalog: %s", types.ExprString(n.Fun), status, instead["Error"])})
 				}
 			case *ast.Ident:
 				f := p.TypesInfo.Uses[n]
@@ -76,18 +90,64 @@ func bypass(p *pass) {
 	}
 }
 
-// writesError returns the status of a call of WriteHeader with a constant 4xx or 5xx.
+// exportStatusParams exports which functions write a status that their caller chooses. They may
+// call each other.
+func (p *pass) exportStatusParams() {
+	functions := p.functions()
+	for again := true; again; {
+		again = false
+		for _, f := range functions {
+			decl, ok := f.node.(*ast.FuncDecl)
+			if !ok || decl.Recv != nil && isResponseWriter(p.TypesInfo.TypeOf(decl.Recv.List[0].Type)) {
+				continue
+			}
+			obj := p.TypesInfo.Defs[decl.Name]
+			ast.Inspect(f.body, func(n ast.Node) bool {
+				call, ok := n.(*ast.CallExpr)
+				if !ok {
+					return true
+				}
+				if i := f.param(p.variable(p.statusArg(call))); i >= 0 && !p.ImportObjectFact(obj, new(statusFact)) {
+					p.ExportObjectFact(obj, &statusFact{i})
+					again = true
+				}
+				return true
+			})
+		}
+	}
+}
+
+// statusArg returns the status that a call writes, or nil.
+func (p *pass) statusArg(call *ast.CallExpr) ast.Expr {
+	f, ok := typeutil.Callee(p.TypesInfo, call).(*types.Func)
+	if !ok || isFunc(f, "net/http", f.Name()) {
+		return nil
+	}
+	if f.Name() == "WriteHeader" && len(call.Args) == 1 {
+		sel, ok := ast.Unparen(call.Fun).(*ast.SelectorExpr)
+		if !ok {
+			return nil
+		}
+		writer := p.TypesInfo.TypeOf(sel.X)
+		if !isResponseWriter(writer) || isType(writer, "net/http/httptest", "ResponseRecorder") {
+			return nil
+		}
+		return call.Args[0]
+	}
+	var fact statusFact
+	if !p.ImportObjectFact(f.Origin(), &fact) || fact.Param >= len(call.Args) {
+		return nil
+	}
+	return call.Args[fact.Param]
+}
+
+// writesError returns the constant 4xx or 5xx that a call writes.
 func (p *pass) writesError(call *ast.CallExpr) (status int64, ok bool) {
-	f, isMethod := typeutil.Callee(p.TypesInfo, call).(*types.Func)
-	sel, isSelector := ast.Unparen(call.Fun).(*ast.SelectorExpr)
-	if !isMethod || !isSelector || f.Name() != "WriteHeader" || len(call.Args) != 1 {
+	arg := p.statusArg(call)
+	if arg == nil {
 		return 0, false
 	}
-	writer := p.TypesInfo.TypeOf(sel.X)
-	if !isResponseWriter(writer) || isType(writer, "net/http/httptest", "ResponseRecorder") {
-		return 0, false
-	}
-	status, ok = p.status(call.Args[0])
+	status, ok = p.status(arg)
 	return status, ok && status >= 400 && status <= 599
 }
 

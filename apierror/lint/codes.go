@@ -15,14 +15,13 @@ import (
 	"golang.org/x/tools/go/types/typeutil"
 )
 
-// UndefinedCode reports codes that are sent although the catalog of the Renderer does not define
-// them.
+// UndefinedCode reports codes that are sent, but that the catalog of the Renderer does not define.
 var UndefinedCode = newAnalyzer("apierrorcode", undefinedCodeDoc, undefinedCode, new(definesFact), new(programFact))
 
 const undefinedCodeDoc = `report codes that the catalog of the Renderer does not define
 
-A Code that is not in the catalog of the Renderer is sent as 500, and a Definition that is not in
-it is missing from the reference page of the API:
+If a Code is not in the catalog of the Renderer, it is sent as 500. If a Definition is not in it,
+it is missing from the API's reference page:
 
 	var Catalog = apierror.MustCatalog(CardDeclined)
 
@@ -30,25 +29,31 @@ it is missing from the reference page of the API:
 
 	return apierror.Code("card_expired") // or CardExpired, a Definition
 
-The analyzer finds the codes in package variables and in the calls of apierror.NewCatalog and
-MustCatalog, in the package and in those that it imports. The codes that are sent are constants
-of type Code, and Definitions: those that are returned as an error, that have their New or
-Messagef method called, that are given to apierror.Write, apierror.From, fmt.Errorf or
-errors.Join, and those of Fields. A code that is only compared is none of them.
+The analyzer finds the codes of a catalog in package variables and in calls of apierror.NewCatalog
+and MustCatalog, in the package and in the packages that it imports.
 
-A code is reported where it is sent if that is in the package of the Renderer, or in a package of
-the same module that imports it. A code of another package is reported at the Renderer, or at the
-name of a main package whose Renderer is in a package that it imports. A program may have several Renderers:
-a code that any of its catalogs defines is not reported. If the codes of one of the catalogs are
-known only at run time, nothing is reported.`
+A code is sent if a constant of type Code, or a Definition, is returned as an error, is the Code
+of a Field, or has its New or Messagef method called. It is also sent if it is passed to
+apierror.Write, apierror.From, fmt.Errorf, errors.Join, or to a function that gets a
+ResponseWriter or returns an *apierror.Error. A code that is only compared is not sent.
 
-// definesFact is about a variable or function of type Definition, []Definition or *Catalog. It
-// has the codes that it defines besides the built-in ones.
+A code is reported where it is sent, if that is in the package of the Renderer, or in a package of
+the same module that imports it. A code of another package is reported at the Renderer. If a main
+package imports the package of the Renderer, it is reported at the name of the main package. A
+program may have several Renderers: a code that any of their catalogs defines is not reported. If
+the codes of a catalog are known only at run time, nothing is reported.
+
+If services with different catalogs share a package, the catalog of each must have all codes that
+the package sends, because the analyzer does not know which functions a service calls. A directive
+where the code is sent silences the finding for all of them.`
+
+// definesFact is a fact about a variable or function of type Definition, []Definition or *Catalog:
+// the codes that it defines, without the built-in ones.
 type definesFact struct{ Codes []string }
 
 func (*definesFact) AFact() {}
 
-// programFact is about a package and everything that it imports.
+// programFact is a fact about a package and everything that it imports.
 type programFact struct {
 	Sent      []sentCode // not reported yet
 	Defined   []string   // by package apierror, or by any catalog
@@ -61,7 +66,7 @@ func (*programFact) AFact() {}
 // sentCode is a code that a package sends.
 type sentCode struct {
 	Code  string
-	Place string // the file as its package's path and its name, and the line
+	Place string // the package's path, the file's name and the line, as in a.example/b/c.go:12
 
 	pos token.Pos // in the package that is analyzed
 }
@@ -75,7 +80,7 @@ type codes struct {
 	values     map[*types.Var]ast.Expr // of the variables of the package
 	reassigned map[*types.Var]bool
 	functions  map[*types.Func]*ast.FuncDecl
-	active     map[types.Object]bool // what codesOf asks about, for recursion
+	active     map[types.Object]bool // the objects that codesOf examines now, to end recursion
 }
 
 func undefinedCode(p *pass) {
@@ -122,7 +127,7 @@ func builtin(api *types.Package) (list []string) {
 	return list
 }
 
-// check reports the codes that no catalog defines, if it is known what the catalogs define.
+// check reports the codes that no catalog defines, if the codes of all catalogs are known.
 func (c *codes) check() {
 	module := ""
 	if c.Module != nil {
@@ -231,7 +236,18 @@ func (c *codes) call(n *ast.CallExpr, stack []ast.Node) {
 		if sel, ok := ast.Unparen(n.Fun).(*ast.SelectorExpr); ok && !c.compared(stack) {
 			c.send(sel.X)
 		}
+	case c.answers(n):
+		for _, arg := range n.Args {
+			c.send(arg)
+		}
 	}
+}
+
+// answers reports whether a call gets a ResponseWriter or returns an *apierror.Error, so that a
+// code among its arguments is sent.
+func (c *codes) answers(call *ast.CallExpr) bool {
+	return isType(c.TypesInfo.TypeOf(call), apierrorPath, "Error") ||
+		slices.ContainsFunc(call.Args, func(e ast.Expr) bool { return isType(c.TypesInfo.TypeOf(e), "net/http", "ResponseWriter") })
 }
 
 // wraps reports whether the format of a call of fmt.Errorf has a %w.
@@ -248,7 +264,7 @@ func (c *codes) compared(stack []ast.Node) bool {
 	})
 }
 
-// send notes the code of a constant or Definition, unless a directive says otherwise.
+// send records the code of a constant or Definition, unless a directive silences it.
 func (c *codes) send(e ast.Expr) {
 	t := c.TypesInfo.TypeOf(e)
 	if !isType(t, apierrorPath, "Code") && !isType(t, apierrorPath, "Definition") {
@@ -264,7 +280,7 @@ func (c *codes) send(e ast.Expr) {
 	}
 }
 
-// renderer notes a Renderer with a catalog.
+// renderer records a Renderer with a catalog.
 func (c *codes) renderer(n ast.Node, catalog ast.Expr) {
 	if c.TypesInfo.Types[catalog].IsNil() {
 		return
@@ -334,9 +350,12 @@ func (c *codes) declarations() {
 					name, ok := left.(*ast.Ident)
 					if ok && c.TypesInfo.Defs[name] != nil {
 						c.define(name, valueAt(n.Rhs, len(n.Lhs), i))
-					} else {
-						c.reassigned[c.root(left)] = true
+						continue
 					}
+					v := c.root(left)
+					c.reassigned[v] = true
+					// The fact about a variable of another package is wrong then.
+					c.fact.Unknown = c.fact.Unknown || v != nil && v.Pkg() != c.Pkg && isDefining(v.Type())
 				}
 			case *ast.UnaryExpr:
 				if n.Op == token.AND && !isType(c.TypesInfo.TypeOf(n.X), apierrorPath, "Definition") {
@@ -351,25 +370,6 @@ func (c *codes) declarations() {
 func (c *codes) define(name *ast.Ident, value ast.Expr) {
 	if v, ok := c.TypesInfo.Defs[name].(*types.Var); ok && value != nil {
 		c.values[v] = value
-	}
-}
-
-// root returns the variable that an assignment to e changes, or nil.
-func (c *codes) root(e ast.Expr) *types.Var {
-	for {
-		switch inner := ast.Unparen(e).(type) {
-		case *ast.IndexExpr:
-			e = inner.X
-		case *ast.StarExpr:
-			e = inner.X
-		case *ast.SelectorExpr:
-			if v := c.variable(inner); v != nil {
-				return v
-			}
-			e = inner.X
-		default:
-			return c.variable(e)
-		}
 	}
 }
 

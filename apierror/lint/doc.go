@@ -1,5 +1,5 @@
-// Package lint has analyzers that find errors which bypass the error catalog of package
-// [github.com/seawall-go/seawall/apierror]. They are for go vet, and for every other driver of
+// Package lint provides analyzers that find errors that bypass the catalog of package
+// [github.com/seawall-go/seawall/apierror]. They work with go vet, and with any other driver of
 // golang.org/x/tools/go/analysis, such as gopls, golangci-lint and Bazel's nogo.
 //
 //	go install github.com/seawall-go/seawall/apierror/lint/cmd/seawall-lint@latest
@@ -7,8 +7,8 @@
 //
 // # What they find
 //
-// [Bypass] (apierrorbypass) finds errors that are answered by hand, so that clients get no error
-// object:
+// [Bypass] (apierrorbypass) finds errors that a handler writes by hand. Clients get no error object
+// for them:
 //
 //	http.Error(w, "no such order", http.StatusNotFound)
 //	w.WriteHeader(http.StatusForbidden)
@@ -21,8 +21,8 @@
 //	}
 //	json.NewEncoder(w).Encode(order)
 //
-// [UndefinedCode] (apierrorcode) finds codes that are sent although no catalog defines them, in
-// whichever package they are sent:
+// [UndefinedCode] (apierrorcode) finds codes that are sent, in any package, but that no catalog
+// defines:
 //
 //	rd := &apierror.Renderer{Catalog: apierror.MustCatalog(CardDeclined)}
 //
@@ -33,19 +33,23 @@
 //
 //	apierror.Write(w, r.WithContext(context.Background()), err)
 //
-// Each analyzer's documentation says where it draws the line: see "seawall-lint help
-// apierrorbypass". They prefer silence to a false alarm, so an error can bypass the catalog in
-// ways that they do not see. For example, they do not follow a status in a variable.
+// Each analyzer's documentation describes what it reports: see "seawall-lint help apierrorbypass".
+// The analyzers know functions that answer for a handler, such as fail(w, r, err) and
+// writeJSON(w, http.StatusNotFound, body), in other packages and modules too.
+//
+// The analyzers avoid false alarms, so they do not find every error that bypasses the catalog. They
+// do not follow a status in a variable, a code in a table, a function in a variable, or a response
+// that is a field of a struct, as in c.Fail(err).
 //
 // # What they do not check
 //
-// Tests are not checked unless the flag -tests is set, because tests often play a broken server.
-// Generated files are never checked. The flag -all makes Bypass check packages that import
-// neither apierror nor seawall. The name of the analyzer is part of a flag:
+// Tests are not checked unless the flag -tests is set, because tests often imitate a broken server.
+// Generated files are never checked. With the flag -all, Bypass also checks packages that import
+// neither apierror nor seawall. The name of the analyzer is part of each flag:
 //
 //	go vet -vettool=$(which seawall-lint) -apierrorbypass.all -apierrortwice.tests ./...
 //
-// A directive silences the findings in its own line and in the next one. It must give a reason:
+// A directive silences the findings on its own line and on the next one. It must give a reason:
 //
 //	//apierror:ignore the load balancer reads only the status
 //	w.WriteHeader(http.StatusServiceUnavailable)

@@ -13,7 +13,7 @@ type flow struct {
 	*pass
 	into   map[*cfg.Block][]*cfg.Block // the predecessors
 	shared map[*types.Var]bool         // variables whose values other functions may set
-	active map[ast.Expr]bool           // values that is asks about, for loops
+	active map[ast.Expr]bool           // the values that is examines now, to end in loops
 }
 
 func newFlow(p *pass, f *function) *flow {
@@ -58,8 +58,8 @@ func (p *pass) assigned(lit *ast.FuncLit) map[*types.Var]bool {
 	return found
 }
 
-// is reports whether an expression is of a kind, whichever way control has come to it. kind is
-// asked about expressions that are no variables.
+// is reports whether an expression is of a kind on every path to it. It follows variables to their
+// values, and calls kind with expressions that are not variables.
 func (d *flow) is(kind func(d *flow, e ast.Expr, at place) bool, e ast.Expr, at place) bool {
 	e = ast.Unparen(e)
 	v := d.variable(e)
@@ -75,7 +75,7 @@ func (d *flow) is(kind func(d *flow, e ast.Expr, at place) bool, e ast.Expr, at 
 	}
 	for _, value := range values {
 		if d.active[value.expr] {
-			continue // in a loop: the other values decide
+			continue // a loop: the other values decide
 		}
 		d.active[value.expr] = true
 		ok = d.is(kind, value.expr, value.place)

@@ -3,12 +3,14 @@ package lint
 import (
 	"go/ast"
 	"go/types"
+	"slices"
 
 	"golang.org/x/tools/go/analysis/passes/ctrlflow"
 	"golang.org/x/tools/go/cfg"
 )
 
-// function is a declared function, or a literal. A literal inside it is a function itself.
+// function is a declared function or a function literal. A literal inside another function is a
+// function too.
 type function struct {
 	node ast.Node // *ast.FuncDecl or *ast.FuncLit
 	body *ast.BlockStmt
@@ -16,7 +18,7 @@ type function struct {
 	cfg  *cfg.CFG
 }
 
-// functions returns the functions with a body in the files that are checked.
+// functions returns the functions with a body and a graph in the files that are checked.
 func (p *pass) functions() []*function {
 	graphs := p.ResultOf[ctrlflow.Analyzer].(*ctrlflow.CFGs)
 	var list []*function
@@ -24,8 +26,12 @@ func (p *pass) functions() []*function {
 		ast.Inspect(file, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.FuncDecl:
-				if f, ok := p.TypesInfo.Defs[n.Name].(*types.Func); ok && n.Body != nil {
-					list = append(list, &function{n, n.Body, f.Signature(), graphs.FuncDecl(n)})
+				f, ok := p.TypesInfo.Defs[n.Name].(*types.Func)
+				if !ok {
+					return true
+				}
+				if graph := graphs.FuncDecl(n); graph != nil { // some functions that end the program have none
+					list = append(list, &function{n, n.Body, f.Signature(), graph})
 				}
 			case *ast.FuncLit:
 				if sig, ok := p.TypesInfo.TypeOf(n).(*types.Signature); ok {
@@ -38,14 +44,14 @@ func (p *pass) functions() []*function {
 	return list
 }
 
-// hasParam reports whether v is a parameter of the function.
-func (f *function) hasParam(v *types.Var) bool {
-	for param := range f.sig.Params().Variables() {
-		if param == v {
-			return true
+// param returns the index of the function's parameter v, or -1.
+func (f *function) param(v *types.Var) int {
+	for i := range f.sig.Params().Len() {
+		if f.sig.Params().At(i) == v {
+			return i
 		}
 	}
-	return false
+	return -1
 }
 
 // place is a node's place in the control flow graph.
@@ -68,8 +74,9 @@ func (f *function) places(visit func(place)) {
 	}
 }
 
-// reachableWithout returns the blocks that control can enter without passing at.
-func (f *function) reachableWithout(at place) map[*cfg.Block]bool {
+// reachableWithout returns the blocks that control can enter without passing at, or a node for
+// which ends returns true.
+func (f *function) reachableWithout(at place, ends func(ast.Node) bool) map[*cfg.Block]bool {
 	reached := make(map[*cfg.Block]bool)
 	var enter func(*cfg.Block)
 	enter = func(b *cfg.Block) {
@@ -77,7 +84,7 @@ func (f *function) reachableWithout(at place) map[*cfg.Block]bool {
 			return
 		}
 		reached[b] = true
-		if b != at.block {
+		if b != at.block && !slices.ContainsFunc(b.Nodes, ends) {
 			for _, next := range b.Succs {
 				enter(next)
 			}
@@ -87,8 +94,8 @@ func (f *function) reachableWithout(at place) map[*cfg.Block]bool {
 	return reached
 }
 
-// calls calls visit for each call in a node that is made there and then: not those that a defer
-// or go statement makes, nor those in a function literal.
+// calls calls visit for each call in a node. It skips defer and go statements and function
+// literals, because their calls are not made when control reaches the node.
 func calls(n ast.Node, visit func(*ast.CallExpr)) {
 	ast.Inspect(n, func(n ast.Node) bool {
 		switch n := n.(type) {

@@ -16,10 +16,10 @@ import (
 	"github.com/seawall-go/seawall/apierror/lint"
 )
 
-// The testdata is a separate module that uses the apierror of this repository, so what the
-// analyzers know of it cannot become outdated. It says what it expects as for package
-// analysistest: a comment with "want" and a regular expression for each finding in its line.
-// That package would load the module from source for each analyzer, which is slow.
+// The testdata is a separate module that uses the apierror of this repository, so the analyzers and
+// apierror cannot drift apart. As for package analysistest, a comment with "want" has a regular
+// expression for each expected finding on its line. The tests do not use analysistest, because it
+// loads the module from source for each analyzer, which is slow.
 
 // finding is a finding of an analyzer, or what is expected of one.
 type finding struct {

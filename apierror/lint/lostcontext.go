@@ -13,18 +13,18 @@ import (
 // the handler's request.
 var LostContext = newAnalyzer("apierrorcontext", lostContextDoc, lostContext)
 
-const lostContextDoc = `report requests without their context that are given to apierror.Write
+const lostContextDoc = `report calls of apierror.Write with a request that lost its context
 
-The context of the handler's request has its cancellation, the principal and the fields for the
-log. Without it, the Renderer and the request id too are lost, unless the ResponseWriter has them.
-The analyzer reports a call of apierror.Write if its request is a new one, or a copy with a
-context that comes from context.Background or context.TODO:
+The context of the handler's request has the cancellation, the principal and the fields for the
+log. It also has the Renderer and the request id, unless the ResponseWriter has them. The analyzer
+reports a call of apierror.Write with a new request, or with a copy whose context comes from
+context.Background or context.TODO:
 
 	r = r.WithContext(context.Background())
 	apierror.Write(w, r, err)
 
-Give it the handler's request, or derive the context from r.Context(). To keep the values of a
-context but not its cancellation, use context.WithoutCancel. The analyzer follows the variables of
+Pass the handler's request, or derive the context from r.Context(). To keep the values of a
+context but not its cancellation, use context.WithoutCancel. The analyzer follows variables within
 one function.`
 
 func lostContext(p *pass) {
@@ -35,10 +35,10 @@ func lostContext(p *pass) {
 		flow := newFlow(p, f)
 		f.places(func(at place) {
 			calls(at.node(), func(call *ast.CallExpr) {
-				if isFunc(typeutil.Callee(p.TypesInfo, call), apierrorPath, "Write") && flow.is(isNewRequest, call.Args[1], at) {
+				if isFunc(typeutil.Callee(p.TypesInfo, call), apierrorPath, "Write") && len(call.Args) == 3 && flow.is(isNewRequest, call.Args[1], at) {
 					p.report(analysis.Diagnostic{Pos: call.Args[1].Pos(), End: call.Args[1].End(),
-						Message: "the request that apierror.Write gets does not have the context of the handler's request, so its cancellation, " +
-							"its principal and the fields for the log are lost: use the handler's request, or derive the context from r.Context()"})
+						Message: "this request does not have the context of the handler's request, so the cancellation, the principal and the " +
+							"fields for the log are lost: pass the handler's request, or derive the context from r.Context()"})
 				}
 			})
 		})
@@ -54,7 +54,7 @@ func isNewRequest(d *flow, e ast.Expr, at place) bool {
 	case *ast.CallExpr:
 		switch f := typeutil.Callee(d.TypesInfo, e).(type) {
 		case *types.Builtin:
-			return f.Name() == "new"
+			return f.Name() == "new" && d.TypesInfo.Types[e.Args[0]].IsType() // new(*r) is a copy
 		case *types.Func:
 			if f.Pkg() == nil || f.Pkg().Path() != "net/http" {
 				return false

@@ -18,7 +18,7 @@ const (
 	apierrorPath = corePath + "/apierror"
 )
 
-// pass is one package and what is common to the analyzers.
+// pass is the analysis of one package, with what the analyzers share.
 type pass struct {
 	*analysis.Pass
 
@@ -44,7 +44,7 @@ func newAnalyzer(name, doc string, run func(*pass), facts ...analysis.Fact) *ana
 		Requires:  []*analysis.Analyzer{ctrlflow.Analyzer},
 		FactTypes: facts,
 	}
-	a.Flags.Bool("tests", false, "check _test.go files too")
+	a.Flags.Bool("tests", false, "also check _test.go files")
 	a.Run = func(p *analysis.Pass) (any, error) {
 		run(newPass(p))
 		return nil, nil
@@ -65,8 +65,8 @@ func newPass(p *analysis.Pass) *pass {
 	return c
 }
 
-// ignoredLines returns the lines of a file that a directive applies to: its own, and the one
-// after it.
+// ignoredLines returns the lines of a file to which a directive applies: its own line, and the next
+// one.
 func ignoredLines(file *token.File, f *ast.File) map[int]ignore {
 	lines := make(map[int]ignore)
 	for _, group := range f.Comments {
@@ -108,7 +108,8 @@ func (p *pass) ignoredAt(pos token.Pos) ignore {
 	return p.ignored[file][file.Line(pos)]
 }
 
-// imported returns the package with a path if the package imports it directly, or nil.
+// imported returns the package with a path, or nil if the analyzed package does not import it
+// directly.
 func (p *pass) imported(path string) *types.Package {
 	for _, imported := range p.Pkg.Imports() {
 		if imported.Path() == path {
@@ -167,6 +168,10 @@ func isWriter(t types.Type) bool {
 	return ok && types.Identical(slice.Elem(), types.Typ[types.Byte])
 }
 
+func isBool(t types.Type) bool {
+	return t != nil && types.Identical(t.Underlying(), types.Typ[types.Bool])
+}
+
 func isInt(t types.Type) bool { return types.Identical(t, types.Typ[types.Int]) }
 
 // method returns the signature of an exported method of t or of pointers to it, or nil.
@@ -179,7 +184,8 @@ func method(t types.Type, name string) *types.Signature {
 	return fn.Signature()
 }
 
-// object returns what an identifier, alone or behind a package's name, stands for.
+// object returns the object of an identifier, which may be qualified by a package's name. It is nil
+// for any other expression.
 func (p *pass) object(e ast.Expr) types.Object {
 	switch e := ast.Unparen(e).(type) {
 	case *ast.Ident:
@@ -192,14 +198,44 @@ func (p *pass) object(e ast.Expr) types.Object {
 	return nil
 }
 
-// variable returns the variable that an identifier stands for, or nil.
+// variable returns the variable of an identifier, or nil if e is anything else.
 func (p *pass) variable(e ast.Expr) *types.Var {
 	v, _ := p.object(e).(*types.Var)
 	return v
 }
 
-// mentions reports whether an expression or statement, without the functions in it, uses one of
-// the variables.
+// root returns the variable that an assignment to e changes, or nil.
+func (p *pass) root(e ast.Expr) *types.Var {
+	for {
+		switch inner := ast.Unparen(e).(type) {
+		case *ast.IndexExpr:
+			e = inner.X
+		case *ast.StarExpr:
+			e = inner.X
+		case *ast.SelectorExpr:
+			if v := p.variable(inner); v != nil {
+				return v
+			}
+			e = inner.X
+		default:
+			return p.variable(e)
+		}
+	}
+}
+
+// signature returns the signature of the function that a call calls. It is nil for a conversion and
+// for a built-in function.
+func (p *pass) signature(call *ast.CallExpr) *types.Signature {
+	fun := p.TypesInfo.Types[call.Fun]
+	if fun.IsType() || fun.IsBuiltin() || fun.Type == nil {
+		return nil
+	}
+	sig, _ := fun.Type.Underlying().(*types.Signature)
+	return sig
+}
+
+// mentions reports whether an expression or statement uses one of the variables. It does not look
+// into function literals.
 func mentions[V any](p *pass, n ast.Node, variables map[*types.Var]V) bool {
 	found := false
 	ast.Inspect(n, func(n ast.Node) bool {

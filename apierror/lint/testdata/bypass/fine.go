@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 
+	"example.com/shop/web"
+
 	"github.com/seawall-go/seawall/apierror"
 )
 
@@ -49,6 +51,12 @@ func variable(w http.ResponseWriter, healthy bool) {
 		status = http.StatusServiceUnavailable
 	}
 	w.WriteHeader(status)
+}
+
+func throughOtherFunctions(w http.ResponseWriter, status int) {
+	web.Reply(w, http.StatusCreated, "order")
+	web.Text(w, "order", status)
+	(&web.Recorder{ResponseWriter: w}).Record(500)
 }
 
 // response is no ResponseWriter, although it has a method of that name.

@@ -53,6 +53,14 @@ func copied(w http.ResponseWriter, r *http.Request, err error) {
 	apierror.Write(w, r2, err)
 }
 
+func copiedByNew(w http.ResponseWriter, r *http.Request, err error) {
+	apierror.Write(w, new(*r), err)
+}
+
+func allArguments(arguments func() (http.ResponseWriter, *http.Request, error)) {
+	apierror.Write(arguments())
+}
+
 func filled(w http.ResponseWriter, r *http.Request, err error) {
 	r2 := new(http.Request)
 	fill := func() { *r2 = *r }

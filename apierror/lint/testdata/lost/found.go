@@ -10,7 +10,7 @@ import (
 )
 
 func direct(w http.ResponseWriter, r *http.Request, err error) {
-	apierror.Write(w, r.WithContext(context.Background()), err) // want `the request that apierror.Write gets does not have the context of the handler's request, so its cancellation, its principal and the fields for the log are lost: use the handler's request`
+	apierror.Write(w, r.WithContext(context.Background()), err) // want `this request does not have the context of the handler's request, so the cancellation, the principal and the fields for the log are lost: pass the handler's request`
 }
 
 func clone(w http.ResponseWriter, r *http.Request, err error) {

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"example.com/shop/web"
+
 	"github.com/seawall-go/seawall/apierror"
 )
 
@@ -86,6 +88,28 @@ func remembers(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+func remembersState(w http.ResponseWriter, r *http.Request) {
+	state := 0
+	if err := db.Delete(r.Context(), "a"); err != nil {
+		apierror.Write(w, r, err)
+		state = 1
+	}
+	switch state {
+	case 0:
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+func remembersInField(w http.ResponseWriter, r *http.Request, request *struct{ failed bool }) {
+	if err := db.Delete(r.Context(), "a"); err != nil {
+		apierror.Write(w, r, err)
+		request.failed = true
+	}
+	if !request.failed {
+		w.WriteHeader(http.StatusNoContent)
+	}
 }
 
 func counts(w http.ResponseWriter, r *http.Request, ids []string) {
@@ -173,6 +197,53 @@ func flushes(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()
 		slog.Debug("answered", "header", w.Header())
 	}
+}
+
+// saves is middleware: what follows the handler also follows its success.
+func saves(next apierror.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := next(w, r); err != nil {
+			apierror.Write(w, r, err)
+		}
+		_ = db.Delete(r.Context(), "lock")
+		logResponse(w, r)
+	})
+}
+
+func logResponse(w http.ResponseWriter, r *http.Request) { slog.Info("served", "header", w.Header()) }
+
+func savesAfterBoth(w http.ResponseWriter, r *http.Request) {
+	if err := db.Delete(r.Context(), "a"); err != nil {
+		apierror.Write(w, r, err)
+	} else {
+		w.WriteHeader(http.StatusNoContent)
+	}
+	_ = db.Delete(r.Context(), "lock")
+}
+
+func checksLength(w http.ResponseWriter, r *http.Request, problems []error) {
+	if len(problems) > 0 {
+		apierror.Write(w, r, errors.Join(problems...))
+	}
+	if len(problems) == 0 && r.Method != http.MethodHead {
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+func checksOpposite(w http.ResponseWriter, r *http.Request, valid func(*http.Request) bool) {
+	if r.Method == http.MethodHead && !valid(r) {
+		apierror.Write(w, r, apierror.CodeParameterInvalid)
+	}
+	if r.Method != http.MethodHead || valid(r) {
+		w.WriteHeader(http.StatusOK)
+	}
+}
+
+// failsIf calls a function that may not answer.
+func failsIf(w http.ResponseWriter, r *http.Request) {
+	err := db.Delete(r.Context(), "a")
+	web.FailIf(w, r, err)
+	_ = db.Delete(r.Context(), "b")
 }
 
 func returnsNil(w http.ResponseWriter, r *http.Request) error {

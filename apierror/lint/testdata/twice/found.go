@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 
+	"example.com/shop/web"
+
 	"github.com/seawall-go/seawall/apierror"
 )
 
@@ -94,17 +96,50 @@ func byHand(w http.ResponseWriter, r *http.Request) {
 func returnsToo(w http.ResponseWriter, r *http.Request) error {
 	err := db.Delete(r.Context(), r.PathValue("id"))
 	if err != nil {
-		apierror.Write(w, r, err) // want `apierror.HandlerFunc answers the error that is returned after apierror.Write has answered: return it without writing it`
+		apierror.Write(w, r, err) // want `apierror.HandlerFunc writes the error that is returned, but apierror.Write has already answered: return the error without writing it`
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
+func throughFunctions(w http.ResponseWriter, r *http.Request) error {
+	order, err := db.Load(r.Context(), r.PathValue("id"))
+	if err != nil {
+		web.Fail(w, r, err) // want `the handler calls web.FailWith after web.Fail has answered: add a return`
+	}
+	if order == "" {
+		web.FailWith(err, w, r) // want `apierror.HandlerFunc writes the error that is returned, but web.FailWith has already answered`
+		return err
+	}
+	web.Reply(w, http.StatusOK, order)
+	return nil
+}
+
+func (s store) fail(w http.ResponseWriter, r *http.Request) {
+	apierror.Write(w, r, apierror.CodeTimeout)
+}
+
+func throughMethod(w http.ResponseWriter, r *http.Request, next apierror.HandlerFunc) {
+	if r.Method == http.MethodTrace {
+		db.fail(w, r) // want `the handler calls next after db.fail has answered`
+	}
+	_ = next(w, r)
+}
+
+func decodes(w http.ResponseWriter, r *http.Request) {
+	var order string
+	if err := apierror.DecodeJSON(w, r, &order, nil); err != nil {
+		apierror.Write(w, r, err) // want `the handler calls db.Delete after`
+	}
+	_ = db.Delete(r.Context(), order)
+}
+
 func routes(mux *http.ServeMux) {
 	mux.Handle("DELETE /orders/{id}", apierror.HandlerFunc(returnsToo))
+	mux.Handle("PUT /orders/{id}", apierror.HandlerFunc(throughFunctions))
 	mux.Handle("POST /orders/{id}", logged(func(w http.ResponseWriter, r *http.Request) error {
-		apierror.Write(w, r, apierror.CodeTimeout) // want `apierror.HandlerFunc answers the error that is returned`
+		apierror.Write(w, r, apierror.CodeTimeout) // want `apierror.HandlerFunc writes the error that is returned`
 		return apierror.CodeTimeout
 	}))
 }
@@ -114,7 +149,7 @@ func logged(next apierror.HandlerFunc) apierror.HandlerFunc {
 		err := next(w, r)
 		if err != nil {
 			fmt.Println(err)
-			apierror.Write(w, r, fmt.Errorf("logged: %w", err)) // want `apierror.HandlerFunc answers the error that is returned`
+			apierror.Write(w, r, fmt.Errorf("logged: %w", err)) // want `apierror.HandlerFunc writes the error that is returned`
 		}
 		return err
 	}

@@ -41,6 +41,15 @@ func serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	case "/7":
 		return apierror.CodeRateLimitExceeded.New()
+	case "/8":
+		fail(w, r, "typo_in_call") // want `"typo_in_call"`
+		return nil
+	case "/9":
+		return coded("typo_in_result") // want `"typo_in_result"`
 	}
 	return billing.Pay(w, r)
 }
+
+func fail(w http.ResponseWriter, r *http.Request, code apierror.Code) { apierror.Write(w, r, code) }
+
+func coded(code apierror.Code) *apierror.Error { return code.New().WithParam("name") }
