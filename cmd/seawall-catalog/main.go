@@ -1,24 +1,29 @@
-// Seawall-catalog exports an API's error catalog, and finds changes of it that break clients.
+// Seawall-catalog exports an API's error catalog, and finds changes to it that break clients.
 //
 //	seawall-catalog export [-format FORMAT] [-o FILE] [-title TITLE] [-package NAME] [CATALOG]
 //	seawall-catalog diff OLD NEW
 //
-// A CATALOG, OLD or NEW is one of:
+// CATALOG, OLD and NEW are each one of:
 //
 //   - a variable of type *apierror.Catalog in a Go package: ./errs.Catalog,
 //     example.com/shop/errs.Catalog, or just Catalog in the current folder. The package must
-//     not be a command;
-//   - the address of a page that the package reference serves, such as
+//     not be a command. Its init functions run, and what they print is ignored;
+//   - the URL of a page that package reference serves, such as
 //     https://api.example.com/docs/errors;
 //   - a file that "export -format json" has written.
 //
 // Without a CATALOG, export uses the built-in one. The formats are those of package
 // reference: html, markdown, json, jsonschema, openapi, typescript, python and go. The default
-// is json.
+// is json. Flags come before the CATALOG:
+//
+//	-o        the file to write; without it, export prints to standard output
+//	-title    the title of the page and of the other formats; the default is "API errors", or the
+//	          title of the URL's or file's catalog
+//	-package  the name of the Go package; the default is apierrors
 //
 // Diff prints one line for each change. Its exit status is 0 if no change breaks clients, 1 if
-// a change does, and 2 if it could not compare. A check for continuous integration compares
-// with what is deployed:
+// a change does, and 2 if the catalogs could not be compared. In continuous integration, compare
+// the change with what is deployed:
 //
 //	seawall-catalog diff https://api.example.com/docs/errors ./errs.Catalog
 package main
@@ -32,7 +37,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/seawall-go/seawall/apierror/reference"
 )
@@ -41,11 +48,18 @@ const usage = `usage:
   seawall-catalog export [-format FORMAT] [-o FILE] [-title TITLE] [-package NAME] [CATALOG]
   seawall-catalog diff OLD NEW
 
-CATALOG, OLD and NEW are a Go variable (./errs.Catalog), the address of a
-reference page, or a file from "export -format json". The formats are
-%s. The default is json.
-diff exits with 0 if no change breaks clients, with 1 if one does, and with 2
-if it could not compare.
+CATALOG, OLD and NEW are each a Go variable (./errs.Catalog), the URL of a
+reference page, or a file from "export -format json". The default CATALOG is
+the built-in one.
+
+  -format   one of %s;
+            the default is json
+  -o        the file to write; the default is standard output
+  -title    the title of the page and of the other formats
+  -package  the name of the Go package; the default is apierrors
+
+diff prints the changes. Its exit status is 0 if no change breaks clients, 1 if
+one does, and 2 if the catalogs could not be compared.
 `
 
 // Exit statuses.
@@ -56,7 +70,7 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(status)
@@ -71,7 +85,7 @@ func formats() string {
 	return strings.Join(names, ", ")
 }
 
-// usageError is a mistake in the command line. An empty text asks for the usage alone.
+// usageError is a mistake in the command line. If it is empty, only the usage is printed.
 type usageError string
 
 func (e usageError) Error() string { return string(e) }
@@ -87,6 +101,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		fmt.Fprintf(stderr, usage, formats())
 		return exitTrouble
+	case ctx.Err() != nil:
+		fmt.Fprintln(stderr, "seawall-catalog: interrupted")
+		return exitTrouble
 	case err != nil:
 		fmt.Fprintf(stderr, "seawall-catalog: %v\n", err)
 		return exitTrouble
@@ -97,23 +114,25 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 }
 
-// command reports whether it found a breaking change.
+// command runs a command. It reports whether diff found a breaking change.
 func command(ctx context.Context, args []string, stdout io.Writer) (breaking bool, err error) {
 	if len(args) == 0 {
 		return false, usageError("")
 	}
-	switch args[0] {
-	case "export":
-		return false, export(ctx, args[1:], stdout)
-	case "diff":
-		return diff(ctx, args[1:], stdout)
-	case "help", "-h", "-help", "--help":
+	switch {
+	case args[0] == "help", slices.ContainsFunc(args, isHelp):
 		_, err := fmt.Fprintf(stdout, usage, formats())
 		return false, err
+	case args[0] == "export":
+		return false, export(ctx, args[1:], stdout)
+	case args[0] == "diff":
+		return diff(ctx, args[1:], stdout)
 	default:
 		return false, usageError(fmt.Sprintf("there is no command %q", args[0]))
 	}
 }
+
+func isHelp(arg string) bool { return arg == "-h" || arg == "-help" || arg == "--help" }
 
 func export(ctx context.Context, args []string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("export", flag.ContinueOnError)
@@ -145,7 +164,7 @@ func export(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if *file != "" {
+	if *file != "" && *file != "-" {
 		return os.WriteFile(*file, text, 0o666) //nolint:gosec // a source file or a document, which others may read
 	}
 	_, err = stdout.Write(text)
@@ -154,6 +173,9 @@ func export(ctx context.Context, args []string, stdout io.Writer) error {
 
 // diff prints the breaking changes, then the others.
 func diff(ctx context.Context, args []string, stdout io.Writer) (breaking bool, err error) {
+	if len(args) > 0 && args[0] == "--" {
+		args = args[1:]
+	}
 	if len(args) != 2 {
 		return false, usageError(fmt.Sprintf("diff takes two catalogs, not %d", len(args)))
 	}

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -41,9 +45,14 @@ func TestExportOfGoVariable(t *testing.T) {
 	before := files(t, dir)
 	t.Chdir(dir)
 	for _, variable := range []string{"./errs.Catalog", "example.com/shop/errs.Catalog"} {
-		out, problems, status := execute(t, "export", variable)
+		out, problems, status := execute(t, "export", "-o", "-", variable)
 		require.Zero(t, status, problems)
 		require.Contains(t, out, `"resolution": "Ask the customer for another card."`)
+	}
+	for _, variable := range []string{"./odd/other.Catalog", "./odd/prints.Catalog"} {
+		out, problems, status := execute(t, "diff", "--", variable, exported(t))
+		require.Zero(t, status, problems)
+		require.Equal(t, "0 breaking, 0 other\n", out)
 	}
 	out, problems, status := execute(t, "diff", "./errs.Catalog", "./internal/errs.Catalog")
 	require.Equal(t, exitBreaking, status, problems)
@@ -66,6 +75,11 @@ func TestExportOfGoVariable(t *testing.T) {
 		"Catalog":                 "a command cannot be imported",
 		"-x.Catalog":              "flag provided but not defined",
 		"errs.Catalog;os.Exit(0)": "exported variable",
+		"main.go.Catalog":         "exported variable",
+		"./....Catalog":           `"./..." names several packages`,
+		"./odd/other.Function":    "cannot be read as a variable of type *apierror.Catalog",
+		"./odd/panics.Catalog":    "boom",
+		"./odd/exits.Catalog":     "an init function of the package, or of one that it imports, ends the program",
 	} {
 		out, problems, status := execute(t, "export", variable)
 		require.Equal(t, exitTrouble, status, variable)
@@ -73,6 +87,64 @@ func TestExportOfGoVariable(t *testing.T) {
 		require.Contains(t, problems, want, variable)
 	}
 	require.Equal(t, before, files(t, dir), "the command wrote to the module")
+}
+
+// Nothing can be added below a package in a vendor folder, and the service need not import package
+// reference.
+func TestExportOfVendoredPackage(t *testing.T) {
+	dir := t.TempDir()
+	root, err := filepath.Abs("../..")
+	require.NoError(t, err)
+	write := func(name, text string) {
+		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o777))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666))
+	}
+	write("lib/go.mod", "module example.com/lib\n\ngo 1.26.0\n\nrequire github.com/seawall-go/seawall v0.0.0\n")
+	write("lib/errs/errs.go", `package errs
+
+import "github.com/seawall-go/seawall/apierror"
+
+var Catalog = apierror.MustCatalog(apierror.Definition{Code: "from_lib", Type: apierror.TypeAPI, Status: 500, Message: "Lib."})
+`)
+	write("app/go.mod", "module example.com/app\n\ngo 1.26.0\n\nrequire (\n\tgithub.com/seawall-go/seawall v0.0.0\n\texample.com/lib v0.0.0\n)\n\n"+
+		"replace github.com/seawall-go/seawall => "+filepath.ToSlash(root)+"\nreplace example.com/lib => ../lib\n")
+	write("app/main.go", "package main\n\nimport _ \"example.com/lib/errs\"\n\nfunc main() {}\n")
+	t.Chdir(filepath.Join(dir, "app"))
+	t.Setenv("GOWORK", "off")
+	for _, vendored := range []bool{false, true} {
+		if vendored {
+			out, err := exec.CommandContext(t.Context(), "go", "mod", "vendor").CombinedOutput()
+			require.NoError(t, err, string(out))
+		}
+		out, problems, status := execute(t, "export", "example.com/lib/errs.Catalog")
+		require.Zero(t, status, problems)
+		require.Contains(t, out, `"code": "from_lib"`)
+	}
+}
+
+func TestInterruptEndsProgramAndLeavesNothing(t *testing.T) {
+	started, temp := filepath.Join(t.TempDir(), "started"), t.TempDir()
+	t.Setenv("SHOP_STARTED", started)
+	t.Setenv("TMPDIR", temp)
+	t.Chdir("testdata/shop")
+	ctx, interrupt := context.WithCancel(t.Context())
+	go func() {
+		defer interrupt()
+		for ctx.Err() == nil {
+			if _, err := os.Stat(started); err == nil {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	var out, problems strings.Builder
+	require.Equal(t, exitTrouble, run(ctx, []string{"export", "./odd/hangs.Catalog"}, &out, &problems))
+	require.Equal(t, "seawall-catalog: interrupted\n", problems.String())
+	require.Empty(t, out.String())
+	require.FileExists(t, started)
+	left, err := os.ReadDir(temp)
+	require.NoError(t, err)
+	require.Empty(t, left)
 }
 
 // files returns the paths of all files in a folder.
@@ -99,7 +171,7 @@ func TestExportWritesEachFormatToFile(t *testing.T) {
 	}
 }
 
-func TestExportWithoutCatalogHasTheBuiltInCodes(t *testing.T) {
+func TestExportWithoutCatalogHasBuiltInCodes(t *testing.T) {
 	t.Parallel()
 	out, problems, status := execute(t, "export")
 	require.Zero(t, status, problems)
@@ -127,7 +199,7 @@ func TestDiffExitStatusIsForContinuousIntegration(t *testing.T) {
 		{"changed", []string{"diff", old, exported(t, moved)}, exitBreaking, "breaking  card_declined: status changed from 402 to 422\n" +
 			"          card_declined: message changed from \"The card was declined.\" to \"Refused.\"\n1 breaking, 1 other\n"},
 		{"no file", []string{"diff", old, "nowhere.json"}, exitTrouble, "nowhere.json"},
-		{"no export", []string{"diff", old, garbage}, exitTrouble, "garbage.json: reference: the export is not JSON"},
+		{"no export", []string{"diff", old, garbage}, exitTrouble, "garbage.json: reference: the document is not an export of a catalog"},
 		{"one argument", []string{"diff", old}, exitTrouble, "diff takes two catalogs, not 1\nusage:"},
 		{"nothing", nil, exitTrouble, "usage:"},
 		{"no command", []string{"compare"}, exitTrouble, `there is no command "compare"`},
@@ -136,6 +208,8 @@ func TestDiffExitStatusIsForContinuousIntegration(t *testing.T) {
 		{"flag after the catalog", []string{"export", old, "-o", "x"}, exitTrouble, "flags come before it"},
 		{"folder to write to", []string{"export", "-o", t.TempDir()}, exitTrouble, "is a directory"},
 		{"help", []string{"--help"}, exitOK, "usage:"},
+		{"help of a command", []string{"export", "-title", "x", "-h"}, exitOK, "usage:"},
+		{"three arguments", []string{"diff", old, old, old}, exitTrouble, "diff takes two catalogs, not 3\nusage:"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -152,6 +226,7 @@ func TestCatalogOfRunningService(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /docs/errors", reference.New(apierror.MustCatalog(declined), nil))
 	mux.Handle("GET /long", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, maxExport+1)) }))
+	mux.Handle("GET /login", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<!doctype html>") }))
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 
@@ -162,11 +237,14 @@ func TestCatalogOfRunningService(t *testing.T) {
 	for page, want := range map[string]string{
 		server.URL + "/elsewhere":     "404 Not Found",
 		server.URL + "/long":          "longer than",
+		server.URL + "/login":         "use the URL of a reference page that needs no login",
 		"http://127.0.0.1:1/":         "connection refused",
 		"http://[::1]:namedport/page": "invalid port",
 	} {
+		page = strings.Replace(page, "://", "://me:secret@", 1)
 		_, problems, status := execute(t, "export", page)
 		require.Equal(t, exitTrouble, status)
 		require.Contains(t, problems, want)
+		require.NotContains(t, problems, "secret")
 	}
 }
