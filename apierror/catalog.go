@@ -15,8 +15,8 @@ type Catalog struct {
 // DefaultCatalog returns the built-in catalog: the core codes and those that Seawall adds.
 func DefaultCatalog() *Catalog { return builtin }
 
-// CoreCatalog returns the catalog of the eight core codes, which are all that a service with
-// [Renderer.Strict] sends. It is for that service's reference page.
+// CoreCatalog returns the catalog of the eight core codes. A service with [Renderer.Strict] sends
+// no others, so its reference page uses this catalog.
 func CoreCatalog() *Catalog { return core }
 
 // NewCatalog returns a catalog of the built-in definitions and defs. Its error names
@@ -35,7 +35,7 @@ func NewCatalog(defs ...Definition) (*Catalog, error) {
 			c.byCode[d.Code] = i
 		}
 		for _, fault := range d.faults() {
-			faults = append(faults, fmt.Errorf("apierror: the code %q (%s) %s", string(d.Code), place(i), fault))
+			faults = append(faults, fmt.Errorf("apierror: the code %q (%s) %s", truncate(string(d.Code), maxCode), place(i), fault))
 		}
 	}
 	if len(faults) > 0 {

@@ -157,7 +157,7 @@ func TestCodesAreLowerCaseLettersDigitsAndUnderscores(t *testing.T) {
 	}
 }
 
-func TestCoreCatalogHasTheCodesOfTheSpecification(t *testing.T) {
+func TestCoreCatalogHasCodesOfSpecification(t *testing.T) {
 	t.Parallel()
 	want := []apierror.Code{
 		apierror.CodeParameterMissing, apierror.CodeParameterInvalid, apierror.CodeResourceMissing, apierror.CodeAuthenticationFailed,

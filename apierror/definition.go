@@ -23,8 +23,8 @@ type Definition struct {
 	Type        Type   // one of the six
 	Status      int    // 400 to 599
 	Message     string // the default message, for the client's developer
-	Description string // when the code occurs, for the reference page; optional
-	Resolution  string // what the client can do about it, for the reference page; optional
+	Description string // when the code occurs, for the reference page; may be empty
+	Resolution  string // what the client can do about it, for the reference page; may be empty
 
 	// NotRetryable tells clients not to retry, even though they retry the status (429, or a
 	// 5xx other than 501) by default. The response then has X-Should-Retry: false, like
@@ -61,7 +61,7 @@ func (d Definition) Retryable() bool { return d.New().Retryable() }
 func (d Definition) Validate() error {
 	var faults []error
 	for _, fault := range d.faults() {
-		faults = append(faults, fmt.Errorf("apierror: the code %q %s", string(d.Code), fault))
+		faults = append(faults, fmt.Errorf("apierror: the code %q %s", truncate(string(d.Code), maxCode), fault))
 	}
 	return errors.Join(faults...)
 }
@@ -73,7 +73,7 @@ func (d Definition) faults() (faults []string) {
 		faults = append(faults, "does not match ^[a-z][a-z0-9_]{0,62}$")
 	}
 	if !d.Type.known() {
-		faults = append(faults, fmt.Sprintf("has the unknown type %q", string(d.Type)))
+		faults = append(faults, fmt.Sprintf("has the unknown type %q", truncate(string(d.Type), maxCode)))
 	}
 	if d.Status < 400 || d.Status > 599 {
 		faults = append(faults, fmt.Sprintf("has the status %d, which is not 400 to 599", d.Status))

@@ -17,7 +17,7 @@ func (w *bareWriter) Header() http.Header         { return w.h }
 func (w *bareWriter) Write(p []byte) (int, error) { return len(p), nil }
 func (w *bareWriter) WriteHeader(int)             {}
 
-func TestAllocsOfServingThePage(t *testing.T) {
+func TestAllocsOfServingPage(t *testing.T) {
 	docs := reference.New(nil, nil)
 	w := &bareWriter{make(http.Header)}
 	for target, budget := range map[string]float64{"/": 20, "/?format=json": 25} {

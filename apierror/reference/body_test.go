@@ -1,11 +1,13 @@
 package reference_test
 
 import (
-	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,7 +15,7 @@ import (
 	"github.com/seawall-go/seawall/apierror/reference"
 )
 
-func TestExampleBodyIsWhatTheRendererSends(t *testing.T) {
+func TestExampleBodyIsWhatRendererSends(t *testing.T) {
 	t.Parallel()
 	const requestID = "req_Hd92kLpQ7mXw3TzB"
 	long := apierror.MustCatalog(apierror.Definition{
@@ -35,15 +37,26 @@ func TestExampleBodyIsWhatTheRendererSends(t *testing.T) {
 				rd := &apierror.Renderer{Catalog: catalog, Logger: slog.New(slog.DiscardHandler)}
 				rd.Handler(fails).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
 				body := strings.ReplaceAll(w.Body.String(), w.Header().Get("Request-Id"), requestID)
-				body = strings.ReplaceAll(body, `\ufffd`, "\ufffd") // the renderer escapes what was invalid
-				var want bytes.Buffer
-				if err := json.Indent(&want, []byte(strings.TrimSuffix(body, "\n")), "", "  "); err != nil {
-					t.Fatal(err)
-				}
-				if got := examples[d.Code]; got != want.String() {
-					t.Errorf("%s:\n%s\nbut the renderer sends\n%s", d.Code, got, want.String())
+				if got := examples[d.Code]; !slices.Equal(tokens(t, got), tokens(t, body)) {
+					t.Errorf("%s:\n%s\nbut the renderer sends\n%s", d.Code, got, body)
 				}
 			}
 		})
+	}
+}
+
+// tokens returns what JSON is made of, however it is indented and escaped.
+func tokens(t *testing.T, text string) (list []json.Token) {
+	t.Helper()
+	dec := json.NewDecoder(strings.NewReader(text))
+	for {
+		token, err := dec.Token()
+		if errors.Is(err, io.EOF) {
+			return list
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, token)
 	}
 }

@@ -8,11 +8,11 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// The texts of the page and of the Markdown. They are Markdown with code spans and nothing else.
+// The texts that the page and the Markdown share. Their only markup is Markdown's code spans.
 const (
-	aboutStatuses = "The API uses conventional HTTP statuses to indicate the outcome of a request. A status in the 2xx range means success, 4xx a problem with the request, and 5xx a rare error on our side."
-	aboutObject   = "Every failed request returns a JSON body with an error object. The `type` groups errors into broad categories, and the `code` identifies the specific problem: branch on the code. Ignore members that you do not know."
-	aboutHandling = "Look at the status first, then branch on the code. The examples use the files with typed errors, which need nothing but the standard library of their language."
+	aboutStatuses = "The API uses conventional HTTP statuses to indicate the outcome of a request. Statuses in the 2xx range mean success, 4xx statuses signal a problem with the request, and 5xx statuses indicate a rare error on our side."
+	aboutObject   = "Every failed request returns a JSON body with an error object. The `type` groups errors into broad categories, while the `code` identifies the specific problem. Ignore members that you do not know."
+	aboutHandling = "Inspect the status first, then branch on the code. The examples use the files with typed errors. Each file needs only the standard library of its language."
 )
 
 var aboutRetries = []string{
@@ -39,13 +39,13 @@ type member struct {
 // members has all members, in the order in which the renderer sends them.
 var members = []member{
 	{"type", true, "The broad category of the error."},
-	{"code", true, "The specific problem. Branch on this one."},
-	{"message", true, "A text for the developer of the client. It may change."},
+	{"code", true, "The specific problem. Branch on it."},
+	{"message", true, "An explanation for the developer of the client. Its wording may change."},
 	{"param", false, "The parameter at fault, as the client spells it, such as `items[1].price`, or the name of a header. It is absent if no single parameter is at fault."},
-	{"request_id", true, "The id of the request, which support asks for. It is also in the `Request-Id` header."},
+	{"request_id", true, "The id of the request. Give it to support. It is also in the `Request-Id` header."},
 	{"doc_url", false, "A link to the description of the code, if the service has one."},
-	{"errors", false, "If several parameters are at fault: all of them, as objects with `code`, `param` and `message`. The first one is also in `param`."},
-	{"metadata", false, "More about the error, if the service adds any. All values are strings."},
+	{"errors", false, "All parameters at fault, if there are several, as objects with `code`, `param` and `message`. The first one is also in `param`."},
+	{"metadata", false, "Additional information about the error. All values are strings."},
 }
 
 // specExample is the specification's example of the error object.
@@ -59,7 +59,7 @@ const specExample = `{
   }
 }`
 
-// meaning returns the text that says what a code means.
+// meaning returns the description of a code, or else its message.
 func meaning(d apierror.Definition) string {
 	if d.Description != "" {
 		return d.Description

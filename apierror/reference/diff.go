@@ -11,8 +11,8 @@ import (
 type Change struct {
 	Code apierror.Code
 	Kind ChangeKind
-	Old  string // the value in the old version, empty for a new code
-	New  string // the value in the new version, empty for a removed code
+	Old  string // the value in the old version; empty for a new code
+	New  string // the value in the new version; empty for a removed code
 }
 
 // ChangeKind says what changed about a code.
@@ -22,17 +22,17 @@ type ChangeKind string
 const (
 	ChangeRemoved     ChangeKind = "removed"     // the code is gone
 	ChangeAdded       ChangeKind = "added"       // the code is new
-	ChangeType        ChangeKind = "type"        // clients in other languages catch another class
-	ChangeStatus      ChangeKind = "status"      // clients that look at the status do something else
+	ChangeType        ChangeKind = "type"        // clients that match the type do not find the error
+	ChangeStatus      ChangeKind = "status"      // clients that look at the status act differently
 	ChangeRetryable   ChangeKind = "retryable"   // clients start or stop retrying
 	ChangeMessage     ChangeKind = "message"     // the default message
-	ChangeDescription ChangeKind = "description" // the reference page
-	ChangeResolution  ChangeKind = "resolution"  // the reference page
+	ChangeDescription ChangeKind = "description" // a text on the page
+	ChangeResolution  ChangeKind = "resolution"  // a text on the page
 )
 
-// Breaking reports whether the change can break a client that handled the old catalog's errors.
-// A new code does not: clients must expect codes that they do not know. Neither does a text,
-// which is for people.
+// Breaking reports whether the change can break a client that handled the old catalog's errors. A
+// new code cannot, because clients must expect codes that they do not know. A new text cannot
+// either, because texts are for people.
 func (c Change) Breaking() bool {
 	switch c.Kind {
 	case ChangeRemoved, ChangeType, ChangeStatus, ChangeRetryable:
@@ -56,9 +56,9 @@ func (c Change) String() string {
 	}
 }
 
-// Diff returns the changes from one version of a catalog to another: those of the old version's
-// codes, then the new codes, each in the order of its catalog. The order of the codes in a
-// catalog means nothing.
+// Diff returns the changes between two versions of a catalog. The changes of the codes in from come
+// first, then the new codes, each in the order of its catalog. Diff does not compare the order of
+// the codes and the titles.
 func Diff(from, to *Reference) []Change {
 	var changes []Change
 	newer := to.byCode()
@@ -97,7 +97,7 @@ func (r *Reference) byCode() map[apierror.Code]apierror.Definition {
 	return m
 }
 
-// summary returns what clients rely on.
+// summary returns the properties of a code that clients rely on, as text.
 func summary(d apierror.Definition) string {
 	if d.Retryable() {
 		return fmt.Sprintf("%d %s, retryable", d.Status, d.Type)

@@ -1,5 +1,5 @@
-// Package reference makes the reference of an API's errors from its [apierror.Catalog]: a web
-// page for people, and schemas and typed errors for programs. A service serves the page, and
+// Package reference turns a service's [apierror.Catalog] into a reference of its errors: a web
+// page for people, and schemas and typed errors for programs. The service serves the page, and
 // its errors link to it:
 //
 //	docs := reference.New(catalog, &reference.Options{Title: "Payments API errors"})
@@ -10,25 +10,26 @@
 //		DocURL:  docs.DocURL("https://api.example.com/docs/errors"),
 //	}
 //
-// The page needs nothing but itself: no other files, no other hosts. With a query such as
-// ?format=typescript, the same handler serves the other [Format] values. [Reference.Render]
-// returns them, for a build that writes files.
+// The page is one document, which loads nothing else. The same handler serves the other formats
+// if the query names one, such as ?format=typescript. [Reference.Render] returns any [Format],
+// for a build that writes files.
 //
 // # Schemas
 //
 // The JSON Schema describes exactly what a service with this catalog sends, so a test can check
 // the service's responses with it. It refuses codes that the catalog does not have. The OpenAPI
 // components accept them, because clients are generated from OpenAPI, and a client must accept
-// codes that are added later.
+// codes that are added later. Neither describes the problem details of [apierror.Renderer.Problem].
 //
 // # Typed errors
 //
-// The TypeScript, Python and Go files need nothing but their language's standard library. Each has
-// a class per type, the codes, and a function that makes an error from a response, whatever its
-// body is. They agree with [apierror.Parse] on what a response means.
+// The TypeScript, Python and Go files need only their language's standard library. Each has a
+// class or struct for each type, the codes, and a function that makes an error from a response,
+// whatever its body is. They agree with [apierror.Parse] on what a response means.
 //
 // # Breaking changes
 //
-// [Diff] compares two exports of a catalog (see [FormatJSON]) and says which changes break
-// clients. The command seawall-catalog does so in continuous integration.
+// [Diff] compares two versions of a catalog, and [Change.Breaking] reports which changes break
+// clients. [Parse] reads a version that was exported in [FormatJSON]. The command seawall-catalog
+// compares versions in continuous integration.
 package reference

@@ -24,5 +24,5 @@ func (r *Reference) exampleBody(d apierror.Definition) string {
 	body := `{"error":` + string(object) + `,"request_id":"` + exampleRequestID + `"}}`
 	var b bytes.Buffer
 	_ = json.Indent(&b, []byte(body), "", "  ") // body is valid JSON
-	return b.String()
+	return string(escapeInvisible(b.Bytes()))
 }

@@ -1,19 +1,21 @@
 package reference
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// exportVersion is the version of the export's format. It grows when an older Parse would
-// misunderstand the export.
+// exportVersion is the version of the export's format. It increases when the format changes so
+// that an older Parse would misunderstand it.
 const exportVersion = 1
+
+// maxFaults is how many invalid definitions an error names, so that it is short whatever the
+// export holds.
+const maxFaults = 10
 
 // export is a catalog as data, in FormatJSON.
 type export struct {
@@ -41,35 +43,40 @@ func (r *Reference) exportJSON() []byte {
 	return indented(x)
 }
 
-// Parse reads an export of a catalog: a document in [FormatJSON]. The title of the result is that
-// of the export, unless o has one. The error says which definitions are invalid.
+// Parse reads an export of a catalog: a document in [FormatJSON]. If o is nil, the defaults apply.
+// Parse returns an error if the document is not an export, or has another version, or has invalid
+// definitions. The error then names the first of them. Parse panics if GoPackage is not a Go
+// identifier.
 func Parse(document []byte, o *Options) (*Reference, error) {
+	var head struct{ Version int } // another version may have another form
+	if err := json.Unmarshal(document, &head); err != nil {
+		return nil, fmt.Errorf("reference: the document is not an export of a catalog: %w", err)
+	}
+	if head.Version != exportVersion {
+		return nil, fmt.Errorf("reference: the export has version %d instead of %d", head.Version, exportVersion)
+	}
 	var x export
-	dec := json.NewDecoder(bytes.NewReader(document))
-	if err := dec.Decode(&x); err != nil {
-		return nil, fmt.Errorf("reference: the export is not JSON of the expected form: %w", err)
+	if err := json.Unmarshal(document, &x); err != nil {
+		return nil, fmt.Errorf("reference: the document is not an export of a catalog: %w", err)
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("reference: there is something after the export")
-	}
-	if x.Version != exportVersion {
-		return nil, fmt.Errorf("reference: the export has version %d instead of %d", x.Version, exportVersion)
+	if x.Codes == nil { // any document may have a version
+		return nil, errors.New(`reference: the export has no "codes"`)
 	}
 	defs := make([]apierror.Definition, len(x.Codes))
-	seen := make(map[apierror.Code]bool, len(x.Codes))
+	seen := make(map[apierror.Code]bool)
 	var faults []error
 	for i, c := range x.Codes {
-		d := apierror.Definition{Code: c.Code, Type: c.Type, Status: c.Status, Message: c.Message, Description: c.Description, Resolution: c.Resolution}
-		faults = append(faults, d.Validate())
-		if seen[c.Code] {
-			faults = append(faults, fmt.Errorf("reference: the export defines the code %q twice", string(c.Code)))
+		d, err := c.definition()
+		if err == nil && seen[c.Code] {
+			err = fmt.Errorf("reference: the export defines the code %q twice", string(c.Code))
 		}
-		seen[c.Code] = true
-		if c.Retryable && !d.Retryable() {
-			faults = append(faults, fmt.Errorf("reference: the code %q cannot be retryable with status %d", string(c.Code), c.Status))
+		if err != nil {
+			faults = append(faults, err)
 		}
-		d.NotRetryable = !c.Retryable && d.Retryable()
-		defs[i] = d
+		if len(faults) == maxFaults {
+			break
+		}
+		defs[i], seen[c.Code] = d, true
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
@@ -81,11 +88,15 @@ func Parse(document []byte, o *Options) (*Reference, error) {
 	return newReference(defs, &options), nil
 }
 
-// indented returns v as indented JSON that ends in a newline.
-func indented(v any) []byte {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetIndent("", "  ")
-	_ = enc.Encode(v) // v is made of strings, numbers and booleans
-	return b.Bytes()
+// definition returns the definition, or an error that names what is wrong with it.
+func (c exportedCode) definition() (apierror.Definition, error) {
+	d := apierror.Definition{Code: c.Code, Type: c.Type, Status: c.Status, Message: c.Message, Description: c.Description, Resolution: c.Resolution}
+	if err := d.Validate(); err != nil {
+		return d, err
+	}
+	if c.Retryable && !d.Retryable() {
+		return d, fmt.Errorf("reference: the code %q cannot be retryable with status %d", string(c.Code), c.Status)
+	}
+	d.NotRetryable = !c.Retryable && d.Retryable()
+	return d, nil
 }

@@ -2,6 +2,7 @@ package reference_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -37,7 +38,7 @@ func TestParseReadsWhatWasExported(t *testing.T) {
 	}
 }
 
-func TestParseTakesTheTitleOfTheOptions(t *testing.T) {
+func TestParseTakesTitleOfOptions(t *testing.T) {
 	t.Parallel()
 	export := render(t, reference.New(nil, &reference.Options{Title: "Old"}), reference.FormatJSON)
 	docs, err := reference.Parse(export, &reference.Options{Title: "New"})
@@ -49,7 +50,7 @@ func TestParseTakesTheTitleOfTheOptions(t *testing.T) {
 	}
 }
 
-func TestParseRefusesWhatIsNoExport(t *testing.T) {
+func TestParseRefusesInvalidExports(t *testing.T) {
 	t.Parallel()
 	const ok = `{"code":"a","type":"api_error","status":500,"retryable":true,"message":"A."}`
 	document := func(codes string) string { return `{"version":1,"title":"","codes":[` + codes + `]}` }
@@ -57,13 +58,18 @@ func TestParseRefusesWhatIsNoExport(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, row := range []struct{ name, document, want string }{
-		{"empty", "", "not JSON"},
-		{"HTML", "<!doctype html>", "not JSON"},
-		{"another form", `{"version":"1"}`, "expected form"},
+		{"empty", "", "not an export of a catalog"},
+		{"HTML", "<!doctype html>", "not an export of a catalog"},
+		{"another form", `{"version":"1"}`, "not an export of a catalog"},
 		{"null", `null`, "version 0"},
 		{"another document", `{}`, "version 0"},
 		{"a later version", `{"version":2,"codes":[]}`, "version 2 instead of 1"},
-		{"two documents", document(ok) + document(ok), "something after"},
+		{"a later version in another form", `{"version":2,"codes":{"a":{}}}`, "version 2 instead of 1"},
+		{"no codes", `{"version":1}`, `no "codes"`},
+		{"null as the codes", `{"version":1,"codes":null}`, `no "codes"`},
+		{"null as a code", document("null"), `the code "" does not match`},
+		{"two documents", document(ok) + document(ok), "after top-level value"},
+		{"deep nesting", `{"version":1,"codes":[],"x":` + strings.Repeat("[", 1<<20), "exceeded max depth"},
 		{"bad code", document(strings.Replace(ok, `"a"`, `"*/ x"`, 1)), `the code "*/ x" does not match`},
 		{"bad type", document(strings.Replace(ok, "api_error", "card_error", 1)), `unknown type "card_error"`},
 		{"bad status", document(strings.Replace(ok, "500", "200", 1)), "status 200"},
@@ -81,9 +87,30 @@ func TestParseRefusesWhatIsNoExport(t *testing.T) {
 	}
 }
 
+// An export may come from anywhere, and the error goes to a terminal.
+func TestErrorAboutAnInvalidExportIsShort(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("A", 1<<20)
+	for name, codes := range map[string]string{
+		"long texts": `{"code":"` + long + `","type":"` + long + `"}`,
+		"many codes": strings.Repeat(`{},`, 1<<16) + `{}`,
+	} {
+		_, err := reference.Parse([]byte(`{"version":1,"codes":[`+codes+`]}`), nil)
+		if err == nil || len(err.Error()) > 4096 {
+			t.Errorf("%s: %.200v", name, err)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
-	for _, catalog := range catalogs {
-		f.Add(render(f, reference.New(catalog, nil), reference.FormatJSON))
+	// The seeds are short, because go test takes up to a minute to make an input smaller.
+	for _, text := range hostileTexts {
+		code := map[string]any{"code": "a", "type": apierror.TypeAPI, "status": 429, "retryable": true, "message": text, "resolution": text}
+		seed, err := json.Marshal(map[string]any{"version": 1, "title": text, "codes": []any{code}})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(seed)
 	}
 	f.Add([]byte(`{"version":1,"codes":[{"code":"a","type":"api_error","status":501,"message":"\ud800"}]}`))
 	f.Fuzz(func(t *testing.T, document []byte) {
@@ -125,7 +152,7 @@ func TestReferenceKnowsItsFormats(t *testing.T) {
 	}
 }
 
-func TestDocURLLinksCodesOfTheCatalog(t *testing.T) {
+func TestDocURLLinksCodesOfCatalog(t *testing.T) {
 	t.Parallel()
 	link := reference.New(apierror.CoreCatalog(), nil).DocURL("https://api.example.com/docs/errors")
 	for code, want := range map[apierror.Code]string{
@@ -140,7 +167,23 @@ func TestDocURLLinksCodesOfTheCatalog(t *testing.T) {
 	}
 }
 
-func TestNewRefusesPackageNamesThatAreNone(t *testing.T) {
+func TestDocURLReplacesOnlyFragmentOfPage(t *testing.T) {
+	t.Parallel()
+	docs := reference.New(nil, nil)
+	for page, want := range map[string]string{
+		"https://a.example/errors?v=2": "https://a.example/errors?v=2#timeout",
+		"https://a.example/errors#top": "https://a.example/errors#timeout",
+		"https://a.example/errors#":    "https://a.example/errors#timeout",
+		"/errors":                      "/errors#timeout",
+		"":                             "#timeout",
+	} {
+		if got := docs.DocURL(page)(apierror.CodeTimeout); got != want {
+			t.Errorf("%q: %q", page, got)
+		}
+	}
+}
+
+func TestNewPanicsForInvalidPackageNames(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"go", "a b", "a;b", "1"} {
 		func() {

@@ -5,19 +5,19 @@ import (
 	"slices"
 )
 
-// Format is a form of a reference: the page, a schema, or code in another language.
+// Format is what a reference is rendered as: a page, a schema, or code for clients.
 type Format string
 
-// The formats. All are deterministic: the same catalog gives the same bytes.
+// The formats. The same catalog and options always give the same bytes.
 const (
 	FormatHTML       Format = "html"       // the page
-	FormatMarkdown   Format = "markdown"   // the page for a repository or another site
+	FormatMarkdown   Format = "markdown"   // the page, for a repository or another site
 	FormatJSON       Format = "json"       // the export of the catalog, which Parse reads and Diff compares
 	FormatJSONSchema Format = "jsonschema" // a JSON Schema (2020-12) of the service's errors
 	FormatOpenAPI    Format = "openapi"    // components for the service's OpenAPI document (3.1)
-	FormatTypeScript Format = "typescript" // typed errors in TypeScript, for ES2022
-	FormatPython     Format = "python"     // typed errors in Python, from version 3.9 on
-	FormatGo         Format = "go"         // typed errors in Go, from version 1.24 on
+	FormatTypeScript Format = "typescript" // typed errors in TypeScript, for ES2022 or later
+	FormatPython     Format = "python"     // typed errors in Python, for 3.9 or later
+	FormatGo         Format = "go"         // typed errors in Go, for 1.24 or later
 )
 
 // output says how a format is made and served.
@@ -28,7 +28,7 @@ type output struct {
 	render      func(*Reference) []byte
 }
 
-// outputs has all formats, in the order of the links on the page.
+// outputs has all formats, in the order in which the page links to them.
 var outputs = []output{
 	{FormatHTML, "errors.html", "text/html; charset=utf-8", (*Reference).html},
 	{FormatMarkdown, "errors.md", "text/markdown; charset=utf-8", (*Reference).markdown},
@@ -49,7 +49,7 @@ func Formats() []Format {
 	return formats
 }
 
-// Render returns the reference in a format. Its error says that there is no such format.
+// Render returns the reference in a format. It returns an error only if there is no such format.
 func (r *Reference) Render(f Format) ([]byte, error) {
 	o, err := find(f)
 	if err != nil {
@@ -58,8 +58,8 @@ func (r *Reference) Render(f Format) ([]byte, error) {
 	return o.render(r), nil
 }
 
-// FileName returns the usual name of a file with the format, such as "errors.ts". It is empty if
-// there is no such format.
+// FileName returns the usual file name of the format, such as "errors.ts". It is empty if there is
+// no such format.
 func (f Format) FileName() string {
 	o, _ := find(f)
 	return o.file

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"unicode"
 
 	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/apierror/reference"
@@ -62,7 +63,7 @@ func hostileDefinitions() (defs []apierror.Definition) {
 	return defs
 }
 
-func TestOutputsAreAsInTheGoldenFiles(t *testing.T) {
+func TestOutputsMatchGoldenFiles(t *testing.T) {
 	t.Parallel()
 	for name, catalog := range catalogs {
 		options := &reference.Options{Title: "Payments API errors", GoPackage: "payments"}
@@ -99,6 +100,31 @@ func TestOutputsAreAsInTheGoldenFiles(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Such characters would change how a terminal or an editor shows the text around them.
+func TestNoOutputHasInvisibleCharacters(t *testing.T) {
+	t.Parallel()
+	const text = "a\u202eb\u2066c\u200bd\ufeffe\U000e0041f\u009bg\x7fh\x1bi\u2028j\rk"
+	docs := reference.New(apierror.MustCatalog(apierror.Definition{
+		Code: "own", Type: apierror.TypeAPI, Status: 500, Message: text, Description: text, Resolution: text,
+	}), &reference.Options{Title: text})
+	for _, format := range reference.Formats() {
+		output, _ := docs.Render(format)
+		for _, r := range string(output) {
+			if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp)) {
+				t.Errorf("%s has %U", format, r)
+			}
+		}
+	}
+	export, _ := docs.Render(reference.FormatJSON)
+	again, err := reference.Parse(export, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if changes := reference.Diff(docs, again); len(changes) > 0 {
+		t.Errorf("the export means something else: %s", changes)
 	}
 }
 

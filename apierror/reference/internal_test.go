@@ -13,3 +13,6 @@ func BodiesOfExamples(r *Reference) map[apierror.Code]string {
 
 // MarkdownText returns Markdown that shows a text as it is.
 func MarkdownText(text string) string { return markdownText(text) }
+
+// HashSource returns the source in a Content-Security-Policy that allows an element with a text.
+func HashSource(text string) string { return hashSource(text) }

@@ -120,7 +120,7 @@ func (m *markdownWriter) block(text string) {
 	m.line(text)
 }
 
-// fence writes a block of code, no line of which may begin with a backquote.
+// fence writes a block of code. No line of the code may begin with a backquote.
 func (m *markdownWriter) fence(language, code string) {
 	m.block("```" + language)
 	m.line(strings.TrimSuffix(code, "\n"))

@@ -3,9 +3,9 @@ package reference
 import "strings"
 
 // markdownText returns Markdown that shows text as it is, on one line: in a paragraph, a heading, a
-// list or a table, in CommonMark, in GitHub's dialect and in MDX. GitHub makes links of e-mail
-// addresses, @names and #numbers after it has removed the backslashes, so those it may still show
-// as links.
+// list or a table, in CommonMark, in GitHub's dialect and in MDX. GitHub makes links of email
+// addresses, @names and #numbers after it has removed the backslashes, so these may still become
+// links.
 func markdownText(text string) string {
 	text = line(text)
 	var b strings.Builder

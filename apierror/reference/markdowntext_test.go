@@ -6,7 +6,7 @@ import (
 	"github.com/seawall-go/seawall/apierror/reference"
 )
 
-func TestMarkdownTextEscapesWhatMarkdownReads(t *testing.T) {
+func TestMarkdownTextEscapesMarkup(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ name, text, want string }{
 		{"empty", "", ""},

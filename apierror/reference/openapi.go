@@ -17,7 +17,7 @@ const (
 	examplesAt = "#/components/examples/"
 )
 
-const openAPIDescription = `Schemas and responses for an API whose document refers to them:
+const openAPIDescription = `The schemas and responses of an API's errors. Refer to them in the API's own document:
 
     "responses": {
       "404": {"$ref": "errors.openapi.json#/components/responses/Error404"},
@@ -79,7 +79,8 @@ func openEnum[S ~string](title string, values []S, meaning func(i int) string) o
 	}
 }
 
-// response returns the response with a status, or with any status if it is 0, and its examples.
+// response returns the response with a status, and its examples. The status 0 stands for any
+// status.
 func response(meaning string, status int, defs []apierror.Definition) object {
 	var headers, examples object
 	for _, h := range responseHeaders {
@@ -100,11 +101,11 @@ func response(meaning string, status int, defs []apierror.Definition) object {
 	}
 }
 
-// responseHeaders are the headers of errors, as docs/WIRE.md has them.
+// responseHeaders are the headers of errors: see docs/WIRE.md.
 var responseHeaders = object{
 	header("Request-Id", "The id of the request. Give it to support.", true, "string"),
 	header("X-Request-Id", "The same as `Request-Id`.", true, "string"),
-	header("X-Should-Retry", "If it is `false`, a retry of the same request fails again. It is never `true`.", false, "boolean"),
+	header("X-Should-Retry", "If it is `false`, do not retry, whatever the status is. It is never `true`.", false, "boolean"),
 	header("Retry-After", "The seconds to wait before a retry.", false, "integer"),
 	header("WWW-Authenticate", "How to authenticate.", true, "string"),
 	header("Allow", "The methods that the resource supports.", true, "string"),
@@ -118,8 +119,8 @@ func header(name, description string, required bool, typ string) property {
 	}}
 }
 
-// sendsHeader reports whether responses with a status may have a header, or those with any status
-// if it is 0.
+// sendsHeader reports whether responses with a status may have a header. The status 0 stands for
+// any status.
 func sendsHeader(name string, status int, defs []apierror.Definition) bool {
 	switch name {
 	case "WWW-Authenticate":
@@ -127,8 +128,7 @@ func sendsHeader(name string, status int, defs []apierror.Definition) bool {
 	case "Allow":
 		return status == http.StatusMethodNotAllowed
 	case "Retry-After":
-		waits := status == 0 || status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
-		return waits && slices.ContainsFunc(defs, apierror.Definition.Retryable)
+		return slices.ContainsFunc(defs, apierror.Definition.Retryable)
 	default:
 		return true
 	}

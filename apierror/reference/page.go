@@ -20,7 +20,7 @@ var (
 	//go:embed page.js
 	pageJS string
 
-	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"spans": spans}).Parse(pageHTML))
+	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"codeSpans": codeSpans}).Parse(pageHTML))
 )
 
 // pagePolicy is the Content-Security-Policy in the page: nothing but its own style, script and
@@ -28,8 +28,10 @@ var (
 var pagePolicy = "default-src 'none'; style-src " + hashSource(pageCSS) + "; script-src " + hashSource(pageJS) +
 	"; img-src data:; base-uri 'none'; form-action 'none'"
 
+// hashSource returns the source that allows an element with this text. A browser hashes the text
+// after it has read each CRLF, which Git may write on Windows, as LF.
 func hashSource(text string) string {
-	sum := sha256.Sum256([]byte(text))
+	sum := sha256.Sum256([]byte(strings.ReplaceAll(text, "\r\n", "\n")))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
@@ -45,11 +47,11 @@ type page struct {
 	Types    []errorType // those that the catalog has
 	Codes    []pageCode
 	Snippets []snippet
-	Texts    pageTexts
+	Guide    pageGuide
 }
 
-// pageTexts are the texts that the page shares with the Markdown.
-type pageTexts struct {
+// pageGuide has the texts that do not depend on the catalog.
+type pageGuide struct {
 	Statuses, Object, Handling string
 	Members                    []member
 	Retries                    []string
@@ -86,7 +88,7 @@ func (r *Reference) html() []byte {
 		Example:  newExample(http.StatusBadRequest, specExample),
 		Statuses: r.statuses(),
 		Snippets: r.snippets(),
-		Texts:    pageTexts{aboutStatuses, aboutObject, aboutHandling, members, aboutRetries, retryHeaders},
+		Guide:    pageGuide{aboutStatuses, aboutObject, aboutHandling, members, aboutRetries, retryHeaders},
 	}
 	for _, f := range r.files {
 		if f.format != FormatHTML {
@@ -108,8 +110,8 @@ func (r *Reference) html() []byte {
 	return b.Bytes()
 }
 
-// spans returns Markdown that has only code spans as HTML.
-func spans(text string) template.HTML {
+// codeSpans returns text as HTML. The only markup of text is Markdown's code spans.
+func codeSpans(text string) template.HTML {
 	var b strings.Builder
 	for i, part := range strings.Split(text, "`") {
 		if i%2 == 1 {
@@ -119,7 +121,7 @@ func spans(text string) template.HTML {
 		}
 		b.WriteString(part)
 	}
-	return template.HTML(b.String()) //nolint:gosec // a constant, and escaped
+	return template.HTML(b.String()) //nolint:gosec // every part is escaped
 }
 
 // newExample returns the example of a response. Its body is indented JSON.

@@ -6,8 +6,9 @@
   const none = document.querySelector(".none");
   const guides = [...document.querySelectorAll(".guide")];
 
-  const entries = [...document.querySelectorAll(".entry")].map((entry) => ({
-    elements: [entry, document.querySelector(`nav a[href="#${entry.id}"]`).parentElement],
+  const links = document.querySelectorAll("nav ul ul a"); // one for each entry, in the same order
+  const entries = [...document.querySelectorAll(".entry")].map((entry, i) => ({
+    elements: [entry, links[i].parentElement],
     text: (entry.querySelector(".about").textContent + JSON.parse(entry.querySelector("pre").textContent).error.message).toLowerCase(),
   }));
 
@@ -22,7 +23,7 @@
     }
     const searching = words.length > 0;
     guides.forEach((guide) => (guide.hidden = searching));
-    none.hidden = found > 0;
+    none.hidden = found > 0 || !searching;
     count.textContent = searching ? `${found} of ${entries.length} codes` : "";
   }
 
@@ -32,8 +33,7 @@
   }
 
   // reveal shows the target of a link again if the search has hidden it.
-  function reveal(fragment) {
-    const target = document.getElementById(fragment.slice(1));
+  function reveal(target) {
     const hidden = target?.closest("[hidden]");
     if (hidden) clear();
     return hidden && target;
@@ -71,6 +71,8 @@
     if (event.key === "Escape" && input.value) {
       event.preventDefault();
       clear();
+    } else if (event.key === "Enter" && event.target === input && input.value && !event.isComposing) {
+      entries.find(({ elements: [entry] }) => !entry.hidden)?.elements[1].firstElementChild.click();
     } else if (event.key === "/" && event.target !== input && !event.ctrlKey && !event.metaKey && !event.altKey) {
       event.preventDefault();
       input.focus();
@@ -79,7 +81,7 @@
   });
   addEventListener("click", (event) => {
     const link = event.target.closest("a[href^='#']");
-    if (link) reveal(link.hash);
+    if (link) reveal(document.getElementById(link.hash.slice(1)));
   });
-  addEventListener("hashchange", () => reveal(location.hash)?.scrollIntoView());
+  addEventListener("hashchange", () => reveal(document.querySelector(":target"))?.scrollIntoView());
 }

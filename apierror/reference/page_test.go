@@ -2,7 +2,6 @@ package reference_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,7 +18,7 @@ import (
 	"github.com/seawall-go/seawall/apierror/reference"
 )
 
-func TestExamplesOnThePageAreWhatTheRendererSends(t *testing.T) {
+func TestExamplesOnPageAreWhatRendererSends(t *testing.T) {
 	t.Parallel()
 	for name, catalog := range catalogs {
 		t.Run(name, func(t *testing.T) {
@@ -34,13 +34,8 @@ func TestExamplesOnThePageAreWhatTheRendererSends(t *testing.T) {
 				(&apierror.Renderer{Catalog: catalog, Logger: slog.New(slog.DiscardHandler)}).Handler(fails).
 					ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
 				sent := strings.ReplaceAll(w.Body.String(), w.Header().Get("Request-Id"), "req_Hd92kLpQ7mXw3TzB")
-				sent = strings.ReplaceAll(sent, `\ufffd`, "\ufffd") // the renderer escapes what was invalid
-				var want bytes.Buffer
-				if err := json.Indent(&want, []byte(sent), "", "  "); err != nil {
-					t.Fatal(err)
-				}
-				if got := examples[string(d.Code)]; got != want.String() {
-					t.Errorf("%s: the page has\n%s\nbut the renderer sends\n%s", d.Code, got, want.String())
+				if got := examples[string(d.Code)]; !slices.Equal(tokens(t, got), tokens(t, sent)) {
+					t.Errorf("%s: the page has\n%s\nbut the renderer sends\n%s", d.Code, got, sent)
 				}
 			}
 		})
@@ -80,7 +75,7 @@ func TestPageLinksOnlyToItself(t *testing.T) {
 	}
 }
 
-func TestPageHasAnEntryForEachCode(t *testing.T) {
+func TestPageHasEntryForEachCode(t *testing.T) {
 	t.Parallel()
 	for name, catalog := range catalogs {
 		docs := reference.New(catalog, nil)
@@ -98,7 +93,7 @@ func TestPageHasAnEntryForEachCode(t *testing.T) {
 	}
 }
 
-func TestPageOfTheCoreCatalogHasNothingElse(t *testing.T) {
+func TestPageOfCoreCatalogHasOnlyCoreCodes(t *testing.T) {
 	t.Parallel()
 	page, _ := reference.New(apierror.CoreCatalog(), nil).Render(reference.FormatHTML)
 	for _, d := range apierror.DefaultCatalog().Definitions()[len(apierror.CoreCatalog().Definitions()):] {

@@ -9,17 +9,19 @@ import (
 	"github.com/seawall-go/seawall/internal/plain"
 )
 
-// Options holds what may be chosen about a reference. The zero value and nil have the defaults.
+// Options are the options of [New] and [Parse]. The zero value is the default.
 type Options struct {
-	// Title is the title of the page and of the documents. The default is "API errors".
+	// Title is the title of the page and of the other formats. The default of New is "API errors",
+	// and that of Parse is the title of the export.
 	Title string
 
-	// GoPackage is the package name of the Go file. The default is "apierrors".
+	// GoPackage is the name of the package in FormatGo. The default is "apierrors".
 	GoPackage string
 }
 
-// Reference is the reference of a catalog. It does not change, and it may be used by several
-// goroutines at the same time. As an [http.Handler], it serves the page.
+// Reference describes the errors of a catalog, in every [Format]. As an [http.Handler], it serves
+// the page. It does not change, so several goroutines may use it at the same time. Use New or
+// Parse to make one.
 type Reference struct {
 	title     string
 	goPackage string
@@ -28,8 +30,8 @@ type Reference struct {
 }
 
 // New returns the reference of a catalog. If c is nil, apierror.DefaultCatalog() is used. For a
-// service with [apierror.Renderer.Strict], use apierror.CoreCatalog(). New panics if GoPackage
-// is not a Go identifier.
+// service with [apierror.Renderer.Strict], use apierror.CoreCatalog(). If o is nil, the defaults
+// apply. New panics if GoPackage is not a Go identifier.
 func New(c *apierror.Catalog, o *Options) *Reference {
 	if c == nil {
 		c = apierror.DefaultCatalog()
@@ -61,9 +63,12 @@ func newReference(defs []apierror.Definition, o *Options) *Reference {
 	return r
 }
 
-// DocURL returns a function for [apierror.Renderer.DocURL]. It links each code of the catalog to
-// its entry on the page, which is served at the URL page.
+// DocURL returns a function for [apierror.Renderer.DocURL]. The page is the URL at which clients
+// find the reference page. It may be relative and may have a query, and its fragment is replaced.
+// The function returns the URL of a code's entry on that page. It returns the empty string for a
+// code that is not in the catalog.
 func (r *Reference) DocURL(page string) func(apierror.Code) string {
+	page, _, _ = strings.Cut(page, "#")
 	codes := r.byCode()
 	return func(code apierror.Code) string {
 		if _, ok := codes[code]; !ok {
@@ -73,7 +78,7 @@ func (r *Reference) DocURL(page string) func(apierror.Code) string {
 	}
 }
 
-// line returns s as one line, without characters that change how the text around it reads.
+// line returns s as one line, without characters that change how the text around it is shown.
 func line(s string) string { return strings.TrimSpace(plain.Text(s, maxText)) }
 
 // maxText is the largest length of a description, in bytes.

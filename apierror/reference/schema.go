@@ -40,7 +40,7 @@ func (r *Reference) jsonSchema() []byte {
 	}
 	typ := object{{"type", "string"}, {"enum", typesOf(errorTypes)}}
 	code := object{{"type", "string"}}
-	if len(codes) > 0 { // repeated for a clear message about an unknown code
+	if len(codes) > 0 { // oneOf has them too, but its message about an unknown code is not clear
 		code = append(code, property{"enum", codes})
 	}
 	document := object{
@@ -109,12 +109,12 @@ func parameterError() object {
 		{"properties", object{
 			{"code", describe("What is wrong with the parameter, such as `parameter_missing`.")},
 			{"param", describe("The parameter, as the client spells it.")},
-			{"message", describe("A text for the developer of the client. It may change.")},
+			{"message", describe("An explanation for the developer of the client. Its wording may change.")},
 		}},
 	}
 }
 
-// plainList returns a line for each code, with what it means and what to do about it.
+// plainList returns a line for each code, with its meaning and its resolution.
 func plainList(defs []apierror.Definition) string {
 	var lines []string
 	for _, d := range defs {

@@ -10,7 +10,7 @@ import (
 
 func TestDocumentsAreJSONWhoseReferencesResolve(t *testing.T) {
 	t.Parallel()
-	empty, err := reference.Parse([]byte(`{"version": 1}`), nil)
+	empty, err := reference.Parse([]byte(`{"version": 1, "codes": []}`), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

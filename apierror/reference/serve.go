@@ -31,9 +31,10 @@ func newFile(r *Reference, o output) file {
 	})}
 }
 
-// ServeHTTP serves the page, or another [Format] if the query has one, such as ?format=json. The
-// rest of the query is ignored. The methods are GET and HEAD. Any other method is answered with
-// method_not_allowed, and an unknown format with parameter_invalid.
+// ServeHTTP serves the page, or another [Format] if the query names one, such as ?format=json. It
+// ignores the rest of the query, and the path: with a pattern that ends in a slash, such as
+// "/docs/", it serves the page for every path below. For a method other than GET and HEAD, the
+// error is method_not_allowed. For an unknown format, it is parameter_invalid.
 //
 // Responses have an ETag, and caches must revalidate them. The Content-Security-Policy forbids
 // everything but the page's own style and script.

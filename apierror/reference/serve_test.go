@@ -174,7 +174,7 @@ type compressingWriter struct {
 
 func (w compressingWriter) Write(p []byte) (int, error) { return w.z.Write(p) }
 
-func TestPolicyAllowsTheStyleAndTheScriptOnly(t *testing.T) {
+func TestPolicyAllowsOnlyStyleAndScript(t *testing.T) {
 	t.Parallel()
 	for name, catalog := range catalogs {
 		docs := reference.New(catalog, nil)
@@ -188,6 +188,17 @@ func TestPolicyAllowsTheStyleAndTheScriptOnly(t *testing.T) {
 		meta := `<meta http-equiv="Content-Security-Policy" content="` + strings.NewReplacer("'", "&#39;", "+", "&#43;").Replace(want) + `">`
 		if i := strings.Index(page, meta); i < 0 || i > strings.Index(page, "<style>") {
 			t.Errorf("%s: the page does not have %s before its style", name, meta)
+		}
+	}
+}
+
+// A browser has none of them when it hashes the text.
+func TestPolicyIgnoresCarriageReturnsOfLineEnds(t *testing.T) {
+	t.Parallel()
+	const want = "'sha256-kRFp3arxRq/1OfWMJsSJrzuJLf8P4oPBwmTGWuWqWaI='" // of "a\nb\n"
+	for _, text := range []string{"a\nb\n", "a\r\nb\r\n"} {
+		if got := reference.HashSource(text); got != want {
+			t.Errorf("%q: %s", text, got)
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/seawall-go/seawall/apierror"
 )
 
-// statusMeanings has the statuses of the specification and of the built-in catalog.
+// statusMeanings describes the statuses of the specification and of the built-in catalog.
 var statusMeanings = map[int]string{
 	200: "The request succeeded.",
 	201: "A new object was created.",

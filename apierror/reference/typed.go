@@ -102,7 +102,8 @@ func goWord(word string) string {
 	switch word {
 	case "":
 		return ""
-	case "acl", "api", "cpu", "css", "dns", "html", "http", "https", "id", "ip", "json", "rpc", "sla", "sql", "ssh", "tcp", "tls", "ttl", "udp", "ui", "uid", "uri", "url", "utf8", "uuid", "vm", "xml":
+	case "acl", "api", "ascii", "cpu", "css", "dns", "eof", "guid", "html", "http", "https", "id", "ip", "json", "lhs", "qps", "ram", "rhs", "rpc", "sla",
+		"smtp", "sql", "ssh", "tcp", "tls", "ttl", "udp", "ui", "uid", "uri", "url", "utf8", "uuid", "vm", "xml", "xmpp", "xsrf", "xss":
 		return strings.ToUpper(word)
 	default:
 		return strings.ToUpper(word[:1]) + word[1:]

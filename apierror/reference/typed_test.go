@@ -12,10 +12,10 @@ import (
 	"github.com/seawall-go/seawall/apierror/reference"
 )
 
-func TestGoConstantsOfAlikeCodesDiffer(t *testing.T) {
+func TestGoConstantsOfSimilarCodesDiffer(t *testing.T) {
 	t.Parallel()
-	codes := []apierror.Code{"api_x", "a_p_i_x", "apix", "a_b", "ab", "a_b_", "a__b", "a1", "a_1", "url_id", "to"}
-	want := []string{"CodeAPIX", "Code_a_p_i_x", "CodeApix", "CodeAB", "CodeAb", "Code_a_b_", "Code_a__b", "CodeA1", "Code_a_1", "CodeURLID", "CodeTo"}
+	codes := []apierror.Code{"api_x", "a_p_i_x", "apix", "a_b", "ab", "a_b_", "a__b", "a1", "a_1", "url_id", "to", "qps_over", "smtp_eof"}
+	want := []string{"CodeAPIX", "Code_a_p_i_x", "CodeApix", "CodeAB", "CodeAb", "Code_a_b_", "Code_a__b", "CodeA1", "Code_a_1", "CodeURLID", "CodeTo", "CodeQPSOver", "CodeSMTPEOF"}
 	if got := constants(t, codes); !reflect.DeepEqual(got, want) {
 		t.Errorf("%q", got)
 	}

@@ -14,8 +14,8 @@ var errorTypes = []errorType{
 	{apierror.TypeInvalidRequest, "InvalidRequestError", "The request was malformed, or it cannot be carried out as it is."},
 	{apierror.TypeAuthentication, "AuthenticationError", "The request carried no valid API key."},
 	{apierror.TypePermission, "PermissionDeniedError", "The API key is valid, but it does not allow the request."},
-	{apierror.TypeIdempotency, "IdempotencyError", "The idempotency key and the request do not fit together."},
-	{apierror.TypeRateLimit, "RateLimitError", "Too many requests were sent in a short time."},
+	{apierror.TypeIdempotency, "IdempotencyError", "An earlier request used the same idempotency key, so this request was not carried out."},
+	{apierror.TypeRateLimit, "RateLimitError", "Too many requests were sent."},
 	{apierror.TypeAPI, "APIError", "Something went wrong on our side."},
 }
 

@@ -138,8 +138,8 @@ func agree(t *testing.T, v vector, want, got *seen) {
 
 func TestParsersAgreeWithParse(t *testing.T) {
 	t.Parallel()
-	list := vectors()
-	require.Greater(t, len(list), 150)
+	list := append(vectors(), randomVectors(1000)...)
+	require.Greater(t, len(list), 1150)
 	folder, _ := write(t)
 	compileTypeScript(t, folder)
 	file := filepath.Join(folder, "vectors.json")

@@ -5,15 +5,16 @@
 //
 //   - Where apierror.Parse writes the text of a status, they write its number: the texts differ
 //     between languages and their versions.
-//   - TypeScript and Python see the lines of a header joined by commas. So they ignore a request id
-//     with commas, unless all its parts are the same.
+//   - TypeScript and Python see the lines of a header joined by commas. They ignore a request id
+//     with commas, unless all its parts are the same. They ignore a Retry-After that is empty, or
+//     that has commas and a part that is not a number.
 //   - They count the bounds of texts in characters, not in bytes. They have no bounds for the
 //     entries of errors and metadata other than that of the body.
 //   - TypeScript and Python are given bodies without a Content-Encoding, as fetch and the usual
 //     packages give them.
 //   - Python has a smaller bound for nesting. A body beyond it is not an error object.
-//   - Their codes have the types of their catalog, which apierror.Parse does not know. It knows
-//     those of the built-in catalog.
+//   - They know the type of every code in their catalog. apierror.Parse knows only those of the
+//     built-in catalog.
 //
 // It is a separate module because it needs npm packages.
 package langtest

@@ -32,7 +32,7 @@ func TestGoCompiles(t *testing.T) {
 	}
 }
 
-func TestGoFindsBothTheTypeAndTheBase(t *testing.T) {
+func TestGoFindsBothTypeAndBase(t *testing.T) {
 	t.Parallel()
 	err := payments.ParseError(response(vector{Status: 400, Body: []byte(`{"error":{"code":"parameter_missing","message":"m","param":"name"}}`)}))
 	invalid, ok := errors.AsType[*payments.InvalidRequestError](err)
@@ -93,6 +93,23 @@ func TestGoWithoutResponseOrBody(t *testing.T) {
 	resp := &http.Response{StatusCode: 500}
 	require.EqualError(t, payments.ParseError(resp), "500 api_error: The server answered with status 500.")
 	require.NotNil(t, resp.Body)
+}
+
+func TestGoAgreesWithParseOnSeveralLinesOfAHeader(t *testing.T) {
+	t.Parallel()
+	for name, header := range map[string][][2]string{
+		"a wait and junk":         {{"Retry-After", "soon"}, {"Retry-After", "5"}},
+		"waits and a date":        {{"Retry-After", "5"}, {"Retry-After", "Fri, 31 Dec 1999 23:59:59 GMT"}, {"Retry-After", "7"}},
+		"no wait":                 {{"Retry-After", ""}, {"Retry-After-Ms", "500"}},
+		"milliseconds and junk":   {{"Retry-After", "1"}, {"Retry-After-Ms", "500"}, {"Retry-After-Ms", "soon"}},
+		"several milliseconds":    {{"Retry-After", "1"}, {"Retry-After-Ms", "700"}, {"Retry-After-Ms", "500"}},
+		"a request id of commas":  {{"Request-Id", "a,b"}, {"X-Request-Id", "c"}},
+		"two request ids, joined": {{"Request-Id", "a, a"}},
+		"types":                   {{"Content-Type", jsonType}, {"Content-Type", problemType}},
+	} {
+		v := vector{Name: name, Status: 429, Header: header, Body: []byte(`{"detail":"d"}`)}
+		agree(t, v, wanted(t, v), inGo(t, v))
+	}
 }
 
 func TestGoAgreesWithParseOnContentEncodings(t *testing.T) {

@@ -53,14 +53,21 @@ SNIPPET
 	javaScriptProgram = `const url = process.argv[2], body = "{}";
 console.error = console.log;
 SNIPPET`
-	pythonProgram = `import http.client, sys, urllib.parse
-url = urllib.parse.urlsplit(sys.argv[1])
-connection = http.client.HTTPConnection(url.netloc)
-connection.request("POST", url.path)
-response = connection.getresponse()
-SNIPPET
-response.close()
-connection.close()
+	typeScriptProgram = `declare const url: string, body: string;
+SNIPPET`
+	pythonProgram = `import sys
+url, body = sys.argv[1], {}
+SNIPPET`
+
+	// requestsModule stands in for the package requests.
+	requestsModule = `import contextlib, http.client, json as encoding, types, urllib.parse
+
+def post(url, *, json):
+    parts = urllib.parse.urlsplit(url)
+    with contextlib.closing(http.client.HTTPConnection(parts.netloc)) as connection:
+        connection.request("POST", parts.path, encoding.dumps(json))
+        with connection.getresponse() as response:
+            return types.SimpleNamespace(status_code=response.status, headers=response.headers, content=response.read())
 `
 )
 
@@ -101,7 +108,10 @@ func TestSnippetsDoWhatTheySay(t *testing.T) {
 	program("main.go", goProgram, "go.txt")
 	program("client/main.mjs", javaScriptProgram, "javascript.txt")
 	program("client/main.py", pythonProgram, "python.txt")
+	put(t, filepath.Join(folder, "client/requests.py"), []byte(requestsModule))
+	program("client/snippet.ts", typeScriptProgram, "javascript.txt")
 	compileTypeScript(t, folder)
+	tsc(t, folder, map[string]any{"lib": []string{"es2022", "dom"}, "types": []string{}, "noEmit": true}, "client/snippet.ts")
 	run(t, folder, "go", "vet", "./...")
 	run(t, folder, "go", "build", "-o", "client/main", ".")
 

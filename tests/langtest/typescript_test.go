@@ -8,6 +8,38 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+func TestTypeScriptReadsBodiesInOtherForms(t *testing.T) {
+	t.Parallel()
+	folder, _ := write(t)
+	compileTypeScript(t, folder)
+	const program = `
+import { parseError, throwIfError } from "./builtin/errors.js";
+const object = { code: "rate_limit_exceeded", message: "m", metadata: { a: "b" }, big: 1n };
+for (const body of [{ error: object, big: 2n }, { detail: "down" }, {}, [], 5, true, null, undefined, () => ""]) {
+  console.log(String(parseError(429, {}, body)));
+}
+
+const reason = new DOMException("The request was aborted.", "AbortError");
+const thrown = (text) => throwIfError({ status: 429, headers: {}, text }).catch((err) => err);
+const cut = await thrown(() => Promise.reject(reason));
+const whole = await thrown(() => Promise.resolve(""));
+console.log(cut.cause === reason, JSON.stringify(cut) === JSON.stringify(whole), "cause" in whole);
+console.log(String(cut));
+`
+	require.Equal(t, `RateLimitError: 429 rate_limit_exceeded: m
+RateLimitError: 429 rate_limit_error: The server answered with status 429: {"detail":"down"}
+RateLimitError: 429 rate_limit_error: The server answered with status 429: {}
+RateLimitError: 429 rate_limit_error: The server answered with status 429: []
+RateLimitError: 429 rate_limit_error: The server answered with status 429: 5
+RateLimitError: 429 rate_limit_error: The server answered with status 429: true
+RateLimitError: 429 rate_limit_error: The server answered with status 429.
+RateLimitError: 429 rate_limit_error: The server answered with status 429.
+RateLimitError: 429 rate_limit_error: The server answered with status 429.
+true true false
+RateLimitError: 429 rate_limit_error: The server answered with status 429.
+`, string(run(t, folder, "node", "--input-type=module", "-e", program)))
+}
+
 func TestTypeScriptCompilesInEachEnvironment(t *testing.T) {
 	t.Parallel()
 	folder, _ := write(t)

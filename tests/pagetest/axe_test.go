@@ -18,7 +18,7 @@ func TestPageIsAccessible(t *testing.T) {
 	t.Parallel()
 	axe, err := os.ReadFile("node_modules/axe-core/axe.min.js")
 	require.NoError(t, err, "axe-core is missing: run make deps")
-	for _, catalog := range []string{"builtin", "custom", "hostile"} {
+	for _, catalog := range []string{"builtin", "custom", "hostile", "empty"} {
 		searches := []string{""}
 		if catalog == "builtin" {
 			searches = []string{"", "/api", " nothing has this"}

@@ -43,8 +43,9 @@ func run(m *testing.M) int {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	mux := http.NewServeMux()
 	for _, catalog := range catalogs {
-		mux.Handle("/docs/"+catalog, docs(catalog))
+		mux.Handle("/docs/"+catalog, docs(exported(catalog)))
 	}
+	mux.Handle("/docs/empty", docs([]byte(`{"version": 1, "title": "No errors", "codes": []}`)))
 	server = httptest.NewServer((&seawall.Stack{}).Handler(mux))
 	defer server.Close()
 
@@ -63,12 +64,17 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// docs returns the reference that the golden export of a catalog describes.
-func docs(catalog string) *reference.Reference {
+// exported returns the golden export of a catalog.
+func exported(catalog string) []byte {
 	export, err := os.ReadFile(filepath.Join("..", "..", "apierror", "reference", "testdata", "golden", catalog, "errors.json"))
 	if err != nil {
 		panic(err)
 	}
+	return export
+}
+
+// docs returns the reference that an export describes.
+func docs(export []byte) *reference.Reference {
 	r, err := reference.Parse(export, nil)
 	if err != nil {
 		panic(err)

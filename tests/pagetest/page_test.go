@@ -85,6 +85,34 @@ func TestSearchShowsCodesThatMatch(t *testing.T) {
 	}
 }
 
+func TestEnterGoesToTheFirstCodeThatMatches(t *testing.T) {
+	t.Parallel()
+	for _, width := range []int64{1280, 390} {
+		b := open(t, "custom", view{width: width})
+		b.press("/\r")
+		require.Empty(t, eval[string](b, `location.hash`), "there is no search")
+		b.press("nothing has this\r")
+		require.Empty(t, eval[string](b, `location.hash`), "nothing matches")
+		b.press(kb.Escape + "503\r")
+		b.becomes(`location.hash === "#service_unavailable"`)
+		require.Equal(t, []string{"service_unavailable", "ledger_locked"}, b.shown(), "the search goes on")
+		b.press(kb.Tab)
+		require.Equal(t, "service_unavailable", eval[string](b, `document.activeElement.closest(".entry").id`))
+	}
+}
+
+func TestSearchInACatalogWithoutCodesFindsNone(t *testing.T) {
+	t.Parallel()
+	b := open(t, "empty", view{})
+	none := `document.querySelector(".none").checkVisibility()`
+	require.False(t, eval[bool](b, none))
+	b.press("/a")
+	b.becomes(none)
+	require.Equal(t, "0 of 0 codes", eval[string](b, `document.querySelector("[role=status]").textContent`))
+	b.press(kb.Escape)
+	b.becomes(`!(` + none + `)`)
+}
+
 func TestLinkToHiddenCodeShowsItAgain(t *testing.T) {
 	t.Parallel()
 	b := open(t, "builtin", view{})
@@ -103,6 +131,9 @@ func TestLinkToHiddenCodeShowsItAgain(t *testing.T) {
 	hide()
 	eval[any](b, `location.hash = "#timeout"`)
 	atTop("timeout")
+	hide()
+	eval[any](b, `location.hash = "#permission%5Fdenied"`) // as other programs may write it
+	atTop("permission_denied")
 
 	hide()
 	eval[any](b, `document.querySelector(".codes a[href='#api_error']").click()`)
@@ -113,7 +144,7 @@ func TestLinkToHiddenCodeShowsItAgain(t *testing.T) {
 
 	hide()
 	eval[any](b, `history.back()`)
-	atTop("timeout")
+	atTop("permission_denied")
 
 	hide()
 	eval[any](b, `document.querySelector("nav a[href='#parameter_missing']").click()`)
@@ -157,7 +188,7 @@ func TestKeyboardReachesEverythingInOrderAndVisibly(t *testing.T) {
 	}
 }
 
-func TestSkipLinkSkipsTheContents(t *testing.T) {
+func TestSkipLinkSkipsContents(t *testing.T) {
 	t.Parallel()
 	b := open(t, "builtin", view{})
 	b.press(kb.Tab)
@@ -183,12 +214,14 @@ func TestCopyButtonCopiesByKeyboard(t *testing.T) {
 	} {
 		b := open(t, "builtin", view{})
 		eval[any](b, before)
+		eval[any](b, `window.setTimeout = (f) => { window.later = f }`) // so that the test is not too late
 		for _, figure := range []string{"#timeout figure", "#handling-errors figure"} {
 			eval[any](b, `document.querySelector("`+figure+` button").focus()`)
 			b.press(kb.Enter)
 			b.becomes(`document.querySelector("` + figure + ` button").textContent === "Copied"`)
 			require.Equal(t, eval[string](b, `document.querySelector("`+figure+` code").textContent.trim()`), eval[string](b, `navigator.clipboard.readText().then((text) => text.trim())`), "%s, %s", name, figure)
 			require.True(t, eval[bool](b, `document.activeElement === document.querySelector("`+figure+` button")`), "the button keeps the focus")
+			require.Equal(t, "Copy", eval[string](b, `later(), document.querySelector("`+figure+` button").textContent`))
 		}
 	}
 }
@@ -219,7 +252,7 @@ func TestPageFitsOnPhones(t *testing.T) {
 	}
 }
 
-func TestPrintHasNoControlsAndNoDarkness(t *testing.T) {
+func TestPrintHasNoControlsAndNoDarkColors(t *testing.T) {
 	t.Parallel()
 	b := open(t, "custom", view{print: true, dark: true})
 	require.Zero(t, eval[int](b, `[...document.querySelectorAll("nav, [role=search], .skip, button")].filter((e) => e.checkVisibility()).length`))

@@ -135,7 +135,7 @@ func TestNoElementComesFromText(t *testing.T) {
 	}
 }
 
-func TestMarkdownShowsTheTextsAsTheyAre(t *testing.T) {
+func TestMarkdownShowsTextsUnchanged(t *testing.T) {
 	t.Parallel()
 	for _, catalog := range catalogs {
 		x := cleaned(t, exported(t, catalog))
@@ -182,7 +182,7 @@ func TestMarkdownExamplesAreTheBodies(t *testing.T) {
 // punctuation other than hyphens and underscores is removed.
 var punctuation = regexp.MustCompile(`[^\p{L}\p{N}_ -]`)
 
-func TestEveryLinkLeadsToTheHeadingOfItsCode(t *testing.T) {
+func TestEveryLinkLeadsToHeadingOfItsCode(t *testing.T) {
 	t.Parallel()
 	for _, catalog := range catalogs {
 		x := cleaned(t, exported(t, catalog))

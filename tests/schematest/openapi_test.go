@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -38,12 +39,12 @@ func TestOpenAPIDocumentIsValid(t *testing.T) {
 		require.Equal(t, "3.1.0", document.OpenAPI)
 		require.Len(t, document.Components.Examples, len(definitions(t, catalog)))
 	}
-	document, err := checked(t, render(t, []byte(`{"version": 1}`), reference.FormatOpenAPI))
+	document, err := checked(t, render(t, []byte(`{"version": 1, "codes": []}`), reference.FormatOpenAPI))
 	require.NoError(t, err, "a catalog without codes")
 	require.Len(t, document.Components.Responses, 1)
 }
 
-// The validator finds what would be wrong, so that it accepts the documents says something.
+// The other tests rely on a validator that refuses invalid documents.
 func TestValidatorRefusesBrokenOpenAPIDocuments(t *testing.T) {
 	t.Parallel()
 	text := string(render(t, exported(t, "custom"), reference.FormatOpenAPI))
@@ -105,7 +106,7 @@ func conforms(t *testing.T, route *routers.Route, resp *http.Response) error {
 	})
 }
 
-func TestDocumentOfAnAPIMayReferToTheResponses(t *testing.T) {
+func TestDocumentOfAPIMayReferToResponses(t *testing.T) {
 	t.Parallel()
 	for _, catalog := range []string{"builtin", "custom", "hostile"} {
 		t.Run(catalog, func(t *testing.T) {
@@ -160,6 +161,9 @@ func TestResponsesDescribeTheHeadersThatAreSent(t *testing.T) {
 			described := document.Components.Responses[fmt.Sprintf("Error%d", d.Status)].Value.Headers
 			inDefault := document.Components.Responses["Error"].Value.Headers
 			sent := send(rd, d).Header
+			if waits := send(rd, d.New().WithRetryAfter(time.Second)).Header; waits.Get("Retry-After") != "" {
+				require.Contains(t, described, "Retry-After", d.Code)
+			}
 			for name, header := range document.Components.Headers {
 				_, isDescribed := described[name]
 				_, isInDefault := inDefault[name]
@@ -175,7 +179,7 @@ func TestResponsesDescribeTheHeadersThatAreSent(t *testing.T) {
 	}
 }
 
-func TestEachCodeIsAnExampleOfItsStatus(t *testing.T) {
+func TestEachCodeIsExampleOfItsStatus(t *testing.T) {
 	t.Parallel()
 	for _, catalog := range catalogs {
 		document, err := checked(t, render(t, exported(t, catalog), reference.FormatOpenAPI))

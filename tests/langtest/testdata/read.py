@@ -51,13 +51,16 @@ with open(sys.argv[2], encoding="utf-8") as file:
 for vector in vectors:
     body = base64.b64decode(vector["body"])
     message, plain = http.client.HTTPMessage(), {}
+    lists = {"Request-Id": None, "Retry-After": [None], "Content-Type": ()}
     for name, value in vector["header"]:
         message[name] = value
         lower = name.lower()
         plain[lower] = plain[lower] + ", " + value if lower in plain else value
+        lists.setdefault(name.upper(), []).append(value)
     results.append(
         [
             seen(errors.parse_error(vector["status"], message, body)),
+            seen(errors.parse_error(vector["status"], lists, bytearray(body))),
             seen(raised(vector["status"], plain, body.decode("utf-8", "replace"))),
         ]
     )

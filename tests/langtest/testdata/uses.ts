@@ -127,13 +127,22 @@ export async function fetched(url: string): Promise<void> {
   await throwIfError(await fetch(url));
 }
 
+// The headers of axios have values like these.
+type AxiosValue = string | string[] | number | boolean | null | object;
+declare const axiosHeaders: Partial<{ [name: string]: AxiosValue } & { "Content-Type": AxiosValue }>;
+
 export function parsed(headers: ResponseHeaders): (ResponseError | undefined)[] {
   return [
     parseError(400, headers, ""),
     parseError(400, new Headers(), ""),
     parseError(400, {}, ""),
     parseError(400, { "Retry-After": "1", "set-cookie": ["a", "b"], other: undefined }, ""),
-    // @ts-expect-error a header is a string
-    parseError(400, { "Retry-After": 1 }, ""),
+    parseError(400, axiosHeaders, { error: { code: "parameter_missing" } }),
+    // @ts-expect-error await is missing
+    parseError(400, headers, new Response().text()),
+    // @ts-expect-error await is missing
+    parseError(400, headers, new Response().json()),
+    // @ts-expect-error its headers are meant
+    parseError(400, new Response(), ""),
   ];
 }
