@@ -45,8 +45,7 @@ func (r *Reference) exportJSON() []byte {
 
 // Parse reads an export of a catalog: a document in [FormatJSON]. If o is nil, the defaults apply.
 // Parse returns an error if the document is not an export, or has another version, or has invalid
-// definitions. The error then names the first of them. Parse panics if GoPackage is not a Go
-// identifier.
+// definitions. The error then names the first of them. Like New, Parse panics if o is invalid.
 func Parse(document []byte, o *Options) (*Reference, error) {
 	var head struct{ Version int } // another version may have another form
 	if err := json.Unmarshal(document, &head); err != nil {

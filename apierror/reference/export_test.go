@@ -185,7 +185,7 @@ func TestDocURLReplacesOnlyFragmentOfPage(t *testing.T) {
 
 func TestNewPanicsForInvalidPackageNames(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"go", "a b", "a;b", "1"} {
+	for _, name := range []string{"go", "a b", "a;b", "1", "_"} {
 		func() {
 			defer func() {
 				if recover() == nil {

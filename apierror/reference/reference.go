@@ -2,6 +2,7 @@ package reference
 
 import (
 	"cmp"
+	"fmt"
 	"go/token"
 	"strings"
 
@@ -19,6 +20,14 @@ type Options struct {
 	GoPackage string
 }
 
+// Validate returns an error if GoPackage cannot be the name of a Go package.
+func (o *Options) Validate() error {
+	if name := o.GoPackage; name != "" && (!token.IsIdentifier(name) || name == "_") {
+		return fmt.Errorf("reference: Options.GoPackage: %q is not the name of a Go package", name)
+	}
+	return nil
+}
+
 // Reference describes the errors of a catalog, in every [Format]. As an [http.Handler], it serves
 // the page. It does not change, so several goroutines may use it at the same time. Use New or
 // Parse to make one.
@@ -31,7 +40,7 @@ type Reference struct {
 
 // New returns the reference of a catalog. If c is nil, apierror.DefaultCatalog() is used. For a
 // service with [apierror.Renderer.Strict], use apierror.CoreCatalog(). If o is nil, the defaults
-// apply. New panics if GoPackage is not a Go identifier.
+// apply. New panics if o is invalid: see [Options.Validate].
 func New(c *apierror.Catalog, o *Options) *Reference {
 	if c == nil {
 		c = apierror.DefaultCatalog()
@@ -43,13 +52,13 @@ func newReference(defs []apierror.Definition, o *Options) *Reference {
 	if o == nil {
 		o = &Options{}
 	}
+	if err := o.Validate(); err != nil {
+		panic(err.Error())
+	}
 	r := &Reference{
 		title:     cmp.Or(line(o.Title), "API errors"),
 		goPackage: cmp.Or(o.GoPackage, "apierrors"),
 		defs:      defs,
-	}
-	if !token.IsIdentifier(r.goPackage) {
-		panic("reference: Options.GoPackage is not a Go identifier: " + r.goPackage)
 	}
 	for i := range r.defs {
 		d := &r.defs[i]

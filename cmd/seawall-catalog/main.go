@@ -33,7 +33,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"go/token"
 	"io"
 	"os"
 	"os/signal"
@@ -148,7 +147,7 @@ func export(ctx context.Context, args []string, stdout io.Writer) error {
 	switch {
 	case flags.NArg() > 1:
 		return usageError(fmt.Sprintf("export takes one catalog, not %q: flags come before it", flags.Args()))
-	case o.GoPackage != "" && !token.IsIdentifier(o.GoPackage):
+	case o.Validate() != nil:
 		return usageError(fmt.Sprintf("-package: %q is not the name of a Go package", o.GoPackage))
 	case reference.Format(*format).FileName() == "":
 		return usageError(fmt.Sprintf("-format: there is no format %q", *format))

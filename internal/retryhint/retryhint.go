@@ -46,7 +46,7 @@ func Refused(h http.Header) bool {
 func After(h http.Header, now time.Time) (d time.Duration, ok bool) {
 	d, ok = longest(h["Retry-After"], func(line string) (time.Duration, bool) { return wait(line, now) })
 	ms, refined := longest(h["Retry-After-Ms"], func(line string) (time.Duration, bool) {
-		return number(line, time.Millisecond)
+		return numbers(line, time.Millisecond)
 	})
 	if refined && (!ok || ms > 0 && ms <= d && d-ms < time.Second) {
 		return ms, true
@@ -66,18 +66,17 @@ func longest(lines []string, wait func(string) (time.Duration, bool)) (d time.Du
 
 // wait parses one line of Retry-After.
 func wait(line string, now time.Time) (time.Duration, bool) {
-	if d, ok := numbers(line); ok {
+	if d, ok := numbers(line, time.Second); ok {
 		return d, true
 	}
 	at, err := http.ParseTime(line)
 	return max(at.Sub(now), 0), err == nil
 }
 
-// numbers returns the largest number of seconds in a line, in which a proxy may have joined
-// several.
-func numbers(line string) (d time.Duration, ok bool) {
+// numbers returns the largest number of units in a line, in which a proxy may have joined several.
+func numbers(line string, unit time.Duration) (d time.Duration, ok bool) {
 	for part := range strings.SplitSeq(line, ",") {
-		n, ok := number(strings.TrimSpace(part), time.Second)
+		n, ok := number(strings.TrimSpace(part), unit)
 		if !ok {
 			return 0, false
 		}

@@ -86,6 +86,7 @@ func TestMillisecondsRefineTheLastSecondOfRetryAfter(t *testing.T) {
 		{"the whole second", []string{"1"}, []string{"1000"}, time.Second, true},
 		{"within the third second", []string{"3"}, []string{"2001"}, 2001 * time.Millisecond, true},
 		{"the longest of several", []string{"1"}, []string{"10", "20"}, 20 * time.Millisecond, true},
+		{"the longest of several that were joined", []string{"1"}, []string{"10, 20"}, 20 * time.Millisecond, true},
 		{"shorter by a second", []string{"3"}, []string{"2000"}, 3 * time.Second, true},
 		{"longer", []string{"1"}, []string{"1001"}, time.Second, true},
 		{"zero", []string{"1"}, []string{"0"}, time.Second, true},

@@ -94,7 +94,7 @@ func wanted(t *testing.T, v vector) *seen {
 // inGo returns what the generated Go file sees.
 func inGo(t *testing.T, v vector) *seen {
 	t.Helper()
-	err := payments.ParseError(response(v))
+	err := payments.Parse(response(v))
 	if err == nil {
 		return nil
 	}

@@ -34,7 +34,7 @@ func TestGoCompiles(t *testing.T) {
 
 func TestGoFindsBothTypeAndBase(t *testing.T) {
 	t.Parallel()
-	err := payments.ParseError(response(vector{Status: 400, Body: []byte(`{"error":{"code":"parameter_missing","message":"m","param":"name"}}`)}))
+	err := payments.Parse(response(vector{Status: 400, Body: []byte(`{"error":{"code":"parameter_missing","message":"m","param":"name"}}`)}))
 	invalid, ok := errors.AsType[*payments.InvalidRequestError](err)
 	require.True(t, ok)
 	require.Equal(t, payments.CodeParameterMissing, invalid.Code)
@@ -60,7 +60,7 @@ func TestGoClosesTheBodyAndLeavesItReadable(t *testing.T) {
 		rest := strings.NewReader(strings.Repeat("a", size))
 		b := &body{Reader: rest}
 		resp := &http.Response{StatusCode: 500, Body: b}
-		require.Error(t, payments.ParseError(resp))
+		require.Error(t, payments.Parse(resp))
 		require.True(t, b.closed)
 		require.Equal(t, left, rest.Len(), "%d bytes", size)
 		again, err := io.ReadAll(resp.Body)
@@ -71,7 +71,7 @@ func TestGoClosesTheBodyAndLeavesItReadable(t *testing.T) {
 
 	b := &body{Reader: strings.NewReader("text")}
 	resp := &http.Response{StatusCode: 200, Body: b}
-	require.NoError(t, payments.ParseError(resp))
+	require.NoError(t, payments.Parse(resp))
 	require.False(t, b.closed)
 }
 
@@ -80,7 +80,7 @@ func TestGoKeepsTheErrorOfTheBodyAsCause(t *testing.T) {
 	text := `{"error":{"code":"own","message":"m"}}`
 	for _, read := range []string{text, text[:20], ""} {
 		b := &body{Reader: io.MultiReader(strings.NewReader(read), iotest.ErrReader(context.DeadlineExceeded))}
-		err := payments.ParseError(&http.Response{StatusCode: 504, Body: b})
+		err := payments.Parse(&http.Response{StatusCode: 504, Body: b})
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		_, ok := errors.AsType[*payments.APIError](err)
 		require.True(t, ok)
@@ -89,9 +89,9 @@ func TestGoKeepsTheErrorOfTheBodyAsCause(t *testing.T) {
 
 func TestGoWithoutResponseOrBody(t *testing.T) {
 	t.Parallel()
-	require.EqualError(t, payments.ParseError(nil), "api_error: There was no response.")
+	require.EqualError(t, payments.Parse(nil), "api_error: There was no response.")
 	resp := &http.Response{StatusCode: 500}
-	require.EqualError(t, payments.ParseError(resp), "500 api_error: The server answered with status 500.")
+	require.EqualError(t, payments.Parse(resp), "500 api_error: The server answered with status 500.")
 	require.NotNil(t, resp.Body)
 }
 

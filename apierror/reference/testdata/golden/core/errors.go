@@ -2,9 +2,9 @@
 // This file needs only the standard library of Go 1.24 or later.
 // Title: Payments API errors
 
-// Package payments has the typed errors of an API. [ParseError] reads them from its responses:
+// Package payments has the typed errors of an API. [Parse] reads them from its responses:
 //
-//	err := payments.ParseError(resp)
+//	err := payments.Parse(resp)
 //	var invalid *payments.InvalidRequestError
 //	if errors.As(err, &invalid) {
 //		log.Print(invalid.Code, invalid.Param)
@@ -57,7 +57,7 @@ type Field struct {
 	Message string
 }
 
-// ResponseError is an error response. [ParseError] returns it inside an error of its type, such as
+// ResponseError is an error response. [Parse] returns it inside an error of its type, such as
 // *[RateLimitError], or alone if the type is unknown. [errors.As] finds both.
 type ResponseError struct {
 	Type       string            // the broad category of the error
@@ -190,13 +190,13 @@ func typeOfStatus(status int) string {
 
 const maxBody = 64 << 10
 
-// ParseError returns the error in a response. For a status under 400, it returns nil and does not
+// Parse returns the error in a response. For a status under 400, it returns nil and does not
 // read the body. If a proxy answered instead of the service, the status decides the type of the
 // error, and its message quotes the body.
 //
-// ParseError examines the first 64 KiB of the body, discards at most 64 KiB more so that the
+// Parse examines the first 64 KiB of the body, discards at most 64 KiB more so that the
 // connection can be reused, and closes the body. It leaves the part that it examined in resp.Body.
-func ParseError(resp *http.Response) error {
+func Parse(resp *http.Response) error {
 	if resp == nil {
 		return typed(ResponseError{Type: "api_error", Message: "There was no response.", Retryable: true})
 	}
