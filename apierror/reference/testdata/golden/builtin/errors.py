@@ -119,8 +119,8 @@ class InvalidRequestError(ResponseError):
     """The request was malformed, or it cannot be carried out as it is.
 
     Codes:
-        parameter_missing: A required parameter was not supplied. Add the parameter that param names.
-        parameter_invalid: A parameter had the wrong type or value. Correct the parameter that param names. The message says what is expected.
+        parameter_missing: A required parameter was not supplied. Add the missing parameter. The member param names it.
+        parameter_invalid: A parameter had the wrong type or value. Correct the parameter. The member param names it, and the message says what is expected.
         resource_missing: No object exists with the given ID. Check the ID and the path. The object may have been deleted, or it may belong to another account.
         method_not_allowed: The path exists, the method does not. Use one of the methods in the Allow header.
         request_too_large: The body is over the limit. Send a smaller body, or split the request.

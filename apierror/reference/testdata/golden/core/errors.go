@@ -32,9 +32,9 @@ type Code string
 
 // The codes that the service had when this file was generated.
 const (
-	// CodeParameterMissing: A required parameter was not supplied. Add the parameter that param names.
+	// CodeParameterMissing: A required parameter was not supplied. Add the missing parameter. The member param names it.
 	CodeParameterMissing Code = "parameter_missing"
-	// CodeParameterInvalid: A parameter had the wrong type or value. Correct the parameter that param names. The message says what is expected.
+	// CodeParameterInvalid: A parameter had the wrong type or value. Correct the parameter. The member param names it, and the message says what is expected.
 	CodeParameterInvalid Code = "parameter_invalid"
 	// CodeResourceMissing: No object exists with the given ID. Check the ID and the path. The object may have been deleted, or it may belong to another account.
 	CodeResourceMissing Code = "resource_missing"
