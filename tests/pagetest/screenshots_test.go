@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var screenshots = flag.String("screenshots", "", "the folder in which TestScreenshots leaves pictures of the whole pages, for people to look at")
+var screenshots = flag.String("screenshots", "", "the folder for pictures of the pages, for people to look at")
 
 // With -screenshots, there is a picture of each section of two catalogs. Without it, there is one
 // of the top and one of a search.
