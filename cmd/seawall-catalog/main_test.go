@@ -128,17 +128,12 @@ func TestInterruptEndsProgramAndLeavesNothing(t *testing.T) {
 	t.Setenv("TMPDIR", temp)
 	t.Chdir("testdata/shop")
 	ctx, interrupt := context.WithCancel(t.Context())
-	go func() {
-		defer interrupt()
-		for ctx.Err() == nil {
-			if _, err := os.Stat(started); err == nil {
-				return
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-	}()
 	var out, problems strings.Builder
-	require.Equal(t, exitTrouble, run(ctx, []string{"export", "./odd/hangs.Catalog"}, &out, &problems))
+	ended := make(chan int, 1)
+	go func() { ended <- run(ctx, []string{"export", "./odd/hangs.Catalog"}, &out, &problems) }()
+	require.Eventually(t, func() bool { return isFile(started) }, time.Minute, 10*time.Millisecond)
+	interrupt()
+	require.Equal(t, exitTrouble, <-ended)
 	require.Equal(t, "seawall-catalog: interrupted\n", problems.String())
 	require.Empty(t, out.String())
 	require.FileExists(t, started)
