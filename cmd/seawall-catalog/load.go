@@ -196,6 +196,9 @@ type folder struct{ Dir, ImportPath string }
 // the main module.
 func findPackage(ctx context.Context, variable, pkg string) (from string, below folder, err error) {
 	listed, err := output(execCommand(ctx, "go", "list", "-json=Dir,ImportPath,Name,Module", "--", pkg))
+	if info, statErr := os.Stat(pkg); err != nil && statErr == nil && info.IsDir() && pkg[0] != '.' && !filepath.IsAbs(pkg) {
+		return "", folder{}, fmt.Errorf("%s: there is no package %s: if you mean the folder, write ./%s", variable, pkg, variable)
+	}
 	if err != nil {
 		return "", folder{}, fmt.Errorf("%s: go list: %w", variable, err)
 	}

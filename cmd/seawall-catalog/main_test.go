@@ -69,6 +69,7 @@ func TestExportOfGoVariable(t *testing.T) {
 		"./internal/errs.Nothing": "undefined: catalog.Nothing",
 		"./errs.catalog":          "exported variable",
 		"./errs":                  "exported variable",
+		"errs.Catalog":            "if you mean the folder, write ./errs.Catalog",
 		"./nowhere.Catalog":       "directory not found",
 		"./broken.Catalog":        "undefined: nothing",
 		"example.com/nix.Catalog": "example.com/nix",
