@@ -313,7 +313,7 @@ func TestSeveralProcessesOnOneFile(t *testing.T) {
 						clients.Go(func() {
 							for deadline := time.Now().Add(3 * patience); ; time.Sleep(20 * time.Millisecond) {
 								r := b.saw(key, send(newRequest(b.Context(), c.url, key)))
-								// On a slow machine, a transaction may wait for longer than the busy timeout.
+								// On a slow machine, the busy timeout may pass.
 								again := r.status == http.StatusTooManyRequests || r.status >= http.StatusInternalServerError
 								switch {
 								case r.status == http.StatusCreated:
