@@ -21,26 +21,8 @@ type answersFact struct{ Writer, Err int }
 
 func (*answersFact) AFact() {}
 
-// exportWrappers exports which functions answer for their caller. They may call each other.
-func (p *pass) exportWrappers(functions []*function) {
-	for again := true; again; {
-		again = false
-		for _, f := range functions {
-			decl, ok := f.node.(*ast.FuncDecl)
-			if !ok {
-				continue
-			}
-			obj := p.TypesInfo.Defs[decl.Name]
-			if fact := p.wrapper(f); fact != nil && !p.ImportObjectFact(obj, new(answersFact)) {
-				p.ExportObjectFact(obj, fact)
-				again = true
-			}
-		}
-	}
-}
-
-// wrapper returns what a function answers, or nil if it may not answer.
-func (p *pass) wrapper(f *function) *answersFact {
+// wrapper returns what a function answers for its caller, or nil if it may not answer.
+func (p *pass) wrapper(f *function, _ *ast.FuncDecl) *answersFact {
 	if f.sig.Results().Len() > 0 {
 		return nil
 	}

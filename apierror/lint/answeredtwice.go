@@ -43,7 +43,7 @@ func answeredTwice(p *pass) {
 		return
 	}
 	functions, returning := p.functions(), p.handlerFuncs()
-	p.exportWrappers(functions)
+	exportFacts(p, functions, p.wrapper)
 	for _, f := range functions {
 		f.places(func(at place) {
 			if a := p.answerIn(at.node()); a != nil {

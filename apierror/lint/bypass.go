@@ -58,7 +58,7 @@ func bypass(p *pass) {
 	if p.imported("net/http") == nil {
 		return
 	}
-	p.exportStatusParams()
+	exportFacts(p, p.functions(), p.statusParam)
 	if !p.usesCatalog() && !p.flag("all") {
 		return
 	}
@@ -90,31 +90,23 @@ func bypass(p *pass) {
 	}
 }
 
-// exportStatusParams exports which functions write a status that their caller chooses. They may
-// call each other.
-func (p *pass) exportStatusParams() {
-	functions := p.functions()
-	for again := true; again; {
-		again = false
-		for _, f := range functions {
-			decl, ok := f.node.(*ast.FuncDecl)
-			if !ok || decl.Recv != nil && isResponseWriter(p.TypesInfo.TypeOf(decl.Recv.List[0].Type)) {
-				continue
-			}
-			obj := p.TypesInfo.Defs[decl.Name]
-			ast.Inspect(f.body, func(n ast.Node) bool {
-				call, ok := n.(*ast.CallExpr)
-				if !ok {
-					return true
-				}
-				if i := f.param(p.variable(p.statusArg(call))); i >= 0 && !p.ImportObjectFact(obj, new(statusFact)) {
-					p.ExportObjectFact(obj, &statusFact{i})
-					again = true
-				}
-				return true
-			})
-		}
+// statusParam returns which parameter of a function is the status that it writes, or nil. The
+// methods of a ResponseWriter only pass a status on.
+func (p *pass) statusParam(f *function, decl *ast.FuncDecl) (fact *statusFact) {
+	if decl.Recv != nil && isResponseWriter(p.TypesInfo.TypeOf(decl.Recv.List[0].Type)) {
+		return nil
 	}
+	ast.Inspect(f.body, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok || fact != nil {
+			return true
+		}
+		if i := f.param(p.variable(p.statusArg(call))); i >= 0 {
+			fact = &statusFact{i}
+		}
+		return true
+	})
+	return fact
 }
 
 // statusArg returns the status that a call writes, or nil.

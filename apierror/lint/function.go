@@ -5,6 +5,7 @@ import (
 	"go/types"
 	"slices"
 
+	"golang.org/x/tools/go/analysis"
 	"golang.org/x/tools/go/analysis/passes/ctrlflow"
 	"golang.org/x/tools/go/cfg"
 )
@@ -106,4 +107,29 @@ func calls(n ast.Node, visit func(*ast.CallExpr)) {
 		}
 		return true
 	})
+}
+
+// exportFacts exports the fact that find returns about a declared function, if it is not nil. What
+// it returns may depend on the facts about other functions, which may call each other.
+func exportFacts[T any, F interface {
+	*T
+	analysis.Fact
+}](p *pass, functions []*function, find func(*function, *ast.FuncDecl) F) {
+	for again := true; again; {
+		again = false
+		for _, f := range functions {
+			decl, ok := f.node.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			obj := p.TypesInfo.Defs[decl.Name]
+			if p.ImportObjectFact(obj, F(new(T))) {
+				continue
+			}
+			if fact := find(f, decl); fact != nil {
+				p.ExportObjectFact(obj, fact)
+				again = true
+			}
+		}
+	}
 }

@@ -67,6 +67,11 @@ func meaning(d apierror.Definition) string {
 	return line(d.Message)
 }
 
+// explanation returns the texts that say what a code means and what to do about it.
+func explanation(d apierror.Definition) string {
+	return strings.TrimSpace(meaning(d) + " " + d.Resolution)
+}
+
 // statusText returns a status with its name, if it has one.
 func statusText(status int) string {
 	return strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))

@@ -118,7 +118,7 @@ func parameterError() object {
 func plainList(defs []apierror.Definition) string {
 	var lines []string
 	for _, d := range defs {
-		lines = append(lines, strings.TrimSpace("- "+string(d.Code)+": "+meaning(d)+" "+d.Resolution))
+		lines = append(lines, strings.TrimSpace("- "+string(d.Code)+": "+explanation(d)))
 	}
 	return strings.Join(lines, "\n")
 }

@@ -65,8 +65,7 @@ func (r *Reference) typed(name string, escape *strings.Replacer) []byte {
 	for _, t := range errorTypes {
 		class := typedClass{errorType: t}
 		for _, d := range r.definitionsOf(t.Type) {
-			text := strings.TrimSpace(meaning(d) + " " + d.Resolution)
-			class.Codes = append(class.Codes, typedCode{d.Code, constants[d.Code], escape.Replace(text)})
+			class.Codes = append(class.Codes, typedCode{d.Code, constants[d.Code], escape.Replace(explanation(d))})
 		}
 		data.Types = append(data.Types, class)
 	}
