@@ -14,9 +14,12 @@ import (
 // patience is how long goroutines may take to end after the last test.
 const patience = 5 * time.Second
 
-// Main is the body of a package's TestMain. It runs the tests. If they pass, but goroutines
-// are left five seconds later, it prints their stacks and exits with status 1.
-func Main(m *testing.M) { os.Exit(run(m.Run, patience, os.Stderr)) }
+// Main is the body of a package's TestMain: it calls Run and exits.
+func Main(m *testing.M) { os.Exit(Run(m)) }
+
+// Run runs the tests and returns the exit status. If they pass, but goroutines are left five
+// seconds later, it prints their stacks and returns 1.
+func Run(m *testing.M) int { return run(m.Run, patience, os.Stderr) }
 
 func run(tests func() int, patience time.Duration, out io.Writer) int {
 	code := tests()

@@ -1,0 +1,5 @@
+//go:build race
+
+package docsapitest
+
+const raceEnabled = true
