@@ -43,8 +43,8 @@ type config struct {
 	strict, faults  bool
 }
 
-// keysInRedis reports whether idempotency keys are in Redis. PostgreSQL is better, because there they
-// are in the same transaction as the resources.
+// keysInRedis reports whether idempotency keys are in Redis. With PostgreSQL they are not, because
+// there they are in the same transaction as the resources.
 func (c config) keysInRedis() bool { return c.redis != "" && c.postgres == "" }
 
 func main() {

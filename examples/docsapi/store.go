@@ -117,10 +117,9 @@ func (s *store) sweep(ctx context.Context, logger *slog.Logger) {
 	}
 }
 
-// write calls f with a transaction. If the request has a key, the Executor commits the transaction,
-// together with the answer: f happens exactly once. If the answers are in Redis, they cannot commit
-// together. f then happens at most once: a client whose first request was cut off at the commit gets
-// 409 idempotency_outcome_unknown.
+// write calls f with a transaction. If the request has a key, the Executor commits the transaction
+// together with the answer: f happens exactly once. If the answers are in Redis, f happens at most
+// once: if the process is killed around the commit, a retry gets 409 idempotency_outcome_unknown.
 func (s *store) write(ctx context.Context, f func(tx sqlstore.DBTX) error) error {
 	return sqlstore.InTx(ctx, s.db, func(tx sqlstore.DBTX) error {
 		if err := f(tx); err != nil {

@@ -1,4 +1,4 @@
-// Package docsapitest starts the example as a process of its own, for tests that kill it.
+// Package docsapitest starts the example as a process, for tests that call it and kill it.
 package docsapitest
 
 import (
