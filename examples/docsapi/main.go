@@ -78,13 +78,23 @@ func run(ctx context.Context, c config, out io.Writer, logger *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	s, err := openService(ctx, c, "http://"+listener.Addr().String(), logger)
+	s, err := openService(ctx, c, urlOf(c.addr, listener.Addr()), logger)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	fmt.Fprintf(out, "listening on %s\n", s.url)
 	err = serve(ctx, listener, s)
 	return errors.Join(err, s.close()) // after the last request
+}
+
+// urlOf returns the URL of a service: the host is that of the flag, and the port the real one.
+func urlOf(flag string, addr net.Addr) string {
+	host, _, err := net.SplitHostPort(flag)
+	if err != nil || host == "" {
+		host = "localhost"
+	}
+	_, port, _ := net.SplitHostPort(addr.String())
+	return "http://" + net.JoinHostPort(host, port)
 }
 
 // drain is how long requests may go on after the signal. It is longer than the timeout of most.
