@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"time"
@@ -59,9 +60,9 @@ var (
 
 // openStore opens the database and creates the tables that are missing.
 func openStore(ctx context.Context, c config, logger *slog.Logger) (*store, error) {
-	d, source := sqlite, sqliteSource(c.db)
+	d, source, where := sqlite, sqliteSource(c.db), c.db
 	if c.postgres != "" {
-		d, source = postgreSQL, c.postgres
+		d, source, where = postgreSQL, c.postgres, "PostgreSQL" // the URL may hold a password
 	}
 	db, err := sql.Open(d.driver, source)
 	if err != nil {
@@ -69,7 +70,7 @@ func openStore(ctx context.Context, c config, logger *slog.Logger) (*store, erro
 	}
 	db.SetMaxOpenConns(20)
 	if err := migrate(ctx, db, d); err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", where, err), db.Close())
 	}
 	sweeping, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s := &store{db: db, executor: sqlstore.NewExecutor(db, d.dialect, nil), keysInRedis: c.keysInRedis(), stopSweeper: stop}
