@@ -59,6 +59,22 @@ var compositions = []composition{
 
 	{name: "otelhttp outside", build: traced(outside)},
 	{name: "otelhttp inside", build: traced(inside)},
+	{
+		name: "sentry inside", build: inside(withSentry),
+		exceptions: map[string]string{
+			"upload/files": servesCopy,
+		},
+	},
+	{
+		name: "sentry before Authenticate",
+		build: func(_ *testing.T, s *service) http.Handler {
+			s.stack.Authenticate = withSentry
+			return s.chain(s.mux())
+		},
+		exceptions: map[string]string{
+			"upload/files": servesCopy,
+		},
+	},
 	{name: "cors outside", build: outside(allowOrigin), field: "Access-Control-Allow-Origin"},
 	{name: "cors inside", build: inside(allowOrigin)},
 
