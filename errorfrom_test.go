@@ -3,12 +3,14 @@ package seawall_test
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/seawall-go/seawall"
 	"github.com/seawall-go/seawall/apierror"
+	"github.com/seawall-go/seawall/idempotent"
 )
 
 func TestErrorFrom(t *testing.T) {
@@ -51,4 +53,27 @@ func TestErrorFrom(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The response to a request with a key is sent after its handler has returned.
+func TestErrorOfAKeyedRequestIsKnownAroundIdempotency(t *testing.T) {
+	t.Parallel()
+	var inside, around *apierror.Error
+	see := func(seen **apierror.Error) seawall.Middleware {
+		return func(next http.Handler) http.Handler {
+			return plain(func(w http.ResponseWriter, r *http.Request) {
+				next.ServeHTTP(w, r)
+				*seen = seawall.ErrorFrom(r.Context())
+			})
+		}
+	}
+	keyed := idempotent.New(idempotent.NewMemory(nil), idempotent.Global, &idempotent.Options{Logger: discard})
+	stack := &seawall.Stack{Logger: discard, Idempotency: seawall.Chain(see(&around), keyed, see(&inside))}
+	r := httptest.NewRequest(http.MethodPost, "/", nil)
+	r.Header.Set("Idempotency-Key", "order-7")
+
+	stack.Handler(failing(nil, apierror.CodePermissionDenied)).ServeHTTP(httptest.NewRecorder(), r)
+
+	require.Nil(t, inside)
+	require.Equal(t, apierror.CodePermissionDenied, around.Code())
 }
