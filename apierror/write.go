@@ -36,9 +36,9 @@ import (
 //     response, even if the handler has written all of it;
 //   - a hijacked connection is left alone.
 //
-// Inside a [HandlerFunc], a Renderer's Handler, and the RequestID, AccessLog, Recover and
-// Timeout of package seawall, Write knows whether the response has begun. Elsewhere, that
-// depends on the ResponseWriter.
+// Inside a [HandlerFunc], a Renderer's Handler, the RequestID, AccessLog, Recover and Timeout of
+// package seawall, and the middleware of package idempotent, Write knows whether the response has
+// begun. Elsewhere, that depends on the ResponseWriter.
 //
 // Write removes the headers that describe the body of a success, such as Content-Length and
 // ETag. It keeps a Content-Encoding that was set before the HandlerFunc or the middleware

@@ -342,7 +342,6 @@ var handlerCases = []*handlerCase{
 		name: "looks at the type of its writer",
 		keyed: differences{
 			"handler: io.ReaderFrom over HTTP/1.1": plainWriter, "handler: http.Hijacker over HTTP/1.1": noHijack,
-			"handler: unwraps": "writing to the inner writer would bypass the record",
 		},
 		handle: func(f *facts, w http.ResponseWriter, _ *http.Request) {
 			_, flusher := w.(http.Flusher)
@@ -427,6 +426,20 @@ var handlerCases = []*handlerCase{
 			_, _ = io.WriteString(w, "half")
 			return errHandler
 		}),
+	},
+	{
+		name: "writes an error in the middle, without apierror.HandlerFunc", again: runsAgain, cut: aCleanError,
+		handle: func(_ *facts, w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusCreated)
+			_, _ = io.WriteString(w, "half")
+			apierror.Write(w, r, errHandler)
+		},
+	},
+	{
+		name: "writes an error after an error, without apierror.HandlerFunc", handle: func(_ *facts, w http.ResponseWriter, r *http.Request) {
+			http.Error(w, "no", http.StatusConflict)
+			apierror.Write(w, r, errHandler)
+		},
 	},
 	{
 		name: "fails after a flush", again: runsAgain, cut: aCleanError,

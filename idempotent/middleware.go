@@ -12,6 +12,7 @@ import (
 	"github.com/seawall-go/seawall/internal/reqid"
 	"github.com/seawall-go/seawall/internal/reqstate"
 	"github.com/seawall-go/seawall/internal/route"
+	"github.com/seawall-go/seawall/internal/track"
 )
 
 const (
@@ -222,7 +223,8 @@ func (q *request) run(n *run) Completion {
 	r := q.r.WithContext(n.ctx)
 	r.Body = q.body.reader()
 	q.served = r
-	reqstate.ServeAgain(q.next, q.out, q.r, r)
+	w, _ := track.Wrap(q.out, r) // so that apierror.Write knows whether the handler has begun its response
+	reqstate.ServeAgain(q.next, w, q.r, r)
 	return q.completion(n)
 }
 
