@@ -44,6 +44,12 @@ type AccessLogOptions struct {
 	// level is slog.LevelInfo.
 	Level func(r *http.Request, status int) slog.Level
 
+	// Observe is called with what the line says, before it is written and whatever its level is.
+	// It is for metrics and traces. It must not block, since the request waits for it. In its
+	// context, [ErrorFrom] and [AuthenticatedAs] tell more. If it panics, the line has the
+	// attribute observe_panic. If nil, nothing is observed.
+	Observe func(context.Context, Event)
+
 	// SemanticNames selects the names of OpenTelemetry's semantic conventions for HTTP,
 	// where there is one: http.request.method (with the value _OTHER for an unknown method,
 	// which is then in http.request.method_original), http.route (the pattern without the
@@ -62,7 +68,7 @@ type AccessLogOptions struct {
 //	bytes       the size of the response's body
 //	duration    the time until the handler returned
 //	request_id  the id that the client received; empty without a RequestID
-//	code        the code of the error that was sent; absent for a replay
+//	code        the code of the error that was sent
 //	late_code   the code of the last error that came too late to be sent
 //	replayed    true if the response was replayed for an Idempotency-Key
 //	aborted     true if the response was aborted
@@ -91,18 +97,19 @@ func AccessLog(o *AccessLogOptions) Middleware {
 				if pattern != "" && pattern != c.Pattern {
 					c.Pattern = pattern // for Level and Attrs
 				}
-				opt.write(c, end, accessRecord{
-					method:    c.Method,
-					pattern:   pattern,
-					status:    loggedStatus(c, state, response, !returned),
-					bytes:     response.Bytes(),
-					duration:  end.Sub(start),
-					requestID: state.RequestID(),
-					code:      apierror.CodeOf(state.Err()),
-					lateCode:  apierror.CodeOf(state.Late()),
-					replayed:  len(response.Header()["Idempotent-Replayed"]) > 0,
-					aborted:   !returned,
-				})
+				e := Event{
+					Method:    c.Method,
+					Pattern:   pattern,
+					Status:    loggedStatus(c, state, response, !returned),
+					Bytes:     response.Bytes(),
+					Duration:  end.Sub(start),
+					RequestID: state.RequestID(),
+					LateCode:  apierror.CodeOf(state.Late()),
+					Aborted:   !returned,
+				}
+				e.setError(state.Err())
+				e.setReplay(response.Header())
+				opt.write(c, end, e, opt.observe(c, e))
 			}()
 			reqstate.Serve(next, w, r, c)
 			returned = true
@@ -111,13 +118,13 @@ func AccessLog(o *AccessLogOptions) Middleware {
 }
 
 // write writes the line of r.
-func (o *AccessLogOptions) write(r *http.Request, end time.Time, record accessRecord) {
+func (o *AccessLogOptions) write(r *http.Request, end time.Time, e Event, more []slog.Attr) {
 	logger := cmp.Or(o.Logger, slog.Default())
-	level := o.level(r, record.status)
+	level := o.level(r, e.Status)
 	if !logger.Enabled(r.Context(), level) {
 		return
 	}
-	attrs := record.attrs(o.SemanticNames)
+	attrs := append(e.attrs(o.SemanticNames), more...)
 	if o.Attrs != nil {
 		attrs = append(attrs, plain.Attrs(slices.Clone(o.extra(r)))...) // the service may use its slice again
 	}
@@ -125,6 +132,20 @@ func (o *AccessLogOptions) write(r *http.Request, end time.Time, record accessRe
 	line := slog.NewRecord(end, level, "request", 0)
 	line.AddAttrs(attrs...)
 	_ = logger.Handler().Handle(r.Context(), line)
+}
+
+// observe calls Observe. If it panics, observe returns an attribute for the line.
+func (o *AccessLogOptions) observe(r *http.Request, e Event) (attrs []slog.Attr) {
+	if o.Observe == nil {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			attrs = []slog.Attr{slog.String("observe_panic", panicText(r, v))}
+		}
+	}()
+	o.Observe(r.Context(), e)
+	return nil
 }
 
 // level returns the level of a line.

@@ -4,9 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"time"
 
-	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/internal/plain"
 )
 
@@ -17,43 +15,32 @@ const (
 	maxCode    = 64
 )
 
-// accessRecord is what a line of the access log says about a request.
-type accessRecord struct {
-	method, pattern   string
-	status            int
-	bytes             int64
-	duration          time.Duration
-	requestID         string
-	code, lateCode    apierror.Code
-	replayed, aborted bool
-}
-
 // attrs returns the attributes of the line, with our names or with those of OpenTelemetry.
-func (a *accessRecord) attrs(semantic bool) []slog.Attr {
+func (e *Event) attrs(semantic bool) []slog.Attr {
 	attrs := make([]slog.Attr, 0, 8)
 	codeKey := "code"
 	if semantic {
-		attrs = a.appendSemantic(attrs)
+		attrs = e.appendSemantic(attrs)
 		codeKey = "error.type"
 	} else {
 		attrs = append(attrs,
-			slog.String("method", plain.Text(a.method, maxMethod)),
-			slog.String("pattern", plain.Text(a.pattern, maxPattern)),
-			slog.Int("status", a.status),
-			slog.Int64("bytes", a.bytes),
-			slog.Duration("duration", a.duration))
+			slog.String("method", plain.Text(e.Method, maxMethod)),
+			slog.String("pattern", plain.Text(e.Pattern, maxPattern)),
+			slog.Int("status", e.Status),
+			slog.Int64("bytes", e.Bytes),
+			slog.Duration("duration", e.Duration))
 	}
-	attrs = append(attrs, slog.String("request_id", a.requestID))
-	if a.code != "" {
-		attrs = append(attrs, slog.String(codeKey, plain.Text(string(a.code), maxCode)))
+	attrs = append(attrs, slog.String("request_id", e.RequestID))
+	if e.Code != "" {
+		attrs = append(attrs, slog.String(codeKey, plain.Text(string(e.Code), maxCode)))
 	}
-	if a.lateCode != "" {
-		attrs = append(attrs, slog.String("late_code", plain.Text(string(a.lateCode), maxCode)))
+	if e.LateCode != "" {
+		attrs = append(attrs, slog.String("late_code", plain.Text(string(e.LateCode), maxCode)))
 	}
-	if a.replayed {
+	if e.Replayed {
 		attrs = append(attrs, slog.Bool("replayed", true))
 	}
-	if a.aborted {
+	if e.Aborted {
 		attrs = append(attrs, slog.Bool("aborted", true))
 	}
 	return attrs
@@ -63,19 +50,19 @@ func (a *accessRecord) attrs(semantic bool) []slog.Attr {
 // https://opentelemetry.io/docs/specs/semconv/http/.
 //
 //nolint:sloglint // those names have dots
-func (a *accessRecord) appendSemantic(attrs []slog.Attr) []slog.Attr {
-	if hasSemanticName(a.method) {
-		attrs = append(attrs, slog.String("http.request.method", a.method))
+func (e *Event) appendSemantic(attrs []slog.Attr) []slog.Attr {
+	if hasSemanticName(e.Method) {
+		attrs = append(attrs, slog.String("http.request.method", e.Method))
 	} else {
 		attrs = append(attrs,
 			slog.String("http.request.method", "_OTHER"),
-			slog.String("http.request.method_original", plain.Text(a.method, maxMethod)))
+			slog.String("http.request.method_original", plain.Text(e.Method, maxMethod)))
 	}
 	return append(attrs,
-		slog.String("http.route", httpRoute(plain.Text(a.pattern, maxPattern))),
-		slog.Int("http.response.status_code", a.status),
-		slog.Int64("http.response.body.size", a.bytes),
-		slog.Float64("http.server.request.duration", a.duration.Seconds()))
+		slog.String("http.route", httpRoute(plain.Text(e.Pattern, maxPattern))),
+		slog.Int("http.response.status_code", e.Status),
+		slog.Int64("http.response.body.size", e.Bytes),
+		slog.Float64("http.server.request.duration", e.Duration.Seconds()))
 }
 
 // hasSemanticName reports whether the conventions know a method.

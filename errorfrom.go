@@ -10,10 +10,12 @@ import (
 
 // ErrorFrom returns the error that the request of ctx was answered with. It returns nil if
 // there was none, or none yet, so call it when the handler has returned, for metrics and
-// logs. It is also nil for a replayed error, whose response has Idempotent-Replayed. ctx must
-// be the context of a middleware inside [RequestID] or [AccessLog], and outside of that of
-// package idempotent: the error of a request with a key is known only when its response is
-// sent.
+// logs. ctx must be the context of a middleware inside [RequestID] or [AccessLog], and outside of
+// that of package idempotent: the error of a request with a key is known only when its response
+// is sent.
+//
+// A replayed error is read from the recorded response: its FromServer method returns true, and its
+// RequestID method returns the id of the request that ran.
 //
 // If a request was canceled before its response began, the error of the cancellation, or an
 // error that would be api_error, becomes service_unavailable, with the original error as

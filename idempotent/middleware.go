@@ -1,8 +1,10 @@
 package idempotent
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -336,7 +338,21 @@ func (q *request) replyOther(r result) {
 		return
 	}
 	q.call.event.Status = rec.status
+	q.announceReplay(&rec)
 	replay(q.w, &rec)
+}
+
+// announceReplay lets outer layers know which error is about to be replayed, if it is an error
+// object.
+func (q *request) announceReplay(rec *record) {
+	if rec.status < 400 {
+		return
+	}
+	response := &http.Response{StatusCode: rec.status, Header: make(http.Header), Body: io.NopCloser(bytes.NewReader(rec.body))}
+	rec.apply(response.Header)
+	if e, ok := errors.AsType[*apierror.Error](apierror.Parse(response)); ok && e.FromServer() {
+		reqstate.Of(q.w, q.r).Sending(e, rec.status, false)
+	}
 }
 
 func (q *request) refuse(o Outcome, err error) {
