@@ -33,6 +33,10 @@ type Attempt struct {
 	// line of at most 128 bytes.
 	RequestID string
 
+	// Held is how long the attempt waited before it was sent, for [Transport.Pace] or because
+	// of [Policy.HoldHost].
+	Held time.Duration
+
 	// Elapsed is the time from sending the request to the response's header or the error.
 	Elapsed time.Duration
 

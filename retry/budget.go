@@ -2,6 +2,9 @@ package retry
 
 import (
 	"cmp"
+	"math"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -48,6 +51,51 @@ type Budget struct {
 type bucket struct {
 	tokens float64
 	at     time.Time // when it had them
+}
+
+// A Bucket describes the bucket of a group in a [Budget], at one moment.
+type Bucket struct {
+	// Group is the name of the group: see [Transport.Group].
+	Group string
+
+	// Tokens is the number of tokens that are left. With less than 1, the group's next retry is
+	// not made.
+	Tokens float64
+}
+
+// Bucket returns the bucket of a group. A group without retries has a full one. If the number of
+// retries is not limited, Tokens is infinite.
+func (b *Budget) Bucket(group string) Bucket {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	full := Bucket{group, b.size()}
+	if b.Tokens < 0 {
+		full.Tokens = math.Inf(1)
+	}
+	if e := b.buckets.entries[group]; e != nil {
+		return b.snapshot(e, time.Now())
+	}
+	return full
+}
+
+// Buckets returns the buckets that are not full, sorted by group.
+func (b *Budget) Buckets() []Bucket {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	b.forgetFull(now)
+	all := make([]Bucket, 0, len(b.buckets.entries))
+	for _, e := range b.buckets.entries {
+		all = append(all, b.snapshot(e, now))
+	}
+	slices.SortFunc(all, func(x, y Bucket) int { return strings.Compare(x.Group, y.Group) })
+	return all
+}
+
+// snapshot describes the bucket of an entry. The caller holds mu.
+func (b *Budget) snapshot(e *entry[string, *bucket], now time.Time) Bucket {
+	b.fill(e.value, now)
+	return Bucket{e.key, e.value.tokens}
 }
 
 // take takes the token for a retry. It reports whether there was one.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"testing"
@@ -51,6 +52,35 @@ func TestRetriesStayWithinTheBudget(t *testing.T) {
 
 		time.Sleep(time.Hour)
 		require.Equal(t, 100+10, calls(t, tr, base, 100), "never more than the burst")
+	})
+}
+
+func TestBucketsShowWhatIsLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		budget := new(retry.Budget)
+		base := scripted(status(503))
+		tr := hopeful(base, budget)
+		require.Equal(t, retry.Bucket{Group: targetGroup, Tokens: 10}, budget.Bucket(targetGroup))
+		require.Empty(t, budget.Buckets())
+
+		calls(t, tr, base, 2) // two retries each
+		require.NoError(t, do(t, tr, "http://b.example"))
+		require.Equal(t, retry.Bucket{Group: targetGroup, Tokens: 6}, budget.Bucket(targetGroup))
+		require.Equal(t, []retry.Bucket{{Group: "http://b.example:80", Tokens: 8}, {Group: targetGroup, Tokens: 6}}, budget.Buckets())
+
+		time.Sleep(10 * time.Second)
+		require.InDelta(t, 7, budget.Bucket(targetGroup).Tokens, 1e-9)
+		time.Sleep(10 * time.Second)
+		require.Equal(t, []retry.Bucket{{Group: targetGroup, Tokens: 8}}, budget.Buckets(), "the other one is full")
+		time.Sleep(time.Minute)
+		require.Empty(t, budget.Buckets())
+		require.Equal(t, retry.Bucket{Group: targetGroup, Tokens: 10}, budget.Bucket(targetGroup))
+
+		unlimited := &retry.Budget{Tokens: -1}
+		require.Equal(t, retry.Bucket{Group: targetGroup, Tokens: math.Inf(1)}, unlimited.Bucket(targetGroup))
+		calls(t, hopeful(base, unlimited), base, 2)
+		require.Empty(t, unlimited.Buckets())
 	})
 }
 

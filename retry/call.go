@@ -26,6 +26,7 @@ type call struct {
 	body      requestBody
 
 	circuit  *circuit       // nil if the breaker is off
+	held     time.Duration  // how long the next attempt was held back
 	resp     *http.Response // of the last attempt, until it is handed back or discarded
 	token    bool           // one of the budget's is taken for a retry that is not sent yet
 	started  time.Time
@@ -102,6 +103,10 @@ func (c *call) admit() (permit, Reason, error) {
 	if err := c.who.err(); err != nil {
 		return permit{}, ReasonCanceled, err
 	}
+	if c.policy.HoldHost || c.t.Pace != nil {
+		start := time.Now()
+		defer func() { c.held = time.Since(start) }()
+	}
 	if err := c.waitForHold(); err != nil {
 		return permit{}, c.unpaused(err), err
 	}
@@ -138,7 +143,7 @@ func (c *call) named(refused *CircuitOpenError) error {
 // attempt sends the request once. It leaves the response, if there is one, in c.resp. If
 // the host is not to blame for an error, fault is the reason.
 func (c *call) attempt(n int, p permit) (a Attempt, fault Reason) {
-	a.Number = n
+	a.Number, a.Held = n, c.held
 	result := neutral
 	returned := false
 	defer func() { // Base may panic or call runtime.Goexit

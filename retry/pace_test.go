@@ -1,6 +1,7 @@
 package retry_test
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"testing"
@@ -29,6 +30,43 @@ func TestPaceDelaysEveryAttempt(t *testing.T) {
 
 		require.Equal(t, []time.Duration{0, time.Second, 2 * time.Second}, at)
 	})
+}
+
+func TestAttemptsTellHowLongTheyWereHeld(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		transport func(http.RoundTripper) *retry.Transport
+		want      []time.Duration // of two calls, with a second in between
+	}{
+		"not held": {transport, []time.Duration{0, 0}},
+		"Pace": {func(base http.RoundTripper) *retry.Transport {
+			tr := transport(base)
+			tr.Pace = rate.NewLimiter(rate.Every(10*time.Second), 1)
+			return tr
+		}, []time.Duration{0, 9 * time.Second}},
+		"HoldHost": {func(base http.RoundTripper) *retry.Transport {
+			tr := transport(base)
+			tr.Policy = &retry.Policy{MaxAttempts: 1, BaseDelay: -1, HoldHost: true}
+			return tr
+		}, []time.Duration{0, 29 * time.Second}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			tr := tt.transport(baseFunc(func(*http.Request) (*http.Response, error) {
+				return answer(503, "", "Retry-After: 30"), nil
+			}))
+			tr.Policy = cmp.Or(tr.Policy, once())
+			var held []time.Duration
+			tr.Observe = func(_ context.Context, e retry.Event) {
+				if e.Kind == retry.KindAttempt {
+					held = append(held, e.Attempt.Held)
+				}
+			}
+			require.NoError(t, do(t, tr, target))
+			time.Sleep(time.Second)
+			require.NoError(t, do(t, tr, target))
+			require.Equal(t, tt.want, held, name)
+		})
+	}
 }
 
 func TestPaceBeyondTheDeadlineFailsImmediately(t *testing.T) {
