@@ -1,0 +1,101 @@
+package otelseawall
+
+import (
+	"context"
+	"strconv"
+
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/seawall-go/seawall"
+	"github.com/seawall-go/seawall/idempotent"
+	"github.com/seawall-go/seawall/ratelimit"
+)
+
+type serverInstruments struct{ errors, replays counter }
+
+func (t *Telemetry) newServerInstruments() serverInstruments {
+	return serverInstruments{
+		errors: t.newCounter("seawall.server.errors", "{request}", "Requests that were answered with an error.",
+			keyErrorCode, keyErrorType, semconv.HTTPResponseStatusCodeKey, semconv.HTTPRouteKey),
+		replays: t.newCounter("seawall.server.replays", "{request}", "Requests that were answered with a replay.", semconv.HTTPRouteKey),
+	}
+}
+
+// Request reports a request whose handler has returned. It is for seawall.AccessLogOptions.Observe.
+// To add to the span of otelhttp, that middleware must be around the access log.
+func (t *Telemetry) Request(ctx context.Context, e seawall.Event) {
+	route := routeOf(e.Pattern)
+	if e.Code != "" {
+		t.server.errors.count(ctx, string(e.Code), string(e.Type), strconv.Itoa(e.Status), route)
+	}
+	if e.Replayed {
+		t.server.replays.count(ctx, route)
+	}
+	span := trace.SpanFromContext(ctx)
+	if !span.IsRecording() {
+		return
+	}
+	span.SetAttributes(present(
+		keyRequestID.String(e.RequestID),
+		keyErrorCode.String(string(e.Code)),
+		keyErrorType.String(string(e.Type)),
+		keyLateCode.String(string(e.LateCode)))...)
+	if e.OriginalRequest != "" {
+		span.AddLink(trace.Link{Attributes: []attribute.KeyValue{keyRequestID.String(e.OriginalRequest)}})
+	}
+}
+
+// present returns the attributes that are not empty.
+func present(attrs ...attribute.KeyValue) []attribute.KeyValue {
+	kept := attrs[:0]
+	for _, a := range attrs {
+		if a.Value.AsString() != "" {
+			kept = append(kept, a)
+		}
+	}
+	return kept
+}
+
+// RateLimit reports what a rule did to a request. It is for the Observe of ratelimit.Options,
+// ratelimit.ConcurrentOptions and ratelimit.ShedOptions.
+func (t *Telemetry) RateLimit(ctx context.Context, e ratelimit.Event) {
+	shadow := ""
+	if e.Shadow {
+		shadow = "true"
+	}
+	t.ratelimit.count(ctx, e.Rule, string(e.Outcome), shadow)
+	if denied := e.Outcome == ratelimit.OutcomeDenied && !e.Decision.Allowed; denied {
+		if span := trace.SpanFromContext(ctx); span.IsRecording() {
+			span.SetAttributes(keyRule.String(e.Rule))
+		}
+	}
+}
+
+type idempotencyInstruments struct {
+	requests, lost counter
+	wait           histogram
+}
+
+func (t *Telemetry) newIdempotencyInstruments() idempotencyInstruments {
+	return idempotencyInstruments{
+		requests: t.newCounter("seawall.idempotency.requests", "{request}", "Requests with an idempotency key.", keyKeyOutcome),
+		lost:     t.newCounter("seawall.idempotency.lost_claims", "{run}", "Runs whose claim another process took over."),
+		wait:     t.newHistogram("seawall.idempotency.wait", "Time until a request with a key ran or was answered.", keyKeyOutcome),
+	}
+}
+
+// Idempotency reports a request with a key, or a call of idempotent.Do. It is for
+// idempotent.Options.Observe.
+func (t *Telemetry) Idempotency(ctx context.Context, e idempotent.Event) {
+	outcome := string(e.Outcome)
+	t.idempotency.requests.count(ctx, outcome)
+	t.idempotency.wait.record(ctx, e.Waited, outcome)
+	if e.Lost {
+		t.idempotency.lost.count(ctx)
+	}
+	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+		span.SetAttributes(keyKeyOutcome.String(outcome))
+	}
+}
