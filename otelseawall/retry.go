@@ -114,6 +114,9 @@ type attempt struct {
 
 // RoundTrip implements [http.RoundTripper].
 func (c *calls) RoundTrip(req *http.Request) (*http.Response, error) {
+	if !c.t.traces(req.Context()) {
+		return c.tr.RoundTrip(req)
+	}
 	ctx, span := c.t.tracer.Start(req.Context(), callNames[methodOf(req.Method)])
 	describeRequest(span, req)
 	state := &call{span: span}
@@ -136,7 +139,7 @@ type attempts struct {
 // RoundTrip implements [http.RoundTripper].
 func (a *attempts) RoundTrip(req *http.Request) (*http.Response, error) {
 	state, ok := req.Context().Value(callKey{}).(*call)
-	if !ok { // the Transport was called directly
+	if !ok { // without spans, or the Transport was called directly
 		return a.base.RoundTrip(req)
 	}
 	ctx, span := a.t.tracer.Start(req.Context(), attemptName(req.Method), trace.WithSpanKind(trace.SpanKindClient))

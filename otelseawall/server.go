@@ -27,7 +27,7 @@ func (t *Telemetry) newServerInstruments() serverInstruments {
 // To add to the span of otelhttp, that middleware must be around the access log.
 func (t *Telemetry) Request(ctx context.Context, e seawall.Event) {
 	route := routeOf(e.Pattern)
-	if e.Code != "" {
+	if e.Code != "" && t.server.errors.Enabled(ctx) { // Itoa allocates
 		t.server.errors.count(ctx, string(e.Code), string(e.Type), strconv.Itoa(e.Status), route)
 	}
 	if e.Replayed {

@@ -2,6 +2,7 @@ package otelseawall
 
 import (
 	"cmp"
+	"context"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
@@ -31,6 +32,8 @@ type Telemetry struct {
 	meter      metric.Meter
 	tracer     trace.Tracer
 	propagator propagation.TextMapPropagator
+	untraced   trace.TracerProvider // one that makes no spans, or nil
+	isGlobal   bool                 // untraced is the global one, which may be replaced later
 	maxValues  int
 
 	server      serverInstruments
@@ -50,17 +53,27 @@ func New(o *Options) *Telemetry {
 	if o.MaxValues < 0 {
 		panic("otelseawall: Options.MaxValues is negative")
 	}
+	tracers := orElse(o.TracerProvider, otel.GetTracerProvider)
 	t := &Telemetry{
 		meter:      orElse(o.MeterProvider, otel.GetMeterProvider).Meter(scope),
-		tracer:     orElse(o.TracerProvider, otel.GetTracerProvider).Tracer(scope),
+		tracer:     tracers.Tracer(scope),
 		propagator: o.Propagator,
 		maxValues:  cmp.Or(o.MaxValues, 100),
+	}
+	if _, span := t.tracer.Start(context.Background(), "probe"); !span.SpanContext().IsValid() {
+		t.untraced, t.isGlobal = tracers, o.TracerProvider == nil
 	}
 	t.server = t.newServerInstruments()
 	t.ratelimit = t.newCounter("seawall.ratelimit.requests", "{request}", "Requests that a rule applied to.", keyRule, keyLimitOutcome, keyShadow)
 	t.idempotency = t.newIdempotencyInstruments()
 	t.retry = t.newRetryInstruments()
 	return t
+}
+
+// traces reports whether a call with this context needs spans. Without a provider, it needs them
+// only to pass on the context of a caller.
+func (t *Telemetry) traces(ctx context.Context) bool {
+	return t.untraced == nil || t.isGlobal && otel.GetTracerProvider() != t.untraced || trace.SpanContextFromContext(ctx).IsValid()
 }
 
 // orElse returns v, or what byDefault returns if v is nil.
