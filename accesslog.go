@@ -121,7 +121,8 @@ func AccessLog(o *AccessLogOptions) Middleware {
 func (o *AccessLogOptions) write(r *http.Request, end time.Time, e Event, more []slog.Attr) {
 	logger := cmp.Or(o.Logger, slog.Default())
 	level := o.level(r, e.Status)
-	if !logger.Enabled(r.Context(), level) {
+	ctx := reqstate.From(r.Context()).LogContext(r.Context())
+	if !logger.Enabled(ctx, level) {
 		return
 	}
 	attrs := append(e.attrs(o.SemanticNames), more...)
@@ -131,7 +132,7 @@ func (o *AccessLogOptions) write(r *http.Request, end time.Time, e Event, more [
 	// A Logger would look up the line of code that logs, which is always this one.
 	line := slog.NewRecord(end, level, "request", 0)
 	line.AddAttrs(attrs...)
-	_ = logger.Handler().Handle(r.Context(), line)
+	_ = logger.Handler().Handle(ctx, line)
 }
 
 // observe calls Observe. If it panics, observe returns an attribute for the line.

@@ -64,7 +64,8 @@ func answerPanic(logger *slog.Logger, w http.ResponseWriter, r *http.Request, v 
 
 // logPanic logs a panic and its stack.
 func logPanic(logger *slog.Logger, r *http.Request, where string, v any) {
-	cmp.Or(logger, slog.Default()).LogAttrs(r.Context(), slog.LevelError, "seawall: panic",
+	ctx := reqstate.From(r.Context()).LogContext(r.Context())
+	cmp.Or(logger, slog.Default()).LogAttrs(ctx, slog.LevelError, "seawall: panic",
 		slog.String("in", where),
 		slog.String("panic", panicText(r, v)),
 		slog.String("request_id", apierror.RequestIDFrom(r.Context())),

@@ -7,6 +7,7 @@
 package reqstate
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"reflect"
@@ -209,6 +210,13 @@ func Logged(r *http.Request) *http.Request {
 	return r.WithContext(s.as(r, p))
 }
 
+// LogContext returns the context for a record about the request, by a layer whose own context is
+// ctx: that of the request that came to the router, because middleware in between may have added a
+// trace to it. It is ctx if no router is known.
+func (s *State) LogContext(ctx context.Context) context.Context {
+	return cmp.Or(get(s, func(q *request) context.Context { return q.inner }), ctx)
+}
+
 // as returns r's context, acting for p.
 func (s *State) as(r *http.Request, p string) context.Context {
 	return &stateContext{r.Context(), State{principal: p, renderer: s.Renderer(), request: s.request}}
@@ -223,7 +231,7 @@ func SetPattern(w http.ResponseWriter, r *http.Request, pattern string) {
 	if q := ownedBy(w, r); q != nil {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		q.routed, q.pattern = true, pattern
+		q.routed, q.pattern, q.inner = true, pattern, r.Context()
 	}
 }
 
@@ -232,7 +240,7 @@ func SetNoRoute(w http.ResponseWriter, r *http.Request) {
 	if q := ownedBy(w, r); q != nil {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		q.routed = true
+		q.routed, q.inner = true, r.Context()
 	}
 }
 

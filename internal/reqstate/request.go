@@ -2,6 +2,7 @@ package reqstate
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"slices"
 	"sync"
@@ -19,6 +20,7 @@ type request struct {
 	outer  *request    // the request that this one is a sub-request of, or nil
 
 	mu        sync.Mutex
+	inner     context.Context //nolint:containedctx // of the request that came to the router
 	id        string
 	pattern   string
 	principal string
