@@ -1,3 +1,3 @@
 package leakcheck
 
-var Run = run
+var RunTests = run

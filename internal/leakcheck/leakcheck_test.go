@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 	if !ok {
 		leakcheck.Main(m)
 	}
-	os.Exit(leakcheck.Run(tests, 50*time.Millisecond, os.Stderr))
+	os.Exit(leakcheck.RunTests(tests, 50*time.Millisecond, os.Stderr))
 }
 
 var scenarios = map[string]func() int{
