@@ -38,7 +38,7 @@ type world struct {
 	failures  atomic.Int64 // the next requests to /flaky that fail
 }
 
-// scenarios are what a golden file in testdata is about.
+// scenarios are what the golden files are about.
 var scenarios = []struct {
 	name string
 	set  func(*world) // before the client is used
@@ -151,7 +151,7 @@ func TestGolden(t *testing.T) {
 
 func compare(t *testing.T, name, got string) {
 	t.Helper()
-	file := filepath.Join("testdata", name+".txt")
+	file := filepath.Join("testdata", "golden", name+".txt")
 	if *update {
 		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
 	}
