@@ -113,11 +113,11 @@
 // # Streaming and slow clients
 //
 // The http.ResponseWriter of a handler keeps the optional interfaces of the server's
-// writer: http.Flusher and, over HTTP/1, http.Hijacker and io.ReaderFrom (for sendfile).
-// Everything that http.ResponseController does works too. The parts buffer nothing and
-// start no goroutine. Package idempotent does buffer: it records the response to a request
-// with a key before it sends it. A hijacked connection belongs to the handler, and its
-// status is logged as 0.
+// writer: http.Flusher, http.CloseNotifier and, over HTTP/1, http.Hijacker and io.ReaderFrom
+// (for sendfile). Everything that http.ResponseController does works too. The parts buffer
+// nothing and start no goroutine. Package idempotent does buffer: it records the response
+// to a request with a key before it sends it. A hijacked connection belongs to the handler,
+// and its status is logged as 0.
 //
 // [Timeout] does not interrupt a handler that ignores its context, nor the wait for a
 // client that sends its body or reads its response slowly. Such clients hold the slots of

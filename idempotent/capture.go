@@ -1,6 +1,7 @@
 package idempotent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,8 +19,9 @@ import (
 // the response is sent as it is written.
 type capture struct {
 	w      http.ResponseWriter
-	before http.Header // what outer layers had set
-	limit  int         // of the body; negative means none
+	ctx    context.Context // the handler's
+	before http.Header     // what outer layers had set
+	limit  int             // of the body; negative means none
 	// streams reports whether to send the response as it is written. beforeOpen is called
 	// once before the first byte of a response that is not kept is sent, and its error stops
 	// the response. If they are nil, nothing is sent before the handler returns.
@@ -42,8 +44,8 @@ var (
 	errTooLarge        = errors.New("idempotent: the response is over Options.MaxResponse, and an Executor must hold it until the commit")
 )
 
-func newCapture(w http.ResponseWriter, limit int) *capture {
-	return &capture{w: w, before: w.Header().Clone(), limit: limit}
+func newCapture(ctx context.Context, w http.ResponseWriter, limit int) *capture {
+	return &capture{w: w, ctx: ctx, before: w.Header().Clone(), limit: limit}
 }
 
 func (c *capture) Header() http.Header { return c.w.Header() }
@@ -178,6 +180,14 @@ func (c *capture) FlushError() error {
 	}
 	c.flushed = true
 	return nil
+}
+
+// CloseNotify implements http.CloseNotifier, as net/http's writers do. The channel receives when
+// the handler's context ends, because a client that leaves does not always interrupt the handler.
+func (c *capture) CloseNotify() <-chan bool {
+	gone := make(chan bool, 1)
+	context.AfterFunc(c.ctx, func() { gone <- true })
+	return gone
 }
 
 // capture has no Unwrap, because with it a handler could write a response that is not

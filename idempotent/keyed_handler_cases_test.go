@@ -348,6 +348,7 @@ var handlerCases = []*handlerCase{
 			_, stringWriter := w.(io.StringWriter)
 			_, readerFrom := w.(io.ReaderFrom)
 			_, hijacker := w.(http.Hijacker)
+			_, notifier := w.(interface{ CloseNotify() <-chan bool })
 			_, unwraps := w.(interface{ Unwrap() http.ResponseWriter })
 			_, pusher := w.(http.Pusher)
 			f.see("handler: http.Flusher", flusher)
@@ -355,6 +356,7 @@ var handlerCases = []*handlerCase{
 			f.see("handler: io.ReaderFrom", readerFrom)
 			f.see("handler: http.Hijacker", hijacker)
 			f.see("handler: http.Pusher", pusher)
+			f.see("handler: http.CloseNotifier", notifier)
 			f.see("handler: unwraps", unwraps)
 		},
 	},

@@ -217,7 +217,7 @@ func (q *request) run(n *run) Completion {
 		return Completion{State: StateAbsent}
 	}
 	q.restoreHeader()
-	q.out = newCapture(q.w, q.m.opt.MaxResponse)
+	q.out = newCapture(n.ctx, q.w, q.m.opt.MaxResponse)
 	if n.executor == nil {
 		q.out.streams = n.streams
 		q.out.beforeOpen = func() error { return n.recordNotKept(q.notKept(), q.isKept()) }

@@ -135,7 +135,7 @@ func TestStreamEndsWhenItsClientDisconnects(t *testing.T) {
 			s := start(idempotent.New(memory(), idempotent.Global, nil)(streams(func(w http.ResponseWriter, r *http.Request) {
 				_, _ = io.WriteString(w, "data: 1\n")
 				_ = http.NewResponseController(w).Flush()
-				<-r.Context().Done()
+				<-w.(interface{ CloseNotify() <-chan bool }).CloseNotify() // as gin's Context.Stream does
 				cause <- context.Cause(r.Context())
 			})))
 			defer s.Close()

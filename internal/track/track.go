@@ -53,10 +53,10 @@ type tracked interface{ tracker() *Response }
 // because it may buffer.
 //
 // The new writer has the optional interfaces of net/http's HTTP/1 writer (http.Flusher,
-// http.Hijacker, io.ReaderFrom, io.StringWriter) or of its HTTP/2 writer (http.Flusher,
-// io.StringWriter), whichever w has. Otherwise it has only Unwrap and FlushError, for
-// http.ResponseController. It has http.Hijacker if w unwraps to a writer that has it, because
-// http.ResponseController would otherwise bypass the record.
+// http.Hijacker, io.ReaderFrom, io.StringWriter, http.CloseNotifier) or of its HTTP/2 writer
+// (http.Flusher, io.StringWriter, http.CloseNotifier), whichever w has. Otherwise it has only
+// Unwrap and FlushError, for http.ResponseController. It has http.Hijacker if w unwraps to a
+// writer that has it, because http.ResponseController would otherwise bypass the record.
 func Wrap(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *Response) {
 	if t, ok := w.(tracked); ok {
 		return w, t.tracker()
@@ -361,6 +361,17 @@ func (f flushWriter) WriteString(s string) (int, error) {
 	n, err := io.WriteString(f.w, s)
 	f.bytes += int64(n)
 	return n, err
+}
+
+// CloseNotify implements http.CloseNotifier. It is deprecated, but gin's Context.Stream calls it
+// without asking whether it is there. If no writer below has it, the channel never receives.
+func (f flushWriter) CloseNotify() <-chan bool {
+	for w := range chain(f.w) {
+		if n, ok := w.(interface{ CloseNotify() <-chan bool }); ok {
+			return n.CloseNotify()
+		}
+	}
+	return nil
 }
 
 // hijack implements http.Hijacker for the writers below.

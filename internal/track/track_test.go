@@ -2,6 +2,7 @@ package track_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -48,11 +49,13 @@ func interfaces(w http.ResponseWriter) string {
 	_, readerFrom := w.(io.ReaderFrom)
 	_, stringWriter := w.(io.StringWriter)
 	_, pusher := w.(http.Pusher)
+	_, notifier := w.(interface{ CloseNotify() <-chan bool })
 	add(flusher, "Flusher")
 	add(hijacker, "Hijacker")
 	add(readerFrom, "ReaderFrom")
 	add(stringWriter, "StringWriter")
 	add(pusher, "Pusher")
+	add(notifier, "CloseNotifier")
 	return strings.Join(names, " ")
 }
 
@@ -76,7 +79,7 @@ func serve(t *testing.T, newServer func(http.Handler) *memhttp.Server, f func(ht
 
 func TestWrappedWriterHasTheInterfacesOfTheOneBelow(t *testing.T) {
 	t.Parallel()
-	h1, h2 := "Flusher Hijacker ReaderFrom StringWriter", "Flusher StringWriter"
+	h1, h2 := "Flusher Hijacker ReaderFrom StringWriter CloseNotifier", "Flusher StringWriter CloseNotifier"
 	same := func(w http.ResponseWriter) http.ResponseWriter { return w }
 	for _, row := range []struct {
 		name        string
@@ -114,6 +117,35 @@ func TestWrappedWriterHasTheInterfacesOfTheOneBelow(t *testing.T) {
 	}
 }
 
+// gin's Context.Stream waits for this channel.
+func TestCloseNotifyReceivesWhenTheClientHasGone(t *testing.T) {
+	t.Parallel()
+	for name, newServer := range map[string]func(http.Handler) *memhttp.Server{"h1": memhttp.New, "h2": memhttp.NewHTTP2} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, leave := context.WithCancel(t.Context())
+			told := make(chan bool, 1)
+			s := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w, _ = track.Wrap(flushing{unwrapping{bare{w}}}, r)
+				gone := w.(interface{ CloseNotify() <-chan bool }).CloseNotify()
+				leave()
+				told <- <-gone
+			}))
+			defer s.Close()
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp, err := s.Client().Do(req); err == nil {
+				resp.Body.Close()
+			}
+			if !<-told {
+				t.Error("the channel was closed")
+			}
+		})
+	}
+}
+
 func TestThreeRecordsKeepTheInterfacesOfTheServersWriter(t *testing.T) {
 	t.Parallel()
 	body := serve(t, memhttp.New, func(w http.ResponseWriter, r *http.Request) {
@@ -121,7 +153,7 @@ func TestThreeRecordsKeepTheInterfacesOfTheServersWriter(t *testing.T) {
 		for i := range records {
 			w, records[i] = track.Wrap(flushing{unwrapping{bare{w}}}, r)
 		}
-		if got, want := interfaces(w), "Flusher Hijacker ReaderFrom StringWriter"; got != want {
+		if got, want := interfaces(w), "Flusher Hijacker ReaderFrom StringWriter CloseNotifier"; got != want {
 			t.Errorf("the outermost has %q, want %q", got, want)
 		}
 		if _, err := io.Copy(w, strings.NewReader("copied ")); err != nil {
