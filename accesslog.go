@@ -77,8 +77,9 @@ type AccessLogOptions struct {
 // because they hold ids, keys and tokens. If o is nil, the defaults apply.
 //
 // The pattern is known if the mux is wrapped with [WrapMux] (a [Stack] does so), if the
-// router calls [SetPattern], or if the options name the mux. It is also known if no other
-// middleware between the access log and the mux copies the request.
+// router calls [SetPattern], if the options name the mux, or if the request comes with a
+// Pattern. It is also known if no other middleware between the access log and the mux
+// copies the request.
 //
 // A handler may serve sub-requests, which have other writers and contexts that derive from
 // the context of the handler's request. A sub-request has its own line if it passes through

@@ -19,6 +19,9 @@ import (
 //		})
 //	})
 //
+// If the router can be asked for the route of a request, a handler around the chain may set
+// r.Pattern instead. Then a request that does not reach the router has its pattern too.
+//
 // The pattern should have the form that ServeMux uses, "GET /v1/resources/{id}". It must
 // not be the path, because paths hold ids, and metrics have a series for each pattern. The
 // last call wins, even over a pattern that a ServeMux has set.

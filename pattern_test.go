@@ -258,6 +258,24 @@ func TestRequestsThatDoNotReachTheMuxHaveItsPattern(t *testing.T) {
 	}
 }
 
+// Other routers can be asked for the route before the chain begins.
+func TestRequestsThatDoNotReachTheRouterHaveThePatternTheyCameWith(t *testing.T) {
+	t.Parallel()
+	for name, answer := range earlyAnswers() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var logs logs
+			answer.stack.Logger = logs.logger()
+			w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/v1/things/17", strings.NewReader("body"))
+			r.Pattern = "POST /v1/things/{id}"
+			answer.stack.Handler(plain(ok.ServeHTTP)).ServeHTTP(w, r)
+			require.Equal(t, answer.status, w.Code)
+			require.Equal(t, "POST /v1/things/{id}", r.Pattern)
+			require.Equal(t, "POST /v1/things/{id}", requestLine(t, &logs)["pattern"])
+		})
+	}
+}
+
 func TestAReplayHasThePatternOfItsRoute(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range protocols {
