@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/idempotent"
 )
 
@@ -63,6 +64,15 @@ func connectError(err error) error {
 	if !ok {
 		return err
 	}
+	return s.connectError()
+}
+
+// ConnectError returns e as an error of connect. Its details have e's code, the parameters at
+// fault, and how long a client must wait before it tries again. Unlike an error of a handler, e may
+// be one that [apierror.Parse] has read from a response.
+func ConnectError(e *apierror.Error) *connect.Error { return statusFor(e).connectError() }
+
+func (s status) connectError() *connect.Error {
 	e := connect.NewError(connect.Code(s.code), errors.New(s.message))
 	for _, d := range s.details {
 		if detail, err := connect.NewErrorDetail(d); err == nil {

@@ -99,13 +99,30 @@ func statusOf(err error) (s status, ok bool) {
 	if apierror.CodeOf(err) == "" {
 		return s, false
 	}
-	e := apierror.From(err)
-	s.code, s.message = codeOf(e), e.Message()
+	return statusFor(apierror.From(err)), true
+}
+
+func statusFor(e *apierror.Error) status {
+	s := status{code: codeOf(e), message: e.Message()}
 	s.details = append(s.details, &errdetails.ErrorInfo{Reason: string(e.Code()), Domain: "seawall"})
+	if fields := fieldsOf(e); len(fields) > 0 {
+		s.details = append(s.details, &errdetails.BadRequest{FieldViolations: fields})
+	}
 	if d := e.RetryAfter(); d > 0 {
 		s.details = append(s.details, &errdetails.RetryInfo{RetryDelay: durationpb.New(d)})
 	}
-	return s, true
+	return s
+}
+
+// fieldsOf returns the parameters at fault.
+func fieldsOf(e *apierror.Error) (list []*errdetails.BadRequest_FieldViolation) {
+	for _, f := range e.Fields() {
+		list = append(list, &errdetails.BadRequest_FieldViolation{Field: f.Param, Description: f.Message, Reason: string(f.Code)})
+	}
+	if len(list) == 0 && e.Param() != "" {
+		list = append(list, &errdetails.BadRequest_FieldViolation{Field: e.Param(), Description: e.Message(), Reason: string(e.Code())})
+	}
+	return list
 }
 
 func codeOf(e *apierror.Error) codes.Code {

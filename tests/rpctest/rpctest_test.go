@@ -50,6 +50,10 @@ func (b *bank) charge(ctx context.Context, amount string) (string, error) {
 		return "", declined
 	case "down":
 		return "", apierror.ServiceUnavailable(3 * time.Second)
+	case "account":
+		return "", apierror.ParameterMissing("account")
+	case "account, currency":
+		return "", errors.Join(apierror.ParameterMissing("account"), apierror.ParameterInvalid("currency", "is unknown"))
 	case "broken":
 		return "", errors.New("SECRET")
 	case "lost":
@@ -69,6 +73,7 @@ type answer struct {
 	replayed bool
 	code     codes.Code // 0 if it is not an error
 	reason   string
+	params   []string
 	delay    time.Duration
 }
 
@@ -119,6 +124,10 @@ func (a *answer) read(detail any) {
 	switch d := detail.(type) {
 	case *errdetails.ErrorInfo:
 		a.reason = d.GetReason()
+	case *errdetails.BadRequest:
+		for _, f := range d.GetFieldViolations() {
+			a.params = append(a.params, f.GetField()+" "+f.GetReason())
+		}
 	case *errdetails.RetryInfo:
 		a.delay = d.GetRetryDelay().AsDuration()
 	}
@@ -213,7 +222,7 @@ func TestErrors(t *testing.T) {
 		"conflict": {
 			amount: "10", again: "11", runs: 1,
 			first:  answer{value: "charge 1 of 10"},
-			second: answer{code: codes.AlreadyExists, reason: "idempotency_conflict"},
+			second: answer{code: codes.AlreadyExists, reason: "idempotency_conflict", params: []string{"Idempotency-Key idempotency_conflict"}},
 		},
 		"a kept error": {
 			amount: "declined", again: "declined", runs: 1,
@@ -224,6 +233,16 @@ func TestErrors(t *testing.T) {
 			amount: "down", again: "10", runs: 2,
 			first:  answer{code: codes.Unavailable, reason: "service_unavailable", delay: 3 * time.Second},
 			second: answer{value: "charge 2 of 10"},
+		},
+		"a parameter": {
+			amount: "account", again: "account", runs: 1,
+			first:  answer{code: codes.InvalidArgument, reason: "parameter_missing", params: []string{"account parameter_missing"}},
+			second: answer{code: codes.InvalidArgument, reason: "parameter_missing", params: []string{"account parameter_missing"}},
+		},
+		"several parameters": {
+			amount: "account, currency", again: "account, currency", runs: 1,
+			first:  answer{code: codes.InvalidArgument, reason: "parameter_missing", params: []string{"account parameter_missing", "currency parameter_invalid"}},
+			second: answer{code: codes.InvalidArgument, reason: "parameter_missing", params: []string{"account parameter_missing", "currency parameter_invalid"}},
 		},
 		"an error of another package": {
 			amount: "broken", again: "10", runs: 2,
