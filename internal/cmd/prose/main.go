@@ -106,7 +106,7 @@ type block struct {
 
 var (
 	marker      = regexp.MustCompile(`(?m)^\s*//`)
-	unbreakable = regexp.MustCompile(`^\s*(//)?\s*([-*]|\d+\.)?\s*\S+$|^\[!\[`) // one word, such as a URL, or a badge
+	unbreakable = regexp.MustCompile(`^\s*(//)?\s*([-*]|\d+\.)?\s*\S+$|^\[!\[|^//go:generate `) // one word, such as a URL, or a badge, or a command
 )
 
 func (b block) findings() []finding {
@@ -131,12 +131,15 @@ func (b block) findings() []finding {
 }
 
 // goProse returns the comments of a Go file and, unless it is a test, its strings: most are
-// messages.
+// messages. Nobody writes what is in a generated file.
 func goProse(path string, source []byte) ([]block, error) {
 	files := token.NewFileSet()
 	file, err := parser.ParseFile(files, path, source, parser.ParseComments)
 	if err != nil {
 		return nil, err
+	}
+	if ast.IsGenerated(file) {
+		return nil, nil
 	}
 	lines := strings.Split(string(source), "\n")
 	var blocks []block
