@@ -7,7 +7,8 @@
 //     between languages and their versions.
 //   - TypeScript and Python see the lines of a header joined by commas. They ignore a request id
 //     with commas, unless all its parts are the same. They ignore a Retry-After that is empty, or
-//     that has commas and a part that is not a number.
+//     that has commas and a part that they cannot read. TypeScript can read dates there. Python
+//     cannot, but reads the lines one by one, if its HTTP package does not join them.
 //   - They count the bounds of texts in characters, not in bytes. They have no bounds for the
 //     entries of errors and metadata other than that of the body.
 //   - TypeScript and Python are given bodies without a Content-Encoding, as fetch and the usual

@@ -47,3 +47,40 @@ print(type(err).__name__, err.code, err.request_id, len(err.message) < 300)
 	output := string(run(t, filepath.Join(folder, "builtin"), "python3", "-c", program))
 	require.Contains(t, []string{"RateLimitError None req_1 True\n", "RateLimitError own req_1 True\n"}, output)
 }
+
+func TestPythonAgreesWithParseOnSeveralLinesOfRetryAfter(t *testing.T) {
+	t.Parallel()
+	folder, _ := write(t)
+	var headers [][][2]string
+	var want []float64
+	for _, header := range [][][2]string{
+		{{"Retry-After", "soon"}, {"Retry-After", "5"}},
+		{{"Retry-After", "5"}, {"Retry-After", "Fri, 31 Dec 1999 23:59:59 GMT"}, {"Retry-After", "7"}},
+		{{"Retry-After", "Fri, 31 Dec 1999 23:59:59 GMT"}, {"Retry-After", "Friday, 31-Dec-99 23:59:59 GMT"}, {"Retry-After-Ms", "5"}},
+		{{"Retry-After", "1"}, {"Retry-After-Ms", "500"}, {"Retry-After-Ms", "soon"}},
+		{{"Retry-After", "1"}, {"Retry-After-Ms", "500"}, {"Retry-After-Ms", "700"}},
+	} {
+		headers = append(headers, header)
+		want = append(want, wanted(t, vector{Status: 429, Header: header}).RetryAfter)
+	}
+	content, err := json.Marshal(headers)
+	require.NoError(t, err)
+	put(t, filepath.Join(folder, "builtin", "headers.json"), content)
+	const program = `
+import http.client, json
+import errors
+waits = []
+for header in json.load(open("headers.json")):
+    message, lists = http.client.HTTPMessage(), {}
+    for name, value in header:
+        message[name] = value
+        lists.setdefault(name, []).append(value)
+    wait = errors.parse_error(429, message, b"").retry_after
+    assert wait == errors.parse_error(429, lists, b"").retry_after
+    waits.append(wait)
+print(json.dumps(waits))
+`
+	var got []float64
+	require.NoError(t, json.Unmarshal(run(t, filepath.Join(folder, "builtin"), "python3", "-c", program), &got))
+	require.InDeltaSlice(t, want, got, 1e-6)
+}

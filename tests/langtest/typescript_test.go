@@ -64,3 +64,24 @@ func TestTypeScriptCompilesInEachEnvironment(t *testing.T) {
 		})
 	}
 }
+
+// fetch and Node.js join the lines of a header, also if they are dates.
+func TestTypeScriptReadsSeveralLinesOfRetryAfter(t *testing.T) {
+	t.Parallel()
+	folder, _ := write(t)
+	compileTypeScript(t, folder)
+	const program = `
+import { parseError } from "./builtin/errors.js";
+const dates = ["Fri, 31 Dec 1999 23:59:59 GMT", "Friday, 31-Dec-99 23:59:59 GMT", "Fri Dec 31 23:59:59 1999"];
+const later = new Date(Date.now() + 3_600_000).toUTCString();
+const rows = [
+  [...dates], ["5", ...dates], [...dates, "5"], ["3", dates[0], "7", "5"],
+  [dates[0], "soon"], ["5", later], [later, ...dates], [later, "7200"],
+];
+for (const lines of rows) {
+  const headers = new Headers(lines.map((line) => ["Retry-After", line]));
+  console.log(Math.ceil(parseError(429, headers, "").retryAfter / 5) * 5);
+}
+`
+	require.Equal(t, "0\n5\n5\n10\n0\n3600\n3600\n7200\n", string(run(t, folder, "node", "--input-type=module", "-e", program)))
+}

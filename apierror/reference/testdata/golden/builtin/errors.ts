@@ -363,8 +363,8 @@ function retryAfter(headers: ResponseHeaders): number {
   if (value === "") {
     return 0;
   }
-  const wait = longest(value) ?? secondsUntil(value);
-  const precise = (longest(header(headers, "retry-after-ms")) ?? 0) / 1000;
+  const wait = longest(value, (part) => digits(part) ?? secondsUntil(part));
+  const precise = (longest(header(headers, "retry-after-ms"), digits) ?? 0) / 1000;
   if (wait === undefined || (precise > 0 && precise <= wait && wait - precise < 1)) {
     return Math.min(precise, maxWait);
   }
@@ -373,13 +373,16 @@ function retryAfter(headers: ResponseHeaders): number {
 
 const maxWait = 9223372036;
 
-/** Returns the largest of the numbers in a header. HTTP may join several with commas. */
-function longest(value: string): number | undefined {
-  const numbers = parts(value);
-  if (!numbers.every((n) => /^[0-9]+$/.test(n))) {
-    return undefined;
-  }
-  return numbers.reduce((most, n) => Math.max(most, Number(n)), 0);
+/** Returns the longest of the waits in a header. HTTP may join several lines with commas. */
+function longest(value: string, parse: (part: string) => number | undefined): number | undefined {
+  const waits = value.split(/,(?!\s*\d\d[ -]\w)/).map((part) => parse(part.trim())); // dates are whole
+  return waits.reduce<number | undefined>((most, wait) => {
+    return most === undefined || wait === undefined ? undefined : Math.max(most, wait);
+  }, 0);
+}
+
+function digits(part: string): number | undefined {
+  return /^[0-9]+$/.test(part) ? Number(part) : undefined;
 }
 
 /** Returns the seconds until an HTTP date (RFC 9110, section 5.6.7). */

@@ -278,21 +278,28 @@ _MAX_WAIT = 9223372036.0
 
 def _retry_after(headers: _Headers) -> float:
     """Return the seconds in Retry-After. Retry-After-Ms makes it more precise."""
-    value = _header(headers, "retry-after")
-    if not value:
+    lines = [line for line in _lines(headers, "retry-after") if line]
+    if not lines:
         return 0.0
-    wait = _longest(value)
-    if wait is None:
-        wait = _seconds_until(value)
-    precise = (_longest(_header(headers, "retry-after-ms")) or 0.0) / 1000
+    wait = _longest(map(_wait, lines))
+    precise = (_longest(map(_number, _lines(headers, "retry-after-ms"))) or 0.0) / 1000
     if wait is None or 0 < precise <= wait and wait - precise < 1:
         return min(precise, _MAX_WAIT)
     return min(wait, _MAX_WAIT)
 
 
-def _longest(value: str) -> float | None:
-    """Return the largest of the numbers in a header. HTTP may join several with commas."""
-    numbers = _parts(value)
+def _longest(waits: Iterable[float | None]) -> float | None:
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _wait(line: str) -> float | None:
+    number = _number(line)
+    return _seconds_until(line) if number is None else number
+
+
+def _number(line: str) -> float | None:
+    """Return the largest of the numbers in a line. HTTP may join several lines with commas."""
+    numbers = _parts(line)
     if not all(re.fullmatch("[0-9]+", n) for n in numbers):
         return None
     return max(float(n) for n in numbers)
@@ -317,13 +324,18 @@ def _seconds_until(date: str) -> float | None:
     return max((at - datetime.now(timezone.utc)).total_seconds(), 0.0)
 
 
-def _header(headers: _Headers, name: str) -> str:
-    """Return a header. It is empty if there is none."""
+def _lines(headers: _Headers, name: str) -> list[str]:
+    """Return the lines of a header, as far as they were not joined."""
     lines: list[object] = []
     for key, value in headers.items():
         if key.lower() == name:
             lines += cast("list[object]", value) if isinstance(value, (list, tuple)) else [value]
-    return ", ".join(str(line) for line in lines if line is not None).strip()
+    return [str(line).strip() for line in lines if line is not None]
+
+
+def _header(headers: _Headers, name: str) -> str:
+    """Return a header. It is empty if there is none."""
+    return ", ".join(_lines(headers, name)).strip()
 
 
 def _header_id(headers: _Headers, name: str) -> str:
