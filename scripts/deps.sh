@@ -24,9 +24,14 @@ if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then # Debian does n
 	need postgres postgresql "the tests start PostgreSQL servers"
 fi
 need pgbouncer pgbouncer "the tests of pgstore put PgBouncer in front of PostgreSQL"
-need node "nodejs npm" "the tests run generated TypeScript"
-need python3 python3 "the tests run generated Python"
+need node "nodejs npm" "the tests run generated TypeScript and the JavaScript client"
+need python3 python3 "the tests run generated Python and the Python client"
+if ! /usr/bin/python3 -c 'import ensurepip, setuptools, wheel' 2>/dev/null; then # they have no commands
+	need python3-wheel "python3-venv python3-setuptools python3-wheel" "the tests build and install the Python client"
+fi
+need mypy mypy "the tests check the types of the Python client"
 need chromium chromium "the tests open the reference page in a browser"
+need curl curl "the tests run the commands of examples/docsapi/README.md"
 
 for module; do
 	(cd "$module" && go mod download)
