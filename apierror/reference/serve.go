@@ -57,7 +57,37 @@ func (r *Reference) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-cache")
 	h.Set("Etag", etag)
-	http.ServeContent(w, req, "", time.Time{}, bytes.NewReader(content))
+	http.ServeContent(&contentWriter{ResponseWriter: w, req: req}, req, "", time.Time{}, bytes.NewReader(content))
+}
+
+// contentWriter makes error objects of the refusals of http.ServeContent.
+type contentWriter struct {
+	http.ResponseWriter
+	req     *http.Request
+	refused bool
+}
+
+func (w *contentWriter) WriteHeader(status int) {
+	switch status {
+	case http.StatusRequestedRangeNotSatisfiable:
+		w.refuse(apierror.ParameterInvalid("Range", "must be a range of the document"))
+	case http.StatusPreconditionFailed:
+		w.refuse(apierror.ParameterInvalid("If-Match", "must be the ETag of the document"))
+	default:
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (w *contentWriter) refuse(err error) {
+	w.refused = true
+	apierror.Write(w.ResponseWriter, w.req, err)
+}
+
+func (w *contentWriter) Write(p []byte) (int, error) {
+	if w.refused {
+		return len(p), nil
+	}
+	return w.ResponseWriter.Write(p)
 }
 
 // requested returns the file that a request asks for.

@@ -4,6 +4,7 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -108,6 +109,22 @@ func TestHEADAndRangesAreServed(t *testing.T) {
 	resp = serve(docs, http.MethodGet, "/", "Range", "bytes=5-9")
 	if got := body(t, resp); resp.StatusCode != http.StatusPartialContent || got != page[5:10] {
 		t.Errorf("a range: %s, %q", resp.Status, got)
+	}
+}
+
+func TestRefusedConditionsAreErrorObjects(t *testing.T) {
+	t.Parallel()
+	for name, value := range map[string]string{"Range": "bytes=99999999-", "If-Match": `"x"`} {
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			resp := serve(reference.New(nil, nil), method, "/", name, value)
+			err := apierror.Parse(resp)
+			if resp.StatusCode != http.StatusBadRequest || resp.Header.Get("Content-Type") != "application/json" || resp.Header.Get("Etag") != "" {
+				t.Errorf("%s %s: %s, %v", method, name, resp.Status, resp.Header)
+			}
+			if e, ok := errors.AsType[*apierror.Error](err); method == http.MethodGet && (!ok || e.Param() != name) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
 	}
 }
 
