@@ -191,6 +191,9 @@ func (s *Executor) beginTx(ctx, bounded context.Context) (*transaction, error) {
 	}
 	if err != nil {
 		end()
+		if bounded.Err() != nil && errors.Is(err, context.Canceled) { // life has ended with it
+			err = bounded.Err()
+		}
 		return nil, err
 	}
 	return &transaction{

@@ -90,6 +90,23 @@ func TestLockThatOutlastsTheWaitsIs503(t *testing.T) {
 	})
 }
 
+// The error of a wait that was too long says so: nobody has canceled it.
+func TestWaitOfAnExecutorThatIsOverIsNotACancellation(t *testing.T) {
+	t.Parallel()
+	eachSQLite(t, func(t *testing.T, b *bank) {
+		db := b.connect(strings.Replace(impatient, "(10)", "(60000)", 1))
+		require.NoError(t, db.PingContext(t.Context()))
+		unlock := b.lock("BEGIN IMMEDIATE")
+		defer unlock()
+		executor := sqlstore.NewExecutor(db.DB, sqlstore.SQLite, &sqlstore.Options{Wait: 50 * time.Millisecond})
+		_, err := executor.Execute(t.Context(), newClaim(), func(context.Context, int) idempotent.Completion {
+			panic("the handler runs without the lock")
+		})
+		require.Error(t, err)
+		require.NotErrorIs(t, err, context.Canceled)
+	})
+}
+
 // The lock is released while a request waits for it.
 func TestRequestWaitsForTheLock(t *testing.T) {
 	t.Parallel()
