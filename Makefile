@@ -5,6 +5,7 @@ FUZZTIME ?= 30s
 BENCH    ?= .
 ROUNDS   ?= 20
 KEYS     ?= 500000
+LOAD     ?= 10m
 
 MODULES := $(patsubst %/go.mod,%,$(sort $(shell find . -name go.mod -not -path '*/.*/*' -not -path '*/testdata/*' -not -path '*/node_modules/*')))
 TOOLS   := $(CURDIR)/.tools/bin
@@ -14,7 +15,7 @@ export GOWORK := off
 # $(call each,COMMAND) runs COMMAND in the folder of every module and stops at the first that fails.
 each = @set -e; for m in $(MODULES); do echo "== $$m: $(1)"; (cd "$$m" && $(1)); done
 
-.PHONY: help deps test test-core lint api bench bench-peers bloat fuzz soak cover
+.PHONY: help deps test test-core lint api bench bench-peers bloat fuzz soak load cover
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +55,9 @@ fuzz: ## run every fuzz target for FUZZTIME=30s
 
 soak: ## run retry's tests with random calls with the race detector, ROUNDS=20 times as long as in make test
 	$(GO) test -race -count=1 -timeout=60m -run='OnlyTheCallerUses|ResponsesInAReverseProxy' ./retry -rounds=$(ROUNDS)
+
+load: ## attack examples/docsapi with the race detector for LOAD=10m, and kill it 50 times
+	cd examples/docsapi && $(GO) test -race -count=1 -v -timeout=60m -run='Withstands|Killed' . -load=$(LOAD) -kills=50
 
 cover: ## measure the coverage of each module; for details: go tool cover -html=coverage.out
 	$(call each,$(GO) test -coverpkg=./... -coverprofile=coverage.out ./... && $(GO) tool cover -func=coverage.out | tail -n 1)

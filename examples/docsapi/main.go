@@ -39,7 +39,8 @@ type config struct {
 	db              string
 	postgres, redis string
 	rate            int
-	timeout         time.Duration
+	timeout, lease  time.Duration
+	notice, drain   time.Duration
 	strict, faults  bool
 }
 
@@ -57,10 +58,13 @@ func main() {
 	flag.StringVar(&c.redis, "redis", "", "keep rate limits in Redis, at this `URL`, and without -postgres also idempotency keys")
 	flag.IntVar(&c.rate, "rate", 100, "allow each API key this many requests per second")
 	flag.DurationVar(&c.timeout, "timeout", 10*time.Second, "give each request this much time")
+	flag.DurationVar(&c.notice, "notice", 0, "after SIGTERM, go on for this long while /healthz answers 503, so that load balancers notice")
+	flag.DurationVar(&c.drain, "drain", 15*time.Second, "then refuse new requests, and let the others go on for this long")
+	flag.DurationVar(&c.lease, "lease", 30*time.Second, "with -redis and without -postgres, block a killed process's idempotency keys for this long")
 	flag.BoolVar(&c.strict, "strict", false, "send only the statuses and codes of the specification")
 	flag.BoolVar(&c.faults, "faults", false, "serve GET /v1/fault/{kind}, which fails as you like")
 	flag.Parse()
-	if flag.NArg() > 0 || c.rate <= 0 || c.timeout <= 0 {
+	if flag.NArg() > 0 || c.rate <= 0 || c.timeout <= 0 || c.notice < 0 || c.drain <= 0 || c.lease <= 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -97,11 +101,8 @@ func urlOf(flag string, addr net.Addr) string {
 	return "http://" + net.JoinHostPort(host, port)
 }
 
-// drain is how long requests may go on after the signal. It is longer than the timeout of most.
-const drain = 15 * time.Second
-
-// serve answers requests until ctx is done. Then it refuses new connections, and finishes the
-// requests that are in flight.
+// serve answers requests until ctx is done. Then it gives notice, refuses new connections, and
+// finishes the requests that are in flight.
 func serve(ctx context.Context, l net.Listener, s *service) error {
 	// A request with a key goes on when its client leaves. This context ends those that are still
 	// running after the drain.
@@ -124,12 +125,18 @@ func serve(ctx context.Context, l net.Listener, s *service) error {
 	case <-ctx.Done():
 	}
 	s.draining.Store(true)
-	grace, stop := context.WithTimeout(base, drain)
+	server.SetKeepAlivesEnabled(false) // the next requests of the same clients go elsewhere
+	select {
+	case err := <-failed:
+		return err
+	case <-time.After(s.config.notice):
+	}
+	grace, stop := context.WithTimeout(base, s.config.drain)
 	defer stop()
-	err := server.Shutdown(grace)
-	if err == nil {
+	if server.Shutdown(grace) == nil {
 		return nil
 	}
+	s.logger.WarnContext(ctx, "requests are ended, because they outlive the drain")
 	end(errors.New("the server shuts down")) // requests that still run get 503
-	return errors.Join(err, server.Shutdown(context.WithoutCancel(ctx)))
+	return server.Shutdown(context.WithoutCancel(ctx))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -41,6 +42,8 @@ func (p params) validate() error {
 			return apierror.ParameterMissing("name")
 		case n > maxName:
 			return apierror.ParameterInvalid("name", fmt.Sprintf("must have at most %d characters", maxName))
+		case !isText(*p.Name):
+			return apierror.ParameterInvalid("name", mustBeText)
 		}
 	}
 	if len(p.Metadata) > maxMetadata {
@@ -52,10 +55,17 @@ func (p params) validate() error {
 			return apierror.ParameterInvalid("metadata", fmt.Sprintf("must have keys of 1 to %d characters", maxMetadataKey))
 		case utf8.RuneCountInString(value) > maxMetadataValue:
 			return apierror.ParameterInvalid("metadata["+key+"]", fmt.Sprintf("must have at most %d characters", maxMetadataValue))
+		case !isText(key) || !isText(value):
+			return apierror.ParameterInvalid("metadata", mustBeText)
 		}
 	}
 	return nil
 }
+
+const mustBeText = "must be UTF-8 without NUL"
+
+// isText reports whether both databases can hold a string.
+func isText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
 
 // The media types of a request.
 const (
@@ -121,8 +131,21 @@ func (s *service) create(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusCreated, created)
 }
 
+// idOf returns the id in the path of a request.
+func idOf(r *http.Request) (string, error) {
+	id := r.PathValue("id")
+	if !isText(id) {
+		return "", apierror.ResourceMissing("resource")
+	}
+	return id, nil
+}
+
 func (s *service) get(w http.ResponseWriter, r *http.Request) error {
-	found, err := s.store.find(r.Context(), keyOf(r.Context()).account, r.PathValue("id"))
+	id, err := idOf(r)
+	if err != nil {
+		return err
+	}
+	found, err := s.store.find(r.Context(), keyOf(r.Context()).account, id)
 	if err != nil {
 		return err
 	}
@@ -130,11 +153,15 @@ func (s *service) get(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *service) update(w http.ResponseWriter, r *http.Request) error {
+	id, err := idOf(r)
+	if err != nil {
+		return err
+	}
 	in, err := decode(w, r)
 	if err != nil {
 		return err
 	}
-	updated, err := s.store.update(r.Context(), keyOf(r.Context()).account, r.PathValue("id"), in)
+	updated, err := s.store.update(r.Context(), keyOf(r.Context()).account, id, in)
 	if err != nil {
 		return err
 	}
@@ -142,7 +169,10 @@ func (s *service) update(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *service) delete(w http.ResponseWriter, r *http.Request) error {
-	id := r.PathValue("id")
+	id, err := idOf(r)
+	if err != nil {
+		return err
+	}
 	if err := s.store.remove(r.Context(), keyOf(r.Context()).account, id); err != nil {
 		return err
 	}
@@ -170,7 +200,10 @@ const (
 // list answers with resources in the order in which they were created.
 func (s *service) list(w http.ResponseWriter, r *http.Request) error {
 	limit := defaultLimit
-	query := r.URL.Query()
+	query, err := url.ParseQuery(r.URL.RawQuery) // unlike Query, it does not ignore what is malformed
+	if err != nil {
+		return err
+	}
 	if text := query.Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > maxLimit {
@@ -206,7 +239,7 @@ func decodeCursor(cursor string) (number int64, err error) {
 	}
 	text, ok := strings.CutPrefix(cursor, cursorPrefix)
 	number, err = strconv.ParseInt(text, 36, 64)
-	if !ok || err != nil || encodeCursor(number) != cursor {
+	if !ok || err != nil || number < 0 || encodeCursor(number) != cursor {
 		return 0, apierror.ParameterInvalid("cursor", "must be the next_cursor of a page")
 	}
 	return number, nil
@@ -221,6 +254,6 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	w.Header().Set("Content-Type", jsonType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, err = w.Write(body)
-	return err
+	w.Write(body) // it fails only if the client has gone
+	return nil
 }

@@ -95,6 +95,7 @@ func (s *service) handler() http.Handler {
 			Catalog: catalog,
 			DocURL:  docs.DocURL(s.url + errorsPath),
 			Strict:  s.config.strict,
+			Map:     unavailable,
 		},
 		AccessLog:    &seawall.AccessLogOptions{Logger: s.logger, Attrs: logKey, Level: logLevel},
 		Timeout:      s.config.timeout,
@@ -104,7 +105,7 @@ func (s *service) handler() http.Handler {
 		Authenticate: s.authenticate,
 		RateLimit:    ratelimit.New(limiter, &ratelimit.Options{Logger: s.logger}, perKey),
 		Idempotency: seawall.Chain(requireScope, // first, because a key without the scope may not see replays
-			idempotent.New(s.records(), idempotent.ByPrincipal, &idempotent.Options{Logger: s.logger})),
+			idempotent.New(s.records(), idempotent.ByPrincipal, &idempotent.Options{Lease: s.config.lease, Logger: s.logger})),
 		Skip: isPublic,
 	}
 	return stack.Handler(mux)

@@ -10,8 +10,10 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
-	_ "modernc.org/sqlite"             // the driver "sqlite"
+	sqlitedriver "modernc.org/sqlite"  // the driver "sqlite"
+	sqlitecodes "modernc.org/sqlite/lib"
 
 	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/idempotent"
@@ -21,7 +23,8 @@ import (
 // store keeps resources in SQLite or PostgreSQL, and the answers for idempotency keys beside them,
 // unless those are in Redis.
 type store struct {
-	db          *sql.DB
+	db          *sql.DB // for reading
+	writer      *sql.DB // for transactions; with PostgreSQL the same pool
 	executor    *sqlstore.Executor
 	keysInRedis bool
 	stopSweeper context.CancelFunc
@@ -69,11 +72,27 @@ func openStore(ctx context.Context, c config, logger *slog.Logger) (*store, erro
 		return nil, err
 	}
 	db.SetMaxOpenConns(20)
-	if err := migrate(ctx, db, d); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", where, err), db.Close())
+	db.SetMaxIdleConns(20) // a connection takes longer to open than a statement
+	writer := db
+	if c.postgres == "" {
+		// SQLite has one writer at a time. Writers that wait for this connection get their turn.
+		// Those that poll for SQLite's lock may not.
+		if writer, err = sql.Open(d.driver, source); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+		writer.SetMaxOpenConns(1)
 	}
+	executor := sqlstore.NewExecutor(db, d.dialect, &sqlstore.Options{
+		Begin: func(ctx context.Context) (context.Context, sqlstore.Transaction, error) {
+			tx, err := writer.BeginTx(ctx, nil)
+			return ctx, tx, err
+		},
+	})
 	sweeping, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s := &store{db: db, executor: sqlstore.NewExecutor(db, d.dialect, nil), keysInRedis: c.keysInRedis(), stopSweeper: stop}
+	s := &store{db: db, writer: writer, executor: executor, keysInRedis: c.keysInRedis(), stopSweeper: stop}
+	if err := migrate(ctx, writer, d); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", where, err), s.close())
+	}
 	go s.sweep(sweeping, logger)
 	return s, nil
 }
@@ -99,7 +118,7 @@ func migrate(ctx context.Context, db *sql.DB, d database) error {
 
 func (s *store) close() error {
 	s.stopSweeper()
-	return s.db.Close()
+	return errors.Join(s.db.Close(), s.writer.Close())
 }
 
 // sweep removes answers that are over their retention, until ctx ends.
@@ -122,7 +141,7 @@ func (s *store) sweep(ctx context.Context, logger *slog.Logger) {
 // together with the answer: f happens exactly once. If the answers are in Redis, f happens at most
 // once: if the process is killed around the commit, a retry gets 409 idempotency_outcome_unknown.
 func (s *store) write(ctx context.Context, f func(tx sqlstore.DBTX) error) error {
-	return sqlstore.InTx(ctx, s.db, func(tx sqlstore.DBTX) error {
+	return sqlstore.InTx(ctx, s.writer, func(tx sqlstore.DBTX) error {
 		if err := f(tx); err != nil {
 			return err
 		}
@@ -209,4 +228,15 @@ func scan(row interface{ Scan(...any) error }, more ...any) (found resource, err
 		return resource{}, err
 	}
 	return found, json.Unmarshal(metadata, &found.Metadata)
+}
+
+// unavailable returns the error to send if a database cannot be reached, or if SQLite has been
+// locked by another process for too long. It returns nil for any other error.
+func unavailable(err error) *apierror.Error {
+	_, unreachable := errors.AsType[*pgconn.ConnectError](err)
+	locked, ok := errors.AsType[*sqlitedriver.Error](err)
+	if unreachable || ok && locked.Code()&0xff == sqlitecodes.SQLITE_BUSY {
+		return apierror.ServiceUnavailable(time.Second)
+	}
+	return nil
 }

@@ -54,7 +54,7 @@ func run(m *testing.M) int {
 // the test does not know its dependencies.
 func build(output string) error {
 	_, file, _, _ := runtime.Caller(0)
-	cmd := exec.Command("go", "build", fmt.Sprintf("-race=%t", raceEnabled), "-o", output, ".") //nolint:gosec // no input of others
+	cmd := exec.Command("go", "build", fmt.Sprintf("-race=%t", RaceEnabled), "-o", output, ".") //nolint:gosec // no input of others
 	cmd.Dir = filepath.Join(filepath.Dir(file), "..")
 	cmd.Env = append(os.Environ(), "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -63,7 +63,8 @@ func build(output string) error {
 	return nil
 }
 
-// A Server is a running service. Its methods must not be called at the same time, except for Log.
+// A Server is a running service. Its methods must not be called at the same time, except for Log
+// and TakeLog.
 type Server struct {
 	// URL is the address, such as "http://127.0.0.1:41463". It stays the same over a Restart.
 	URL string
@@ -89,11 +90,12 @@ func Start(tb testing.TB, flags ...string) *Server {
 			tb.Logf("the log of the server:\n%s", s.Log())
 		}
 	})
-	s.start("127.0.0.1:0")
+	s.URL = s.start("127.0.0.1:0")
 	return s
 }
 
-func (s *Server) start(addr string) {
+// start starts the process and returns its URL.
+func (s *Server) start(addr string) string {
 	s.tb.Helper()
 	cmd := exec.Command(program, slices.Concat(s.flags, []string{"-addr", addr})...) //nolint:gosec // flags of the test
 	cmd.Stderr = &s.log
@@ -112,7 +114,7 @@ func (s *Server) start(addr string) {
 		s.Kill()
 		s.tb.Fatalf("docsapitest: the server has not started: %v\n%s", err, s.Log())
 	}
-	s.URL = strings.TrimSpace(strings.TrimPrefix(line, "listening on "))
+	return strings.TrimSpace(strings.TrimPrefix(line, "listening on "))
 }
 
 // Kill ends the server with SIGKILL: it cannot finish anything. If the server does not run, Kill
@@ -157,5 +159,9 @@ func (s *Server) Restart() {
 // Pid returns the process id of the running server.
 func (s *Server) Pid() int { return s.cmd.Process.Pid }
 
-// Log returns what the server has written to its log: JSON, one record in a line.
+// Log returns what the server has written to its log: JSON, one record in a line. What TakeLog has
+// returned is not in it.
 func (s *Server) Log() string { return s.log.String() }
+
+// TakeLog returns what the server has written to its log since the last call, and forgets it.
+func (s *Server) TakeLog() string { return s.log.Take() }

@@ -2,4 +2,5 @@
 
 package docsapitest
 
-const raceEnabled = true
+// RaceEnabled reports whether the server is built with the race detector.
+const RaceEnabled = true
