@@ -15,6 +15,11 @@ type alert struct {
 	action   string
 }
 
+var (
+	recentAttempts = recent("seawall_retry_attempts_total", "", "seawall_retry_group")
+	recentRetries  = recent("seawall_retry_retries_total", "", "seawall_retry_group")
+)
+
 var alerts = []alert{
 	{
 		name: "SeawallRetryBudgetExhausted", severity: "warning", wait: "5m",
@@ -31,9 +36,8 @@ var alerts = []alert{
 	},
 	{
 		name: "SeawallRetryAmplification", severity: "warning", wait: "5m",
-		expr: fmt.Sprintf("%s / %s > %g and %s > 1",
-			recent("seawall_retry_attempts_total", "", "seawall_retry_group"), recent("seawall_retry_calls_total", "", "seawall_retry_group"), tooManyRetries,
-			recent("seawall_retry_calls_total", "", "seawall_retry_group")),
+		expr: fmt.Sprintf("%s > %g and %s > 1", // a few calls say little
+			amplification(recentAttempts, recentRetries), tooManyRetries, firstAttempts(recentAttempts, recentRetries)),
 		summary: "Each call from {{ $labels.job }} to {{ $labels.seawall_retry_group }} makes {{ $value | humanize }} attempts.",
 		action:  "Give the client the default budget. If it is an emergency, set Policy.MaxAttempts to 1, or hold the circuit open with Breaker.Hold.",
 	},
@@ -42,7 +46,7 @@ var alerts = []alert{
 		expr: fmt.Sprintf("%s / %s > %g",
 			recent("seawall_ratelimit_requests_total", denied, "seawall_ratelimit_rule"), recent("seawall_ratelimit_requests_total", "", "seawall_ratelimit_rule"), tooManyDenied),
 		summary: "Rule {{ $labels.seawall_ratelimit_rule }} of {{ $labels.job }} denies {{ $value | humanizePercentage }} of its requests.",
-		action:  "Find the key in the access log. If it is one client, talk to its owner. If it is all of them, the limit is too low.",
+		action:  "Find the principal in the access log. If it is one, talk to its owner. If it is all of them, the limit is too low.",
 	},
 	{
 		name: "SeawallLimiterFailing", severity: "critical", wait: "2m",

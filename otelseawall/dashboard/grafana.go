@@ -88,12 +88,8 @@ func (p panel) object() object {
 			"expr": q.expr, "legendFormat": q.legend, "interval": "$interval",
 		})
 	}
-	heading := "**When it rises:** "
-	if p.red != nil {
-		heading = "**When it is red:** "
-	}
 	return object{
-		"type": "timeseries", "title": p.title, "description": p.purpose + "\n\n" + heading + p.action,
+		"type": "timeseries", "title": p.title, "description": p.purpose + "\n\n" + p.heading() + " " + p.action,
 		"datasource": datasource, "targets": targets,
 		"fieldConfig": object{"defaults": p.field(), "overrides": []object{}},
 		"options": object{
@@ -103,24 +99,36 @@ func (p panel) object() object {
 	}
 }
 
-// field returns how values are drawn. The area of bad values is red.
+// heading says when to act.
+func (p panel) heading() string {
+	switch {
+	case p.red == nil:
+		return "**When it rises:**"
+	case p.red.value == 0:
+		return "**When it is not zero:**"
+	default:
+		return "**When a line is in the red area:**"
+	}
+}
+
+// field returns how values are drawn. The area of bad values is red. If all values but zero are
+// bad, the lines are red.
 func (p panel) field() object {
 	custom := object{"lineWidth": 1, "fillOpacity": 10, "showPoints": "never", "spanNulls": false}
 	field := object{"unit": p.unit, "min": 0, "custom": custom, "color": object{"mode": "palette-classic"}}
-	if p.red == nil {
-		return field
+	switch {
+	case p.red == nil:
+	case p.red.value == 0:
+		field["color"] = object{"mode": "shades", "fixedColor": "red"}
+	default:
+		low, high := "green", "red"
+		if p.red.below {
+			low, high = high, low
+		}
+		custom["thresholdsStyle"] = object{"mode": "dashed+area"}
+		field["thresholds"] = object{"mode": "absolute", "steps": []object{
+			{"color": low, "value": nil}, {"color": high, "value": p.red.value},
+		}}
 	}
-	low, high := "green", "red"
-	if p.red.below {
-		low, high = high, low
-	}
-	value := p.red.value
-	if value == 0 {
-		value = 1e-9 // zero itself is good
-	}
-	custom["thresholdsStyle"] = object{"mode": "dashed+area"}
-	field["thresholds"] = object{"mode": "absolute", "steps": []object{
-		{"color": low, "value": nil}, {"color": high, "value": value},
-	}}
 	return field
 }

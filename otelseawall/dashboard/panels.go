@@ -15,7 +15,7 @@ type row struct {
 type panel struct {
 	title   string
 	purpose string // what it is for
-	action  string // what to do when it is red or rises
+	action  string // what to do then
 	unit    string // a unit of Grafana
 	queries []query
 	red     *threshold // nil if no value is bad by itself
@@ -24,7 +24,7 @@ type panel struct {
 // query is a query of PromQL. The legend names its labels in double braces.
 type query struct{ expr, legend string }
 
-// threshold is where a value becomes bad.
+// threshold is where a value becomes bad. The zero value says that all values but zero are bad.
 type threshold struct {
 	value float64
 	below bool // bad are the values below it, and not those above
@@ -33,7 +33,7 @@ type threshold struct {
 // What an alert and a panel call too much.
 const (
 	tooManyDenied  = 0.2 // of the requests of a rule
-	tooManyRetries = 1.2 // attempts per call; the default budget allows little more than 1.1
+	tooManyRetries = 1.2 // attempts per first attempt; the default budget allows little more than 1.1
 )
 
 // The outcomes of keyed requests that a store has caused, and of requests that a limiter has.
@@ -50,15 +50,15 @@ var rows = []row{
 		{
 			title:   "Errors by code",
 			purpose: "Requests that were answered with an error.",
-			action: "rate_limit_exceeded: look at Denied share. service_unavailable or timeout: look at Store failures. " +
-				"api_error: search the log for this code. Its records have the cause.",
+			action: "For `rate_limit_exceeded`, look at Denied share. For `service_unavailable` and `timeout`, look at Store failures. " +
+				"For `api_error`, search the log: its records have the cause.",
 			unit:    "reqps",
 			queries: []query{{rate("seawall_server_errors_total", "", "seawall_error_code"), "{{seawall_error_code}}"}},
 		},
 		{
 			title:   "Errors by route",
 			purpose: "Shows whether one route fails or all of them do. A route that no pattern matched is empty.",
-			action:  "One route: look at its handler and what it calls. All routes: look at the rows below.",
+			action:  "If it is one route, look at its handler and what that calls. If it is all routes, look at the rows below.",
 			unit:    "reqps",
 			queries: []query{{
 				"topk(10, " + rate("seawall_server_errors_total", "", "http_response_status_code", "http_route") + ")",
@@ -68,7 +68,7 @@ var rows = []row{
 		{
 			title:   "Replays by route",
 			purpose: "Writes that were answered with the response of an earlier request. Each is a duplicate that did not run.",
-			action:  "Clients do not get their first responses in time. Look at the latency of the route and at their timeouts.",
+			action:  "Clients do not get their first responses in time. Look at the latency of the route and at the timeouts of its clients.",
 			unit:    "reqps",
 			queries: []query{{rate("seawall_server_replays_total", "", "http_route"), "{{http_route}}"}},
 		},
@@ -77,7 +77,7 @@ var rows = []row{
 		{
 			title:   "Requests by rule and outcome",
 			purpose: "What the rules did to the requests that they applied to.",
-			action:  "no_key: clients send no credentials, or Authenticate is not in front of the rule.",
+			action:  "`no_key` means that clients send no credentials. For `denied`, `bypassed` and `failed`, look at the next two panels.",
 			unit:    "reqps",
 			queries: []query{{
 				rate("seawall_ratelimit_requests_total", "", "seawall_ratelimit_rule", "seawall_ratelimit_outcome"),
@@ -87,10 +87,9 @@ var rows = []row{
 		{
 			title:   "Denied share",
 			purpose: "The part of a rule's requests that it refused, or would refuse in shadow mode.",
-			action: "Find the key in the access log: a single client is over its limit, or the limit is too low for all. " +
-				"Do not raise the limit before you know which.",
-			unit: "percentunit",
-			red:  &threshold{value: tooManyDenied},
+			action:  "Find the principal in the access log. If it is one, talk to its owner. If it is all of them, the limit is too low.",
+			unit:    "percentunit",
+			red:     &threshold{value: tooManyDenied},
 			queries: []query{
 				{
 					share("seawall_ratelimit_requests_total", denied, "seawall_ratelimit_rule"),
@@ -105,8 +104,8 @@ var rows = []row{
 		{
 			title:   "Limiter failures",
 			purpose: "Requests that went on or were refused without a decision, and keys for which the memory had no room.",
-			action: "bypassed or failed: the limiter's Redis does not answer. refusals or evictions: too many keys. " +
-				"Invalid keys may flood from one address, or MaxKeys is too low.",
+			action: "For `bypassed` and `failed`, look at the limiter's Redis. For refusals and evictions, look for a flood of invalid keys, " +
+				"or raise MaxKeys.",
 			unit: "reqps",
 			red:  &threshold{},
 			queries: []query{
@@ -121,7 +120,7 @@ var rows = []row{
 		{
 			title:   "Keys in memory",
 			purpose: "Keys that the limiters in memory hold.",
-			action:  "A steep rise is a flood of keys that were made up. Limit by address before authentication.",
+			action:  "A steep rise is a flood of keys that someone made up. Limit by address before authentication.",
 			unit:    "short",
 			queries: []query{{gauge("sum", "seawall_ratelimit_keys", "", "seawall_name"), "{{seawall_name}}"}},
 		},
@@ -130,8 +129,8 @@ var rows = []row{
 		{
 			title:   "Keyed requests by outcome",
 			purpose: "How requests with an Idempotency-Key were answered.",
-			action: "in_progress: first requests run longer than their duplicates wait. conflict: a client uses a key for different requests. " +
-				"not_kept: a response is too large or streamed, and its retries get a 409.",
+			action: "`in_progress` means that first requests run longer than their duplicates wait, `conflict` that a client uses a key twice, " +
+				"and `not_kept` that a response is too large or streamed. For the failures, look at Store failures.",
 			unit:    "reqps",
 			queries: []query{{rate("seawall_idempotency_requests_total", "", "seawall_idempotency_outcome"), "{{seawall_idempotency_outcome}}"}},
 		},
@@ -148,8 +147,8 @@ var rows = []row{
 		{
 			title:   "Store failures",
 			purpose: "Keyed requests that the store failed, runs with an unknown outcome, and runs that were taken over.",
-			action: "store_failed, bypassed or unrecorded: look at the store's server and at the network. store_full: give it room. " +
-				"unknown: find the effect by the request id in the log, and resolve it by hand. lost claim: a run was longer than its lease while the store was away.",
+			action: "Look at the store's server and at the network. If the store is full, give it room. If an outcome is unknown, find the write in the log " +
+				"and look whether its effect happened. A claim is lost if the store was away, or the process paused, for longer than the lease.",
 			unit: "reqps",
 			red:  &threshold{},
 			queries: []query{
@@ -161,7 +160,7 @@ var rows = []row{
 		{
 			title:   "Records in memory",
 			purpose: "Records that the stores in memory hold, and what they have forgotten because they were full.",
-			action:  "evictions or drops: a retry of a forgotten write runs again. Raise the store's bounds, or use a database.",
+			action:  "A retry of a write that was forgotten runs again. If there are evictions or drops, raise the store's bounds, or use a database.",
 			unit:    "short",
 			queries: []query{
 				{gauge("sum", "seawall_idempotency_records", "", "seawall_name"), "{{seawall_name}} records"},
@@ -175,7 +174,7 @@ var rows = []row{
 		{
 			title:   "Calls by reason",
 			purpose: "Why calls ended, and how many retries there were.",
-			action:  "budget-exhausted and circuit-open protect the server: look there. deadline-too-soon: the callers' timeouts are short.",
+			action:  "`budget-exhausted` and `circuit-open` protect a server that fails: look there. `deadline-too-soon` means that callers have short timeouts.",
 			unit:    "reqps",
 			queries: []query{
 				{rate("seawall_retry_calls_total", "", "seawall_retry_reason"), "{{seawall_retry_reason}}"},
@@ -184,11 +183,14 @@ var rows = []row{
 		},
 		{
 			title:   "Amplification",
-			purpose: "Attempts per call: how much load the retries add. With the default budget it is at most little more than 1.1, and less than 1 while a circuit is open.",
+			purpose: "Attempts per first attempt: how much load the retries add. With the default budget it is at most little more than 1.1, except for a moment.",
 			action:  "A client retries without a budget, or with one that is too large. It makes an outage longer: give it the default budget.",
 			unit:    "none",
 			red:     &threshold{value: tooManyRetries},
-			queries: []query{{amplification("seawall_retry_group"), "{{seawall_retry_group}}"}},
+			queries: []query{{
+				amplification(rate("seawall_retry_attempts_total", "", "seawall_retry_group"), rate("seawall_retry_retries_total", "", "seawall_retry_group")),
+				"{{seawall_retry_group}}",
+			}},
 		},
 		{
 			title:   "Budget tokens",
@@ -200,29 +202,26 @@ var rows = []row{
 		},
 		{
 			title:   "Open circuits",
-			purpose: "Processes whose circuit is not closed, and how often circuits opened.",
+			purpose: "Processes whose circuit is open or half-open, and how often circuits opened, also after a probe.",
 			action:  "Nearly all attempts failed. Look at that server. The circuit closes by itself within a second after the server works again.",
 			unit:    "short",
 			red:     &threshold{},
 			queries: []query{
-				{
-					gauge("sum", "seawall_retry_circuit_state", `seawall_retry_circuit_state!="closed"`, "seawall_retry_group", "seawall_retry_circuit_state"),
-					"{{seawall_retry_group}} {{seawall_retry_circuit_state}}",
-				},
+				{gauge("sum", "seawall_retry_circuit_state", `seawall_retry_circuit_state!="closed"`, "seawall_retry_group"), "{{seawall_retry_group}}"},
 				{rate("seawall_retry_circuit_changes_total", open, "seawall_retry_group"), "{{seawall_retry_group}} openings/s"},
 			},
 		},
 		{
 			title:   "Failed attempts",
 			purpose: "Attempts that failed, by their status or the type of their error.",
-			action:  "429: the client is over a limit. 5xx: the server fails. An error type: no response came.",
+			action:  "With 429, the client is over a limit. With 5xx, look at the server. With another type, no response came: look at the network.",
 			unit:    "reqps",
 			queries: []query{{rate("seawall_retry_attempts_total", `error_type!=""`, "seawall_retry_group", "error_type"), "{{seawall_retry_group}} {{error_type}}"}},
 		},
 		{
 			title:   "Delay and held time (p99)",
 			purpose: "Time between an attempt and the next, and the time that Pace and HoldHost held attempts back.",
-			action:  "retry_after: the server asks for the wait. held: callers wait because of other requests with the same credentials.",
+			action:  "The server asks for the wait (`retry_after`), or holds back others with the same credentials: the client is over a limit, or the server is overloaded.",
 			unit:    "s",
 			queries: []query{
 				{quantile("0.99", "seawall_retry_delay_seconds", "seawall_retry_delay_source"), "{{seawall_retry_delay_source}}"},
@@ -250,9 +249,16 @@ func share(metric, matchers string, by ...string) string {
 	return rate(metric, matchers, by...) + " / " + rate(metric, "", by...)
 }
 
-// amplification returns the attempts per call.
-func amplification(by ...string) string {
-	return rate("seawall_retry_attempts_total", "", by...) + " / " + rate("seawall_retry_calls_total", "", by...)
+// amplification returns the attempts per first attempt. The number of calls would not do: a call
+// counts when it ends, which may be long after its attempts.
+func amplification(attempts, retries string) string {
+	return fmt.Sprintf("%[1]s / %[2]s", attempts, firstAttempts(attempts, retries))
+}
+
+// firstAttempts returns the attempts that are no retries. The metric of retries begins with the
+// first one.
+func firstAttempts(attempts, retries string) string {
+	return fmt.Sprintf("(%[1]s - (%[2]s or %[1]s * 0))", attempts, retries)
 }
 
 // gauge returns a gauge, aggregated by labels.
