@@ -57,12 +57,12 @@ func startPrometheus(t *testing.T, jobs map[string]string) *server {
 			t.Logf("prometheus: %s", text)
 		}
 	})
-	await(t, "Prometheus", func() bool {
+	await(t, "Prometheus", func() (any, bool) {
 		resp, err := s.client.Get(s.url + "/-/ready")
 		if err == nil {
 			resp.Body.Close()
 		}
-		return err == nil && resp.StatusCode == http.StatusOK
+		return err, err == nil && resp.StatusCode == http.StatusOK
 	})
 	return s
 }
@@ -75,14 +75,15 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// await polls until a condition holds. If it never does, the failure shows the details.
-func await(t *testing.T, what string, holds func() bool, details ...any) {
+// await polls until a condition holds. If it never does, the failure shows what was seen last.
+func await(t *testing.T, what string, holds func() (seen any, ok bool)) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); {
-		if !time.Now().Before(deadline) {
-			t.Fatalf("waited in vain for %s: %v", what, details)
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		seen, ok := holds()
+		if ok {
+			return
 		}
-		time.Sleep(100 * time.Millisecond)
+		require.True(t, time.Now().Before(deadline), "waited for %s, saw %v", what, seen)
 	}
 }
 

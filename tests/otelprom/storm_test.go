@@ -54,11 +54,10 @@ func runStorm(t *testing.T) storm {
 		w.begin()
 	}
 	s.awaitScrapes(t, scrapesOver)
-	var firing map[string][]string
-	await(t, "the alerts", func() bool {
-		firing = s.firing(t)
-		return reflect.DeepEqual(symptoms, firing)
-	}, &firing)
+	await(t, "the alerts", func() (any, bool) {
+		firing := s.firing(t)
+		return firing, reflect.DeepEqual(symptoms, firing)
+	})
 	s.over = time.Now()
 	for _, w := range worlds {
 		w.end()
@@ -70,12 +69,11 @@ func runStorm(t *testing.T) storm {
 // awaitScrapes returns when Prometheus has scraped each world n times.
 func (s storm) awaitScrapes(t *testing.T, n float64) time.Time {
 	t.Helper()
-	var counts []series
-	await(t, "scrapes", func() bool {
-		counts = s.at(t, "sum_over_time(up[5m])", time.Now())
-		enough := func(one series) bool { return one.points[0].value >= n }
-		return len(counts) == len(symptoms) && !slices.ContainsFunc(counts, func(one series) bool { return !enough(one) })
-	}, n, &counts)
+	await(t, "scrapes", func() (any, bool) {
+		counts := s.at(t, "sum_over_time(up[5m])", time.Now())
+		few := func(one series) bool { return one.points[0].value < n }
+		return counts, len(counts) == len(symptoms) && !slices.ContainsFunc(counts, few)
+	})
 	return time.Now()
 }
 
