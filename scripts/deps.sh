@@ -31,6 +31,7 @@ if ! /usr/bin/python3 -c 'import ensurepip, setuptools, wheel' 2>/dev/null; then
 fi
 need mypy mypy "the tests check the types of the Python client"
 need chromium chromium "the tests open the reference page in a browser"
+need prometheus prometheus "the tests start Prometheus servers, and check the alerts with promtool"
 need curl curl "the tests run the commands of examples/docsapi/README.md"
 
 for module; do
