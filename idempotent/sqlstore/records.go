@@ -354,10 +354,13 @@ func inTx(ctx context.Context, db *sql.DB, o *sql.TxOptions, do func(tx DBTX) er
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after Commit
-	if err := do(tx); err != nil {
-		return err
+	if err = do(tx); err == nil {
+		err = tx.Commit()
 	}
-	return tx.Commit()
+	if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil { // database/sql has rolled back because of ctx
+		return ctx.Err()
+	}
+	return err
 }
 
 // whileBusy calls f, and calls it again while SQLite is busy, until ctx ends or Options.Wait is

@@ -139,6 +139,26 @@ func TestInTxWithoutAKeyIsItsOwnTransaction(t *testing.T) {
 	})
 }
 
+// database/sql rolls back when the context ends, and then says only that the transaction is over.
+func TestInTxWhoseContextHasEndedSaysSo(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, open func(t testing.TB) *database) {
+		db := openEffects(t, open)
+		ctx, cancel := context.WithCancel(t.Context())
+		err := sqlstore.InTx(ctx, db.DB, func(tx sqlstore.DBTX) error {
+			require.NoError(t, insert(ctx, tx, 1))
+			cancel()
+			require.Eventually(t, func() bool {
+				_, err := tx.ExecContext(context.Background(), "SELECT 1")
+				return errors.Is(err, sql.ErrTxDone)
+			}, time.Minute, time.Millisecond)
+			return nil
+		})
+		require.ErrorIs(t, err, context.Canceled)
+		require.Empty(t, ids(t, db))
+	})
+}
+
 func TestHandlerThatEndsTheTransactionFails(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, open func(t testing.TB) *database) {
