@@ -12,8 +12,36 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seawall-go/seawall"
+	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/examples/frameworks"
 )
+
+// A Group of echo v4 with middleware has a route for its unknown paths. So echo answers 404 for a
+// wrong method, too.
+func TestUnknownPathInAGroupOfEchoIsNotKeptForAKey(t *testing.T) {
+	t.Parallel()
+	row := framework{handler: func(_ *frameworks.Service, stack *seawall.Stack) http.Handler {
+		e := echo4.New()
+		e.HTTPErrorHandler = frameworks.EchoError
+		group := e.Group("/v1", echo4.WrapMiddleware(copied))
+		group.POST("/missing", func(echo4.Context) error { return echo4.NewHTTPError(http.StatusNotFound, "no such resource") })
+		return stack.Handler(e)
+	}}
+	c := httpCase{check: func(s *server) {
+		for _, r := range []struct{ method, path, replayed string }{
+			{"POST", "/v1/nowhere", ""},
+			{"DELETE", "/v1/missing", ""},
+			{"POST", "/v1/missing", "true"},
+		} {
+			for _, replayed := range []string{"", r.replayed} {
+				resp := s.send(request{method: r.method, path: r.path}.with("Idempotency-Key", r.method+r.path))
+				s.requireError(resp, 404, apierror.CodeResourceMissing)
+				require.Equal(s, replayed, resp.header.Get("Idempotent-Replayed"), r)
+			}
+		}
+	}}
+	require.Empty(t, c.try(t, row))
+}
 
 // A Stack as a middleware of these frameworks does not see what is sent: of gin nothing, and of
 // echo no error, because echo answers the errors of handlers outside of all middleware. It records

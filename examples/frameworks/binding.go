@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
 	"reflect"
 	"strings"
 
@@ -36,8 +37,44 @@ func bindingError(err error) error {
 	}
 }
 
-// jsonName makes a validator call fields as clients do. It is for RegisterTagNameFunc.
-func jsonName(field reflect.StructField) string {
-	name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-	return name
+// fieldName makes a validator call fields as clients do. It is for RegisterTagNameFunc.
+func fieldName(field reflect.StructField) string {
+	for _, tag := range []string{"json", "query", "form", "param", "uri", "header"} {
+		if name, _, _ := strings.Cut(field.Tag.Get(tag), ","); name != "" && name != "-" {
+			return name
+		}
+	}
+	return ""
+}
+
+// statusError returns the error to send for an error of a framework that has a status. If err wraps
+// an error that the Stack knows, such as an *apierror.Error or that of MaxBody, that error is sent.
+func statusError(status int, err error) error {
+	if apierror.From(err).Code() != apierror.CodeAPIError {
+		return err
+	}
+	code := apierror.CodeAPIError
+	switch status {
+	case http.StatusUnauthorized:
+		code = apierror.CodeAuthenticationFailed
+	case http.StatusForbidden:
+		code = apierror.CodePermissionDenied
+	case http.StatusNotFound:
+		code = apierror.CodeResourceMissing
+	case http.StatusRequestEntityTooLarge:
+		code = apierror.CodeRequestTooLarge
+	case http.StatusUnsupportedMediaType:
+		code = apierror.CodeUnsupportedMediaType
+	case http.StatusTooManyRequests:
+		code = apierror.CodeRateLimitExceeded
+	case http.StatusServiceUnavailable:
+		code = apierror.CodeServiceUnavailable
+	case http.StatusGatewayTimeout:
+		code = apierror.CodeTimeout
+	default:
+		if status >= 400 && status < 500 {
+			code = apierror.CodeParameterInvalid
+		}
+	}
+	return code.New().WithCause(err)
 }

@@ -78,6 +78,15 @@ var cases = []httpCase{
 		require.Contains(s, allowed(s.send(request{method: "OPTIONS", path: "/v1/resources/res_1"})), "GET")
 	}},
 
+	{name: "escaped parameter", check: func(s *server) {
+		s.requireError(s.send(get("/v1/resources/res_%62roken")), 500, apierror.CodeAPIError)
+		s.requireError(s.send(get("/v1/resources/res_%2562roken")), 404, apierror.CodeResourceMissing) // it is unescaped once
+	}},
+	{name: "escaped slash in a parameter", check: func(s *server) {
+		s.requireError(s.send(get("/v1/resources/res_%2F1")), 404, apierror.CodeResourceMissing)
+		require.Equal(s, "GET /v1/resources/{id}", s.access().Pattern)
+	}},
+
 	// The pattern.
 	{name: "pattern in the access log", check: func(s *server) {
 		for _, id := range []string{"res_1", frameworks.IDBroken, frameworks.IDBug} {
@@ -128,6 +137,16 @@ var cases = []httpCase{
 		require.Equal(s, "a bug", panics[0].Panic)
 		require.Equal(s, e.RequestID, panics[0].RequestID)
 	}},
+	{name: "abort", check: func(s *server) {
+		s.requireAborted(get("/v1/resources/" + frameworks.IDAbort))
+		require.Empty(s, s.lines("seawall: panic"))
+	}},
+	{name: "error in the middle of a response", check: checkBrokenEvents},
+	{name: "error of a copied request", set: inside(copied), check: func(s *server) {
+		s.requireError(s.send(get("/v1/resources/"+frameworks.IDBroken)), 500, apierror.CodeAPIError)
+		require.Equal(s, "GET /v1/resources/{id}", s.access().Pattern)
+		require.Equal(s, apierror.CodeAPIError, s.access().Code)
+	}},
 	{
 		name: "timeout", set: expired,
 		check: func(s *server) {
@@ -175,6 +194,10 @@ var cases = []httpCase{
 	}},
 	{name: "another media type", check: func(s *server) {
 		s.requireError(s.send(create(`name=a`).with("Content-Type", "text/plain")), 415, apierror.CodeUnsupportedMediaType)
+	}},
+	{name: "Expect", check: func(s *server) { // the client waits for the 100
+		s.requireCreated(s.send(create(`{"name":"a"}`).with("Expect", "100-continue")))
+		s.requireCreated(s.send(create(`{"name":"b"}`).with("Expect", "100-continue").keyed()))
 	}},
 	{
 		name: "large body", set: smallBodies,
@@ -244,6 +267,17 @@ var cases = []httpCase{
 	{name: "events through compression outside", outside: compressed, check: checkEvents},
 	{name: "events through compression inside", set: inside(compressed), check: checkEvents},
 
+	// HTTP/2.
+	{name: "errors over HTTP/2", http2: true, set: smallBodies, check: func(s *server) {
+		s.requireCreated(s.send(create(`{"name":"a"}`).keyed()))
+		require.Equal(s, "true", s.send(create(`{"name":"a"}`).keyed()).header.Get("Idempotent-Replayed"))
+		s.requireError(s.send(get("/v1/resources/"+frameworks.IDBug)), 500, apierror.CodeAPIError)
+		s.requireError(s.send(large()), 413, apierror.CodeRequestTooLarge)
+		s.requireAborted(get("/v1/resources/" + frameworks.IDAbort))
+	}},
+	{name: "events over HTTP/2", http2: true, check: checkEvents},
+	{name: "error in the middle of a response over HTTP/2", http2: true, check: checkBrokenEvents},
+
 	// Compression and CORS.
 	{name: "compression outside", outside: compressed, check: checkCompression},
 	{name: "compression inside", set: inside(compressed), check: checkCompression},
@@ -287,6 +321,15 @@ func inside(m func(http.Handler) http.Handler) func(*seawall.Stack) {
 	return func(stack *seawall.Stack) { stack.Idempotency = seawall.Chain(stack.Idempotency, m) }
 }
 
+// copied serves a copy of the request, as middleware does that adds a value to its context.
+func copied(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), copiedKey{}, true)))
+	})
+}
+
+type copiedKey struct{}
+
 // wrapped replaces the writer, as much middleware does.
 func wrapped(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(wrapper{w}, r) })
@@ -323,6 +366,21 @@ func checkEvents(s *server) {
 	s.await()
 	require.Equal(s, "GET /v1/events", s.access().Pattern)
 	require.Equal(s, http.StatusOK, s.access().Status)
+}
+
+// checkBrokenEvents checks that the client notices an error after the first event.
+func checkBrokenEvents(s *server) {
+	resp, err := s.open(s.ctx, get("/v1/events"))
+	require.NoError(s, err)
+	defer resp.Body.Close()
+	s.requireCreated(s.send(create(`{"name":"a"}`)))
+	s.requireCreated(s.send(create(`{"name":"` + frameworks.NameBroken + `"}`)))
+	events, err := io.ReadAll(resp.Body)
+	require.Error(s, err)
+	require.Contains(s, string(events), `"name":"a"`)
+	require.NotContains(s, string(events), "api_error")
+	s.await()
+	require.Contains(s, s.logs.String(), "the disk is full")
 }
 
 func checkWebsocket(s *server) {

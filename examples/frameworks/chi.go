@@ -25,7 +25,7 @@ func Chi(s *Service, stack *seawall.Stack) http.Handler {
 	})
 
 	get := apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-		return s.get(w, r, chi.URLParam(r, "id"))
+		return s.get(w, r, unescaped(r, chi.URLParam(r, "id")))
 	})
 	router.Method("POST", "/v1/resources", apierror.HandlerFunc(s.create))
 	router.Method("GET", "/v1/resources/{id}", get)

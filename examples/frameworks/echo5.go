@@ -13,9 +13,11 @@ import (
 // settings for requests that match no route.
 func Echo5(s *Service, stack *seawall.Stack) http.Handler {
 	e := echo.NewWithConfig(echo.Config{
-		HTTPErrorHandler: echo5Error,
-		Validator:        newEchoValidator(),
+		HTTPErrorHandler:             echo5Error,
+		Validator:                    newEchoValidator(),
+		NoGroupAutoRegister404Routes: true, // a Group with middleware would answer 404 for a wrong method
 		Router: echo.NewRouter(echo.RouterConfig{
+			UnescapePathParamValues: true, // otherwise "%3A" stays as it is
 			NotFoundHandler: func(c *echo.Context) error {
 				notFound(c.Response(), c.Request())
 				return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seawall-go/seawall"
+	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/examples/frameworks"
 	"github.com/seawall-go/seawall/idempotent"
 )
@@ -58,6 +60,40 @@ func TestGinStreams(t *testing.T) {
 			})))
 		})
 	}
+}
+
+type ginQuery struct {
+	Limit int       `form:"limit" binding:"max=10"`
+	Since time.Time `form:"since"`
+}
+
+func TestErrorsOfGinsBindingAreTheClientsFault(t *testing.T) {
+	t.Parallel()
+	row := framework{handler: func(_ *frameworks.Service, stack *seawall.Stack) http.Handler {
+		frameworks.Gin(new(frameworks.Service), stack) // sets up the validator, which all engines share
+		engine := gin.New()
+		engine.Use(frameworks.GinErrors)
+		engine.Any("/", func(c *gin.Context) {
+			var in ginQuery
+			if err := c.ShouldBind(&in); err != nil {
+				_ = c.Error(err).SetType(gin.ErrorTypeBind)
+			}
+		})
+		return stack.Handler(engine)
+	}}
+	c := httpCase{set: smallBodies, check: func(s *server) {
+		require.Equal(s, http.StatusOK, s.send(get("/?limit=7")).status)
+		e := s.requireError(s.send(get("/?limit=77")), 400, apierror.CodeParameterInvalid)
+		require.Equal(s, "limit", e.Param)
+		for _, query := range []string{"limit=SECRET", "since=SECRET"} {
+			e := s.requireError(s.send(get("/?"+query)), 400, apierror.CodeParameterInvalid)
+			require.NotContains(s, e.Message, "SECRET")
+		}
+		form := request{method: "POST", path: "/"}.with("Content-Type", "application/x-www-form-urlencoded")
+		form.body = "limit=" + strings.Repeat("1", 2000)
+		s.requireError(s.send(form), 413, apierror.CodeRequestTooLarge)
+	}}
+	require.Empty(t, c.try(t, row))
 }
 
 // These functions of gin must not be used, because there is no error object.

@@ -13,16 +13,23 @@ import (
 func Gorilla(s *Service, stack *seawall.Stack) http.Handler {
 	router := mux.NewRouter()
 	router.SkipClean(true) // a redirect to a clean path would be recorded for an Idempotency-Key
-	router.NotFoundHandler = http.HandlerFunc(notFound)
-	router.MethodNotAllowedHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header()["Allow"] = gorillaMethods(router, r)
-		methodNotAllowed(w, r)
+	noRoute := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if methods := gorillaMethods(router, r); len(methods) > 0 {
+			w.Header()["Allow"] = methods
+			methodNotAllowed(w, r)
+			return
+		}
+		notFound(w, r)
 	})
-	router.Handle("/v1/resources", apierror.HandlerFunc(s.create)).Methods("POST")
-	router.Handle("/v1/resources/{id}", apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+	router.NotFoundHandler = noRoute // mux calls it for some wrong methods of a Subrouter, too
+	router.MethodNotAllowedHandler = noRoute
+
+	v1 := router.PathPrefix("/v1").Subrouter()
+	v1.Handle("/resources", apierror.HandlerFunc(s.create)).Methods("POST")
+	v1.Handle("/resources/{id}", apierror.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		return s.get(w, r, mux.Vars(r)["id"])
 	})).Methods("GET", "HEAD")
-	router.Handle("/v1/events", apierror.HandlerFunc(s.Events)).Methods("GET")
+	v1.Handle("/events", apierror.HandlerFunc(s.Events)).Methods("GET")
 	return withRoute(stack.Handler(router), func(r *http.Request) string { return gorillaRoute(router, r) })
 }
 
@@ -36,8 +43,7 @@ func gorillaRoute(router *mux.Router, r *http.Request) string {
 	return path
 }
 
-// gorillaMethods returns the methods of all routes that match the path of r. mux does not tell them
-// to a MethodNotAllowedHandler.
+// gorillaMethods returns the methods of all routes that match the path of r, which mux does not tell.
 func gorillaMethods(router *mux.Router, r *http.Request) (methods []string) {
 	_ = router.Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {
 		var match mux.RouteMatch

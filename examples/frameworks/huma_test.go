@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -40,6 +41,8 @@ func (o *humaOrder) Resolve(huma.Context) []error {
 	switch o.Body.Kind {
 	case "ours":
 		return []error{frameworks.NameTaken.New().WithParam("kind")}
+	case "any":
+		return []error{errors.New("SECRET")}
 	case "huma's":
 		return []error{&huma.ErrorDetail{Location: "body.kind", Message: "is odd: SECRET", Value: "SECRET"}}
 	}
@@ -93,6 +96,7 @@ func TestHumaNamesTheParametersAtFault(t *testing.T) {
 		"body, range":       {shop: "1", body: `{"items":[{"sku":"ab","count":300}]}`, code: apierror.CodeParameterInvalid, params: []string{""}},
 		"resolver, ours":    {shop: "1", body: `{"items":[],"kind":"ours"}`, code: "name_taken", params: []string{"kind"}},
 		"resolver, huma's":  {shop: "1", body: `{"items":[],"kind":"huma's"}`, code: apierror.CodeParameterInvalid, params: []string{"kind"}},
+		"resolver, any":     {shop: "1", body: `{"items":[],"kind":"any"}`, code: apierror.CodeParameterInvalid, params: []string{""}},
 		"several":           {query: "limit=0", body: `{"items":[{"sku":"a","count":"SECRET"}]}`, code: apierror.CodeParameterInvalid, params: []string{"limit", "X-Shop", "items[0].count", "items[0].sku"}},
 		"query and no body": {query: "limit=0", shop: "1", code: apierror.CodeParameterMissing, params: []string{""}},
 	} {
@@ -135,6 +139,12 @@ func fault(_ context.Context, in *humaFault) (*none, error) {
 	switch in.Kind {
 	case "404":
 		return nil, huma.Error404NotFound("There is no such order.")
+	case "404 with a cause":
+		return nil, huma.Error404NotFound("There is no such order.", errors.New("SECRET"))
+	case "404 with a code":
+		return nil, huma.Error404NotFound("There is no such order.", frameworks.NameTaken)
+	case "500 with a cause":
+		return nil, huma.Error500InternalServerError("SECRET", errors.New("SECRET"))
 	case "409":
 		return nil, huma.Error409Conflict("The order is paid.")
 	case "503":
@@ -159,17 +169,20 @@ func TestErrorsOfHumaHandlersAreErrorObjects(t *testing.T) {
 		code    apierror.Code
 		message string
 	}{
-		"404":     {404, apierror.CodeResourceMissing, "There is no such order."},
-		"409":     {400, apierror.CodeParameterInvalid, "The order is paid."},
-		"503":     {503, apierror.CodeServiceUnavailable, apierror.CodeServiceUnavailable.New().Message()},
-		"header":  {409, "name_taken", "Another resource has this name."},
-		"wrapped": {409, "name_taken", "Another resource has this name."},
-		"text":    {500, apierror.CodeAPIError, "An unexpected error occurred on our side."},
+		"404":              {404, apierror.CodeResourceMissing, "There is no such order."},
+		"404 with a cause": {404, apierror.CodeResourceMissing, "There is no such order."},
+		"404 with a code":  {409, "name_taken", "Another resource has this name."},
+		"500 with a cause": {500, apierror.CodeAPIError, "An unexpected error occurred on our side."},
+		"409":              {400, apierror.CodeParameterInvalid, "The order is paid."},
+		"503":              {503, apierror.CodeServiceUnavailable, apierror.CodeServiceUnavailable.New().Message()},
+		"header":           {409, "name_taken", "Another resource has this name."},
+		"wrapped":          {409, "name_taken", "Another resource has this name."},
+		"text":             {500, apierror.CodeAPIError, "An unexpected error occurred on our side."},
 	} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			requireHolds(t, faults, func(s *server) {
-				resp := s.send(get("/faults/" + kind))
+				resp := s.send(get("/faults/" + url.PathEscape(kind)))
 				require.Equal(s, want.message, s.requireError(resp, want.status, want.code).Message)
 				require.Equal(s, want.code, s.access().Code)
 				require.Equal(s, want.status >= 500, strings.Contains(s.logs.String(), "SECRET"), "the log has the causes of a 5xx")

@@ -33,21 +33,19 @@ func (e *humaError) apiError(op *huma.Operation) error {
 		return apierror.UnsupportedMediaType("application/json")
 	case e.message == "request body is required":
 		return apierror.CodeParameterMissing.Messagef("The request body is empty.")
-	case len(e.causes) == 0: // a handler has returned huma.Error404NotFound, for example
-		chosen := apierror.From(statusError(e.status, e))
-		if chosen.Status() < 500 {
-			return chosen.WithMessage(e.message)
-		}
-		return chosen
 	}
-	var list []error
+	list := []error{e}
 	for _, cause := range e.causes {
 		if d, ok := cause.(huma.ErrorDetailer); ok {
 			cause = parameterError(d.ErrorDetail())
 		}
 		list = append(list, cause)
 	}
-	return errors.Join(list...) // the client gets all parameters
+	chosen := statusError(e.status, errors.Join(list...))            // the client gets all parameters
+	if of, ok := chosen.(*apierror.Error); ok && of.Status() < 500 { // that of huma.Error404NotFound, for example
+		return of.WithMessage(e.message)
+	}
+	return chosen
 }
 
 // parameterError returns the error for one finding of huma's validation.

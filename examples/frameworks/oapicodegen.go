@@ -20,7 +20,7 @@ func OapiCodegen(s *Service, stack *seawall.Stack) http.Handler {
 		[]resourcesapi.StrictMiddlewareFunc{s.streamEvents},
 		resourcesapi.StrictHTTPServerOptions{
 			RequestErrorHandlerFunc: func(w http.ResponseWriter, r *http.Request, err error) { // of decoding the body
-				apierror.Write(w, r, bindingError(err))
+				apierror.Write(w, r, OapiBodyError(err))
 			},
 			ResponseErrorHandlerFunc: apierror.Write, // of the handlers
 		},
@@ -71,6 +71,12 @@ func onlyJSON(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// OapiBodyError returns the error for a body that cannot be decoded. The client is at fault, unless
+// err says more.
+func OapiBodyError(err error) error {
+	return statusError(http.StatusBadRequest, bindingError(err))
 }
 
 // OapiParameterError returns the error for a parameter in the path, the query, a header or a

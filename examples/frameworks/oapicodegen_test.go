@@ -1,11 +1,14 @@
 package frameworks_test
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/oapi-codegen/runtime"
 	"github.com/stretchr/testify/require"
@@ -66,6 +69,19 @@ func TestErrorsOfGeneratedCodeAreAboutParameters(t *testing.T) {
 	require.Equal(t, ours.Message(), apierror.From(frameworks.OapiParameterError(&resourcesapi.InvalidParamFormatError{ParamName: "p", Err: ours})).Message())
 	unknown := errors.New("another")
 	require.Equal(t, unknown, frameworks.OapiParameterError(unknown))
+}
+
+// Types such as time.Time decode themselves.
+func TestBodyThatAMemberRefusesIsTheClientsFault(t *testing.T) {
+	t.Parallel()
+	var body struct{ At time.Time }
+	err := json.Unmarshal([]byte(`{"at":"SECRET"}`), &body)
+	require.ErrorContains(t, err, "SECRET")
+	e := apierror.From(frameworks.OapiBodyError(fmt.Errorf("can't decode JSON body: %w", err)))
+	require.Equal(t, apierror.CodeParameterInvalid, e.Code())
+	require.NotContains(t, e.Message(), "SECRET")
+	large := apierror.From(frameworks.OapiBodyError(&http.MaxBytesError{Limit: 1}))
+	require.Equal(t, apierror.CodeRequestTooLarge, large.Code())
 }
 
 // The generated code decodes with encoding/json, which apierror.DecodeJSON is stricter than.

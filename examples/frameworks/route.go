@@ -2,6 +2,7 @@ package frameworks
 
 import (
 	"net/http"
+	"net/url"
 	"regexp"
 
 	"github.com/seawall-go/seawall/apierror"
@@ -31,6 +32,15 @@ func withRoute(stack http.Handler, find func(*http.Request) string) http.Handler
 		}
 		stack.ServeHTTP(w, r)
 	})
+}
+
+// unescaped returns a parameter of the path for a router that leaves "%3A" in it. Such a router
+// matches RawPath if there is one, and otherwise the path that is unescaped already.
+func unescaped(r *http.Request, param string) string {
+	if plain, err := url.PathUnescape(param); err == nil && r.URL.RawPath != "" {
+		return plain
+	}
+	return param
 }
 
 var colonParameter = regexp.MustCompile(`:(\w+)`)

@@ -38,6 +38,7 @@ func TestMain(m *testing.M) {
 // httpCase is something that must hold with every framework.
 type httpCase struct {
 	name    string
+	http2   bool
 	set     func(*seawall.Stack)            // may be nil
 	outside func(http.Handler) http.Handler // middleware around the framework's handler; may be nil
 	check   func(*server)
@@ -107,8 +108,14 @@ func newServer(t *testing.T, c httpCase, f framework) *server {
 		h.ServeHTTP(w, r)
 	}))
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
-	s.Start()
-	s.Client().Transport.(*http.Transport).DisableCompression = true // a case asks for gzip itself
+	if s.EnableHTTP2 = c.http2; c.http2 {
+		s.StartTLS()
+	} else {
+		s.Start()
+	}
+	transport := s.Client().Transport.(*http.Transport)
+	transport.DisableCompression = true // a case asks for gzip itself
+	transport.ExpectContinueTimeout = time.Hour
 	t.Cleanup(s.Close)
 	return s
 }
@@ -215,6 +222,18 @@ func (s *server) await() {
 	case <-s.ctx.Done():
 		require.NoError(s, s.ctx.Err(), "no handler has returned")
 	}
+}
+
+// requireAborted checks that a request gets no complete response.
+func (s *server) requireAborted(r request) {
+	resp, err := s.open(s.ctx, r)
+	if err == nil {
+		_, err = io.ReadAll(resp.Body)
+		resp.Body.Close()
+	}
+	require.Error(s, err)
+	require.NoError(s, s.ctx.Err())
+	s.await()
 }
 
 // failure is an error object.

@@ -71,8 +71,12 @@ func (s *Service) Create(_ context.Context, in NewResource) (Resource, error) {
 const (
 	IDBroken = "res_broken" // Get returns an error that says nothing to the client
 	IDBug    = "res_bug"    // Get panics
+	IDAbort  = "res_abort"  // Get panics with http.ErrAbortHandler
 	IDSlow   = "res_slow"   // Get waits until the context ends
 )
+
+// NameBroken is the name of a resource that Events cannot send.
+const NameBroken = "broken"
 
 // Get returns the resource with an id.
 func (s *Service) Get(ctx context.Context, id string) (Resource, error) {
@@ -81,6 +85,8 @@ func (s *Service) Get(ctx context.Context, id string) (Resource, error) {
 		return Resource{}, errors.New("the disk is full")
 	case IDBug:
 		panic("a bug")
+	case IDAbort:
+		panic(http.ErrAbortHandler)
 	case IDSlow:
 		<-ctx.Done()
 		return Resource{}, ctx.Err()
@@ -113,6 +119,9 @@ func (s *Service) Events(w http.ResponseWriter, r *http.Request) error {
 		case <-r.Context().Done(): // the client has gone, or the server shuts down
 			return nil
 		case made := <-created:
+			if made.Name == NameBroken {
+				return errors.New("the disk is full")
+			}
 			event, err := json.Marshal(made)
 			if err != nil {
 				return err
