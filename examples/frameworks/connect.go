@@ -105,9 +105,10 @@ func rpcRequest(ctx context.Context, method string, spec connect.Spec, header ht
 }
 
 // rpcError returns the error of connect for the error of a handler. The Stack's Renderer chooses
-// the error that it stands for, and logs its cause.
+// the error that it stands for, and logs its cause. An error that connect has received from another
+// service is not for the client.
 func rpcError(r *http.Request, err error) error {
-	if _, ok := errors.AsType[*connect.Error](err); ok || err == nil {
+	if _, ok := errors.AsType[*connect.Error](err); err == nil || ok && !connect.IsWireError(err) {
 		return err
 	}
 	answer := refusal{header: make(http.Header)}
@@ -121,7 +122,7 @@ func rpcError(r *http.Request, err error) error {
 
 // notForTrailers applies the keyed middleware to unary calls of the Connect protocol, and to
 // requests that are no RPCs. The errors of gRPC and of streams are in trailers, which are not
-// recorded. With rpctest.Connect as another interceptor, they can have keys too.
+// recorded. With rpctest.Connect as another interceptor, after rpcErrors, they can have keys too.
 func notForTrailers(keyed seawall.Middleware) seawall.Middleware {
 	return func(next http.Handler) http.Handler {
 		withKeys := keyed(next)

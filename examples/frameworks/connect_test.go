@@ -153,6 +153,34 @@ func TestRPCClientsGetErrorsInTheirProtocol(t *testing.T) {
 			},
 			want: rpcFailure{code: connect.CodeInternal, reason: apierror.CodeAPIError, message: internal},
 		},
+		"error of another service": {
+			call: func(ctx context.Context, c client) error {
+				_, err := c.Get(ctx, getRPC(frameworks.IDRemote))
+				return err
+			},
+			want: rpcFailure{code: connect.CodeInternal, reason: apierror.CodeAPIError, message: internal},
+		},
+		"problem details": {
+			set: func(stack *seawall.Stack) { stack.Renderer = &apierror.Renderer{Problem: true} },
+			call: func(ctx context.Context, c client) error {
+				r := createRPC("")
+				r.Header().Set("Accept", "application/problem+json")
+				_, err := c.Create(ctx, r)
+				return err
+			},
+			want: rpcFailure{code: connect.CodeInvalidArgument, reason: apierror.CodeParameterMissing, message: "Missing required parameter: name.", param: "name"},
+		},
+		"strict": {
+			set: func(stack *seawall.Stack) {
+				stack.Renderer = &apierror.Renderer{Strict: true}
+				smallBodies(stack)
+			},
+			call: func(ctx context.Context, c client) error {
+				_, err := c.Create(ctx, createRPC(strings.Repeat("a", 2000)))
+				return err
+			},
+			want: rpcFailure{code: connect.CodeInvalidArgument, reason: apierror.CodeParameterInvalid, message: apierror.RequestTooLarge(1000).Message()},
+		},
 		"deadline": {
 			set:  func(stack *seawall.Stack) { stack.Timeout = time.Millisecond },
 			call: func(ctx context.Context, c client) error { _, err := c.Get(ctx, getRPC(frameworks.IDSlow)); return err },

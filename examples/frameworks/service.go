@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync"
 
+	"connectrpc.com/connect"
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
 
@@ -70,6 +71,7 @@ func (s *Service) Create(_ context.Context, in NewResource) (Resource, error) {
 // Get fails for these ids, as real code may fail for any.
 const (
 	IDBroken = "res_broken" // Get returns an error that says nothing to the client
+	IDRemote = "res_remote" // Get returns the error of an RPC that has failed
 	IDBug    = "res_bug"    // Get panics
 	IDAbort  = "res_abort"  // Get panics with http.ErrAbortHandler
 	IDSlow   = "res_slow"   // Get waits until the context ends
@@ -83,6 +85,8 @@ func (s *Service) Get(ctx context.Context, id string) (Resource, error) {
 	switch id {
 	case IDBroken:
 		return Resource{}, errors.New("the disk is full")
+	case IDRemote:
+		return Resource{}, connect.NewWireError(connect.CodeNotFound, errors.New("the disk is not there"))
 	case IDBug:
 		panic("a bug")
 	case IDAbort:

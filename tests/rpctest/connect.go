@@ -3,6 +3,7 @@ package rpctest
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
@@ -16,14 +17,15 @@ import (
 // runs once for its principal. A retry gets the message of the first response, but not its header
 // and trailer.
 //
-// Handlers return errors of package apierror. Other errors are passed on and not recorded.
-func Connect(g *idempotent.Guard, principal func(context.Context) string) connect.UnaryInterceptorFunc {
+// Handlers return errors of package apierror, or of connect, which are not recorded. The client gets
+// no text of any other error: it is logged to l, and sent as internal.
+func Connect(g *idempotent.Guard, principal func(context.Context) string, l *slog.Logger) connect.UnaryInterceptorFunc {
 	return func(next connect.UnaryFunc) connect.UnaryFunc {
 		return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
 			key := req.Header().Get(KeyField)
 			if key == "" || req.Spec().IsClient {
 				resp, err := next(ctx, req)
-				return resp, connectError(err)
+				return resp, connectError(ctx, l, err)
 			}
 			var first connect.AnyResponse
 			call := unaryCall{principal(ctx), key, req.Spec().Procedure, req.Any()}
@@ -37,7 +39,7 @@ func Connect(g *idempotent.Guard, principal func(context.Context) string) connec
 				return m, nil
 			})
 			if err != nil {
-				return nil, connectError(err)
+				return nil, connectError(ctx, l, err)
 			}
 			if !replayed {
 				return first, nil
@@ -57,14 +59,16 @@ type replay struct {
 
 func (r replay) Any() any { return r.message }
 
-// connectError returns the connect error for an error of package apierror, and any other error
-// unchanged.
-func connectError(err error) error {
-	s, ok := statusOf(err)
-	if !ok {
-		return err
+// connectError returns the error to send for err. An error that connect has received from another
+// service is not for the client.
+func connectError(ctx context.Context, l *slog.Logger, err error) error {
+	if err == nil {
+		return nil
 	}
-	return s.connectError()
+	if e, ok := errors.AsType[*connect.Error](err); ok && !connect.IsWireError(e) {
+		return e
+	}
+	return statusOf(ctx, l, err).connectError()
 }
 
 // ConnectError returns e as an error of connect. Its details have e's code, the parameters at

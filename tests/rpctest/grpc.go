@@ -2,6 +2,8 @@ package rpctest
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -15,13 +17,16 @@ import (
 // GRPC returns an interceptor for the unary methods of a gRPC server. A call with a key runs once
 // for its principal. A retry gets the message of the first response.
 //
-// Handlers return errors of package apierror. Other errors are passed on and not recorded.
-func GRPC(g *idempotent.Guard, principal func(context.Context) string) grpc.UnaryServerInterceptor {
+// Handlers return errors of package apierror, or of gRPC's package status, which are not recorded.
+// The client gets no text of any other error: it is logged to l, and sent as internal. An error that
+// a handler has received from another gRPC service is one of package status too: do not return it as
+// it is.
+func GRPC(g *idempotent.Guard, principal func(context.Context) string, l *slog.Logger) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		keys := metadata.ValueFromIncomingContext(ctx, KeyField)
 		if len(keys) == 0 {
 			resp, err := handler(ctx, req)
-			return resp, grpcError(err)
+			return resp, grpcError(ctx, l, err)
 		}
 		call := unaryCall{principal(ctx), keys[0], info.FullMethod, req}
 		resp, replayed, err := call.do(ctx, g, func(ctx context.Context) (proto.Message, error) {
@@ -30,7 +35,7 @@ func GRPC(g *idempotent.Guard, principal func(context.Context) string) grpc.Unar
 			return m, err
 		})
 		if err != nil {
-			return nil, grpcError(err)
+			return nil, grpcError(ctx, l, err)
 		}
 		if replayed {
 			_ = grpc.SetHeader(ctx, metadata.Pairs(ReplayedField, "true")) // fails only outside of a call
@@ -39,13 +44,16 @@ func GRPC(g *idempotent.Guard, principal func(context.Context) string) grpc.Unar
 	}
 }
 
-// grpcError returns the gRPC error for an error of package apierror, and any other error
-// unchanged.
-func grpcError(err error) error {
-	s, ok := statusOf(err)
-	if !ok {
-		return err
+// grpcError returns the error to send for err. gRPC would send the text of what wraps a status.
+func grpcError(ctx context.Context, l *slog.Logger, err error) error {
+	if err == nil {
+		return nil
 	}
+	var chosen interface{ GRPCStatus() *grpcstatus.Status }
+	if errors.As(err, &chosen) {
+		return chosen.GRPCStatus().Err()
+	}
+	s := statusOf(ctx, l, err)
 	st := grpcstatus.New(s.code, s.message)
 	for _, d := range s.details {
 		if with, err := st.WithDetails(protoadapt.MessageV1Of(d)); err == nil {

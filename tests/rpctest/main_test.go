@@ -8,6 +8,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	slog.SetDefault(slog.New(slog.DiscardHandler)) // the tests make calls fail
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // that of package idempotent
 	leakcheck.Main(m)
 }

@@ -3,7 +3,9 @@ package rpctest
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -94,12 +96,17 @@ type status struct {
 	details []proto.Message
 }
 
-// statusOf returns the status of an error of package apierror. It returns false for other errors.
-func statusOf(err error) (s status, ok bool) {
-	if apierror.CodeOf(err) == "" {
-		return s, false
+// statusOf returns the status to send for the error of a call, and logs the error if it is the
+// service's fault.
+func statusOf(ctx context.Context, l *slog.Logger, err error) status {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return status{code: codes.Canceled, message: "The call was canceled."}
 	}
-	return statusFor(apierror.From(err)), true
+	e := apierror.From(err)
+	if e.Status() >= http.StatusInternalServerError {
+		l.ErrorContext(ctx, "rpc failed", "request_id", apierror.RequestIDFrom(ctx), "code", e.Code(), "error", err)
+	}
+	return statusFor(e)
 }
 
 func statusFor(e *apierror.Error) status {

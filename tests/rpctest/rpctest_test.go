@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,6 +27,7 @@ import (
 
 	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/idempotent"
+	"github.com/seawall-go/seawall/internal/logbuf"
 	"github.com/seawall-go/seawall/internal/memhttp"
 	"github.com/seawall-go/seawall/tests/rpctest"
 )
@@ -36,6 +39,7 @@ const (
 
 // bank is a service that charges an amount. Some amounts are names of errors.
 type bank struct {
+	log  logbuf.Buffer
 	runs atomic.Int64
 	slow time.Duration
 }
@@ -56,6 +60,12 @@ func (b *bank) charge(ctx context.Context, amount string) (string, error) {
 		return "", errors.Join(apierror.ParameterMissing("account"), apierror.ParameterInvalid("currency", "is unknown"))
 	case "broken":
 		return "", errors.New("SECRET")
+	case "chosen by connect":
+		return "", fmt.Errorf("SECRET: %w", connect.NewError(connect.CodeAborted, errors.New("try another account")))
+	case "chosen by gRPC":
+		return "", fmt.Errorf("SECRET: %w", status.Error(codes.Aborted, "try another account"))
+	case "from another service":
+		return "", fmt.Errorf("call: %w", connect.NewWireError(connect.CodeNotFound, errors.New("SECRET")))
 	case "lost":
 		if err := idempotent.BeginEffect(ctx); err != nil {
 			return "", err
@@ -72,6 +82,7 @@ type answer struct {
 	value    string
 	replayed bool
 	code     codes.Code // 0 if it is not an error
+	message  string     // of the error
 	reason   string
 	params   []string
 	delay    time.Duration
@@ -93,7 +104,7 @@ func serveConnect(t *testing.T, b *bank, o *idempotent.Options) client {
 			return nil, err
 		}
 		return connect.NewResponse(wrapperspb.String(v)), nil
-	}, connect.WithInterceptors(rpctest.Connect(idempotent.NewGuard(idempotent.NewMemory(nil), o), principal)))
+	}, connect.WithInterceptors(rpctest.Connect(idempotent.NewGuard(idempotent.NewMemory(nil), o), principal, slog.New(slog.NewTextHandler(&b.log, nil)))))
 	mux := http.NewServeMux()
 	mux.Handle(procedure, handler)
 	s := memhttp.New(mux)
@@ -111,6 +122,7 @@ func serveConnect(t *testing.T, b *bank, o *idempotent.Options) client {
 		a.code = codes.Code(connect.CodeOf(err))
 		var e *connect.Error
 		require.ErrorAs(t, err, &e)
+		a.message = e.Message()
 		for _, d := range e.Details() {
 			v, err := d.Value()
 			require.NoError(t, err)
@@ -135,7 +147,7 @@ func (a *answer) read(detail any) {
 
 func serveGRPC(t *testing.T, b *bank, o *idempotent.Options) client {
 	t.Helper()
-	s := grpc.NewServer(grpc.UnaryInterceptor(rpctest.GRPC(idempotent.NewGuard(idempotent.NewMemory(nil), o), principal)))
+	s := grpc.NewServer(grpc.UnaryInterceptor(rpctest.GRPC(idempotent.NewGuard(idempotent.NewMemory(nil), o), principal, slog.New(slog.NewTextHandler(&b.log, nil)))))
 	s.RegisterService(&grpc.ServiceDesc{
 		ServiceName: service,
 		HandlerType: (*any)(nil),
@@ -174,7 +186,7 @@ func serveGRPC(t *testing.T, b *bank, o *idempotent.Options) client {
 		out := new(wrapperspb.StringValue)
 		if err := conn.Invoke(ctx, procedure, wrapperspb.String(amount), out, grpc.Header(&header)); err != nil {
 			st := status.Convert(err)
-			a.code = st.Code()
+			a.code, a.message = st.Code(), st.Message()
 			for _, d := range st.Details() {
 				a.read(d)
 			}
@@ -184,10 +196,12 @@ func serveGRPC(t *testing.T, b *bank, o *idempotent.Options) client {
 	}
 }
 
+var starters = map[string]starter{"connect": serveConnect, "gRPC": serveGRPC}
+
 // eachServer runs a test with connect and with gRPC.
 func eachServer(t *testing.T, test func(t *testing.T, start starter)) {
 	t.Helper()
-	for name, start := range map[string]starter{"connect": serveConnect, "gRPC": serveGRPC} {
+	for name, start := range starters {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, start)
@@ -246,12 +260,12 @@ func TestErrors(t *testing.T) {
 		},
 		"an error of another package": {
 			amount: "broken", again: "10", runs: 2,
-			first:  answer{code: codes.Unknown},
+			first:  answer{code: codes.Internal, reason: "api_error"},
 			second: answer{value: "charge 2 of 10"},
 		},
 		"an unknown outcome": {
 			amount: "lost", again: "lost", runs: 1,
-			first:  answer{code: codes.Unknown},
+			first:  answer{code: codes.Internal, reason: "api_error"},
 			second: answer{code: codes.FailedPrecondition, reason: "idempotency_outcome_unknown"},
 		},
 		"a response that is not kept": {
@@ -265,12 +279,59 @@ func TestErrors(t *testing.T) {
 			eachServer(t, func(t *testing.T, start starter) {
 				var b bank
 				call := start(t, &b, test.o)
-				require.Equal(t, test.first, call("k", test.amount))
-				require.Equal(t, test.second, call("k", test.again))
+				first, second := call("k", test.amount), call("k", test.again)
+				first.message, second.message = "", ""
+				require.Equal(t, test.first, first)
+				require.Equal(t, test.second, second)
 				require.Equal(t, test.runs, b.runs.Load())
 			})
 		})
 	}
+}
+
+func TestTextOfAnErrorIsSentOnlyIfItIsMeantForTheClient(t *testing.T) {
+	t.Parallel()
+	internal := apierror.CodeAPIError.New().Message()
+	for name, tt := range map[string]struct {
+		starts  map[string]starter
+		code    codes.Code
+		message string
+	}{
+		"broken":               {starters, codes.Internal, internal},
+		"chosen by connect":    {map[string]starter{"connect": serveConnect}, codes.Aborted, "try another account"},
+		"chosen by gRPC":       {map[string]starter{"gRPC": serveGRPC}, codes.Aborted, "try another account"},
+		"from another service": {map[string]starter{"connect": serveConnect}, codes.Internal, internal},
+	} {
+		for protocol, start := range tt.starts {
+			for _, key := range []string{"", "k"} {
+				t.Run(name+"/"+protocol+"/"+key, func(t *testing.T) {
+					t.Parallel()
+					var b bank
+					got := start(t, &b, nil)(key, name)
+					require.Equal(t, tt.code, got.code)
+					require.Equal(t, tt.message, got.message)
+					require.Equal(t, tt.code == codes.Internal, strings.Contains(b.log.String(), "SECRET"), "the log has the cause")
+				})
+			}
+		}
+	}
+}
+
+func TestCallThatIsCanceledIsNotLogged(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var b bank
+	logger := slog.New(slog.NewTextHandler(&b.log, nil))
+
+	_, err := rpctest.Connect(nil, principal, logger)(func(ctx context.Context, _ connect.AnyRequest) (connect.AnyResponse, error) {
+		return nil, ctx.Err()
+	})(ctx, connect.NewRequest(wrapperspb.String("10")))
+	require.Equal(t, connect.CodeCanceled, connect.CodeOf(err))
+
+	_, err = rpctest.GRPC(nil, principal, logger)(ctx, nil, nil, func(ctx context.Context, _ any) (any, error) { return nil, ctx.Err() })
+	require.Equal(t, codes.Canceled, status.Code(err))
+	require.Empty(t, b.log.String())
 }
 
 func TestDuplicatesWait(t *testing.T) {
