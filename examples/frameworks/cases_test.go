@@ -169,6 +169,30 @@ var cases = []httpCase{
 		require.Empty(s, s.lines("apierror: request failed"))
 	}},
 
+	{
+		name: "problem details",
+		set:  func(stack *seawall.Stack) { stack.Renderer = &apierror.Renderer{Problem: true} },
+		check: func(s *server) {
+			for _, r := range []request{get("/v1/resources/res_1"), get("/v1/nowhere"), get("/v1/resources/" + frameworks.IDBug), create(`{}`)} {
+				resp := s.send(r.with("Accept", "application/problem+json"))
+				require.GreaterOrEqual(s, resp.status, 400)
+				require.Equal(s, "application/problem+json", mediaType(resp), r.path)
+				require.Contains(s, resp.body, `"request_id"`)
+			}
+		},
+	},
+	{
+		name: "strict",
+		set: func(stack *seawall.Stack) {
+			stack.Renderer = &apierror.Renderer{Strict: true}
+			smallBodies(stack)
+		},
+		check: func(s *server) {
+			s.requireError(s.send(request{method: "DELETE", path: "/v1/resources/res_1"}), 404, apierror.CodeResourceMissing)
+			s.requireError(s.send(large()), 400, apierror.CodeParameterInvalid)
+		},
+	},
+
 	// What the client sends.
 	{name: "missing parameter", check: func(s *server) {
 		e := s.requireError(s.send(create(`{}`)), 400, apierror.CodeParameterMissing)
