@@ -123,13 +123,6 @@ var compositions = []composition{
 	{name: "gorilla ProxyHeaders outside", build: outside(handlers.ProxyHeaders)},
 
 	{
-		name: "chi inside", build: func(_ *testing.T, s *service) http.Handler { return s.chain(chiRouter(s)) },
-		exceptions: map[string]string{
-			"upload/files":        servesCopy,
-			"wrong method/header": noMethods,
-		},
-	},
-	{
 		name: "chi outside", build: func(_ *testing.T, s *service) http.Handler { return chiRouter(s, s.chain) },
 		exceptions: map[string]string{
 			"upload/files":        servesCopy,
@@ -140,13 +133,6 @@ var compositions = []composition{
 	{name: "echo outside", build: func(_ *testing.T, s *service) http.Handler {
 		return echoRouter(s, echo.WrapMiddleware(s.chain))
 	}},
-	{
-		name: "gorilla mux inside", build: func(_ *testing.T, s *service) http.Handler { return s.chain(gorillaRouter(s)) },
-		exceptions: map[string]string{
-			"upload/files":        servesCopy,
-			"wrong method/header": noMethods,
-		},
-	},
 }
 
 // The reasons for exceptions that several compositions have.

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/gorilla/mux"
 	"github.com/labstack/echo/v4"
 
 	"github.com/seawall-go/seawall"
@@ -73,24 +72,6 @@ func echoRouter(s *service, outer ...echo.MiddlewareFunc) http.Handler {
 			rt.handler.ServeHTTP(c.Response(), c.Request())
 			return nil
 		})
-	}
-	return router
-}
-
-func gorillaRouter(s *service) http.Handler {
-	router := mux.NewRouter()
-	router.Use(func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if path, err := mux.CurrentRoute(r).GetPathTemplate(); err == nil {
-				seawall.SetPattern(r, r.Method+" "+path)
-			}
-			next.ServeHTTP(w, r)
-		})
-	})
-	router.NotFoundHandler = http.HandlerFunc(notFound)
-	router.MethodNotAllowedHandler = http.HandlerFunc(methodNotAllowed)
-	for _, rt := range s.routes {
-		router.Handle(rt.path, rt.handler).Methods(rt.methods()...)
 	}
 	return router
 }
