@@ -17,8 +17,8 @@ import (
 // Handlers report errors with c.Error, and middleware that refuses a request also calls c.Abort.
 // They must not use c.BindJSON, c.AbortWithError and c.AbortWithStatus, because these answer
 // immediately, without an error object. A handler that returns without writing has answered 200:
-// gin does not leave it to the Stack. The context to pass on is c.Request.Context(): c itself serves
-// other requests later, and by default it never ends.
+// gin does not leave it to the Stack. The context to pass on is c.Request.Context(): c itself
+// serves other requests later, and by default it never ends.
 func Gin(s *Service, stack *seawall.Stack) http.Handler {
 	ginNames()
 	engine := gin.New()                  // gin.Default has a Recovery, which would answer panics before the Stack sees them

@@ -43,7 +43,8 @@ func gorillaRoute(router *mux.Router, r *http.Request) string {
 	return path
 }
 
-// gorillaMethods returns the methods of all routes that match the path of r, which mux does not tell.
+// gorillaMethods returns the methods of all routes that match the path of r, because mux does not
+// tell them.
 func gorillaMethods(router *mux.Router, r *http.Request) (methods []string) {
 	_ = router.Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {
 		var match mux.RouteMatch

@@ -17,8 +17,8 @@ import (
 // runs once for its principal. A retry gets the message of the first response, but not its header
 // and trailer.
 //
-// Handlers return errors of package apierror, or of connect, which are not recorded. The client gets
-// no text of any other error: it is logged to l, and sent as internal.
+// Handlers return errors of package apierror, or of connect, which are not recorded. The client
+// gets no text of any other error: it is logged to l, and sent as internal.
 func Connect(g *idempotent.Guard, principal func(context.Context) string, l *slog.Logger) connect.UnaryInterceptorFunc {
 	return func(next connect.UnaryFunc) connect.UnaryFunc {
 		return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {

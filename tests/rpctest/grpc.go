@@ -17,10 +17,10 @@ import (
 // GRPC returns an interceptor for the unary methods of a gRPC server. A call with a key runs once
 // for its principal. A retry gets the message of the first response.
 //
-// Handlers return errors of package apierror, or of gRPC's package status, which are not recorded.
-// The client gets no text of any other error: it is logged to l, and sent as internal. An error that
-// a handler has received from another gRPC service is one of package status too: do not return it as
-// it is.
+// Handlers return errors of package apierror, or of gRPC's package status, which are not
+// recorded. The client gets no text of any other error: it is logged to l, and sent as internal.
+// Do not return an error that you have received from another gRPC service: it is one of package
+// status, too, so the client would get its text.
 func GRPC(g *idempotent.Guard, principal func(context.Context) string, l *slog.Logger) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		keys := metadata.ValueFromIncomingContext(ctx, KeyField)
