@@ -41,9 +41,13 @@ func (e *humaError) apiError(op *huma.Operation) error {
 		}
 		list = append(list, cause)
 	}
-	chosen := statusError(e.status, errors.Join(list...))            // the client gets all parameters
-	if of, ok := chosen.(*apierror.Error); ok && of.Status() < 500 { // that of huma.Error404NotFound, for example
-		return of.WithMessage(e.message)
+	joined := errors.Join(list...)
+	if apierror.From(joined).Code() != apierror.CodeAPIError {
+		return joined // the client gets all parameters
+	}
+	chosen := apierror.From(statusError(e.status, joined))
+	if chosen.Status() < 500 { // a handler has returned huma.Error404NotFound, for example
+		return chosen.WithMessage(e.message)
 	}
 	return chosen
 }
