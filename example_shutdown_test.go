@@ -40,8 +40,8 @@ func (d *drainer) health(http.ResponseWriter, *http.Request) error {
 	return nil
 }
 
-// serve answers requests until ctx is done, for example because of a signal. It returns when all
-// handlers have returned.
+// serve answers requests until ctx is done, for example because of a signal. It then returns when
+// all handlers have returned, or five seconds after it has ended their contexts.
 func (d *drainer) serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx)) // the signal must not end requests
 	defer cancel(errShutdown)
