@@ -3,6 +3,6 @@
 // copy from the file of your framework. The business code is in service.go and the Stack in
 // stack.go. They are the same for all of them.
 //
-// frameworks_test.go lists, for each framework, what cannot work and why. The other tests are
-// the cases that hold with every framework.
+// frameworks_test.go lists, for each framework, what does not work and why. cases_test.go has the
+// cases that hold with all the others.
 package frameworks

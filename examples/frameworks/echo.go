@@ -55,8 +55,8 @@ func echoRoute(e *echo.Echo, r *http.Request) string {
 }
 
 // EchoError is an HTTPErrorHandler. It answers the errors of handlers, of c.Bind and c.Validate,
-// and the echo.HTTPErrors of other middleware. It takes echo.ErrNotFound for an unknown path, so
-// handlers return other errors for a 404.
+// and the echo.HTTPErrors of other middleware. echo.ErrNotFound means that no route matches, so
+// handlers return another error for a 404.
 func EchoError(err error, c echo.Context) {
 	w, r := c.Response(), c.Request()
 	switch err := bindingError(err); {

@@ -54,9 +54,9 @@ type humaID struct {
 
 type humaResource struct{ Body Resource }
 
-// useHumaErrors makes huma keep the errors that it answers. Its own type has only their texts, and
-// sends them to the client. huma.NewError is a variable of the whole process, so set it before the
-// first request.
+// useHumaErrors makes huma keep the errors that handlers return. Its own error type keeps only
+// their texts, and sends them to the client. huma.NewError is a variable of the whole process, so
+// set it before the first request.
 var useHumaErrors = sync.OnceFunc(func() {
 	huma.NewError = func(status int, message string, causes ...error) huma.StatusError { //nolint:reassign // it is there for that
 		return &humaError{status, message, causes}
@@ -69,8 +69,8 @@ func answerOnce(ctx huma.Context, next func(huma.Context)) {
 	next(humago.NewContext(ctx.Operation(), r, &humaWriter{ResponseWriter: w}))
 }
 
-// sendHumaError is called for everything that huma sends. It sends the errors itself, because huma
-// has chosen a status that it cannot change any more, such as 422.
+// sendHumaError is called for everything that huma sends. It sends errors itself, because huma has
+// already chosen a status, such as 422.
 func sendHumaError(ctx huma.Context, _ string, v any) (any, error) {
 	if e, ok := v.(*humaError); ok && e.status >= 400 {
 		r, w := humago.Unwrap(ctx)
