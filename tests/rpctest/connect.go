@@ -22,7 +22,10 @@ import (
 func Connect(g *idempotent.Guard, principal func(context.Context) string, l *slog.Logger) connect.UnaryInterceptorFunc {
 	return func(next connect.UnaryFunc) connect.UnaryFunc {
 		return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
-			key := req.Header().Get(KeyField)
+			key, err := keyIn(req.Header().Values(KeyField))
+			if err != nil {
+				return nil, connectError(ctx, l, err)
+			}
 			if key == "" || req.Spec().IsClient {
 				resp, err := next(ctx, req)
 				return resp, connectError(ctx, l, err)

@@ -23,12 +23,15 @@ import (
 // status, too, so the client would get its text.
 func GRPC(g *idempotent.Guard, principal func(context.Context) string, l *slog.Logger) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		keys := metadata.ValueFromIncomingContext(ctx, KeyField)
-		if len(keys) == 0 {
+		key, err := keyIn(metadata.ValueFromIncomingContext(ctx, KeyField))
+		if err != nil {
+			return nil, grpcError(ctx, l, err)
+		}
+		if key == "" {
 			resp, err := handler(ctx, req)
 			return resp, grpcError(ctx, l, err)
 		}
-		call := unaryCall{principal(ctx), keys[0], info.FullMethod, req}
+		call := unaryCall{principal(ctx), key, info.FullMethod, req}
 		resp, replayed, err := call.do(ctx, g, func(ctx context.Context) (proto.Message, error) {
 			resp, err := handler(ctx, req)
 			m, _ := resp.(proto.Message)

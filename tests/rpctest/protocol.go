@@ -25,6 +25,17 @@ const (
 	ReplayedField = "Idempotent-Replayed"
 )
 
+// keyIn returns the key in the values of KeyField. It is empty if there are none.
+func keyIn(values []string) (key string, err error) {
+	if len(values) == 0 {
+		return "", nil
+	}
+	if len(values) > 1 || values[0] == "" || len(values[0]) > 255 {
+		return "", apierror.ParameterInvalid(KeyField, "must be one value of 1 to 255 bytes")
+	}
+	return values[0], nil
+}
+
 // unaryCall is a call with a key.
 type unaryCall struct {
 	principal, key, procedure string

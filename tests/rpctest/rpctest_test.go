@@ -317,6 +317,34 @@ func TestTextOfAnErrorIsSentOnlyIfItIsMeantForTheClient(t *testing.T) {
 	}
 }
 
+// A call whose key cannot be read must not run without its protection.
+func TestCallWithABadKeyIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, keys := range map[string][]string{"empty": {""}, "two": {"a", "b"}, "long": {strings.Repeat("a", 256)}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var b bank
+			guard, logger := idempotent.NewGuard(idempotent.NewMemory(nil), nil), slog.New(slog.NewTextHandler(&b.log, nil))
+			req := connect.NewRequest(wrapperspb.String("10"))
+			req.Header()[rpctest.KeyField] = keys
+
+			_, err := rpctest.Connect(guard, principal, logger)(func(ctx context.Context, _ connect.AnyRequest) (connect.AnyResponse, error) {
+				_, err := b.charge(ctx, "10")
+				return nil, err
+			})(t.Context(), req)
+			require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err))
+
+			ctx := metadata.NewIncomingContext(t.Context(), metadata.MD{strings.ToLower(rpctest.KeyField): keys})
+			_, err = rpctest.GRPC(guard, principal, logger)(ctx, wrapperspb.String("10"), &grpc.UnaryServerInfo{}, func(ctx context.Context, _ any) (any, error) {
+				return b.charge(ctx, "10")
+			})
+			require.Equal(t, codes.InvalidArgument, status.Code(err))
+			require.ErrorContains(t, err, rpctest.KeyField)
+			require.Zero(t, b.runs.Load())
+		})
+	}
+}
+
 func TestCallThatIsCanceledIsNotLogged(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
