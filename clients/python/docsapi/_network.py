@@ -153,7 +153,17 @@ class _Handler(urllib.request.AbstractHTTPHandler):
 class _Response(http.client.HTTPResponse):
     def __init__(self, deadline: float, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
-        self.fp = io.BufferedReader(_Reader(self.fp.detach(), sock, deadline))
+        self._reader = _Reader(self.fp.detach(), sock, deadline)
+        self.fp = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        """Read the header of the final response. http.client skips 100, but not 103 and others."""
+        super().begin()
+        while self.status < 200:
+            self.headers = None  # type: ignore[assignment]  # otherwise begin does nothing
+            super().begin()
+        if self._reader.ended:  # http.client takes a part of a header for all of it
+            raise http.client.HTTPException("the header is incomplete")
 
 
 class _Reader(io.RawIOBase):
@@ -161,6 +171,7 @@ class _Reader(io.RawIOBase):
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
         self._raw, self._sock, self._deadline, self._left = raw, sock, deadline, _MAX_RESPONSE
+        self.ended = False
 
     def readable(self) -> bool:
         return True
@@ -168,6 +179,7 @@ class _Reader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         self._sock.settimeout(_time_left(self._deadline))
         count = self._raw.readinto(buffer)
+        self.ended = count == 0
         self._left -= count or 0
         if self._left < 0:
             raise http.client.HTTPException("the response is too long")

@@ -35,6 +35,9 @@ class BrokenTest(LimitedCase):
             "no response": raw(b""),
             "reset": reset,
             "cut in the status line": raw(b"HTTP/1.1 20"),
+            "cut in the header": raw(HEAD + b"Content-Length: 44"),
+            "cut after a line of the header": raw(HEAD + b"A: b\r\n"),
+            "cut in the header of a failure": raw(b"HTTP/1.1 404 N\r\nRetry-Af"),
             "cut in the body": answer(200, BODY, length=len(BODY) + 1),
             "no body": answer(200, b"", length=10),
             "cut between chunks": raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"),
@@ -48,6 +51,8 @@ class BrokenTest(LimitedCase):
             "a long line": endless(HEAD, b"a" * 1000),
             "many headers": endless(HEAD, b"A: b\r\n"),
             "nothing but 100": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
+            "nothing but 103": endless(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100),
+            "another protocol": raw(b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + BODY),
             "no end of trailers": endless(
                 HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n", b"A: b\r\n" * 1000
             ),
@@ -65,6 +70,15 @@ class BrokenTest(LimitedCase):
                 self.assertIsInstance(result.__cause__, Exception)
                 self.assertTrue(result.retryable)
                 self.assertLess(len(str(result)), 300)
+
+    def test_interim_responses_are_skipped(self):
+        hints = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\nContent-Length: 9\r\n\r\n"
+        final = HEAD + b"Content-Length: 44\r\n\r\n" + BODY
+        for interim in (hints, hints * 3, b"HTTP/1.1 102 Processing\r\n\r\n", b"HTTP/1.1 100 C\r\n\r\n" + hints):
+            with self.subTest(interim):
+                result, requests = self.call(raw(interim + final))
+                self.assertEqual(len(requests), 1)
+                self.assertEqual(result.id, "res_1")
 
     def test_status_counts_although_the_body_is_broken(self):
         cut = answer(404, b'{"error":{"code":"resource_mi', ("Request-Id", "req_9"), length=1000)
