@@ -145,7 +145,7 @@ class Resources:
 
 
 def _path(id: str) -> str:
-    if id in ("", ".", ".."):  # the path of something else
+    if not isinstance(id, str) or id in ("", ".", ".."):  # the path of something else
         raise ValueError(f"{id!r} is not the id of a resource")
     return "/v1/resources/" + quote(id, safe="")
 

@@ -33,8 +33,8 @@ class Transport:
         timeout: float,
         total_timeout: float | None,
     ) -> None:
-        if not re.fullmatch("[!-~]+", api_key):
-            raise ValueError("api_key must consist of visible ASCII characters")
+        if not _is_text("[!-~]+", api_key):
+            raise ValueError("api_key must be a text of visible ASCII characters")
         if max_attempts < 1:
             raise ValueError("max_attempts must be at least 1")
         self._base_url, self._host = _checked_url(base_url)
@@ -148,13 +148,17 @@ class Transport:
         )
 
 
+def _is_text(pattern: str, value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
 def _checked_url(base_url: str) -> tuple[str, str]:
     """Return the URL without a slash at its end, and its host."""
-    parts = urlsplit(base_url)
-    valid = re.fullmatch("https?://[!-~]+", base_url) and not re.search("[@?#]", base_url)
-    if not valid or not parts.hostname or not parts.hostname.encode("idna") or parts.port == 0:
-        raise ValueError("base_url must be an http or https URL without user, query and fragment")
-    return base_url.rstrip("/"), parts.netloc
+    if _is_text("https?://((?![@?#])[!-~])+", base_url):
+        parts = urlsplit(base_url)
+        if parts.hostname and parts.hostname.encode("idna") and parts.port != 0:
+            return base_url.rstrip("/"), parts.netloc
+    raise ValueError("base_url must be an http or https URL without user, query and fragment")
 
 
 def _checked_timeout(name: str, seconds: float) -> float:
@@ -166,6 +170,6 @@ def _checked_timeout(name: str, seconds: float) -> float:
 def _checked_key(key: str | None) -> str:
     if key is None:
         return str(uuid.uuid4())
-    if not re.fullmatch("[!-~]{1,255}", key):
+    if not _is_text("[!-~]{1,255}", key):
         raise ValueError("idempotency_key must have 1 to 255 visible ASCII characters")
     return key
