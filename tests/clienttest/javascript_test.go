@@ -183,7 +183,7 @@ d again
 true idempotency_conflict
 [ 'renamed', 'b', 'c' ] string
 [ 'd' ] undefined
-true
+undefined
 [ 'b', 'c', 'd' ]
 true 403
 true 401

@@ -30,11 +30,6 @@ export interface ListParams {
   cursor?: string | undefined;
 }
 
-export interface Deletion {
-  readonly id: string;
-  readonly deleted: true;
-}
-
 /** Some resources, in the order in which they were created. */
 export interface Page {
   readonly data: readonly Resource[];
@@ -76,8 +71,8 @@ export class Resources {
     return this.#transport.call("PATCH", pathOf(id), isResource, options, params);
   }
 
-  async delete(id: string, options?: WriteOptions): Promise<Deletion> {
-    return this.#transport.call("DELETE", pathOf(id), isDeletion, options);
+  async delete(id: string, options?: WriteOptions): Promise<void> {
+    await this.#transport.call("DELETE", pathOf(id), isDeletion, options);
   }
 
   /** Lists resources. `await` returns one page. `for await` visits this page and all later ones. */
@@ -125,16 +120,22 @@ function pathOf(id: string): string {
 
 // A response must have at least these members. Otherwise a proxy may have answered.
 
-type Members = Readonly<Record<string, unknown>>;
-
-function isResource(body: Members): body is Members & Resource {
-  return typeof body["id"] === "string" && typeof body["name"] === "string";
+function isResource(value: unknown): value is Resource {
+  const { id, name, metadata } = members(value);
+  return typeof id === "string" && typeof name === "string" && members(metadata) === metadata;
 }
 
-function isDeletion(body: Members): body is Members & Deletion {
-  return typeof body["id"] === "string" && body["deleted"] === true;
+function isDeletion(value: unknown): value is { deleted: true } {
+  return members(value)["deleted"] === true;
 }
 
-function isList(body: Members): body is Members & { data: Resource[]; next_cursor?: string } {
-  return Array.isArray(body["data"]);
+function isList(value: unknown): value is { data: Resource[]; next_cursor?: string | null } {
+  const { data, next_cursor: cursor } = members(value);
+  return Array.isArray(data) && data.every(isResource) && typeof (cursor ?? "") === "string";
+}
+
+/** Returns the members of an object. Any other value has none. */
+function members(value: unknown): Readonly<Record<string, unknown>> {
+  const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
+  return isObject ? (value as Record<string, unknown>) : {};
 }

@@ -25,8 +25,6 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
   /** Replaces the client's timeout. */
   timeout?: number | undefined;
-  /** Replaces the client's totalTimeout. */
-  totalTimeout?: number | undefined;
 }
 
 export interface WriteOptions extends CallOptions {
@@ -66,10 +64,8 @@ const maxRetryAfter = 120_000;
 const maxBody = 32 << 20; // characters
 const maxErrorBody = 64 << 10; // what errors.ts examines
 
-type Members = Readonly<Record<string, unknown>>;
-
-/** Reports whether a body is what the method returns. */
-type Check<T> = (body: Members) => body is Members & T;
+/** Reports whether the JSON in a body is what the method returns. */
+type Check<T> = (value: unknown) => value is T;
 
 /** Sends the requests of a client, and sends them again where that is right. */
 export class Transport {
@@ -97,13 +93,13 @@ export class Transport {
       throw new TypeError("apiKey must consist of visible ASCII characters");
     }
     this.#authorization = `Bearer ${apiKey}`;
-    this.#maxAttempts = atLeast(1, "maxAttempts", maxAttempts);
-    this.#timeout = atLeast(0, "timeout", options.timeout ?? 30_000);
-    this.#totalTimeout = atLeast(0, "totalTimeout", options.totalTimeout ?? Infinity);
+    this.#maxAttempts = atLeastOne("maxAttempts", maxAttempts);
+    this.#timeout = atLeastOne("timeout", options.timeout ?? 30_000);
+    this.#totalTimeout = atLeastOne("totalTimeout", options.totalTimeout ?? Infinity);
     this.#logger = logger;
   }
 
-  /** Sends a request, and returns the JSON object in the response. */
+  /** Sends a request, and returns the JSON in the response. */
   async call<T>(
     method: string,
     path: string,
@@ -112,9 +108,8 @@ export class Transport {
     params?: object,
   ): Promise<T> {
     const { signal } = options;
-    const timeout = atLeast(0, "timeout", options.timeout ?? this.#timeout);
-    const deadline =
-      Date.now() + atLeast(0, "totalTimeout", options.totalTimeout ?? this.#totalTimeout);
+    const timeout = atLeastOne("timeout", options.timeout ?? this.#timeout);
+    const deadline = Date.now() + this.#totalTimeout;
     const url = this.#url.origin + this.#url.pathname.replace(/\/+$/, "") + path;
     const headers: Record<string, string> = {
       Accept: "application/json",
@@ -130,7 +125,7 @@ export class Transport {
     }
     for (let attempt = 1; ; attempt++) {
       try {
-        const limit = Math.min(timeout, deadline - Date.now());
+        const limit = Math.min(timeout, Math.max(deadline - Date.now(), 1)); // a timer may be late
         const send = (ends: AbortSignal) => exchange(url, { ...init, signal: ends }, check);
         const body = await within(limit, signal, send);
         this.#budget.succeeded();
@@ -203,9 +198,9 @@ class Budget {
   }
 }
 
-function atLeast(least: number, name: string, value: number): number {
-  if (!(value >= least)) {
-    throw new RangeError(`${name} must be at least ${least}`);
+function atLeastOne(name: string, value: number): number {
+  if (!(value >= 1)) {
+    throw new RangeError(`${name} must be at least 1`);
   }
   return value;
 }
@@ -229,7 +224,8 @@ async function exchange<T>(url: string, init: RequestInit, check: Check<T>): Pro
   if (response.ok && check(body)) {
     return body;
   }
-  const message = `The server answered with status ${status}, but not as the API does.`;
+  const but = status >= 200 && status < 300 ? "but not as the API does" : "which is not followed";
+  const message = `The server answered with status ${status}, ${but}.`;
   throw new APIError({ message, status, requestId: headers.get("Request-Id")?.slice(0, 128) });
 }
 
@@ -249,12 +245,12 @@ async function read(response: Response, limit: number): Promise<string> {
   return text;
 }
 
-/** Returns the members of a JSON object. Any other text has none. */
-function parse(text: string): Members {
+/** Returns the JSON in a text. It is undefined if there is none. */
+function parse(text: string): unknown {
   try {
-    return Object(JSON.parse(text)) as Members;
+    return JSON.parse(text);
   } catch {
-    return {};
+    return undefined;
   }
 }
 
@@ -285,17 +281,34 @@ async function within<T>(
 ): Promise<T> {
   signal?.throwIfAborted();
   const controller = new AbortController();
-  const abort = () => controller.abort(signal?.reason);
   const expire = () =>
     controller.abort(new TimeoutError(`No complete response arrived within ${ms} ms.`));
   const timer = setTimeout(expire, Math.min(ms, maxTimer));
-  signal?.addEventListener("abort", abort);
+  const followers = signal && followersOf(signal).add(controller);
   try {
     return await work(controller.signal);
   } finally {
     clearTimeout(timer);
-    signal?.removeEventListener("abort", abort);
+    followers?.delete(controller);
   }
+}
+
+const followers = new WeakMap<AbortSignal, Set<AbortController>>();
+
+/**
+ * Returns the controllers that are aborted when the signal is. The signal has one listener for all
+ * of them: Node.js warns of a leak when a signal has more than ten.
+ */
+function followersOf(signal: AbortSignal): Set<AbortController> {
+  const known = followers.get(signal);
+  if (known !== undefined) {
+    return known;
+  }
+  const all = new Set<AbortController>();
+  const abort = () => all.forEach((controller) => controller.abort(signal.reason));
+  signal.addEventListener("abort", abort, { once: true });
+  followers.set(signal, all);
+  return all;
 }
 
 /** Waits. If the signal is aborted, it throws the signal's reason immediately. */

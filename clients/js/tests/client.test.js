@@ -7,7 +7,6 @@ import { Client, InvalidRequestError, isKnownError } from "docsapi";
 import { connect, failure, rejection, reply, resource, serve } from "./support.js";
 
 test("each method sends its request", async (t) => {
-  const deletion = { id: "res_1", deleted: true };
   const page = { data: [resource], next_cursor: "cur_2" };
   const rows = [
     [
@@ -35,7 +34,7 @@ test("each method sends its request", async (t) => {
       [200, resource],
       resource,
     ],
-    [(r) => r.delete("res_1"), ["DELETE", "/v1/resources/res_1", ""], [200, deletion], deletion],
+    [(r) => r.delete("res_1"), ["DELETE", "/v1/resources/res_1", ""], [200, { id: "res_1", deleted: true }], undefined],
     [
       (r) => r.list(),
       ["GET", "/v1/resources", ""],
@@ -55,7 +54,7 @@ test("each method sends its request", async (t) => {
       const got = await call(connect(server).client.resources);
       const [{ method, url, body, headers }] = server.requests;
       assert.deepEqual([method, url, body], sent);
-      assert.deepEqual({ ...got }, result);
+      assert.deepEqual(got && { ...got }, result);
       assert.equal(headers.authorization, "Bearer sk_secret");
       assert.equal(headers.accept, "application/json");
       assert.equal(headers["content-type"], body === "" ? undefined : "application/json");
@@ -64,13 +63,15 @@ test("each method sends its request", async (t) => {
 });
 
 test("a list goes through all pages", async (t) => {
-  const page = (next, ...ids) => reply(200, { data: ids.map((id) => ({ id })), next_cursor: next });
+  const page = (next, ...ids) => {
+    return reply(200, { data: ids.map((id) => ({ ...resource, id })), next_cursor: next });
+  };
   const server = await serve(
     t,
     page("cur_1", "a", "b"),
     page("cur_2"),
     page("cur_3", "c"),
-    page("", "d"),
+    page(null, "d"),
   );
   const { client } = connect(server);
   const list = client.resources.list({ limit: 2 });
@@ -83,7 +84,7 @@ test("a list goes through all pages", async (t) => {
     server.requests.map(({ url }) => url.slice("/v1/resources".length)),
     ["?limit=2", "?limit=2&cursor=cur_1", "?limit=2&cursor=cur_2", "?limit=2&cursor=cur_3"],
   );
-  assert.deepEqual((await list).data, [{ id: "a" }, { id: "b" }], "it is also its first page");
+  assert.equal((await list).data.length, 2, "it is also its first page");
 });
 
 test("a list asks only for the pages that it needs", async (t) => {
@@ -172,6 +173,7 @@ test("the client refuses options that cannot work, without showing secrets", () 
     }),
     ...[0, -1, NaN, "many"].map((maxAttempts) => ({ apiKey: "k", maxAttempts })),
     { apiKey: "k", timeout: -1 },
+    { apiKey: "k", timeout: 0 },
     { apiKey: "k", timeout: NaN },
     { apiKey: "k", totalTimeout: -1 },
   ]) {
@@ -194,7 +196,7 @@ test("a call refuses arguments that cannot work, and sends nothing", async (t) =
       return () => resources.delete("res_1", { idempotencyKey });
     }),
     () => resources.get("res_1", { timeout: -1 }),
-    () => resources.list({}, { totalTimeout: NaN }),
+    () => resources.list({}, { timeout: NaN }),
     () => resources.create({ name: 1n }),
   ]) {
     assert.match((await rejection(call())).name, /TypeError|RangeError/);

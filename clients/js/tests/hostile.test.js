@@ -38,7 +38,11 @@ test("what the API would not send is no success", async (t) => {
     ].map((text) => {
       return [`the body ${text.slice(0, 50)}`, reply(200, text)];
     }),
-    ["an id of another type", reply(200, { id: 1, name: "first", deleted: true, data: {} })],
+    ["an id of another type", reply(200, { ...resource, id: 1, data: {} })],
+    ["no name", reply(200, { id: "res_1", metadata: {}, data: [{}] })],
+    ["no metadata", reply(200, { id: "res_1", name: "first", data: [null] })],
+    ["a list as metadata", reply(200, { ...resource, metadata: ["a"], data: ["a"] })],
+    ["a cursor of another type", reply(200, { data: [resource], next_cursor: 1 })],
     ["another status", reply(302, resource)],
     [
       "an error that says that it is none",
@@ -63,7 +67,7 @@ test("what the API would not send is no success", async (t) => {
         assert.equal(err.requestId, "req_1");
         assert.match(
           err.message,
-          /^The server answered with status \d+, but not as the API does\.$/,
+          /^The server answered with status (2\d\d, but not as the API does|3\d\d, which is not followed)\.$/,
         );
       }
       assert.equal(server.requests.length, calls.length, "it is not retried");

@@ -166,7 +166,7 @@ def _resource(value: object) -> Resource:
     id, name = members.get("id"), members.get("name")
     if not isinstance(id, str) or not isinstance(name, str):
         raise ValueError("this is not a resource")
-    metadata = _object(members.get("metadata", {}))
+    metadata = _object(members.get("metadata"))
     return Resource(id, name, {k: v for k, v in metadata.items() if isinstance(v, str)})
 
 

@@ -94,7 +94,7 @@ class RequestTest(Case):
     def test_threads_share_a_client(self):
         def respond(handler):
             id = handler.path.rpartition("/")[2]
-            answer(200, {"id": id, "name": "n"})(handler)
+            answer(200, {**RESOURCE, "id": id})(handler)
 
         client = self.client(self.serve(respond))
         got = {}

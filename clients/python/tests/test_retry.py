@@ -8,7 +8,7 @@ import uuid
 
 import docsapi
 
-from .case import OK, Case, answer, endless, failure, raw
+from .case import OK, RESOURCE, Case, answer, endless, failure, raw
 
 CUT = raw(b"")
 
@@ -176,7 +176,7 @@ class KeyTest(Case):
         }
 
     def test_all_attempts_of_a_write_have_one_key(self):
-        done = answer(200, {"id": "res_1", "name": "n", "deleted": True})
+        done = answer(200, {**RESOURCE, "deleted": True})
         for method in ("POST", "PATCH", "DELETE"):
             for key in (None, "order-4711", '"quoted"', "k" * 255, "!~"):
                 with self.subTest(method=method, key=key):

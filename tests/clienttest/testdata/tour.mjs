@@ -17,7 +17,7 @@ const page = await resources.list({ limit: 3 });
 console.log(page.data.map(({ name }) => name), typeof page.nextCursor);
 const rest = await resources.list({ limit: 3, cursor: page.nextCursor });
 console.log(rest.data.map(({ name }) => name), rest.nextCursor);
-console.log((await resources.delete(id)).deleted);
+console.log(await resources.delete(id));
 const names = [];
 for await (const { name } of resources.list({ limit: 2 })) {
   names.push(name);
