@@ -1,6 +1,7 @@
 package clienttest
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -26,6 +27,7 @@ func TestMain(m *testing.M) {
 			fail("tests/clienttest/" + file + " is missing")
 		}
 	}
+	_ = flag.Set("test.parallel", "4") // most tests wait for another process, or for a second to pass
 	docsapitest.Main(m)
 }
 

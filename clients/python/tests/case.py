@@ -78,7 +78,7 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers, self.requests, self.lock = list(answers), [], threading.Lock()
         self.url = f"http://127.0.0.1:{self.server_port}"
-        self.thread = threading.Thread(target=self.serve_forever, args=(0.01,))
+        self.thread = threading.Thread(target=self.serve_forever, args=(0.002,))
         self.thread.start()
 
     def stop(self):

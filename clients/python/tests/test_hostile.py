@@ -126,7 +126,7 @@ class TimeoutTest(Case):
     def test_a_server_that_is_silent(self):
         over = threading.Event()
         self.addCleanup(over.set)
-        self.timed_out(lambda handler: over.wait(), timeout=0.05)
+        self.timed_out(lambda handler: over.wait(), timeout=0.01)
 
     def test_a_server_that_is_slow_forever(self):
         chunked = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
