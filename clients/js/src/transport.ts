@@ -224,8 +224,8 @@ async function exchange<T>(url: string, init: RequestInit, check: Check<T>): Pro
   if (response.ok && check(body)) {
     return body;
   }
-  const but = status >= 200 && status < 300 ? "but not as the API does" : "which is not followed";
-  const message = `The server answered with status ${status}, ${but}.`;
+  const why = response.ok ? "not as the API does" : "redirects are not followed";
+  const message = `The server answered with status ${status}, but ${why}.`;
   throw new APIError({ message, status, requestId: headers.get("Request-Id")?.slice(0, 128) });
 }
 

@@ -34,7 +34,12 @@ test("each method sends its request", async (t) => {
       [200, resource],
       resource,
     ],
-    [(r) => r.delete("res_1"), ["DELETE", "/v1/resources/res_1", ""], [200, { id: "res_1", deleted: true }], undefined],
+    [
+      (r) => r.delete("res_1"),
+      ["DELETE", "/v1/resources/res_1", ""],
+      [200, { id: "res_1", deleted: true }],
+      undefined,
+    ],
     [
       (r) => r.list(),
       ["GET", "/v1/resources", ""],

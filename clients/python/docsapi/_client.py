@@ -18,6 +18,8 @@ class Client:
         base_url: Where the API is.
         max_attempts: How often a request is sent at most, including the first time.
         timeout: The seconds for each attempt, from the connection to the last byte of the response.
+            The lookup of the host's name does not count. If the host has several addresses, each
+            that does not answer takes as long.
         total_timeout: The seconds for a call with all its attempts. If None, there is no limit.
 
     A ValueError says which argument is not valid.
