@@ -2,7 +2,6 @@ package clienttest
 
 import (
 	"archive/zip"
-	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -20,7 +19,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/apierror/reference"
 	"github.com/seawall-go/seawall/examples/docsapi/docsapitest"
 )
@@ -51,12 +49,11 @@ func TestPythonPackage(t *testing.T) {
 	t.Run("ProgramsOfReadmeRun", func(t *testing.T) { testPythonReadme(t, python) })
 	t.Run("TypesFitStrictPrograms", func(t *testing.T) { testPythonTypes(t, python) })
 	t.Run("MethodsDoWhatTheyShould", func(t *testing.T) { testPythonTour(t, python) })
-	t.Run("EachCodeBecomesItsError", func(t *testing.T) { testPythonCodes(t, python) })
-	t.Run("LostResponseDoesNotDuplicateWrite", func(t *testing.T) { testPythonLostResponse(t, python) })
-	t.Run("KilledServerDoesNotDuplicateWrite", func(t *testing.T) { testPythonKilledServer(t, python) })
-	t.Run("DeniedRequestWaitsAsLongAsItMust", func(t *testing.T) { testPythonDenial(t, python) })
-	t.Run("StormEndsInSuccessesAndDenials", func(t *testing.T) { testPythonStorm(t, python) })
 	t.Run("UntrustedCertificateIsNotRetried", func(t *testing.T) { testPythonCertificate(t, python) })
+	testClient(t, func(t *testing.T, program string, args ...string) string {
+		t.Helper()
+		return runPython(t, python, "testdata/"+program+".py", args...)
+	})
 }
 
 // buildPython builds the source distribution of the client, and from that the wheel. It returns
@@ -188,144 +185,6 @@ None
 403 permission_denied
 401 authentication_failed
 $`, runPython(t, python, "testdata/tour.py", server.URL))
-}
-
-// seePython returns how the client sees each kind of fault.
-func seePython(t *testing.T, python, url string, kinds ...string) map[string]outcome {
-	t.Helper()
-	stdout := runPython(t, python, "testdata/faults.py", append([]string{url}, kinds...)...)
-	var outcomes map[string]outcome
-	require.NoError(t, json.Unmarshal([]byte(stdout), &outcomes), stdout)
-	require.Len(t, outcomes, len(kinds))
-	return outcomes
-}
-
-func testPythonCodes(t *testing.T, python string) {
-	t.Parallel()
-	server := docsapitest.Start(t, "-faults")
-	proxy := between(t, server.URL, soon)
-	classes := map[apierror.Type]string{
-		apierror.TypeInvalidRequest: "InvalidRequestError",
-		apierror.TypeAuthentication: "AuthenticationError",
-		apierror.TypePermission:     "PermissionDeniedError",
-		apierror.TypeIdempotency:    "IdempotencyError",
-		apierror.TypeRateLimit:      "RateLimitError",
-		apierror.TypeAPI:            "APIError",
-	}
-	outcomes := seePython(t, python, proxy.URL, append(faults(), "panic", "error")...)
-	for _, kind := range []string{"panic", "error"} {
-		require.Equal(t, "api_error", outcomes[kind].Code)
-		require.Len(t, proxy.requests("/fault_"+kind), 3)
-	}
-	for _, d := range apierror.DefaultCatalog().Definitions() {
-		got := outcomes[string(d.Code)]
-		require.Regexp(t, "^req_", got.RequestID)
-		want := outcome{
-			Class: classes[d.Type], Status: d.Status, Code: string(d.Code), Type: string(d.Type), Retryable: d.Retryable(),
-			RequestID: got.RequestID, DocURL: server.URL + "/docs/errors#" + string(d.Code),
-		}
-		require.Equal(t, want, got)
-		attempts := 1
-		if d.Retryable() {
-			attempts = 3
-		}
-		require.Len(t, proxy.requests("/fault_"+string(d.Code)), attempts, d.Code)
-	}
-}
-
-// creations is what the program that creates resources prints. Outcomes has an id or the code of a
-// RateLimitError for each name.
-type creations struct {
-	Outcomes, Listed map[string]string
-	Failures         []string
-}
-
-func createPython(t *testing.T, python, url string, names ...string) (c creations) {
-	t.Helper()
-	stdout := runPython(t, python, "testdata/create.py", append([]string{url}, names...)...)
-	require.NoError(t, json.Unmarshal([]byte(stdout), &c), stdout)
-	return c
-}
-
-func testPythonLostResponse(t *testing.T, python string) {
-	t.Parallel()
-	server := docsapitest.Start(t)
-	proxy := between(t, server.URL, func(n int, _ *http.Response) error {
-		if n <= 2 {
-			return errLost
-		}
-		return nil
-	})
-	c := createPython(t, python, proxy.URL, "first")
-	require.Equal(t, c.Listed, c.Outcomes)
-	require.Len(t, c.Listed, 1)
-	require.Len(t, c.Failures, 2)
-	requireOneKey(t, proxy, 3)
-}
-
-// The first response is lost because the process is killed after it has committed. The retry is
-// answered by the next process.
-func testPythonKilledServer(t *testing.T, python string) {
-	t.Parallel()
-	server := docsapitest.Start(t)
-	proxy := between(t, server.URL, func(n int, _ *http.Response) error {
-		if n > 1 {
-			return nil
-		}
-		server.Kill()
-		server.Restart()
-		return errLost
-	})
-	c := createPython(t, python, proxy.URL, "first")
-	require.Equal(t, c.Listed, c.Outcomes)
-	require.Len(t, c.Listed, 1)
-	require.Len(t, c.Failures, 1)
-	requireOneKey(t, proxy, 2)
-}
-
-func testPythonDenial(t *testing.T, python string) {
-	t.Parallel()
-	server := docsapitest.Start(t, "-faults")
-	proxy := between(t, server.URL, nil)
-	seePython(t, python, proxy.URL, "rate_limit_exceeded")
-	attempts := proxy.requests("/fault_rate_limit_exceeded")
-	require.Len(t, attempts, 3)
-	requireWaits(t, attempts)
-}
-
-// Thirty threads share a client and a limit of five requests a second.
-func testPythonStorm(t *testing.T, python string) {
-	t.Parallel()
-	server := docsapitest.Start(t, "-rate", "5")
-	proxy := between(t, server.URL, nil)
-	var names []string
-	for i := range 30 {
-		names = append(names, fmt.Sprintf("name-%d", i))
-	}
-	c := createPython(t, python, proxy.URL, names...)
-
-	created := map[string]string{}
-	for name, outcome := range c.Outcomes {
-		if outcome != string(apierror.CodeRateLimitExceeded) {
-			created[name] = outcome
-		}
-	}
-	require.Len(t, c.Outcomes, 30)
-	require.Equal(t, c.Listed, created)
-	require.GreaterOrEqual(t, len(created), 5)
-	attempts := map[string]int{}
-	for _, request := range proxy.requests("/v1/resources") {
-		if request.method == http.MethodPost {
-			attempts[request.key]++
-		}
-	}
-	require.Len(t, attempts, 30)
-	for _, n := range attempts {
-		require.LessOrEqual(t, n, 3)
-	}
-	for _, line := range c.Failures {
-		require.Regexp(t, "status=429 code='rate_limit_exceeded' request_id='req_", line)
-	}
 }
 
 func testPythonCertificate(t *testing.T, python string) {

@@ -20,7 +20,7 @@ type vendor struct {
 
 // The SDK of OpenAI obeys X-Should-Retry and Retry-After. It makes no Idempotency-Key.
 var openAI = vendor{
-	program: "openai.mjs",
+	program: "openai",
 	classes: map[int]string{
 		400: "BadRequestError",
 		401: "AuthenticationError",
@@ -40,7 +40,7 @@ var openAI = vendor{
 // Retry-After: it retries a 409, which costs requests but changes nothing, and no 429. Its
 // StripeIdempotencyError is for a 400.
 var stripe = vendor{
-	program: "stripe.mjs",
+	program: "stripe",
 	classes: map[int]string{
 		400: "StripeInvalidRequestError",
 		401: "StripeAuthenticationError",
@@ -59,7 +59,7 @@ func TestSDKsOfVendorsUnderstandEachCode(t *testing.T) {
 			t.Parallel()
 			server := docsapitest.Start(t, "-faults")
 			proxy := between(t, server.URL, soon)
-			outcomes := see(t, "testdata", v.program, proxy.URL, append(faults(), "create")...)
+			outcomes := see(t, node("testdata"), v.program, proxy.URL, append(faults(), "create")...)
 
 			created := outcomes["create"]
 			require.Equal(t, outcome{
@@ -106,7 +106,7 @@ func TestHeaderStopsPointlessRetriesOfSDK(t *testing.T) {
 				row.change(resp.Header)
 				return nil
 			})
-			outcomes := see(t, "testdata", row.vendor.program, proxy.URL, kind)
+			outcomes := see(t, node("testdata"), row.vendor.program, proxy.URL, kind)
 			require.Equal(t, kind, outcomes[kind].Code)
 			require.Len(t, proxy.requests("/v1/fault/"+kind), row.attempts)
 		})
@@ -117,7 +117,7 @@ func TestSDKOfOpenAIObeysRetryAfter(t *testing.T) {
 	t.Parallel()
 	server := docsapitest.Start(t, "-faults")
 	proxy := between(t, server.URL, nil)
-	see(t, "testdata", openAI.program, proxy.URL, "rate_limit_exceeded", "service_unavailable")
+	see(t, node("testdata"), openAI.program, proxy.URL, "rate_limit_exceeded", "service_unavailable")
 	for _, kind := range []string{"rate_limit_exceeded", "service_unavailable"} {
 		attempts := proxy.requests("/v1/fault/" + kind)
 		require.Len(t, attempts, 3)
