@@ -140,6 +140,16 @@ test("a response without headers is read", async (t) => {
   assert.deepEqual([err.status, err.code, err.requestId], [404, undefined, undefined]);
 });
 
+test("interim responses are skipped", async (t) => {
+  const server = await serve(t, (response) => {
+    response.writeProcessing();
+    response.writeEarlyHints({ link: "</x>; rel=preload" });
+    reply(200, resource)(response);
+  });
+  assert.deepEqual(await connect(server).client.resources.get("res_1"), resource);
+  assert.equal(server.requests.length, 1);
+});
+
 /** Sends text until the client hangs up. */
 const endless = (status) => (response) => {
   const text = "x".repeat(64 << 10);

@@ -45,6 +45,8 @@ test("what is retried", async (t) => {
     ["an error page of a proxy", reply(502, "<html>Bad Gateway</html>"), 3],
     ["no response", hangUp, 3, NetworkError],
     ["something else than HTTP", (r) => r.socket.end("SSH-2.0-OpenSSH_9\r\n"), 3, NetworkError],
+    ["a header that breaks off", (r) => r.socket.end("HTTP/1.1 404 N\r\nA: b\r\n"), 3, NetworkError],
+    ["another protocol", (r) => r.socket.end("HTTP/1.1 101 S\r\n\r\n"), 3, NetworkError],
     ["a body that breaks off", breaksOff({ "Content-Length": 1000 }), 3, NetworkError],
     ["a body in pieces that breaks off", breaksOff({}), 3, NetworkError],
     [
