@@ -215,6 +215,26 @@ func TestResponsesOfTheMuxItselfAreNotKeptForAKey(t *testing.T) {
 	}
 }
 
+// The key is claimed then, but it is free again.
+func TestResponsesOfAMuxInsideOtherMiddlewareAreNotKeptForAKey(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/orders/", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /read", func(http.ResponseWriter, *http.Request) {})
+	hide := func(next http.Handler) http.Handler { return plain(next.ServeHTTP) }
+	h := (&seawall.Stack{Logger: discard, Idempotency: keyed()}).Handler(hide(seawall.WrapMux(mux)))
+	for path, status := range map[string]int{"/orders": 307, "/new": 404, "/read": 405} {
+		for range 2 {
+			r := httptest.NewRequest(http.MethodPost, path, nil)
+			r.Header.Set("Idempotency-Key", path)
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			require.Equal(t, status, w.Code, path)
+			require.Empty(t, w.Header().Get("Idempotent-Replayed"), path)
+		}
+	}
+}
+
 func TestAnUnknownPathNeedsNoIdempotencyKey(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()

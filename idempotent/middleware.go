@@ -33,8 +33,9 @@ const (
 // the same key. A request with any other value is answered 400 parameter_invalid. See
 // draft-ietf-httpapi-idempotency-key-header-07, section 2.1.
 //
-// If the handler is a *http.ServeMux, or the handler that seawall.WrapMux returns for one,
-// the mux's own answers (404, 405, redirects) are not recorded, because no handler ran.
+// If the handler is a *http.ServeMux, or has the handler that seawall.WrapMux returns for one
+// anywhere inside, the mux's own answers (404, 405, redirects) are not recorded, because no
+// handler ran.
 func New(s Store, scope ScopeFunc, o *Options) func(http.Handler) http.Handler {
 	if scope == nil {
 		panic("idempotent: New needs a ScopeFunc, such as ByPrincipal, or Global if all callers may share their keys")
@@ -264,8 +265,10 @@ func (q *request) completion(n *run) Completion {
 }
 
 // isKept reports whether the response is recorded, by its status. It reports false if the
-// request body could not be read to its end.
-func (q *request) isKept() bool { return !q.body.broken && q.m.opt.Keep(q.out.status) }
+// request body could not be read to its end, and if a mux has answered that other middleware hides.
+func (q *request) isKept() bool {
+	return !q.body.broken && !reqstate.From(q.r.Context()).Unhandled() && q.m.opt.Keep(q.out.status)
+}
 
 func (q *request) notKept() Completion {
 	return Completion{State: StateNotKept, Response: q.out.encodeNotKept(q.requestID())}

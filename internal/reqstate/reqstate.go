@@ -244,6 +244,18 @@ func SetNoRoute(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// SetUnhandled records that the router answers r itself, without a handler of the service.
+func SetUnhandled(w http.ResponseWriter, r *http.Request) {
+	if q := ownedBy(w, r); q != nil {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.unhandled = true
+	}
+}
+
+// Unhandled reports whether the router has answered the request itself.
+func (s *State) Unhandled() bool { return get(s, func(q *request) bool { return q.unhandled }) }
+
 // ownedBy returns the request of r's State if r, which is answered through w, is that
 // request or a copy of it. It is nil for a sub-request.
 func ownedBy(w http.ResponseWriter, r *http.Request) *request {

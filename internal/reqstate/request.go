@@ -32,6 +32,7 @@ type request struct {
 	late    error   // the last error that came too late to be sent
 
 	routed     bool // a router has looked for the pattern
+	unhandled  bool // the router has answered by itself
 	left       bool // the outermost Serve has ended
 	bodyDone   bool // the body has failed or was closed
 	hasTracker bool

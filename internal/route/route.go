@@ -19,13 +19,16 @@ func Unrouted(h http.Handler, r *http.Request) bool {
 	switch h := h.(type) {
 	case *http.ServeMux:
 		handler, pattern := h.Handler(r)
-		return pattern == "" || reflect.TypeOf(handler) == redirect
+		return pattern == "" || IsRedirect(handler)
 	case Router:
 		return h.Unrouted(r)
 	default:
 		return false
 	}
 }
+
+// IsRedirect reports whether a ServeMux redirects with a handler that it has chosen.
+func IsRedirect(h http.Handler) bool { return reflect.TypeOf(h) == redirect }
 
 // redirect is the type of the handlers that a ServeMux redirects with. A service may
 // register such a handler too, which does no harm: it also gives everyone the same answer.
