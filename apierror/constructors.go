@@ -58,9 +58,8 @@ func UnsupportedMediaType(want ...string) *Error {
 	if len(want) == 0 {
 		return e
 	}
-	list := strings.Join(want, ", ")
-	e.message = "The Content-Type must be " + list + "."
-	return e.WithHeader("Accept", list)
+	e.message = "The Content-Type must be " + strings.Join(want, " or ") + "."
+	return e.WithHeader("Accept", strings.Join(want, ", "))
 }
 
 // RateLimitExceeded returns a rate_limit_exceeded error (429). It asks the client to wait

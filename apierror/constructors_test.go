@@ -29,7 +29,7 @@ func TestConstructorsFillCodeParamAndMessage(t *testing.T) {
 		{apierror.RequestTooLarge(1), "request_too_large", "", "The request body is larger than the 1 bytes allowed."},
 		{apierror.RequestTooLarge(5), "request_too_large", "", "The request body is larger than the 5 bytes allowed."},
 		{apierror.RequestTooLarge(0), "request_too_large", "", "The request body is too large."},
-		{apierror.UnsupportedMediaType("text/csv", "text/plain"), "unsupported_media_type", "Content-Type", "The Content-Type must be text/csv, text/plain."},
+		{apierror.UnsupportedMediaType("text/csv", "text/plain"), "unsupported_media_type", "Content-Type", "The Content-Type must be text/csv or text/plain."},
 		{apierror.UnsupportedMediaType(), "unsupported_media_type", "Content-Type", "The request body is of an unsupported media type."},
 		{apierror.CodeIdempotencyInProgress.New().WithRetryAfter(time.Second), "idempotency_in_progress", "", "The first request with this idempotency key is still running."},
 		{apierror.CodeIdempotencyOutcomeUnknown.New(), "idempotency_outcome_unknown", "", "The first request with this idempotency key failed halfway: it may or may not have taken effect."},
