@@ -47,7 +47,7 @@ const DefaultBaseURL = "http://localhost:8080"
 
 // Options are the options of New. The zero value is the default.
 type Options struct {
-	// BaseURL is the address of the service. If empty, it is DefaultBaseURL.
+	// BaseURL is the address of the service, and may have a path. If empty, it is DefaultBaseURL.
 	BaseURL string
 
 	// Transport sends and retries the requests. If nil, it is a new one, whose attempts wait 30
@@ -113,25 +113,26 @@ func (r Resources) Create(ctx context.Context, p ResourceParams) (created Resour
 
 // Get returns a resource.
 func (r Resources) Get(ctx context.Context, id string) (found Resource, err error) {
-	err = r.caller.call(ctx, http.MethodGet, path(id), nil, &found)
+	err = r.caller.callOne(ctx, http.MethodGet, id, nil, &found)
 	return found, err
 }
 
 // Update changes a resource and returns it.
 func (r Resources) Update(ctx context.Context, id string, p ResourceParams) (updated Resource, err error) {
-	err = r.caller.call(ctx, http.MethodPatch, path(id), p, &updated)
+	err = r.caller.callOne(ctx, http.MethodPatch, id, p, &updated)
 	return updated, err
 }
 
 // Delete removes a resource.
 func (r Resources) Delete(ctx context.Context, id string) error {
-	return r.caller.call(ctx, http.MethodDelete, path(id), nil, nil)
+	return r.caller.callOne(ctx, http.MethodDelete, id, nil, &struct{}{})
 }
 
 // List returns a page of resources, in the order in which they were created. An empty cursor
 // selects the first page. limit is the number of resources on a page, from 1 to 100. If it is zero,
 // the service chooses it.
 func (r Resources) List(ctx context.Context, cursor string, limit int) (page Page, err error) {
+	list := url.URL{Path: "/v1/resources"}
 	query := make(url.Values)
 	if cursor != "" {
 		query.Set("cursor", cursor)
@@ -139,7 +140,8 @@ func (r Resources) List(ctx context.Context, cursor string, limit int) (page Pag
 	if limit != 0 {
 		query.Set("limit", strconv.Itoa(limit))
 	}
-	err = r.caller.call(ctx, http.MethodGet, "/v1/resources?"+query.Encode(), nil, &page)
+	list.RawQuery = query.Encode()
+	err = r.caller.call(ctx, http.MethodGet, list.String(), nil, &page)
 	return page, err
 }
 
@@ -166,15 +168,21 @@ func (r Resources) All(ctx context.Context) iter.Seq2[Resource, error] {
 	}
 }
 
-func path(id string) string { return "/v1/resources/" + url.PathEscape(id) }
-
 // caller sends requests.
 type caller struct {
 	baseURL, apiKey string
 	http            http.Client
 }
 
-// call sends in as JSON, unless it is nil, and reads the response into out, unless it is nil.
+// callOne calls the path of one resource.
+func (c *caller) callOne(ctx context.Context, method, id string, in, out any) error {
+	if id == "" || id == "." || id == ".." { // the path of something else
+		return fmt.Errorf("docs API: %q is not the id of a resource", id)
+	}
+	return c.call(ctx, method, "/v1/resources/"+url.PathEscape(id), in, out)
+}
+
+// call sends in as JSON, unless it is nil, and reads the response into out.
 func (c *caller) call(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
 	if in != nil {
@@ -199,9 +207,6 @@ func (c *caller) call(ctx context.Context, method, path string, in, out any) err
 	defer resp.Body.Close()
 	if err := apierror.Parse(resp); err != nil {
 		return err
-	}
-	if out == nil {
-		return nil
 	}
 	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
 		return fmt.Errorf("docs API: the response of %s %s (request %s): %w", method, path, resp.Header.Get("Request-Id"), err)

@@ -6,15 +6,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"net/http/httptest"
 
 	"github.com/stretchr/testify/require"
 
@@ -63,7 +63,7 @@ func TestErrorsAreTyped(t *testing.T) {
 			_, err := c.Resources.Get(ctx, "res_none")
 			return err
 		}, apierror.CodeResourceMissing},
-		"hostile id": {docsapitest.KeyDemo, func(ctx context.Context, c *client.Client) error {
+		"id with a slash": {docsapitest.KeyDemo, func(ctx context.Context, c *client.Client) error {
 			_, err := c.Resources.Get(ctx, "../../healthz?a=b#c")
 			return err
 		}, apierror.CodeResourceMissing},
@@ -142,6 +142,49 @@ func TestUpdateKeepsWhatItDoesNotName(t *testing.T) {
 	found, err := docs.Resources.Get(t.Context(), created.ID)
 	require.NoError(t, err)
 	require.Equal(t, updated, found)
+}
+
+// These ids would be paths of something else.
+func TestNoPathIsAnID(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Error("sent: ", r.RequestURI) }))
+	t.Cleanup(server.Close)
+	docs := newClient(t, server.URL, docsapitest.KeyDemo)
+	for _, id := range []string{"", ".", ".."} {
+		_, err := docs.Resources.Get(t.Context(), id)
+		require.ErrorContains(t, err, "not the id of a resource", id)
+		_, err = docs.Resources.Update(t.Context(), id, client.ResourceParams{Name: "first"})
+		require.ErrorContains(t, err, "not the id of a resource", id)
+		require.ErrorContains(t, docs.Resources.Delete(t.Context(), id), "not the id of a resource", id)
+	}
+}
+
+// A service can be behind a path. All calls use one connection.
+func TestCallsShareOneConnectionToBaseURL(t *testing.T) {
+	t.Parallel()
+	var paths []string
+	var connections atomic.Int64
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		paths = append(paths, r.Method+" "+r.RequestURI)
+		io.WriteString(w, `{"id":"a b","deleted":true}`+"\n")
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	docs := newClient(t, server.URL+"/docs/", docsapitest.KeyDemo)
+	for range 2 {
+		require.NoError(t, docs.Resources.Delete(t.Context(), "a b"))
+		_, err := docs.Resources.Get(t.Context(), "a/b")
+		require.NoError(t, err)
+		_, err = docs.Resources.List(t.Context(), "", 0)
+		require.NoError(t, err)
+	}
+	require.Equal(t, []string{"DELETE /docs/v1/resources/a%20b", "GET /docs/v1/resources/a%2Fb", "GET /docs/v1/resources"}, paths[:3])
+	require.EqualValues(t, 1, connections.Load())
 }
 
 // A proxy loses the first response of each write. The service has done the work by then.
