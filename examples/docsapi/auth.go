@@ -33,8 +33,8 @@ func demoKeys() map[keyHash]apiKey {
 type apiKeyContext struct{}
 
 // keyOf returns the API key of an authenticated request.
-func keyOf(ctx context.Context) apiKey {
-	key, _ := ctx.Value(apiKeyContext{}).(apiKey)
+func keyOf(r *http.Request) apiKey {
+	key, _ := r.Context().Value(apiKeyContext{}).(apiKey)
 	return key
 }
 
@@ -63,7 +63,7 @@ func (s *service) authenticate(next http.Handler) http.Handler {
 func requireScope(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		reads := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
-		if !reads && !keyOf(r.Context()).write {
+		if !reads && !keyOf(r).write {
 			apierror.Write(w, r, apierror.CodePermissionDenied.Messagef("The API key may not write."))
 			return
 		}

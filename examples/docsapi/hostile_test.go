@@ -53,7 +53,7 @@ const (
 	anon = "Authorization:" // no key
 )
 
-// usedKey is an idempotency key that prepareHostile uses.
+// usedKey is an idempotency key that newTarget uses.
 const usedKey = "used"
 
 // hostileRequests returns the requests. The server needs the flags of hostileFlags.
@@ -177,6 +177,8 @@ func hostileRequests() []hostile {
 		{name: "bad escape", send: raw("GET /v1/resources/%zz HTTP/1.1", ""), status: 400},
 		{name: "no path", send: raw("GET ?limit=1 HTTP/1.1", ""), status: 400},
 		{name: "limit of zero", send: raw("GET /v1/resources?limit=0 HTTP/1.1", ""), code: "parameter_invalid"},
+		{name: "limit twice", send: raw("GET /v1/resources?limit=1&limit=2 HTTP/1.1", ""), code: "parameter_invalid"},
+		{name: "unknown parameter", send: raw("GET /v1/resources?limti=1 HTTP/1.1", ""), code: "parameter_invalid"},
 		{name: "limit that does not fit", send: raw("GET /v1/resources?limit=99999999999999999999 HTTP/1.1", ""), code: "parameter_invalid"},
 		{name: "cursor that does not fit", send: raw("GET /v1/resources?cursor=cur_zzzzzzzzzzzzzz HTTP/1.1", ""), code: "parameter_invalid"},
 		{name: "cursor with NUL", send: raw("GET /v1/resources?cursor=cur_%00 HTTP/1.1", ""), code: "parameter_invalid"},

@@ -54,7 +54,7 @@ func (p params) validate() error {
 		case key == "" || utf8.RuneCountInString(key) > maxMetadataKey:
 			return apierror.ParameterInvalid("metadata", fmt.Sprintf("must have keys of 1 to %d characters", maxMetadataKey))
 		case utf8.RuneCountInString(value) > maxMetadataValue:
-			return apierror.ParameterInvalid("metadata["+key+"]", fmt.Sprintf("must have at most %d characters", maxMetadataValue))
+			return apierror.ParameterInvalid("metadata", fmt.Sprintf("must have values of at most %d characters", maxMetadataValue))
 		case !isText(key) || !isText(value):
 			return apierror.ParameterInvalid("metadata", mustBeText)
 		}
@@ -106,7 +106,7 @@ func decodeForm(r *http.Request) (p params, err error) {
 			}
 			p.Metadata[key] = values[0]
 		default:
-			return params{}, apierror.ParameterInvalid(field, "is unknown")
+			return params{}, apierror.ParameterInvalid(field, "is not known")
 		}
 	}
 	return p, nil
@@ -124,28 +124,24 @@ func (s *service) create(w http.ResponseWriter, r *http.Request) error {
 	if created.Metadata == nil {
 		created.Metadata = map[string]string{}
 	}
-	if err := s.store.insert(r.Context(), keyOf(r.Context()).account, created); err != nil {
+	if err := s.store.insert(r.Context(), keyOf(r).account, created); err != nil {
 		return err
 	}
 	w.Header().Set("Location", "/v1/resources/"+created.ID)
 	return writeJSON(w, http.StatusCreated, created)
 }
 
-// idOf returns the id in the path of a request.
-func idOf(r *http.Request) (string, error) {
-	id := r.PathValue("id")
-	if !isText(id) {
-		return "", apierror.ResourceMissing("resource")
+// idOf returns the id in the path of a request. If a database could not hold it, idOf returns "",
+// which no resource has.
+func idOf(r *http.Request) string {
+	if id := r.PathValue("id"); isText(id) {
+		return id
 	}
-	return id, nil
+	return ""
 }
 
 func (s *service) get(w http.ResponseWriter, r *http.Request) error {
-	id, err := idOf(r)
-	if err != nil {
-		return err
-	}
-	found, err := s.store.find(r.Context(), keyOf(r.Context()).account, id)
+	found, err := s.store.find(r.Context(), keyOf(r).account, idOf(r))
 	if err != nil {
 		return err
 	}
@@ -153,15 +149,11 @@ func (s *service) get(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *service) update(w http.ResponseWriter, r *http.Request) error {
-	id, err := idOf(r)
-	if err != nil {
-		return err
-	}
 	in, err := decode(w, r)
 	if err != nil {
 		return err
 	}
-	updated, err := s.store.update(r.Context(), keyOf(r.Context()).account, id, in)
+	updated, err := s.store.update(r.Context(), keyOf(r).account, idOf(r), in)
 	if err != nil {
 		return err
 	}
@@ -169,11 +161,8 @@ func (s *service) update(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *service) delete(w http.ResponseWriter, r *http.Request) error {
-	id, err := idOf(r)
-	if err != nil {
-		return err
-	}
-	if err := s.store.remove(r.Context(), keyOf(r.Context()).account, id); err != nil {
+	id := idOf(r)
+	if err := s.store.remove(r.Context(), keyOf(r).account, id); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, deletion{ID: id, Deleted: true})
@@ -199,27 +188,44 @@ const (
 
 // list answers with resources in the order in which they were created.
 func (s *service) list(w http.ResponseWriter, r *http.Request) error {
-	limit := defaultLimit
-	query, err := url.ParseQuery(r.URL.RawQuery) // unlike Query, it does not ignore what is malformed
+	after, limit, err := decodeQuery(r.URL.RawQuery)
 	if err != nil {
 		return err
 	}
-	if text := query.Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > maxLimit {
-			return apierror.ParameterInvalid("limit", fmt.Sprintf("must be a number from 1 to %d", maxLimit))
-		}
-		limit = n
-	}
-	after, err := decodeCursor(query.Get("cursor"))
-	if err != nil {
-		return err
-	}
-	resources, next, err := s.store.list(r.Context(), keyOf(r.Context()).account, after, limit)
+	resources, next, err := s.store.list(r.Context(), keyOf(r).account, after, limit)
 	if err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, page{Data: resources, NextCursor: encodeCursor(next)})
+}
+
+// decodeQuery reads the parameters of a list. What is empty has its default.
+func decodeQuery(query string) (after int64, limit int, err error) {
+	limit = defaultLimit
+	values, err := url.ParseQuery(query) // unlike URL.Query, it does not ignore what is malformed
+	if err != nil {
+		return 0, 0, err
+	}
+	for name, texts := range values {
+		switch text := texts[0]; {
+		case len(texts) > 1:
+			err = apierror.ParameterInvalid(name, "must be given once")
+		case name != "limit" && name != "cursor":
+			err = apierror.ParameterInvalid(name, "is not known")
+		case text == "":
+		case name == "cursor":
+			after, err = decodeCursor(text)
+		default:
+			limit, err = strconv.Atoi(text)
+			if err != nil || limit < 1 || limit > maxLimit {
+				err = apierror.ParameterInvalid("limit", fmt.Sprintf("must be a number from 1 to %d", maxLimit))
+			}
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+	}
+	return after, limit, nil
 }
 
 // A cursor is the number of the last resource of a page, in a form that clients do not calculate
@@ -234,9 +240,6 @@ func encodeCursor(number int64) string {
 }
 
 func decodeCursor(cursor string) (number int64, err error) {
-	if cursor == "" {
-		return 0, nil
-	}
 	text, ok := strings.CutPrefix(cursor, cursorPrefix)
 	number, err = strconv.ParseInt(text, 36, 64)
 	if !ok || err != nil || number < 0 || encodeCursor(number) != cursor {
