@@ -92,7 +92,7 @@ func (to target) requireReplay(t *testing.T, key string, first answer) {
 // the requests that it has begun.
 func TestStoppedServerFinishesWhatItHasBegun(t *testing.T) {
 	t.Parallel()
-	server := docsapitest.Start(t, "-notice", "2s")
+	server := docsapitest.Start(t, "-notice", "5s")
 	to := newTarget(t, server.URL, false)
 	begun := to.dial(t)
 	header, body := keyed("begun")

@@ -69,6 +69,7 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process immediately
 	err := run(ctx, c, os.Stdout, slog.New(slog.NewJSONHandler(os.Stderr, nil)))
 	stop()
 	if err != nil {
@@ -138,5 +139,8 @@ func serve(ctx context.Context, l net.Listener, s *service) error {
 	}
 	s.logger.WarnContext(ctx, "requests are ended, because they outlive the drain")
 	end(errors.New("the server shuts down")) // requests that still run get 503
-	return server.Shutdown(context.WithoutCancel(ctx))
+	// A statement that waits for SQLite's lock does not notice the end, and takes up to 5 seconds.
+	last, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer stop()
+	return server.Shutdown(last) // fails if a handler ignores its context
 }

@@ -78,18 +78,6 @@ func sameLine(ids map[string]string, want, got string) bool {
 	return true
 }
 
-// inStrict has the code that a service with -strict sends in place of another.
-var inStrict = map[apierror.Code]apierror.Code{
-	apierror.CodeMethodNotAllowed:               apierror.CodeResourceMissing,
-	apierror.CodeRequestTooLarge:                apierror.CodeParameterInvalid,
-	apierror.CodeUnsupportedMediaType:           apierror.CodeParameterInvalid,
-	apierror.CodeIdempotencyInProgress:          apierror.CodeRateLimitExceeded,
-	apierror.CodeIdempotencyOutcomeUnknown:      apierror.CodeIdempotencyConflict,
-	apierror.CodeIdempotencyResponseUnavailable: apierror.CodeIdempotencyConflict,
-	apierror.CodeServiceUnavailable:             apierror.CodeAPIError,
-	apierror.CodeTimeout:                        apierror.CodeAPIError,
-}
-
 // README.md has a command for each code, and the command gives that code.
 func TestEveryErrorCanBeCurled(t *testing.T) {
 	t.Parallel()
@@ -105,7 +93,7 @@ func TestEveryErrorCanBeCurled(t *testing.T) {
 			for _, d := range apierror.DefaultCatalog().Definitions() {
 				status, command, _ := strings.Cut(rows[d.Code], " ")
 				require.Equal(t, strconv.Itoa(d.Status), status, d.Code)
-				if code, ok := inStrict[d.Code]; ok && strict {
+				if code, ok := folded[d.Code]; ok && strict {
 					d, _ = apierror.CoreCatalog().Lookup(code)
 				}
 				lines := strings.Split(strings.TrimSpace(shell(t, command, "%{http_code}\n")), "\n")

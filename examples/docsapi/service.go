@@ -87,6 +87,7 @@ func (s *service) handler() http.Handler {
 
 	limiter := s.limiter()
 	perKey := ratelimit.Rule{Limit: ratelimit.PerSecond(s.config.rate), Key: ratelimit.ByPrincipal}
+	// Behind a proxy, use ratelimit.ByForwardedFor, because all requests come from its address.
 	perAddress := ratelimit.Rule{Name: "address", Limit: ratelimit.PerSecond(10 * s.config.rate), Key: ratelimit.ByRemoteAddr}
 	hidden := func(*http.Request) bool { return true }
 	stack := &seawall.Stack{
