@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"net/http"
+	"runtime"
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
@@ -14,7 +15,8 @@ import (
 //	panic                                                panics
 //	error                                                returns an error that no client may see
 //	slow                                                 works until the request's time is over
-func (s *service) fault(_ http.ResponseWriter, r *http.Request) error {
+//	memory                                               answers with what is in use, to find leaks
+func (s *service) fault(w http.ResponseWriter, r *http.Request) error {
 	switch kind := r.PathValue("kind"); kind {
 	case "panic":
 		panic("a bug: password=hunter2")
@@ -23,6 +25,8 @@ func (s *service) fault(_ http.ResponseWriter, r *http.Request) error {
 	case "slow":
 		<-r.Context().Done()
 		return r.Context().Err()
+	case "memory":
+		return writeJSON(w, http.StatusOK, measureMemory())
 	default:
 		definition, ok := apierror.DefaultCatalog().Lookup(apierror.Code(kind))
 		if !ok {
@@ -42,4 +46,18 @@ func withHeaders(d apierror.Definition) *apierror.Error {
 	default:
 		return d.New()
 	}
+}
+
+// memory is what a process has in memory.
+type memory struct {
+	HeapBytes  uint64 `json:"heap_bytes"` // that are still in use after a garbage collection
+	Goroutines int    `json:"goroutines"`
+}
+
+func measureMemory() memory {
+	runtime.GC()
+	runtime.GC() // the first one keeps what is in a sync.Pool
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return memory{stats.HeapAlloc, runtime.NumGoroutine()}
 }

@@ -11,8 +11,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,26 +25,26 @@ import (
 	"github.com/seawall-go/seawall/examples/docsapi/docsapitest"
 )
 
-var loadFor = flag.Duration("load", time.Minute, "put load on the server for this long")
+var loadFor = flag.Duration("load", 20*time.Second, "put load on the server for this long")
 
 // The load, per second. The ordinary clients and the attackers have the same API key, and together
 // stay below its limit.
 const (
-	limitPerKey    = 200
-	ordinaryPace   = 110
-	attackPace     = 50
-	floodPace      = 2 // of twice the limit each
-	ordinaryCount  = 6
-	attackerCount  = 3
-	sampleInterval = 100 * time.Millisecond
+	limitPerKey   = 200
+	ordinaryPace  = 110
+	attackPace    = 50
+	floodPace     = 2 // of twice the limit each
+	ordinaryCount = 6
+	attackerCount = 3
 )
 
 // A server is used and attacked at the same time. Every answer is the one that its client should
-// get, and afterward nothing is left: no memory, no connection, no unexplained line in the log.
+// get, and afterward nothing is left: no memory, no goroutine, no unexplained line in the log.
 func TestServerWithstandsOrdinaryAndHostileClients(t *testing.T) {
 	t.Parallel()
+	const growth = 128 << 10 // bytes; 1 KiB for each request would be many times as much
 	server := docsapitest.Start(t, "-faults", "-timeout", "5s", "-rate", strconv.Itoa(limitPerKey))
-	l := &load{T: t, target: newTarget(t, server.URL, false), server: server}
+	l := &load{T: t, target: newTarget(t, server.URL, false), server: server, audit: logAudit{unasked: make(map[string]string)}}
 	l.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * ordinaryCount}}
 	t.Cleanup(l.client.CloseIdleConnections)
 
@@ -55,11 +53,14 @@ func TestServerWithstandsOrdinaryAndHostileClients(t *testing.T) {
 			l.attacks = append(l.attacks, h)
 		}
 	}
-	l.run()
-	l.client.CloseIdleConnections()
-	l.requireNoConnection()
+	l.idle = l.measure().Goroutines
+	l.run(*loadFor / 4) // fills caches
+	before, answered := l.measure(), l.total()
+	l.run(*loadFor - *loadFor/4)
+	after := l.measure()
+	l.Logf("memory: %+v, and after %d answers %+v", before, l.total()-answered, after)
+	require.LessOrEqual(t, after.HeapBytes, before.HeapBytes+growth, "the server's memory grows")
 	require.Positive(t, l.answers[http.StatusTooManyRequests].Load(), "no flood has exceeded the limit")
-	l.requireFlatMemory()
 	l.drain()
 	l.audit.read(server.TakeLog())
 	require.NoError(t, l.audit.check())
@@ -77,19 +78,17 @@ type load struct {
 	names   atomic.Int64
 	failed  atomic.Int64
 	answers [600]atomic.Int64 // by status; 0 is a closed connection
-	memory  []int             // samples, in KiB
+	idle    int               // goroutines before the load
 	audit   logAudit
 }
 
-// run runs all clients for as long as the flag says, and watches the server.
-func (l *load) run() {
-	ctx, stop := context.WithTimeout(l.Context(), *loadFor)
+// run runs all clients for a time, and reads the log of the server.
+func (l *load) run(d time.Duration) {
+	ctx, stop := context.WithTimeout(l.Context(), d)
 	defer stop()
 	l.ctx = ctx
 	ordinary, attacks, floods := time.NewTicker(time.Second/ordinaryPace), time.NewTicker(time.Second/attackPace), time.NewTicker(time.Second/floodPace)
-	defer ordinary.Stop()
-	defer attacks.Stop()
-	defer floods.Stop()
+	logs := time.NewTicker(100 * time.Millisecond)
 	var clients sync.WaitGroup
 	repeat := func(count int, pace *time.Ticker, f func() error) {
 		for range count {
@@ -112,12 +111,11 @@ func (l *load) run() {
 	repeat(10, nil, l.sendNothing)
 	repeat(1, nil, l.waitForTimeout)
 	repeat(2, floods, l.flood)
-	l.audit.unasked = make(map[string]string)
-	for sample := time.NewTicker(sampleInterval); l.turn(sample); {
-		l.memory = append(l.memory, l.rss())
+	for l.turn(logs) {
 		l.audit.read(l.server.TakeLog())
 	}
 	clients.Wait()
+	l.client.CloseIdleConnections()
 }
 
 // turn waits for the next turn of a client. It returns false if the time is over.
@@ -431,69 +429,25 @@ func (l *load) flood() error {
 	return nil
 }
 
-// rss returns the memory of the server in KiB, without files that are mapped.
-func (l *load) rss() (kib int) {
+// measure returns what the server has in memory, once all goroutines for clients have ended.
+func (l *load) measure() (m memory) {
 	l.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", l.server.Pid()))
-	require.NoError(l, err)
-	for _, name := range []string{"RssAnon:", "VmSwap:"} {
-		_, after, found := strings.Cut(string(status), name)
-		require.True(l, found, name)
-		n, err := strconv.Atoi(strings.Fields(after)[0])
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		a, err := l.exchange(hostile{send: raw("GET /v1/fault/memory HTTP/1.1", "")})
 		require.NoError(l, err)
-		kib += n
+		require.Equal(l, http.StatusOK, a.status, a.body)
+		require.NoError(l, json.Unmarshal([]byte(a.body), &m))
+		if l.idle == 0 || m.Goroutines <= l.idle {
+			return m
+		}
+		require.True(l, time.Now().Before(deadline), "%d goroutines are left, and not %d", m.Goroutines, l.idle)
 	}
-	return kib
-}
-
-// requireFlatMemory compares the second half of the samples after a warm-up with the first. The
-// bound allows for the page caches of SQLite, which grow with the database, and for what the race
-// detector remembers of each request.
-func (l *load) requireFlatMemory() {
-	l.Helper()
-	const caches = 32 << 10 // KiB
-	for tenth := range slices.Chunk(l.memory, len(l.memory)/10) {
-		l.Logf("memory: %d KiB", median(tenth))
-	}
-	samples := l.memory[len(l.memory)/3:]
-	half := len(samples) / 2
-	first, second := median(samples[:half]), median(samples[half:])
-	bytes := 64 // for each request
-	if docsapitest.RaceEnabled {
-		bytes = 1024
-	}
-	between := int(l.total()) / 3 // requests, from the middle of one half to the middle of the other
-	require.LessOrEqual(l, second-first, caches+between*bytes>>10, "the server's memory grows, in KiB")
 }
 
 // total returns the number of answers.
 func (l *load) total() (n int64) {
 	for status := range l.answers {
 		n += l.answers[status].Load()
-	}
-	return n
-}
-
-func median(samples []int) int {
-	sorted := slices.Sorted(slices.Values(samples))
-	return sorted[len(sorted)/2]
-}
-
-// requireNoConnection waits until the server has closed all connections, which it does when their
-// clients have left.
-func (l *load) requireNoConnection() {
-	l.Helper()
-	require.Eventually(l, func() bool { return l.sockets() == 1 }, patience, 10*time.Millisecond, "connections are left besides the listener")
-}
-
-// sockets returns the number of sockets that the server has open.
-func (l *load) sockets() (n int) {
-	dir := fmt.Sprintf("/proc/%d/fd", l.server.Pid())
-	files, _ := os.ReadDir(dir)
-	for _, file := range files {
-		if link, _ := os.Readlink(dir + "/" + file.Name()); strings.HasPrefix(link, "socket:") {
-			n++
-		}
 	}
 	return n
 }
