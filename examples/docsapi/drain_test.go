@@ -4,13 +4,16 @@ import (
 	"bufio"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -124,6 +127,26 @@ func (to target) refuses() bool {
 		conn.Close()
 	}
 	return err != nil
+}
+
+func TestSecondSignalEndsTheProcess(t *testing.T) {
+	t.Parallel()
+	server := docsapitest.Start(t)
+	to := newTarget(t, server.URL, false)
+	begun := to.dial(t)
+	header, _ := keyed("begun")
+	begun.send(header)
+	begun.continued()
+
+	answered := 0
+	require.Eventually(t, func() bool { // a signal right after the first one may come too early
+		_ = syscall.Kill(server.Pid(), syscall.SIGTERM)
+		_ = begun.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+		n, err := begun.r.Read(make([]byte, 1))
+		answered += n
+		return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
+	}, patience, 10*time.Millisecond)
+	require.Zero(t, answered, "the process has answered before it ended")
 }
 
 // Requests that outlive the drain get a 503. A key among them can be retried.

@@ -15,7 +15,7 @@ import (
 //	panic                                                panics
 //	error                                                returns an error that no client may see
 //	slow                                                 works until the request's time is over
-//	memory                                               answers with what is in use, to find leaks
+//	memory                                               answers with what the process uses
 func (s *service) fault(w http.ResponseWriter, r *http.Request) error {
 	switch kind := r.PathValue("kind"); kind {
 	case "panic":
