@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -19,25 +20,37 @@ type answer struct {
 	body   string
 }
 
-// call sends a request with an API key. A body is JSON.
-func call(t *testing.T, method, url, key, body string, headers ...string) answer {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	require.NoError(t, err)
+// do sends a request with an API key. A body is JSON.
+func do(ctx context.Context, client *http.Client, method, url, key, body string, headers ...string) (answer, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	if err != nil {
+		return answer{}, err
+	}
 	req.Header.Set("Authorization", "Bearer "+key)
 	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", jsonType)
 	}
 	for i := 0; i < len(headers); i += 2 {
-		req.Header.Set(headers[i], headers[i+1])
+		if headers[i+1] != "" {
+			req.Header.Set(headers[i], headers[i+1])
+		}
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
-	require.NoError(t, err)
+	if err != nil {
+		return answer{}, err
+	}
 	defer resp.Body.Close()
-	got, err := io.ReadAll(resp.Body)
+	text, err := io.ReadAll(resp.Body)
+	return answer{resp.StatusCode, resp.Header, string(text)}, err
+}
+
+// call is do with its own connection. It fails the test if there is no answer.
+func call(t *testing.T, method, url, key, body string, headers ...string) answer {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	a, err := do(t.Context(), client, method, url, key, body, headers...)
 	require.NoError(t, err)
-	return answer{resp.StatusCode, resp.Header, string(got)}
+	return a
 }
 
 func decodeAs[T any](t *testing.T, a answer) (v T) {

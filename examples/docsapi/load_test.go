@@ -147,24 +147,7 @@ func (l *life) call(want int, method, path, key, body string) (answer, error) {
 }
 
 func (l *load) callNow(want int, method, path, key, body string) (answer, error) {
-	req, err := http.NewRequest(method, "http://"+l.host+path, strings.NewReader(body))
-	if err != nil {
-		return answer{}, err
-	}
-	req.Header.Set("Authorization", "Bearer "+docsapitest.KeyDemo)
-	if body != "" {
-		req.Header.Set("Content-Type", jsonType)
-	}
-	if key != "" {
-		req.Header.Set("Idempotency-Key", key)
-	}
-	resp, err := l.client.Do(req)
-	if err != nil {
-		return answer{}, err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	a := answer{resp.StatusCode, resp.Header, string(text)}
+	a, err := do(context.Background(), l.client, method, "http://"+l.host+path, docsapitest.KeyDemo, body, "Idempotency-Key", key)
 	l.answers[a.status].Add(1)
 	if err == nil && a.status >= 400 {
 		_, err = checkError(a, false)
