@@ -25,7 +25,7 @@ import (
 	"github.com/seawall-go/seawall/examples/docsapi/docsapitest"
 )
 
-var loadFor = flag.Duration("load", 20*time.Second, "put load on the server for this long")
+var loadFor = flag.Duration("load", time.Minute, "put load on the server for this long")
 
 // The load, per second. The ordinary clients and the attackers have the same API key, and together
 // stay below its limit.
