@@ -291,3 +291,22 @@ func TestDefaultBudgetKeeps1024Groups(t *testing.T) {
 		require.Equal(t, 2, attempts(1), "forgotten")
 	})
 }
+
+// Calls whose policy has no Budget share the Transport's, even if Transport.Policy has one.
+func TestDefaultBudgetIsTheOneOfPoliciesWithoutBudget(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := scripted(status(503))
+		own := new(retry.Budget)
+		tr := hopeful(base, own)
+		calls(t, tr, base, 1)
+		require.Empty(t, tr.DefaultBudget().Buckets())
+
+		ctx := retry.WithPolicy(t.Context(), &retry.Policy{BaseDelay: -1})
+		resp, err := tr.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
+		require.NoError(t, err)
+		resp.Body.Close()
+		require.Equal(t, []retry.Bucket{{Group: targetGroup, Tokens: 8}}, tr.DefaultBudget().Buckets())
+		require.Equal(t, []retry.Bucket{{Group: targetGroup, Tokens: 8}}, own.Buckets())
+	})
+}

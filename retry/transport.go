@@ -96,3 +96,6 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	defer c.end()
 	return c.run()
 }
+
+// DefaultBudget returns the [Budget] of the calls whose policy has none.
+func (t *Transport) DefaultBudget() *Budget { return &t.budget }
