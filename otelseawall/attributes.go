@@ -2,6 +2,7 @@ package otelseawall
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -11,6 +12,7 @@ import (
 // The attributes that have no name in the semantic conventions.
 const (
 	keyRequestID    = attribute.Key("seawall.request.id")
+	keyOriginal     = attribute.Key("seawall.original_request.id")
 	keyErrorCode    = attribute.Key("seawall.error.code")
 	keyErrorType    = attribute.Key("seawall.error.type")
 	keyLateCode     = attribute.Key("seawall.error.late_code")
@@ -23,7 +25,7 @@ const (
 	keyReason       = attribute.Key("seawall.retry.reason")
 	keyAttempts     = attribute.Key("seawall.retry.attempts")
 	keyDelay        = attribute.Key("seawall.retry.delay")
-	keyDelaySource  = attribute.Key("seawall.retry.delay.source")
+	keyDelaySource  = attribute.Key("seawall.retry.delay_source")
 	keyHeld         = attribute.Key("seawall.retry.held")
 	keyState        = attribute.Key("seawall.retry.circuit.state")
 )
@@ -45,7 +47,7 @@ func methodOf(method string) string {
 func methodAttributes(method string) []attribute.KeyValue {
 	known := semconv.HTTPRequestMethodKey.String(methodOf(method))
 	if known.Value.AsString() == other {
-		return []attribute.KeyValue{known, semconv.HTTPRequestMethodOriginal(method)}
+		return []attribute.KeyValue{known, semconv.HTTPRequestMethodOriginal(clean(method))}
 	}
 	return []attribute.KeyValue{known}
 }
@@ -56,4 +58,41 @@ func routeOf(pattern string) string {
 		return strings.TrimLeft(route, " ")
 	}
 	return pattern
+}
+
+// Bounds of strings, in bytes. Exporters refuse a whole batch in which one string is not UTF-8.
+const (
+	maxText = 500 // as in the events of package retry
+	maxURL  = 4 << 10
+)
+
+func clean(s string) string    { return cut(s, maxText) }
+func cleanURL(s string) string { return cut(s, maxURL) }
+
+func cut(s string, most int) string {
+	return strings.ToValidUTF8(s[:min(len(s), most)], "\ufffd")
+}
+
+// present returns the attributes that are not empty.
+func present(attrs ...attribute.KeyValue) []attribute.KeyValue {
+	kept := attrs[:0]
+	for _, a := range attrs {
+		if text := clean(a.Value.AsString()); text != "" {
+			kept = append(kept, a.Key.String(text))
+		}
+	}
+	return kept
+}
+
+// typed returns an attribute of a metric, with the type that it has in the semantic conventions.
+func typed(key attribute.Key, value string) attribute.KeyValue {
+	switch key {
+	case semconv.HTTPResponseStatusCodeKey:
+		if status, err := strconv.Atoi(value); err == nil {
+			return key.Int(status)
+		}
+	case keyShadow:
+		return key.Bool(true)
+	}
+	return key.String(value)
 }

@@ -73,7 +73,7 @@ func (r *recorder) report(t *testing.T) string {
 	return b.String()
 }
 
-// ours are the attributes to show of a span of otelhttp.
+// shown reports whether to show an attribute of a span: those of otelhttp are not ours.
 func shown(a attribute.KeyValue, ours bool) bool {
 	return ours || strings.HasPrefix(string(a.Key), "seawall.")
 }
@@ -90,10 +90,6 @@ func writeSpans(b *strings.Builder, spans []sdktrace.ReadOnlySpan, parent trace.
 		b.WriteByte('\n')
 		ours := s.InstrumentationScope().Name == "github.com/seawall-go/seawall/otelseawall"
 		writeAttributes(b, s.Attributes(), ours, indent+"      ")
-		for _, link := range s.Links() {
-			fmt.Fprintf(b, "%s      link\n", indent)
-			writeAttributes(b, link.Attributes, true, indent+"        ")
-		}
 		writeSpans(b, spans, s.SpanContext().SpanID(), indent+"  ")
 	}
 }

@@ -13,18 +13,21 @@ import (
 // other replaces the values of an attribute that are over the bound.
 const other = "_OTHER"
 
+// maxSeries is how many combinations of values a series keeps. An SDK keeps no more by default.
+const maxSeries = 2000
+
 // labels are the values of the attributes of a measurement, in the order of its instrument's keys.
 // What is empty is left out.
 type labels [4]string
 
-// series keeps the attributes of an instrument, so that a measurement allocates nothing.
+// series keeps the attributes of an instrument, so that a measurement does not make them again.
 type series struct {
 	keys []attribute.Key
 	max  int // values of each attribute
 
 	mu     sync.RWMutex
-	known  map[labels]metric.MeasurementOption
-	values []map[string]bool // of each key
+	known  map[labels]metric.MeasurementOption // at most maxSeries
+	values []map[string]bool                   // of each key
 }
 
 func (t *Telemetry) newSeries(keys ...attribute.Key) *series {
@@ -48,7 +51,9 @@ func (s *series) option(values []string) metric.MeasurementOption {
 		return o
 	}
 	o = metric.WithAttributeSet(attribute.NewSet(s.attributes(l)...))
-	s.known[l] = o
+	if len(s.known) < maxSeries {
+		s.known[l] = o
+	}
 	return o
 }
 
@@ -61,9 +66,10 @@ func (s *series) limit(values ...string) labels {
 	return s.bounded(l)
 }
 
-// bounded replaces values that are over the bound. The caller holds mu.
+// bounded cleans values, and replaces those that are over the bound. The caller holds mu.
 func (s *series) bounded(l labels) labels {
 	for i := range s.keys {
+		l[i] = clean(l[i])
 		switch known := s.values[i]; {
 		case l[i] == "" || known[l[i]]:
 		case len(known) >= s.max:
@@ -81,7 +87,7 @@ func (s *series) attributes(l labels) []attribute.KeyValue {
 	attrs := make([]attribute.KeyValue, 0, len(s.keys))
 	for i, key := range s.keys {
 		if l[i] != "" {
-			attrs = append(attrs, key.String(l[i]))
+			attrs = append(attrs, typed(key, l[i]))
 		}
 	}
 	return attrs

@@ -29,7 +29,7 @@ func (t *Telemetry) Limiter(name string, m *ratelimit.Memory) {
 func (t *Telemetry) Store(name string, m *idempotent.Memory) {
 	series := t.newSeries(keyName)
 	records := t.gauge("seawall.idempotency.records", "{record}", "Records that a store in memory holds.")
-	size := t.gauge("seawall.idempotency.bytes", "By", "Bytes of the responses that a store in memory holds.")
+	size := t.gauge("seawall.idempotency.size", "By", "Bytes of the responses that a store in memory holds.")
 	evictions := t.total("seawall.idempotency.evictions", "{record}", "Records that a store in memory has forgotten because it was full.")
 	drops := t.total("seawall.idempotency.drops", "{response}", "Responses that a store in memory has dropped to make room.")
 	t.observe(func(o metric.Observer) {

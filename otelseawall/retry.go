@@ -1,17 +1,18 @@
 package otelseawall
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
@@ -39,37 +40,30 @@ func (t *Telemetry) newRetryInstruments() retryInstruments {
 	}
 }
 
-// Transport returns a RoundTripper that sends requests through a Transport, with a span for each
-// call and one for each attempt. It also reports the Transport's budget and circuits.
+// Transport returns a RoundTripper that sends requests as tr would, with metrics, and with a span
+// for each call and one for each attempt. It copies the fields of tr, and does not change tr.
+// Requests that are sent through tr itself are not reported.
 //
-// It sets fields of the Transport, so call it before the Transport's first use: Base and Observe,
-// which still call what they were, and Breaker and the Budget of Policy if they are nil. If Base
-// makes spans itself, as otelhttp.NewTransport does, they are below those of the attempts.
+// If Base makes spans itself, as otelhttp.NewTransport does, they are below those of the attempts.
+// The budget and the circuits are reported until the provider of the metrics is shut down, so call
+// Transport once for each client, and not for each request.
 func (t *Telemetry) Transport(tr *retry.Transport) http.RoundTripper {
-	base, observe := tr.Base, tr.Observe
-	if base == nil {
-		base = http.DefaultTransport
+	own := &retry.Transport{
+		Base:    &attempts{t, tr.Base},
+		Policy:  tr.Policy,
+		Breaker: cmp.Or(tr.Breaker, new(retry.Breaker)),
+		Group:   tr.Group,
+		Pace:    tr.Pace,
+		Logger:  tr.Logger,
 	}
-	tr.Base = &attempts{t, base}
-	tr.Observe = func(ctx context.Context, e retry.Event) {
+	own.Observe = func(ctx context.Context, e retry.Event) {
 		t.observeRetry(ctx, e)
-		if observe != nil {
-			observe(ctx, e)
+		if tr.Observe != nil {
+			tr.Observe(ctx, e)
 		}
 	}
-	if tr.Breaker == nil {
-		tr.Breaker = new(retry.Breaker)
-	}
-	var policy retry.Policy
-	if tr.Policy != nil {
-		policy = *tr.Policy
-	}
-	if policy.Budget == nil {
-		policy.Budget = new(retry.Budget)
-	}
-	tr.Policy = &policy
-	t.observeGroups(policy.Budget, tr.Breaker)
-	return &calls{t, tr}
+	t.addClient(own)
+	return &calls{t, own}
 }
 
 // attemptName returns the name of the span of an attempt. The semantic conventions want HTTP for an
@@ -97,34 +91,37 @@ type calls struct {
 // callKey is the key under which a call's context holds its state.
 type callKey struct{}
 
-// call is the state of a call.
+// call is the state of a call. A Transport makes one attempt after the other, on the goroutine of
+// the call, so the state needs no lock.
 type call struct {
-	span trace.Span
-
-	mu       sync.Mutex
-	attempts int
-	open     *attempt // the last attempt, until its span has ended
-}
-
-// attempt is the span of an attempt.
-type attempt struct {
 	span     trace.Span
-	returned atomic.Pointer[time.Time] // when Base returned
+	request  []attribute.KeyValue // the attributes of the request
+	attempt  trace.Span           // the last attempt, until its span has ended
+	returned time.Time            // when Base returned from it
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (c *calls) RoundTrip(req *http.Request) (*http.Response, error) {
-	if !c.t.traces(req.Context()) {
+	if req.URL == nil {
+		return c.tr.RoundTrip(req) // it returns an error
+	}
+	request := requestAttributes(req)
+	ctx, span := c.t.tracer.Start(req.Context(), callNames[methodOf(req.Method)], trace.WithAttributes(request...))
+	if !span.SpanContext().IsValid() { // there is no provider
 		return c.tr.RoundTrip(req)
 	}
-	ctx, span := c.t.tracer.Start(req.Context(), callNames[methodOf(req.Method)])
-	describeRequest(span, req)
-	state := &call{span: span}
-	defer func() { // Base may panic
-		state.end(func(trace.Span) {})
+	state := &call{span: span, request: request}
+	returned := false
+	defer func() {
+		if !returned { // Base has panicked
+			fail(span, "panic")
+			state.endAttempt(func(attempt trace.Span) { fail(attempt, "panic") })
+		}
 		span.End()
 	}()
-	return c.tr.RoundTrip(req.WithContext(context.WithValue(ctx, callKey{}, state)))
+	resp, err := c.tr.RoundTrip(req.WithContext(context.WithValue(ctx, callKey{}, state)))
+	returned = true
+	return resp, err
 }
 
 // CloseIdleConnections is called by http.Client.CloseIdleConnections.
@@ -133,28 +130,32 @@ func (c *calls) CloseIdleConnections() { c.tr.CloseIdleConnections() }
 // attempts makes a span for each attempt. observeRetry ends it, because it knows more.
 type attempts struct {
 	t    *Telemetry
-	base http.RoundTripper
+	base http.RoundTripper // nil means http.DefaultTransport
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (a *attempts) RoundTrip(req *http.Request) (*http.Response, error) {
+	base := orElse(a.base, func() http.RoundTripper { return http.DefaultTransport })
 	state, ok := req.Context().Value(callKey{}).(*call)
-	if !ok { // without spans, or the Transport was called directly
-		return a.base.RoundTrip(req)
+	if !ok { // there is no provider
+		return base.RoundTrip(req)
 	}
-	ctx, span := a.t.tracer.Start(req.Context(), attemptName(req.Method), trace.WithSpanKind(trace.SpanKindClient))
-	describeRequest(span, req)
-	this := state.begin(span)
-	req = a.t.propagate(ctx, req)
-	resp, err := a.base.RoundTrip(req)
-	now := time.Now()
-	this.returned.Store(&now)
+	ctx, span := a.t.tracer.Start(req.Context(), attemptName(req.Method),
+		trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(state.request...))
+	state.attempt, state.returned = span, time.Time{}
+	sent := a.t.propagate(ctx, req)
+	resp, err := base.RoundTrip(sent)
+	state.returned = time.Now()
+	if resp != nil && resp.Request == sent {
+		resp.Request = req // the Transport compares it
+	}
 	return resp, err
 }
 
 // CloseIdleConnections is called by http.Client.CloseIdleConnections.
 func (a *attempts) CloseIdleConnections() {
-	if c, ok := a.base.(interface{ CloseIdleConnections() }); ok {
+	base := orElse(a.base, func() http.RoundTripper { return http.DefaultTransport })
+	if c, ok := base.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
 }
@@ -166,41 +167,23 @@ func (t *Telemetry) propagate(ctx context.Context, req *http.Request) *http.Requ
 		p = otel.GetTextMapPropagator()
 	}
 	req = req.WithContext(ctx)
-	if len(p.Fields()) > 0 {
+	if len(p.Fields()) > 0 && req.Header != nil { // net/http refuses a request without a header
 		req.Header = req.Header.Clone()
 		p.Inject(ctx, propagation.HeaderCarrier(req.Header))
 	}
 	return req
 }
 
-// begin begins the next attempt.
-func (c *call) begin(span trace.Span) *attempt {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.attempts > 0 {
-		span.SetAttributes(semconv.HTTPRequestResendCount(c.attempts))
-	}
-	c.attempts++
-	c.open = &attempt{span: span}
-	return c.open
-}
-
-// end ends the last attempt, unless it has ended. describe adds to its span.
-func (c *call) end(describe func(trace.Span)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.open == nil {
+// endAttempt ends the last attempt, unless it has ended. describe adds to its span.
+func (c *call) endAttempt(describe func(trace.Span)) {
+	if c.attempt == nil {
 		return
 	}
-	if c.open.span.IsRecording() {
-		describe(c.open.span)
+	if c.attempt.IsRecording() {
+		describe(c.attempt)
 	}
-	if returned := c.open.returned.Load(); returned != nil {
-		c.open.span.End(trace.WithTimestamp(*returned))
-	} else {
-		c.open.span.End() // the Transport has not waited for Base
-	}
-	c.open = nil
+	c.attempt.End(trace.WithTimestamp(c.returned)) // a zero time means now
+	c.attempt = nil
 }
 
 // observeRetry reports an event of a Transport.
@@ -221,12 +204,12 @@ func (t *Telemetry) observeRetry(ctx context.Context, e retry.Event) {
 			t.retry.held.record(ctx, a.Held, e.Group)
 		}
 		if state != nil {
-			state.end(func(span trace.Span) { describeAttempt(span, a) })
+			state.endAttempt(func(span trace.Span) { describeAttempt(span, a) })
 		}
 	case retry.KindCall:
 		t.retry.calls.count(ctx, e.Group, method, string(e.Reason))
-		if state != nil {
-			state.describe(e)
+		if state != nil && state.span.IsRecording() {
+			describeCall(state.span, e)
 		}
 	case retry.KindCircuit:
 		t.retry.changes.count(ctx, e.Group, string(e.To))
@@ -244,9 +227,13 @@ func errorType(a retry.Attempt) string {
 		return "canceled"
 	case isTimeout(a.Err):
 		return "timeout"
-	default:
-		return semconv.ErrorType(cause(a.Err)).Value.AsString()
 	}
+	last := cause(a.Err)
+	kind := semconv.ErrorType(last).Value.AsString()
+	if kind == "syscall.Errno" { // which says less than its text, such as "connection refused"
+		return last.Error()
+	}
+	return kind
 }
 
 func isTimeout(err error) bool {
@@ -277,12 +264,14 @@ func delaySource(a retry.Attempt) string {
 
 // describeAttempt adds to the span of an attempt what is known when the attempt has ended.
 func describeAttempt(span trace.Span, a retry.Attempt) {
+	if a.Number > 1 {
+		span.SetAttributes(semconv.HTTPRequestResendCount(a.Number - 1))
+	}
 	if a.Status > 0 {
 		span.SetAttributes(semconv.HTTPResponseStatusCode(a.Status))
 	}
-	if text := errorType(a); text != "" {
-		span.SetAttributes(semconv.ErrorTypeKey.String(text))
-		span.SetStatus(codes.Error, "")
+	if kind := errorType(a); kind != "" {
+		fail(span, kind)
 	}
 	span.SetAttributes(present(keyRequestID.String(a.RequestID), keyErrorCode.String(string(a.Code)))...)
 	if a.Delay > 0 {
@@ -293,35 +282,30 @@ func describeAttempt(span trace.Span, a retry.Attempt) {
 	}
 }
 
-// describe adds to the span of a call what is known when the call has ended.
-func (c *call) describe(e retry.Event) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.span.IsRecording() {
-		return
+// describeCall adds to the span of a call what is known when the call has ended.
+func describeCall(span trace.Span, e retry.Event) {
+	span.SetAttributes(keyAttempts.Int(e.Attempt.Number), keyReason.String(string(e.Reason)))
+	if e.Reason != retry.ReasonSucceeded {
+		fail(span, cmp.Or(errorType(e.Attempt), string(e.Reason))) // perhaps no attempt was made
 	}
-	c.span.SetAttributes(keyAttempts.Int(c.attempts), keyReason.String(string(e.Reason)))
-	if e.Reason == retry.ReasonSucceeded {
-		return
-	}
-	text := errorType(e.Attempt)
-	if text == "" {
-		text = string(e.Reason) // no attempt was made, or the call ended before the next one
-	}
-	c.span.SetAttributes(semconv.ErrorTypeKey.String(text))
-	c.span.SetStatus(codes.Error, "")
 }
 
-// describeRequest adds the attributes that the semantic conventions require for a request.
-func describeRequest(span trace.Span, req *http.Request) {
-	if !span.IsRecording() {
-		return
-	}
-	span.SetAttributes(methodAttributes(req.Method)...)
-	span.SetAttributes(semconv.ServerAddress(req.URL.Hostname()), semconv.URLFull(withoutSecrets(req.URL)))
+// fail marks a span as failed.
+func fail(span trace.Span, kind string) {
+	span.SetAttributes(semconv.ErrorTypeKey.String(clean(kind)))
+	span.SetStatus(codes.Error, "")
+}
+
+// requestAttributes returns the attributes that the semantic conventions require for a request.
+// They want them when the span begins, because a sampler may need them.
+func requestAttributes(req *http.Request) []attribute.KeyValue {
+	attrs := append(methodAttributes(req.Method),
+		semconv.ServerAddress(clean(req.URL.Hostname())),
+		semconv.URLFull(cleanURL(withoutSecrets(req.URL))))
 	if port := portOf(req.URL); port > 0 {
-		span.SetAttributes(semconv.ServerPort(port))
+		attrs = append(attrs, semconv.ServerPort(port))
 	}
+	return attrs
 }
 
 func portOf(u *url.URL) int {
@@ -342,18 +326,35 @@ func withoutSecrets(u *url.URL) string {
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 }
 
+// client is what is reported of a Transport whenever the metrics are collected.
+type client struct {
+	budget  *retry.Budget // of the Transport's policy
+	rest    *retry.Budget // of a policy in a context
+	breaker *retry.Breaker
+}
+
+func (t *Telemetry) addClient(tr *retry.Transport) {
+	c := client{tr.DefaultBudget(), tr.DefaultBudget(), tr.Breaker}
+	if tr.Policy != nil && tr.Policy.Budget != nil {
+		c.budget = tr.Policy.Budget
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.clients = append(t.clients, c)
+}
+
 // The states of a circuit.
 var states = []retry.State{retry.StateClosed, retry.StateHalfOpen, retry.StateOpen}
 
-// observeGroups reports the buckets and the circuits of all groups.
-func (t *Telemetry) observeGroups(budget *retry.Budget, breaker *retry.Breaker) {
+// observeClients reports the buckets and the circuits of all groups.
+func (t *Telemetry) observeClients() {
 	tokens, err := t.meter.Float64ObservableGauge("seawall.retry.budget.tokens",
 		metric.WithUnit("{retry}"), metric.WithDescription("Retries that the budget of a group still allows."))
 	handle(err)
 	circuits := t.gauge("seawall.retry.circuit.state", "{circuit}", "Circuits in a state.")
 	budgets, byState := t.newSeries(keyGroup), t.newSeries(keyGroup, keyState)
 	t.observe(func(o metric.Observer) {
-		left := make(map[labels]float64) // the least, of groups beyond the bound
+		left := make(map[labels]float64) // the least, of several buckets with the same attributes
 		count := make(map[labels]int64)
 		note := func(b retry.Bucket) {
 			l := budgets.limit(b.Group)
@@ -361,18 +362,25 @@ func (t *Telemetry) observeGroups(budget *retry.Budget, breaker *retry.Breaker) 
 				left[l] = b.Tokens
 			}
 		}
-		for _, c := range breaker.Circuits() {
-			note(budget.Bucket(c.Group)) // of a group whose bucket is full too
-			for _, s := range states {
-				if l := byState.limit(c.Group, string(s)); s == c.State {
-					count[l]++
-				} else {
-					count[l] += 0
+		counted := make(map[*retry.Breaker]bool) // several Transports may share one
+		for _, client := range t.allClients() {
+			for _, b := range append(client.budget.Buckets(), client.rest.Buckets()...) {
+				note(b)
+			}
+			for _, c := range client.breaker.Circuits() {
+				note(client.budget.Bucket(c.Group)) // which may be full
+				if counted[client.breaker] {
+					continue
+				}
+				for _, s := range states {
+					n := int64(0)
+					if s == c.State {
+						n = 1
+					}
+					count[byState.limit(c.Group, string(s))] += n
 				}
 			}
-		}
-		for _, b := range budget.Buckets() {
-			note(b)
+			counted[client.breaker] = true
 		}
 		for l, n := range left {
 			if !math.IsInf(n, 1) {
@@ -383,4 +391,10 @@ func (t *Telemetry) observeGroups(budget *retry.Budget, breaker *retry.Breaker) 
 			o.ObserveInt64(circuits, n, byState.option(l[:]))
 		}
 	}, tokens, circuits)
+}
+
+func (t *Telemetry) allClients() []client {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clip(t.clients) // it is only appended to
 }

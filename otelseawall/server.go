@@ -4,7 +4,6 @@ import (
 	"context"
 	"strconv"
 
-	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
@@ -41,21 +40,8 @@ func (t *Telemetry) Request(ctx context.Context, e seawall.Event) {
 		keyRequestID.String(e.RequestID),
 		keyErrorCode.String(string(e.Code)),
 		keyErrorType.String(string(e.Type)),
-		keyLateCode.String(string(e.LateCode)))...)
-	if e.OriginalRequest != "" {
-		span.AddLink(trace.Link{Attributes: []attribute.KeyValue{keyRequestID.String(e.OriginalRequest)}})
-	}
-}
-
-// present returns the attributes that are not empty.
-func present(attrs ...attribute.KeyValue) []attribute.KeyValue {
-	kept := attrs[:0]
-	for _, a := range attrs {
-		if a.Value.AsString() != "" {
-			kept = append(kept, a)
-		}
-	}
-	return kept
+		keyLateCode.String(string(e.LateCode)),
+		keyOriginal.String(e.OriginalRequest))...)
 }
 
 // RateLimit reports what a rule did to a request. It is for the Observe of ratelimit.Options,
@@ -66,10 +52,11 @@ func (t *Telemetry) RateLimit(ctx context.Context, e ratelimit.Event) {
 		shadow = "true"
 	}
 	t.ratelimit.count(ctx, e.Rule, string(e.Outcome), shadow)
-	if denied := e.Outcome == ratelimit.OutcomeDenied && !e.Decision.Allowed; denied {
-		if span := trace.SpanFromContext(ctx); span.IsRecording() {
-			span.SetAttributes(keyRule.String(e.Rule))
-		}
+	if e.Outcome != ratelimit.OutcomeDenied || e.Decision.Allowed || e.Shadow {
+		return
+	}
+	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+		span.SetAttributes(present(keyRule.String(e.Rule))...)
 	}
 }
 
@@ -96,6 +83,6 @@ func (t *Telemetry) Idempotency(ctx context.Context, e idempotent.Event) {
 		t.idempotency.lost.count(ctx)
 	}
 	if span := trace.SpanFromContext(ctx); span.IsRecording() {
-		span.SetAttributes(keyKeyOutcome.String(outcome))
+		span.SetAttributes(present(keyKeyOutcome.String(outcome))...)
 	}
 }

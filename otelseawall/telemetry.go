@@ -2,11 +2,12 @@ package otelseawall
 
 import (
 	"cmp"
-	"context"
+	"sync"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -31,21 +32,23 @@ type Options struct {
 type Telemetry struct {
 	meter      metric.Meter
 	tracer     trace.Tracer
-	propagator propagation.TextMapPropagator
-	untraced   trace.TracerProvider // one that makes no spans, or nil
-	isGlobal   bool                 // untraced is the global one, which may be replaced later
+	propagator propagation.TextMapPropagator // nil means the global one
 	maxValues  int
 
 	server      serverInstruments
 	ratelimit   counter
 	idempotency idempotencyInstruments
 	retry       retryInstruments
+
+	mu      sync.Mutex
+	clients []client
 }
 
 // scope is the name of the instrumentation scope.
 const scope = "github.com/seawall-go/seawall/otelseawall"
 
-// New returns a Telemetry. If o is nil, the defaults apply. New panics if MaxValues is negative.
+// New returns a Telemetry. If o is nil, the defaults apply. The global providers may be set later.
+// New panics if MaxValues is negative.
 func New(o *Options) *Telemetry {
 	if o == nil {
 		o = &Options{}
@@ -53,27 +56,19 @@ func New(o *Options) *Telemetry {
 	if o.MaxValues < 0 {
 		panic("otelseawall: Options.MaxValues is negative")
 	}
-	tracers := orElse(o.TracerProvider, otel.GetTracerProvider)
+	meters, tracers := orElse(o.MeterProvider, otel.GetMeterProvider), orElse(o.TracerProvider, otel.GetTracerProvider)
 	t := &Telemetry{
-		meter:      orElse(o.MeterProvider, otel.GetMeterProvider).Meter(scope),
-		tracer:     tracers.Tracer(scope),
+		meter:      meters.Meter(scope, metric.WithSchemaURL(semconv.SchemaURL)),
+		tracer:     tracers.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL)),
 		propagator: o.Propagator,
 		maxValues:  cmp.Or(o.MaxValues, 100),
-	}
-	if _, span := t.tracer.Start(context.Background(), "probe"); !span.SpanContext().IsValid() {
-		t.untraced, t.isGlobal = tracers, o.TracerProvider == nil
 	}
 	t.server = t.newServerInstruments()
 	t.ratelimit = t.newCounter("seawall.ratelimit.requests", "{request}", "Requests that a rule applied to.", keyRule, keyLimitOutcome, keyShadow)
 	t.idempotency = t.newIdempotencyInstruments()
 	t.retry = t.newRetryInstruments()
+	t.observeClients()
 	return t
-}
-
-// traces reports whether a call with this context needs spans. Without a provider, it needs them
-// only to pass on the context of a caller.
-func (t *Telemetry) traces(ctx context.Context) bool {
-	return t.untraced == nil || t.isGlobal && otel.GetTracerProvider() != t.untraced || trace.SpanContextFromContext(ctx).IsValid()
 }
 
 // orElse returns v, or what byDefault returns if v is nil.

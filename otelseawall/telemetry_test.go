@@ -115,7 +115,7 @@ func TestSpansEndWhateverBaseDoes(t *testing.T) {
 		policy retry.Policy
 		want   string // in the report
 	}{
-		"panics":   {func(*http.Request) (*http.Response, error) { panic("a bug") }, retry.Policy{}, "span client GET"},
+		"panics":   {func(*http.Request) (*http.Response, error) { panic("a bug") }, retry.Policy{}, "error.type=panic"},
 		"canceled": {func(*http.Request) (*http.Response, error) { return nil, context.Canceled }, retry.Policy{MaxAttempts: 1}, "error.type=canceled"},
 		"times out": {func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
@@ -200,7 +200,7 @@ func TestMemoryIsReported(t *testing.T) {
 	}
 	report := r.report(t)
 	require.Contains(t, report, `seawall.idempotency.records{seawall.name="api"} 1`)
-	require.Contains(t, report, fmt.Sprintf(`seawall.idempotency.bytes{seawall.name="api"} %d`, store.Stats().Bytes))
+	require.Contains(t, report, fmt.Sprintf(`seawall.idempotency.size{seawall.name="api"} %d`, store.Stats().Bytes))
 	require.Contains(t, report, fmt.Sprintf(`seawall.ratelimit.keys{seawall.name="api"} %d`, limiter.Stats().Keys))
 	require.Contains(t, report, fmt.Sprintf(`seawall.ratelimit.evictions{seawall.name="api"} %d`, limiter.Stats().Evicted))
 }

@@ -164,7 +164,7 @@ var rows = []row{
 			unit:    "short",
 			queries: []query{
 				{gauge("sum", "seawall_idempotency_records", "", "seawall_name"), "{{seawall_name}} records"},
-				{gauge("sum", "seawall_idempotency_bytes", "", "seawall_name") + " / 1024", "{{seawall_name}} KiB"},
+				{gauge("sum", "seawall_idempotency_size_bytes", "", "seawall_name") + " / 1024", "{{seawall_name}} KiB"},
 				{rate("seawall_idempotency_evictions_total", "", "seawall_name"), "{{seawall_name}} evictions/s"},
 				{rate("seawall_idempotency_drops_total", "", "seawall_name"), "{{seawall_name}} drops/s"},
 			},

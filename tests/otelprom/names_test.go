@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/time/rate"
 
 	"github.com/seawall-go/seawall"
 	"github.com/seawall-go/seawall/apierror"
@@ -63,19 +64,19 @@ func useAll(t *testing.T, telemetry *otelseawall.Telemetry) {
 	telemetry.Idempotency(ctx, idempotent.Event{Outcome: idempotent.OutcomeExecuted, Lost: true})
 	telemetry.Limiter("api", ratelimit.NewMemory(nil))
 	telemetry.Store("api", idempotent.NewMemory(nil))
-	transport := &retry.Transport{
-		Base:    roundTripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("no route to host") }),
-		Policy:  &retry.Policy{BaseDelay: time.Nanosecond},
-		Breaker: &retry.Breaker{MinCalls: 1},
-		Logger:  slog.New(slog.DiscardHandler),
+	broken := roundTripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("no route to host") })
+	quiet := slog.New(slog.DiscardHandler)
+	for _, transport := range []*retry.Transport{
+		{Base: broken, Breaker: &retry.Breaker{MinCalls: 1}, Logger: quiet}, // whose circuit opens
+		{Base: broken, Policy: &retry.Policy{BaseDelay: time.Millisecond}, Pace: rate.NewLimiter(rate.Every(20*time.Millisecond), 1), Logger: quiet},
+	} {
+		client := telemetry.Transport(transport)
+		for range 3 {
+			resp, err := client.RoundTrip(httptest.NewRequestWithContext(ctx, http.MethodGet, "http://api.example/", nil))
+			require.Error(t, err)
+			require.Nil(t, resp)
+		}
 	}
-	client := telemetry.Transport(transport)
-	for range 3 {
-		resp, err := client.RoundTrip(httptest.NewRequestWithContext(ctx, http.MethodGet, "http://api.example/", nil))
-		require.Error(t, err)
-		require.Nil(t, resp)
-	}
-	transport.Observe(ctx, retry.Event{Kind: retry.KindAttempt, Group: "g", Attempt: retry.Attempt{Number: 2, Held: time.Second, Delay: time.Second}})
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
