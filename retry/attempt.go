@@ -34,7 +34,7 @@ type Attempt struct {
 	RequestID string
 
 	// Held is how long the attempt waited before it was sent, for [Transport.Pace] or because
-	// of [Policy.HoldHost].
+	// of [Policy.HoldHost]. It is 0 if it did not have to wait.
 	Held time.Duration
 
 	// Elapsed is the time from sending the request to the response's header or the error.

@@ -103,10 +103,7 @@ func (c *call) admit() (permit, Reason, error) {
 	if err := c.who.err(); err != nil {
 		return permit{}, ReasonCanceled, err
 	}
-	if c.policy.HoldHost || c.t.Pace != nil {
-		start := time.Now()
-		defer func() { c.held = time.Since(start) }()
-	}
+	c.held = 0
 	if err := c.waitForHold(); err != nil {
 		return permit{}, c.unpaused(err), err
 	}
@@ -115,11 +112,21 @@ func (c *call) admit() (permit, Reason, error) {
 	if refused != nil {
 		return permit{}, ReasonCircuitOpen, c.named(refused)
 	}
-	if err := paced(c.who, c.t.Pace); err != nil {
+	if err := c.paced(); err != nil {
 		p.unsent()
 		return permit{}, c.unpaused(err), err
 	}
 	return p, "", nil
+}
+
+// pause is who.pause, and measures how long the next attempt is held.
+func (c *call) pause(d time.Duration) error {
+	if d <= 0 {
+		return c.who.err()
+	}
+	start := time.Now()
+	defer func() { c.held += time.Since(start) }()
+	return c.who.pause(d)
 }
 
 // unpaused returns the reason why a pause was refused or cut short.

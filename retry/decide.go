@@ -137,7 +137,7 @@ func (c *call) waitForHold() error {
 	if d == 0 {
 		return nil
 	}
-	return c.who.pause(c.policy.after(d))
+	return c.pause(c.policy.after(d))
 }
 
 // hold makes other requests wait too, if the server's wait is not only for this request.

@@ -91,3 +91,15 @@ func TestPaceBeyondTheDeadlineFailsImmediately(t *testing.T) {
 		require.Equal(t, time.Minute, time.Since(start), "the turn was given back")
 	})
 }
+
+// On the real clock, some time passes between any two calls of time.Now.
+func TestAttemptThatNeedNotWaitIsNotHeld(t *testing.T) {
+	t.Parallel()
+	tr := transport(scripted(status(200)))
+	tr.Policy = &retry.Policy{HoldHost: true}
+	tr.Pace = rate.NewLimiter(rate.Inf, 1)
+	tr.Observe = func(_ context.Context, e retry.Event) { require.Zero(t, e.Attempt.Held) }
+	for range 10 {
+		require.NoError(t, do(t, tr, target))
+	}
+}
