@@ -91,6 +91,7 @@ func AccessLog(o *AccessLogOptions) Middleware {
 			start := time.Now()
 			w, c, state := reqstate.Enter(w, r)
 			_, response := track.Wrap(w, c)
+			before := state.Routed()
 			returned := false
 			defer func() { // without recover, so that a panic keeps its stack
 				end := time.Now()
@@ -110,7 +111,8 @@ func AccessLog(o *AccessLogOptions) Middleware {
 				}
 				e.setError(state.Err())
 				e.setReplay(response.Header())
-				opt.write(c, end, e, opt.observe(c, e))
+				more := opt.observe(c, e)
+				opt.write(state.LogContext(c.Context(), before), c, end, e, more)
 			}()
 			reqstate.Serve(next, w, r, c)
 			returned = true
@@ -119,10 +121,9 @@ func AccessLog(o *AccessLogOptions) Middleware {
 }
 
 // write writes the line of r.
-func (o *AccessLogOptions) write(r *http.Request, end time.Time, e Event, more []slog.Attr) {
+func (o *AccessLogOptions) write(ctx context.Context, r *http.Request, end time.Time, e Event, more []slog.Attr) {
 	logger := cmp.Or(o.Logger, slog.Default())
 	level := o.level(r, e.Status)
-	ctx := reqstate.From(r.Context()).LogContext(r.Context())
 	if !logger.Enabled(ctx, level) {
 		return
 	}
@@ -183,7 +184,7 @@ func (o *AccessLogOptions) pattern(
 		return "" // ServeMux returns the path as the pattern of a CONNECT that it redirects
 	}
 	pattern := state.Pattern(c)
-	if pattern != "" || o.Mux == nil || state.Routed() || connect || r.RequestURI == "*" {
+	if pattern != "" || o.Mux == nil || state.Routed() > 0 || connect || r.RequestURI == "*" {
 		return pattern
 	}
 	if _, pattern = o.Mux.Handler(c); pattern != "" {

@@ -30,6 +30,7 @@ func Recover(logger *slog.Logger) Middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w, response := track.Wrap(w, r)
+			before := reqstate.From(r.Context()).Routed()
 			returned := false
 			defer func() {
 				if returned {
@@ -40,7 +41,7 @@ func Recover(logger *slog.Logger) Middleware {
 				if v == http.ErrAbortHandler { //nolint:errorlint // net/http compares it in the same way
 					panic(v)
 				}
-				answerPanic(logger, w, r, v)
+				answerPanic(logger, w, r, before, v)
 			}()
 			next.ServeHTTP(w, r)
 			returned = true
@@ -52,19 +53,19 @@ func Recover(logger *slog.Logger) Middleware {
 }
 
 // answerPanic logs a panic and answers its request. It must be called from the deferred
-// function that recovered, so that the stack in the log is that of the panic.
-func answerPanic(logger *slog.Logger, w http.ResponseWriter, r *http.Request, v any) {
+// function that recovered, so that the stack in the log is that of the panic. before is for
+// LogContext.
+func answerPanic(logger *slog.Logger, w http.ResponseWriter, r *http.Request, before int, v any) {
 	w, r, state := reqstate.Enter(w, r) // RequestID and the Renderer may be absent, or further in
 	state.EnsureRequestID(reqid.New)
-	logPanic(logger, r, "a handler", v)
+	logPanic(state.LogContext(r.Context(), before), logger, r, "a handler", v)
 	// The error does not wrap the panic's value: a value that is an *apierror.Error must not
 	// become the answer.
 	apierror.Write(w, r, apierror.CodeAPIError.New().WithCause(reqstate.Panic{}))
 }
 
 // logPanic logs a panic and its stack.
-func logPanic(logger *slog.Logger, r *http.Request, where string, v any) {
-	ctx := reqstate.From(r.Context()).LogContext(r.Context())
+func logPanic(ctx context.Context, logger *slog.Logger, r *http.Request, where string, v any) {
 	cmp.Or(logger, slog.Default()).LogAttrs(ctx, slog.LevelError, "seawall: panic",
 		slog.String("in", where),
 		slog.String("panic", panicText(r, v)),

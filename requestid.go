@@ -49,7 +49,7 @@ func RequestID(o *RequestIDOptions) Middleware {
 func (o *RequestIDOptions) trusts(r *http.Request) (trusted bool) {
 	defer func() {
 		if v := recover(); v != nil {
-			logPanic(o.Logger, r, "RequestIDOptions.Inbound", v)
+			logPanic(r.Context(), o.Logger, r, "RequestIDOptions.Inbound", v)
 		}
 	}()
 	return o.Inbound(r)

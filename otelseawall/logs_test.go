@@ -101,3 +101,22 @@ func TestTraceReachesEveryLogLine(t *testing.T) {
 		require.Equal(t, tt.lines, messages, "%s, inside %t", tt.name, tt.inside)
 	}
 }
+
+// otelhttp may be around one route, with middleware of this module inside.
+func TestTraceReachesLogLinesOfMiddlewareOfARoute(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	r := newRecorder(0)
+	logger := slog.New(withTrace{slog.NewJSONHandler(&log, nil)})
+	inner := &seawall.Stack{Logger: logger}
+	for path, h := range map[string]http.Handler{
+		"/handler": http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a bug") }),
+		"/mux":     http.NewServeMux(),
+	} {
+		mux := http.NewServeMux()
+		mux.Handle(path, r.traced(inner.Handler(h)))
+		(&seawall.Stack{Logger: discard}).Handler(mux).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil))
+	}
+	require.Equal(t, 3, strings.Count(log.String(), "\n")) // a panic and two requests
+	require.Equal(t, 3, strings.Count(log.String(), `"trace_id":"`), log.String())
+}

@@ -211,10 +211,17 @@ func Logged(r *http.Request) *http.Request {
 }
 
 // LogContext returns the context for a record about the request, by a layer whose own context is
-// ctx: that of the request that came to the router, because middleware in between may have added a
-// trace to it. It is ctx if no router is known.
-func (s *State) LogContext(ctx context.Context) context.Context {
-	return cmp.Or(get(s, func(q *request) context.Context { return q.inner }), ctx)
+// ctx: that of the request that came to a router inside the layer, because middleware in between
+// may have added a trace to it. It is ctx if there was no such router. before is what Routed
+// returned when the request came to the layer.
+func (s *State) LogContext(ctx context.Context, before int) context.Context {
+	inner := get(s, func(q *request) context.Context {
+		if q.routed > before {
+			return q.inner
+		}
+		return nil
+	})
+	return cmp.Or(inner, ctx)
 }
 
 // as returns r's context, acting for p.
@@ -231,7 +238,7 @@ func SetPattern(w http.ResponseWriter, r *http.Request, pattern string) {
 	if q := ownedBy(w, r); q != nil {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		q.routed, q.pattern, q.inner = true, pattern, r.Context()
+		q.routed, q.pattern, q.inner = q.routed+1, pattern, r.Context()
 	}
 }
 
@@ -240,7 +247,7 @@ func SetNoRoute(w http.ResponseWriter, r *http.Request) {
 	if q := ownedBy(w, r); q != nil {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		q.routed, q.inner = true, r.Context()
+		q.routed, q.inner = q.routed+1, r.Context()
 	}
 }
 
@@ -265,8 +272,8 @@ func ownedBy(w http.ResponseWriter, r *http.Request) *request {
 	return nil
 }
 
-// Routed reports whether a router has looked for the request's route.
-func (s *State) Routed() bool { return get(s, func(q *request) bool { return q.routed }) }
+// Routed returns how often a router has looked for the request's route.
+func (s *State) Routed() int { return get(s, func(q *request) int { return q.routed }) }
 
 // SetRequestID sets the request's id.
 func (s *State) SetRequestID(id string) {

@@ -26,12 +26,12 @@ type request struct {
 	principal string
 	copies    []copied
 
+	routed  int     // how often a router has looked for the pattern
 	bodyErr error   // the error that reading the body failed with
 	tried   attempt // the last error that was about to be sent
 	sent    error   // the error that was sent
 	late    error   // the last error that came too late to be sent
 
-	routed     bool // a router has looked for the pattern
 	unhandled  bool // the router has answered by itself
 	left       bool // the outermost Serve has ended
 	bodyDone   bool // the body has failed or was closed
