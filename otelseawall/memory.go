@@ -10,7 +10,7 @@ import (
 )
 
 // Limiter reports how full a limiter is, under a name such as "api". The limiter is reported until
-// the provider of the metrics is shut down.
+// the provider of the metrics is shut down. The numbers of limiters with the same name are added.
 func (t *Telemetry) Limiter(name string, m *ratelimit.Memory) {
 	series := t.newSeries(keyName)
 	keys := t.gauge("seawall.ratelimit.keys", "{key}", "Keys that a limiter in memory holds.")
@@ -25,7 +25,7 @@ func (t *Telemetry) Limiter(name string, m *ratelimit.Memory) {
 }
 
 // Store reports how full a store is, under a name such as "api". The store is reported until the
-// provider of the metrics is shut down.
+// provider of the metrics is shut down. The numbers of stores with the same name are added.
 func (t *Telemetry) Store(name string, m *idempotent.Memory) {
 	series := t.newSeries(keyName)
 	records := t.gauge("seawall.idempotency.records", "{record}", "Records that a store in memory holds.")

@@ -198,6 +198,7 @@ func TestMemoryIsReported(t *testing.T) {
 		_, err := limiter.Take(t.Context(), ratelimit.Charge{Rule: "r", Key: key, Limit: ratelimit.PerHour(1), Cost: 1})
 		require.NoError(t, err)
 	}
+	r.Store("api", idempotent.NewMemory(nil)) // with the same name: the numbers are added
 	report := r.report(t)
 	require.Contains(t, report, `seawall.idempotency.records{seawall.name="api"} 1`)
 	require.Contains(t, report, fmt.Sprintf(`seawall.idempotency.size{seawall.name="api"} %d`, store.Stats().Bytes))
@@ -231,4 +232,16 @@ func TestGlobalProviderMayBeSetLater(t *testing.T) { //nolint:paralleltest // ot
 	}
 	otel.SetTracerProvider(global.tracer)
 	require.Equal(t, 2, spans())
+}
+
+func TestKeptCombinationsOfAttributesAreBounded(t *testing.T) {
+	t.Parallel()
+	r := newRecorder(0)
+	for i := range 60 {
+		for j := range 60 {
+			r.RateLimit(t.Context(), ratelimit.Event{Rule: fmt.Sprint(i), Outcome: ratelimit.Outcome(fmt.Sprint(j))})
+		}
+	}
+	require.Equal(t, 2000, otelseawall.KnownSeries(r.Telemetry))
+	require.Contains(t, r.report(t), "seawall.ratelimit.requests{otel.metric.overflow=")
 }

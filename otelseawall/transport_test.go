@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"reflect"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -17,11 +18,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/seawall-go/seawall"
 	"github.com/seawall-go/seawall/apierror"
@@ -340,4 +343,76 @@ func TestTelemetryWorksAfterShutdown(t *testing.T) {
 	_, err := get(t, client, t.Context(), "http://api.example/")
 	require.NoError(t, err)
 	require.Empty(t, exporter.GetSpans())
+}
+
+// http.Client makes a call for each redirect. A write keeps its key, as without telemetry.
+func TestRedirectKeepsTheKey(t *testing.T) {
+	t.Parallel()
+	r := newRecorder(0)
+	var keys []string
+	base := roundTripper(func(req *http.Request) (*http.Response, error) {
+		keys = append(keys, req.Header.Get("Idempotency-Key"))
+		resp, err := answers(http.StatusOK).RoundTrip(req)
+		if req.URL.Path == "/" {
+			resp.StatusCode = http.StatusTemporaryRedirect
+			resp.Header.Set("Location", "/moved")
+		}
+		return resp, err
+	})
+	client := &http.Client{Transport: r.Transport(&retry.Transport{Base: base, Logger: discard})}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://api.example/", strings.NewReader("body"))
+	require.NoError(t, err)
+	resp, err := client.Do(req)
+	require.NoError(t, err)
+	resp.Body.Close()
+	require.Len(t, keys, 2)
+	require.NotEmpty(t, keys[0])
+	require.Equal(t, keys[0], keys[1])
+	require.Equal(t, keys[0], resp.Request.Header.Get("Idempotency-Key"))
+	require.Regexp(t, `(?s)^span internal retry POST.*
+  span client POST.*
+span internal retry POST.*
+  span client POST.*`, r.report(t))
+	require.Len(t, r.spans.GetSpans(), 4)
+}
+
+// For the race detector, while metrics are collected and clients are made.
+func TestConcurrentCalls(t *testing.T) {
+	t.Parallel()
+	r := newRecorder(5)
+	base := roundTripper(func(req *http.Request) (*http.Response, error) {
+		if len(req.URL.Path)%2 == 0 {
+			<-req.Context().Done()
+			return nil, req.Context().Err()
+		}
+		return answers(http.StatusServiceUnavailable).RoundTrip(req)
+	})
+	policy := &retry.Policy{BaseDelay: -1, AttemptTimeout: time.Millisecond, Budget: &retry.Budget{Tokens: -1}}
+	shared := r.Transport(&retry.Transport{Base: base, Policy: policy, Breaker: &retry.Breaker{FailureRatio: -1}, Logger: discard})
+	const workers, calls = 8, 20
+	var group sync.WaitGroup
+	for w := range workers {
+		group.Go(func() {
+			r.Transport(&retry.Transport{})
+			for i := range calls {
+				req := httptest.NewRequest(http.MethodGet, fmt.Sprintf("http://host%d.example/%s", w, strings.Repeat("x", i)), nil)
+				if resp, err := shared.RoundTrip(req); err == nil {
+					resp.Body.Close()
+				}
+				var collected metricdata.ResourceMetrics
+				if err := r.reader.Collect(t.Context(), &collected); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	spans := r.spans.GetSpans()
+	require.Len(t, spans, workers*calls*4, "a span for each call and for its three attempts")
+	ids := make(map[trace.SpanID]bool)
+	for _, s := range spans {
+		require.False(t, ids[s.SpanContext.SpanID()], "ended twice")
+		ids[s.SpanContext.SpanID()] = true
+		require.Equal(t, codes.Error, s.Status.Code)
+	}
 }
