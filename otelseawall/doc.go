@@ -21,6 +21,7 @@
 //	seawall.server.errors            requests that were answered with an error
 //	seawall.server.replays           requests that were answered with a replay
 //	seawall.ratelimit.requests       requests that a rule applied to
+//	seawall.ratelimit.failures       requests for which a limiter failed
 //	seawall.ratelimit.keys           keys that a ratelimit.Memory holds
 //	seawall.ratelimit.evictions      keys that it has forgotten because it was full
 //	seawall.ratelimit.refusals       requests that it has refused because it was full
@@ -39,8 +40,8 @@
 //	seawall.error.type           of errors
 //	http.response.status_code    of errors
 //	http.route                   of errors and replays
-//	seawall.ratelimit.rule       of requests that a rule applied to
-//	seawall.ratelimit.outcome    of these too
+//	seawall.ratelimit.rule       of requests that a rule applied to, and of failures
+//	seawall.ratelimit.outcome    of such requests
 //	seawall.ratelimit.shadow     true if such a request went on only because of shadow mode
 //	seawall.idempotency.outcome  of requests with a key, and of their wait
 //	seawall.name                 the name of a ratelimit.Memory or an idempotent.Memory
@@ -53,7 +54,7 @@
 //	seawall.retry.delay            seconds between an attempt and the next
 //	seawall.retry.held             seconds that Pace and HoldHost held an attempt
 //	seawall.retry.budget.tokens    retries that the budget still allows
-//	seawall.retry.circuit.state    circuits in a state: for each group, 1 for its state, and 0 for
+//	seawall.retry.circuits         circuits in a state: for each group, 1 for its state, and 0 for
 //	                               the others
 //	seawall.retry.circuit.changes  changes of a circuit
 //

@@ -351,7 +351,7 @@ func (t *Telemetry) observeClients() {
 	tokens, err := t.meter.Float64ObservableGauge("seawall.retry.budget.tokens",
 		metric.WithUnit("{retry}"), metric.WithDescription("Retries that the budget of a group still allows."))
 	handle(err)
-	circuits := t.gauge("seawall.retry.circuit.state", "{circuit}", "Circuits in a state.")
+	circuits := t.gauge("seawall.retry.circuits", "{circuit}", "Circuits in a state.")
 	budgets, byState := t.newSeries(keyGroup), t.newSeries(keyGroup, keyState)
 	t.observe(func(o metric.Observer) {
 		left := make(map[labels]float64) // the least, of several buckets with the same attributes

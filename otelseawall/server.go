@@ -44,6 +44,15 @@ func (t *Telemetry) Request(ctx context.Context, e seawall.Event) {
 		keyOriginal.String(e.OriginalRequest))...)
 }
 
+type ratelimitInstruments struct{ requests, failures counter }
+
+func (t *Telemetry) newRatelimitInstruments() ratelimitInstruments {
+	return ratelimitInstruments{
+		requests: t.newCounter("seawall.ratelimit.requests", "{request}", "Requests that a rule applied to.", keyRule, keyLimitOutcome, keyShadow),
+		failures: t.newCounter("seawall.ratelimit.failures", "{request}", "Requests for which a limiter failed, whether they were let through or not.", keyRule),
+	}
+}
+
 // RateLimit reports what a rule did to a request. It is for the Observe of ratelimit.Options,
 // ratelimit.ConcurrentOptions and ratelimit.ShedOptions.
 func (t *Telemetry) RateLimit(ctx context.Context, e ratelimit.Event) {
@@ -51,8 +60,15 @@ func (t *Telemetry) RateLimit(ctx context.Context, e ratelimit.Event) {
 	if e.Shadow {
 		shadow = "true"
 	}
-	t.ratelimit.count(ctx, e.Rule, string(e.Outcome), shadow)
-	if e.Outcome != ratelimit.OutcomeDenied || e.Decision.Allowed || e.Shadow {
+	outcome := e.Outcome
+	if outcome == ratelimit.OutcomeDenied && e.Decision.Allowed {
+		outcome = ratelimit.OutcomeAllowed // another rule has denied the request
+	}
+	t.ratelimit.requests.count(ctx, e.Rule, string(outcome), shadow)
+	if e.Err != nil && outcome != ratelimit.OutcomeNoKey {
+		t.ratelimit.failures.count(ctx, e.Rule)
+	}
+	if outcome != ratelimit.OutcomeDenied || e.Shadow {
 		return
 	}
 	if span := trace.SpanFromContext(ctx); span.IsRecording() {

@@ -36,7 +36,7 @@ type Telemetry struct {
 	maxValues  int
 
 	server      serverInstruments
-	ratelimit   counter
+	ratelimit   ratelimitInstruments
 	idempotency idempotencyInstruments
 	retry       retryInstruments
 
@@ -64,7 +64,7 @@ func New(o *Options) *Telemetry {
 		maxValues:  cmp.Or(o.MaxValues, 100),
 	}
 	t.server = t.newServerInstruments()
-	t.ratelimit = t.newCounter("seawall.ratelimit.requests", "{request}", "Requests that a rule applied to.", keyRule, keyLimitOutcome, keyShadow)
+	t.ratelimit = t.newRatelimitInstruments()
 	t.idempotency = t.newIdempotencyInstruments()
 	t.retry = t.newRetryInstruments()
 	t.observeClients()

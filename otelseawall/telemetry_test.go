@@ -49,7 +49,7 @@ func TestValuesOfAttributesAreBounded(t *testing.T) {
 		`seawall.idempotency.requests{seawall.idempotency.outcome="_OTHER"} 7`,
 		`seawall.retry.calls{http.request.method="_OTHER",seawall.retry.group="_OTHER",seawall.retry.reason="succeeded"} 7`,
 		`seawall.retry.budget.tokens{seawall.retry.group="_OTHER"} 10.00`,
-		`seawall.retry.circuit.state{seawall.retry.circuit.state="closed",seawall.retry.group="_OTHER"} 7`,
+		`seawall.retry.circuits{seawall.retry.circuit.state="closed",seawall.retry.group="_OTHER"} 7`,
 	} {
 		require.Contains(t, report, line+"\n")
 	}
@@ -244,4 +244,32 @@ func TestKeptCombinationsOfAttributesAreBounded(t *testing.T) {
 	}
 	require.Equal(t, 2000, otelseawall.KnownSeries(r.Telemetry))
 	require.Contains(t, r.report(t), "seawall.ratelimit.requests{otel.metric.overflow=")
+}
+
+// A rule that allowed a request is not blamed for the denial by another, and a limiter that fails
+// is seen whatever OnFailure does.
+func TestRulesAreCountedByTheirOwnDecisions(t *testing.T) {
+	t.Parallel()
+	r := newRecorder(0)
+	one := func(*http.Request) (string, error) { return "one", nil }
+	serve := func(l ratelimit.Limiter, rules ...ratelimit.Rule) {
+		limit := ratelimit.New(l, &ratelimit.Options{Observe: r.RateLimit, Logger: discard}, rules...)
+		limit(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+	}
+	limiter := ratelimit.NewMemory(nil)
+	for range 2 {
+		serve(limiter, ratelimit.Rule{Name: "wide", Limit: ratelimit.PerHour(9), Key: one}, ratelimit.Rule{Name: "narrow", Limit: ratelimit.PerHour(1), Key: one})
+	}
+	serve(brokenLimiter{}, ratelimit.Rule{Name: "broken", Key: one}) // FailLocal
+	report := r.report(t)
+	for _, line := range []string{
+		`seawall.ratelimit.requests{seawall.ratelimit.outcome="allowed",seawall.ratelimit.rule="wide"} 2`,
+		`seawall.ratelimit.requests{seawall.ratelimit.outcome="allowed",seawall.ratelimit.rule="narrow"} 1`,
+		`seawall.ratelimit.requests{seawall.ratelimit.outcome="denied",seawall.ratelimit.rule="narrow"} 1`,
+		`seawall.ratelimit.requests{seawall.ratelimit.outcome="allowed",seawall.ratelimit.rule="broken"} 1`,
+		`seawall.ratelimit.failures{seawall.ratelimit.rule="broken"} 1`,
+	} {
+		require.Contains(t, report, line+"\n")
+	}
+	require.NotContains(t, report, `failures{seawall.ratelimit.rule="wide"}`)
 }

@@ -135,7 +135,7 @@ func TestSharedBreakerIsReportedOnce(t *testing.T) {
 		_, err := get(t, r.Transport(&retry.Transport{Base: answers(http.StatusOK), Breaker: breaker, Logger: discard}), t.Context(), "http://api.example/")
 		require.NoError(t, err)
 	}
-	require.Contains(t, r.report(t), `seawall.retry.circuit.state{seawall.retry.circuit.state="closed",seawall.retry.group="http://api.example:80"} 1`)
+	require.Contains(t, r.report(t), `seawall.retry.circuits{seawall.retry.circuit.state="closed",seawall.retry.group="http://api.example:80"} 1`)
 }
 
 // http.Client never sends such requests, but other callers might.

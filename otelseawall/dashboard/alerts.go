@@ -30,7 +30,7 @@ var alerts = []alert{
 	{
 		// An open circuit is half-open during each probe, so that neither state lasts.
 		name: "SeawallCircuitOpen", severity: "critical", wait: "5m",
-		expr:    `min by (job, seawall_retry_group) (seawall_retry_circuit_state{seawall_retry_circuit_state="closed"}) == 0`,
+		expr:    `min by (job, seawall_retry_group) (seawall_retry_circuits{seawall_retry_circuit_state="closed"}) == 0`,
 		summary: "{{ $labels.job }} sends nothing but probes to {{ $labels.seawall_retry_group }}.",
 		action:  "Look at the server: nearly all attempts fail. The circuit closes by itself when a probe succeeds, unless an operator holds it open with Breaker.Hold.",
 	},
@@ -50,9 +50,9 @@ var alerts = []alert{
 	},
 	{
 		name: "SeawallLimiterFailing", severity: "critical", wait: "2m",
-		expr:    recent("seawall_ratelimit_requests_total", limiterOutcomes, "seawall_ratelimit_rule", "seawall_ratelimit_outcome") + " > 0",
-		summary: "Rule {{ $labels.seawall_ratelimit_rule }} of {{ $labels.job }} cannot decide: requests are {{ $labels.seawall_ratelimit_outcome }}.",
-		action:  "Look at the limiter's Redis and at the network. If requests are bypassed, nothing limits them meanwhile.",
+		expr:    recent("seawall_ratelimit_failures_total", "", "seawall_ratelimit_rule") + " > 0",
+		summary: "Rule {{ $labels.seawall_ratelimit_rule }} of {{ $labels.job }} cannot ask its limiter.",
+		action:  "Look at the limiter's Redis and at the network. Meanwhile, each process limits by itself (FailLocal), lets requests through (FailOpen), or refuses them (FailClosed).",
 	},
 	{
 		name: "SeawallLimiterFull", severity: "warning", wait: "5m",

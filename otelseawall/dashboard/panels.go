@@ -40,7 +40,6 @@ const (
 const (
 	storeOutcomes   = `seawall_idempotency_outcome=~"store_failed|store_full|bypassed|unrecorded"`
 	unknownOutcomes = `seawall_idempotency_outcome=~"unknown|outcome_unknown"`
-	limiterOutcomes = `seawall_ratelimit_outcome=~"bypassed|failed"`
 	denied          = `seawall_ratelimit_outcome="denied",seawall_ratelimit_shadow=""`
 	open            = `seawall_retry_circuit_state="open"`
 )
@@ -103,16 +102,13 @@ var rows = []row{
 		},
 		{
 			title:   "Limiter failures",
-			purpose: "Requests that went on or were refused without a decision, and keys for which the memory had no room.",
-			action: "For `bypassed` and `failed`, look at the limiter's Redis. For refusals and evictions, look for a flood of invalid keys, " +
+			purpose: "Requests of a rule whose limiter failed, and keys for which the memory had no room.",
+			action: "For a rule, look at the limiter's Redis. For refusals and evictions, look for a flood of invalid keys, " +
 				"or raise MaxKeys.",
 			unit: "reqps",
 			red:  &threshold{},
 			queries: []query{
-				{
-					rate("seawall_ratelimit_requests_total", limiterOutcomes, "seawall_ratelimit_rule", "seawall_ratelimit_outcome"),
-					"{{seawall_ratelimit_rule}} {{seawall_ratelimit_outcome}}",
-				},
+				{rate("seawall_ratelimit_failures_total", "", "seawall_ratelimit_rule"), "{{seawall_ratelimit_rule}}"},
 				{rate("seawall_ratelimit_refusals_total", "", "seawall_name"), "{{seawall_name}} refusals"},
 				{rate("seawall_ratelimit_evictions_total", "", "seawall_name"), "{{seawall_name}} evictions"},
 			},
@@ -207,7 +203,7 @@ var rows = []row{
 			unit:    "short",
 			red:     &threshold{},
 			queries: []query{
-				{gauge("sum", "seawall_retry_circuit_state", `seawall_retry_circuit_state!="closed"`, "seawall_retry_group"), "{{seawall_retry_group}}"},
+				{gauge("sum", "seawall_retry_circuits", `seawall_retry_circuit_state!="closed"`, "seawall_retry_group"), "{{seawall_retry_group}}"},
 				{rate("seawall_retry_circuit_changes_total", open, "seawall_retry_group"), "{{seawall_retry_group}} openings/s"},
 			},
 		},

@@ -60,7 +60,7 @@ func useAll(t *testing.T, telemetry *otelseawall.Telemetry) {
 	t.Helper()
 	ctx := t.Context()
 	telemetry.Request(ctx, seawall.Event{Pattern: "GET /", Status: 500, Code: apierror.CodeAPIError, Type: apierror.TypeAPI, Replayed: true})
-	telemetry.RateLimit(ctx, ratelimit.Event{Rule: "r", Outcome: ratelimit.OutcomeDenied, Shadow: true})
+	telemetry.RateLimit(ctx, ratelimit.Event{Rule: "r", Outcome: ratelimit.OutcomeDenied, Shadow: true, Err: errors.New("no Redis")})
 	telemetry.Idempotency(ctx, idempotent.Event{Outcome: idempotent.OutcomeExecuted, Lost: true})
 	telemetry.Limiter("api", ratelimit.NewMemory(nil))
 	telemetry.Store("api", idempotent.NewMemory(nil))
