@@ -10,12 +10,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/seawall-go/seawall"
 	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/idempotent"
 	"github.com/seawall-go/seawall/otelseawall"
 	"github.com/seawall-go/seawall/ratelimit"
+	"github.com/seawall-go/seawall/retry"
 )
 
 // Without a provider, nothing is allocated for a request.
@@ -43,4 +46,22 @@ func TestStackWithoutProviderAlloc(t *testing.T) {
 		})
 	}
 	require.InDelta(t, measure(benchmarkStack(nil)), measure(benchmarkStack(otelseawall.New(nil))), 0.5)
+}
+
+// A call costs one allocation more, for the events of its Transport.
+func TestCallWithoutProviderAlloc(t *testing.T) {
+	measure := func(tr http.RoundTripper) float64 {
+		req := httptest.NewRequest(http.MethodGet, "http://api.example/", nil)
+		return testing.AllocsPerRun(200, func() {
+			resp, err := tr.RoundTrip(req)
+			require.NoError(t, err)
+			resp.Body.Close()
+		})
+	}
+	tr := &retry.Transport{Base: answers(http.StatusOK)}
+	// Other tests may have set the global providers.
+	telemetry := otelseawall.New(&otelseawall.Options{
+		MeterProvider: metricnoop.NewMeterProvider(), TracerProvider: tracenoop.NewTracerProvider(),
+	})
+	require.LessOrEqual(t, measure(telemetry.Transport(tr)), measure(tr)+1)
 }

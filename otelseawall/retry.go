@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 	"time"
@@ -105,23 +106,41 @@ func (c *calls) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL == nil {
 		return c.tr.RoundTrip(req) // it returns an error
 	}
-	request := requestAttributes(req)
-	ctx, span := c.t.tracer.Start(req.Context(), callNames[methodOf(req.Method)], trace.WithAttributes(request...))
-	if !span.SpanContext().IsValid() { // there is no provider
+	ctx, state := c.t.startCall(req)
+	if state == nil {
 		return c.tr.RoundTrip(req)
 	}
-	state := &call{span: span, request: request}
 	returned := false
 	defer func() {
 		if !returned { // Base has panicked
-			fail(span, "panic")
+			fail(state.span, "panic")
 			state.endAttempt(func(attempt trace.Span) { fail(attempt, "panic") })
 		}
-		span.End()
+		state.span.End()
 	}()
 	resp, err := c.tr.RoundTrip(req.WithContext(context.WithValue(ctx, callKey{}, state)))
 	returned = true
 	return resp, err
+}
+
+// startCall begins the span of a call. It returns nil if there is no provider. Only an invalid span
+// shows that, so it is remembered until the provider is replaced. The context of a caller's span is
+// passed on in any case.
+func (t *Telemetry) startCall(req *http.Request) (context.Context, *call) {
+	ctx, provider := req.Context(), t.tracers()
+	if known := t.noSpans.Load(); known != nil && *known == provider && !trace.SpanContextFromContext(ctx).IsValid() {
+		return ctx, nil
+	}
+	request := requestAttributes(req)
+	ctx, span := t.tracer.Start(ctx, callNames[methodOf(req.Method)], trace.WithAttributes(request...))
+	if span.SpanContext().IsValid() {
+		return ctx, &call{span: span, request: request}
+	}
+	if reflect.TypeOf(provider).Comparable() {
+		known := provider // so that provider itself is not on the heap
+		t.noSpans.Store(&known)
+	}
+	return ctx, nil
 }
 
 // CloseIdleConnections is called by http.Client.CloseIdleConnections.

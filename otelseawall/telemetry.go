@@ -3,6 +3,7 @@ package otelseawall
 import (
 	"cmp"
 	"sync"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
@@ -34,6 +35,8 @@ type Telemetry struct {
 	tracer     trace.Tracer
 	propagator propagation.TextMapPropagator // nil means the global one
 	maxValues  int
+	tracers    func() trace.TracerProvider
+	noSpans    atomic.Pointer[trace.TracerProvider] // what tracers returned when a span was not valid
 
 	server      serverInstruments
 	ratelimit   ratelimitInstruments
@@ -56,10 +59,12 @@ func New(o *Options) *Telemetry {
 	if o.MaxValues < 0 {
 		panic("otelseawall: Options.MaxValues is negative")
 	}
-	meters, tracers := orElse(o.MeterProvider, otel.GetMeterProvider), orElse(o.TracerProvider, otel.GetTracerProvider)
+	meters, own := orElse(o.MeterProvider, otel.GetMeterProvider), o.TracerProvider
+	tracers := func() trace.TracerProvider { return orElse(own, otel.GetTracerProvider) }
 	t := &Telemetry{
 		meter:      meters.Meter(scope, metric.WithSchemaURL(semconv.SchemaURL)),
-		tracer:     tracers.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL)),
+		tracer:     tracers().Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL)),
+		tracers:    tracers,
 		propagator: o.Propagator,
 		maxValues:  cmp.Or(o.MaxValues, 100),
 	}
