@@ -235,6 +235,24 @@ func TestResponsesOfAMuxInsideOtherMiddlewareAreNotKeptForAKey(t *testing.T) {
 	}
 }
 
+func TestSuccessOfAHandlerThatHasAskedAMuxIsKeptForAKey(t *testing.T) {
+	t.Parallel()
+	runs := 0
+	h := keyed()(plain(func(w http.ResponseWriter, r *http.Request) {
+		runs++
+		seawall.WrapMux(http.NewServeMux()).ServeHTTP(httptest.NewRecorder(), r)
+		w.WriteHeader(http.StatusCreated)
+	}))
+	for range 2 {
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		r.Header.Set("Idempotency-Key", "k")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		require.Equal(t, http.StatusCreated, w.Code)
+	}
+	require.Equal(t, 1, runs)
+}
+
 func TestAnUnknownPathNeedsNoIdempotencyKey(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()

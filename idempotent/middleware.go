@@ -265,9 +265,21 @@ func (q *request) completion(n *run) Completion {
 }
 
 // isKept reports whether the response is recorded, by its status. It reports false if the
-// request body could not be read to its end, and if a mux has answered that other middleware hides.
+// request body could not be read to its end, or if a mux has answered that other middleware hides.
 func (q *request) isKept() bool {
-	return !q.body.broken && !reqstate.From(q.r.Context()).Unhandled() && q.m.opt.Keep(q.out.status)
+	return !q.body.broken && !q.isOfMux() && q.m.opt.Keep(q.out.status)
+}
+
+// isOfMux reports whether the response is a mux's own. With another status it is a handler's, even
+// if the handler has asked a mux.
+func (q *request) isOfMux() bool {
+	switch q.out.status {
+	case http.StatusMovedPermanently, http.StatusTemporaryRedirect, http.StatusPermanentRedirect,
+		http.StatusNotFound, http.StatusMethodNotAllowed:
+		return reqstate.From(q.r.Context()).Unhandled()
+	default:
+		return false
+	}
 }
 
 func (q *request) notKept() Completion {
