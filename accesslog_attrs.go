@@ -3,7 +3,6 @@ package seawall
 import (
 	"log/slog"
 	"net/http"
-	"strings"
 
 	"github.com/seawall-go/seawall/internal/plain"
 )
@@ -59,7 +58,7 @@ func (e *Event) appendSemantic(attrs []slog.Attr) []slog.Attr {
 			slog.String("http.request.method_original", plain.Text(e.Method, maxMethod)))
 	}
 	return append(attrs,
-		slog.String("http.route", httpRoute(plain.Text(e.Pattern, maxPattern))),
+		slog.String("http.route", (&Event{Pattern: plain.Text(e.Pattern, maxPattern)}).Route()),
 		slog.Int("http.response.status_code", e.Status),
 		slog.Int64("http.response.body.size", e.Bytes),
 		slog.Float64("http.server.request.duration", e.Duration.Seconds()))
@@ -74,12 +73,4 @@ func hasSemanticName(method string) bool {
 	default:
 		return false
 	}
-}
-
-// httpRoute returns a pattern without its method.
-func httpRoute(pattern string) string {
-	if method, route, ok := strings.Cut(pattern, " "); ok && !strings.Contains(method, "/") {
-		return strings.TrimLeft(route, " ")
-	}
-	return pattern
 }

@@ -3,6 +3,7 @@ package seawall
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/seawall-go/seawall/apierror"
@@ -46,6 +47,15 @@ type Event struct {
 
 	// Aborted reports whether the response was aborted.
 	Aborted bool
+}
+
+// Route returns the pattern without its method, such as "/v1/resources/{id}". It is http.route of
+// OpenTelemetry.
+func (e *Event) Route() string {
+	if method, route, ok := strings.Cut(e.Pattern, " "); ok && !strings.Contains(method, "/") {
+		return strings.TrimLeft(route, " ")
+	}
+	return e.Pattern
 }
 
 // setError sets the fields that describe the error that was sent.

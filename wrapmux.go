@@ -36,13 +36,13 @@ func (m wrappedMux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodConnect && pattern == r.URL.Path+"/" {
 		pattern = "" // the mux returns the path as the pattern of a CONNECT that it redirects
 	}
-	if pattern == "" || route.IsRedirect(h) {
-		reqstate.SetUnhandled(w, r)
-	}
 	if pattern == "" {
 		reqstate.SetNoRoute(w, r)
 		serveUnmatched(w, r, h)
 		return
+	}
+	if route.IsRedirect(h) {
+		reqstate.SetUnhandled(w, r)
 	}
 	reqstate.SetPattern(w, r, pattern)
 	defer func() { // a mux inside this one may have set a more specific pattern

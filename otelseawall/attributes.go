@@ -52,14 +52,6 @@ func methodAttributes(method string) []attribute.KeyValue {
 	return []attribute.KeyValue{known}
 }
 
-// routeOf returns the value of http.route for a pattern: the pattern without its method.
-func routeOf(pattern string) string {
-	if method, route, ok := strings.Cut(pattern, " "); ok && !strings.Contains(method, "/") {
-		return strings.TrimLeft(route, " ")
-	}
-	return pattern
-}
-
 // Bounds of strings, in bytes. Exporters refuse a whole batch in which one string is not UTF-8.
 const (
 	maxText = 500 // as in the events of package retry

@@ -25,7 +25,7 @@ func (t *Telemetry) newServerInstruments() serverInstruments {
 // Request reports a request whose handler has returned. It is for seawall.AccessLogOptions.Observe.
 // To add to the span of otelhttp, that middleware must be around the access log.
 func (t *Telemetry) Request(ctx context.Context, e seawall.Event) {
-	route := routeOf(e.Pattern)
+	route := e.Route()
 	if e.Code != "" && t.server.errors.Enabled(ctx) { // Itoa allocates
 		t.server.errors.count(ctx, string(e.Code), string(e.Type), strconv.Itoa(e.Status), route)
 	}

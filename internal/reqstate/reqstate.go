@@ -242,12 +242,13 @@ func SetPattern(w http.ResponseWriter, r *http.Request, pattern string) {
 	}
 }
 
-// SetNoRoute records that a router has found no route for r, so that no one looks again.
+// SetNoRoute records that a router has found no route for r, so that no one looks again. The router
+// answers r itself: see [SetUnhandled].
 func SetNoRoute(w http.ResponseWriter, r *http.Request) {
 	if q := ownedBy(w, r); q != nil {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		q.routed, q.inner = q.routed+1, r.Context()
+		q.routed, q.inner, q.unhandled = q.routed+1, r.Context(), true
 	}
 }
 
