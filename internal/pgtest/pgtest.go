@@ -23,8 +23,9 @@ import (
 type Server struct {
 	Addr string // such as 127.0.0.1:41234
 
-	data string // the data directory
-	log  string // the file
+	data string   // the data directory
+	log  string   // the file
+	env  []string // added to that of this process
 	cmd  *exec.Cmd
 	done chan struct{} // closed when all processes of the server have ended
 }
@@ -46,6 +47,13 @@ fsync = off
 // "max_connections = 20".
 func Start(tb testing.TB, options ...string) *Server {
 	tb.Helper()
+	return StartEnv(tb, nil, options...)
+}
+
+// StartEnv is Start with variables that are added to the environment of the server, such as
+// "TZ=UTC".
+func StartEnv(tb testing.TB, env []string, options ...string) *Server {
+	tb.Helper()
 	// The server may run as another user, who must not enter the folders of tb.TempDir.
 	dir, err := os.MkdirTemp("", "pgtest") //nolint:usetesting // see above
 	if err != nil {
@@ -56,7 +64,7 @@ func Start(tb testing.TB, options ...string) *Server {
 			tb.Error(err)
 		}
 	})
-	s, err := Launch(dir, options...)
+	s, err := launch(dir, env, options)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -70,7 +78,9 @@ func Start(tb testing.TB, options ...string) *Server {
 // Launch runs a server that keeps its files in dir, until Kill, Stop or StopImmediately is called.
 // PostgreSQL refuses root. If the caller is root, the server runs as the user nobody: Launch makes
 // dir readable for all, and the folders above it must be so too.
-func Launch(dir string, options ...string) (*Server, error) {
+func Launch(dir string, options ...string) (*Server, error) { return launch(dir, nil, options) }
+
+func launch(dir string, env, options []string) (*Server, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -79,7 +89,7 @@ func Launch(dir string, options ...string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{data: data, log: filepath.Join(dir, "postgres.log")}
+	s := &Server{data: data, env: env, log: filepath.Join(dir, "postgres.log")}
 	if err := s.configure(append([]string{defaults}, options...)...); err != nil {
 		return nil, err
 	}
@@ -131,6 +141,7 @@ func (s *Server) Run() error {
 		return err
 	}
 	defer log.Close()
+	cmd.Env = append(os.Environ(), s.env...)
 	endWithParent(cmd.SysProcAttr)
 	cmd.Stderr = log
 	// This makes a pipe that all processes of the server inherit, so Wait waits for all of them.

@@ -111,6 +111,13 @@ func (p *Proxy) arm(f fault) <-chan struct{} {
 	return f.done
 }
 
+// Disarm ends the wait for a COMMIT. A fault that has begun goes on.
+func (p *Proxy) Disarm() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next = nil
+}
+
 // SetDown closes all connections, and each new one immediately. SetDown(false) ends that.
 func (p *Proxy) SetDown(down bool) {
 	p.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 // A Proxy stands between clients and a server, and causes faults on the way. Its methods are safe
@@ -21,6 +22,7 @@ type Proxy struct {
 	dials   int
 	down    bool          // refuse connections by closing them
 	silent  bool          // swallow what clients send
+	delay   time.Duration // hold back what clients send
 	match   []byte        // DropReply waits for a request with this text
 	dropped chan struct{} // closed when the reply was dropped
 }
@@ -71,6 +73,13 @@ func (p *Proxy) SetSilent(silent bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.silent = silent
+}
+
+// SetDelay makes all that clients send arrive later by a time, as on a slow network.
+func (p *Proxy) SetDelay(delay time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = delay
 }
 
 // Dials returns how many connections clients have opened.
@@ -128,10 +137,14 @@ func (p *Proxy) requests(client io.Reader, server io.Writer, drop chan<- chan st
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := client.Read(buf)
-		if dropped, silent := p.inspect(buf[:n]); dropped != nil {
+		dropped, silent, delay := p.inspect(buf[:n])
+		if dropped != nil {
 			drop <- dropped
 		} else if silent {
 			n = 0
+		}
+		if n > 0 {
+			time.Sleep(delay)
 		}
 		if _, werr := server.Write(buf[:n]); err != nil || werr != nil {
 			return
@@ -139,16 +152,16 @@ func (p *Proxy) requests(client io.Reader, server io.Writer, drop chan<- chan st
 	}
 }
 
-// inspect returns the channel to close if the reply to the request must be dropped, and whether
-// the request must be swallowed.
-func (p *Proxy) inspect(request []byte) (dropped chan struct{}, silent bool) {
+// inspect returns the channel to close if the reply to the request must be dropped, whether the
+// request must be swallowed, and for how long it must be held back.
+func (p *Proxy) inspect(request []byte) (dropped chan struct{}, silent bool, delay time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.match != nil && bytes.Contains(bytes.ToLower(request), bytes.ToLower(p.match)) {
 		p.match = nil
-		return p.dropped, false
+		return p.dropped, false, p.delay
 	}
-	return nil, p.silent
+	return nil, p.silent, p.delay
 }
 
 // replies copies what the server sends, until a reply is dropped.

@@ -24,6 +24,7 @@ type Server struct {
 
 	dir  string // holds its log and its data
 	args []string
+	env  []string // added to that of this process
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended
 }
@@ -35,7 +36,14 @@ const patience = 20 * time.Second
 // "appendonly yes". Without options, the server writes nothing to disk.
 func Start(tb testing.TB, options ...string) *Server {
 	tb.Helper()
-	s, err := Launch(tb.TempDir(), options...)
+	return StartEnv(tb, nil, options...)
+}
+
+// StartEnv is Start with variables that are added to the environment of the process, such as
+// "TZ=UTC".
+func StartEnv(tb testing.TB, env []string, options ...string) *Server {
+	tb.Helper()
+	s, err := launch(tb.TempDir(), env, options)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -44,14 +52,16 @@ func Start(tb testing.TB, options ...string) *Server {
 }
 
 // Launch runs a server that keeps its files in dir, until Kill or Stop is called.
-func Launch(dir string, options ...string) (*Server, error) {
+func Launch(dir string, options ...string) (*Server, error) { return launch(dir, nil, options) }
+
+func launch(dir string, env, options []string) (*Server, error) {
 	var err error
 	for range 5 { // another process may take a port first
 		port, bus, portErr := freePorts()
 		if portErr != nil {
 			return nil, portErr
 		}
-		s := &Server{Addr: "127.0.0.1:" + port, dir: dir}
+		s := &Server{Addr: "127.0.0.1:" + port, dir: dir, env: env}
 		s.args = arguments(port, bus, dir, options)
 		if err = s.Run(); err == nil {
 			return s, nil
@@ -93,6 +103,9 @@ func freePorts() (port, bus string, err error) {
 // It returns when the server answers.
 func (s *Server) Run() error {
 	s.cmd = exec.Command("redis-server", s.args...) //nolint:gosec,noctx // Kill and Stop end it
+	s.cmd.Env = append(os.Environ(), s.env...)
+	s.cmd.SysProcAttr = new(syscall.SysProcAttr)
+	endWithParent(s.cmd.SysProcAttr)
 	var out bytes.Buffer
 	s.cmd.Stdout, s.cmd.Stderr = &out, &out
 	if err := s.cmd.Start(); err != nil {

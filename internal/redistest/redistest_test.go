@@ -129,6 +129,24 @@ func TestProxyDownAndSilent(t *testing.T) {
 	receive(t, replies, ":0\r\n")
 }
 
+func TestProxyDelaysRequests(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	p := redistest.NewProxy(t, s.Addr)
+	conn, replies := dial(t, p)
+	const delay = 50 * time.Millisecond
+	p.SetDelay(delay)
+	sent := time.Now()
+	send(t, conn, "SET a 1\r\n")
+	receive(t, replies, "+OK\r\n")
+	if took := time.Since(sent); took < delay {
+		t.Errorf("the reply took %v, want at least %v", took, delay)
+	}
+	p.SetDelay(0)
+	send(t, conn, "EXISTS a\r\n")
+	receive(t, replies, ":1\r\n")
+}
+
 func dial(t *testing.T, p *redistest.Proxy) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", p.Addr)
