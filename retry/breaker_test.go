@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/seawall-go/seawall/internal/memhttp"
 	"github.com/seawall-go/seawall/retry"
 )
 
@@ -231,6 +232,19 @@ func TestAttemptTimeoutsOpenTheCircuit(t *testing.T) {
 			require.NotErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
 		}
 		require.ErrorIs(t, do(t, tr, target), retry.ErrCircuitOpen)
+	})
+}
+
+func TestTimeoutsOfBaseOpenTheCircuit(t *testing.T) {
+	t.Parallel()
+	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	server(t, hang, func(t *testing.T, s *memhttp.Server, tr *retry.Transport) {
+		s.Transport().ResponseHeaderTimeout = 10 * time.Millisecond
+		tr.Policy = &retry.Policy{MaxAttempts: 1}
+		for range 20 {
+			require.NotErrorIs(t, do(t, tr, s.URL), retry.ErrCircuitOpen)
+		}
+		require.ErrorIs(t, do(t, tr, s.URL), retry.ErrCircuitOpen)
 	})
 }
 

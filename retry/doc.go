@@ -79,7 +79,8 @@
 // If a fifth of all requests fail for minutes, the retries that the default budget allows
 // recover less than half of those calls. To recover more, raise [Budget.PerSuccess]. A
 // server that accepts connections but never answers opens its circuit only if
-// [Policy.AttemptTimeout] is set.
+// [Policy.AttemptTimeout] is set, or if Base has a timeout, such as the
+// ResponseHeaderTimeout of an http.Transport.
 //
 // # Composing
 //

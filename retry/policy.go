@@ -38,8 +38,8 @@ type Policy struct {
 	// AttemptTimeout limits each attempt until the response's header has arrived. It does
 	// not limit the reading of the body. An attempt that times out is a failure, like a
 	// broken connection. If zero or negative, there is no timeout. A host that accepts
-	// requests but never answers then does not open its circuit, since the end of the
-	// caller's deadline does not count as a failure of the host.
+	// requests but never answers then does not open its circuit, unless Base has a
+	// timeout: the end of the caller's deadline does not count as a failure of the host.
 	AttemptTimeout time.Duration
 
 	// Keys decides where the Idempotency-Key of a write comes from. The default is
