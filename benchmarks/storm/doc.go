@@ -10,8 +10,8 @@
 // immediately with 503 if the queue is full or if the request would wait too long. In
 // addition, it refuses a random part of all requests, which is the failure rate of the
 // experiment. With every client, an attempt without an answer fails after half a second
-// (in TestBrownOut, after a second). TestBrownOutOnLoopback has no model, but a real
-// server, real clients and real time.
+// (in TestBrownOut, after a second). internal/chaos/brownout has no model, but real processes
+// and real time.
 //
 // The tests check how the clients compare. With -write they also write the plots into
 // docs:
