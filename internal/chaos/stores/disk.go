@@ -1,0 +1,59 @@
+package stores
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// diskSize is how much a disk holds while it is not full. It takes memory only for its files.
+const diskSize = 4 << 30
+
+// A disk is a file system that can become full.
+type disk struct{ dir string }
+
+// newDisk returns an empty disk of the user nobody, as whom PostgreSQL runs, until the test ends.
+// It returns nil if this process may not mount one.
+func newDisk(tb testing.TB) *disk {
+	tb.Helper()
+	nobody, err := user.Lookup("nobody")
+	must(tb, err)
+	// Another user must not need to enter the folders of tb.TempDir.
+	dir, err := os.MkdirTemp("", "disk") //nolint:usetesting // see above
+	must(tb, err)
+	must(tb, os.Chmod(dir, 0o755)) //nolint:gosec // see above
+	tb.Cleanup(func() { _ = os.Remove(dir) })
+	data := fmt.Sprintf("size=%d,mode=0700,uid=%s,gid=%s", diskSize, nobody.Uid, nobody.Gid)
+	if err := unix.Mount("chaos", dir, "tmpfs", 0, data); err != nil {
+		return nil
+	}
+	tb.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	return &disk{dir}
+}
+
+// fill leaves room for a few pages.
+func (d *disk) fill() error {
+	var err error
+	for range 10 { // it fails if more is in use by now
+		var s unix.Statfs_t
+		if err := unix.Statfs(d.dir, &s); err != nil {
+			return err
+		}
+		used := int64(s.Blocks-s.Bfree) * s.Bsize
+		if err = d.resize(used + 64<<10); !errors.Is(err, unix.EINVAL) {
+			return err
+		}
+	}
+	return err
+}
+
+// clear ends fill.
+func (d *disk) clear() error { return d.resize(diskSize) }
+
+func (d *disk) resize(size int64) error {
+	return unix.Mount("", d.dir, "", unix.MS_REMOUNT, fmt.Sprintf("size=%d", size))
+}
