@@ -6,6 +6,8 @@ BENCH    ?= .
 ROUNDS   ?= 20
 KEYS     ?= 500000
 LOAD     ?= 10m
+CHAOS    ?= 1h
+SEED     ?= 0
 
 MODULES := $(patsubst %/go.mod,%,$(sort $(shell find . -name go.mod -not -path '*/.*/*' -not -path '*/testdata/*' -not -path '*/node_modules/*')))
 TOOLS   := $(CURDIR)/.tools/bin
@@ -15,7 +17,7 @@ export GOWORK := off
 # $(call each,COMMAND) runs COMMAND in the folder of every module and stops at the first that fails.
 each = @set -e; for m in $(MODULES); do echo "== $$m: $(1)"; (cd "$$m" && $(1)); done
 
-.PHONY: help deps test test-core lint api bench bench-peers bloat fuzz soak load cover
+.PHONY: help deps test test-core lint api bench bench-peers bloat fuzz soak load chaos cover
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +60,10 @@ soak: ## run retry's tests with random calls with the race detector, ROUNDS=20 t
 
 load: ## attack examples/docsapi with the race detector for LOAD=10m, and kill it 50 times
 	cd examples/docsapi && $(GO) test -race -count=1 -v -timeout=60m -run='Withstands|Killed' . -load=$(LOAD) -kills=50
+
+chaos: ## attack idempotency, rate limits and retries with real processes for CHAOS=1h, and write docs/CHAOS.md (SEED=0 is a random seed)
+	cd internal/chaos && $(GO) test -count=1 -v -timeout=0 -run=Chaos . -chaos=$(CHAOS) -seed=$(SEED) -ledger=$(CURDIR)/docs/chaos/ledger.json
+	cd internal/chaos && $(GO) test -count=1 ./ledger -update
 
 cover: ## measure the coverage of each module; for details: go tool cover -html=coverage.out
 	$(call each,$(GO) test -coverpkg=./... -coverprofile=coverage.out ./... && $(GO) tool cover -func=coverage.out | tail -n 1)

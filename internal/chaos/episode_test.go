@@ -1,0 +1,198 @@
+package chaos_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seawall-go/seawall/internal/chaos/check"
+	"github.com/seawall-go/seawall/internal/chaos/history"
+	"github.com/seawall-go/seawall/internal/chaos/ledger"
+	"github.com/seawall-go/seawall/internal/chaos/load"
+	"github.com/seawall-go/seawall/internal/chaos/proxy"
+	"github.com/seawall-go/seawall/internal/chaos/service"
+	"github.com/seawall-go/seawall/internal/chaos/stores"
+)
+
+// An episode is a time with one store.
+type episode struct {
+	store   string
+	ways    []history.Way // all ways of the store if nil
+	seed    uint64
+	lasts   time.Duration
+	bug     string
+	servers int
+}
+
+const clients = 2
+
+// run runs the episode and checks its history.
+func (e episode) run(t *testing.T) ledger.Episode {
+	t.Helper()
+	began := time.Now()
+	dir := t.TempDir()
+	n := e.start(t, dir)
+	stop := n.watch(t.Context())
+
+	n.attack(t.Context(), e.lasts)
+
+	require.NoError(t, n.store.Heal())
+	drain(t, n.clients)
+	r := rules(e.store)
+	result := ledger.Episode{Seed: e.seed, Store: e.store, Forgets: r.Forgets != nil, Leaks: leaks(t, n.servers)}
+	stop()
+	for _, p := range n.processes() {
+		p.end()
+	}
+	h := e.history(t, n, dir)
+	result.Result = check.Check(h, r)
+	result.Periods = make(map[string]int)
+	for _, p := range h.Periods {
+		result.Periods[p.Target+": "+p.Kind]++
+	}
+	result.Took = time.Since(began)
+	e.keep(t, dir, result)
+	return result
+}
+
+// history returns what the processes have written, and the effects in the store's database.
+func (e episode) history(t *testing.T, n *nemesis, dir string) *history.History {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.jsonl"))
+	require.NoError(t, err)
+	h, err := history.Read(files...)
+	require.NoError(t, err)
+	effects, err := n.store.Effects(t.Context())
+	require.NoError(t, err)
+	h.Effects = append(h.Effects, effects...)
+	return h
+}
+
+// start starts the processes of the episode.
+func (e episode) start(t *testing.T, dir string) *nemesis {
+	t.Helper()
+	own, err := history.Create(filepath.Join(dir, "nemesis.jsonl"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = own.Close() })
+	n := &nemesis{seed: e.seed, ways: e.ways, record: own.Write, store: stores.Start(t, e.store, e.servers)}
+	if n.ways == nil {
+		n.ways = n.store.Ways
+	}
+	provider := freeAddr(t)
+	n.provider = newProcess(t, "provider", roleService, n.record, func(int) string {
+		return service.Config{Role: "provider", Name: "provider", Dir: dir, Addr: provider}.String()
+	})
+	var urls []string
+	for i := range e.servers {
+		s := &server{addr: freeAddr(t)}
+		s.process = newProcess(t, fmt.Sprintf("s%d", i), roleService, n.record, func(life int) string {
+			return service.Config{
+				Role: "server", Name: fmt.Sprintf("s%d.%d", i, life), Dir: dir, Addr: s.addr,
+				Provider: "http://" + provider, Store: e.store, Addrs: n.store.Addrs(i), Via: n.store.Via(i),
+				Bug: e.bug, Seed: e.seed + uint64(life),
+			}.String()
+		})
+		s.proxy = proxy.NewHTTP(t, s.url, n.record)
+		s.proxy.Name = s.incarnation
+		if e.store != stores.Memory {
+			s.proxy.Elsewhere = func() string { return n.servers[(i+1)%e.servers].url() }
+		}
+		n.servers = append(n.servers, s)
+		urls = append(urls, s.proxy.URL)
+	}
+	for i := range clients {
+		n.clients = append(n.clients, newProcess(t, fmt.Sprintf("c%d", i), roleClient, n.record, func(life int) string {
+			return load.Config{
+				Name: fmt.Sprintf("c%d", i), Life: life, Dir: dir, Servers: urls, Sticky: e.store == stores.Memory,
+				Ways: n.ways, Workers: workers(e.store), Seed: e.seed + uint64(i),
+			}.String()
+		}))
+	}
+	return n
+}
+
+// drain lets the clients end the keys that they have started.
+func drain(t *testing.T, clients []*process) {
+	t.Helper()
+	var all sync.WaitGroup
+	for _, c := range clients {
+		all.Go(func() {
+			c.letEnd()
+			c.tell("drain")
+			select {
+			case <-c.ended:
+			case <-time.After(patience):
+				t.Logf("%s does not end its keys", c.name) // the checker knows which
+			}
+		})
+	}
+	all.Wait()
+}
+
+// Bounds of what a server may use when no request is left.
+const (
+	maxGoroutines = 200
+	maxFiles      = 200
+	maxHeap       = 256 << 20 // a Memory keeps its records
+)
+
+// leaks returns what the servers still use although no request is left.
+func leaks(t *testing.T, servers []*server) (found []string) {
+	t.Helper()
+	for _, s := range servers {
+		s.proxy.CloseIdleConnections()
+		var v service.Vitals
+		clean := func() bool {
+			client := &http.Client{Timeout: patience}
+			resp, err := client.Get(s.url() + "/chaos/vitals")
+			if err != nil {
+				return false
+			}
+			defer resp.Body.Close()
+			return json.NewDecoder(resp.Body).Decode(&v) == nil &&
+				v.Goroutines <= maxGoroutines && v.Files <= maxFiles && v.HeapBytes <= maxHeap
+		}
+		deadline := time.Now().Add(patience)
+		for !clean() && time.Now().Before(deadline) {
+			time.Sleep(100 * time.Millisecond)
+		}
+		if v.Goroutines > maxGoroutines || v.Files > maxFiles || v.HeapBytes > maxHeap || v.Goroutines == 0 {
+			found = append(found, fmt.Sprintf("%s: %+v", s.name, v))
+		}
+	}
+	return found
+}
+
+// rules returns what a store allows.
+func rules(store string) check.Rules {
+	r := check.Rules{Store: store, Lease: service.Lease}
+	switch store {
+	case stores.Memory: // a key is new after its server has died
+		r.Forgets = func(h *history.History, _ string, from, to int64) bool {
+			return died(h, from, to, func(target string) bool { return strings.HasPrefix(target, "s") })
+		}
+	case stores.RedisFailover:
+		r.Forgets = func(h *history.History, _ string, from, to int64) bool {
+			return died(h, from, to, func(target string) bool { return strings.HasPrefix(target, "store") })
+		}
+	}
+	return r
+}
+
+// died reports whether a process has ended in a time, or shortly before: what it had not passed on
+// is lost then.
+func died(h *history.History, from, to int64, is func(target string) bool) bool {
+	for _, p := range h.Periods {
+		if is(p.Target) && p.From <= to && p.To >= from {
+			return true
+		}
+	}
+	return false
+}
