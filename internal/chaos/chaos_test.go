@@ -42,17 +42,21 @@ const (
 )
 
 // workers returns how many calls of a client can be under way at the same time, without too much
-// load for the store.
+// load for the store. The race detector makes everything slower.
 func workers(store string) int {
+	n := 64
 	switch store {
 	case stores.Memory:
-		return 100
+		n = 100
 	case stores.PostgreSQL:
-		return 32
+		n = 32
 	case stores.SQLite:
-		return 6 // there is one writer at a time
+		n = 6 // there is one writer at a time
 	}
-	return 64
+	if raceEnabled {
+		n = max(n/4, 4)
+	}
+	return n
 }
 
 // schedule returns the episodes of a run.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -55,7 +56,9 @@ func (e episode) run(t *testing.T) ledger.Episode {
 	result.Result = check.Check(h, r)
 	result.Periods = make(map[string]int)
 	for _, p := range h.Periods {
-		result.Periods[p.Target+": "+p.Kind]++
+		if p.Kind != history.Stall {
+			result.Periods[p.Target+": "+p.Kind]++
+		}
 	}
 	result.Took = time.Since(began)
 	e.keep(t, dir, result)
@@ -81,25 +84,25 @@ func (e episode) start(t *testing.T, dir string) *nemesis {
 	own, err := history.Create(filepath.Join(dir, "nemesis.jsonl"))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = own.Close() })
-	n := &nemesis{seed: e.seed, ways: e.ways, record: own.Write, store: stores.Start(t, e.store, e.servers)}
+	n := &nemesis{seed: e.seed, ways: e.ways, history: own, store: stores.Start(t, e.store, e.servers)}
 	if n.ways == nil {
 		n.ways = n.store.Ways
 	}
 	provider := freeAddr(t)
-	n.provider = newProcess(t, "provider", roleService, n.record, func(int) string {
+	n.provider = newProcess(t, "provider", roleService, n.history.Write, func(int) string {
 		return service.Config{Role: "provider", Name: "provider", Dir: dir, Addr: provider}.String()
 	})
 	var urls []string
 	for i := range e.servers {
 		s := &server{addr: freeAddr(t)}
-		s.process = newProcess(t, fmt.Sprintf("s%d", i), roleService, n.record, func(life int) string {
+		s.process = newProcess(t, fmt.Sprintf("s%d", i), roleService, n.history.Write, func(life int) string {
 			return service.Config{
 				Role: "server", Name: fmt.Sprintf("s%d.%d", i, life), Dir: dir, Addr: s.addr,
 				Provider: "http://" + provider, Store: e.store, Addrs: n.store.Addrs(i), Via: n.store.Via(i),
 				Bug: e.bug, Seed: e.seed + uint64(life),
 			}.String()
 		})
-		s.proxy = proxy.NewHTTP(t, s.url, n.record)
+		s.proxy = proxy.NewHTTP(t, s.url, n.history.Write)
 		s.proxy.Name = s.incarnation
 		if e.store != stores.Memory {
 			s.proxy.Elsewhere = func() string { return n.servers[(i+1)%e.servers].url() }
@@ -108,7 +111,7 @@ func (e episode) start(t *testing.T, dir string) *nemesis {
 		urls = append(urls, s.proxy.URL)
 	}
 	for i := range clients {
-		n.clients = append(n.clients, newProcess(t, fmt.Sprintf("c%d", i), roleClient, n.record, func(life int) string {
+		n.clients = append(n.clients, newProcess(t, fmt.Sprintf("c%d", i), roleClient, n.history.Write, func(life int) string {
 			return load.Config{
 				Name: fmt.Sprintf("c%d", i), Life: life, Dir: dir, Servers: urls, Sticky: e.store == stores.Memory,
 				Ways: n.ways, Workers: workers(e.store), Seed: e.seed + uint64(i),
@@ -176,23 +179,21 @@ func rules(store string) check.Rules {
 	switch store {
 	case stores.Memory: // a key is new after its server has died
 		r.Forgets = func(h *history.History, _ string, from, to int64) bool {
-			return died(h, from, to, func(target string) bool { return strings.HasPrefix(target, "s") })
+			return was(h, from, to, func(p history.Period) bool {
+				return p.Kind == "kill" && strings.HasPrefix(p.Target, "s")
+			})
 		}
-	case stores.RedisFailover:
+	case stores.RedisFailover: // a new master lacks what was not replicated to it
 		r.Forgets = func(h *history.History, _ string, from, to int64) bool {
-			return died(h, from, to, func(target string) bool { return strings.HasPrefix(target, "store") })
+			return was(h, from, to, func(p history.Period) bool {
+				return (p.Kind == "kill" || p.Kind == "stop") && strings.HasPrefix(p.Target, "store")
+			})
 		}
 	}
 	return r
 }
 
-// died reports whether a process has ended in a time, or shortly before: what it had not passed on
-// is lost then.
-func died(h *history.History, from, to int64, is func(target string) bool) bool {
-	for _, p := range h.Periods {
-		if is(p.Target) && p.From <= to && p.To >= from {
-			return true
-		}
-	}
-	return false
+// was reports whether a period of some sort overlaps a time.
+func was(h *history.History, from, to int64, is func(history.Period) bool) bool {
+	return slices.ContainsFunc(h.Periods, func(p history.Period) bool { return p.From <= to && p.To >= from && is(p) })
 }

@@ -26,7 +26,7 @@ type nemesis struct {
 	servers  []*server
 	clients  []*process
 	provider *process
-	record   func(history.Event)
+	history  *history.Writer
 
 	// trouble is held while a process is dead or stopped or a link or the store is in trouble, so
 	// that the effects of one trouble can be told from those of another. Sometimes it is not.
@@ -42,13 +42,15 @@ type server struct {
 
 func (s *server) url() string { return "http://" + s.addr }
 
-// watch continues processes that have stopped, until stop is called.
+// watch continues processes that have stopped, and records stalls of the machine, until stop is
+// called.
 func (n *nemesis) watch(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var all sync.WaitGroup
 	for _, p := range n.processes() {
 		all.Go(func() { n.resume(ctx, p) })
 	}
+	all.Go(func() { n.history.WatchStalls(ctx, "machine") })
 	return func() {
 		cancel()
 		all.Wait()
@@ -95,6 +97,14 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// rarity is how many times rarer the faults of single requests are than with a fast store.
+func (n *nemesis) rarity() time.Duration {
+	if n.store.Name == stores.SQLite {
+		return 6
+	}
+	return 1
+}
+
 // between returns a random duration.
 func between(random *rand.Rand, low, high time.Duration) time.Duration {
 	return low + time.Duration(random.Int64N(int64(high-low)))
@@ -122,7 +132,7 @@ func (n *nemesis) armFailpoints(ctx context.Context, stream uint64, hard bool) {
 			s := n.servers[random.IntN(len(n.servers))]
 			if !hard {
 				s.arm(a)
-				if !pause(ctx, between(random, 10*time.Millisecond, 50*time.Millisecond)) {
+				if !pause(ctx, n.rarity()*between(random, 10*time.Millisecond, 50*time.Millisecond)) {
 					return
 				}
 				continue
@@ -180,7 +190,7 @@ func (n *nemesis) armProxies(ctx context.Context) {
 	actions := []history.Action{
 		history.Delay, history.Duplicate, history.Cut, history.DropReply, history.Half, history.Unsent,
 	}
-	for pause(ctx, between(random, 20*time.Millisecond, 80*time.Millisecond)) {
+	for pause(ctx, n.rarity()*between(random, 20*time.Millisecond, 80*time.Millisecond)) {
 		n.servers[random.IntN(len(n.servers))].proxy.Arm(actions[random.IntN(len(actions))])
 	}
 }
@@ -222,7 +232,7 @@ func (n *nemesis) cause(ctx context.Context, f stores.Fault, lasts time.Duration
 	if err := f.End(); err != nil {
 		panic("chaos: the end of " + f.Target + ": " + f.Kind + ": " + err.Error())
 	}
-	n.record(history.Event{Period: &history.Period{Kind: f.Kind, Target: f.Target, From: from, To: history.Now()}})
+	n.history.Write(history.Event{Period: &history.Period{Kind: f.Kind, Target: f.Target, From: from, To: history.Now()}})
 }
 
 // faults returns the store's faults, and those of the processes and of the links between them. A
@@ -268,7 +278,7 @@ func (n *nemesis) resume(ctx context.Context, p *process) {
 		from, target := history.Now(), p.incarnation()
 		pause(ctx, between(random, service.Lease+service.Lease/5, 3*service.Lease))
 		p.signal(syscall.SIGCONT)
-		n.record(history.Event{Period: &history.Period{Kind: "stop", Target: target, From: from, To: history.Now()}})
+		n.history.Write(history.Event{Period: &history.Period{Kind: "stop", Target: target, From: from, To: history.Now()}})
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -97,7 +98,15 @@ func Open(ctx context.Context, c Config, logger *slog.Logger) (http.Handler, fun
 		if err != nil {
 			return nil, nil, errors.Join(err, w.Close())
 		}
-		return s.handler(), func() { s.close(); _ = w.Close() }, nil
+		ctx, cancel := context.WithCancel(ctx)
+		var stalls sync.WaitGroup
+		stalls.Go(func() { w.WatchStalls(ctx, c.Name) })
+		return s.handler(), func() {
+			cancel()
+			stalls.Wait()
+			s.close()
+			_ = w.Close()
+		}, nil
 	default:
 		return nil, nil, errors.Join(fmt.Errorf("unknown role %q", c.Role), w.Close())
 	}

@@ -100,11 +100,18 @@ func Failpoints(w history.Way) []Arm {
 }
 
 // Suits reports whether the failpoint makes sense with a store. A call of a Memory cannot be
-// refused or lost, and the Memory is never down.
+// refused or lost, and the Memory is never down. In SQLite, a transaction that waits would hold up
+// all other writes; a process that is stopped does that too, and is enough.
 func (a Arm) Suits(store string) bool {
-	isCall := a.Action == history.Refuse || a.Action == history.Down ||
-		a.Action == history.Lose && a.Window != history.AfterEffect
-	return store != stores.Memory || !isCall
+	switch store {
+	case stores.Memory:
+		isCall := a.Action == history.Refuse || a.Action == history.Down ||
+			a.Action == history.Lose && a.Window != history.AfterEffect
+		return !isCall
+	case stores.SQLite:
+		return !a.Way.Transactional() || a.Action != history.Pause && a.Action != history.Overrun
+	}
+	return true
 }
 
 // isPossible reports whether the arm, whatever its Way, makes sense for a way.
