@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -149,52 +150,56 @@ func newLinks(tb testing.TB, servers int, addrs ...string) links {
 	return l
 }
 
-// set changes all proxies of all servers.
-func (l links) set(f func(*proxy.TCP)) error {
-	for _, proxies := range l {
-		for _, p := range proxies {
-			f(p)
-		}
-	}
-	return nil
-}
-
+// heal ends all faults.
 func (l links) heal() error {
-	return l.set(func(p *proxy.TCP) {
+	for _, p := range slices.Concat(l...) {
 		p.SetDown(false)
 		p.SetSilent(false)
 		p.SetDeaf(false)
 		p.SetSlow(0)
 		p.SetCut(0)
-	})
+	}
+	return nil
 }
 
 // link is the Target of a server's way to the store.
 func link(server int) string { return fmt.Sprintf("s%d-store", server) }
 
-// faults are those of the way of each server, and of all ways.
+// faults are those of the way of each server, and a slowness of all ways.
 func (l links) faults() (faults []Fault) {
-	add := func(kind, target string, l links, begin, end func(*proxy.TCP)) {
-		faults = append(faults, Fault{
-			Kind: kind, Target: target,
-			Begin: func() error { return l.set(begin) },
-			End:   func() error { return l.set(end) },
-		})
+	for i, proxies := range l {
+		faults = append(faults, LinkFaults(link(i), proxies...)...)
 	}
-	for i := range l {
-		one := l[i : i+1]
-		add("down", link(i), one, func(p *proxy.TCP) { p.SetDown(true) }, func(p *proxy.TCP) { p.SetDown(false) })
-		add("silent", link(i), one, func(p *proxy.TCP) { p.SetSilent(true) }, func(p *proxy.TCP) { p.SetSilent(false) })
-		add("deaf", link(i), one, func(p *proxy.TCP) { p.SetDeaf(true) }, func(p *proxy.TCP) { p.SetDeaf(false) })
-		add("cut", link(i), one, func(p *proxy.TCP) { p.SetCut(0.05) }, func(p *proxy.TCP) { p.SetCut(0) })
-		add("slow", link(i), one, slow, func(p *proxy.TCP) { p.SetSlow(0) })
+	return append(faults, fault("slow", "store", slices.Concat(l...), slow, fast))
+}
+
+// LinkFaults returns the faults of a way through proxies.
+func LinkFaults(target string, proxies ...*proxy.TCP) []Fault {
+	return []Fault{
+		fault("down", target, proxies, func(p *proxy.TCP) { p.SetDown(true) }, func(p *proxy.TCP) { p.SetDown(false) }),
+		fault("silent", target, proxies, func(p *proxy.TCP) { p.SetSilent(true) }, func(p *proxy.TCP) { p.SetSilent(false) }),
+		fault("deaf", target, proxies, func(p *proxy.TCP) { p.SetDeaf(true) }, func(p *proxy.TCP) { p.SetDeaf(false) }),
+		fault("cut", target, proxies, func(p *proxy.TCP) { p.SetCut(0.05) }, func(p *proxy.TCP) { p.SetCut(0) }),
+		fault("slow", target, proxies, slow, fast),
 	}
-	add("slow", "store", l, slow, func(p *proxy.TCP) { p.SetSlow(0) })
-	return faults
+}
+
+func fault(kind, target string, proxies []*proxy.TCP, begin, end func(*proxy.TCP)) Fault {
+	all := func(f func(*proxy.TCP)) func() error {
+		return func() error {
+			for _, p := range proxies {
+				f(p)
+			}
+			return nil
+		}
+	}
+	return Fault{Kind: kind, Target: target, Begin: all(begin), End: all(end)}
 }
 
 // slow adds a time that is sometimes over the StoreTimeout of the service.
 func slow(p *proxy.TCP) { p.SetSlow(random(10*time.Millisecond, 200*time.Millisecond)) }
+
+func fast(p *proxy.TCP) { p.SetSlow(0) }
 
 func random(low, high time.Duration) time.Duration {
 	return low + rand.N(high-low)
