@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -46,14 +44,13 @@ func (e episode) run(t *testing.T) ledger.Episode {
 
 	require.NoError(t, n.store.Heal())
 	drain(t, n.clients)
-	r := rules(e.store)
-	result := ledger.Episode{Seed: e.seed, Store: e.store, Forgets: r.Forgets != nil, Leaks: leaks(t, n.servers)}
+	result := ledger.Episode{Seed: e.seed, Store: e.store, Leaks: leaks(t, n.servers)}
 	stop()
 	for _, p := range n.processes() {
 		p.end()
 	}
 	h := e.history(t, n, dir)
-	result.Result = check.Check(h, r)
+	result.Result = check.Check(h, check.Rules{Store: e.store, Lease: service.Lease})
 	result.Periods = make(map[string]int)
 	for _, p := range h.Periods {
 		if p.Kind != history.Stall {
@@ -171,29 +168,4 @@ func leaks(t *testing.T, servers []*server) (found []string) {
 		}
 	}
 	return found
-}
-
-// rules returns what a store allows.
-func rules(store string) check.Rules {
-	r := check.Rules{Store: store, Lease: service.Lease}
-	switch store {
-	case stores.Memory: // a key is new after its server has died
-		r.Forgets = func(h *history.History, _ string, from, to int64) bool {
-			return was(h, from, to, func(p history.Period) bool {
-				return p.Kind == "kill" && strings.HasPrefix(p.Target, "s")
-			})
-		}
-	case stores.RedisFailover: // a new master lacks what was not replicated to it
-		r.Forgets = func(h *history.History, _ string, from, to int64) bool {
-			return was(h, from, to, func(p history.Period) bool {
-				return (p.Kind == "kill" || p.Kind == "stop") && strings.HasPrefix(p.Target, "store")
-			})
-		}
-	}
-	return r
-}
-
-// was reports whether a period of some sort overlaps a time.
-func was(h *history.History, from, to int64, is func(history.Period) bool) bool {
-	return slices.ContainsFunc(h.Periods, func(p history.Period) bool { return p.From <= to && p.To >= from && is(p) })
 }

@@ -2,43 +2,48 @@ package check
 
 import (
 	"net/http"
-	"slices"
 
 	"github.com/seawall-go/seawall/idempotent"
 	"github.com/seawall-go/seawall/internal/chaos/history"
 )
 
 // twoAnswers finds answers of a key that differ. The answer of a run that was not recorded is sent
-// all the same, and then another run answers. If the answer is a 201, only the ways that run again
-// have that: in the others, the next answer comes from the effect of the first run.
+// all the same, and then another run answers. A store that forgets must have done so between the two
+// calls.
 func (e *episode) twoAnswers(k *key) {
-	type answer struct {
-		status int
-		history.Answer
-	}
-	var seen, recorded []answer
-	latest := int64(0)
+	cause := ""
 	for i := range k.calls {
-		c := &k.calls[i]
-		a := answer{c.ret.Status, c.ret.Answer}
-		if !c.told() || slices.Contains(seen, a) {
-			continue
-		}
-		seen, latest = append(seen, a), max(latest, c.ret.At)
-		again := k.way == history.Plain || k.way == history.DerivedKey || a.status == http.StatusPaymentRequired
-		if !again || !k.unrecorded(a.Run) {
-			recorded = append(recorded, a)
+		for j := range i {
+			a, b := &k.calls[j], &k.calls[i]
+			switch {
+			case !a.told() || !b.told() || a.ret.Status == b.ret.Status && a.ret.Answer == b.ret.Answer:
+			case k.mayChange(a) || k.mayChange(b):
+				cause = causeUnrecorded
+			case e.forgotBetween(k, a, b):
+				cause = causeForgotten
+			default:
+				e.find(k, TwoAnswers, "the answers differ: %d %+v and %d %+v", a.ret.Status, a.ret.Answer, b.ret.Status, b.ret.Answer)
+				return
+			}
 		}
 	}
-	switch {
-	case len(seen) < 2:
-	case len(recorded) < 2:
-		e.allow(k, "two answers: "+causeUnrecorded)
-	case e.forgets(k, latest):
-		e.allow(k, "two answers: "+causeForgotten)
-	default:
-		e.find(k, TwoAnswers, "the answers differ: %+v", seen)
+	if cause != "" {
+		e.allow(k, "two answers: "+cause)
 	}
+}
+
+// mayChange reports whether the answer of a call is that of a run that was not recorded, so that
+// another run can answer differently. If it is a 201, only the ways that run again have that: in the
+// others, the next answer comes from the effect of the first run.
+func (k *key) mayChange(c *call) bool {
+	again := k.way == history.Plain || k.way == history.DerivedKey || c.ret.Status == http.StatusPaymentRequired
+	return again && k.unrecorded(c.ret.Answer.Run)
+}
+
+// forgotBetween reports whether the store can have lost what one of two calls was told before it
+// answered the other one.
+func (e *episode) forgotBetween(k *key, a, b *call) bool {
+	return e.forgets(k, min(a.At, b.At), max(a.ret.At, b.ret.At))
 }
 
 // unrecorded reports whether the end of a run could not be recorded.
@@ -47,6 +52,9 @@ func (k *key) unrecorded(run string) bool {
 	return end != nil && end.Outcome == string(idempotent.OutcomeUnrecorded)
 }
 
+// settled is the run of a 402 that an operator has recorded. It names no amount.
+const settled = "settled"
+
 // anothersAnswer finds answers that belong to another key or amount.
 func (e *episode) anothersAnswer(k *key) {
 	for i := range k.calls {
@@ -54,16 +62,16 @@ func (e *episode) anothersAnswer(k *key) {
 		a := c.ret.Answer
 		switch {
 		case !c.created() && a == history.Answer{}:
-		case c.told() && a.Key != k.name, c.created() && a.Amount != c.Amount:
+		case c.told() && a.Key != k.name, c.told() && a.Amount != c.Amount && a.Run != settled:
 			e.find(k, AnothersAnswer, "%s: a request for %d was answered %d with %+v", c.ID, c.Amount, c.ret.Status, a)
 		}
 	}
 }
 
-// falseConflict finds conflicts of requests that do not differ.
+// falseConflict finds conflicts of requests that do not differ, also those at the provider.
 func (e *episode) falseConflict(k *key) {
 	for i := range k.calls {
-		if c := &k.calls[i]; !k.mixed && c.refused(codeConflict) {
+		if c := &k.calls[i]; !k.mixed && (c.refused(codeConflict) || c.refused(codeProviderConflict)) {
 			e.find(k, FalseConflict, "%s: all requests of the key have the amount %d", c.ID, c.Amount)
 		}
 	}
@@ -71,15 +79,15 @@ func (e *episode) falseConflict(k *key) {
 
 // missedConflict finds different requests that were both answered 201.
 func (e *episode) missedConflict(k *key) {
-	var first *call
+	if !k.mixed {
+		return
+	}
 	for i := range k.calls {
-		c := &k.calls[i]
-		switch {
-		case !k.mixed || !c.created():
-		case first == nil:
-			first = c
-		case c.Amount != first.Amount && !e.forgets(k, max(c.ret.At, first.ret.At)):
-			e.find(k, MissedConflict, "%s for %d and %s for %d were both answered 201", first.ID, first.Amount, c.ID, c.Amount)
+		for j := range i {
+			a, b := &k.calls[j], &k.calls[i]
+			if a.created() && b.created() && a.Amount != b.Amount && !e.forgotBetween(k, a, b) {
+				e.find(k, MissedConflict, "%s for %d and %s for %d were both answered 201", a.ID, a.Amount, b.ID, b.Amount)
+			}
 		}
 	}
 }
@@ -96,10 +104,12 @@ func (e *episode) unknownUnmarked(k *key) {
 	}
 }
 
-// noFinalAnswer finds keys that were never answered.
+// noFinalAnswer finds requests that were never answered: the calls of a key with one amount.
 func (e *episode) noFinalAnswer(k *key) {
-	if _, ok := k.firstFinal(); !ok && len(k.calls) > 0 {
-		e.find(k, NoFinalAnswer, "the last answer is %s", k.last().answer())
+	for i := range k.calls {
+		if c := &k.calls[i]; !k.isAnswered(c.Amount) {
+			e.find(k, NoFinalAnswer, "the request for %d has no final answer, and the last one of the key is %s", c.Amount, k.last().answer())
+		}
 	}
 }
 
@@ -114,29 +124,26 @@ func (k *key) last() *call {
 	return last
 }
 
-// unavailableWithoutCause finds responses that were not kept although there was room for them.
+// unavailableWithoutCause finds responses that were not kept although there was room for them. That a
+// server says so is no cause.
 func (e *episode) unavailableWithoutCause(k *key) {
+	if k.wasHit(history.Large, history.Full) || anyIn(e.faults.full, k.from, k.to) {
+		return
+	}
 	for i := range k.calls {
-		c := &k.calls[i]
-		if c.refused(codeUnavailable) && !k.wasHit(history.Large, history.Full) && !k.notKept() && !anyIn(e.faults.full, k.from, k.to) {
+		if c := &k.calls[i]; c.refused(codeUnavailable) {
 			e.find(k, UnavailableWithoutCause, "%s: nothing was large or full", c.ID)
 		}
 	}
 }
 
-// notKept reports whether a server said that it did not keep a response.
-func (k *key) notKept() bool {
-	return slices.ContainsFunc(k.ends, func(x history.End) bool {
-		return x.Outcome == string(idempotent.OutcomeNotKept) || x.Outcome == string(idempotent.OutcomeStoreFull)
-	})
-}
-
 // failureReplayed finds replays of what is never kept: failures, and the 409 after a Forget. The
-// 409s of package idempotent are not replays.
+// 409s of package idempotent are not replays, and that of the provider is kept.
 func (e *episode) failureReplayed(k *key) {
 	for i := range k.calls {
 		c := &k.calls[i]
-		if c.ret.Replayed && (!idempotent.DefaultKeep(c.ret.Status) || c.ret.Status == http.StatusConflict) {
+		conflict := c.ret.Status == http.StatusConflict && !c.refused(codeProviderConflict)
+		if c.ret.Replayed && (!idempotent.DefaultKeep(c.ret.Status) || conflict) {
 			e.find(k, FailureReplayed, "%s: %s", c.ID, c.answer())
 		}
 	}

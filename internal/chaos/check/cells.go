@@ -32,9 +32,14 @@ func (e *episode) countCells(k *key) {
 
 func cellOf(x history.Hit) Cell { return Cell{x.Way, x.Window, x.Action} }
 
-// clean reports whether nothing else went wrong while a key was in use.
+// clean reports whether nothing else went wrong while a key was in use. A request can arrive late and
+// have its effect after the last answer.
 func (e *episode) clean(k *key, x *history.Hit) bool {
-	for p := range e.faults.during(k.from, k.to) {
+	to := k.to
+	for _, effect := range k.effects {
+		to = max(to, effect.At)
+	}
+	for p := range e.faults.during(k.from, to) {
 		if k.meets(&p.Period, x) && !isOf(&p.Period, x) {
 			return false
 		}
@@ -42,14 +47,16 @@ func (e *episode) clean(k *key, x *history.Hit) bool {
 	return true
 }
 
-// meets reports whether a period concerns a key that was hit: it does unless it is the trouble of a
-// server, or of a way to or from one, that got none of the key's calls.
+// meets reports whether a period concerns a key that was hit.
 func (k *key) meets(p *history.Period, x *history.Hit) bool {
-	server, ok := serverIn(p.Target)
-	if !ok || x.Action == history.Duplicate { // the copy may go to any server
-		return true
-	}
-	return slices.ContainsFunc(k.calls, func(c call) bool { return c.Server == server || c.Server == "" })
+	return x.Action == history.Duplicate || k.uses(p.Target) // the copy may go to any server
+}
+
+// uses reports whether a key can meet the trouble of a target: it can unless the target is a server,
+// or a way to or from one, that got none of the key's calls.
+func (k *key) uses(target string) bool {
+	server, ok := serverIn(target)
+	return !ok || slices.ContainsFunc(k.calls, func(c call) bool { return c.Server == server || c.Server == "" })
 }
 
 // serverIn returns the server that a period is about, without its incarnation.

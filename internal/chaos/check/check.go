@@ -10,22 +10,23 @@ import (
 	"time"
 
 	"github.com/seawall-go/seawall/internal/chaos/history"
+	"github.com/seawall-go/seawall/internal/chaos/stores"
 )
 
 // Rules are what an episode allows.
 type Rules struct {
-	// Store is the name of the episode's store. Table has promises that differ between stores.
+	// Store is the name of the episode's store. Table has promises that differ between stores, and
+	// some stores can forget: see Forgets.
 	Store string
 
 	// Lease is that of the servers. A run cannot lose it sooner, unless a Period says that the
 	// clock of the store was changed. If 0, it can.
 	Lease time.Duration
-
-	// Forgets reports whether the store can lose what it has confirmed between two points in time,
-	// so that a key is new: a Memory ends with its process, and a failover loses what was not
-	// replicated. If nil, it never does.
-	Forgets func(h *history.History, key string, from, to int64) bool
 }
+
+// Forgets reports whether a store can lose what it has confirmed, so that a key is new: a Memory
+// ends with its process, and a failover loses what was not replicated.
+func Forgets(store string) bool { return store == stores.Memory || store == stores.RedisFailover }
 
 // The checks, as they are named in a Finding.
 const (
@@ -153,7 +154,6 @@ func Check(h *history.History, r Rules) Result {
 
 // An episode is what the checks of all keys share.
 type episode struct {
-	h       *history.History
 	rules   Rules
 	faults  *faults
 	cells   map[Cell]*Count
@@ -163,7 +163,7 @@ type episode struct {
 
 func newEpisode(h *history.History, r Rules) *episode {
 	return &episode{
-		h: h, rules: r, faults: faultsOf(h), cells: make(map[Cell]*Count), promise: make(map[Cell]*Promise),
+		rules: r, faults: faultsOf(h, r.Store), cells: make(map[Cell]*Count), promise: make(map[Cell]*Promise),
 		result: Result{Duplicates: make(map[string]int)},
 	}
 }
@@ -221,11 +221,19 @@ func (e *episode) allow(k *key, cause string) {
 	e.result.Duplicates[string(k.way)+": "+cause]++
 }
 
-// forgets reports whether the store can have lost the record of a key since its first request. A
+// forgets reports whether the store can have lost the record of a key between two times.
+func (e *episode) forgets(k *key, from, to int64) bool {
+	return slices.ContainsFunc(e.faults.losses, func(p period) bool {
+		return p.From <= to && p.To >= from && k.uses(p.Target)
+	})
+}
+
+// forgot reports whether the store can have lost the record of one run before another run began. A
 // claim or a mark may have been lost before the effect that it was for, so the time of the first
-// effect is too late to begin with.
-func (e *episode) forgets(k *key, until int64) bool {
-	return e.rules.Forgets != nil && e.rules.Forgets(e.h, k.name, k.from, cmp.Or(until, k.to))
+// effect is too late to begin with. A Memory loses nothing while its process lives.
+func (e *episode) forgot(k *key, one, other string, until int64) bool {
+	sameLife := e.rules.Store == stores.Memory && serverOf(one) == serverOf(other)
+	return !sameLife && e.forgets(k, k.from, until)
 }
 
 // story returns all events of a key, one a line.

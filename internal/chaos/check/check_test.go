@@ -8,6 +8,7 @@ import (
 
 	"github.com/seawall-go/seawall/internal/chaos/check"
 	"github.com/seawall-go/seawall/internal/chaos/history"
+	"github.com/seawall-go/seawall/internal/chaos/stores"
 )
 
 const (
@@ -16,8 +17,13 @@ const (
 	unavailable = "409 idempotency_response_unavailable"
 )
 
-// forgetful are the rules of a store that can lose every record.
-var forgetful = check.Rules{Forgets: func(*history.History, string, int64, int64) bool { return true }}
+// The rules of stores that can forget, and what makes them forget between the two calls of twice.
+var (
+	failover = check.Rules{Store: stores.RedisFailover}
+	memory   = check.Rules{Store: stores.Memory}
+	replaced = during("kill", "store 1", 500, 900)
+	ended    = during("kill", "s1.1", 500, 900)
+)
 
 type test struct {
 	name  string
@@ -61,6 +67,14 @@ func twice(steps ...step) []step {
 	return append([]step{
 		call(0, 20, 10, "503 service_unavailable"), effect("s1.1-1", 10, 10),
 		call(2000, 2020, 10, "201 s2.1-1"), effect("s2.1-1", 2010, 10),
+	}, steps...)
+}
+
+// lives is twice with a Memory: the same server has two lives.
+func lives(steps ...step) []step {
+	return append([]step{
+		call(0, 20, 10, "201 s1.1-1"), effect("s1.1-1", 10, 10),
+		call(2000, 2020, 10, "503"), effect("s1.2-1", 2010, 10),
 	}, steps...)
 }
 
@@ -111,12 +125,42 @@ func TestDuplicateEffects(t *testing.T) {
 			twice(lost("s1.1-1", 900), during("clock forward", "store", 100, 200)), nil, dups("plain: lease lost"),
 		},
 		{"plain, 5xx", history.Plain, check.Rules{}, twice(ends("s1.1-1", 20, "released", 500)), nil, dups("plain: answered 5xx")},
-		{"plain, panic", history.Plain, check.Rules{}, twice(ends("s1.1-1", 20, "released", 0)), nil, dups("plain: panic")},
+		{"plain, panic", history.Plain, check.Rules{}, twice(ends("s1.1-1", 20, "released", 0), hitRun(history.AfterEffect, history.Panic, "s1.1-1", 15)), nil, dups("plain: panic")},
+		{"plain, a panic that nothing caused", history.Plain, check.Rules{}, twice(ends("s1.1-1", 20, "released", 0), hitRun(history.AfterEffect, history.Panic, "s2.1-1", 15)), found, nil},
 		{"plain, MaxRun", history.Plain, check.Rules{}, twice(ends("s1.1-1", 20, "released", 504)), nil, dups("plain: MaxRun passed")},
-		{"plain, Forget", history.Plain, check.Rules{}, twice(ends("s1.1-1", 20, "released", 409)), nil, dups("plain: Forget")},
+		{"plain, Forget", history.Plain, check.Rules{}, twice(ends("s1.1-1", 20, "released", 409), hitRun("a window", history.Forget, "s1.1-1", 15)), nil, dups("plain: Forget")},
+		{"plain, a Forget that nothing caused", history.Plain, check.Rules{}, twice(ends("s1.1-1", 20, "released", 409)), found, nil},
 		{"plain, released although its status is kept", history.Plain, check.Rules{}, twice(ends("s1.1-1", 20, "released", 201)), found, nil},
 		{"plain, not kept", history.Plain, check.Rules{}, twice(ends("s1.1-1", 20, "not_kept", 201)), found, nil},
-		{"plain, the store forgets", history.Plain, forgetful, twice(), nil, dups("plain: record lost by the store")},
+		{
+			"plain, the process died, but after the next run began", history.Plain, check.Rules{Lease: 3 * time.Second},
+			twice(during("kill", "s1.1", 9000, 9500)), found, nil,
+		},
+		{
+			"plain, the same, but the lease can have been lost", history.Plain, check.Rules{Lease: time.Second},
+			twice(during("kill", "s1.1", 9000, 9500)), nil, dups("plain: process died"),
+		},
+		{
+			"plain, the same, but the run that failed was paused before its end", history.Plain, check.Rules{Lease: 3 * time.Second},
+			twice(during("kill", "s1.1", 9000, 9500), hitRun("a window", history.Pause, "s1.1-1", 15)), nil, dups("plain: process died"),
+		},
+		{"plain, a master is replaced", history.Plain, failover, twice(replaced), nil, dups("plain: record lost by the store")},
+		{"plain, a master is replaced later", history.Plain, failover, twice(during("kill", "store 1", 3000, 4000)), found, nil},
+		{"plain, a master is slow", history.Plain, failover, twice(during("slow", "store", 500, 900)), found, nil},
+		{"plain, a master is full", history.Plain, failover, twice(during("full", "store 1", 500, 900)), found, nil},
+		{"plain, a server stops, with failover", history.Plain, failover, twice(during("stop", "s1.1", 500, 900)), found, nil},
+		{"plain, a master is replaced in a cluster without failover", history.Plain, check.Rules{Store: stores.RedisCluster}, twice(replaced), found, nil},
+		{"plain, the Memory ends", history.Plain, memory, lives(ended), nil, dups("plain: record lost by the store")},
+		{"plain, the Memory ends twice", history.Plain, memory, lives(ended, call(2400, 2410, 10, "201 s1.2-1"), during("kill", "s1.2", 2500, 2900), effect("s1.3-1", 3000, 10), call(2990, 3010, 10, "503")), nil, dups("plain: record lost by the store", "plain: two answers: record lost by the store")},
+		{"plain, the Memory ends once, and there are three effects", history.Plain, memory, lives(ended, effect("s1.2-2", 3000, 10), call(2990, 3010, 10, "503")), found, nil},
+		{"plain, the process of a Memory stops", history.Plain, memory, lives(during("stop", "s1.1", 500, 900)), found, nil},
+		{"plain, another Memory ends", history.Plain, memory, lives(during("kill", "s2.1", 500, 900), askedOf("s1")), found, nil},
+		{"plain, twice in one life of a Memory", history.Plain, memory, []step{call(0, 5, 10, "none"), call(1000, 1020, 10, "503"), effect("s1.2-1", 1010, 10), effect("s1.2-2", 2010, 10), call(2000, 2020, 10, "201 s1.2-2"), ended}, found, nil},
+		{
+			"plain, again in the life of a Memory that has told its answer", history.Plain, memory,
+			ran(during("kill", "s1.0", -5, 1), asks("first", -10, 10), call(100, 120, 10, "500"), effect("s1.1-2", 110, 10), ends("s1.1-2", 115, "released", 500)), found, nil,
+		},
+		{"plain, a Memory has no lease that can be lost", history.Plain, memory, twice(lost("s1.1-1", 1900)), found, nil},
 		{
 			"plain, a run after one that was recorded", history.Plain, check.Rules{},
 			[]step{
@@ -127,9 +171,16 @@ func TestDuplicateEffects(t *testing.T) {
 			found, nil,
 		},
 		{"BeginEffect", history.BeginEffect, check.Rules{}, twice(during("kill", "s1.1", 15, 500)), found, nil},
-		{"BeginEffect, the store forgets", history.BeginEffect, forgetful, twice(), nil, dups("BeginEffect: record lost by the store")},
-		{"DerivedKey", history.DerivedKey, forgetful, twice(), found, nil},
-		{"Executor", history.Executor, forgetful, twice(), found, nil},
+		{"BeginEffect, a master is replaced", history.BeginEffect, failover, twice(replaced), nil, dups("BeginEffect: record lost by the store")},
+		{"BeginEffect, a master is slow", history.BeginEffect, failover, twice(during("slow", "store", 500, 900)), found, nil},
+		{"BeginEffect, the Memory ends", history.BeginEffect, memory, lives(ended), nil, dups("BeginEffect: record lost by the store")},
+		{"BeginEffect, the Memory ends once, and there are three effects", history.BeginEffect, memory, lives(ended, effect("s1.2-2", 3000, 10), call(2990, 3010, 10, "503")), found, nil},
+		{"DerivedKey, a master is replaced", history.DerivedKey, failover, twice(replaced), found, nil},
+		{"Executor, a master is replaced", history.Executor, failover, twice(replaced), found, nil},
+		{"Executor, the process died", history.Executor, check.Rules{}, twice(during("kill", "s1.1", 15, 500)), found, nil},
+		{"Executor, not recorded", history.Executor, check.Rules{}, twice(ends("s1.1-1", 20, "unrecorded", 201)), found, nil},
+		{"FinishTx, lease lost", history.FinishTx, check.Rules{}, twice(lost("s1.1-1", 20)), found, nil},
+		{"BeginEffectTx, 5xx", history.BeginEffectTx, check.Rules{}, twice(ends("s1.1-1", 20, "released", 500)), found, nil},
 		{"FinishTx", history.FinishTx, check.Rules{}, twice(during("kill", "s1.1", 15, 500)), found, nil},
 		{"BeginEffectTx", history.BeginEffectTx, check.Rules{}, twice(), found, nil},
 	})
@@ -148,9 +199,19 @@ func TestLostEffects(t *testing.T) {
 		{"of another run", history.Plain, check.Rules{}, []step{call(0, 20, 10, "201 s1.1-1"), effect("s1.1-2", 10, 10)}, found, nil},
 		{"of another amount", history.Plain, check.Rules{}, []step{call(0, 20, 10, "201 s1.1-1"), call(5, 20, 11, conflict), effect("s1.1-1", 10, 11)}, found, nil},
 		{"that no call asked for", history.Plain, check.Rules{}, []step{call(0, 20, 10, "402"), effect("s1.1-1", 10, 11)}, found, nil},
+		{"that no call had asked for yet", history.Plain, check.Rules{}, []step{call(30, 40, 10, "201 s1.1-1"), effect("s1.1-1", 10, 10)}, found, nil},
+		{"in another way", history.Executor, check.Rules{}, ran(func(h *history.History, _ history.Way) { h.Effects[0].Way = history.Plain }), found, nil},
 		{"of a key without a call", history.Plain, check.Rules{}, []step{effect("s1.1-1", 10, 11)}, found, nil},
+		{"and the response is not available", history.Plain, check.Rules{}, []step{call(0, 20, 10, unavailable), during("full", "store", 5, 9)}, found, nil},
+		{
+			"and the response is not available, but it may be a 402", history.Plain, check.Rules{},
+			[]step{call(0, 20, 10, unavailable), during("full", "store", 5, 9), hit(history.BeforeEffect, history.Decline, "s1.1", 6)}, nil, nil,
+		},
 		{"and 402", history.BeginEffect, check.Rules{}, []step{call(0, 20, 10, "402 s1.1-2"), effect("s1.1-1", 10, 10)}, found, nil},
-		{"and 402, but the store forgets", history.BeginEffect, forgetful, []step{call(0, 20, 10, "402 s1.1-2"), effect("s1.1-1", 10, 10)}, nil, nil},
+		{"and 402, but a master is replaced", history.BeginEffect, failover, []step{call(0, 1000, 10, "402 s1.1-2"), effect("s1.1-1", 10, 10), replaced}, nil, nil},
+		{"and 402, and a master is slow", history.BeginEffect, failover, []step{call(0, 1000, 10, "402 s1.1-2"), effect("s1.1-1", 10, 10), during("slow", "store", 500, 900)}, found, nil},
+		{"and 402, but the Memory ends", history.BeginEffect, memory, []step{call(0, 1000, 10, "402 s1.2-1"), effect("s1.1-1", 10, 10), ended}, nil, nil},
+		{"and 402 in the same life of a Memory", history.BeginEffect, memory, []step{call(0, 1000, 10, "402 s1.2-2"), effect("s1.2-1", 910, 10), ended}, found, nil},
 		{"and 402, in a way that runs again", history.DerivedKey, check.Rules{}, []step{call(0, 20, 10, "402 s1.1-2"), effect("s1.1-1", 10, 10)}, nil, nil},
 		{
 			"and 402, which was not recorded", history.BeginEffect, check.Rules{},
@@ -183,8 +244,23 @@ func TestAnswers(t *testing.T) {
 			[]string{check.DuplicateEffect, check.TwoAnswers}, nil,
 		},
 		{
-			"two answers, the store forgets", history.Plain, forgetful, ran(again...),
+			"two answers, a master is replaced", history.Plain, failover, append(ran(again...), during("kill", "store 1", 50, 90)),
 			nil, dups("plain: record lost by the store", "plain: two answers: record lost by the store"),
+		},
+		{
+			"two answers, a master is replaced before the first one", history.DerivedKey, failover,
+			[]step{call(0, 5, 10, "503"), during("kill", "store 1", 10, 90), call(100, 120, 10, "201 s1.1-1"), effect("s1.1-1", 110, 10), call(200, 220, 10, "402 s2.1-1")},
+			[]string{check.TwoAnswers}, nil,
+		},
+		{
+			"two answers of one life of a Memory, which ended before", history.DerivedKey, memory,
+			[]step{call(0, 5, 10, "503"), during("kill", "s1.1", 10, 90), call(100, 120, 10, "201 s1.2-1"), effect("s1.2-1", 110, 10), call(200, 220, 10, "402 s1.2-2")},
+			[]string{check.TwoAnswers}, nil,
+		},
+		{
+			"an answer, another one because a master is replaced, and the first one again", history.DerivedKey, failover,
+			ran(during("kill", "store 1", 50, 90), call(100, 120, 10, "402 s2.1-1"), call(200, 220, 10, "201 s1.1-1")),
+			[]string{check.TwoAnswers}, nil,
 		},
 		{
 			"another key's answer", history.Plain, check.Rules{},
@@ -195,7 +271,16 @@ func TestAnswers(t *testing.T) {
 			ran(call(30, 40, 11, "201 s1.1-1"), but("30", func(r *history.Return) { r.Answer.Amount = 10 })),
 			[]string{check.AnothersAnswer, check.MissedConflict}, nil,
 		},
+		{"another amount's 402", history.Plain, check.Rules{}, []step{call(0, 20, 10, "402 s1.1-1"), call(30, 40, 11, "402 s1.1-1"), but("30", func(r *history.Return) { r.Answer.Amount = 10 })}, []string{check.AnothersAnswer}, nil},
+		{"the 402 of an operator", history.BeginEffect, check.Rules{}, []step{call(0, 20, 10, unknown), call(30, 40, 10, "402 settled"), but("30", func(r *history.Return) { r.Answer.Amount = 0 })}, nil, nil},
 		{"conflict", history.Plain, check.Rules{}, other, nil, nil},
+		{"false conflict at the provider", history.DerivedKey, check.Rules{}, ran(call(30, 40, 10, "409 provider_conflict")), []string{check.FalseConflict}, nil},
+		{"replay of a conflict at the provider", history.DerivedKey, check.Rules{}, ran(call(30, 40, 11, "409 provider_conflict"), replayed("30")), nil, nil},
+		{
+			"missed conflict, and a master is replaced later", history.Plain, failover,
+			ran(call(30, 40, 11, "201 s2.1-1"), effect("s2.1-1", 35, 11), call(300, 320, 10, "201 s1.1-1"), during("kill", "store 1", 50, 90)),
+			[]string{check.DuplicateEffect, check.TwoAnswers, check.MissedConflict}, nil,
+		},
 		{"false conflict", history.Plain, check.Rules{}, ran(call(30, 40, 10, conflict)), []string{check.FalseConflict}, nil},
 		{
 			"missed conflict", history.Plain, check.Rules{}, ran(call(30, 40, 11, "201 s2.1-1"), effect("s2.1-1", 35, 11), unrecorded),
@@ -204,8 +289,9 @@ func TestAnswers(t *testing.T) {
 		{"unknown", history.BeginEffect, check.Rules{}, []step{call(0, 20, 10, unknown), call(30, 40, 10, "402")}, nil, nil},
 		{"unknown without a mark", history.Plain, check.Rules{}, []step{call(0, 20, 10, unknown), call(30, 40, 10, "402")}, []string{check.UnknownUnmarked}, nil},
 		{"no final answer", history.Plain, check.Rules{}, []step{call(0, 20, 10, "503"), asks("b", 30, 10)}, []string{check.NoFinalAnswer}, nil},
+		{"no final answer for another amount", history.Plain, check.Rules{}, ran(call(30, 40, 11, "429 idempotency_in_progress")), []string{check.NoFinalAnswer}, nil},
 		{"unavailable", history.Plain, check.Rules{}, ran(call(30, 40, 10, unavailable)), []string{check.UnavailableWithoutCause}, nil},
-		{"unavailable, not kept", history.Plain, check.Rules{}, ran(call(30, 40, 10, unavailable), ends("s1.1-1", 15, "not_kept", 201)), nil, nil},
+		{"unavailable, because a server says so", history.Plain, check.Rules{}, ran(call(30, 40, 10, unavailable), ends("s1.1-1", 15, "not_kept", 201)), []string{check.UnavailableWithoutCause}, nil},
 		{"unavailable, the store is full", history.Plain, check.Rules{}, ran(call(30, 40, 10, unavailable), during("full", "store", 5, 15)), nil, nil},
 		{"unavailable, the store was full before", history.Plain, check.Rules{}, ran(asks("b", -5, 10), call(30, 40, 10, unavailable), during("full", "store", -15, -10)), []string{check.UnavailableWithoutCause}, nil},
 		{"unavailable, large", history.Plain, check.Rules{}, ran(call(30, 40, 10, unavailable), hit(history.AfterClaim, history.Large, "s1.1", 5)), nil, nil},
@@ -218,23 +304,24 @@ func TestAnswers(t *testing.T) {
 func TestLinearizability(t *testing.T) {
 	t.Parallel()
 	found := []string{check.NotLinearizable}
+	large := hit(history.AfterClaim, history.Large, "s1.1", 12)
 	run(t, []test{
 		{"a conflict before the other request", history.Plain, check.Rules{}, []step{
 			call(0, 5, 11, conflict), call(10, 20, 10, "201 s1.1-1"), effect("s1.1-1", 15, 10),
 		}, found, nil},
 		{"a conflict with a request that has failed since", history.Plain, check.Rules{}, []step{
-			call(0, 20, 10, "500"), call(5, 10, 11, conflict), call(30, 40, 11, "201 s1.1-1"), effect("s1.1-1", 35, 11),
+			call(0, 20, 10, "500"), call(5, 10, 11, conflict), call(30, 40, 11, "201 s1.1-1"), effect("s1.1-1", 35, 11), call(50, 60, 10, conflict),
 		}, nil, nil},
 		{"a conflict with a request that takes effect late", history.Plain, check.Rules{}, []step{
-			asks("late", 0, 10), call(5, 10, 11, "503"), call(30, 40, 11, conflict), effect("s1.1-1", 35, 10),
+			asks("late", 0, 10), call(5, 10, 11, "503"), call(30, 40, 11, conflict), effect("s1.1-1", 35, 10), call(50, 60, 10, "201 s1.1-1"),
 		}, nil, nil},
 		{"a conflict of the request that ran", history.Plain, check.Rules{}, ran(call(30, 40, 11, conflict), call(50, 60, 10, conflict)), found, nil},
 		{"unavailable, and then available", history.Plain, check.Rules{}, []step{
-			call(0, 5, 10, unavailable), call(10, 20, 10, "201 s1.1-1"), effect("s1.1-1", 15, 10), ends("s1.1-1", 16, "not_kept", 201),
+			call(0, 5, 10, unavailable), call(10, 20, 10, "201 s1.1-1"), effect("s1.1-1", 15, 10), large,
 		}, found, nil},
-		{"available, and then unavailable", history.Plain, check.Rules{}, ran(call(30, 40, 10, unavailable), ends("s1.1-1", 16, "not_kept", 201)), nil, nil},
+		{"available, and then unavailable", history.Plain, check.Rules{}, ran(call(30, 40, 10, unavailable), large), nil, nil},
 		{"unknown after the answer", history.BeginEffect, check.Rules{}, ran(call(30, 40, 10, unknown)), found, nil},
 		{"unknown after the answer, which was not recorded", history.BeginEffect, check.Rules{}, ran(call(30, 40, 10, unknown), ends("s1.1-1", 16, "unrecorded", 201)), nil, nil},
-		{"unknown after the answer, but the store forgets", history.BeginEffect, forgetful, ran(call(30, 40, 10, unknown)), nil, nil},
+		{"unknown after the answer, but a master is replaced", history.BeginEffect, failover, ran(call(30, 40, 10, unknown), during("kill", "store 1", 25, 28)), nil, nil},
 	})
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/seawall-go/seawall/idempotent"
 	"github.com/seawall-go/seawall/internal/chaos/history"
+	"github.com/seawall-go/seawall/internal/chaos/stores"
 )
 
 // The causes of a further effect or answer, as in Result.Duplicates.
@@ -28,11 +29,23 @@ func (e *episode) duplicateEffect(k *key) {
 	case n < 2:
 	case k.way == history.Plain:
 		e.duplicatePlain(k)
-	case k.way == history.BeginEffect && e.forgets(k, k.effects[n-1].At):
+	case k.way == history.BeginEffect && e.allForgotten(k):
 		e.allow(k, causeForgotten)
 	default: // the provider and the database do not forget
 		e.find(k, DuplicateEffect, "%d effects", n)
 	}
+}
+
+// allForgotten reports whether the store can have lost the mark of each effect before the next ones.
+func (e *episode) allForgotten(k *key) bool {
+	for i, x := range k.effects {
+		for _, earlier := range k.effects[:i] {
+			if !e.forgot(k, earlier.Run, x.Run, x.At) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // duplicatePlain finds effects that nothing explains. A run that was recorded has no cause, and
@@ -40,24 +53,25 @@ func (e *episode) duplicateEffect(k *key) {
 // charge after its successor.
 func (e *episode) duplicatePlain(k *key) {
 	causes := make(map[string]bool)
-	recorded := -1
+	var recorded []string // runs
 	for i, x := range k.effects {
-		cause := e.cause(k, x)
-		switch {
-		case cause != "":
-		case recorded < 0:
-			recorded = i
+		if cause := e.cause(k, i); cause != "" {
+			causes[cause] = true
 			continue
-		case e.forgets(k, x.At):
-			cause, recorded = causeForgotten, i
-		default:
-			e.find(k, DuplicateEffect, "nothing explains that run %s was not the only one, and run %s neither", k.effects[recorded].Run, x.Run)
+		}
+		for _, run := range recorded {
+			if !e.forgot(k, run, x.Run, x.At) {
+				e.find(k, DuplicateEffect, "nothing explains that run %s was not the only one, and run %s neither", run, x.Run)
+				return
+			}
+			causes[causeForgotten] = true
+		}
+		recorded = append(recorded, x.Run)
+	}
+	for _, run := range recorded {
+		if e.ranAfter(k, run) {
 			return
 		}
-		causes[cause] = true
-	}
-	if recorded >= 0 && e.ranAfter(k, k.effects[recorded].Run) {
-		return
 	}
 	for cause := range causes {
 		e.allow(k, cause)
@@ -71,12 +85,12 @@ func (e *episode) ranAfter(k *key, recorded string) bool {
 	if !ok {
 		return false
 	}
-	for _, x := range k.effects {
-		if x.Run == recorded || x.At <= told || e.forgets(k, x.At) {
+	for i, x := range k.effects {
+		if x.Run == recorded || x.At <= told || e.forgot(k, recorded, x.Run, x.At) {
 			continue
 		}
 		late := x.At-told > int64(longestRun) && !e.faults.stoppedIn(serverOf(x.Run), told, x.At)
-		switch cause := e.cause(k, x); {
+		switch cause := e.cause(k, i); {
 		case late, cause != causeLost && cause != causeUnrecorded && cause != causeDied:
 			e.find(k, DuplicateEffect, "run %s was recorded, and then run %s began", recorded, x.Run)
 			return true
@@ -95,15 +109,17 @@ func (k *key) firstTold(run string) (at int64, ok bool) {
 	return at, ok
 }
 
-// cause returns why another run could begin although the run of an effect had. It is empty if
-// nothing explains that, as after a run that was recorded.
-func (e *episode) cause(k *key, x history.Effect) string {
+// cause returns why another run could begin although the run of the effect with a number had. It is
+// empty if nothing explains that, as after a run that was recorded.
+//
+// It believes a server that writes that its run lost its lease, was not recorded, or was answered
+// 5xx. So it does not see a store that fails without a reason, and no record that was lost between
+// the effect and the death of its process, if no client had been told the answer. In the first third
+// of an episode, where no process dies, NotAsDocumented sees both.
+func (e *episode) cause(k *key, n int) string {
+	x := k.effects[n]
 	if end := k.end(x.Run); end != nil {
-		cause := causeOfEnd(end)
-		if cause == causeLost && !e.couldLose(k, end) {
-			return ""
-		}
-		return cause
+		return e.causeOfEnd(k, end)
 	}
 	died, ok := e.faults.deaths[serverOf(x.Run)]
 	if !ok {
@@ -115,29 +131,33 @@ func (e *episode) cause(k *key, x history.Effect) string {
 	if x.At > 0 && died-x.At > int64(longestRun) && !e.faults.stoppedIn(serverOf(x.Run), x.At, died) {
 		return "" // the run had ended
 	}
+	if n+1 < len(k.effects) && k.effects[n+1].At < died && !e.couldLose(k, k.effects[n+1].At) && !k.wasHit(history.Pause, history.Stop) {
+		return "" // the next run began while this process lived and had its lease
+	}
 	return causeDied
 }
 
-// couldLose reports whether a run can have lost its lease: it needs time for that.
-func (e *episode) couldLose(k *key, end *history.End) bool {
-	return end.At-k.from >= int64(e.rules.Lease) || anyIn(e.faults.clock, k.from, end.At)
+// couldLose reports whether a run can have lost its lease before a time. It takes a lease from the
+// first request, and those of a Memory do not end.
+func (e *episode) couldLose(k *key, at int64) bool {
+	return e.rules.Store != stores.Memory && (at-k.from >= int64(e.rules.Lease) || anyIn(e.faults.clock, k.from, at))
 }
 
-func causeOfEnd(end *history.End) string {
+func (e *episode) causeOfEnd(k *key, end *history.End) string {
 	switch {
-	case end.Lost:
+	case end.Lost && e.couldLose(k, end.At):
 		return causeLost
+	case end.Lost:
 	case end.Outcome == string(idempotent.OutcomeUnrecorded):
 		return causeUnrecorded
 	case end.Outcome != string(idempotent.OutcomeReleased):
-		return ""
 	case end.Status == http.StatusGatewayTimeout, strings.Contains(end.Err, "MaxRun"), strings.Contains(end.Err, "deadline exceeded"):
 		return causeMaxRun
-	case end.Status == 0:
+	case end.Status == 0 && k.runWasHit(end.Run, history.Panic):
 		return causePanic
 	case end.Status >= http.StatusInternalServerError:
 		return causeFailed
-	case end.Status == http.StatusConflict:
+	case end.Status == http.StatusConflict && k.runWasHit(end.Run, history.Forget):
 		return causeForget
 	}
 	return "" // this status is kept
@@ -160,12 +180,28 @@ func (e *episode) lostEffect(k *key) {
 	}
 	for _, x := range k.effects {
 		switch {
-		case !slices.ContainsFunc(k.calls, func(c call) bool { return c.Amount == x.Amount }):
-			e.find(k, LostEffect, "no call asked for the effect of %d by run %s", x.Amount, x.Run)
+		case !k.asked(x):
+			e.find(k, LostEffect, "no call had asked for the effect of %d by run %s", x.Amount, x.Run)
 		case !e.decliningAllowed(k, x):
 			e.find(k, LostEffect, "a client was told 402, and run %s had an effect", x.Run)
 		}
 	}
+	if len(k.effects) == 0 && k.wasRefused(codeUnavailable) && !k.mayDecline() {
+		e.find(k, LostEffect, "a client was told that the response is not available, and there was no effect")
+	}
+}
+
+// asked reports whether a call had asked for an effect before it happened.
+func (k *key) asked(x history.Effect) bool {
+	return slices.ContainsFunc(k.calls, func(c call) bool {
+		return c.Way == x.Way && c.Amount == x.Amount && (x.At == 0 || c.At <= x.At)
+	})
+}
+
+// mayDecline reports whether a run can have ended with a 402: by a failpoint, or because an operator
+// has settled the key.
+func (k *key) mayDecline() bool {
+	return k.wasHit(history.Decline) || k.wasRefused(codeUnknown)
 }
 
 func (k *key) effect(run string) *history.Effect {
@@ -183,11 +219,11 @@ func (e *episode) decliningAllowed(k *key, x history.Effect) bool {
 	if k.way == history.Plain || k.way == history.DerivedKey {
 		return true
 	}
-	declined := slices.ContainsFunc(k.calls, func(c call) bool {
-		return c.ret.Status == http.StatusPaymentRequired && !k.unrecorded(c.ret.Answer.Run)
+	if k.runWasHit(x.Run, history.Decline) {
+		return true
+	}
+	return !slices.ContainsFunc(k.calls, func(c call) bool {
+		run := c.ret.Answer.Run
+		return c.ret.Status == http.StatusPaymentRequired && !k.unrecorded(run) && !e.forgot(k, run, x.Run, max(c.ret.At, x.At))
 	})
-	byItself := slices.ContainsFunc(k.hits, func(h history.Hit) bool {
-		return h.Action == history.Decline && h.Run == x.Run
-	})
-	return !declined || byItself || e.forgets(k, k.to)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seawall-go/seawall/internal/chaos/history"
+	"github.com/seawall-go/seawall/internal/chaos/stores"
 )
 
 // faults has the faults that hit more than one request.
@@ -16,6 +17,7 @@ type faults struct {
 	periods []period           // in the order of their beginning
 	deaths  map[string]int64   // of the servers with their incarnations
 	stops   map[string][]int64 // the same
+	losses  []period           // the store can lose what it has confirmed
 	full    []period           // the store has no room
 	clock   []period           // its clock is wrong
 }
@@ -29,7 +31,7 @@ type period struct {
 // A process that was hit is back at the latest after this time. Its Period says it exactly.
 const longestHit = 5 * time.Second
 
-func faultsOf(h *history.History) *faults {
+func faultsOf(h *history.History, store string) *faults {
 	f := &faults{deaths: make(map[string]int64), stops: make(map[string][]int64)}
 	add := func(p history.Period) {
 		if p.To == 0 {
@@ -53,6 +55,9 @@ func faultsOf(h *history.History) *faults {
 	}
 	for _, p := range h.Periods {
 		add(p)
+		if l, ok := lossOf(p, store); ok {
+			f.losses = append(f.losses, l)
+		}
 	}
 	for _, x := range h.Hits {
 		switch x.Action {
@@ -67,6 +72,22 @@ func faultsOf(h *history.History) *faults {
 		f.periods[i].latest = latest
 	}
 	return f
+}
+
+// lossOf returns the time in which a period makes a store lose what it has confirmed. A Memory ends
+// with its process. A master that is killed or stopped is replaced, and when it returns, it drops
+// what it alone has. Other troubles lose nothing.
+func lossOf(p history.Period, store string) (loss period, ok bool) {
+	killed, stopped := p.Kind == string(history.Kill), p.Kind == string(history.Stop)
+	switch store {
+	case stores.Memory:
+		_, ok = serverIn(p.Target)
+		p.To = p.From
+		return period{Period: p}, ok && killed
+	case stores.RedisFailover:
+		return period{Period: p}, strings.HasPrefix(p.Target, "store") && (killed || stopped)
+	}
+	return period{}, false
 }
 
 // during returns the periods that overlap a time.

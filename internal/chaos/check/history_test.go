@@ -98,6 +98,22 @@ func hit(w history.Window, a history.Action, server string, at int64) step {
 	}
 }
 
+// hitRun adds a fault of one run.
+func hitRun(w history.Window, a history.Action, run string, at int64) step {
+	return func(h *history.History, way history.Way) {
+		h.Hits = append(h.Hits, history.Hit{Key: keyName, Way: way, Window: w, Action: a, Server: "s1.1", Run: run, At: at * ms})
+	}
+}
+
+// askedOf gives all requests to a server.
+func askedOf(server string) step {
+	return func(h *history.History, _ history.Way) {
+		for i := range h.Calls {
+			h.Calls[i].Server = server
+		}
+	}
+}
+
 // during adds a trouble of a target.
 func during(kind, target string, from, to int64) step {
 	return func(h *history.History, _ history.Way) {

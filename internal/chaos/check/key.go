@@ -31,11 +31,13 @@ type call struct {
 	returned bool
 }
 
-// The codes of package idempotent that a client may be answered.
+// The codes that a client may be answered with a 409. The last one is the service's: the provider
+// has made a charge of another amount under the same DerivedKey.
 const (
-	codeConflict    = "idempotency_conflict"
-	codeUnknown     = "idempotency_outcome_unknown"
-	codeUnavailable = "idempotency_response_unavailable"
+	codeConflict         = "idempotency_conflict"
+	codeUnknown          = "idempotency_outcome_unknown"
+	codeUnavailable      = "idempotency_response_unavailable"
+	codeProviderConflict = "provider_conflict"
 )
 
 // until returns the time of the answer. A call without one may take effect at any later time.
@@ -73,6 +75,13 @@ func (c *call) answer() string {
 	return strconv.Itoa(c.ret.Status) + " " + c.ret.Code
 }
 
+// isAnswered reports whether a call with an amount has a final answer.
+func (k *key) isAnswered(amount int) bool {
+	return slices.ContainsFunc(k.calls, func(c call) bool {
+		return c.Amount == amount && (c.final() || c.refused(codeProviderConflict))
+	})
+}
+
 // firstFinal returns when the first final answer came. It reports false if there is none.
 func (k *key) firstFinal() (at int64, ok bool) {
 	at = math.MaxInt64
@@ -92,6 +101,16 @@ func (k *key) end(run string) *history.End {
 		}
 	}
 	return nil
+}
+
+// wasRefused reports whether a call was answered 409 with a code.
+func (k *key) wasRefused(code string) bool {
+	return slices.ContainsFunc(k.calls, func(c call) bool { return c.refused(code) })
+}
+
+// runWasHit reports whether an action hit a run.
+func (k *key) runWasHit(run string, a history.Action) bool {
+	return slices.ContainsFunc(k.hits, func(h history.Hit) bool { return h.Action == a && h.Run == run })
 }
 
 // wasHit reports whether an action hit the key.

@@ -42,7 +42,7 @@ func (e *episode) notLinearizable(k *key) {
 		same = same && op.code == "" && (len(ops) == 0 || ops[0].Input == op)
 		ops = append(ops, porcupine.Operation{ClientId: len(ops), Input: op, Call: c.At, Return: c.ret.At})
 	}
-	if same || e.forgets(k, k.to) {
+	if same || e.forgets(k, k.from, k.to) {
 		return
 	}
 	for i := range ops {

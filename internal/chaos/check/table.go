@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/seawall-go/seawall/internal/chaos/history"
+	"github.com/seawall-go/seawall/internal/chaos/stores"
 )
 
 // A Row is a row of a table in docs/SEMANTICS.md, and what it promises for the faults that a chaos
@@ -172,15 +173,15 @@ var table = []Row{
 		{Ways: provider, Windows: beginning, Actions: action(history.Kill), First: none, Retry: created, Min: 1, Max: 1},
 	}},
 	{sectionFaults, "the process dies while the handler runs", append(failures(none, history.Kill),
-		Promise{Store: "memory", Ways: provider, Windows: handling, Actions: action(history.Kill), First: none, Retry: created, Min: 1, Max: 1},
-		Promise{Store: "memory", Ways: slices.Concat(plain, marked), Windows: charged, Actions: action(history.Kill), First: none, Retry: created, Min: 1, Max: 2},
+		Promise{Store: stores.Memory, Ways: provider, Windows: handling, Actions: action(history.Kill), First: none, Retry: created, Min: 1, Max: 1},
+		Promise{Store: stores.Memory, Ways: slices.Concat(plain, marked), Windows: charged, Actions: action(history.Kill), First: none, Retry: created, Min: 1, Max: 2},
 	)},
 	{sectionFaults, "the process dies after the record, before the response", []Promise{
 		{Ways: provider, Windows: finished, Actions: action(history.Kill), First: none, Retry: created, Min: 1, Max: 1},
-		{Store: "memory", Ways: slices.Concat(plain, marked), Windows: finished, Actions: action(history.Kill), First: none, Retry: created, Min: 1, Max: 2},
+		{Store: stores.Memory, Ways: slices.Concat(plain, marked), Windows: finished, Actions: action(history.Kill), First: none, Retry: created, Min: 1, Max: 2},
 	}},
 	{sectionFaults, "the process is paused for longer than the lease", []Promise{
-		{Store: "memory", Ways: provider, Windows: anyWindow, Actions: action(history.Stop), First: []string{"201", "none"}, Retry: created, Min: 1, Max: 1},
+		{Store: stores.Memory, Ways: provider, Windows: anyWindow, Actions: action(history.Stop), First: []string{"201", "none"}, Retry: created, Min: 1, Max: 1},
 		{Ways: provider, Windows: slices.Concat(arrival, finished), Actions: action(history.Stop), First: []string{"201", "none"}, Retry: created, Min: 1, Max: 1},
 		{Ways: plain, Windows: running, Actions: action(history.Stop), First: notFinished, Retry: created, Min: 1, Max: 2},
 		{Ways: derived, Windows: running, Actions: action(history.Stop), First: notFinished, Retry: created, Min: 1, Max: 1},

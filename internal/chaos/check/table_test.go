@@ -105,6 +105,14 @@ func TestPromises(t *testing.T) {
 			nil, dups("plain: answered 5xx"),
 		},
 		{
+			"a request that arrives late, after the end of a Memory", history.Plain, memory,
+			ran(hit(history.OnTheWay, history.Delay, "", 1), ended, effect("s1.2-1", 1000, 10)), nil, dups("plain: record lost by the store"),
+		},
+		{
+			"a request that arrives late in the same life", history.Plain, memory,
+			ran(hit(history.OnTheWay, history.Delay, "", 1), effect("s1.1-2", 1000, 10)), []string{check.DuplicateEffect, check.NotAsDocumented}, nil,
+		},
+		{
 			"first answer", history.Plain, check.Rules{},
 			ran(hit(history.BeforeClaim, history.Down, "s1.1", 5)), found, nil,
 		},
@@ -136,8 +144,8 @@ func TestPromises(t *testing.T) {
 			[]string{check.LostEffect, check.NotAsDocumented}, nil,
 		},
 		{
-			"memory", history.BeginEffect, check.Rules{Store: "memory", Forgets: forgetful.Forgets},
-			[]step{asks("0", 0, 10), gets("0", 20, "0"), after, effect("s1.1-1", 10, 10), call(2000, 2020, 10, "201 s2.1-1"), effect("s2.1-1", 2010, 10)},
+			"memory", history.BeginEffect, memory,
+			[]step{asks("0", 0, 10), gets("0", 20, "0"), after, during("kill", "s1.1", 13, 90), effect("s1.1-1", 10, 10), call(2000, 2020, 10, "201 s1.2-1"), effect("s1.2-1", 2010, 10)},
 			nil, dups("BeginEffect: record lost by the store"),
 		},
 		{"unknown cell", history.Plain, check.Rules{}, ran(hit("nowhere", history.Kill, "s1.1", 12)), nil, nil},

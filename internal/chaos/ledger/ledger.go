@@ -41,7 +41,6 @@ type Ledger struct {
 type Episode struct {
 	Seed    uint64
 	Store   string
-	Forgets bool // the store can lose what it has confirmed: Rules.Forgets is set
 	Took    time.Duration
 	Result  check.Result
 	Periods map[string]int // faults by target and kind, such as "s1.3: kill"
@@ -170,9 +169,8 @@ var inOrder = []string{
 	stores.Memory, stores.Redis, stores.RedisCluster, stores.RedisFailover, stores.PostgreSQL, stores.SQLite,
 }
 
-// forgets reports whether a store can lose what it has confirmed. A Memory ends with its process,
-// and a failover loses what was not replicated.
-func (s *Store) forgets() bool { return s.Name == stores.Memory || s.Name == stores.RedisFailover }
+// forgets reports whether a store can lose what it has confirmed.
+func (s *Store) forgets() bool { return check.Forgets(s.Name) }
 
 // store returns the store with a name, which may be new.
 func (l *Ledger) store(name string) *Store {
