@@ -176,11 +176,25 @@ func (p page) Trouble() []string {
 	return lines
 }
 
-// Repeated returns a line for each cause of duplicates that are allowed.
-func (p page) Repeated() []string {
+// Alone returns how many keys met exactly one fault.
+func (s Store) Alone() int {
+	total := 0
+	for _, c := range s.Cells {
+		total += c.Keys
+	}
+	return total
+}
+
+// Repeated returns a line for each cause of duplicates that are allowed with all stores.
+func (p page) Repeated() []string { return p.repeated(false) }
+
+// Forgiven returns those that are allowed with the stores that forget.
+func (p page) Forgiven() []string { return p.repeated(true) }
+
+func (p page) repeated(forgetful bool) []string {
 	var all map[string]int
 	for _, s := range p.Stores {
-		if !s.forgets() {
+		if s.forgets() == forgetful {
 			for name, n := range s.Duplicates {
 				way, cause, _ := strings.Cut(name, ": ")
 				all = sum(all, map[string]int{"**" + way + "**, " + cause: n})

@@ -15,6 +15,8 @@ import (
 //   - It has findings, also those of the rate limits and the brown-out.
 //   - One of the failpoints was hit fewer than minimum times, in all ways together, or never in its
 //     own way.
+//   - With one of the stores, fewer than ten times minimum keys met exactly one fault. So the run
+//     says too little about the tables of docs/SEMANTICS.md.
 //   - Where docs/SEMANTICS.md says that an effect can happen again, it never did. So the run did
 //     not get to that case.
 //   - A bug of service.Bugs was not planted and found.
@@ -51,6 +53,11 @@ func (l *Ledger) Verify(minimum int, failpoints []service.Arm) error {
 		seen[at] = true
 		if minimum > 0 && a.Way != "" && inWay[a.Way][at] == 0 {
 			add("%s %s was never hit in the way %s", a.Action, a.Window, a.Way)
+		}
+	}
+	for _, s := range l.Stores {
+		if n := s.Alone(); n < 10*minimum {
+			add("with %s, only %d keys met exactly one fault, and not %d", s.Name, n, 10*minimum)
 		}
 	}
 	for _, r := range l.neverAgain(failpoints) {

@@ -45,6 +45,11 @@ func TestVerifySaysWhatIsMissing(t *testing.T) {
 				return c.Window == history.AfterFinish && c.Action == history.Lose && c.Way == history.FinishTx
 			})
 		}, "lose after finish was never hit in the way FinishTx"},
+		{"store whose keys all met several faults", func(l *ledger.Ledger) {
+			for i := range l.Stores[len(l.Stores)-1].Cells {
+				l.Stores[len(l.Stores)-1].Cells[i].Keys = 0
+			}
+		}, "with sqlite, only 0 keys met exactly one fault, and not 100"},
 		{"effect that never happened again", func(l *ledger.Ledger) {
 			for _, s := range l.Stores {
 				for i := range s.Cells {
@@ -92,6 +97,7 @@ func TestVerifyWantsAsManyHitsAsItIsTold(t *testing.T) {
 	l.Add(ledger.Episode{Store: stores.Redis, Result: check.Result{Cells: []check.Count{
 		count(history.Plain, history.AfterReply, history.Kill, 0, 6, 0),
 		count(history.BeginEffect, history.AfterReply, history.Kill, 0, 3, 0),
+		count(history.Plain, history.OnTheWay, history.Delay, 0, 91, 0),
 	}}})
 	points := []service.Arm{
 		{Way: history.Plain, Window: history.AfterReply, Action: history.Kill},
