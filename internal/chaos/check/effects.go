@@ -36,7 +36,7 @@ func (e *episode) duplicateEffect(k *key) {
 	}
 }
 
-// allForgotten reports whether the store can have lost the mark of each effect before the next ones.
+// allForgotten reports whether the store can have lost the mark of each effect before the next one.
 func (e *episode) allForgotten(k *key) bool {
 	for i, x := range k.effects {
 		for _, earlier := range k.effects[:i] {
@@ -109,13 +109,13 @@ func (k *key) firstTold(run string) (at int64, ok bool) {
 	return at, ok
 }
 
-// cause returns why another run could begin although the run of the effect with a number had. It is
-// empty if nothing explains that, as after a run that was recorded.
+// cause returns why another run could begin although the run of effect n had. It is empty if
+// nothing explains that, as after a run that was recorded.
 //
 // It believes a server that writes that its run lost its lease, was not recorded, or was answered
-// 5xx. So it does not see a store that fails without a reason, and no record that was lost between
-// the effect and the death of its process, if no client had been told the answer. In the first third
-// of an episode, where no process dies, NotAsDocumented sees both.
+// 5xx. So it misses a store that fails without a reason. It also misses a record that was lost
+// between the effect and the death of its process, if no client had been told the answer. A key
+// that met one fault only has NotAsDocumented for both.
 func (e *episode) cause(k *key, n int) string {
 	x := k.effects[n]
 	if end := k.end(x.Run); end != nil {
@@ -198,8 +198,8 @@ func (k *key) asked(x history.Effect) bool {
 	})
 }
 
-// mayDecline reports whether a run can have ended with a 402: by a failpoint, or because an operator
-// has settled the key.
+// mayDecline reports whether a run can have ended with a 402: by a failpoint, or because an
+// operator has settled the key.
 func (k *key) mayDecline() bool {
 	return k.wasHit(history.Decline) || k.wasRefused(codeUnknown)
 }

@@ -177,7 +177,7 @@ func (p page) Trouble() []string {
 }
 
 // Alone returns how many keys met exactly one fault.
-func (s Store) Alone() int {
+func (s *Store) Alone() int {
 	total := 0
 	for _, c := range s.Cells {
 		total += c.Keys
