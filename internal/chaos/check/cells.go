@@ -52,8 +52,8 @@ func (k *key) meets(p *history.Period, x *history.Hit) bool {
 	return x.Action == history.Duplicate || k.uses(p.Target) // the copy may go to any server
 }
 
-// uses reports whether a key can meet the trouble of a target: it can unless the target is a server,
-// or a way to or from one, that got none of the key's calls.
+// uses reports whether a key can meet the trouble of a target: it can unless the target is a
+// server, or a way to or from one, that got none of the key's calls.
 func (k *key) uses(target string) bool {
 	server, ok := serverIn(target)
 	return !ok || slices.ContainsFunc(k.calls, func(c call) bool { return c.Server == server || c.Server == "" })
