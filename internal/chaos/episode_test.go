@@ -65,9 +65,7 @@ func (e episode) run(t *testing.T) ledger.Episode {
 // history returns what the processes have written, and the effects in the store's database.
 func (e episode) history(t *testing.T, n *nemesis, dir string) *history.History {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*.jsonl"))
-	require.NoError(t, err)
-	h, err := history.Read(files...)
+	h, err := history.Read(filepath.Join(dir, "*.jsonl"))
 	require.NoError(t, err)
 	effects, err := n.store.Effects(t.Context())
 	require.NoError(t, err)

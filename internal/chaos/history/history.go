@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -195,8 +196,11 @@ type Writer struct {
 
 // Create returns a Writer for a new or existing file.
 func Create(path string) (*Writer, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	return &Writer{file: f}, err
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // of this run
+	if err != nil {
+		return nil, err
+	}
+	return &Writer{file: f}, nil
 }
 
 // Write appends an event with one system call. An error ends the process: without its history, a
@@ -226,11 +230,15 @@ type History struct {
 	Periods []Period
 }
 
-// Read returns the events of files.
-func Read(files ...string) (*History, error) {
+// Read returns the events of the files whose names match a pattern of [filepath.Glob].
+func Read(pattern string) (*History, error) {
+	files, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, err
+	}
 	h := &History{Returns: make(map[string]Return)}
 	for _, file := range files {
-		f, err := os.Open(file)
+		f, err := os.Open(file) //nolint:gosec // of this run
 		if err != nil {
 			return nil, err
 		}

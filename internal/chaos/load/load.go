@@ -330,9 +330,8 @@ func read(resp *http.Response) (code string, a history.Answer, err error) {
 		_, _ = io.Copy(io.Discard, resp.Body)
 		return "", a, err
 	}
-	var e *apierror.Error
 	err = apierror.Parse(resp)
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*apierror.Error](err); ok {
 		return string(e.Code()), a, nil
 	}
 	return "", a, cmp.Or(err, errors.New("not an error"))
@@ -346,11 +345,7 @@ func cause(err error) string {
 
 // unfinished returns what earlier lives of this client have started and did not end.
 func unfinished(c Config) ([]work, error) {
-	files, err := filepath.Glob(filepath.Join(c.Dir, c.Name+".*.jsonl"))
-	if err != nil || c.Life == 1 {
-		return nil, err
-	}
-	h, err := history.Read(files...)
+	h, err := history.Read(filepath.Join(c.Dir, c.Name+".*.jsonl"))
 	if err != nil {
 		return nil, err
 	}
