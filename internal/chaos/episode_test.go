@@ -1,10 +1,12 @@
 package chaos_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -38,11 +40,20 @@ func (e episode) run(t *testing.T) ledger.Episode {
 	t.Helper()
 	began := time.Now()
 	dir := t.TempDir()
-	n := e.start(t, dir)
+	t.Cleanup(func() { e.keep(t, dir) })
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	n := e.start(t, dir, func(err error) {
+		t.Errorf("chaos: %v", err)
+		cancel()
+	})
 	stop := n.watch(t.Context())
 
-	n.attack(t.Context(), e.lasts)
+	n.attack(ctx, e.lasts)
 
+	if ctx.Err() != nil { // the test itself has failed
+		t.FailNow()
+	}
 	require.NoError(t, n.store.Heal())
 	drain(t, n.clients)
 	r := rules(e.store)
@@ -58,7 +69,6 @@ func (e episode) run(t *testing.T) ledger.Episode {
 		result.Periods[p.Target+": "+p.Kind]++
 	}
 	result.Took = time.Since(began)
-	e.keep(t, dir, result)
 	return result
 }
 
@@ -74,27 +84,27 @@ func (e episode) history(t *testing.T, n *nemesis, dir string) *history.History 
 }
 
 // start starts the processes of the episode.
-func (e episode) start(t *testing.T, dir string) *nemesis {
+func (e episode) start(t *testing.T, dir string, fail func(error)) *nemesis {
 	t.Helper()
 	own, err := history.Create(filepath.Join(dir, "nemesis.jsonl"))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = own.Close() })
-	n := &nemesis{seed: e.seed, ways: e.ways, record: own.Write, store: stores.Start(t, e.store, e.servers)}
+	n := &nemesis{seed: e.seed, ways: e.ways, record: own.Write, fail: fail, store: stores.Start(t, e.store, e.servers)}
 	if n.ways == nil {
 		n.ways = n.store.Ways
 	}
 	provider := freeAddr(t)
-	n.provider = newProcess(t, "provider", roleService, n.record, func(int) string {
+	n.provider = newProcess(t, n, "provider", roleService, func(int) string {
 		return service.Config{Role: "provider", Name: "provider", Dir: dir, Addr: provider}.String()
 	})
 	var urls []string
 	for i := range e.servers {
 		s := &server{addr: freeAddr(t)}
-		s.process = newProcess(t, fmt.Sprintf("s%d", i), roleService, n.record, func(life int) string {
+		s.process = newProcess(t, n, fmt.Sprintf("s%d", i), roleService, func(life int) string {
 			return service.Config{
 				Role: "server", Name: fmt.Sprintf("s%d.%d", i, life), Dir: dir, Addr: s.addr,
 				Provider: "http://" + provider, Store: e.store, Addrs: n.store.Addrs(i), Via: n.store.Via(i),
-				Bug: e.bug, Seed: e.seed + uint64(life),
+				Bug: e.bug,
 			}.String()
 		})
 		s.proxy = proxy.NewHTTP(t, s.url, n.record)
@@ -106,7 +116,7 @@ func (e episode) start(t *testing.T, dir string) *nemesis {
 		urls = append(urls, s.proxy.URL)
 	}
 	for i := range clients {
-		n.clients = append(n.clients, newProcess(t, fmt.Sprintf("c%d", i), roleClient, n.record, func(life int) string {
+		n.clients = append(n.clients, newProcess(t, n, fmt.Sprintf("c%d", i), roleClient, func(life int) string {
 			return load.Config{
 				Name: fmt.Sprintf("c%d", i), Life: life, Dir: dir, Servers: urls, Sticky: e.store == stores.Memory,
 				Ways: n.ways, Workers: workers(e.store), Seed: e.seed + uint64(i),
@@ -174,23 +184,20 @@ func rules(store string) check.Rules {
 	switch store {
 	case stores.Memory: // a key is new after its server has died
 		r.Forgets = func(h *history.History, _ string, from, to int64) bool {
-			return died(h, from, to, func(target string) bool { return strings.HasPrefix(target, "s") })
+			return hadTrouble(h, from, to, "s", "kill")
 		}
-	case stores.RedisFailover:
+	case stores.RedisFailover: // a master that stops for long is replaced, too
 		r.Forgets = func(h *history.History, _ string, from, to int64) bool {
-			return died(h, from, to, func(target string) bool { return strings.HasPrefix(target, "store") })
+			return hadTrouble(h, from, to, "store", "kill", "stop")
 		}
 	}
 	return r
 }
 
-// died reports whether a process has ended in a time, or shortly before: what it had not passed on
-// is lost then.
-func died(h *history.History, from, to int64, is func(target string) bool) bool {
-	for _, p := range h.Periods {
-		if is(p.Target) && p.From <= to && p.To >= from {
-			return true
-		}
-	}
-	return false
+// hadTrouble reports whether a trouble of one of the kinds overlaps a time. Its target begins with
+// the prefix.
+func hadTrouble(h *history.History, from, to int64, prefix string, kinds ...string) bool {
+	return slices.ContainsFunc(h.Periods, func(p history.Period) bool {
+		return strings.HasPrefix(p.Target, prefix) && slices.Contains(kinds, p.Kind) && p.From <= to && p.To >= from
+	})
 }

@@ -87,7 +87,7 @@ func Main(args []string) int {
 				drain()
 			}
 		}
-		os.Exit(3)
+		os.Exit(0)
 	}()
 	fmt.Println("ready")
 	l.run(open)
