@@ -21,9 +21,9 @@ import (
 	"github.com/seawall-go/seawall/internal/chaos/stores"
 )
 
-// A nemesis causes the faults of an episode. Its seed decides which ones, in which order, and for how
-// long. It does not decide which requests they hit, nor how late a proxy or a slow link is, nor how
-// far a clock jumps.
+// A nemesis causes the faults of an episode. Its seed decides which ones, in which order, and for
+// how long. It does not decide which requests they hit, nor how late a proxy or a slow link is, nor
+// how far a clock jumps.
 type nemesis struct {
 	seed     uint64
 	ways     []history.Way
@@ -61,9 +61,8 @@ func (n *nemesis) watch(ctx context.Context) (stop func()) {
 	}
 }
 
-// attack causes faults for a time. It returns when all of them are over, but those of the store. In
-// the first third of the time, faults hit only single requests, so that the effect of each one can be
-// seen alone.
+// attack causes faults for a time. It returns when all processes live again. In the first third of
+// the time, faults hit only single requests, so that the effect of each one can be seen alone.
 func (n *nemesis) attack(episode context.Context, lasts time.Duration) {
 	ctx, cancel := context.WithTimeout(episode, lasts)
 	defer cancel()
@@ -294,8 +293,8 @@ func (n *nemesis) resume(ctx context.Context, p *process) {
 	}
 }
 
-// awaitHealth returns true when all processes live and none is stopped, or false if ctx ends first or
-// patience is over.
+// awaitHealth returns true when all processes live and none is stopped, or false if ctx ends first
+// or patience is over.
 func (n *nemesis) awaitHealth(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -76,7 +76,7 @@ const (
 	Kill    Action = "kill"    // the process ends with SIGKILL
 	Stop    Action = "stop"    // the process stops with SIGSTOP for longer than the lease
 	Pause   Action = "pause"   // only this run stops, for longer than the lease; renewals go on
-	Lose    Action = "lose"    // the call of the store or of the provider, or the COMMIT, takes effect, but fails
+	Lose    Action = "lose"    // the call of the store or the provider, or the COMMIT, takes effect, but fails
 	Refuse  Action = "refuse"  // the call of the store, or the COMMIT, fails and has no effect
 	Down    Action = "down"    // the calls of the store for this key fail in this process, for longer than the lease
 	Full    Action = "full"    // the call of the store fails, because it has no room for the response

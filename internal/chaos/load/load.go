@@ -1,8 +1,8 @@
 // Package load is the client of a chaos run: a process whose calls go through retry.Transport. It
 // repeats every key until it knows how it ended, also after it was killed.
 //
-// The seed decides which keys each worker uses one after the other, and what it does with each. How
-// far the worker gets, how often it repeats a call, and which server gets it depends on the answers.
+// The seed decides which keys each worker uses one after the other, and what it does with each.
+// How far the worker gets, how often it retries, and which server it calls depends on the answers.
 package load
 
 import (
@@ -111,7 +111,7 @@ type client struct {
 	events   *history.Writer
 	draining chan struct{}
 	calls    atomic.Int64
-	pending  sync.WaitGroup // what a worker has left behind: duplicates and repetitions
+	pending  sync.WaitGroup // what a worker has left behind: duplicates and late retries
 }
 
 func newClient(c Config) (*client, error) {
@@ -167,7 +167,7 @@ func (l *client) isDraining() bool {
 	}
 }
 
-// split returns a new source of random numbers. It takes only one number from the given one, however
+// split returns a new source of random numbers. It takes one number from the given one, however
 // many are taken from the new one.
 func split(random *rand.Rand) *rand.Rand { return rand.New(rand.NewPCG(random.Uint64(), 0)) }
 
@@ -239,8 +239,8 @@ func isFinal(status int, code string) bool {
 	return false
 }
 
-// server returns the server to call: of some random ones, one whose circuit is not open, and which has
-// few calls. So a server that hangs does not hold up all workers.
+// server returns the server to call: of some random ones, one whose circuit is not open, and which
+// has few calls. So a server that hangs does not hold up all workers.
 func (l *client) server(random *rand.Rand, w work) *server {
 	if l.Sticky {
 		h := fnv.New32a()

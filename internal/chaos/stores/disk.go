@@ -18,7 +18,7 @@ const diskSize = 4 << 30
 // A disk is a file system that can become full.
 type disk struct{ dir string }
 
-// newDisk returns an empty disk of the user nobody, as whom PostgreSQL runs, until the test ends, or
+// newDisk returns an empty disk of the user nobody, as whom PostgreSQL runs, until the test ends or
 // its process dies. It returns nil if this process may not mount one.
 func newDisk(tb testing.TB) *disk {
 	tb.Helper()
