@@ -70,8 +70,8 @@ func Windows() []Window {
 // An Action is what happens in a window.
 type Action string
 
-// The actions of failpoints in a server. Kill and Stop are real signals. Lose, Refuse, Down and Full
-// are errors of the failpoint, beside which stores and ways to them fail themselves: see Period.
+// The actions of failpoints in a server. Kill and Stop are real signals. Lose, Refuse, Down and
+// Full are errors of the failpoint. Stores, and the ways to them, also fail themselves: see Period.
 const (
 	Kill    Action = "kill"    // the process ends with SIGKILL
 	Stop    Action = "stop"    // the process stops with SIGSTOP for longer than the lease
