@@ -26,12 +26,13 @@ var (
 	duration = flag.Duration("chaos", time.Minute, "how long the nemesis works, on all stores together")
 	seed     = flag.Uint64("seed", 0, "of the schedule; if 0, it is chosen at random")
 	only     = flag.Int("episode", -1, "run only the episode with this number, from 0")
-	keepDir  = flag.String("keep", "", "a folder for the histories of episodes with findings")
+	keepDir  = flag.String("keep", "", "a folder for the histories of episodes that fail")
 	out      = flag.String("ledger", "", "a file for the ledger; the run then includes rate limits and the brown-out")
 )
 
 const (
-	// longest is about the longest episode. Its history must fit into memory.
+	// longest is how long episodes last if the run is long. Those of a shorter run last less than
+	// twice as long. The history of an episode must fit into memory.
 	longest = 90 * time.Second
 
 	// budget is how long a planted bug may stay hidden.
@@ -59,7 +60,7 @@ func workers(store string) int {
 	return n
 }
 
-// schedule returns the episodes of a run.
+// schedule returns the episodes of a run. They depend only on the seed and on how long the run is.
 func schedule(seed uint64, total time.Duration) (all []episode) {
 	names := []string{stores.Memory, stores.Redis, stores.PostgreSQL, stores.SQLite, stores.RedisCluster, stores.RedisFailover}
 	rounds := max(1, int(total/(time.Duration(len(names))*longest)))
@@ -140,14 +141,14 @@ func testNemesis(t *testing.T, l *ledger.Ledger) {
 // tries some of them.
 func testPlantedBugs(t *testing.T, l *ledger.Ledger) {
 	bugs := service.Bugs()
+	random := rand.New(rand.NewPCG(*seed, 1))
 	if *out == "" { // there is time for some
-		random := rand.New(rand.NewPCG(*seed, 1))
 		random.Shuffle(len(bugs), func(i, j int) { bugs[i], bugs[j] = bugs[j], bugs[i] })
 		bugs = bugs[:4]
 	}
 	for _, bug := range bugs {
 		t.Run(bug.Name, func(t *testing.T) {
-			p := find(t, bug)
+			p := find(t, bug, random)
 			l.Planted = append(l.Planted, p)
 			require.NotZero(t, p.After, "not found after %d keys", p.Keys)
 			t.Logf("found by %q after %v and %d keys", p.Check, p.After.Round(time.Second), p.Keys)
@@ -156,12 +157,12 @@ func testPlantedBugs(t *testing.T, l *ledger.Ledger) {
 }
 
 // find runs episodes with a bug until a check finds it.
-func find(t *testing.T, bug service.Bug) ledger.Planted {
+func find(t *testing.T, bug service.Bug, random *rand.Rand) ledger.Planted {
 	t.Helper()
 	p := ledger.Planted{Bug: bug.Name, Store: bug.Store}
 	began := time.Now()
 	for lasts := 3 * time.Second; time.Since(began) < budget; lasts *= 2 {
-		e := episode{store: bug.Store, ways: []history.Way{bug.Way}, seed: rand.Uint64(), lasts: lasts, bug: bug.Name, servers: 3}
+		e := episode{store: bug.Store, ways: []history.Way{bug.Way}, seed: random.Uint64(), lasts: lasts, bug: bug.Name, servers: 3}
 		r := e.run(t)
 		p.Keys += r.Result.Keys
 		if len(r.Result.Findings) > 0 {
@@ -195,10 +196,10 @@ func versions(t *testing.T) map[string]string {
 	return v
 }
 
-// keep keeps the history of an episode with findings, if a folder is given.
-func (e episode) keep(t *testing.T, dir string, r ledger.Episode) {
+// keep keeps the history of an episode that has failed, if a folder is given.
+func (e episode) keep(t *testing.T, dir string) {
 	t.Helper()
-	if *keepDir == "" || len(r.Result.Findings) == 0 || e.bug != "" {
+	if *keepDir == "" || !t.Failed() || e.bug != "" {
 		return
 	}
 	to := filepath.Join(*keepDir, fmt.Sprintf("%s-%d", strings.ReplaceAll(e.store, " ", "-"), e.seed))

@@ -1,6 +1,7 @@
 package chaos_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -37,11 +38,20 @@ func (e episode) run(t *testing.T) ledger.Episode {
 	t.Helper()
 	began := time.Now()
 	dir := t.TempDir()
-	n := e.start(t, dir)
+	t.Cleanup(func() { e.keep(t, dir) })
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	n := e.start(t, dir, func(err error) {
+		t.Errorf("chaos: %v", err)
+		cancel()
+	})
 	stop := n.watch(t.Context())
 
-	n.attack(t.Context(), e.lasts)
+	n.attack(ctx, e.lasts)
 
+	if ctx.Err() != nil { // the test itself has failed
+		t.FailNow()
+	}
 	require.NoError(t, n.store.Heal())
 	drain(t, n.clients)
 	result := ledger.Episode{Seed: e.seed, Store: e.store, Leaks: leaks(t, n.servers)}
@@ -58,16 +68,13 @@ func (e episode) run(t *testing.T) ledger.Episode {
 		}
 	}
 	result.Took = time.Since(began)
-	e.keep(t, dir, result)
 	return result
 }
 
 // history returns what the processes have written, and the effects in the store's database.
 func (e episode) history(t *testing.T, n *nemesis, dir string) *history.History {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*.jsonl"))
-	require.NoError(t, err)
-	h, err := history.Read(files...)
+	h, err := history.Read(filepath.Join(dir, "*.jsonl"))
 	require.NoError(t, err)
 	effects, err := n.store.Effects(t.Context())
 	require.NoError(t, err)
@@ -76,30 +83,30 @@ func (e episode) history(t *testing.T, n *nemesis, dir string) *history.History 
 }
 
 // start starts the processes of the episode.
-func (e episode) start(t *testing.T, dir string) *nemesis {
+func (e episode) start(t *testing.T, dir string, fail func(error)) *nemesis {
 	t.Helper()
 	own, err := history.Create(filepath.Join(dir, "nemesis.jsonl"))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = own.Close() })
-	n := &nemesis{seed: e.seed, ways: e.ways, history: own, store: stores.Start(t, e.store, e.servers)}
+	n := &nemesis{seed: e.seed, ways: e.ways, record: own.Write, fail: fail, store: stores.Start(t, e.store, e.servers)}
 	if n.ways == nil {
 		n.ways = n.store.Ways
 	}
 	provider := freeAddr(t)
-	n.provider = newProcess(t, "provider", roleService, n.history.Write, func(int) string {
+	n.provider = newProcess(t, n, "provider", roleService, func(int) string {
 		return service.Config{Role: "provider", Name: "provider", Dir: dir, Addr: provider}.String()
 	})
 	var urls []string
 	for i := range e.servers {
 		s := &server{addr: freeAddr(t)}
-		s.process = newProcess(t, fmt.Sprintf("s%d", i), roleService, n.history.Write, func(life int) string {
+		s.process = newProcess(t, n, fmt.Sprintf("s%d", i), roleService, func(life int) string {
 			return service.Config{
 				Role: "server", Name: fmt.Sprintf("s%d.%d", i, life), Dir: dir, Addr: s.addr,
 				Provider: "http://" + provider, Store: e.store, Addrs: n.store.Addrs(i), Via: n.store.Via(i),
-				Bug: e.bug, Seed: e.seed + uint64(life),
+				Bug: e.bug,
 			}.String()
 		})
-		s.proxy = proxy.NewHTTP(t, s.url, n.history.Write)
+		s.proxy = proxy.NewHTTP(t, s.url, n.record)
 		s.proxy.Name = s.incarnation
 		if e.store != stores.Memory {
 			s.proxy.Elsewhere = func() string { return n.servers[(i+1)%e.servers].url() }
@@ -108,7 +115,7 @@ func (e episode) start(t *testing.T, dir string) *nemesis {
 		urls = append(urls, s.proxy.URL)
 	}
 	for i := range clients {
-		n.clients = append(n.clients, newProcess(t, fmt.Sprintf("c%d", i), roleClient, n.history.Write, func(life int) string {
+		n.clients = append(n.clients, newProcess(t, n, fmt.Sprintf("c%d", i), roleClient, func(life int) string {
 			return load.Config{
 				Name: fmt.Sprintf("c%d", i), Life: life, Dir: dir, Servers: urls, Sticky: e.store == stores.Memory,
 				Ways: n.ways, Workers: workers(e.store), Seed: e.seed + uint64(i),

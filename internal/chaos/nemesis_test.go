@@ -1,12 +1,16 @@
 package chaos_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"strings"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -17,8 +21,9 @@ import (
 	"github.com/seawall-go/seawall/internal/chaos/stores"
 )
 
-// A nemesis causes the faults of an episode. Which ones it causes, in which order and for how long
-// depends only on its seed.
+// A nemesis causes the faults of an episode. Its seed decides which ones, in which order, and for
+// how long. It does not decide which requests they hit, nor how late a proxy or a slow link is, nor
+// how far a clock jumps.
 type nemesis struct {
 	seed     uint64
 	ways     []history.Way
@@ -26,7 +31,8 @@ type nemesis struct {
 	servers  []*server
 	clients  []*process
 	provider *process
-	history  *history.Writer
+	record   func(history.Event)
+	fail     func(error) // says what went wrong in the test itself, and ends the episode
 
 	// trouble is held while a process is dead or stopped or a link or the store is in trouble, so
 	// that the effects of one trouble can be told from those of another. Sometimes it is not.
@@ -50,17 +56,17 @@ func (n *nemesis) watch(ctx context.Context) (stop func()) {
 	for _, p := range n.processes() {
 		all.Go(func() { n.resume(ctx, p) })
 	}
-	all.Go(func() { n.history.WatchStalls(ctx, "machine") })
+	all.Go(func() { history.WatchStalls(ctx, "machine", n.record) })
 	return func() {
 		cancel()
 		all.Wait()
 	}
 }
 
-// attack causes faults for a time. It returns when all of them are over. In the first third of the
-// time, faults hit only single requests, so that the effect of each one can be seen alone.
-func (n *nemesis) attack(ctx context.Context, lasts time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, lasts)
+// attack causes faults for a time. It returns when all processes live again. In the first third of
+// the time, faults hit only single requests, so that the effect of each one can be seen alone.
+func (n *nemesis) attack(episode context.Context, lasts time.Duration) {
+	ctx, cancel := context.WithTimeout(episode, lasts)
 	defer cancel()
 	var all sync.WaitGroup
 	all.Go(func() { n.armFailpoints(ctx, 1, false) })
@@ -72,9 +78,13 @@ func (n *nemesis) attack(ctx context.Context, lasts time.Duration) {
 	all.Wait()
 	for _, s := range n.servers {
 		s.proxy.Disarm()
-		s.disarm()
+		if err := s.disarm(); err != nil {
+			n.fail(err)
+		}
 	}
-	n.awaitHealth(context.WithoutCancel(ctx))
+	if !n.awaitHealth(episode) && episode.Err() == nil {
+		n.fail(errors.New("not all processes live after the attack"))
+	}
 }
 
 func (n *nemesis) processes() []*process {
@@ -86,6 +96,13 @@ func (n *nemesis) processes() []*process {
 }
 
 func (n *nemesis) random(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(n.seed, stream)) }
+
+// streamOf returns the stream of random numbers for a purpose.
+func streamOf(purpose string) uint64 {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, purpose)
+	return h.Sum64()
+}
 
 // pause waits, and reports false if ctx has ended.
 func pause(ctx context.Context, d time.Duration) bool {
@@ -117,36 +134,22 @@ func isHard(a history.Action) bool { return a == history.Kill || a == history.St
 // armed one by one.
 func (n *nemesis) armFailpoints(ctx context.Context, stream uint64, hard bool) {
 	random := n.random(stream)
-	var deck []service.Arm
-	for _, w := range n.ways {
-		for _, a := range service.Failpoints(w) {
-			if isHard(a.Action) == hard && a.Suits(n.store.Name) {
-				a.Way = w
-				deck = append(deck, a)
-			}
-		}
-	}
+	deck := n.failpoints(hard)
 	for {
 		random.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
 		for _, a := range deck {
 			s := n.servers[random.IntN(len(n.servers))]
-			if !hard {
-				s.arm(a)
-				if !pause(ctx, n.rarity()*between(random, 10*time.Millisecond, 50*time.Millisecond)) {
-					return
+			low, high := n.rarity()*10*time.Millisecond, n.rarity()*50*time.Millisecond
+			if hard {
+				low, high = 200*time.Millisecond, 800*time.Millisecond
+			}
+			goOn := false
+			n.perhapsAlone(ctx, hard && random.IntN(4) > 0, func() {
+				if err := s.arm(a); err != nil {
+					n.fail(err)
 				}
-				continue
-			}
-			alone := random.IntN(4) > 0
-			if alone {
-				n.trouble.Lock()
-			}
-			s.arm(a)
-			goOn := pause(ctx, between(random, 200*time.Millisecond, 800*time.Millisecond))
-			if alone {
-				n.awaitHealth(ctx)
-				n.trouble.Unlock()
-			}
+				goOn = pause(ctx, between(random, low, high))
+			})
 			if !goOn {
 				return
 			}
@@ -154,34 +157,58 @@ func (n *nemesis) armFailpoints(ctx context.Context, stream uint64, hard bool) {
 	}
 }
 
-// arm arms a failpoint, if the server lives.
-func (s *server) arm(a service.Arm) {
-	body, err := json.Marshal(a)
-	if err != nil {
-		panic(err)
+// failpoints returns the hard failpoints of the servers, or the others.
+func (n *nemesis) failpoints(hard bool) (deck []service.Arm) {
+	for _, w := range n.ways {
+		for _, a := range service.Failpoints(w) {
+			if isHard(a.Action) == hard && a.Suits(n.store.Name) {
+				deck = append(deck, a)
+			}
+		}
 	}
-	client := &http.Client{Timeout: time.Second}
-	resp, err := client.Post(s.url()+"/chaos/arm", "application/json", strings.NewReader(string(body)))
-	if err != nil {
-		return
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode >= http.StatusBadRequest {
-		text, _ := io.ReadAll(resp.Body)
-		panic("chaos: " + string(body) + " is refused: " + string(text))
-	}
+	return deck
 }
 
-// disarm removes all failpoints, if the server lives.
-func (s *server) disarm() {
-	r, err := http.NewRequest(http.MethodDelete, s.url()+"/chaos/arm", http.NoBody)
+// perhapsAlone causes a trouble. If it is to be alone, no other trouble begins until all processes
+// live again.
+func (n *nemesis) perhapsAlone(ctx context.Context, alone bool, cause func()) {
+	if !alone {
+		cause()
+		return
+	}
+	n.trouble.Lock()
+	defer n.trouble.Unlock()
+	cause()
+	n.awaitHealth(ctx)
+}
+
+// arm arms a failpoint, if the server lives.
+func (s *server) arm(a service.Arm) error {
+	body, err := json.Marshal(a)
 	if err != nil {
-		panic(err)
+		return err
 	}
-	client := &http.Client{Timeout: patience}
-	if resp, err := client.Do(r); err == nil {
-		resp.Body.Close()
+	return s.control(http.MethodPost, body, time.Second)
+}
+
+// disarm removes all failpoints, if the server lives. A server that is stopped does it later.
+func (s *server) disarm() error { return s.control(http.MethodDelete, nil, patience) }
+
+func (s *server) control(method string, body []byte, timeout time.Duration) error {
+	r, err := http.NewRequest(method, s.url()+"/chaos/arm", bytes.NewReader(body))
+	if err != nil {
+		return err
 	}
+	resp, err := (&http.Client{Timeout: timeout}).Do(r)
+	if err != nil {
+		return nil // it does not live
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(resp.Body)
+	if resp.StatusCode >= http.StatusBadRequest {
+		return fmt.Errorf("%s refuses %s: %s", s.name, body, text)
+	}
+	return nil
 }
 
 // armProxies harms single requests on their way.
@@ -203,15 +230,7 @@ func (n *nemesis) causePeriods(ctx context.Context) {
 		random.Shuffle(len(faults), func(i, j int) { faults[i], faults[j] = faults[j], faults[i] })
 		for _, f := range faults {
 			lasts, calm := between(random, 200*time.Millisecond, 2*time.Second), between(random, 500*time.Millisecond, 3*time.Second)
-			alone := random.IntN(4) > 0
-			if alone {
-				n.trouble.Lock()
-			}
-			n.cause(ctx, f, lasts)
-			if alone {
-				n.awaitHealth(ctx)
-				n.trouble.Unlock()
-			}
+			n.perhapsAlone(ctx, random.IntN(4) > 0, func() { n.cause(ctx, f, lasts) })
 			if !pause(ctx, calm) {
 				return
 			}
@@ -223,28 +242,30 @@ func (n *nemesis) causePeriods(ctx context.Context) {
 func (n *nemesis) cause(ctx context.Context, f stores.Fault, lasts time.Duration) {
 	from := history.Now()
 	if err := f.Begin(); err != nil {
-		panic("chaos: " + f.Target + ": " + f.Kind + ": " + err.Error())
+		n.fail(fmt.Errorf("%s: %s: %w", f.Target, f.Kind, err))
+		return
 	}
 	if f.End == nil {
 		return
 	}
 	pause(ctx, lasts)
 	if err := f.End(); err != nil {
-		panic("chaos: the end of " + f.Target + ": " + f.Kind + ": " + err.Error())
+		n.fail(fmt.Errorf("the end of %s: %s: %w", f.Target, f.Kind, err))
+		return
 	}
-	n.history.Write(history.Event{Period: &history.Period{Kind: f.Kind, Target: f.Target, From: from, To: history.Now()}})
+	n.record(history.Event{Period: &history.Period{Kind: f.Kind, Target: f.Target, From: from, To: history.Now()}})
 }
 
 // faults returns the store's faults, and those of the processes and of the links between them. A
 // fault without an End ends by itself: a process that was killed or stopped is continued.
 func (n *nemesis) faults() []stores.Fault {
-	all := n.store.Faults
-	signal := func(p *process, kind string, s syscall.Signal) {
-		all = append(all, stores.Fault{Kind: kind, Target: p.name, Begin: func() error { p.signal(s); return nil }})
+	all := slices.Clone(n.store.Faults)
+	strike := func(p *process, kind string, s syscall.Signal) {
+		all = append(all, stores.Fault{Kind: kind, Target: p.name, Begin: func() error { p.strike(s); return nil }})
 	}
 	for _, s := range n.servers {
-		signal(s.process, "kill", syscall.SIGKILL)
-		signal(s.process, "stop", syscall.SIGSTOP)
+		strike(s.process, "kill", syscall.SIGKILL)
+		strike(s.process, "stop", syscall.SIGSTOP)
 		link := func(kind string, set func(on bool)) {
 			all = append(all, stores.Fault{
 				Kind: kind, Target: "clients-" + s.name,
@@ -262,15 +283,15 @@ func (n *nemesis) faults() []stores.Fault {
 		})
 	}
 	for _, c := range n.clients {
-		all = append(all, stores.Fault{Kind: "kill", Target: c.name, Begin: func() error { c.kill(); return nil }})
+		strike(c, "kill", syscall.SIGKILL)
 	}
-	signal(n.provider, "stop", syscall.SIGSTOP)
+	strike(n.provider, "stop", syscall.SIGSTOP)
 	return all
 }
 
 // resume continues a process that has stopped, for whatever reason, after longer than a lease.
 func (n *nemesis) resume(ctx context.Context, p *process) {
-	random := rand.New(rand.NewPCG(n.seed, uint64(len(p.name))<<32|uint64(p.name[1])))
+	random := n.random(streamOf("stops of " + p.name))
 	for pause(ctx, 10*time.Millisecond) {
 		if !p.isStopped() {
 			continue
@@ -278,20 +299,19 @@ func (n *nemesis) resume(ctx context.Context, p *process) {
 		from, target := history.Now(), p.incarnation()
 		pause(ctx, between(random, service.Lease+service.Lease/5, 3*service.Lease))
 		p.signal(syscall.SIGCONT)
-		n.history.Write(history.Event{Period: &history.Period{Kind: "stop", Target: target, From: from, To: history.Now()}})
+		n.record(history.Event{Period: &history.Period{Kind: "stop", Target: target, From: from, To: history.Now()}})
 	}
 }
 
-// awaitHealth returns when all processes live and none is stopped.
-func (n *nemesis) awaitHealth(ctx context.Context) {
-	healthy := func() bool {
-		for _, p := range n.processes() {
-			if !p.isUp() {
-				return false
-			}
+// awaitHealth returns true when all processes live and none is stopped, or false if ctx ends first
+// or patience is over.
+func (n *nemesis) awaitHealth(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		down := slices.ContainsFunc(n.processes(), func(p *process) bool { return !p.isUp() })
+		if !down || !pause(ctx, 5*time.Millisecond) {
+			return !down
 		}
-		return true
-	}
-	for !healthy() && pause(ctx, 5*time.Millisecond) { //nolint:revive // it waits
 	}
 }

@@ -2,6 +2,8 @@ package chaos_test
 
 import (
 	"bufio"
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -26,52 +28,66 @@ const (
 	roleClient  = "client"
 )
 
-// patience is how long a process may take to start or to stop.
+// patience is how long a process may take to start, to answer or to finish its work.
 const patience = 60 * time.Second
 
 // A process is a role that is played by one process after the other. Whoever kills it, its next
 // life begins soon.
 type process struct {
-	name string
-	role string
-	// args returns the argument of a life, which are counted from 1.
-	args   func(life int) string
+	name   string
+	role   string
+	args   func(life int) string // returns the argument of a life; the first one is 1
 	record func(history.Event)
+	fail   func(error) // ends the episode
+	random *rand.Rand  // of keepAlive
+	log    logbuf.Buffer
+	ended  chan struct{} // closed when no other life begins
 
-	mu    sync.Mutex
+	mu    sync.Mutex // held while a life begins
 	life  int
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
-	lines *bufio.Reader // its standard output
-	log   logbuf.Buffer
-	done  chan struct{} // closed when the present life has ended
-	ended chan struct{} // closed when no other life begins
-	rest  bool          // no other life must begin
+	rest  bool // the present life is the last one
 }
 
 // newProcess starts the first life. The process ends with the test.
-func newProcess(t *testing.T, name, role string, record func(history.Event), args func(life int) string) *process {
+func newProcess(t *testing.T, n *nemesis, name, role string, args func(life int) string) *process {
 	t.Helper()
-	p := &process{name: name, role: role, args: args, record: record, ended: make(chan struct{})}
+	p := &process{
+		name: name, role: role, args: args, record: n.record, fail: n.fail,
+		random: n.random(streamOf("lives of " + name)), ended: make(chan struct{}),
+	}
 	require.NoError(t, p.begin())
 	go p.keepAlive()
 	t.Cleanup(func() {
 		p.end()
 		if t.Failed() {
-			if log := p.log.String(); log != "" {
-				t.Logf("the end of the log of %s:\n%s", name, log[max(0, len(log)-3000):])
-			}
+			t.Logf("the log of %s: %s", name, p.logged())
 		}
 	})
 	return p
 }
 
-// begin starts a life. It returns when the process has said that it is ready.
+// dataRace is how the race detector begins its report.
+const dataRace = "WARNING: DATA RACE"
+
+// logged returns the end of the log, or what follows the first data race.
+func (p *process) logged() string {
+	const most = 3000
+	log := p.log.String()
+	if i := strings.Index(log, dataRace); i >= 0 {
+		return log[i:min(len(log), i+most)]
+	}
+	return log[max(0, len(log)-most):]
+}
+
+// begin starts a life. It returns when the process has said that it is ready. Who wants something
+// from the process waits for that.
 func (p *process) begin() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.life++
-	cmd := exec.Command(os.Args[0], p.role, p.args(p.life)) //nolint:gosec // it is this program
+	cmd := exec.Command(os.Args[0], p.role, p.args(p.life))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = &p.log
 	stdin, err := cmd.StdinPipe()
@@ -85,13 +101,16 @@ func (p *process) begin() error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	p.cmd, p.stdin, p.lines = cmd, stdin, bufio.NewReader(stdout)
-	if _, err := p.lines.ReadString('\n'); err != nil {
+	p.cmd, p.stdin = cmd, stdin
+	tooLate := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	defer tooLate.Stop()
+	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
 		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		return fmt.Errorf("%s has not started: %w: %s", p.name, err, p.log.String())
+		return fmt.Errorf("%s does not start: %w", p.name, errors.Join(err, cmd.Wait()))
 	}
-	p.done = make(chan struct{})
+	if p.rest { // end was called between two lives
+		_ = stdin.Close()
+	}
 	return nil
 }
 
@@ -99,24 +118,31 @@ func (p *process) begin() error {
 func (p *process) keepAlive() {
 	defer close(p.ended)
 	for {
-		_ = p.cmd.Wait()
-		from := history.Now()
-		target := p.incarnation()
-		close(p.done)
-		p.mu.Lock()
-		rest := p.rest
-		p.mu.Unlock()
+		err := p.cmd.Wait()
+		from, target := history.Now(), p.incarnation()
+		rest := p.isLast()
+		switch {
+		case strings.Contains(p.log.String(), dataRace):
+			p.fail(fmt.Errorf("%s has a data race", target))
+		case !wasKilled(p.cmd) && (err != nil || !rest):
+			p.fail(fmt.Errorf("%s has ended by itself: %w", target, cmp.Or(err, errors.New("without an error"))))
+		}
 		if rest {
-			p.record(history.Event{Period: &history.Period{Kind: "kill", Target: target, From: from, To: from}})
 			return
 		}
-		time.Sleep(time.Duration(20+rand.IntN(200)) * time.Millisecond)
+		time.Sleep(between(p.random, 20*time.Millisecond, 220*time.Millisecond))
 		if err := p.begin(); err != nil {
-			fmt.Fprintln(os.Stderr, "chaos:", err)
+			p.fail(err)
 			return
 		}
 		p.record(history.Event{Period: &history.Period{Kind: "kill", Target: target, From: from, To: history.Now()}})
 	}
+}
+
+// wasKilled reports whether a process that has ended was killed with SIGKILL.
+func wasKilled(cmd *exec.Cmd) bool {
+	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
 // incarnation returns the name of the present life, such as "s1.3".
@@ -139,21 +165,16 @@ func (p *process) tell(line string) {
 	_, _ = io.WriteString(p.stdin, line+"\n")
 }
 
-// kill ends the present life, and returns when the next one has begun.
-func (p *process) kill() {
-	p.mu.Lock()
-	life := p.life
-	_ = p.cmd.Process.Kill()
-	p.mu.Unlock()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		p.mu.Lock()
-		next := p.life > life
-		p.mu.Unlock()
-		if next {
+// strike kills or stops the process, and returns when it is dead or stopped. It gives up after a
+// second: the process may have been continued meanwhile.
+func (p *process) strike(s syscall.Signal) {
+	target := p.incarnation()
+	p.signal(s)
+	for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if !p.isUp() || p.incarnation() != target {
 			return
 		}
 	}
-	panic("chaos: " + p.name + " does not live again")
 }
 
 // isUp reports whether the process lives and is not stopped.
@@ -162,7 +183,7 @@ func (p *process) isUp() bool {
 	return state != 0 && state != 'T' && state != 'Z'
 }
 
-// isStopped reports whether the process has stopped itself.
+// isStopped reports whether the process is stopped, by itself or by the nemesis.
 func (p *process) isStopped() bool { return p.state() == 'T' }
 
 // state returns the kernel's letter for the state of the process. It is 0 if there is none.
@@ -175,6 +196,13 @@ func (p *process) state() byte {
 		return after[0]
 	}
 	return 0
+}
+
+// isLast reports whether the present life is the last one.
+func (p *process) isLast() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rest
 }
 
 // letEnd makes the present life the last one.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -69,15 +70,16 @@ func Windows() []Window {
 // An Action is what happens in a window.
 type Action string
 
-// The actions of failpoints in a server.
+// The actions of failpoints in a server. Kill and Stop are real signals. Lose, Refuse, Down and
+// Full are errors of the failpoint. Stores, and the ways to them, also fail themselves: see Period.
 const (
 	Kill    Action = "kill"    // the process ends with SIGKILL
 	Stop    Action = "stop"    // the process stops with SIGSTOP for longer than the lease
 	Pause   Action = "pause"   // only this run stops, for longer than the lease; renewals go on
-	Lose    Action = "lose"    // the call of the store, or the COMMIT, has taken effect, but fails with an error
-	Refuse  Action = "refuse"  // the call of the store fails with an error and has no effect
-	Down    Action = "down"    // the store is down for this process, for longer than the lease
-	Full    Action = "full"    // the store has no room for the response
+	Lose    Action = "lose"    // the call of the store or the provider, or the COMMIT, takes effect, but fails
+	Refuse  Action = "refuse"  // the call of the store, or the COMMIT, fails and has no effect
+	Down    Action = "down"    // the calls of the store for this key fail in this process, for longer than the lease
+	Full    Action = "full"    // the call of the store fails, because it has no room for the response
 	Panic   Action = "panic"   // the handler panics
 	Fail    Action = "fail"    // the handler answers 500
 	Decline Action = "decline" // the handler answers 402, which is recorded
@@ -159,22 +161,24 @@ type End struct {
 	At      int64  `json:"at"`
 }
 
-// A Hit is a fault in a window of one request. Run is empty before the handler runs.
+// A Hit is a fault in a window of one request. It is written before the fault. Run is empty before
+// the handler runs, and in a proxy.
 type Hit struct {
 	Key    string `json:"key"`
 	Way    Way    `json:"way"`
 	Window Window `json:"window"`
 	Action Action `json:"action"`
-	Server string `json:"server"` // server.incarnation
+	Server string `json:"server"` // server.incarnation; in a proxy, the one for which the request is
 	Run    string `json:"run,omitempty"`
 	At     int64  `json:"at"`
 }
 
-// A Period is a time during which a process, or the way between two, was in trouble. The end of a
-// killed process is a Period whose end is its restart.
+// A Period is a time during which a process, or the way between two, was in trouble. That of a
+// process that was killed lasts until its next incarnation is ready. Processes that end with the
+// episode have none.
 type Period struct {
-	Kind   string `json:"kind"`   // such as "kill", "stop", "down", "slow", "full", "clock"
-	Target string `json:"target"` // a process with its incarnation, such as "s1.3"; "store"; a way, such as "s1-store"
+	Kind   string `json:"kind"`   // "kill", "stop", or that of a stores.Fault, such as "down", "full", "clock back"
+	Target string `json:"target"` // a process with its incarnation, such as "s1.3"; "store 2"; a way, such as "s1-store"
 	From   int64  `json:"from"`
 	To     int64  `json:"to"`
 }
@@ -195,8 +199,11 @@ type Writer struct {
 
 // Create returns a Writer for a new or existing file.
 func Create(path string) (*Writer, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	return &Writer{file: f}, err
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // of this run
+	if err != nil {
+		return nil, err
+	}
+	return &Writer{file: f}, nil
 }
 
 // Write appends an event with one system call. An error ends the process: without its history, a
@@ -226,11 +233,15 @@ type History struct {
 	Periods []Period
 }
 
-// Read returns the events of files.
-func Read(files ...string) (*History, error) {
+// Read returns the events of the files whose names match a pattern of [filepath.Glob].
+func Read(pattern string) (*History, error) {
+	files, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, err
+	}
 	h := &History{Returns: make(map[string]Return)}
 	for _, file := range files {
-		f, err := os.Open(file)
+		f, err := os.Open(file) //nolint:gosec // of this run
 		if err != nil {
 			return nil, err
 		}

@@ -38,7 +38,7 @@ func TestEventsAreReadFromAllFiles(t *testing.T) {
 		require.NoError(t, w.Close())
 	}
 
-	h, err := history.Read(files...)
+	h, err := history.Read(filepath.Join(dir, "*.jsonl"))
 
 	require.NoError(t, err)
 	require.Len(t, h.Calls, 1)
@@ -83,12 +83,9 @@ func TestTimeIsThatOfTheMachine(t *testing.T) {
 
 func TestWatchOfStallsEnds(t *testing.T) {
 	t.Parallel()
-	w, err := history.Create(filepath.Join(t.TempDir(), "a.jsonl"))
-	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	w.WatchStalls(ctx, "machine")
-	require.NoError(t, w.Close())
+	history.WatchStalls(ctx, "machine", func(history.Event) { t.Error("there was none") })
 }
 
 func appendTo(t *testing.T, file, text string) {

@@ -16,7 +16,7 @@ const (
 )
 
 // WatchStalls records the stalls of this process until ctx ends.
-func (w *Writer) WatchStalls(ctx context.Context, target string) {
+func WatchStalls(ctx context.Context, target string, record func(Event)) {
 	for from := Now(); ; from = Now() {
 		select {
 		case <-ctx.Done():
@@ -25,7 +25,7 @@ func (w *Writer) WatchStalls(ctx context.Context, target string) {
 		}
 		to := Now()
 		if late := time.Duration(to-from) - tick; late > shortest && late < longestStall {
-			w.Write(Event{Period: &Period{Kind: Stall, Target: target, From: from, To: to}})
+			record(Event{Period: &Period{Kind: Stall, Target: target, From: from, To: to}})
 		}
 	}
 }

@@ -1,5 +1,8 @@
 // Package load is the client of a chaos run: a process whose calls go through retry.Transport. It
 // repeats every key until it knows how it ended, also after it was killed.
+//
+// The seed decides which keys each worker uses one after the other, and what it does with each.
+// How far the worker gets, how often it retries, and which server it calls depends on the answers.
 package load
 
 import (
@@ -37,8 +40,8 @@ type Config struct {
 	Servers []string // their URLs, in the order of their names: s0, s1, ...
 	Sticky  bool     // whether a key always goes to the same server, because nothing is shared
 	Ways    []history.Way
-	Workers int
-	Seed    uint64
+	Workers int    // calls at the same time, without duplicates
+	Seed    uint64 // of this client; each life and each worker has its own random numbers
 }
 
 // String returns the config as an argument.
@@ -84,7 +87,7 @@ func Main(args []string) int {
 				drain()
 			}
 		}
-		os.Exit(3)
+		os.Exit(0)
 	}()
 	fmt.Println("ready")
 	l.run(open)
@@ -108,8 +111,7 @@ type client struct {
 	events   *history.Writer
 	draining chan struct{}
 	calls    atomic.Int64
-	keys     atomic.Int64
-	pending  sync.WaitGroup // what a worker has left behind: duplicates and repetitions
+	pending  sync.WaitGroup // what a worker has left behind: duplicates and late retries
 }
 
 func newClient(c Config) (*client, error) {
@@ -145,10 +147,10 @@ func (l *client) run(open []work) {
 		}
 		workers.Go(func() {
 			for _, w := range mine {
-				l.finish(random, w, i)
+				l.finish(split(random), w, i)
 			}
-			for !l.isDraining() {
-				l.start(random, i)
+			for n := 0; !l.isDraining(); n++ {
+				l.start(random, i, n)
 			}
 		})
 	}
@@ -165,11 +167,15 @@ func (l *client) isDraining() bool {
 	}
 }
 
-// start takes a new key to its end, and sometimes does something else with it.
-func (l *client) start(random *rand.Rand, worker int) {
+// split returns a new source of random numbers. It takes one number from the given one, however
+// many are taken from the new one.
+func split(random *rand.Rand) *rand.Rand { return rand.New(rand.NewPCG(random.Uint64(), 0)) }
+
+// start takes the worker's n-th key to its end, and sometimes does something else with it.
+func (l *client) start(random *rand.Rand, worker, n int) {
 	w := work{
 		principal: fmt.Sprintf("p%d", random.IntN(5)),
-		key:       fmt.Sprintf("%s.%d-%d-%08x", l.Name, l.Life, l.keys.Add(1), random.Uint32()),
+		key:       fmt.Sprintf("%s.%d-%d-%d", l.Name, l.Life, worker, n),
 		way:       l.Ways[random.IntN(len(l.Ways))],
 		amount:    1 + random.IntN(1000),
 	}
@@ -187,7 +193,7 @@ func (l *client) start(random *rand.Rand, worker int) {
 		other.principal += "b"
 		l.aside(random, other, worker, 0)
 	}
-	l.finish(random, w, worker)
+	l.finish(split(random), w, worker)
 	if percent(repeated) {
 		l.aside(random, w, worker, time.Duration(random.Int64N(int64(3*time.Second))))
 	}
@@ -195,7 +201,7 @@ func (l *client) start(random *rand.Rand, worker int) {
 
 // aside takes a work to its end in a goroutine, after a pause.
 func (l *client) aside(random *rand.Rand, w work, worker int, pause time.Duration) {
-	random = rand.New(rand.NewPCG(random.Uint64(), 0))
+	random = split(random)
 	l.pending.Go(func() {
 		select {
 		case <-time.After(pause):
@@ -208,7 +214,7 @@ func (l *client) aside(random *rand.Rand, w work, worker int, pause time.Duratio
 // finish sends a work again and again until it is known how it ended.
 func (l *client) finish(random *rand.Rand, w work, worker int) {
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
-		status, code := l.call(l.server(random, w), w, worker)
+		status, code := l.call(l.server(random, w), w, worker, random.IntN(2) == 0)
 		switch {
 		case isFinal(status, code):
 			return
@@ -233,8 +239,8 @@ func isFinal(status int, code string) bool {
 	return false
 }
 
-// server returns the server to call: of some random ones, one whose circuit is not open, and which has
-// few calls. So a server that hangs does not hold up all workers.
+// server returns the server to call: of some random ones, one whose circuit is not open, and which
+// has few calls. So a server that hangs does not hold up all workers.
 func (l *client) server(random *rand.Rand, w work) *server {
 	if l.Sticky {
 		h := fnv.New32a()
@@ -267,8 +273,9 @@ type server struct {
 	calls atomic.Int64
 }
 
-// call sends a request, with the retries of the transport, and records what it was answered.
-func (l *client) call(s *server, w work, worker int) (status int, code string) {
+// call sends a request, and records what it was answered. If retries is false, the transport does
+// not retry, so that the checker sees the first answer.
+func (l *client) call(s *server, w work, worker int, retries bool) (status int, code string) {
 	s.calls.Add(1)
 	defer s.calls.Add(-1)
 	id := fmt.Sprintf("%s.%d-%d", l.Name, l.Life, l.calls.Add(1))
@@ -277,7 +284,7 @@ func (l *client) call(s *server, w work, worker int) (status int, code string) {
 	}})
 	ret := history.Return{ID: id}
 	ctx, report := retry.WithReport(context.Background())
-	if rand.IntN(2) == 0 { // the first answer is then the one that the checker sees
+	if !retries {
 		ctx = retry.WithoutRetry(ctx)
 	}
 	body := fmt.Appendf(nil, `{"amount":%d}`, w.amount)
@@ -330,9 +337,8 @@ func read(resp *http.Response) (code string, a history.Answer, err error) {
 		_, _ = io.Copy(io.Discard, resp.Body)
 		return "", a, err
 	}
-	var e *apierror.Error
 	err = apierror.Parse(resp)
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*apierror.Error](err); ok {
 		return string(e.Code()), a, nil
 	}
 	return "", a, cmp.Or(err, errors.New("not an error"))
@@ -346,11 +352,7 @@ func cause(err error) string {
 
 // unfinished returns what earlier lives of this client have started and did not end.
 func unfinished(c Config) ([]work, error) {
-	files, err := filepath.Glob(filepath.Join(c.Dir, c.Name+".*.jsonl"))
-	if err != nil || c.Life == 1 {
-		return nil, err
-	}
-	h, err := history.Read(files...)
+	h, err := history.Read(filepath.Join(c.Dir, c.Name+".*.jsonl"))
 	if err != nil {
 		return nil, err
 	}
@@ -367,6 +369,8 @@ func unfinished(c Config) ([]work, error) {
 			open = append(open, w)
 		}
 	}
-	slices.SortFunc(open, func(a, b work) int { return cmp.Compare(a.id(), b.id()) })
+	slices.SortFunc(open, func(a, b work) int {
+		return cmp.Or(cmp.Compare(a.id(), b.id()), cmp.Compare(a.amount, b.amount))
+	})
 	return open, nil
 }

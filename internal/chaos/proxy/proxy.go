@@ -1,5 +1,6 @@
 // Package proxy stands between two processes and harms what passes: HTTP between clients and a
-// server, TCP between a server and its store.
+// server, TCP between a server and its store. What is late is late by a random time, which no seed
+// decides.
 package proxy
 
 import "sync"

@@ -21,7 +21,6 @@ type Config struct {
 	Addrs    []string          // of the store: its proxies; for SQLite the file
 	Via      map[string]string // the proxies of the nodes of a cluster, by their own addresses
 	Bug      string            // one of Bugs; empty in a real run
-	Seed     uint64
 }
 
 // The settings of the middleware in each server.

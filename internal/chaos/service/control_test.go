@@ -41,7 +41,7 @@ func TestVitalsCountWhatIsUsed(t *testing.T) {
 	t.Parallel()
 	f := open(t, start(t, stores.Memory))
 	require.Equal(t, http.StatusNoContent, f.arm(service.Arm{Window: history.BeforeMark, Action: history.Fail, Way: history.BeginEffect}))
-	resp, err := http.Get(f.url + "/chaos/vitals") //nolint:noctx // the server ends with the test
+	resp, err := http.Get(f.url + "/chaos/vitals")
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	var v service.Vitals

@@ -144,7 +144,7 @@ func (f *fixture) sendUntilHit(way history.Way, key string) {
 	for end := time.Now().Add(patience); time.Now().Before(end); {
 		f.send(way, key, 5)
 		var v service.Vitals
-		resp, err := http.Get(f.url + "/chaos/vitals") //nolint:noctx // the server ends with the test
+		resp, err := http.Get(f.url + "/chaos/vitals")
 		if err != nil {
 			continue
 		}
@@ -159,7 +159,7 @@ func (f *fixture) sendUntilHit(way history.Way, key string) {
 // history returns what has happened so far.
 func (f *fixture) history() *history.History {
 	f.Helper()
-	h, err := history.Read(f.config.Dir)
+	h, err := history.Read(filepath.Join(f.config.Dir, "*.jsonl"))
 	require.NoError(f, err)
 	return h
 }
@@ -208,7 +208,7 @@ func launch(t *testing.T, c service.Config) *process {
 	if c.Provider == "" {
 		c.Provider = serve(t, service.Config{Role: "provider", Name: "provider", Dir: c.Dir})
 	}
-	cmd := exec.Command(os.Args[0]) //nolint:noctx // it ends with its standard input
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+c.String())
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()

@@ -100,7 +100,7 @@ func Open(ctx context.Context, c Config, logger *slog.Logger) (http.Handler, fun
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		var stalls sync.WaitGroup
-		stalls.Go(func() { w.WatchStalls(ctx, c.Name) })
+		stalls.Go(func() { history.WatchStalls(ctx, c.Name, w.Write) })
 		return s.handler(), func() {
 			cancel()
 			stalls.Wait()

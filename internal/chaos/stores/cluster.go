@@ -94,7 +94,11 @@ func (s shard) faults(target string) []Fault {
 	for i := range faults {
 		var met []Fault // of the node that has the fault
 		faults[i].Begin = func() error {
-			n, err := s.master()
+			var n *redisNode
+			err := await(target, func() (err error) { // a failover may be under way
+				n, err = s.master()
+				return err
+			})
 			if err != nil {
 				return err
 			}

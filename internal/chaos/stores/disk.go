@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/user"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -16,8 +18,8 @@ const diskSize = 4 << 30
 // A disk is a file system that can become full.
 type disk struct{ dir string }
 
-// newDisk returns an empty disk of the user nobody, as whom PostgreSQL runs, until the test ends.
-// It returns nil if this process may not mount one.
+// newDisk returns an empty disk of the user nobody, as whom PostgreSQL runs, until the test ends or
+// its process dies. It returns nil if this process may not mount one.
 func newDisk(tb testing.TB) *disk {
 	tb.Helper()
 	nobody, err := user.Lookup("nobody")
@@ -26,12 +28,21 @@ func newDisk(tb testing.TB) *disk {
 	dir, err := os.MkdirTemp("", "disk") //nolint:usetesting // see above
 	must(tb, err)
 	must(tb, os.Chmod(dir, 0o755)) //nolint:gosec // see above
-	tb.Cleanup(func() { _ = os.Remove(dir) })
 	data := fmt.Sprintf("size=%d,mode=0700,uid=%s,gid=%s", diskSize, nobody.Uid, nobody.Gid)
 	if err := unix.Mount("chaos", dir, "tmpfs", 0, data); err != nil {
+		_ = os.Remove(dir)
 		return nil
 	}
-	tb.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	// Its standard input ends with this process, also if that is killed.
+	remove := exec.Command("sh", "-c", `cat; umount -l "$0" && rmdir "$0"`, dir) //nolint:gosec,noctx // it ends with the test
+	remove.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}                     // an interrupt from the terminal is not for it
+	stdin, err := remove.StdinPipe()
+	must(tb, err)
+	must(tb, remove.Start())
+	tb.Cleanup(func() {
+		_ = stdin.Close()
+		must(tb, remove.Wait())
+	})
 	return &disk{dir}
 }
 

@@ -37,9 +37,9 @@ func startPostgres(tb testing.TB, s *Store, servers int) {
 	pg := pgtest.StartEnv(tb, clock.env(), "max_connections = 200", "restart_after_crash = on")
 	node := process{server: pg}
 	tables := pg.URL("")
-	fill, empty := query(pg, fillTables), query(pg, clearTables)
+	full, fill, empty := "full by a trigger", query(pg, fillTables), query(pg, clearTables)
 	if disk != nil {
-		fill, empty = disk.fill, disk.clear
+		full, fill, empty = "full", disk.fill, disk.clear
 		must(tb, query(pg, "CREATE TABLESPACE disk LOCATION '"+disk.dir+"'")())
 		tables += "&default_tablespace=disk"
 	}
@@ -64,7 +64,7 @@ func startPostgres(tb testing.TB, s *Store, servers int) {
 			Kind: "terminate", Target: "store",
 			Begin: query(pg, terminate), End: func() error { return nil },
 		},
-		Fault{Kind: "full", Target: "store", Begin: fill, End: empty},
+		Fault{Kind: full, Target: "store", Begin: fill, End: empty},
 	)
 	for i, p := range commits {
 		s.Faults = append(s.Faults, commitFaults(link(i), p)...)

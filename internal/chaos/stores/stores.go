@@ -46,9 +46,10 @@ type Store struct {
 }
 
 // A Fault is a trouble that begins and ends. The nemesis never begins two faults with the same
-// Target at the same time.
+// Target at the same time. How late a slow way is, and how far a clock jumps, is random: no seed
+// decides it.
 type Fault struct {
-	Kind   string // such as "kill", "stop", "slow", "down", "silent", "full", "clock forward"
+	Kind   string // such as "kill", "stop", "slow", "down", "silent", "full", "full by a trigger", "clock forward"
 	Target string // "store", "store 2", or "s1-store" for the way between a server and the store
 	Begin  func() error
 	End    func() error
@@ -123,7 +124,7 @@ func (p *process) revive() error {
 		p.Resume()
 		return nil
 	}
-	err := p.Run()
+	err := await("a process that was killed", p.Run) // its port may be taken for a moment
 	p.dead = err != nil
 	return err
 }

@@ -6,7 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -51,8 +55,8 @@ func TestEveryFaultIsSeenAndHeals(t *testing.T) {
 				return err
 			}
 			for _, f := range s.Faults {
-				if strings.HasPrefix(f.Target, "s2") {
-					continue // as s1
+				if strings.HasPrefix(f.Target, "s1-") {
+					continue // it is not on the way of this client
 				}
 				began := time.Now()
 				require.NoError(t, f.Begin(), f.Kind)
@@ -99,6 +103,27 @@ func TestKilledMasterIsReplaced(t *testing.T) {
 		}
 		require.NoError(t, s.Heal())
 	}
+}
+
+// dies is the environment variable of a process that is killed while it has a store.
+const dies = "CHAOS_STORES_TEST_DIES"
+
+func TestDiskVanishesWithItsProcess(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(dies) != "" {
+		fmt.Println("the file: " + stores.Start(t, stores.SQLite, 1).Addrs(0)[0])
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), dies+"=1", "TMPDIR="+t.TempDir())
+	out, err := cmd.Output()
+	require.Error(t, err)
+	_, file, ok := strings.Cut(strings.TrimSpace(string(out)), "the file: ")
+	require.True(t, ok, "%s", out)
+	require.Eventually(t, func() bool {
+		mounts, err := os.ReadFile("/proc/self/mounts")
+		return err == nil && !strings.Contains(string(mounts), filepath.Dir(file))
+	}, patience, 10*time.Millisecond)
 }
 
 func TestVersionNamesTheStore(t *testing.T) {
