@@ -98,11 +98,11 @@ func (e episode) start(t *testing.T, dir string, fail func(error)) *nemesis {
 	})
 	var urls []string
 	for i := range e.servers {
-		s := &server{addr: freeAddr(t)}
+		s := &server{addr: freeAddr(t), toPay: proxy.NewTCP(t, provider)}
 		s.process = newProcess(t, n, fmt.Sprintf("s%d", i), roleService, func(life int) string {
 			return service.Config{
 				Role: "server", Name: fmt.Sprintf("s%d.%d", i, life), Dir: dir, Addr: s.addr,
-				Provider: "http://" + provider, Store: e.store, Addrs: n.store.Addrs(i), Via: n.store.Via(i),
+				Provider: "http://" + s.toPay.Addr, Store: e.store, Addrs: n.store.Addrs(i), Via: n.store.Via(i),
 				Bug: e.bug,
 			}.String()
 		})

@@ -39,11 +39,12 @@ type nemesis struct {
 	trouble sync.Mutex
 }
 
-// A server is a process of the service, with the proxy that clients use.
+// A server is a process of the service, with the proxy that clients use, and its own to the provider.
 type server struct {
 	*process
 	addr  string
 	proxy *proxy.HTTP
+	toPay *proxy.TCP
 }
 
 func (s *server) url() string { return "http://" + s.addr }
@@ -266,6 +267,7 @@ func (n *nemesis) faults() []stores.Fault {
 	for _, s := range n.servers {
 		strike(s.process, "kill", syscall.SIGKILL)
 		strike(s.process, "stop", syscall.SIGSTOP)
+		all = append(all, stores.LinkFaults(s.name+"-provider", s.toPay)...)
 		link := func(kind string, set func(on bool)) {
 			all = append(all, stores.Fault{
 				Kind: kind, Target: "clients-" + s.name,

@@ -62,7 +62,7 @@ func (k *key) uses(target string) bool {
 // serverIn returns the server that a period is about, without its incarnation.
 func serverIn(target string) (server string, ok bool) {
 	target = strings.TrimPrefix(target, "clients-")
-	target = strings.TrimSuffix(target, "-store")
+	target = strings.TrimSuffix(strings.TrimSuffix(target, "-store"), "-provider")
 	server, _, _ = strings.Cut(target, ".")
 	number, ok := strings.CutPrefix(server, "s")
 	if _, err := strconv.Atoi(number); err != nil {

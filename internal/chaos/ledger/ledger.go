@@ -117,6 +117,7 @@ var kinds = []struct {
 	target *regexp.Regexp
 }{
 	{"ways between a server and the store", regexp.MustCompile(`^s\d+-store`)},
+	{"ways between a server and the provider", regexp.MustCompile(`^s\d+-provider`)},
 	{"ways between clients and a server", regexp.MustCompile(`^clients-s\d+`)},
 	{"servers", regexp.MustCompile(`^s\d+`)},
 	{"clients", regexp.MustCompile(`^c\d+`)},
