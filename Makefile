@@ -61,7 +61,8 @@ soak: ## run retry's tests with random calls with the race detector, ROUNDS=20 t
 load: ## attack examples/docsapi with the race detector for LOAD=10m, and kill it 50 times
 	cd examples/docsapi && $(GO) test -race -count=1 -v -timeout=60m -run='Withstands|Killed' . -load=$(LOAD) -kills=50
 
-chaos: ## attack idempotency, rate limits and retries with real processes for CHAOS=1h, and write docs/CHAOS.md (SEED=0 is a random seed)
+chaos: ## attack idempotency, rate limits and retries with real processes for CHAOS=1h, and write docs/CHAOS.md (SEED=N repeats a schedule)
+	mkdir -p docs/chaos
 	cd internal/chaos && $(GO) test -count=1 -v -timeout=0 -run=Chaos . -chaos=$(CHAOS) -seed=$(SEED) -ledger=$(CURDIR)/docs/chaos/ledger.json
 	cd internal/chaos && $(GO) test -count=1 ./ledger -update
 

@@ -39,7 +39,8 @@ type nemesis struct {
 	trouble sync.Mutex
 }
 
-// A server is a process of the service, with the proxy that clients use, and its own to the provider.
+// A server is a process of the service, with the proxy that clients use, and its own to the
+// provider.
 type server struct {
 	*process
 	addr  string
@@ -115,12 +116,12 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// rarity is how many times rarer the faults of single requests are than with a fast store.
-func (n *nemesis) rarity() time.Duration {
+// calm returns the time between two faults of single requests, given that of a fast store.
+func (n *nemesis) calm(d time.Duration) time.Duration {
 	if n.store.Name == stores.SQLite {
-		return 6
+		return 6 * d
 	}
-	return 1
+	return d
 }
 
 // between returns a random duration.
@@ -140,7 +141,7 @@ func (n *nemesis) armFailpoints(ctx context.Context, stream uint64, hard bool) {
 		random.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
 		for _, a := range deck {
 			s := n.servers[random.IntN(len(n.servers))]
-			low, high := n.rarity()*10*time.Millisecond, n.rarity()*50*time.Millisecond
+			low, high := n.calm(10*time.Millisecond), n.calm(50*time.Millisecond)
 			if hard {
 				low, high = 200*time.Millisecond, 800*time.Millisecond
 			}
@@ -218,7 +219,7 @@ func (n *nemesis) armProxies(ctx context.Context) {
 	actions := []history.Action{
 		history.Delay, history.Duplicate, history.Cut, history.DropReply, history.Half, history.Unsent,
 	}
-	for pause(ctx, n.rarity()*between(random, 20*time.Millisecond, 80*time.Millisecond)) {
+	for pause(ctx, n.calm(between(random, 20*time.Millisecond, 80*time.Millisecond))) {
 		n.servers[random.IntN(len(n.servers))].proxy.Arm(actions[random.IntN(len(actions))])
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/seawall-go/seawall/internal/chaos/history"
 )
 
-// twoAnswers finds answers of a key that differ. The answer of a run that was not recorded is sent
-// all the same, and then another run answers. A store that forgets must have done so between the two
-// calls.
+// twoAnswers finds answers of a key that differ. The answer of a run that was not recorded is
+// sent all the same, and then another run answers. A store that forgets must have done so
+// between the two calls.
 func (e *episode) twoAnswers(k *key) {
 	cause := ""
 	for i := range k.calls {
@@ -32,9 +32,9 @@ func (e *episode) twoAnswers(k *key) {
 	}
 }
 
-// mayChange reports whether the answer of a call is that of a run that was not recorded, so that
-// another run can answer differently. If it is a 201, only the ways that run again have that: in the
-// others, the next answer comes from the effect of the first run.
+// mayChange reports whether the answer of a call is that of a run that was not recorded, so
+// that another run can answer differently. If it is a 201, only the ways that run again have
+// that: in the others, the next answer comes from the effect of the first run.
 func (k *key) mayChange(c *call) bool {
 	again := k.way == history.Plain || k.way == history.DerivedKey || c.ret.Status == http.StatusPaymentRequired
 	return again && k.unrecorded(c.ret.Answer.Run)
@@ -124,8 +124,8 @@ func (k *key) last() *call {
 	return last
 }
 
-// unavailableWithoutCause finds responses that were not kept although there was room for them. That a
-// server says so is no cause.
+// unavailableWithoutCause finds responses that were not kept although there was room for them.
+// That a server says so is no cause.
 func (e *episode) unavailableWithoutCause(k *key) {
 	if k.wasHit(history.Large, history.Full) || anyIn(e.faults.full, k.from, k.to) {
 		return

@@ -32,8 +32,8 @@ func (e *episode) countCells(k *key) {
 
 func cellOf(x history.Hit) Cell { return Cell{x.Way, x.Window, x.Action} }
 
-// clean reports whether nothing else went wrong while a key was in use. A request can arrive late and
-// have its effect after the last answer.
+// clean reports whether nothing else went wrong while a key was in use. A request can arrive
+// late and have its effect after the last answer.
 func (e *episode) clean(k *key, x *history.Hit) bool {
 	to := k.to
 	for _, effect := range k.effects {
