@@ -13,7 +13,7 @@ status=0
 for module in $modules; do
 	echo "== $module: go test $*"
 	parallel=
-	if [ "$module" = internal/chaos ]; then parallel=-p=1; fi # each of its packages needs all processors
+	if [ "$module" = ./internal/chaos ]; then parallel=-p=1; fi # each of its packages needs all processors
 	# shellcheck disable=SC2086 # it may be empty
 	(cd "$module" && "$gotestsum" --format-icons=text --format-hide-empty-pkg --hide-summary=skipped \
 		--jsonfile-timing-events="$events/module-$(echo "$module" | tr / _)" -- $parallel "$@") || status=1
