@@ -9,13 +9,13 @@ import (
 	"github.com/seawall-go/seawall/internal/chaos/history"
 )
 
-// countCells counts a key in the cells of its hits. If its only fault was one hit, it is compared
-// with the promise of Table.
+// countCells counts a key in the cells of its hits. If its only fault was one hit, and all its
+// requests were the same, it is compared with the promise of Table.
 func (e *episode) countCells(k *key) {
 	for _, x := range k.hits {
 		countOf(e.cells, cellOf(x)).Hits++
 	}
-	if len(k.hits) != 1 || len(k.calls) == 0 || !e.clean(k, &k.hits[0]) {
+	if k.mixed || len(k.hits) != 1 || len(k.calls) == 0 || !e.clean(k, &k.hits[0]) {
 		return
 	}
 	x := &k.hits[0]
@@ -117,7 +117,6 @@ func (e *episode) compare(k *key, x *history.Hit, hit *call, first string, p *Pr
 		c := &k.calls[i]
 		allowed := true
 		switch {
-		case k.mixed && c.refused(codeConflict):
 		case c == hit && first != "retried":
 			allowed = p.allowsFirst(first)
 		case c == hit, c.At > x.At:

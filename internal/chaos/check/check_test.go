@@ -275,6 +275,10 @@ func TestAnswers(t *testing.T) {
 		{"the 402 of an operator", history.BeginEffect, check.Rules{}, []step{call(0, 20, 10, unknown), call(30, 40, 10, "402 settled"), but("30", func(r *history.Return) { r.Answer.Amount = 0 })}, nil, nil},
 		{"conflict", history.Plain, check.Rules{}, other, nil, nil},
 		{"false conflict at the provider", history.DerivedKey, check.Rules{}, ran(call(30, 40, 10, "409 provider_conflict")), []string{check.FalseConflict}, nil},
+		{"conflict at the provider with the first of two amounts", history.DerivedKey, check.Rules{}, []step{
+			call(0, 40, 10, "409 idempotency_conflict"), effect("s1.1-1", 10, 10), hit(history.AfterEffect, history.Fail, "s1.1", 12),
+			ends("s1.1-1", 14, "released", 500), call(13, 42, 11, "409 provider_conflict"),
+		}, nil, nil},
 		{"replay of a conflict at the provider", history.DerivedKey, check.Rules{}, ran(call(30, 40, 11, "409 provider_conflict"), replayed("30")), nil, nil},
 		{
 			"missed conflict, and a master is replaced later", history.Plain, failover,
