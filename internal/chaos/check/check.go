@@ -60,7 +60,7 @@ type Cell struct {
 }
 
 // A Count is what happened to the keys that met the fault of a Cell. Keys that met another fault
-// too count only as Hits.
+// too, or had different requests, count only as Hits.
 type Count struct {
 	Cell
 	Hits    int
