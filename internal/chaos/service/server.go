@@ -115,7 +115,6 @@ func (s *server) openRedis() redis.UniversalClient {
 	}
 	return redis.NewClusterClient(&redis.ClusterOptions{
 		Addrs: s.config.Addrs, Dialer: dial, PoolSize: 32, ContextTimeoutEnabled: true,
-		ClusterStateReloadInterval: time.Second, // after a failover, clients look for the new master this often
 	})
 }
 
