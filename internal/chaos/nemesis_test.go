@@ -73,7 +73,7 @@ func (n *nemesis) attack(episode context.Context, lasts time.Duration) {
 	var all sync.WaitGroup
 	all.Go(func() { n.armFailpoints(ctx, 1, false) })
 	all.Go(func() { n.armProxies(ctx) })
-	if pause(ctx, lasts/3) {
+	if history.Sleep(ctx, lasts/3) {
 		all.Go(func() { n.armFailpoints(ctx, 2, true) })
 		all.Go(func() { n.causePeriods(ctx) })
 	}
@@ -104,16 +104,6 @@ func streamOf(purpose string) uint64 {
 	h := fnv.New64a()
 	_, _ = io.WriteString(h, purpose)
 	return h.Sum64()
-}
-
-// pause waits, and reports false if ctx has ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
 }
 
 // calm returns the time between two faults of single requests, given that of a fast store.
@@ -150,7 +140,7 @@ func (n *nemesis) armFailpoints(ctx context.Context, stream uint64, hard bool) {
 				if err := s.arm(a); err != nil {
 					n.fail(err)
 				}
-				goOn = pause(ctx, between(random, low, high))
+				goOn = history.Sleep(ctx, between(random, low, high))
 			})
 			if !goOn {
 				return
@@ -219,7 +209,7 @@ func (n *nemesis) armProxies(ctx context.Context) {
 	actions := []history.Action{
 		history.Delay, history.Duplicate, history.Cut, history.DropReply, history.Half, history.Unsent,
 	}
-	for pause(ctx, n.calm(between(random, 20*time.Millisecond, 80*time.Millisecond))) {
+	for history.Sleep(ctx, n.calm(between(random, 20*time.Millisecond, 80*time.Millisecond))) {
 		n.servers[random.IntN(len(n.servers))].proxy.Arm(actions[random.IntN(len(actions))])
 	}
 }
@@ -233,7 +223,7 @@ func (n *nemesis) causePeriods(ctx context.Context) {
 		for _, f := range faults {
 			lasts, calm := between(random, 200*time.Millisecond, 2*time.Second), between(random, 500*time.Millisecond, 3*time.Second)
 			n.perhapsAlone(ctx, random.IntN(4) > 0, func() { n.cause(ctx, f, lasts) })
-			if !pause(ctx, calm) {
+			if !history.Sleep(ctx, calm) {
 				return
 			}
 		}
@@ -250,7 +240,7 @@ func (n *nemesis) cause(ctx context.Context, f stores.Fault, lasts time.Duration
 	if f.End == nil {
 		return
 	}
-	pause(ctx, lasts)
+	history.Sleep(ctx, lasts)
 	if err := f.End(); err != nil {
 		n.fail(fmt.Errorf("the end of %s: %s: %w", f.Target, f.Kind, err))
 		return
@@ -295,12 +285,12 @@ func (n *nemesis) faults() []stores.Fault {
 // resume continues a process that has stopped, for whatever reason, after longer than a lease.
 func (n *nemesis) resume(ctx context.Context, p *process) {
 	random := n.random(streamOf("stops of " + p.name))
-	for pause(ctx, 10*time.Millisecond) {
+	for history.Sleep(ctx, 10*time.Millisecond) {
 		if !p.isStopped() {
 			continue
 		}
 		from, target := history.Now(), p.incarnation()
-		pause(ctx, between(random, service.Lease+service.Lease/5, 3*service.Lease))
+		history.Sleep(ctx, between(random, service.Lease+service.Lease/5, 3*service.Lease))
 		p.signal(syscall.SIGCONT)
 		n.record(history.Event{Period: &history.Period{Kind: "stop", Target: target, From: from, To: history.Now()}})
 	}
@@ -313,7 +303,7 @@ func (n *nemesis) awaitHealth(ctx context.Context) bool {
 	defer cancel()
 	for {
 		down := slices.ContainsFunc(n.processes(), func(p *process) bool { return !p.isUp() })
-		if !down || !pause(ctx, 5*time.Millisecond) {
+		if !down || !history.Sleep(ctx, 5*time.Millisecond) {
 			return !down
 		}
 	}

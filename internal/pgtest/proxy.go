@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/seawall-go/seawall/internal/relay"
 )
 
 // A Proxy stands between clients and a server, and causes faults on the way. It understands the
@@ -15,16 +17,9 @@ import (
 // A client can send a COMMIT in a simple query, alone or with other statements, or as the Execute
 // of a prepared statement, also in a pipeline. A statement without a transaction has no COMMIT.
 type Proxy struct {
-	Addr string // for clients
-
-	listener net.Listener
-	server   string
-	ctx      context.Context // ends with the test
+	*relay.Relay
 
 	mu     sync.Mutex
-	conns  map[net.Conn]bool // those of clients
-	dials  int
-	down   bool // refuse connections by closing them
 	silent bool // swallow what clients send
 	next   *fault
 	held   int // COMMITs that DelayCommit has not passed on, or whose answer has not come
@@ -58,18 +53,9 @@ const (
 // NewProxy returns a proxy for the server at an address, until the test ends.
 func NewProxy(tb testing.TB, server string) *Proxy {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not block
-	if err != nil {
-		tb.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	p := &Proxy{Addr: l.Addr().String(), listener: l, server: server, ctx: ctx, conns: make(map[net.Conn]bool)}
-	var wg sync.WaitGroup
-	wg.Go(func() { p.serve(&wg) })
-	tb.Cleanup(func() {
-		_ = l.Close()
-		cancel()
-		wg.Wait()
+	p := &Proxy{}
+	p.Relay = relay.Start(tb, server, func(_ context.Context, client, server net.Conn) {
+		newSession(p, client, server).run()
 	})
 	return p
 }
@@ -118,31 +104,12 @@ func (p *Proxy) Disarm() {
 	p.next = nil
 }
 
-// SetDown closes all connections, and each new one immediately. SetDown(false) ends that.
-func (p *Proxy) SetDown(down bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.down = down
-	if down {
-		for c := range p.conns {
-			_ = c.Close()
-		}
-	}
-}
-
 // SetSilent swallows all that clients send, as a server would that accepts connections and never
 // answers.
 func (p *Proxy) SetSilent(silent bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.silent = silent
-}
-
-// Dials returns how many connections clients have opened.
-func (p *Proxy) Dials() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.dials
 }
 
 // Counts returns what the server has answered until now. A reply that a client has received counts.
@@ -188,49 +155,4 @@ func (p *Proxy) take(tx transaction, committed bool) *fault {
 	}
 	p.next = nil
 	return f
-}
-
-func (p *Proxy) serve(wg *sync.WaitGroup) {
-	for {
-		client, err := p.listener.Accept()
-		if err != nil {
-			return
-		}
-		if !p.admit(client) {
-			_ = client.Close()
-			continue
-		}
-		wg.Go(func() { p.relay(client) })
-	}
-}
-
-func (p *Proxy) admit(client net.Conn) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.dials++
-	if !p.down {
-		p.conns[client] = true
-	}
-	return !p.down
-}
-
-func (p *Proxy) relay(client net.Conn) {
-	defer p.forget(client)
-	server, err := new(net.Dialer).DialContext(p.ctx, "tcp", p.server)
-	if err != nil {
-		return
-	}
-	stop := context.AfterFunc(p.ctx, func() {
-		_ = client.Close()
-		_ = server.Close()
-	})
-	defer stop()
-	newSession(p, client, server).run()
-}
-
-func (p *Proxy) forget(client net.Conn) {
-	_ = client.Close()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.conns, client)
 }

@@ -32,7 +32,6 @@ func newSession(p *Proxy, client, server net.Conn) *session {
 }
 
 func (s *session) run() {
-	defer s.server.Close()
 	client := bufio.NewReader(s.client)
 	if s.startup(client) != nil {
 		return
@@ -121,8 +120,7 @@ func (s *session) fail(f *fault, m message) {
 	case <-time.After(f.delay):
 		// Terminate makes the server close the connection after its answer.
 		_, _ = s.server.Write(append(m.bytes, syncAndTerminate...))
-	case <-s.ended:
-	case <-s.proxy.ctx.Done(): // closes the connection
+	case <-s.ended: // at the latest when the test ends
 	}
 	<-s.ended
 }

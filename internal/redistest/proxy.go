@@ -2,25 +2,22 @@ package redistest
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/seawall-go/seawall/internal/relay"
 )
 
 // A Proxy stands between clients and a server, and causes faults on the way. Its methods are safe
 // for concurrent use.
 type Proxy struct {
-	Addr string // for clients
-
-	listener net.Listener
-	server   string
+	*relay.Relay
 
 	mu      sync.Mutex
-	conns   map[net.Conn]bool
-	dials   int
-	down    bool          // refuse connections by closing them
 	silent  bool          // swallow what clients send
 	delay   time.Duration // hold back what clients send
 	match   []byte        // DropReply waits for a request with this text
@@ -30,18 +27,8 @@ type Proxy struct {
 // NewProxy returns a proxy for the server at an address, until the test ends.
 func NewProxy(tb testing.TB, server string) *Proxy {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not block
-	if err != nil {
-		tb.Fatal(err)
-	}
-	p := &Proxy{Addr: l.Addr().String(), listener: l, server: server, conns: make(map[net.Conn]bool)}
-	var wg sync.WaitGroup
-	wg.Go(func() { p.serve(&wg) })
-	tb.Cleanup(func() {
-		_ = l.Close()
-		p.SetDown(true)
-		wg.Wait()
-	})
+	p := &Proxy{}
+	p.Relay = relay.Start(tb, server, p.pass)
 	return p
 }
 
@@ -53,18 +40,6 @@ func (p *Proxy) DropReply(text string) (dropped <-chan struct{}) {
 	defer p.mu.Unlock()
 	p.match, p.dropped = []byte(text), make(chan struct{})
 	return p.dropped
-}
-
-// SetDown closes all connections, and each new one immediately. SetDown(false) ends that.
-func (p *Proxy) SetDown(down bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.down = down
-	if down {
-		for c := range p.conns {
-			_ = c.Close()
-		}
-	}
 }
 
 // SetSilent swallows all that clients send, as a server would that accepts connections and never
@@ -82,43 +57,8 @@ func (p *Proxy) SetDelay(delay time.Duration) {
 	p.delay = delay
 }
 
-// Dials returns how many connections clients have opened.
-func (p *Proxy) Dials() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.dials
-}
-
-func (p *Proxy) serve(wg *sync.WaitGroup) {
-	for {
-		client, err := p.listener.Accept()
-		if err != nil {
-			return
-		}
-		if !p.admit(client) {
-			_ = client.Close()
-			continue
-		}
-		wg.Go(func() { p.relay(client) })
-	}
-}
-
-func (p *Proxy) admit(client net.Conn) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.dials++
-	if !p.down {
-		p.conns[client] = true
-	}
-	return !p.down
-}
-
-func (p *Proxy) relay(client net.Conn) {
-	defer p.forget(client)
-	server, err := net.Dial("tcp", p.server) //nolint:noctx // of a test
-	if err != nil {
-		return
-	}
+// pass copies in both directions, until one side is gone.
+func (p *Proxy) pass(_ context.Context, client, server net.Conn) {
 	drop := make(chan chan struct{}, 1)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -179,11 +119,4 @@ func replies(server io.Reader, client io.Writer, drop <-chan chan struct{}) {
 			return
 		}
 	}
-}
-
-func (p *Proxy) forget(client net.Conn) {
-	_ = client.Close()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.conns, client)
 }

@@ -17,12 +17,7 @@ const (
 
 // WatchStalls records the stalls of this process until ctx ends.
 func WatchStalls(ctx context.Context, target string, record func(Event)) {
-	for from := Now(); ; from = Now() {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(tick):
-		}
+	for from := Now(); Sleep(ctx, tick); from = Now() {
 		to := Now()
 		if late := time.Duration(to-from) - tick; late > shortest && late < longestStall {
 			record(Event{Period: &Period{Kind: Stall, Target: target, From: from, To: to}})

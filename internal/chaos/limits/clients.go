@@ -93,9 +93,9 @@ func (c *clients) hammer(ctx context.Context, r *rand.Rand, a *arm, key int) (ca
 	for ctx.Err() == nil {
 		for until := time.Now().Add(between(r, 200*time.Millisecond, 1200*time.Millisecond)); time.Now().Before(until) && ctx.Err() == nil; {
 			calls = append(calls, c.send(r, a, fmt.Sprint("k", key), 1+r.IntN(maxCost)))
-			pause(ctx, time.Duration(r.ExpFloat64()*float64(30*time.Millisecond)))
+			history.Sleep(ctx, time.Duration(r.ExpFloat64()*float64(30*time.Millisecond)))
 		}
-		pause(ctx, between(r, 0, 1500*time.Millisecond))
+		history.Sleep(ctx, between(r, 0, 1500*time.Millisecond))
 	}
 	return calls
 }
@@ -110,7 +110,7 @@ func (c *clients) obey(ctx context.Context, r *rand.Rand, a *arm, key int) (call
 		calls = append(calls, sent)
 		if sent.status == 0 || sent.how != byStore {
 			bucket++
-			pause(ctx, 50*time.Millisecond)
+			history.Sleep(ctx, 50*time.Millisecond)
 			return sent, false
 		}
 		return sent, true
@@ -119,10 +119,10 @@ func (c *clients) obey(ctx context.Context, r *rand.Rand, a *arm, key int) (call
 		cost := 1 + r.IntN(aloneLimit.Burst)
 		denied, ok := send(cost)
 		if !ok || denied.status != http.StatusTooManyRequests {
-			pause(ctx, 10*time.Millisecond)
+			history.Sleep(ctx, 10*time.Millisecond)
 			continue
 		}
-		pause(ctx, denied.after)
+		history.Sleep(ctx, denied.after)
 		if ctx.Err() != nil {
 			return calls
 		}

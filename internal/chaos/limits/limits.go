@@ -114,7 +114,7 @@ func Run(tb testing.TB, d time.Duration, seed uint64) Result {
 	all.Go(func() { f.attack(ctx, seed, min(600*time.Millisecond+d/100, 2*time.Second)) })
 	all.Go(func() { c.run(ctx, seed) })
 	all.Wait()
-	pause(context.Background(), timeout+late) // what is under way ends
+	history.Sleep(context.Background(), timeout+late) // what is under way ends
 	facts.ended = history.Now()
 	for _, p := range f.servers {
 		p.kill()

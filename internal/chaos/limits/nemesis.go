@@ -136,13 +136,13 @@ func (p *process) kill() {
 // a calm in which everything must have recovered. pace is the usual length of a fault.
 func (f *fleet) attack(ctx context.Context, seed uint64, pace time.Duration) {
 	for round := uint64(0); ctx.Err() == nil; round++ {
-		pause(ctx, calm)
+		history.Sleep(ctx, calm)
 		var lanes sync.WaitGroup
 		for i, kinds := range [][]string{storeKinds, linkKinds, serverKinds} {
 			r := rand.New(rand.NewPCG(seed, round<<8|uint64(i)))
 			lanes.Go(func() {
 				for _, k := range r.Perm(len(kinds)) {
-					pause(ctx, between(r, pace/2, pace))
+					history.Sleep(ctx, between(r, pace/2, pace))
 					if ctx.Err() != nil {
 						return
 					}
@@ -162,13 +162,6 @@ const calm = grace + 1400*time.Millisecond
 
 func between(r *rand.Rand, low, high time.Duration) time.Duration {
 	return low + time.Duration(r.Int64N(int64(high-low)))
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }
 
 // fault makes a fault, and ends it after the time.

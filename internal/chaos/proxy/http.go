@@ -139,7 +139,7 @@ func (p *HTTP) follow(c net.Conn, state http.ConnState) {
 // ServeHTTP passes on a request, or harms it.
 func (p *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
-	if err != nil || !sleep(r.Context(), time.Duration(p.slow.Load())) || !p.silent.wait(r.Context().Done()) {
+	if err != nil || !history.Sleep(r.Context(), time.Duration(p.slow.Load())) || !p.silent.wait(r.Context().Done()) {
 		abort()
 	}
 	a, hit := p.take(r)
@@ -149,7 +149,7 @@ func (p *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch a {
 	case history.Delay: // it arrives also if the client is gone
-		if !sleep(p.ctx, random(maxDelay)) {
+		if !history.Sleep(p.ctx, random(maxDelay)) {
 			abort()
 		}
 		p.reply(p.ctx, w, r, body)
@@ -229,7 +229,7 @@ func (p *HTTP) copy(r *http.Request, body []byte) {
 		later = random(maxDelay)
 	}
 	p.copies.Go(func() {
-		if !sleep(p.ctx, later) {
+		if !history.Sleep(p.ctx, later) {
 			return
 		}
 		if resp, err := p.send(p.ctx, to(), r, body); err == nil {

@@ -299,12 +299,8 @@ func sweepWithoutALook(ctx context.Context, s *server) {
 		return
 	}
 	age := strconv.FormatInt(Lease.Milliseconds(), 10) + " milliseconds"
-	for ctx.Err() == nil {
+	for history.Sleep(ctx, Lease/4) {
 		_, _ = d.pool.Exec(ctx, "DELETE FROM idempotency_records WHERE claimed_at < clock_timestamp() - $1::text::interval", age)
-		select {
-		case <-ctx.Done():
-		case <-time.After(Lease / 4):
-		}
 	}
 }
 

@@ -75,10 +75,8 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 		if !errors.Is(err, syscall.EADDRINUSE) {
 			return l, err
 		}
-		select {
-		case <-ctx.Done():
+		if !history.Sleep(ctx, 10*time.Millisecond) {
 			return nil, err
-		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }

@@ -130,11 +130,8 @@ func (s *server) migrate(ctx context.Context) {
 		return
 	}
 	go func() {
-		for ctx.Err() == nil && once() != nil {
-			select {
-			case <-ctx.Done():
-			case <-time.After(StoreTimeout):
-			}
+		for history.Sleep(ctx, StoreTimeout) && once() != nil {
+			continue
 		}
 	}()
 }
