@@ -81,8 +81,12 @@ func (b *requestBody) load() ([]byte, error) {
 	}
 }
 
-// drop frees the body of a request that will not run.
-func (b *requestBody) drop() { b.buf, b.unread = nil, nil }
+// drop frees a body that is loaded. The request cannot run any more.
+func (b *requestBody) drop() {
+	if b.loaded {
+		b.buf, b.unread, b.loaded, b.used = nil, nil, false, true
+	}
+}
 
 // rewind returns to the beginning of the body, and reports whether that was possible.
 func (b *requestBody) rewind() bool {

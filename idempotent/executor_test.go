@@ -255,6 +255,44 @@ func TestExecutorDuplicates(t *testing.T) {
 	})
 }
 
+// A call that waited for another one of its process does not run, also if that one has only waited
+// for another process. Its body is no longer there.
+func TestExecutorDoesNotRunCallThatFollowed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		db, store := newExecutor()
+		var bodies []string
+		h := transfer(func(n int64, w http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body)
+			require.NoError(t, err)
+			bodies = append(bodies, string(body))
+			if n == 1 {
+				time.Sleep(5 * time.Second)
+				w.WriteHeader(http.StatusInternalServerError)
+				return
+			}
+			created(n, w, r)
+		})
+		var events eventLog
+		elsewhere := idempotent.New(store, idempotent.Global, nil)(h)
+		here := idempotent.New(store, idempotent.Global, &idempotent.Options{Observe: events.observe})(h)
+		go call(elsewhere, "k", "the body")
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		go do(here, keyedRequest("k", strings.NewReader("the body")).WithContext(ctx)) // asks the store until its client leaves
+		synctest.Wait()
+		time.AfterFunc(time.Second, cancel)
+		r := call(here, "k", "the body") // waits for the one before, and then asks the store
+		require.Equal(t, http.StatusServiceUnavailable, r.Status)
+		require.NotEmpty(t, r.Header.Get("Retry-After"))
+		events.require(t, idempotent.OutcomeInProgress, idempotent.OutcomeLeaderFailed)
+
+		require.Equal(t, http.StatusCreated, call(here, "k", "the body").Status)
+		require.Equal(t, []string{"the body", "the body"}, bodies)
+		require.Equal(t, "+1", db.Get("balance"))
+	})
+}
+
 // A response is held until the commit, so its size is bounded.
 func TestExecutorBoundsTheResponse(t *testing.T) {
 	t.Parallel()

@@ -163,7 +163,7 @@ func (c *call) lead() result {
 			continue
 		case d.Verdict != VerdictAcquired:
 			return resultOfRecord(d)
-		case c.executor != nil: // it has run the task
+		case c.executor != nil && c.ran != nil:
 			return c.resultOfRun(nil)
 		case c.ran == nil && (c.followed || c.waited && d.Attempt == 1):
 			// The call that this one waited for has released the key. If each call that
@@ -213,8 +213,12 @@ func (c *call) newClaim() Claim {
 func (c *call) owner() Owner { return Owner{ID: c.event.ID, Token: c.token} }
 
 // giveBack ends a claim under which nothing ran. If that fails, the claim ends with its
-// lease. The record of an earlier run stays, with its fingerprint and its attempts.
+// lease. The record of an earlier run stays, with its fingerprint and its attempts. An Executor
+// has no claim to end: it has rolled back.
 func (c *call) giveBack(attempt int) {
+	if c.executor != nil {
+		return
+	}
 	_ = c.once(c.uncanceled, c.opt.StoreTimeout, func(ctx context.Context) error {
 		if attempt > 1 {
 			return c.store.Renew(ctx, c.owner(), 1)

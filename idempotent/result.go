@@ -39,7 +39,7 @@ func (c *call) resultOfFailure(err error) result {
 		c.warn("idempotent: a call runs without protection, because the store failed", err)
 		return result{outcome: OutcomeBypassed, followers: OutcomeStoreFailed, err: err}
 	}
-	if c.ran == nil && c.executor == nil && !c.local {
+	if c.ran == nil && !c.local {
 		c.giveBack(1) // if the claim was acquired after all, it would block a retry for a whole lease
 	}
 	return result{outcome: OutcomeStoreFailed, err: err}

@@ -84,7 +84,8 @@ func (c *call) begin(attempt int, asked time.Time) {
 	returned = true
 }
 
-// execute lets the Executor run the task.
+// execute lets the Executor run the task, unless the call must not run. The Executor then rolls
+// back.
 func (c *call) execute() (d Decision, err error) {
 	c.ran = nil
 	ctx, cancel := c.runContext()
@@ -93,13 +94,16 @@ func (c *call) execute() (d Decision, err error) {
 	defer slow.Stop()
 	d, err = c.executor.Execute(ctx, c.newClaim(), func(ctx context.Context, attempt int) Completion {
 		slow.Stop()
+		if c.followed {
+			return Completion{State: StateAbsent}
+		}
 		ctx, cancel := context.WithCancelCause(ctx)
 		n := c.newRun(ctx, cancel, attempt)
 		defer n.stop()
 		n.end(c.task.run(n))
 		return n.completion
 	})
-	if err == nil && d.Verdict == VerdictAcquired && c.ran == nil {
+	if err == nil && d.Verdict == VerdictAcquired && c.ran == nil && !c.followed {
 		err = errNotRun
 	}
 	return d, err
