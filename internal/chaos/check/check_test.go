@@ -145,6 +145,8 @@ func TestDuplicateEffects(t *testing.T) {
 			twice(during("kill", "s1.1", 9000, 9500), hitRun("a window", history.Pause, "s1.1-1", 15)), nil, dups("plain: process died"),
 		},
 		{"plain, a master is replaced", history.Plain, failover, twice(replaced), nil, dups("plain: record lost by the store")},
+		{"plain, a master that works again is replaced", history.Plain, failover, twice(during("stop", "store 1", -2000, -500)), nil, dups("plain: record lost by the store")},
+		{"plain, a master has worked for longer than a failover", history.Plain, failover, twice(during("stop", "store 1", -5000, -3500)), found, nil},
 		{"plain, a master is replaced later", history.Plain, failover, twice(during("kill", "store 1", 3000, 4000)), found, nil},
 		{"plain, a master is slow", history.Plain, failover, twice(during("slow", "store", 500, 900)), found, nil},
 		{"plain, a master is full", history.Plain, failover, twice(during("full", "store 1", 500, 900)), found, nil},
@@ -249,7 +251,7 @@ func TestAnswers(t *testing.T) {
 		},
 		{
 			"two answers, a master is replaced before the first one", history.DerivedKey, failover,
-			[]step{call(0, 5, 10, "503"), during("kill", "store 1", 10, 90), call(100, 120, 10, "201 s1.1-1"), effect("s1.1-1", 110, 10), call(200, 220, 10, "402 s2.1-1")},
+			[]step{call(0, 5, 10, "503"), during("kill", "store 1", 10, 90), call(4100, 4120, 10, "201 s1.1-1"), effect("s1.1-1", 4110, 10), call(4200, 4220, 10, "402 s2.1-1")},
 			[]string{check.TwoAnswers}, nil,
 		},
 		{
@@ -259,7 +261,7 @@ func TestAnswers(t *testing.T) {
 		},
 		{
 			"an answer, another one because a master is replaced, and the first one again", history.DerivedKey, failover,
-			ran(during("kill", "store 1", 50, 90), call(100, 120, 10, "402 s2.1-1"), call(200, 220, 10, "201 s1.1-1")),
+			ran(during("kill", "store 1", 50, 90), call(4100, 4120, 10, "402 s2.1-1"), call(4200, 4220, 10, "201 s1.1-1")),
 			[]string{check.TwoAnswers}, nil,
 		},
 		{

@@ -74,9 +74,14 @@ func faultsOf(h *history.History, store string) *faults {
 	return f
 }
 
+// LongestFailover is how long a replica may still replace a master that works again. The nodes take
+// a master for dead for two cluster-node-timeouts after it is back, and an election takes a second.
+// The master confirms writes until it is told.
+const LongestFailover = 3 * time.Second
+
 // lossOf returns the time in which a period makes a store lose what it has confirmed. A Memory ends
-// with its process. A master that is killed or stopped is replaced, and when it returns, it drops
-// what it alone has. Other troubles lose nothing.
+// with its process. A master that is killed or stopped is replaced, and drops what it alone has.
+// Other troubles lose nothing.
 func lossOf(p history.Period, store string) (loss period, ok bool) {
 	killed, stopped := p.Kind == string(history.Kill), p.Kind == string(history.Stop)
 	switch store {
@@ -85,6 +90,9 @@ func lossOf(p history.Period, store string) (loss period, ok bool) {
 		p.To = p.From
 		return period{Period: p}, ok && killed
 	case stores.RedisFailover:
+		if p.To != 0 {
+			p.To += int64(LongestFailover)
+		}
 		return period{Period: p}, strings.HasPrefix(p.Target, "store") && (killed || stopped)
 	}
 	return period{}, false

@@ -29,12 +29,13 @@ type page struct{ *Ledger }
 func (l *Ledger) page() ([]byte, error) {
 	t, err := template.New("page").Option("missingkey=error").Funcs(template.FuncMap{
 		"n": thousands, "inWords": inWords, "counted": counted, "enumerate": enumerate,
-		"title":    title,
-		"setting":  func(store string) string { return about[store].setting },
-		"versions": versions,
-		"what":     what,
-		"duration": duration,
-		"line":     func(text string) string { line, _, _ := strings.Cut(text, "\n"); return line },
+		"title":           title,
+		"setting":         func(store string) string { return about[store].setting },
+		"versions":        versions,
+		"what":            what,
+		"duration":        duration,
+		"longestFailover": func() string { return inWords(check.LongestFailover) },
+		"line":            func(text string) string { line, _, _ := strings.Cut(text, "\n"); return line },
 
 		"limitFaults": limitFaults,
 		"tightest":    tightest,

@@ -72,7 +72,11 @@ func (i *intruder) begin() error {
 	if err != nil {
 		return err
 	}
-	if _, err := conn.ExecContext(context.Background(), i.statement); err != nil {
+	err = await("the lock of the file", func() error { // a server that is stopped may have it
+		_, err := conn.ExecContext(context.Background(), i.statement)
+		return err
+	})
+	if err != nil {
 		return errors.Join(err, conn.Close())
 	}
 	i.conn = conn

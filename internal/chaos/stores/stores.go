@@ -214,7 +214,7 @@ func await(what string, f func() error) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("stores: %s does not work again: %w", what, err)
+	return fmt.Errorf("stores: waited too long for %s: %w", what, err)
 }
 
 // all calls all functions, and joins their errors.
