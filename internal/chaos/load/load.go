@@ -307,7 +307,7 @@ func (l *client) call(s *server, w work, worker int, retries bool) (status int, 
 
 // settle asks the operator to find out how an unknown outcome ended.
 func (l *client) settle(s *server, w work) {
-	body, _ := json.Marshal(map[string]string{"key": w.key, "way": string(w.way)})
+	body, _ := json.Marshal(map[string]any{"key": w.key, "way": w.way, "amount": w.amount})
 	resp, err := l.post(retry.WithoutRetry(context.Background()), s.url+"/settle", work{principal: w.principal}, body)
 	if err != nil {
 		return // the next answer is unknown again

@@ -127,8 +127,8 @@ func post(ctx context.Context, url, body, principal, key string) (a answer) {
 }
 
 // settle is the operator.
-func (f *fixture) settle(way history.Way, key string) answer {
-	return post(f.Context(), f.url+"/settle", fmt.Sprintf(`{"key": %q, "way": %q}`, key, way), "alice", "")
+func (f *fixture) settle(way history.Way, key string, amount int) answer {
+	return post(f.Context(), f.url+"/settle", fmt.Sprintf(`{"key": %q, "way": %q, "amount": %d}`, key, way, amount), "alice", "")
 }
 
 // arm arms a failpoint, and returns the status of the answer.

@@ -45,9 +45,9 @@ func (p *payments) charge(ctx context.Context, c charge, idempotencyKey string) 
 	return receipt, nil
 }
 
-// settle finds out about the charge of a key. If there is none, there will be none.
-func (p *payments) settle(ctx context.Context, key string) (s settlement, err error) {
-	if _, err := p.post(ctx, "/settle", "", charge{Key: key}, &s); err != nil {
+// settle finds out about a payment. If there is no charge, there will be none.
+func (p *payments) settle(ctx context.Context, x payment) (s settlement, err error) {
+	if _, err := p.post(ctx, "/settle", "", charge{Key: x.key, Amount: x.amount}, &s); err != nil {
 		return s, codeProviderFailed.New().WithCause(err)
 	}
 	return s, nil

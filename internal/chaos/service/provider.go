@@ -29,16 +29,25 @@ type provider struct {
 
 	mu       sync.Mutex
 	receipts map[string]history.Answer // by Idempotency-Key
-	first    map[string]history.Answer // the first charge of a key
-	closed   map[string]bool           // keys that were settled without a charge
+	first    map[payment]history.Answer
+	closed   map[payment]bool // settled without a charge
 }
+
+// A payment is what an operator asks about. If a store has lost a record, the key can have another
+// one, for another amount.
+type payment struct {
+	key    string
+	amount int
+}
+
+func (c charge) payment() payment { return payment{c.Key, c.Amount} }
 
 func newProvider(w *history.Writer) http.Handler {
 	p := &provider{
 		history:  w,
 		receipts: make(map[string]history.Answer),
-		first:    make(map[string]history.Answer),
-		closed:   make(map[string]bool),
+		first:    make(map[payment]history.Answer),
+		closed:   make(map[payment]bool),
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /charge", p.serveCharge)
@@ -61,7 +70,7 @@ func (p *provider) serveCharge(w http.ResponseWriter, r *http.Request) {
 }
 
 // charge makes the charge, unless it was made under this idempotency key. It reports false if the
-// key of the charge was settled. It holds the lock while it writes the effect, so that of two
+// payment was settled. It holds the lock while it writes the effect, so that of two
 // requests with one idempotency key, the second one waits for the receipt.
 func (p *provider) charge(c charge, idempotencyKey string) (receipt history.Answer, ok bool) {
 	p.mu.Lock()
@@ -69,7 +78,7 @@ func (p *provider) charge(c charge, idempotencyKey string) (receipt history.Answ
 	if receipt, ok = p.receipts[idempotencyKey]; ok && idempotencyKey != "" {
 		return receipt, true
 	}
-	if p.closed[c.Key] {
+	if p.closed[c.payment()] {
 		return history.Answer{}, false
 	}
 	receipt = history.Answer{Key: c.Key, Amount: c.Amount, Run: c.Run}
@@ -79,8 +88,8 @@ func (p *provider) charge(c charge, idempotencyKey string) (receipt history.Answ
 	if idempotencyKey != "" {
 		p.receipts[idempotencyKey] = receipt
 	}
-	if _, again := p.first[c.Key]; !again {
-		p.first[c.Key] = receipt
+	if _, again := p.first[c.payment()]; !again {
+		p.first[c.payment()] = receipt
 	}
 	return receipt, true
 }
@@ -88,20 +97,20 @@ func (p *provider) charge(c charge, idempotencyKey string) (receipt history.Answ
 func (p *provider) serveSettle(w http.ResponseWriter, r *http.Request) {
 	var c charge
 	if err := json.NewDecoder(r.Body).Decode(&c); err != nil || c.Key == "" {
-		http.Error(w, "not a key", http.StatusBadRequest)
+		http.Error(w, "not a payment", http.StatusBadRequest)
 		return
 	}
-	reply(w, http.StatusOK, p.settle(c.Key))
+	reply(w, http.StatusOK, p.settle(c.payment()))
 }
 
-// settle returns the first charge of a key. If there is none, there never will be.
-func (p *provider) settle(key string) settlement {
+// settle returns the first charge of a payment. If there is none, there never will be.
+func (p *provider) settle(x payment) settlement {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if receipt, ok := p.first[key]; ok {
+	if receipt, ok := p.first[x]; ok {
 		return settlement{Receipt: &receipt}
 	}
-	p.closed[key] = true
+	p.closed[x] = true
 	return settlement{None: true}
 }
 

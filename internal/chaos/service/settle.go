@@ -18,8 +18,9 @@ const retention = 24 * time.Hour
 // settles the record. The answer is 204, and 409 not_unknown if the outcome is not unknown.
 func (s *server) serveSettle(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
-		Key string      `json:"key"`
-		Way history.Way `json:"way"`
+		Key    string      `json:"key"`
+		Way    history.Way `json:"way"`
+		Amount int         `json:"amount"`
 	}
 	if err := apierror.DecodeJSON(w, r, &in, nil); err != nil {
 		return err
@@ -28,7 +29,7 @@ func (s *server) serveSettle(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	end, err := s.findOut(r.Context(), keyOf(r.Header.Get("X-Principal"), in.Key), in.Way)
+	end, err := s.findOut(r.Context(), payment{keyOf(r.Header.Get("X-Principal"), in.Key), in.Amount}, in.Way)
 	if err != nil {
 		return unavailable(err)
 	}
@@ -46,21 +47,21 @@ func (s *server) serveSettle(w http.ResponseWriter, r *http.Request) error {
 // findOut returns how an unknown record is settled. For a charge, the provider makes sure that
 // there will be none later. A row is in the transaction of the mark: without the row, there is no
 // mark.
-func (s *server) findOut(ctx context.Context, key string, way history.Way) (idempotent.Completion, error) {
+func (s *server) findOut(ctx context.Context, x payment, way history.Way) (idempotent.Completion, error) {
 	if !way.Transactional() {
-		found, err := s.payments.settle(ctx, key)
+		found, err := s.payments.settle(ctx, x)
 		switch {
 		case err != nil:
 			return idempotent.Completion{}, err
 		case found.Receipt != nil:
 			return answerOf(http.StatusCreated, *found.Receipt, nil).Completion(retention), nil
 		}
-		return settledWithout(key).Completion(retention), nil
+		return settledWithout(x.key).Completion(retention), nil
 	}
 	if s.db == nil {
 		return idempotent.Completion{}, apierror.ParameterInvalid("way", "needs a database")
 	}
-	e, ok, err := s.db.find(ctx, key)
+	e, ok, err := s.db.find(ctx, x.key)
 	switch {
 	case err != nil:
 		return idempotent.Completion{}, err

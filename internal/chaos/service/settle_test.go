@@ -41,7 +41,7 @@ func TestOperatorSettlesWhatIsUnknown(t *testing.T) {
 				require.Equal(t, "unknown", ends[0].Outcome)
 				require.Equal(t, "alice/k", ends[0].Key)
 
-				require.Equal(t, http.StatusNoContent, f.settle(way, "k").status)
+				require.Equal(t, http.StatusNoContent, f.settle(way, "k", 5).status)
 				after := f.send(way, "k", 5)
 				require.Equal(t, row.status, after.status, after.raw)
 				require.True(t, after.replayed)
@@ -53,7 +53,7 @@ func TestOperatorSettlesWhatIsUnknown(t *testing.T) {
 				require.Equal(t, run, after.body.Run)
 				require.Equal(t, "alice/k", after.body.Key)
 
-				again := f.settle(way, "k")
+				again := f.settle(way, "k", 5)
 				require.Equal(t, http.StatusConflict, again.status)
 				require.Equal(t, "not_unknown", again.code)
 			})
@@ -64,7 +64,7 @@ func TestOperatorSettlesWhatIsUnknown(t *testing.T) {
 func TestSettledPaymentIsNeverCharged(t *testing.T) {
 	t.Parallel()
 	f := open(t, start(t, stores.Memory))
-	require.Equal(t, "not_unknown", f.settle(history.Plain, "k").code) // but the provider has closed it
+	require.Equal(t, "not_unknown", f.settle(history.Plain, "k", 5).code) // but the provider has closed it
 	for range 2 {
 		a := f.send(history.Plain, "k", 5)
 		require.Equal(t, http.StatusPaymentRequired, a.status)
@@ -73,13 +73,20 @@ func TestSettledPaymentIsNeverCharged(t *testing.T) {
 	require.Empty(t, f.effects(history.Plain, "k"))
 }
 
+func TestSettlementIsAboutAnAmount(t *testing.T) {
+	t.Parallel()
+	f := open(t, start(t, stores.Memory))
+	require.Equal(t, "not_unknown", f.settle(history.Plain, "k", 5).code) // but the provider has closed it
+	require.Equal(t, http.StatusCreated, f.send(history.Plain, "k", 6).status)
+}
+
 func TestSettlementIsTheAnswerOfTheRun(t *testing.T) {
 	t.Parallel()
 	f := open(t, start(t, stores.Redis))
 	first := f.send(history.BeginEffect, "first", 5)
 	require.Equal(t, http.StatusNoContent, f.arm(service.Arm{Window: history.AfterEffect, Action: history.Fail, Way: history.BeginEffect}))
 	f.send(history.BeginEffect, "other", 5)
-	require.Equal(t, http.StatusNoContent, f.settle(history.BeginEffect, "other").status)
+	require.Equal(t, http.StatusNoContent, f.settle(history.BeginEffect, "other", 5).status)
 	settled := f.send(history.BeginEffect, "other", 5)
 	want := history.Answer{Key: "alice/other", Amount: 5, Run: settled.body.Run}
 	require.Equal(t, want, settled.body)
