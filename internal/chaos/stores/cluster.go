@@ -23,7 +23,7 @@ func startCluster(tb testing.TB, s *Store, servers int) {
 	}
 	var nodes []*redisNode
 	var addrs []string
-	for _, r := range redistest.StartCluster(tb, masters, replicas, append(options, durable...)...) {
+	for _, r := range redistest.StartCluster(inMemory(tb), masters, replicas, append(options, durable...)...) {
 		nodes = append(nodes, &redisNode{process: process{server: r}, redis: r})
 		addrs = append(addrs, r.Addr)
 	}

@@ -46,6 +46,31 @@ func newDisk(tb testing.TB) *disk {
 	return &disk{dir}
 }
 
+// inMemory returns tb with a TempDir on an empty disk, if this process may mount one. The disk of
+// the machine can take a second for an fsync, which is a fault that nobody has planned.
+func inMemory(tb testing.TB) testing.TB {
+	tb.Helper()
+	if d := newDisk(tb); d != nil {
+		return onDisk{tb, d}
+	}
+	return tb
+}
+
+// onDisk is a test that has its files on a disk.
+type onDisk struct {
+	testing.TB
+
+	disk *disk
+}
+
+// TempDir returns a new folder on the disk.
+func (t onDisk) TempDir() string {
+	t.Helper()
+	dir, err := os.MkdirTemp(t.disk.dir, "data")
+	must(t, err)
+	return dir
+}
+
 // fill leaves room for a few pages.
 func (d *disk) fill() error {
 	var err error

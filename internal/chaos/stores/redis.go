@@ -16,7 +16,7 @@ var durable = []string{"appendonly yes", "appendfsync always", "maxmemory-policy
 func startRedis(tb testing.TB, s *Store, servers int) {
 	tb.Helper()
 	clock := newClock(tb)
-	r := redistest.StartEnv(tb, clock.env(), durable...)
+	r := redistest.StartEnv(inMemory(tb), clock.env(), durable...)
 	node := &redisNode{process: process{server: r}, redis: r}
 	links := newLinks(tb, servers, r.Addr)
 	s.Addrs = func(server int) []string { return []string{links[server][0].Addr} }
