@@ -2,6 +2,7 @@ package check
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/seawall-go/seawall/idempotent"
 	"github.com/seawall-go/seawall/internal/chaos/history"
@@ -50,6 +51,14 @@ func (e *episode) forgotBetween(k *key, a, b *call) bool {
 func (k *key) unrecorded(run string) bool {
 	end := k.end(run)
 	return end != nil && end.Outcome == string(idempotent.OutcomeUnrecorded)
+}
+
+// unrecordedDuring reports whether a run that could not be recorded has ended during a call. A call
+// that waited for it is told what it would have recorded.
+func (k *key) unrecordedDuring(c *call) bool {
+	return slices.ContainsFunc(k.ends, func(x history.End) bool {
+		return x.Outcome == string(idempotent.OutcomeUnrecorded) && x.At >= c.At && x.At <= c.ret.At
+	})
 }
 
 // settled is the run of a 402 that an operator has recorded. It names no amount.

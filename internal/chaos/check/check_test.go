@@ -310,7 +310,7 @@ func TestAnswers(t *testing.T) {
 func TestLinearizability(t *testing.T) {
 	t.Parallel()
 	found := []string{check.NotLinearizable}
-	large := hit(history.AfterClaim, history.Large, "s1.1", 12)
+	large, down := hit(history.AfterClaim, history.Large, "s1.1", 12), hit(history.AfterClaim, history.Down, "s1.1", 13)
 	run(t, []test{
 		{"a conflict before the other request", history.Plain, check.Rules{}, []step{
 			call(0, 5, 11, conflict), call(10, 20, 10, "201 s1.1-1"), effect("s1.1-1", 15, 10),
@@ -326,6 +326,13 @@ func TestLinearizability(t *testing.T) {
 			call(0, 5, 10, unavailable), call(10, 20, 10, "201 s1.1-1"), effect("s1.1-1", 15, 10), large,
 		}, found, nil},
 		{"available, and then unavailable", history.Plain, check.Rules{}, ran(call(30, 40, 10, unavailable), large), nil, nil},
+		{"unavailable, and then available, since that was not recorded", history.DerivedKey, check.Rules{}, []step{
+			call(0, 30, 10, unavailable), effect("s1.1-1", 15, 10), ends("s1.1-1", 20, "unrecorded", 201), large, down, call(50, 60, 10, "201 s1.1-1"),
+		}, nil, nil},
+		{"unavailable after what was not recorded, and then available", history.DerivedKey, check.Rules{}, []step{
+			asks("first", 0, 10), effect("s1.1-1", 15, 10), ends("s1.1-1", 20, "unrecorded", 201), large, down,
+			call(25, 30, 10, unavailable), call(50, 60, 10, "201 s1.1-1"),
+		}, found, nil},
 		{"unknown after the answer", history.BeginEffect, check.Rules{}, ran(call(30, 40, 10, unknown)), found, nil},
 		{"unknown after the answer, which was not recorded", history.BeginEffect, check.Rules{}, ran(call(30, 40, 10, unknown), ends("s1.1-1", 16, "unrecorded", 201)), nil, nil},
 		{"unknown after the answer, but a master is replaced", history.BeginEffect, failover, ran(call(30, 40, 10, unknown), during("kill", "store 1", 25, 28)), nil, nil},

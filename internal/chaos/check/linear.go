@@ -34,8 +34,10 @@ func (e *episode) notLinearizable(k *key) {
 		op := operation{amount: c.Amount, status: c.ret.Status, answer: c.ret.Answer, unrecorded: k.unrecorded(c.ret.Answer.Run)}
 		switch {
 		case c.told():
-		case c.refused(codeConflict), c.refused(codeUnavailable), c.refused(codeUnknown):
+		case c.refused(codeConflict), c.refused(codeUnknown):
 			op.code = c.ret.Code
+		case c.refused(codeUnavailable):
+			op.code, op.unrecorded = c.ret.Code, k.unrecordedDuring(c)
 		default:
 			continue
 		}
@@ -70,7 +72,7 @@ type operation struct {
 	status     int
 	answer     history.Answer
 	code       string // of a 409
-	unrecorded bool   // a run that could not be recorded has answered
+	unrecorded bool   // the answer may be that of a run that could not be recorded
 }
 
 // An input is an operation, and the amounts of the requests that can have run unseen before it.
@@ -132,7 +134,7 @@ func (r record) after(op operation) []any {
 		}
 	case codeUnavailable:
 		if own && (r.state == done || r.state == notKept) {
-			return []any{record{state: notKept, amount: op.amount}}
+			return op.orClaimed(record{state: notKept, amount: op.amount})
 		}
 	case codeUnknown:
 		if own && r.state == claimed {
@@ -140,12 +142,17 @@ func (r record) after(op operation) []any {
 		}
 	default:
 		if own && r.state == done && (r.status == 0 || r.status == op.status && r.answer == op.answer) {
-			next := []any{record{done, op.amount, op.status, op.answer}}
-			if op.unrecorded { // the claim remains, and the same request may run again
-				next = append(next, record{state: claimed, amount: op.amount})
-			}
-			return next
+			return op.orClaimed(record{done, op.amount, op.status, op.answer})
 		}
 	}
 	return nil
+}
+
+// orClaimed returns the record, and if it may not exist, the claim that remains then, after which
+// the same request may run again.
+func (op operation) orClaimed(r record) []any {
+	if op.unrecorded {
+		return []any{r, record{state: claimed, amount: op.amount}}
+	}
+	return []any{r}
 }
