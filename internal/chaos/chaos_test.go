@@ -27,7 +27,8 @@ var (
 	duration = flag.Duration("chaos", time.Minute, "how long the nemesis works, on all stores together")
 	seed     = flag.Uint64("seed", 1, "of the schedule; if 0, it is chosen at random")
 	only     = flag.Int("episode", -1, "run only the episode with this number, from 0")
-	keepDir  = flag.String("keep", "", "a folder for the histories of episodes that fail")
+	keep     = flag.String("keep", "", "a folder for the histories of all episodes, which are large")
+	again    = flag.String("again", "", "a folder of -keep: its histories are checked again, and there is no attack")
 	out      = flag.String("ledger", "", "a file for the ledger; the run then includes rate limits and the brown-out")
 )
 
@@ -77,11 +78,8 @@ func schedule(seed uint64, total time.Duration) (all []episode) {
 
 // TestChaos is a run. "make chaos" makes a longer one, and its ledger.
 func TestChaos(t *testing.T) { //nolint:paralleltest // a run takes all processors
-	if *seed == 0 {
-		*seed = rand.Uint64()
-	}
-	t.Logf("seed %d", *seed)
-	l := &ledger.Ledger{Seed: *seed, Duration: *duration, Began: time.Now(), Machine: machine(), Versions: versions(t)}
+	l := begin(t)
+	t.Logf("seed %d", l.Seed)
 	if *out != "" { // also if the run fails
 		defer func() { require.NoError(t, l.Write(*out)) }()
 	}
@@ -105,13 +103,39 @@ func TestChaos(t *testing.T) { //nolint:paralleltest // a run takes all processo
 	require.NoError(t, l.Verify(minHitsOfLedger, failpoints))
 }
 
+// begin returns the ledger of a new run, or of one whose histories are checked again.
+func begin(t *testing.T) *ledger.Ledger {
+	t.Helper()
+	if *again != "" {
+		l, err := ledger.Read(filepath.Join(*again, runFile))
+		require.NoError(t, err)
+		*seed, *duration = l.Seed, l.Duration
+		l.Versions["checker"] = commit()
+		return l
+	}
+	if *seed == 0 {
+		*seed = rand.Uint64()
+	}
+	l := &ledger.Ledger{Seed: *seed, Duration: *duration, Began: time.Now(), Machine: machine(), Versions: versions(t)}
+	if *keep != "" {
+		require.NoError(t, os.MkdirAll(*keep, 0o755))
+		require.NoError(t, l.Write(filepath.Join(*keep, runFile)))
+	}
+	return l
+}
+
 func testNemesis(t *testing.T, l *ledger.Ledger) {
-	for i, e := range schedule(*seed, *duration) {
+	for i, e := range schedule(l.Seed, l.Duration) {
 		if *only >= 0 && i != *only {
 			continue
 		}
 		t.Run(fmt.Sprintf("%d %s", i, e.store), func(t *testing.T) {
-			r := e.run(t)
+			var r ledger.Episode
+			if *again != "" {
+				r = checked(t, filepath.Join(*again, e.name()))
+			} else {
+				r = e.run(t)
+			}
 			l.Add(r)
 			t.Logf("%d keys, %d calls, %d attempts in %v", r.Result.Keys, r.Result.Calls, r.Result.Attempts, r.Took.Round(time.Second))
 			for i, f := range r.Result.Findings {
@@ -193,19 +217,15 @@ func versions(t *testing.T) map[string]string {
 	for _, name := range []string{stores.Redis, stores.PostgreSQL, stores.SQLite} {
 		v[name] = stores.Version(name)
 	}
-	if commit, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output(); err == nil {
-		v["commit"] = strings.TrimSpace(string(commit))
-	}
+	v["commit"] = commit()
 	return v
 }
 
-// keep keeps the history of an episode that has failed, if a folder is given.
-func (e episode) keep(t *testing.T, dir string) {
-	t.Helper()
-	if *keepDir == "" || !t.Failed() || e.bug != "" {
-		return
+// commit returns the commit that this program was built from.
+func commit() string {
+	out, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
+	if err != nil {
+		return "unknown"
 	}
-	to := filepath.Join(*keepDir, fmt.Sprintf("%s-%d", strings.ReplaceAll(e.store, " ", "-"), e.seed))
-	require.NoError(t, os.CopyFS(to, os.DirFS(dir)))
-	t.Logf("the history is in %s", to)
+	return strings.TrimSpace(string(out))
 }

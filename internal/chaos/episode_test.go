@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -37,8 +39,7 @@ const clients = 2
 func (e episode) run(t *testing.T) ledger.Episode {
 	t.Helper()
 	began := time.Now()
-	dir := t.TempDir()
-	t.Cleanup(func() { e.keep(t, dir) })
+	dir := e.dir(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	n := e.start(t, dir, func(err error) {
@@ -54,32 +55,56 @@ func (e episode) run(t *testing.T) ledger.Episode {
 	}
 	require.NoError(t, n.store.Heal())
 	drain(t, n.clients)
-	result := ledger.Episode{Seed: e.seed, Store: e.store, Leaks: leaks(t, n.servers)}
+	left := leaks(t, n.servers)
 	stop()
 	for _, p := range n.processes() {
 		p.end()
 	}
-	h := e.history(t, n, dir)
-	result.Result = check.Check(h, check.Rules{Store: e.store, Lease: service.Lease})
-	result.Periods = make(map[string]int)
-	for _, p := range h.Periods {
-		if p.Kind != history.Stall {
-			result.Periods[p.Target+": "+p.Kind]++
-		}
-	}
-	result.Took = time.Since(began)
-	return result
-}
-
-// history returns what the processes have written, and the effects in the store's database.
-func (e episode) history(t *testing.T, n *nemesis, dir string) *history.History {
-	t.Helper()
-	h, err := history.Read(filepath.Join(dir, "*.jsonl"))
-	require.NoError(t, err)
 	effects, err := n.store.Effects(t.Context())
 	require.NoError(t, err)
-	h.Effects = append(h.Effects, effects...)
-	return h
+	for _, x := range effects {
+		n.record(history.Event{Effect: &x})
+	}
+	about, err := json.Marshal(ledger.Episode{Seed: e.seed, Store: e.store, Took: time.Since(began), Leaks: left})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, episodeFile), about, 0o600))
+	return checked(t, dir)
+}
+
+// The files of -keep beside the histories: one for the run, and one in the folder of each episode.
+const runFile, episodeFile = "run.json", "episode.json"
+
+// dir returns the folder for the history of the episode.
+func (e episode) dir(t *testing.T) string {
+	t.Helper()
+	if *keep == "" || e.bug != "" {
+		return t.TempDir()
+	}
+	dir := filepath.Join(*keep, e.name())
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	return dir
+}
+
+func (e episode) name() string {
+	return fmt.Sprintf("%s-%d", strings.ReplaceAll(e.store, " ", "-"), e.seed)
+}
+
+// checked checks the history in the folder of an episode.
+func checked(t *testing.T, dir string) (e ledger.Episode) {
+	t.Helper()
+	about, err := os.ReadFile(filepath.Join(dir, episodeFile))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(about, &e))
+	h, err := history.Read(filepath.Join(dir, "*.jsonl"))
+	require.NoError(t, err)
+	e.Result = check.Check(h, check.Rules{Store: e.Store, Lease: service.Lease})
+	e.Periods = make(map[string]int)
+	for _, p := range h.Periods {
+		if p.Kind != history.Stall {
+			e.Periods[p.Target+": "+p.Kind]++
+		}
+	}
+	return e
 }
 
 // start starts the processes of the episode.
