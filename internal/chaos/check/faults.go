@@ -28,7 +28,7 @@ type period struct {
 	latest int64 // the end of this one and all before
 }
 
-// A process that was hit is back at the latest after this time. Its Period says it exactly.
+// A process that was hit is back at the latest after this time, if no Period says it exactly.
 const longestHit = 5 * time.Second
 
 func faultsOf(h *history.History, store string) *faults {
@@ -53,16 +53,10 @@ func faultsOf(h *history.History, store string) *faults {
 			f.clock = append(f.clock, period{Period: p})
 		}
 	}
-	for _, p := range h.Periods {
+	for _, p := range withHits(h) {
 		add(p)
 		if l, ok := lossOf(p, store); ok {
 			f.losses = append(f.losses, l)
-		}
-	}
-	for _, x := range h.Hits {
-		switch x.Action {
-		case history.Kill, history.Stop: // they hit the whole process
-			add(history.Period{Kind: string(x.Action), Target: x.Server, From: x.At, To: x.At + int64(longestHit)})
 		}
 	}
 	slices.SortFunc(f.periods, func(a, b period) int { return cmp.Compare(a.From, b.From) })
@@ -72,6 +66,25 @@ func faultsOf(h *history.History, store string) *faults {
 		f.periods[i].latest = latest
 	}
 	return f
+}
+
+// withHits returns the periods of a history, and those of the hits that end or stop a process. Who
+// continues a process sees its end a little later than the process itself has written.
+func withHits(h *history.History) []history.Period {
+	all := slices.Clone(h.Periods)
+	for i := range h.Hits {
+		x := &h.Hits[i]
+		if x.Action != history.Kill && x.Action != history.Stop {
+			continue
+		}
+		n := slices.IndexFunc(h.Periods, func(p history.Period) bool { return isOf(&p, x) })
+		if n < 0 {
+			all = append(all, history.Period{Kind: string(x.Action), Target: x.Server, From: x.At, To: x.At + int64(longestHit)})
+			continue
+		}
+		all[n].From = min(all[n].From, x.At)
+	}
+	return all
 }
 
 // LongestFailover is how long a replica may still replace a master that works again. The nodes take

@@ -29,6 +29,22 @@ func TestCells(t *testing.T) {
 	require.Zero(t, twoHits.Cells[1].Keys)
 }
 
+func TestServerThatIsBackDisturbsNoOtherKey(t *testing.T) {
+	t.Parallel()
+	other := func(h *history.History, way history.Way) {
+		hit(history.AfterClaim, history.Stop, "s1.1", -2000)(h, way)
+		h.Hits[len(h.Hits)-1].Key = "an/other"
+	}
+	keys := func(more ...step) int {
+		h := historyOf(history.Plain, ran(append(more, other, hit(history.BeforeReply, history.Pause, "s1.1", 15), askedOf("s1"))...)...)
+		return check.Check(h, check.Rules{}).Cells[1].Keys
+	}
+
+	require.Equal(t, 0, keys(), "nothing says when it is back")
+	require.Equal(t, 0, keys(during("stop", "s1.1", -1990, 5)), "not yet back")
+	require.Equal(t, 1, keys(during("stop", "s1.1", -1990, -5)))
+}
+
 func TestMergeAddsResults(t *testing.T) {
 	t.Parallel()
 	h := historyOf(history.Plain, twice(ends("s1.1-1", 20, "released", 500), hit(history.AfterEffect, history.Fail, "s1.1", 12))...)
