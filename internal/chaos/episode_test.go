@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -31,6 +32,7 @@ type episode struct {
 	lasts   time.Duration
 	bug     string
 	servers int
+	hits    map[service.Arm]int // of earlier episodes
 }
 
 const clients = 2
@@ -113,7 +115,11 @@ func (e episode) start(t *testing.T, dir string, fail func(error)) *nemesis {
 	own, err := history.Create(filepath.Join(dir, "nemesis.jsonl"))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = own.Close() })
-	n := &nemesis{seed: e.seed, ways: e.ways, record: own.Write, fail: fail, store: stores.Start(t, e.store, e.servers)}
+	n := &nemesis{
+		seed: e.seed, ways: e.ways, hits: make(map[service.Arm]int), record: own.Write, fail: fail,
+		store: stores.Start(t, e.store, e.servers),
+	}
+	maps.Copy(n.hits, e.hits)
 	if n.ways == nil {
 		n.ways = n.store.Ways
 	}

@@ -35,6 +35,29 @@ func TestSeedDecidesTheSchedule(t *testing.T) {
 	}
 }
 
+func TestRarestFailpointComesFirst(t *testing.T) {
+	t.Parallel()
+	arm := func(w history.Window, way history.Way) service.Arm {
+		return service.Arm{Window: w, Action: history.Kill, Way: way}
+	}
+	claim, claimTx := arm(history.AfterClaim, history.Plain), arm(history.AfterClaim, history.FinishTx)
+	mark, commit := arm(history.AfterMark, history.BeginEffect), arm(history.AfterCommit, history.FinishTx)
+	deck := []service.Arm{claim, claimTx, mark, commit}
+	for _, c := range []struct {
+		name string
+		hits map[service.Arm]int
+		want service.Arm
+	}{
+		{"nothing was hit", nil, claim},
+		{"never in its way", map[service.Arm]int{claim: 9, mark: 1, commit: 1}, claimTx},
+		{"least in all ways", map[service.Arm]int{claim: 2, claimTx: 2, mark: 3, commit: 5}, mark},
+		{"least in its way", map[service.Arm]int{claim: 4, claimTx: 1, mark: 5, commit: 5}, claimTx},
+		{"also other stores' ways", map[service.Arm]int{claim: 1, claimTx: 1, mark: 1, commit: 2, arm(history.AfterMark, history.BeginEffectTx): 9}, claim},
+	} {
+		require.Equal(t, c.want, rarest(deck, c.hits), c.name)
+	}
+}
+
 // A log has what a process has recorded, and its failures.
 type log struct {
 	mu      sync.Mutex

@@ -2,6 +2,7 @@ package chaos_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,11 +23,13 @@ import (
 )
 
 // A nemesis causes the faults of an episode. Its seed decides which ones, in which order, and for
-// how long. It does not decide which requests they hit, nor how late a proxy or a slow link is, nor
-// how far a clock jumps.
+// how long, but for the failpoints that end or stop a server: the rarest ones so far come first. It
+// does not decide which requests they hit, nor how late a proxy or a slow link is, nor how far a
+// clock jumps.
 type nemesis struct {
 	seed     uint64
 	ways     []history.Way
+	hits     map[service.Arm]int // of earlier episodes, and what this one has armed since
 	store    *stores.Store
 	servers  []*server
 	clients  []*process
@@ -34,8 +37,9 @@ type nemesis struct {
 	record   func(history.Event)
 	fail     func(error) // says what went wrong in the test itself, and ends the episode
 
-	// trouble is held while a process is dead or stopped or a link or the store is in trouble, so
-	// that the effects of one trouble can be told from those of another. Sometimes it is not.
+	// trouble is held while a process is dead or stopped or a link or the store is in trouble, and
+	// for a lease longer, so that the effects of one trouble can be told from those of another.
+	// Sometimes it is not.
 	trouble sync.Mutex
 }
 
@@ -65,16 +69,16 @@ func (n *nemesis) watch(ctx context.Context) (stop func()) {
 	}
 }
 
-// attack causes faults for a time. It returns when all processes live again. In the first third of
-// the time, faults hit only single requests, so that the effect of each one can be seen alone.
+// attack causes faults for a time. It returns when all processes live again. In the first quarter
+// of the time, faults hit only single requests, so that the effect of each one can be seen alone.
 func (n *nemesis) attack(episode context.Context, lasts time.Duration) {
 	ctx, cancel := context.WithTimeout(episode, lasts)
 	defer cancel()
 	var all sync.WaitGroup
-	all.Go(func() { n.armFailpoints(ctx, 1, false) })
+	all.Go(func() { n.armFailpoints(ctx) })
 	all.Go(func() { n.armProxies(ctx) })
-	if history.Sleep(ctx, lasts/3) {
-		all.Go(func() { n.armFailpoints(ctx, 2, true) })
+	if history.Sleep(ctx, lasts/4) {
+		all.Go(func() { n.armHardFailpoints(ctx) })
 		all.Go(func() { n.causePeriods(ctx) })
 	}
 	all.Wait()
@@ -122,31 +126,53 @@ func between(random *rand.Rand, low, high time.Duration) time.Duration {
 // isHard reports whether an action ends or stops a process.
 func isHard(a history.Action) bool { return a == history.Kill || a == history.Stop }
 
-// armFailpoints arms all failpoints of the servers again and again, in random order. Hard ones are
-// armed one by one.
-func (n *nemesis) armFailpoints(ctx context.Context, stream uint64, hard bool) {
-	random := n.random(stream)
-	deck := n.failpoints(hard)
+// armFailpoints arms the failpoints that leave the servers alive again and again, in random order.
+func (n *nemesis) armFailpoints(ctx context.Context) {
+	random := n.random(1)
+	deck := n.failpoints(false)
 	for {
 		random.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
 		for _, a := range deck {
-			s := n.servers[random.IntN(len(n.servers))]
-			low, high := n.calm(10*time.Millisecond), n.calm(50*time.Millisecond)
-			if hard {
-				low, high = 200*time.Millisecond, 800*time.Millisecond
-			}
-			goOn := false
-			n.perhapsAlone(ctx, hard && random.IntN(4) > 0, func() {
-				if err := s.arm(a); err != nil {
-					n.fail(err)
-				}
-				goOn = history.Sleep(ctx, between(random, low, high))
-			})
-			if !goOn {
+			n.arm(random, a)
+			if !history.Sleep(ctx, n.calm(between(random, 10*time.Millisecond, 50*time.Millisecond))) {
 				return
 			}
 		}
 	}
+}
+
+// armHardFailpoints arms the failpoints that end or stop a server, one by one. There is time for
+// few of them, so that it arms the rarest one.
+func (n *nemesis) armHardFailpoints(ctx context.Context) {
+	random := n.random(2)
+	deck := n.failpoints(true)
+	for ctx.Err() == nil {
+		random.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
+		a := rarest(deck, n.hits)
+		n.hits[a]++
+		n.perhapsAlone(ctx, random.IntN(4) > 0, func() {
+			n.arm(random, a)
+			history.Sleep(ctx, n.calm(between(random, 100*time.Millisecond, 300*time.Millisecond)))
+		})
+	}
+}
+
+// rarest returns the first of those failpoints that were never hit in their way, or else that were
+// hit least in all ways.
+func rarest(deck []service.Arm, hits map[service.Arm]int) service.Arm {
+	inAllWays := make(map[service.Arm]int)
+	for a, n := range hits {
+		a.Way = ""
+		inAllWays[a] += n
+	}
+	return slices.MinFunc(deck, func(a, b service.Arm) int {
+		inWay := cmp.Compare(hits[a], hits[b])
+		if min(hits[a], hits[b]) == 0 {
+			return inWay
+		}
+		a.Way, b.Way = "", ""
+		return cmp.Or(cmp.Compare(inAllWays[a], inAllWays[b]), inWay)
+	})
 }
 
 // failpoints returns the hard failpoints of the servers, or the others.
@@ -162,7 +188,7 @@ func (n *nemesis) failpoints(hard bool) (deck []service.Arm) {
 }
 
 // perhapsAlone causes a trouble. If it is to be alone, no other trouble begins until all processes
-// live again.
+// live again, and the leases of those that do not have ended.
 func (n *nemesis) perhapsAlone(ctx context.Context, alone bool, cause func()) {
 	if !alone {
 		cause()
@@ -172,6 +198,20 @@ func (n *nemesis) perhapsAlone(ctx context.Context, alone bool, cause func()) {
 	defer n.trouble.Unlock()
 	cause()
 	n.awaitHealth(ctx)
+	history.Sleep(ctx, service.Lease)
+}
+
+// arm arms a failpoint of a server that lives.
+func (n *nemesis) arm(random *rand.Rand, a service.Arm) {
+	first := random.IntN(len(n.servers))
+	for i := range n.servers {
+		if s := n.servers[(first+i)%len(n.servers)]; s.isUp() {
+			if err := s.arm(a); err != nil {
+				n.fail(err)
+			}
+			return
+		}
+	}
 }
 
 // arm arms a failpoint, if the server lives.
@@ -290,7 +330,7 @@ func (n *nemesis) resume(ctx context.Context, p *process) {
 			continue
 		}
 		from, target := history.Now(), p.incarnation()
-		history.Sleep(ctx, between(random, service.Lease+service.Lease/5, 3*service.Lease))
+		history.Sleep(ctx, between(random, service.Lease+service.Lease/5, 2*service.Lease))
 		p.signal(syscall.SIGCONT)
 		n.record(history.Event{Period: &history.Period{Kind: "stop", Target: target, From: from, To: history.Now()}})
 	}

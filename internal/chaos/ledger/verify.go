@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/seawall-go/seawall/internal/chaos/check"
-	"github.com/seawall-go/seawall/internal/chaos/history"
 	"github.com/seawall-go/seawall/internal/chaos/service"
 )
 
@@ -43,7 +42,7 @@ func (l *Ledger) Verify(minimum int, failpoints []service.Arm) error {
 			}
 		}
 	}
-	hits, inWay := l.hits(), l.hitsInWays()
+	hits, inWay := l.hits(), l.Hits()
 	seen := make(map[point]bool)
 	for _, a := range failpoints {
 		at := point{a.Window, a.Action}
@@ -51,7 +50,7 @@ func (l *Ledger) Verify(minimum int, failpoints []service.Arm) error {
 			add("%s %s was hit %d times, and not %d", a.Action, a.Window, n, minimum)
 		}
 		seen[at] = true
-		if minimum > 0 && a.Way != "" && inWay[a.Way][at] == 0 {
+		if minimum > 0 && a.Way != "" && inWay[a] == 0 {
 			add("%s %s was never hit in the way %s", a.Action, a.Window, a.Way)
 		}
 	}
@@ -72,15 +71,12 @@ func (l *Ledger) Verify(minimum int, failpoints []service.Arm) error {
 	return errors.Join(errs...)
 }
 
-// hitsInWays returns how often each point was hit in each way.
-func (l *Ledger) hitsInWays() map[history.Way]map[point]int {
-	hits := make(map[history.Way]map[point]int)
+// Hits returns how often each failpoint was hit.
+func (l *Ledger) Hits() map[service.Arm]int {
+	hits := make(map[service.Arm]int)
 	for _, s := range l.Stores {
 		for _, c := range s.Cells {
-			if hits[c.Way] == nil {
-				hits[c.Way] = make(map[point]int)
-			}
-			hits[c.Way][point{c.Window, c.Action}] += c.Hits
+			hits[service.Arm{Window: c.Window, Action: c.Action, Way: c.Way}] += c.Hits
 		}
 	}
 	return hits
