@@ -117,9 +117,9 @@ func (e *episode) compare(k *key, x *history.Hit, hit *call, first string, p *Pr
 		c := &k.calls[i]
 		allowed := true
 		switch {
-		case c == hit && first != "retried":
-			allowed = p.allowsFirst(first)
-		case c == hit, c.At > x.At:
+		case c == hit: // which of its attempts was hit is not known
+			allowed = p.allowsFirst(c.answer()) || first == "retried" && p.allowsRetry(c.answer())
+		case c.At > x.At:
 			allowed = p.allowsRetry(c.answer())
 		}
 		if !allowed {

@@ -121,6 +121,20 @@ func TestPromises(t *testing.T) {
 			ran(slow, hit(history.BeforeClaim, history.Down, "s1.1", 5)), nil, nil,
 		},
 		{
+			"first answer of the last attempt", history.Plain, check.Rules{},
+			[]step{
+				call(0, 20, 10, "409 nothing_done"), attempts("0", 2), hit(history.BeforeEffect, history.Forget, "s1.1", 15), ends("s1.1-1", 18, "released", 409),
+				call(30, 40, 10, "201 s1.1-2"), effect("s1.1-2", 35, 10),
+			}, nil, nil,
+		},
+		{
+			"an answer that no attempt may get", history.Plain, check.Rules{},
+			[]step{
+				call(0, 20, 10, "402"), attempts("0", 2), hit(history.BeforeEffect, history.Forget, "s1.1", 15), ends("s1.1-1", 18, "released", 409),
+				call(30, 40, 10, "201 s1.1-2"), effect("s1.1-2", 35, 10),
+			}, []string{check.TwoAnswers, check.NotAsDocumented}, nil,
+		},
+		{
 			"first answer, and it is not clear which one that is", history.Plain, check.Rules{},
 			ran(call(1, 20, 10, "201 s1.1-1"), hit(history.BeforeClaim, history.Down, "s1.1", 5)), nil, nil,
 		},
