@@ -46,10 +46,11 @@ func BeginEffectWith(ctx context.Context, begin func(context.Context, Owner) err
 // FinishWith calls finish with the owner under which a handler runs and the completion that records
 // the response. It is for store packages that record the response in the handler's business
 // transaction, so that it is recorded if and only if the transaction commits. The handler then
-// answers with the same response. It must have a status that is recorded (see [Options].Keep). In a
-// [Do], the response has the status 200, and its body is the encoded value. Without a key,
-// FinishWith returns nil and does not call finish. With an [Executor], which records the response
-// itself, it returns an error that matches errors.ErrUnsupported.
+// answers with the same response. It must have a status that is recorded (see [Options].Keep).
+// Its body may be longer than [Options].MaxResponse. In a [Do], the response has the status 200,
+// and its body is the encoded value. Without a key, FinishWith returns nil and does not call
+// finish. With an [Executor], which records the response itself, it returns an error that matches
+// errors.ErrUnsupported.
 //
 // If finish returns [ErrLost], another process has replaced this one. The error is then answered
 // 503 service_unavailable, and the context of the run ends with [ErrLeaseLost].

@@ -488,31 +488,54 @@ func TestFinishWithRecordsWhateverFollows(t *testing.T) {
 			require.NoError(t, recorded.Write(w))
 			require.Equal(t, "/1", w.Header().Get("Location"))
 		},
+		"the same as a stream": func(w http.ResponseWriter, r *http.Request) {
+			idempotent.Stream(r.Context())
+			require.NoError(t, recorded.Write(w))
+		},
 		"another": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) },
 		"5xx":     func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) },
 		"a panic": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			store := memory()
-			h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) { finishing(store, recorded, after)(w, r) }}
-			mw := idempotent.New(store, idempotent.Global, nil)(&h)
+		for _, maxResponse := range []int{0, len(recorded.Body) - 1} {
+			t.Run(fmt.Sprintf("%s, MaxResponse %d", name, maxResponse), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					store := leased{memory()}
+					h := counter{serve: func(_ int64, w http.ResponseWriter, r *http.Request) {
+						finishing(store, recorded, func(w http.ResponseWriter, r *http.Request) {
+							time.Sleep(time.Second)
+							after(w, r)
+						})(w, r)
+					}}
+					mw := idempotent.New(store, idempotent.Global, &idempotent.Options{MaxResponse: maxResponse})(&h)
 
-			first := call(mw, "k", "")
-			again := call(mw, "k", "")
+					var first reply
+					go func() { first = call(mw, "k", "") }()
+					synctest.Wait()
+					duplicate := call(mw, "k", "")
+					synctest.Wait()
+					again := call(mw, "k", "")
 
-			require.EqualValues(t, 1, h.runs.Load())
-			if name == "the response" {
-				require.Equal(t, again.Status, first.Status)
-				require.Equal(t, again.Body, first.Body)
-			}
-			require.Equal(t, http.StatusCreated, again.Status)
-			require.Equal(t, "recorded", again.Body)
-			require.Equal(t, "/1", again.Header.Get("Location"))
-			require.True(t, again.replayed())
-			require.NotEmpty(t, again.Header.Get("Original-Request"))
-			require.Equal(t, first.Header.Get("Request-Id"), again.Header.Get("Original-Request"))
-		})
+					require.EqualValues(t, 1, h.runs.Load())
+					if strings.HasPrefix(name, "the") {
+						require.Equal(t, again.Status, first.Status)
+						require.Equal(t, again.Body, first.Body)
+					}
+					require.Equal(t, http.StatusCreated, again.Status)
+					require.Equal(t, "recorded", again.Body)
+					require.Equal(t, "/1", again.Header.Get("Location"))
+					require.True(t, again.replayed())
+					require.NotEmpty(t, again.Header.Get("Original-Request"))
+					require.Equal(t, first.Header.Get("Request-Id"), again.Header.Get("Original-Request"))
+					if name == "a panic" {
+						require.Equal(t, http.StatusServiceUnavailable, duplicate.Status)
+						return
+					}
+					require.Equal(t, again.Status, duplicate.Status)
+					require.Equal(t, again.Body, duplicate.Body)
+				})
+			})
+		}
 	}
 }
 

@@ -82,6 +82,9 @@ func (c *call) resultOfRun(err error) result {
 	default:
 		r.outcome, r.followers = OutcomeReleased, OutcomeLeaderFailed
 	}
+	if n.mayHaveFinished() { // only the store knows which response is recorded
+		r.followers, r.ask = OutcomeInProgress, true
+	}
 	switch {
 	case err != nil:
 		r.outcome = OutcomeUnrecorded

@@ -253,6 +253,13 @@ func (n *run) needsLease() bool {
 	return !n.over && n.finishing == 0 && !n.recording && !n.recorded
 }
 
+// mayHaveFinished reports whether the task may have recorded a response in its own transaction.
+func (n *run) mayHaveFinished() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.finishing > 0
+}
+
 func (n *run) isOver() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -213,7 +213,7 @@ var table = []Row{
 	}},
 	{sectionFaults, "the response is over `MaxResponse`, or streamed", []Promise{
 		{Ways: slices.Concat(provider, markedTx), Windows: anyWindow, Actions: action(history.Large), First: created, Retry: notAvailable, Min: 1, Max: 1},
-		{Ways: finishTx, Windows: anyWindow, Actions: action(history.Large), First: created, Retry: keptOrNot, Min: 1, Max: 1},
+		{Ways: finishTx, Windows: anyWindow, Actions: action(history.Large), First: created, Retry: created, Min: 1, Max: 1},
 	}},
 	{sectionFaults, "as above, and it ends in the middle", nil},
 	{sectionFaults, "the request body ends early or is too large", []Promise{
