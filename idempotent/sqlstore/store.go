@@ -112,8 +112,9 @@ func (s *Store) BeginEffectTx(ctx context.Context, tx DBTX) error {
 // before the commit, because it locks the record until then. Without a key, it returns nil and
 // does nothing.
 //
-// The response is recorded whatever its status is. If the handler has failed, roll tx back
-// without calling FinishTx. FinishTx panics if the status is not from 200 to 999.
+// The response must have a status that is recorded (see [idempotent.Options].Keep), and is
+// recorded however long it is. If the handler has failed, roll tx back without calling
+// FinishTx. FinishTx panics if the status is not from 200 to 999.
 //
 // If FinishTx returns an error, roll tx back and return the error. tx is as for
 // [Store.BeginEffectTx].

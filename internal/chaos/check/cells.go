@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seawall-go/seawall/internal/chaos/history"
+	"github.com/seawall-go/seawall/internal/chaos/stores"
 )
 
 // countCells counts a key in the cells of its hits. If its only fault was one hit, and all its
@@ -40,11 +41,17 @@ func (e *episode) clean(k *key, x *history.Hit) bool {
 		to = max(to, effect.At)
 	}
 	for p := range e.faults.during(k.from, to) {
-		if k.meets(&p.Period, x) && !isOf(&p.Period, x) {
+		if (k.meets(&p.Period, x) || e.holdsUp(&p.Period)) && !isOf(&p.Period, x) {
 			return false
 		}
 	}
 	return true
+}
+
+// holdsUp reports whether a period concerns all keys. A process that is stopped can have the lock
+// of a SQLite file.
+func (e *episode) holdsUp(p *history.Period) bool {
+	return e.rules.Store == stores.SQLite && p.Kind == string(history.Stop)
 }
 
 // meets reports whether a period concerns a key that was hit.
@@ -90,7 +97,7 @@ func (k *key) hitCall(x *history.Hit) (hit *call, first string) {
 	switch {
 	case hit == nil:
 		return nil, "unclear"
-	case hit.ret.Attempts > 1:
+	case hit.ret.Attempts > 1, hit.ret.Err == history.CircuitOpen:
 		return hit, "retried"
 	}
 	return hit, hit.answer()

@@ -68,8 +68,8 @@ type Count struct {
 	Effects [3]int // keys with 0, 1, and more effects
 
 	// First is what the request that was hit was answered, such as "201", "503 service_unavailable"
-	// or "none". It is "retried" if its client has seen only a later answer, and "unclear" if
-	// several requests, or none, were under way.
+	// or "none". It is "retried" if its client has not seen that, or only a later answer, and
+	// "unclear" if several requests, or none, were under way.
 	First map[string]int
 	Final map[string]int // the last answer of the key
 }

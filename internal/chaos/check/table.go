@@ -185,8 +185,7 @@ var table = []Row{
 		{Ways: provider, Windows: slices.Concat(arrival, finished), Actions: action(history.Stop), First: []string{"201", "none"}, Retry: created, Min: 1, Max: 1},
 		{Ways: plain, Windows: running, Actions: action(history.Stop), First: notFinished, Retry: created, Min: 1, Max: 2},
 		{Ways: derived, Windows: running, Actions: action(history.Stop), First: notFinished, Retry: created, Min: 1, Max: 1},
-		{Ways: marked, Windows: unmarked, Actions: action(history.Stop), First: notFinished, Retry: created, Min: 1, Max: 1},
-		{Ways: marked, Windows: notCharged, Actions: action(history.Stop), First: notFinished, Retry: resolved, Min: 0, Max: 1},
+		{Ways: marked, Windows: noEffect, Actions: action(history.Stop), First: notFinished, Retry: resolved, Min: 0, Max: 1}, // it may learn of its lost lease after its mark
 		{Ways: marked, Windows: charged, Actions: action(history.Stop), First: notFinished, Retry: resolvedOnce, Min: 1, Max: 1},
 	}},
 	{sectionFaults, "as above, after a part of a large or streamed response was sent", nil},
@@ -212,8 +211,7 @@ var table = []Row{
 		{Ways: provider, Windows: running, Actions: action(history.Full), First: created, Retry: notAvailable, Min: 1, Max: 1},
 	}},
 	{sectionFaults, "the response is over `MaxResponse`, or streamed", []Promise{
-		{Ways: slices.Concat(provider, markedTx), Windows: anyWindow, Actions: action(history.Large), First: created, Retry: notAvailable, Min: 1, Max: 1},
-		{Ways: finishTx, Windows: anyWindow, Actions: action(history.Large), First: created, Retry: created, Min: 1, Max: 1},
+		{Ways: provider, Windows: anyWindow, Actions: action(history.Large), First: created, Retry: notAvailable, Min: 1, Max: 1},
 	}},
 	{sectionFaults, "as above, and it ends in the middle", nil},
 	{sectionFaults, "the request body ends early or is too large", []Promise{
@@ -274,6 +272,10 @@ var table = []Row{
 	{sectionDatabase, "the server is killed, or stopped with `-m immediate`", nil},
 	{sectionDatabase, "a serialization failure or a deadlock", nil},
 	{sectionDatabase, "a statement of the handler fails, and it answers 4xx", nil},
+	{sectionDatabase, "the response is over `MaxResponse`", []Promise{
+		{Ways: finishTx, Windows: anyWindow, Actions: action(history.Large), First: created, Retry: created, Min: 1, Max: 1},
+		{Ways: markedTx, Windows: anyWindow, Actions: action(history.Large), First: created, Retry: notAvailable, Min: 1, Max: 1},
+	}},
 	{sectionDatabase, "5xx or a panic before the COMMIT", []Promise{
 		{Ways: handlerTx, Windows: noCommit, Actions: action(history.Fail), First: failed, Retry: created, Min: 1, Max: 1},
 		{Ways: handlerTx, Windows: noCommit, Actions: action(history.Panic, history.Overrun), First: []string{"5xx", "none"}, Retry: created, Min: 1, Max: 1},

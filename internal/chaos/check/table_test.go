@@ -77,7 +77,27 @@ func TestPromises(t *testing.T) {
 		asks("0", 0, 10), gets("0", 20, "0"), effect("s1.1-1", 10, 10), after,
 		call(2000, 2020, 10, "201 s2.1-1"), effect("s2.1-1", 2010, 10),
 	}
+	lost := []step{
+		asks("0", 0, 10), gets("0", 20, "0"), attempts("0", 1), effect("s1.1-1", 10, 10), hit(history.AfterEffect, history.Lose, "s1.1", 12),
+		ends("s1.1-1", 15, "released", 502), call(30, 40, 10, "201 s1.2-1"), effect("s1.2-1", 35, 10),
+	}
+	circuitOpen := but("0", func(r *history.Return) { r.Err = history.CircuitOpen })
+	settled := []step{
+		call(0, 20, 10, unknown), hit(history.AfterMark, history.Pause, "s1.1", 5), ends("s1.1-1", 15, "unknown", 502),
+		call(30, 40, 10, "402"), askedOf("s1"), during("stop", "s2.1", 10, 20),
+	}
 	run(t, []test{
+		{"no answer", history.Plain, check.Rules{}, lost, found, dups("plain: answered 5xx")},
+		{"no answer, because the circuit opened before another attempt", history.Plain, check.Rules{}, append(lost, circuitOpen), nil, dups("plain: answered 5xx")},
+		{"no effect", history.BeginEffect, check.Rules{Store: "redis"}, settled, found, nil},
+		{"no effect, and a process that was stopped can have the lock", history.BeginEffect, check.Rules{Store: "sqlite"}, settled, nil, nil},
+		{
+			"stopped after its claim, and it has learned of its lost lease after its mark", history.BeginEffect, check.Rules{},
+			[]step{
+				call(0, 1500, 10, unknown), hit(history.AfterClaim, history.Stop, "s1.1", 5), effect("s1.1-1", 1400, 10),
+				ends("s1.1-1", 1450, "unknown", 502), call(1600, 1620, 10, "201 s1.1-1"),
+			}, nil, nil,
+		},
 		{"as documented", history.Plain, check.Rules{}, died, nil, dups("plain: process died")},
 		{"as documented, with the end of the process", history.Plain, check.Rules{}, append(died, during("kill", "s1.1", 12, 900)), nil, dups("plain: process died")},
 		{

@@ -134,6 +134,10 @@ type Return struct {
 	Err      string `json:"err,omitempty"`
 }
 
+// CircuitOpen is the Err of a Return if the client did not send the request, or not again. It has
+// not seen what the attempts before were answered.
+const CircuitOpen = "circuit open"
+
 // An Answer is the body of a response that says that the effect has happened (201), or that it
 // never will under this key (402).
 type Answer struct {

@@ -38,9 +38,9 @@ func (l *Ledger) Write(path string) error {
 const unbroken, packed = 240, 120
 
 // broken returns a JSON value with a line for each field of an object, unless the object fits in
-// one line. Short elements of a list share a line. A list of numbers is never broken.
+// one line. Short elements of a list share a line. A string or a list of numbers is never broken.
 func broken(value json.RawMessage, indent string) string {
-	if len(value) <= unbroken && indent != "" || !bytes.ContainsAny(value, `{"`) {
+	if len(value) <= unbroken && indent != "" || value[0] == '"' || !bytes.ContainsAny(value, `{"`) {
 		return spaced(value)
 	}
 	d := json.NewDecoder(bytes.NewReader(value))

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,7 +95,7 @@ func example() *ledger.Ledger {
 	l := &ledger.Ledger{
 		Seed: 7, Duration: time.Hour, Began: time.Date(2026, 11, 30, 4, 5, 6, 0, time.UTC),
 		Machine:  "an example without a machine: all numbers are random",
-		Versions: map[string]string{"Go": "1.26.8", "Redis": "7.0.15", "PostgreSQL": "15.18", "SQLite": "3.50.4"},
+		Versions: map[string]string{"Go": "go1.26.8", "redis": "Redis 7.0.15", "postgresql": "PostgreSQL 15.18", "sqlite": "SQLite 3.50.4", "commit": "0123456789ab"},
 		Limits:   limited(rng),
 		BrownOut: brownedOut(rng),
 	}
@@ -273,6 +274,19 @@ func TestExampleIsWrittenAndRead(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, l, read)
 	same(t, "testdata/example/ledger.json", written)
+}
+
+func TestLongFindingIsKept(t *testing.T) {
+	t.Parallel()
+	detail := strings.Repeat(`run "s1.1-7" ends: {released}, [1, 2]`+"\n", 20)
+	l := &ledger.Ledger{Findings: []ledger.Finding{{Finding: check.Finding{Check: check.LostEffect, Detail: detail}}}}
+	path := filepath.Join(t.TempDir(), "ledger.json")
+
+	require.NoError(t, l.Write(path))
+	read, err := ledger.Read(path)
+
+	require.NoError(t, err)
+	require.Equal(t, l.Findings, read.Findings)
 }
 
 func TestFileWithUnknownFieldsIsRefused(t *testing.T) {

@@ -172,7 +172,7 @@ func (p page) Trouble() []string {
 	}
 	var lines []string
 	for _, target := range slices.Sorted(maps.Keys(byTarget)) {
-		lines = append(lines, fmt.Sprintf("**%s**: %s", target, enumerate(ranked(byTarget[target], "%s (%s)"))))
+		lines = append(lines, fmt.Sprintf("**%s**: %s", target, enumerate(ranked(byTarget[target], inParentheses))))
 	}
 	return lines
 }
@@ -202,11 +202,13 @@ func (p page) repeated(forgetful bool) []string {
 			}
 		}
 	}
-	return ranked(all, "%s: %s keys")
+	return ranked(all, func(name string, n int) string { return name + ": " + counted(n, "key", "keys") })
 }
 
+func inParentheses(name string, n int) string { return name + " (" + thousands(n) + ")" }
+
 // ranked formats names with their counts, the most frequent ones first.
-func ranked(counts map[string]int, format string) []string {
+func ranked(counts map[string]int, format func(name string, n int) string) []string {
 	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
 		if counts[a] != counts[b] {
 			return counts[b] - counts[a]
@@ -214,7 +216,7 @@ func ranked(counts map[string]int, format string) []string {
 		return strings.Compare(a, b)
 	})
 	for i, name := range names {
-		names[i] = fmt.Sprintf(format, name, thousands(counts[name]))
+		names[i] = format(name, counts[name])
 	}
 	return names
 }
@@ -228,7 +230,11 @@ func duration(d time.Duration) string {
 func versions(of map[string]string) string {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(of)) {
-		all = append(all, name+" "+of[name])
+		version := of[name]
+		if !strings.HasPrefix(strings.ToLower(version), strings.ToLower(name)) {
+			version = name + " " + version
+		}
+		all = append(all, version)
 	}
 	return enumerate(all)
 }
@@ -254,7 +260,7 @@ func limitFaults(faults map[string]limits.Fault) string {
 	for kind, f := range faults {
 		times[kind] = f.Times
 	}
-	return enumerate(ranked(times, "%s (%s)"))
+	return enumerate(ranked(times, inParentheses))
 }
 
 // tightest formats the bucket that came closest to its bound, in Redis or in a process.

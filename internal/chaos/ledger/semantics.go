@@ -52,6 +52,7 @@ var sameFault = map[string]string{
 	"the reply to the COMMIT is lost":              "the reply to the commit is lost",
 	"the same, and the database cannot be reached": "the reply to the commit is lost, and the database cannot be reached",
 	"the COMMIT is lost":                           "the commit fails",
+	"the response is over `MaxResponse`":           "a response over `MaxResponse`",
 	"5xx or a panic before the COMMIT":             "5xx, 401, 403, 408, 425, 429, a panic, a deadline, `Forget`",
 }
 

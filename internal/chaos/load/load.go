@@ -346,6 +346,9 @@ func read(resp *http.Response) (code string, a history.Answer, err error) {
 
 // cause returns the last part of an error's text, which has no address.
 func cause(err error) string {
+	if _, ok := errors.AsType[*retry.CircuitOpenError](err); ok {
+		return history.CircuitOpen
+	}
 	s := err.Error()
 	return strings.TrimSpace(s[strings.LastIndexByte(s, ':')+1:])
 }
