@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -41,12 +40,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// publish writes the documents of the repository, if there is a ledger.
+// publish writes the documents of the repository.
 func publish() error {
 	l, err := ledger.Read(filepath.Join(root, ledger.File))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
@@ -302,10 +298,6 @@ func TestFileWithUnknownFieldsIsRefused(t *testing.T) {
 func TestCommittedDocumentsFollowFromCommittedLedger(t *testing.T) {
 	t.Parallel()
 	l, err := ledger.Read(filepath.Join(root, ledger.File))
-	if errors.Is(err, fs.ErrNotExist) {
-		require.NoFileExists(t, filepath.Join(root, "docs/CHAOS.md"), "it follows from nothing")
-		return
-	}
 	require.NoError(t, err)
 
 	documents, err := l.Documents(semantics(t))

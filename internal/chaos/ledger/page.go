@@ -272,10 +272,11 @@ func tightest(all []limits.Tightest, n int) string {
 	return fmt.Sprintf("%.0f of %.0f units in %s", t.Admitted, t.Allowed, inWords(t.Window))
 }
 
-// recovery formats how long an upstream took after its trouble.
-func recovery(a brownout.Arm) string {
+// recovery formats how long an upstream took after its trouble. The last second of a scenario
+// cannot show a recovery.
+func recovery(s brownout.Scenario, a brownout.Arm) string {
 	if !a.Recovered {
-		return "**never**"
+		return fmt.Sprintf("**over %.0f s**", s.After-1)
 	}
 	return fmt.Sprintf("%.1f s", a.Recovery)
 }
