@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seawall-go/seawall"
+	"github.com/seawall-go/seawall/internal/leakcheck"
 )
 
 func TestPrincipalIsEmptyByDefault(t *testing.T) {
@@ -178,7 +179,7 @@ func TestAContextDoesNotKeepItsRequestAlive(t *testing.T) {
 			seen, kept = weak.Make(copied), copied.Context()
 		})
 		serveOne(seawall.Chain(chain)(handler), nil)
-		runtime.GC()
+		leakcheck.Collect()
 		require.Nil(t, seen.Value(), name)
 		require.Equal(t, "acct_1", seawall.Principal(kept), name)
 	}
@@ -189,7 +190,7 @@ func TestACopyMadeAfterTheRequestIsNotKept(t *testing.T) {
 	var r *http.Request
 	serveOne((&seawall.Stack{Logger: discard}).Handler(plain(func(_ http.ResponseWriter, own *http.Request) { r = own })), nil)
 	seen := weak.Make(seawall.WithPrincipal(r, "acct_1"))
-	runtime.GC()
+	leakcheck.Collect()
 	require.Nil(t, seen.Value())
 	runtime.KeepAlive(r)
 }
@@ -202,7 +203,7 @@ func TestAtMostEightCopiesAreKept(t *testing.T) {
 		for range 100 {
 			seen = append(seen, weak.Make(seawall.WithPrincipal(r, "acct_1")))
 		}
-		runtime.GC()
+		leakcheck.Collect()
 		kept := 0
 		for _, copied := range seen {
 			if copied.Value() != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/seawall-go/seawall/apierror"
 	"github.com/seawall-go/seawall/idempotent"
+	"github.com/seawall-go/seawall/internal/leakcheck"
 )
 
 func TestDefaultBoundsOfWaiters(t *testing.T) {
@@ -322,7 +322,7 @@ func (b *bodyTracker) track(f idempotent.FingerprintFunc) idempotent.Fingerprint
 }
 
 func (b *bodyTracker) held() (n int) {
-	runtime.GC()
+	leakcheck.Collect()
 	for _, body := range b.bodies {
 		if body.Value() != nil {
 			n++
