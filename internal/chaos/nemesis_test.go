@@ -142,7 +142,7 @@ func (n *nemesis) armFailpoints(ctx context.Context) {
 }
 
 // armHardFailpoints arms the failpoints that end or stop a server, one by one. There is time for
-// few of them, so that it arms the rarest one.
+// only a few of them, so it arms the one that the run has hit least.
 func (n *nemesis) armHardFailpoints(ctx context.Context) {
 	random := n.random(2)
 	deck := n.failpoints(true)
@@ -188,7 +188,7 @@ func (n *nemesis) failpoints(hard bool) (deck []service.Arm) {
 }
 
 // perhapsAlone causes a trouble. If it is to be alone, no other trouble begins until all processes
-// live again, and the leases of those that do not have ended.
+// live again, and for a lease after that.
 func (n *nemesis) perhapsAlone(ctx context.Context, alone bool, cause func()) {
 	if !alone {
 		cause()

@@ -68,8 +68,8 @@ func faultsOf(h *history.History, store string) *faults {
 	return f
 }
 
-// withHits returns the periods of a history, and those of the hits that end or stop a process. Who
-// continues a process sees its end a little later than the process itself has written.
+// withHits returns the periods of a history, and those of the hits that end or stop a process. The
+// process has written the hit a little before the nemesis noticed it, which then recorded a period.
 func withHits(h *history.History) []history.Period {
 	all := slices.Clone(h.Periods)
 	for i := range h.Hits {

@@ -114,7 +114,7 @@ func (p page) Troubles() int {
 
 func (p page) Hits() int {
 	total := 0
-	for _, n := range p.hits() {
+	for _, n := range p.hitsAtPoints() {
 		total += n
 	}
 	return total
@@ -149,7 +149,7 @@ type actionRow struct {
 // Actions returns the actions that hit.
 func (p page) Actions() []actionRow {
 	hits := make(map[history.Action]int)
-	for at, n := range p.hits() {
+	for at, n := range p.hitsAtPoints() {
 		hits[at.action] += n
 	}
 	var rows []actionRow

@@ -58,7 +58,7 @@ func (l *Ledger) plotUnavailable() []byte {
 
 // plotHits shows how often each action hit each window.
 func (l *Ledger) plotHits() []byte {
-	hits := l.hits()
+	hits := l.hitsAtPoints()
 	most := 0
 	for _, n := range hits {
 		most = max(most, n)
@@ -109,8 +109,8 @@ type point struct {
 	action history.Action
 }
 
-// hits returns how often each point was hit, in all ways and with all stores.
-func (l *Ledger) hits() map[point]int {
+// hitsAtPoints returns how often each point was hit, in all ways and with all stores.
+func (l *Ledger) hitsAtPoints() map[point]int {
 	hits := make(map[point]int)
 	for _, s := range l.Stores {
 		for _, c := range s.Cells {

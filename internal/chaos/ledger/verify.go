@@ -42,7 +42,7 @@ func (l *Ledger) Verify(minimum int, failpoints []service.Arm) error {
 			}
 		}
 	}
-	hits, inWay := l.hits(), l.Hits()
+	hits, inWay := l.hitsAtPoints(), l.Hits()
 	seen := make(map[point]bool)
 	for _, a := range failpoints {
 		at := point{a.Window, a.Action}
